@@ -1,0 +1,76 @@
+"""The drone messages on the wire: v1 (JSON) and v0 (the first system's text line).
+
+v1 is one JSON object in UTF-8, at most :data:`MAX_BYTES` long; fields that this version does not know are kept.
+v0 is ``lat;lon;height;epoch;drone_id;status[;violation_code;image_id]``, the epoch in seconds, UTC.
+"""
+
+from hashlib import blake2b
+from typing import Final, Literal
+
+import msgspec
+
+SCHEMA_VERSION: Final = 1
+MAX_BYTES: Final = 64 * 1024
+"""A payload longer than this is a dead letter: a real message has about 300 bytes."""
+MAX_DEPTH: Final = 16
+"""Unknown fields nested deeper than this make a dead letter."""
+MAX_EXTRA_FIELDS: Final = 64
+MAX_ID_CHARS: Final = 200
+UNQUALIFIED: Final = 0
+"""The violation code of a violation that a police officer must look at."""
+MAX_CODE: Final = 99
+"""The city's codes run from 1 to 99 (NYC DOF Parking Violation Codes)."""
+
+Kind = Literal["position", "violation"]
+Status = Literal["raw", "officer"]
+
+
+class DroneMessage(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """One v1 message. A violation carries the last fields, a position does not; an officer's answer
+    is a violation with ``status="officer"`` that names the message it ``answers``."""
+
+    schema_version: Literal[1] = msgspec.field(default=SCHEMA_VERSION)
+    message_id: str
+    drone_id: str
+    sequence: int
+    event_time: str
+    """RFC 3339, UTC: ``2026-01-15T12:00:00.000000Z``."""
+    latitude: float
+    longitude: float
+    altitude_m: float
+    battery_pct: float
+    kind: Kind
+    status: Status
+    violation_code: int | None = None
+    plate_id: str | None = None
+    image_id: str | None = None
+    answers: str | None = None
+    officer_id: str | None = None
+    signature: str | None = None
+
+
+def v0_message_id(line: bytes) -> str:
+    """The identity of a v0 line, which carries none: 32 hexadecimal digits of a hash of the line itself."""
+    return blake2b(line, digest_size=16).hexdigest()
+
+
+class Reason:
+    """Why a drone payload is a dead letter."""
+
+    EMPTY: Final = "payload_empty"
+    TOO_LARGE: Final = "payload_too_large"
+    NOT_UTF8: Final = "not_utf8"
+    NOT_JSON: Final = "not_json"
+    NOT_OBJECT: Final = "not_an_object"
+    DUPLICATE_KEY: Final = "duplicate_key"
+    TOO_DEEP: Final = "too_deep"
+    TOO_MANY_FIELDS: Final = "too_many_fields"
+    VERSION_UNKNOWN: Final = "schema_version_unknown"
+    FIELD_MISSING: Final = "field_missing"
+    FIELD_INVALID: Final = "field_invalid"
+    """A field of the wrong type or out of its range; ``detail`` names it."""
+    EVENT_TIME_UNREADABLE: Final = "event_time_unreadable"
+    CODE_OUT_OF_RANGE: Final = "code_out_of_range"
+    V0_MALFORMED: Final = "v0_malformed"
+    ANSWER_UNSIGNED: Final = "answer_unsigned"
+    """``status="officer"`` without a signature that can be verified."""
