@@ -25,11 +25,11 @@ Kind = Literal["position", "violation"]
 Status = Literal["raw", "officer"]
 
 
-class DroneMessage(msgspec.Struct, omit_defaults=True, kw_only=True):
+class DroneMessage(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False, forbid_unknown_fields=True):
     """One v1 message. A violation carries the last fields, a position does not; an officer's answer
     is a violation with ``status="officer"`` that names the message it ``answers``."""
 
-    schema_version: Literal[1] = msgspec.field(default=SCHEMA_VERSION)
+    schema_version: Literal[1]
     message_id: str
     drone_id: str
     sequence: int
