@@ -110,3 +110,9 @@ class Reason:
     TIME_OUT_OF_RANGE: Final = "time_out_of_range"
     TIME_CONTRADICTORY: Final = "time_contradictory"
     """An hour past noon with the suffix A: ``1649A``."""
+
+
+def column_key(name: str) -> str:
+    """What a column's name is compared by: letters and digits alone, so that ``Days Parking In Effect    ``
+    and ``days_parking_in_effect`` are the same."""
+    return "".join(c for c in name.lower() if c.isalnum())

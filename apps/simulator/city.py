@@ -5,7 +5,8 @@ Weights marked "published" are the totals published for the first 11.8 M rows of
 """
 
 from datetime import date, timedelta
-from itertools import islice, product
+from functools import cache
+from itertools import product
 from typing import Final
 
 import numpy as np
@@ -107,13 +108,18 @@ def code_weights() -> dict[int, float]:
     return {code: _CODES.get(code, rest) for code in range(1, 100)}
 
 
-def street_names() -> list[str]:
+@cache
+def street_names() -> tuple[str, ...]:
     """:data:`STREETS` made-up names, none twice, the most common first; no longer than in the city's file."""
-    words = (f"{start}{middle}{end} {kind}" for start, middle, end, kind in product(_STARTS, _MIDDLES, _ENDS, _KINDS))
-    names = [*_NUMBERED, *islice((word for word in words if len(word) <= _LONGEST_NAME), 2 * STREETS)]
-    order = np.random.default_rng(STREETS).permutation(len(names))[:STREETS]
-    # The city's file mixes both spellings, depending on who typed the ticket.
-    return [names[at].title() if at % 2 else names[at] for at in order.tolist()]
+    words = ["".join(parts) for parts in product(_STARTS, _MIDDLES, _ENDS)]
+    made = len(words) * len(_KINDS)
+    names = []
+    for at in np.random.default_rng(STREETS).permutation(made + len(_NUMBERED)).tolist():
+        name = f"{words[at % len(words)]} {_KINDS[at // len(words)]}" if at < made else _NUMBERED[at - made]
+        if len(name) <= _LONGEST_NAME:
+            # The city's file mixes both spellings, depending on who typed the ticket.
+            names.append(name.title() if at % 2 else name)
+    return tuple(names[:STREETS])
 
 
 def street_weights() -> np.ndarray[tuple[int], np.dtype[np.float64]]:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from . import city
-from .skew import draw, quantile_table, zipf
+from .skew import Indices, draw, quantile_table, zipf
 
 SIZE: Final = 65_536
 NO_DATE: Final = "01/05/0001 12:00:00 PM"
@@ -105,7 +105,7 @@ class Fragments:
         county = draw(self._rng, quantile_table(city.COUNTY_WEIGHTS, SIZE), SIZE)
         self.beat_county: Final = county
         """Indices into ``city.COUNTIES``; the only pool that is no text."""
-        precinct = pa.array([str(self._precinct(city.COUNTIES[at])) for at in county.tolist()])
+        precinct = self._precincts(county)
         self.beat: Final = _join(
             text(_AGENCIES),
             *(self._or_missing(number(lambda at: 10 * at + 10, 9_900, 0.6), "0", share) for share in (0.2, 0.28, 0.28)),
@@ -114,7 +114,7 @@ class Fragments:
             precinct,
             precinct,
             self._or_missing(number(lambda at: 331_000 + at, 7_000, 0.4), "0", 0.16),
-            self._or_missing(each(lambda at: f"T{at % 9}{at % 13:02d}", 136, 1.0), "", 0.16),
+            self._or_missing(each(lambda at: f"T{at % 9}{at % 13:02d}", 117, 1.0), "", 0.16),
             self._or_missing(each(lambda at: "0000" if at == 0 else chr(64 + at), 27, 0.3), "", 0.16),
         )
         """Agency, three street codes, expiry date, location, two precincts, the issuer's code, command and squad."""
@@ -135,7 +135,7 @@ class Fragments:
         self.meter: Final = _join(
             self._or_missing(number(lambda at: 1_003_000 + 7 * at, 9_000, 0.0), "", 0.93),
             text({"0": 971, "5": 8, "6": 4, "3": 4, "8": 3, "4": 3, "1": 3, "9": 1, "7": 1, "10": 1, "2": 1}),
-            self._or_missing(each(lambda at: f"{at % 31:02d} {at % 9 + 1}", 530, 0.8), "", 0.27),
+            self._or_missing(each(lambda at: f"{at % 31:02d} {at % 9 + 1}", 279, 0.8), "", 0.27),
         )
         """Meter, feet from the curb, post code."""
 
@@ -153,9 +153,9 @@ class Fragments:
     def _or_missing(self, values: pa.StringArray, missing: str, share: float) -> pa.StringArray:
         return pc.if_else(pa.array(self._rng.random(SIZE) < share), missing, values)
 
-    def _precinct(self, county: str) -> int:
-        precincts = city.PRECINCTS[county]
-        return precincts[int(self._rng.integers(len(precincts)))]
+    def _precincts(self, county: Indices) -> pa.StringArray:
+        drawn = [self._rng.choice(city.PRECINCTS[name], SIZE) for name in city.COUNTIES]
+        return pa.array(np.choose(county, drawn)).cast(pa.string())
 
     def _house_numbers(self) -> pa.StringArray:
         numbers = self._number(lambda at: at + 1, 3_000, 0.4)

@@ -13,20 +13,13 @@ from schemas.history import COLUMNS_34
 from . import city
 from .clock import DAY_MINUTES, utc_table
 from .fragments import SIZE, Fragments, description
+from .plates import Plates
 from .skew import Indices, draw, quantile_table
 
 # A prime and a step: consecutive records get summons numbers that are all different and look random.
 _SUMMONS_FIRST: Final = 1_300_000_000
 _SUMMONS_COUNT: Final = 6_799_999_999
 _SUMMONS_STEP: Final = 1_327_217_885
-
-# Sample: shapes of plates, as a first and a second part, in a thousand. A is a letter, 9 a digit.
-_PLATES: Final = {
-    ("AAA", "9999"): 570, ("99999", "AA"): 200, ("A99", "AAA"): 45, ("A999999", "A"): 35, ("AA999", "A"): 35,
-    ("AAAA", "99"): 25, ("999", "AAA"): 20, ("999", "9999"): 15, ("9A99", "A"): 15, ("AA9", "9999"): 15,
-    ("AAA99", "A"): 10, ("A99", "9999"): 10, ("9AA", "AAA"): 5,
-}  # fmt: skip
-_SUFFIXES: Final = 16_384
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +75,7 @@ class RowMaker:
         self._counties = pa.array(city.COUNTIES)
         self._streets = quantile_table(city.street_weights(), 2**21)
         self._street_texts = pa.array(city.street_names())
-        self._plates, self._plate_kinds, self._plate_suffixes = _plate_parts()
+        self._plates = Plates()
 
     def summons_number(self, record: int) -> int:
         """The number of a clean record, unlike that of any other record of the file."""
@@ -95,7 +88,7 @@ class RowMaker:
 
         records = np.arange(first, first + count, dtype=np.int64)
         summons = _SUMMONS_FIRST + (records * _SUMMONS_STEP + self._summons_offset) % _SUMMONS_COUNT
-        plates = self._draw_plates(rng, count)
+        plates = self._plates.draw(rng, count)
         days = draw(rng, self._days, count)
         times = draw(rng, self._times, count)
         minutes = self._minutes[times]
@@ -145,11 +138,6 @@ class RowMaker:
             streets=streets,
         )
 
-    def _draw_plates(self, rng: np.random.Generator, count: int) -> pa.StringArray:
-        firsts = rng.integers(0, SIZE, count, dtype=np.uint16)
-        seconds = self._plate_kinds[firsts] * np.uint32(_SUFFIXES) + rng.integers(0, _SUFFIXES, count, dtype=np.uint32)
-        return pc.binary_join_element_wise(_take(self._plates, firsts), _take(self._plate_suffixes, seconds), "")
-
 
 def time_text(minute: int) -> str:
     """A minute of the day as the city writes it: 0 is ``0000A``, 90 is ``0130A``, 720 is ``1200P``."""
@@ -165,26 +153,3 @@ def _minute_weights() -> list[float]:
 
 def _take(pool: pa.StringArray, indices: npt.NDArray[Any]) -> pa.StringArray:
     return pool.take(pa.array(indices))
-
-
-def _plate_parts() -> tuple[pa.StringArray, npt.NDArray[np.uint32], pa.StringArray]:
-    """First parts, for each of them which kind of second part follows, and the second parts, kind by kind."""
-    rng = np.random.default_rng(7)
-    shapes = quantile_table(list(_PLATES.values()), SIZE)
-    firsts = [first for first, _ in _PLATES]
-    kinds = sorted({second for _, second in _PLATES})
-    kind_of_shape = np.array([kinds.index(second) for _, second in _PLATES], dtype=np.uint32)
-    return (
-        pa.array(_fill([firsts[shape] for shape in shapes.tolist()], rng)),
-        kind_of_shape[shapes],
-        pa.array(_fill([kind for kind in kinds for _ in range(_SUFFIXES)], rng)),
-    )
-
-
-def _fill(shapes: list[str], rng: np.random.Generator) -> list[str]:
-    letters = [chr(letter) for letter in rng.integers(ord("A"), ord("Z") + 1, 8 * len(shapes)).tolist()]
-    digits = [chr(digit) for digit in rng.integers(ord("0"), ord("9") + 1, 8 * len(shapes)).tolist()]
-    return [
-        "".join(letters[8 * row + at] if mark == "A" else digits[8 * row + at] for at, mark in enumerate(shape))
-        for row, shape in enumerate(shapes)
-    ]

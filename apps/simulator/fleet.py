@@ -1,0 +1,107 @@
+"""A fleet of drones over New York: where each one is, and how full its battery is."""
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+BEATS: Final = (
+    (40.722, 40.738, -74.004, -73.982, 0.14),
+    (40.748, 40.765, -73.992, -73.972, 0.17),
+    (40.800, 40.815, -73.955, -73.940, 0.10),
+    (40.640, 40.685, -73.980, -73.920, 0.16),
+    (40.600, 40.625, -73.995, -73.945, 0.08),
+    (40.700, 40.750, -73.890, -73.800, 0.13),
+    (40.690, 40.730, -73.795, -73.740, 0.08),
+    (40.840, 40.870, -73.915, -73.870, 0.11),
+    (40.560, 40.610, -74.160, -74.110, 0.03),
+)
+"""Where drones fly: south, north, west and east edges in degrees, and the share of the fleet.
+
+Three beats are in Manhattan, two each in Brooklyn and Queens, one each in the Bronx and on Staten Island. Each is a
+rectangle of dry land, so that a straight way between two of its points stays in it."""
+
+SLOWEST_M_S: Final = 5.0
+FASTEST_M_S: Final = 15.0
+
+_METRES_A_DEGREE: Final = 111_320.0
+_LONGITUDE: Final = np.cos(np.radians(40.7))
+_DRAIN_PCT_S: Final = 100 / 1800
+_CHARGE_PCT_S: Final = 100 / 900
+_FULL_PCT: Final = 98.0
+_RESERVE_PCT: Final = 10.0
+_PATROL, _RETURN, _CHARGE = range(3)
+
+
+class Fleet:
+    """The state of all drones as columns; arrays have the shape ``(drones,)``.
+
+    A drone flies from one random point of its beat to the next, turns back to its dock while the battery still lasts
+    for the way, charges there, and flies again.
+    """
+
+    def __init__(self, rng: np.random.Generator, drones: int) -> None:
+        self._rng = rng
+        beats = np.array(BEATS)
+        self._beat = beats[rng.choice(len(beats), drones, p=beats[:, 4] / beats[:, 4].sum())]
+        everyone = np.arange(drones)
+        self._dock = self._points(everyone)
+        self._goal = self._points(everyone)
+        self._state = np.full(drones, _PATROL)
+        self._speed = self._speeds(drones)
+        self._height = rng.uniform(30, 110, drones)
+        self.position = self._points(everyone)
+        """Latitude and longitude in degrees; shape ``(drones, 2)``."""
+        self.battery_pct: Floats = rng.uniform(30, 100, drones)
+
+    @property
+    def altitude_m(self) -> Floats:
+        """Height above the ground in metres, 0 in the dock."""
+        return np.where(self._state == _CHARGE, 0.0, self._height + self._rng.normal(0, 0.5, len(self._height)))
+
+    def step(self, seconds: float) -> None:
+        """Move on by ``seconds``."""
+        way = (self._goal - self.position) * (_METRES_A_DEGREE, _METRES_A_DEGREE * _LONGITUDE)
+        distance = np.hypot(way[:, 0], way[:, 1])
+        charging = self._state == _CHARGE
+        reach = np.where(charging, 0.0, self._speed * seconds)
+        arrived = reach >= distance
+        share = np.divide(reach, distance, out=np.ones_like(reach), where=~arrived)
+        self.position += (self._goal - self.position) * np.where(charging, 0.0, share)[:, None]
+
+        change = np.where(charging, _CHARGE_PCT_S, -_DRAIN_PCT_S) * seconds
+        self.battery_pct = np.clip(self.battery_pct + change, 0.0, 100.0)
+
+        self._arrive(np.flatnonzero(arrived & ~charging))
+        self._take_off(np.flatnonzero(charging & (self.battery_pct >= _FULL_PCT)))
+        self._turn_back()
+
+    def _arrive(self, drones: npt.NDArray[np.intp]) -> None:
+        home = self._state[drones] == _RETURN
+        self._state[drones[home]] = _CHARGE
+        self._wander(drones[~home])
+
+    def _take_off(self, drones: npt.NDArray[np.intp]) -> None:
+        self._state[drones] = _PATROL
+        self._wander(drones)
+
+    def _wander(self, drones: npt.NDArray[np.intp]) -> None:
+        self._goal[drones] = self._points(drones)
+        self._speed[drones] = self._speeds(len(drones))
+
+    def _turn_back(self) -> None:
+        home = (self._dock - self.position) * (_METRES_A_DEGREE, _METRES_A_DEGREE * _LONGITUDE)
+        needed = np.hypot(home[:, 0], home[:, 1]) / FASTEST_M_S * _DRAIN_PCT_S
+        low = np.flatnonzero((self._state == _PATROL) & (self.battery_pct < needed + _RESERVE_PCT))
+        self._state[low] = _RETURN
+        self._goal[low] = self._dock[low]
+        self._speed[low] = FASTEST_M_S
+
+    def _points(self, drones: npt.NDArray[np.intp]) -> Floats:
+        south, north, west, east, _ = self._beat[drones].T
+        return np.column_stack([self._rng.uniform(south, north), self._rng.uniform(west, east)])
+
+    def _speeds(self, count: int) -> Floats:
+        return self._rng.uniform(SLOWEST_M_S, FASTEST_M_S, count)

@@ -1,0 +1,41 @@
+"""Where a file of the lake lies, and which month of New York it belongs to."""
+
+from datetime import date, datetime
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import numpy.typing as npt
+
+from schemas.history import TIME_ZONE
+from schemas.lake import LEDGER, Dataset, Source
+
+NEW_YORK = ZoneInfo(TIME_ZONE)
+
+
+def data_path(dataset: Dataset, source: Source, unit: str, month: str | None) -> str:
+    """The path below the lake's root of a unit's file: ``qualified/source=history/month=2015-01/UNIT.parquet``.
+
+    Dead letters have no event time, hence no month.
+    """
+    partition = f"/month={month}" if month else ""
+    return f"{dataset}/source={source}{partition}/{unit}.parquet"
+
+
+def ledger_path(source: Source, unit: str) -> str:
+    """The path of the file whose appearance commits the unit."""
+    return f"{LEDGER}/source={source}/{unit}.parquet"
+
+
+def months(event_time: npt.NDArray[np.int64]) -> list[tuple[str, int, int]]:
+    """The New York months of sorted event times (microseconds, UTC): ``("2015-01", start row, end row)``."""
+    if not len(event_time):
+        return []
+    first, last = (datetime.fromtimestamp(int(t) / 1e6, NEW_YORK) for t in (event_time[0], event_time[-1]))
+    starts = [date(y, m, 1) for y in range(first.year, last.year + 1) for m in range(1, 13)]
+    starts = [d for d in starts if (first.year, first.month) <= (d.year, d.month) <= (last.year, last.month)]
+    instants = [round(datetime(d.year, d.month, 1, tzinfo=NEW_YORK).timestamp() * 1e6) for d in starts]
+    bounds = [*np.searchsorted(event_time, instants[1:]), len(event_time)]
+    begins = [0, *bounds[:-1]]
+    return [
+        (f"{d:%Y-%m}", int(a), int(b)) for d, a, b in zip(starts, begins, bounds, strict=True) if b > a
+    ]

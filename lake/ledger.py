@@ -1,0 +1,38 @@
+"""The ledger: one small Parquet file a unit. Its appearance is the commit."""
+
+import io
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lake.layout import ledger_path
+from lake.storage import Storage, storage
+from schemas.lake import LEDGER, LEDGER_ROW, Source
+
+
+def is_committed(root: str, source: Source, unit: str) -> bool:
+    """Whether the unit is in the lake."""
+    store = storage(root)
+    return bool(store.filesystem.get_file_info(store.full(ledger_path(source, unit))).is_file)
+
+
+def commit(root: str, row: dict[str, Any]) -> bool:
+    """Put the unit's row (of :data:`~schemas.lake.LEDGER_ROW`, without ``committed_at``) unless it is there; say
+    whether this call did."""
+    table = pa.Table.from_pylist([{**row, "committed_at": datetime.now(UTC)}], schema=LEDGER_ROW)
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd")
+    return storage(root).put_new(ledger_path(Source(row["source"]), row["unit"]), sink.getbuffer())
+
+
+def read_ledger(root: str) -> pa.Table:
+    """All committed units, in the order of their names."""
+    store = storage(root)
+    tables = [_read_row(store, store.relative(info)) for info in store.list(LEDGER) if info.extension == "parquet"]
+    return pa.concat_tables(tables) if tables else LEDGER_ROW.empty_table()
+
+
+def _read_row(store: Storage, path: str) -> pa.Table:
+    return pq.read_table(io.BytesIO(store.read(path)), schema=LEDGER_ROW)

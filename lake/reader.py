@@ -1,0 +1,124 @@
+"""Read the lake through its ledger: a unit is seen entirely or not at all, a message once."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.dataset as pads
+
+from lake.ledger import read_ledger
+from lake.storage import LocalStorage, storage
+from schemas.history import TIME_ZONE
+from schemas.lake import SCHEMAS, Dataset
+
+PARTITIONS = pa.schema([("source", pa.string()), ("month", pa.string())])
+
+_MESSAGES = (Dataset.POSITIONS, Dataset.QUALIFIED, Dataset.UNQUALIFIED)
+
+_VIEWS = f"""
+CREATE VIEW duplicates AS
+    SELECT * FROM ({
+        " UNION ALL ".join(
+            f"SELECT '{d}' AS dataset, unit, record, message_id, event_time, "
+            f"{'NULL::SMALLINT' if d == Dataset.POSITIONS else 'violation_code'} AS violation_code, area "
+            f"FROM {d}_of_all_units WHERE message_id IS NOT NULL"
+            for d in _MESSAGES
+        )
+    })
+    QUALIFY row_number() OVER (PARTITION BY message_id ORDER BY unit, record) > 1;
+
+{
+    "".join(
+        f"CREATE VIEW {d} AS SELECT * FROM {d}_of_all_units ANTI JOIN duplicates USING (unit, record);"
+        for d in _MESSAGES
+    )
+}
+CREATE VIEW dead_letters AS SELECT * FROM dead_letters_of_all_units;
+CREATE VIEW images AS SELECT * FROM images_of_all_units;
+
+CREATE VIEW stats AS
+    SELECT dataset, window_start, window_seconds, violation_code, part_of_day, area, sum(n)::BIGINT AS n
+    FROM (
+        SELECT dataset, window_start, window_seconds, violation_code, part_of_day, area, n
+        FROM stats_of_all_units
+        UNION ALL
+        SELECT dataset, make_timestamptz(epoch_us(event_time) // (window_seconds * 1000000) * window_seconds * 1000000),
+               window_seconds, violation_code,
+               CASE WHEN hour BETWEEN 6 AND 12 THEN 'morning' WHEN hour BETWEEN 13 AND 19 THEN 'afternoon'
+                    ELSE 'other' END, area, -1
+        FROM (SELECT *, hour(event_time AT TIME ZONE '{TIME_ZONE}') AS hour FROM duplicates)
+        JOIN (SELECT DISTINCT unit, window_seconds FROM stats_of_all_units) USING (unit)
+    )
+    GROUP BY ALL HAVING sum(n) <> 0;
+"""
+"""What stands twice in several units is counted and shown once: the first by name of unit and record."""
+
+
+class Lake:
+    """A lake at a directory or ``s3://`` URL, as its ledger was when this object was made."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self.ledger = read_ledger(root)
+        """One row a committed unit (:data:`schemas.lake.LEDGER_ROW`)."""
+
+    def files(self, dataset: Dataset) -> list[str]:
+        """The paths below the root of the dataset's committed files."""
+        return [
+            file["path"] for files in self.ledger["files"].to_pylist() for file in files if file["dataset"] == dataset
+        ]
+
+    def dataset(self, dataset: Dataset) -> pads.Dataset:
+        """The committed files as a pyarrow dataset, partitions as columns; messages that stand in several units are
+        in it several times."""
+        store = storage(self.root)
+        partitioning = pads.partitioning(PARTITIONS, flavor="hive")
+        schema = pa.unify_schemas([SCHEMAS[dataset], PARTITIONS])
+        paths = [store.full(path) for path in self.files(dataset)]
+        if not paths:
+            return pads.dataset(schema.empty_table())
+        return pads.dataset(
+            paths,
+            schema=schema,
+            format="parquet",
+            filesystem=store.filesystem,
+            partitioning=partitioning,
+            partition_base_dir=store.base,
+        )
+
+    def connect(self, threads: int | None = None) -> duckdb.DuckDBPyConnection:
+        """A DuckDB connection with a view of each dataset, of the ledger, and ``duplicates``; its clock is UTC."""
+        connection = duckdb.connect(config={"threads": threads} if threads else {})
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.register("ledger", self.ledger)
+        for dataset in Dataset:
+            self._register(connection, dataset)
+        connection.execute(_VIEWS)
+        return connection
+
+    def sql(self, query: str, parameters: Iterable[Any] = ()) -> pa.Table:
+        """The answer of a DuckDB query over the views."""
+        with self.connect() as connection:
+            return connection.execute(query, list(parameters)).to_arrow_table()
+
+    def _register(self, connection: duckdb.DuckDBPyConnection, dataset: Dataset) -> None:
+        view = f"{dataset}_of_all_units"
+        store = storage(self.root)
+        files = self.files(dataset)
+        if not files or not isinstance(store, LocalStorage):
+            # DuckDB's own S3 reader is an extension that is downloaded; pyarrow's is at hand.
+            connection.register(view, self.dataset(dataset))
+            return
+        names = ", ".join("'" + store.full(path).replace("'", "''") + "'" for path in files)
+        connection.execute(
+            f"CREATE VIEW {view} AS SELECT * FROM read_parquet([{names}], hive_partitioning = true, "
+            "hive_types = {'source': VARCHAR"
+            + ("" if dataset == Dataset.DEAD_LETTERS else ", 'month': VARCHAR")
+            + "})"
+        )
+
+
+def lake(root: str) -> Lake:
+    """Open the lake at a directory or ``s3://BUCKET/PREFIX``."""
+    return Lake(root)

@@ -1,0 +1,204 @@
+"""Whole files on a local directory or an S3 bucket: written entirely or not at all.
+
+A local file is written beside its name, synced and renamed; an S3 object is one PUT. ``put_new`` has
+one winner, however many try at once: a hard link locally, ``If-None-Match: *`` on S3.
+"""
+
+import errno
+import os
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow.fs as pafs
+
+from schemas.errors import DiskFull, InputUnusable, ServiceUnavailable
+
+S3_ATTEMPTS = 5
+"""Beam's and boto3's default of 2 retries fails with 503 on 30 % of the calls; 5 attempts pass."""
+
+
+class Storage(ABC):
+    """The files below one root; paths are relative to it, with ``/`` between their parts."""
+
+    root: str
+    filesystem: pafs.FileSystem
+    """The same files for pyarrow, below :attr:`base`."""
+    base: str
+
+    @abstractmethod
+    def put(self, path: str, data: bytes | memoryview) -> None:
+        """Write a whole file, over an older one of that name."""
+
+    @abstractmethod
+    def put_new(self, path: str, data: bytes | memoryview) -> bool:
+        """Write a whole file unless one of that name exists; say whether this call wrote it."""
+
+    def full(self, path: str) -> str:
+        """The path as :attr:`filesystem` takes it."""
+        return f"{self.base}/{path}"
+
+    def list(self, prefix: str) -> list[pafs.FileInfo]:
+        """The files below a directory, sorted by path; none when there is no such directory."""
+        selector = pafs.FileSelector(self.full(prefix), recursive=True, allow_not_found=True)
+        with _errors(self.root):
+            infos = self.filesystem.get_file_info(selector)
+        return sorted((i for i in infos if i.type == pafs.FileType.File), key=lambda i: str(i.path))
+
+    def relative(self, info: pafs.FileInfo) -> str:
+        """The path below the root of a listed file."""
+        return str(info.path)[len(self.base) + 1 :]
+
+    def read(self, path: str) -> bytes:
+        """The whole file. Raises FileNotFoundError."""
+        with _errors(self.root), self.filesystem.open_input_stream(self.full(path)) as stream:
+            return bytes(stream.read())
+
+
+class LocalStorage(Storage):
+    """A directory of this machine (or a mounted one)."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self.base = str(Path(root.removeprefix("file://")).absolute())
+        self.filesystem = pafs.LocalFileSystem()
+
+    def put(self, path: str, data: bytes | memoryview) -> None:
+        with self._written(path, data) as (temporary, target):
+            os.replace(temporary, target)
+
+    def put_new(self, path: str, data: bytes | memoryview) -> bool:
+        with self._written(path, data) as (temporary, target):
+            try:
+                os.link(temporary, target)
+            except FileExistsError:
+                return False
+            return True
+
+    @contextmanager
+    def _written(self, path: str, data: bytes | memoryview) -> Iterator[tuple[Path, Path]]:
+        target = Path(self.base, path)
+        # Readers and listings skip names that begin with a dot.
+        temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+        with _errors(self.root):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with temporary.open("xb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                yield temporary, target
+                _sync_directory(target.parent)
+            finally:
+                temporary.unlink(missing_ok=True)
+
+    def list(self, prefix: str) -> list[pafs.FileInfo]:
+        return [i for i in super().list(prefix) if not i.base_name.startswith(".")]
+
+
+class S3Storage(Storage):
+    """A bucket, or a prefix in it. Keys, region and endpoint come from the AWS credential chain and
+    ``AWS_ENDPOINT_URL``: never from flags, which Beam logs."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root.rstrip("/")
+        self.base = self.root.removeprefix("s3://")
+        self.bucket, _, self.prefix = self.base.partition("/")
+        if not self.bucket:
+            raise InputUnusable(f"{root}: no bucket is named; write s3://BUCKET/PREFIX")
+        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+        with _errors(self.root):
+            self.filesystem = pafs.S3FileSystem(
+                endpoint_override=endpoint,
+                retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=S3_ATTEMPTS),
+            )
+        self._client = _s3_client()
+
+    def put(self, path: str, data: bytes | memoryview) -> None:
+        with _errors(self.root):
+            self._client.put_object(Bucket=self.bucket, Key=self._key(path), Body=bytes(data))
+
+    def put_new(self, path: str, data: bytes | memoryview) -> bool:
+        from botocore.exceptions import ClientError
+
+        with _errors(self.root):
+            try:
+                self._client.put_object(Bucket=self.bucket, Key=self._key(path), Body=bytes(data), IfNoneMatch="*")
+            except ClientError as error:
+                if error.response.get("Error", {}).get("Code") in ("PreconditionFailed", "ConditionalRequestConflict"):
+                    return False
+                raise
+        return True
+
+    def _key(self, path: str) -> str:
+        return f"{self.prefix}/{path}" if self.prefix else path
+
+
+@lru_cache(maxsize=64)
+def storage(root: str) -> Storage:
+    """The storage of a directory or ``s3://`` URL. Raises InputUnusable for any other scheme."""
+    if root.startswith("s3://"):
+        return S3Storage(root)
+    if "://" in root and not root.startswith("file://"):
+        scheme = root.partition("://")[0]
+        raise InputUnusable(f"{root}: {scheme}:// is no storage that is known here; use a directory or s3://BUCKET/PREFIX")
+    return LocalStorage(root)
+
+
+def open_input(url: str) -> tuple[pafs.FileSystem, str]:
+    """The file system and path of an input file: a local path or an ``s3://`` URL."""
+    if url.startswith("s3://"):
+        bucket, _, key = url.removeprefix("s3://").partition("/")
+        return storage(f"s3://{bucket}").filesystem, f"{bucket}/{key}"
+    return pafs.LocalFileSystem(), str(Path(url.removeprefix("file://")).absolute())
+
+
+@contextmanager
+def open_file(url: str) -> Iterator[IO[bytes]]:
+    """An input file, open for reading and seeking. Raises InputUnusable, ServiceUnavailable."""
+    filesystem, path = open_input(url)
+    try:
+        with _errors(url), filesystem.open_input_file(path) as file:
+            yield file
+    except FileNotFoundError as error:
+        raise InputUnusable(f"{url}: there is no such file") from error
+    except (PermissionError, IsADirectoryError) as error:
+        raise InputUnusable(f"{url}: {error.strerror or error}") from error
+
+
+def _s3_client() -> Any:  # boto3's clients are made at run time and have no type of their own
+    import boto3
+    from botocore.config import Config
+
+    return boto3.client("s3", config=Config(retries={"mode": "standard", "total_max_attempts": S3_ATTEMPTS}))
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _errors(root: str) -> Iterator[None]:
+    """Turn what the operating system or a service says into an error that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFull(f"{root}: no room left; free some and run the same command again, it goes on") from error
+        if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError | FileExistsError | NotADirectoryError):
+            raise
+        if root.startswith("s3://"):
+            raise ServiceUnavailable(f"{root}: {error}. Check the bucket, AWS_ENDPOINT_URL and the credentials") from error
+        raise
+    except Exception as error:
+        if type(error).__module__.startswith("botocore"):
+            raise ServiceUnavailable(f"{root}: {error}. Check the bucket, AWS_ENDPOINT_URL and the credentials") from error
+        raise

@@ -1,0 +1,164 @@
+"""The Arrow schema of each dataset of the lake: what a Parquet file holds, column by column.
+
+Times are UTC. Every row says where it comes from: ``unit`` names the unit of work, ``record`` the
+record's number in it, so ``(unit, record)`` is the identity of a row that carries no ``message_id``.
+"""
+
+from enum import StrEnum
+
+import pyarrow as pa
+
+
+class Dataset(StrEnum):
+    """The datasets that hold rows; each is a directory of the lake, beside ``ledger``."""
+
+    POSITIONS = "positions"
+    QUALIFIED = "qualified"
+    UNQUALIFIED = "unqualified"
+    DEAD_LETTERS = "dead_letters"
+    STATS = "stats"
+    IMAGES = "images"
+
+
+class Source(StrEnum):
+    """Where rows come from: the first partition of every dataset."""
+
+    HISTORY = "history"
+    DRONES = "drones"
+    IMAGES = "images"
+
+
+LEDGER = "ledger"
+
+ENUM = pa.dictionary(pa.int32(), pa.string())
+"""A text of few distinct values."""
+UTC = pa.timestamp("us", "UTC")
+EXTRA = pa.map_(pa.string(), pa.string())
+"""Fields of a message that this version does not know: name -> JSON text."""
+
+ORIGIN = [pa.field("unit", ENUM, nullable=False), pa.field("record", pa.int64(), nullable=False)]
+
+DRONE_FIELDS = [
+    pa.field("message_id", pa.string()),
+    pa.field("drone_id", ENUM),
+    pa.field("sequence", pa.int64()),
+    pa.field("latitude", pa.float64()),
+    pa.field("longitude", pa.float64()),
+    pa.field("altitude_m", pa.float64()),
+    pa.field("battery_pct", pa.float64()),
+    pa.field("status", ENUM),
+    pa.field("extra", EXTRA),
+]
+
+POSITION = pa.schema(
+    [*ORIGIN, pa.field("event_time", UTC, nullable=False), *DRONE_FIELDS, pa.field("area", ENUM)],
+)
+
+VIOLATION = pa.schema(
+    [
+        *ORIGIN,
+        pa.field("event_time", UTC, nullable=False),
+        pa.field("violation_code", pa.int16(), nullable=False),
+        pa.field("area", ENUM),
+        pa.field("plate_id", pa.string()),
+        pa.field("repairs", pa.list_(pa.field("element", pa.string(), nullable=False))),
+        # of a drone
+        *DRONE_FIELDS,
+        pa.field("image_id", pa.string()),
+        pa.field("answers", pa.string()),
+        pa.field("officer_id", ENUM),
+        # of the history
+        pa.field("summons_number", pa.int64()),
+        pa.field("issue_date_text", ENUM),
+        pa.field("violation_time_text", ENUM),
+        pa.field("county", ENUM),
+        pa.field("precinct", pa.int16()),
+        pa.field("street", ENUM),
+        pa.field("house_number", pa.string()),
+        pa.field("agency", ENUM),
+        pa.field("registration_state", ENUM),
+        pa.field("plate_type", ENUM),
+        pa.field("vehicle_body", ENUM),
+        pa.field("vehicle_make", ENUM),
+        pa.field("vehicle_color", ENUM),
+        pa.field("vehicle_year", pa.int16()),
+    ],
+)
+"""Qualified and unqualified violations of both sources; a column that a source does not have is null."""
+
+DEAD_LETTER = pa.schema(
+    [
+        *ORIGIN,
+        pa.field("reason", ENUM, nullable=False),
+        pa.field("detail", pa.string()),
+        pa.field("payload", pa.binary(), nullable=False),
+        pa.field("path", ENUM, nullable=False),
+        pa.field("offset", pa.int64(), nullable=False),
+    ],
+)
+"""``payload`` is the row or message as it came, ``offset`` its first byte in ``path``."""
+
+STATS = pa.schema(
+    [
+        pa.field("unit", ENUM, nullable=False),
+        pa.field("dataset", ENUM, nullable=False),
+        pa.field("window_start", UTC, nullable=False),
+        pa.field("window_seconds", pa.int32(), nullable=False),
+        pa.field("violation_code", pa.int16()),
+        pa.field("part_of_day", ENUM, nullable=False),
+        pa.field("area", ENUM),
+        pa.field("n", pa.int64(), nullable=False),
+    ],
+)
+"""One unit's counts. They are additive: SUM(n) over units is the count of the lake's rows."""
+
+IMAGE = pa.schema(
+    [
+        *ORIGIN,
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("event_time", UTC, nullable=False),
+        pa.field("object", pa.string(), nullable=False),
+        pa.field("bytes", pa.int64(), nullable=False),
+    ],
+)
+"""``object`` is the picture's path in the lake, a name made from its content."""
+
+FILES = pa.list_(
+    pa.struct([("dataset", pa.string()), ("path", pa.string()), ("rows", pa.int64()), ("bytes", pa.int64())]),
+)
+
+LEDGER_ROW = pa.schema(
+    [
+        pa.field("unit", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("path", pa.string(), nullable=False),
+        pa.field("range_start", pa.int64(), nullable=False),
+        pa.field("range_end", pa.int64(), nullable=False),
+        pa.field("rows_in", pa.int64(), nullable=False),
+        pa.field("positions", pa.int64(), nullable=False),
+        pa.field("qualified", pa.int64(), nullable=False),
+        pa.field("unqualified", pa.int64(), nullable=False),
+        pa.field("dead_letters", pa.int64(), nullable=False),
+        pa.field("images", pa.int64(), nullable=False),
+        pa.field("duplicates", pa.int64(), nullable=False),
+        pa.field("counted", pa.int64(), nullable=False),
+        pa.field("files", FILES, nullable=False),
+        pa.field("committed_at", UTC, nullable=False),
+    ],
+)
+"""One row a unit, one file a row: its appearance commits the unit. ``rows_in`` is counted by the
+source, the other counts by the writers; ``counted`` is the sum of the unit's statistics."""
+
+SCHEMAS: dict[Dataset, pa.Schema] = {
+    Dataset.POSITIONS: POSITION,
+    Dataset.QUALIFIED: VIOLATION,
+    Dataset.UNQUALIFIED: VIOLATION,
+    Dataset.DEAD_LETTERS: DEAD_LETTER,
+    Dataset.STATS: STATS,
+    Dataset.IMAGES: IMAGE,
+}
+
+
+def empty(schema: pa.Schema) -> pa.RecordBatch:
+    """A batch of ``schema`` with no row."""
+    return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)

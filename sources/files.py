@@ -1,0 +1,166 @@
+"""Files as sources: planned on the grid, read cell by cell, one unit of work a cell.
+
+What a kind of file looks like inside is told by a :class:`Format`.
+"""
+
+import glob
+import gzip
+import shutil
+import tempfile
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, NamedTuple, Protocol
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.fs as pafs
+from apache_beam.metrics import Metrics
+
+from lake.ledger import is_committed
+from lake.storage import open_file, open_input
+from schemas.errors import InputUnusable
+from schemas.lake import Source
+from sources.cells import Borders, Cell, blocks, border, content_hash, grid
+from sources.progress import progress
+from sources.units import Unit, UnitBatch
+
+
+class Header(NamedTuple):
+    """What stands before the first record."""
+
+    text: bytes
+    """The header as it stands there, a byte order mark included."""
+    columns: tuple[str, ...]
+
+
+class Format(Protocol):
+    """A kind of file."""
+
+    source: Source
+
+    def header(self, file: IO[bytes], url: str) -> Header:
+        """Read the header. Raises InputUnusable where the file is not of this kind."""
+
+    def borders(self, header: Header) -> Borders:
+        """Where its records begin and end."""
+
+    def batch(self, header: Header, data: bytes, offset: int, first_record: int) -> tuple[pa.RecordBatch, int]:
+        """A block as a RecordBatch, and how many records it holds."""
+
+
+def plan(pattern: str, form: Format) -> list[Cell]:
+    """The cells of the files that ``pattern`` (a path, a glob, or an ``s3://`` URL of either) names.
+
+    Raises InputUnusable where there is none, or one is not of this format.
+    """
+    return [cell for url in _expand(pattern) for cell in _plan_file(url, form)]
+
+
+def read_cell(cell: Cell, form: Format, lake_root: str) -> Iterator[UnitBatch]:
+    """The batches of the units in a cell that the lake's ledger does not have yet."""
+    with _unpacked(cell) as file:
+        header = form.header(file, cell.path)
+        size = file.seek(0, 2)
+        cells = grid(cell.source, cell.path, size) if cell.compressed else [cell]
+        for part in cells:
+            yield from _read_unit(file, part, size, form, header, lake_root)
+
+
+@beam.typehints.with_output_types(UnitBatch)
+class ReadCell(beam.DoFn):  # type: ignore[misc]  # Beam's classes are untyped
+    """:func:`read_cell`, one element a cell."""
+
+    def __init__(self, form: Format, lake_root: str) -> None:
+        self._form = form
+        self._lake_root = lake_root
+        self._rows = Metrics.counter("source", "rows_in")
+
+    def process(self, cell: Cell) -> Iterator[UnitBatch]:
+        for batch in read_cell(cell, self._form, self._lake_root):
+            self._rows.inc(batch.rows.num_rows)
+            yield batch
+
+
+class ReadFiles(beam.PTransform):  # type: ignore[misc]
+    """Planned cells -> the batches of their units."""
+
+    def __init__(self, cells: Iterable[Cell], form: Format, lake_root: str) -> None:
+        super().__init__()
+        self._cells = list(cells)
+        self._form = form
+        self._lake_root = lake_root
+
+    def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection:
+        return (
+            pbegin
+            | "Plan" >> beam.Create(self._cells, reshuffle=False)
+            | "Spread" >> beam.Reshuffle()
+            | "Read" >> beam.ParDo(ReadCell(self._form, self._lake_root))
+        )
+
+
+def _expand(pattern: str) -> list[str]:
+    if pattern.startswith("s3://"):
+        filesystem, path = open_input(pattern)
+        if not any(c in pattern for c in "*?["):
+            return [pattern]
+        base = path[: min(path.index(c) for c in "*?[" if c in path)].rpartition("/")[0]
+        infos = filesystem.get_file_info(pafs.FileSelector(base, recursive=True, allow_not_found=True))
+        found = sorted(f"s3://{i.path}" for i in infos if i.is_file and Path(i.path).match(path))
+    else:
+        found = sorted(p for p in glob.glob(pattern.removeprefix("file://"), recursive=True) if Path(p).is_file())
+    if not found:
+        raise InputUnusable(f"{pattern}: no file has this name; check the path (a pattern needs quotes in the shell)")
+    return found
+
+
+def _plan_file(url: str, form: Format) -> list[Cell]:
+    with open_file(url) as file:
+        size = file.seek(0, 2)
+        file.seek(0)
+        compressed = file.read(2) == b"\x1f\x8b"
+        if compressed:
+            return [Cell(form.source, url, 0, 0, size, compressed=True)]
+        form.header(file, url)
+        return grid(form.source, url, size)
+
+
+def _read_unit(
+    file: IO[bytes], cell: Cell, size: int, form: Format, header: Header, lake_root: str
+) -> Iterator[UnitBatch]:
+    borders = form.borders(header)
+    start = border(file, cell.start, borders) if cell.number else len(header.text)
+    end = border(file, cell.end, borders) if cell.end < size else size
+    if start >= end:  # no record begins in this cell
+        return
+    content = content_hash(file, start, end, str(cell.number).encode(), header.text)
+    unit = Unit(cell.source, cell.path, cell.number, start, end, content, header.columns)
+    progress.planned(end - start)
+    if is_committed(lake_root, unit.source, unit.name):
+        Metrics.counter("source", "units_already_there").inc()
+        progress.advance(end - start)
+        return
+    first_record = 0
+    for offset, data in blocks(file, start, end, borders):
+        rows, records = form.batch(header, data, offset, first_record)
+        first_record += records
+        yield UnitBatch(unit, rows, last=offset + len(data) == end)
+        progress.advance(len(data))
+
+
+@contextmanager
+def _unpacked(cell: Cell) -> Iterator[IO[bytes]]:
+    """The cell's file; of a gzip file its text, unpacked beside the worker's other temporary files."""
+    with open_file(cell.path) as file:
+        if not cell.compressed:
+            yield file
+            return
+        with tempfile.TemporaryFile() as text:
+            try:
+                with gzip.open(file) as packed:
+                    shutil.copyfileobj(packed, text, 1 << 20)
+            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+                raise InputUnusable(f"{cell.path}: the gzip file is damaged ({error}); get it again") from error
+            yield text

@@ -1,0 +1,77 @@
+"""The city's history: CSV files of tickets, plain or gzip, read as blocks of whole records.
+
+A block is one row: its bytes stay as they are until the parser, which alone looks inside.
+"""
+
+import csv
+import io
+from typing import IO
+
+import pyarrow as pa
+
+from schemas.errors import InputUnusable
+from schemas.history import MANDATORY, column_key
+from schemas.lake import Source
+from sources.cells import Borders
+from sources.files import Header
+from sources.records import count_records, odd_records, record_end, record_start
+
+MAX_HEADER_BYTES = 1 << 16
+
+BLOCK = pa.schema(
+    [
+        pa.field("data", pa.large_binary(), nullable=False),
+        pa.field("offset", pa.int64(), nullable=False),
+        pa.field("first_record", pa.int64(), nullable=False),
+        pa.field("records", pa.int64(), nullable=False),
+    ]
+)
+"""One row a block: its bytes, where they stand in the file, the number in the unit of its first record
+and how many there are."""
+
+
+class CsvRecords:
+    """The :class:`~sources.cells.Borders` of a CSV file of so many columns."""
+
+    def __init__(self, columns: int) -> None:
+        self._columns = columns
+
+    def end(self, data: bytes, size: int, complete: bool) -> int:
+        return record_end(data, size, complete, self._columns)
+
+    def start(self, window: bytes, at: int, complete: bool) -> int:
+        return record_start(window, at, complete, self._columns)
+
+
+class HistoryCsv:
+    """The :class:`~sources.files.Format` of the ticket CSV of any year: columns are found by name."""
+
+    source = Source.HISTORY
+
+    def header(self, file: IO[bytes], url: str) -> Header:
+        file.seek(0)
+        line = b"".join(file.read(MAX_HEADER_BYTES).partition(b"\n")[:2])
+        if not line:
+            raise InputUnusable(f"{url}: the file is empty; a history CSV begins with a line of column names")
+        try:
+            text = line.decode("utf-8-sig")
+            columns = tuple(next(csv.reader(io.StringIO(text, newline=""), strict=True)))
+        except (UnicodeDecodeError, csv.Error, StopIteration) as error:
+            raise InputUnusable(f"{url}: this is no CSV file: its first line is no line of column names") from error
+        present = {column_key(name) for name in columns}
+        missing = [name for name in MANDATORY if column_key(name) not in present]
+        if missing:
+            raise InputUnusable(
+                f"{url}: this is no history of tickets: the first line does not name {', '.join(missing)}. "
+                "Leave the file out, or put the line of column names back"
+            )
+        return Header(line, columns)
+
+    def borders(self, header: Header) -> Borders:
+        return CsvRecords(len(header.columns))
+
+    def batch(self, header: Header, data: bytes, offset: int, first_record: int) -> tuple[pa.RecordBatch, int]:
+        records = count_records(data, odd_records(data, len(header.columns)))
+        columns = [[data], [offset], [first_record], [records]]
+        arrays = [pa.array(column, field.type) for column, field in zip(columns, BLOCK, strict=True)]
+        return pa.RecordBatch.from_arrays(arrays, schema=BLOCK), records

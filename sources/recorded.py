@@ -1,0 +1,40 @@
+"""Recorded messages: a file with one payload a line, as ``kafka-console-consumer`` or the simulator leaves it."""
+
+from typing import IO
+
+import numpy as np
+import pyarrow as pa
+
+from schemas.lake import Source
+from sources.cells import Borders, Lines
+from sources.files import Header
+
+PAYLOADS = pa.schema(
+    [
+        pa.field("payload", pa.binary(), nullable=False),
+        pa.field("record", pa.int64(), nullable=False),
+        pa.field("offset", pa.int64(), nullable=False),
+    ]
+)
+"""One row a message: its bytes, its number in the unit, its position in the source."""
+
+
+class RecordedMessages:
+    """The :class:`~sources.files.Format` of a recording; the last line may lack its newline."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+
+    def header(self, file: IO[bytes], url: str) -> Header:
+        return Header(b"", ())
+
+    def borders(self, header: Header) -> Borders:
+        return Lines()
+
+    def batch(self, header: Header, data: bytes, offset: int, first_record: int) -> tuple[pa.RecordBatch, int]:
+        lines = data.removesuffix(b"\n").split(b"\n")
+        payload = pa.array(lines, pa.binary())
+        starts = np.frombuffer(payload.buffers()[1], np.int32)[: len(lines)] + np.arange(len(lines)) + offset
+        record = np.arange(first_record, first_record + len(lines))
+        rows = pa.RecordBatch.from_arrays([payload, pa.array(record), pa.array(starts)], schema=PAYLOADS)
+        return rows, len(lines)

@@ -1,0 +1,207 @@
+"""Records of a CSV text whose quotes may be broken: where each ends, and which need care.
+
+Nearly every record is one line whose quotes, if any, stand in pairs at the edges of fields. Those
+are left to the CSV parser. The others ("odd" records) are found with numpy, all lines at once, and read
+one by one: either they hold a quoted newline, or a quote is stray and taken as an ordinary character.
+"""
+
+import csv
+import io
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+MAX_ODD_BYTES = 1 << 16
+MAX_ODD_LINES = 64
+"""A quoted field that goes on for longer than this is taken for a stray quote."""
+
+_QUOTE, _COMMA, _NEWLINE, _RETURN = 34, 44, 10, 13
+
+Offsets = npt.NDArray[np.int64]
+
+
+class OddRecord(NamedTuple):
+    """A record that the CSV parser must not see."""
+
+    start: int
+    end: int
+    """After its newline."""
+    lines: int
+    fields: list[bytes]
+    stray_quote: bool
+    """Whether a quote was taken as an ordinary character."""
+
+
+def odd_records(data: bytes, columns: int) -> list[OddRecord]:
+    """The odd records of ``data``, which begins at a record, in order.
+
+    Whether a record is odd, and where it ends, depends on the bytes from its start to its end alone.
+    """
+    suspects = _suspect_lines(data)
+    odd: list[OddRecord] = []
+    done = 0
+    for start in suspects:
+        if start >= done:
+            odd.append(_read_odd(data, int(start), columns))
+            done = odd[-1].end
+    return odd
+
+
+def count_records(data: bytes, odd: list[OddRecord]) -> int:
+    """How many records ``data`` holds; a last one without a newline counts."""
+    newlines = int(np.count_nonzero(np.frombuffer(data, np.uint8) == _NEWLINE))
+    unended = bool(data) and not data.endswith(b"\n")
+    return newlines + unended - sum(record.lines - 1 for record in odd)
+
+
+def record_end(data: bytes, size: int, complete: bool, columns: int) -> int:
+    """The end of the last record that begins before ``size``; -1 where ``data`` is too short to say.
+
+    ``data`` begins at a record; ``complete`` says that nothing comes after it.
+    """
+    cut = data.find(b"\n", max(size - 1, 0)) + 1
+    if not cut or (len(data) < cut + MAX_ODD_BYTES and not complete):
+        return len(data) if complete else -1
+    if data.find(b'"', max(0, cut - MAX_ODD_BYTES), cut) < 0:
+        return cut
+    for record in odd_records(data, columns):
+        if record.start < cut < record.end:
+            return record.end
+    return cut
+
+
+def record_start(window: bytes, at: int, complete: bool, columns: int) -> int:
+    """The first record that begins at or after ``at``, judged by the window's bytes alone; -1 if it is too short.
+
+    A window may begin inside a quoted field: its first line that is a whole record by itself is
+    taken as the place from which to count.
+    """
+    if at == 0:
+        return 0
+    position = 0
+    while position < at:
+        end = window.find(b"\n", position) + 1
+        if not end:
+            return len(window) if complete else -1
+        if position and len(_fields(window[position:end])) == columns and not len(_suspect_lines(window[position:end])):
+            break
+        position = end
+    if position >= at:
+        return position
+    found = record_end(window[position:], at - position, complete, columns)
+    return position + found if found >= 0 else -1
+
+
+class LineIndex:
+    """The start of the n-th line of a text, found without an index of all lines."""
+
+    _CHUNK = 1 << 16
+
+    def __init__(self, data: bytes) -> None:
+        self._array = np.frombuffer(data, np.uint8)
+        counts = [
+            np.count_nonzero(self._array[i : i + self._CHUNK] == _NEWLINE) for i in range(0, len(data), self._CHUNK)
+        ]
+        self._before = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+    def start(self, line: int) -> int:
+        """The offset of line ``line``, counted from 0."""
+        if line == 0:
+            return 0
+        chunk = int(np.searchsorted(self._before, line)) - 1
+        base = chunk * self._CHUNK
+        ends = np.flatnonzero(self._array[base : base + self._CHUNK] == _NEWLINE)
+        return base + int(ends[line - int(self._before[chunk]) - 1]) + 1
+
+
+def _suspect_lines(data: bytes) -> Offsets:
+    """The starts of the lines whose quotes do not stand in pairs at the edges of fields, that hold a
+    carriage return elsewhere than at their end, or that are no UTF-8."""
+    array = np.frombuffer(data, np.uint8)
+    positions = np.concatenate([_bad_quotes(data, array), _lone_returns(data, array)])
+    starts = {data.rfind(b"\n", 0, int(p)) + 1 for p in positions}
+    return np.array(sorted(starts | _foreign_lines(data, array)), np.int64)
+
+
+def is_utf8(text: bytes) -> bool:
+    """Whether the bytes are UTF-8."""
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _foreign_lines(data: bytes, array: npt.NDArray[np.uint8]) -> set[int]:
+    if data.isascii() or is_utf8(data):
+        return set()
+    starts = {data.rfind(b"\n", 0, int(p)) + 1 for p in np.flatnonzero(array >= 0x80)}
+    return {start for start in starts if not is_utf8(data[start : data.find(b"\n", start) + 1 or None])}
+
+
+def _bad_quotes(data: bytes, array: npt.NDArray[np.uint8]) -> Offsets:
+    if b'"' not in data:
+        return np.empty(0, np.int64)
+    quotes = np.flatnonzero(array == _QUOTE)
+    lines = np.searchsorted(np.flatnonzero(array == _NEWLINE), quotes)
+    first = np.searchsorted(lines, lines)  # the line's first quote, for each quote
+    opening = (np.arange(len(quotes)) - first) % 2 == 0
+    before = np.where(quotes > 0, array[quotes - 1], _NEWLINE)
+    after = np.where(quotes + 1 < len(array), array[np.minimum(quotes + 1, len(array) - 1)], _NEWLINE)
+    edge_before = (before == _COMMA) | (before == _NEWLINE) | (before == _QUOTE)
+    edge_after = (after == _COMMA) | (after == _NEWLINE) | (after == _RETURN) | (after == _QUOTE)
+    well = np.where(opening, edge_before, edge_after)
+    last_of_line = np.append(lines[1:] != lines[:-1], True)
+    return quotes[~well | (opening & last_of_line)]
+
+
+def _lone_returns(data: bytes, array: npt.NDArray[np.uint8]) -> Offsets:
+    if b"\r" not in data:
+        return np.empty(0, np.int64)
+    returns = np.flatnonzero(array == _RETURN)
+    after = np.where(returns + 1 < len(array), array[np.minimum(returns + 1, len(array) - 1)], _NEWLINE)
+    return returns[after != _NEWLINE]
+
+
+def _read_odd(data: bytes, start: int, columns: int) -> OddRecord:
+    line_end = data.find(b"\n", start) + 1 or len(data)
+    line = data[start:line_end]
+    text, lines, fields = line, 1, _fields(line)
+    if len(fields) != columns:
+        joined = _joined_lines(data, start)
+        if joined is not None and len(candidate := _fields(joined)) == columns:
+            text, lines, fields = joined, joined.rstrip(b"\r\n").count(b"\n") + 1, candidate
+    stripped = text.rstrip(b"\r\n")
+    if len(fields) != columns:
+        fields = stripped.split(b",")
+    return OddRecord(start, start + len(text), lines, fields, _has_stray_quote(stripped))
+
+
+def _joined_lines(data: bytes, start: int) -> bytes | None:
+    """The lines from ``start`` up to the one in which the quotes come out even; None where none does in time."""
+    end, quotes = start, 0
+    for _ in range(MAX_ODD_LINES):
+        next_end = data.find(b"\n", end) + 1 or len(data)
+        if next_end == end or next_end - start > MAX_ODD_BYTES:
+            return None
+        quotes += data.count(b'"', end, next_end)
+        end = next_end
+        if quotes % 2 == 0 and end > start:
+            return data[start:end]
+    return None
+
+
+def _fields(record: bytes) -> list[bytes]:
+    """The fields of a record as the CSV format has it; an empty list where it is not well formed."""
+    text = record.decode("latin-1").removesuffix("\n").removesuffix("\r")
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+    except csv.Error:
+        return []
+    return [field.encode("latin-1") for field in rows[0]] if len(rows) == 1 else []
+
+
+def _has_stray_quote(record: bytes) -> bool:
+    flat = record.replace(b"\n", b" ").replace(b"\r", b" ")  # newlines inside quoted fields are no ends
+    return bool(len(_bad_quotes(flat, np.frombuffer(flat, np.uint8))))

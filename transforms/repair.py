@@ -1,0 +1,162 @@
+"""Repair of one value: pure functions from the text of a cell to what it means, and the rule that was used.
+
+They are called once for each distinct text of a block, never once a row.
+"""
+
+import re
+from datetime import date
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from schemas.history import BLANK_PLATES, COUNTY_ALIASES, Reason, Repair
+from schemas.messages import MAX_CODE
+
+_CACHE: Final = 1 << 16
+
+_TIME: Final = re.compile(r"(\d{2})(\d{2})([AP])", re.ASCII)
+_TIME_BLANK_HOUR: Final = re.compile(r"(?:(\d) | (\d))(\d{2})([AP])", re.ASCII)
+_TIME_LOST_ZERO: Final = re.compile(r"(\d)(\d{2})([AP])", re.ASCII)
+_TIME_NO_SUFFIX: Final = re.compile(r"(\d{2})(\d{2})", re.ASCII)
+_DATE: Final = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4}|\d{2})", re.ASCII)
+_DATE_ISO: Final = re.compile(r"(\d{4})-(\d{2})-(\d{2})(?:[T ]00:00:00(?:\.0+)?Z?)?", re.ASCII)
+_COUNTIES: Final = {code: code for code in COUNTY_ALIASES} | {
+    alias: code for code, aliases in COUNTY_ALIASES.items() for alias in aliases
+}
+PLATE_LETTERS: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 -")
+
+
+class Time(NamedTuple):
+    """Minutes since midnight, or the reason why there are none."""
+
+    minutes: int
+    repair: str | None = None
+    reason: str | None = None
+
+
+class Date(NamedTuple):
+    """A local date, or the reason why there is none."""
+
+    value: date | None
+    repair: str | None = None
+    reason: str | None = None
+
+
+class Number(NamedTuple):
+    """A whole number, or the reason why there is none."""
+
+    value: int | None
+    reason: str | None = None
+
+
+@lru_cache(_CACHE)
+def repair_time(text: str | None) -> Time:
+    """``Violation Time``: ``HHMM`` and A or P, with the dirt that :class:`schemas.history.Repair` names.
+
+    >>> repair_time("0143P")
+    Time(minutes=823, repair=None, reason=None)
+    >>> repair_time("1649P")
+    Time(minutes=1009, repair='time_24h_with_suffix', reason=None)
+    >>> repair_time("+..A").reason
+    'time_unreadable'
+    """
+    if text is None or not text.strip():
+        return Time(-1, reason=Reason.TIME_MISSING)
+    if found := _TIME.fullmatch(text):
+        return _suffixed(int(found[1]), int(found[2]), found[3], None)
+    if found := _TIME_BLANK_HOUR.fullmatch(text):
+        return _suffixed(int(found[1] or found[2]), int(found[3]), found[4], Repair.TIME_BLANK_HOUR)
+    if found := _TIME_LOST_ZERO.fullmatch(text):
+        return _suffixed(int(found[1]), int(found[2]), found[3], Repair.TIME_LOST_ZERO)
+    if found := _TIME_NO_SUFFIX.fullmatch(text):
+        return _checked(int(found[1]), int(found[2]), Repair.TIME_NO_SUFFIX)
+    trimmed = text.strip().upper()
+    if trimmed != text and (found := _TIME.fullmatch(trimmed)):
+        time = _suffixed(int(found[1]), int(found[2]), found[3], Repair.TIME_TRIMMED)
+        # Two rules on one value would need two names: the other one is the news.
+        return time
+    return Time(-1, reason=Reason.TIME_UNREADABLE)
+
+
+def _suffixed(hour: int, minute: int, suffix: str, repair: str | None) -> Time:
+    if suffix == "A":
+        if hour > 12 and hour < 24:
+            return Time(-1, reason=Reason.TIME_CONTRADICTORY)
+        return _checked(0 if hour == 12 else hour, minute, repair)
+    if hour == 0:
+        return _checked(12, minute, repair or Repair.TIME_ZERO_HOUR_PM)
+    if hour > 12:
+        return _checked(hour, minute, repair or Repair.TIME_24H)
+    return _checked(12 if hour == 12 else hour + 12, minute, repair)
+
+
+def _checked(hour: int, minute: int, repair: str | None) -> Time:
+    if hour > 23 or minute > 59:
+        return Time(-1, reason=Reason.TIME_OUT_OF_RANGE)
+    return Time(hour * 60 + minute, repair)
+
+
+@lru_cache(_CACHE)
+def repair_date(text: str | None) -> Date:
+    """``Issue Date``: ``MM/DD/YYYY``.
+
+    >>> repair_date("7/6/23")
+    Date(value=datetime.date(2023, 7, 6), repair='date_two_digit_year', reason=None)
+    """
+    if text is None or not text.strip():
+        return Date(None, reason=Reason.DATE_MISSING)
+    repair: str | None = None
+    if found := _DATE.fullmatch(text.strip()):
+        month, day, year = int(found[1]), int(found[2]), int(found[3])
+        if len(found[3]) == 2:
+            year, repair = 2000 + year, Repair.DATE_TWO_DIGIT_YEAR
+        elif len(found[1]) == 1 or len(found[2]) == 1:
+            repair = Repair.DATE_UNPADDED
+    elif found := _DATE_ISO.fullmatch(text.strip()):
+        year, month, day, repair = int(found[1]), int(found[2]), int(found[3]), Repair.DATE_ISO
+    else:
+        return Date(None, reason=Reason.DATE_UNREADABLE)
+    try:
+        value = date(year, month, day)
+    except ValueError:
+        return Date(None, reason=Reason.DATE_OUT_OF_RANGE)
+    if not 1900 <= year <= 2199:
+        return Date(None, reason=Reason.DATE_OUT_OF_RANGE)
+    return Date(value, repair)
+
+
+@lru_cache(_CACHE)
+def repair_code(text: str | None) -> Number:
+    """``Violation Code``: 0 (not qualified) to 99."""
+    if text is None or not text.strip():
+        return Number(None, Reason.CODE_MISSING)
+    code = whole_number(text)
+    if code is None:
+        return Number(None, Reason.CODE_UNREADABLE)
+    if not 0 <= code <= MAX_CODE:
+        return Number(None, Reason.CODE_OUT_OF_RANGE)
+    return Number(code)
+
+
+@lru_cache(_CACHE)
+def repair_county(text: str) -> tuple[str, str | None]:
+    """``Violation County``: its code, or the text as it is where the city has no such county.
+
+    >>> repair_county("Kings")
+    ('K', 'county_alias')
+    """
+    code = _COUNTIES.get(text.strip().upper())
+    if code is None:
+        return text, Repair.COUNTY_UNKNOWN
+    return code, None if code == text else Repair.COUNTY_ALIAS
+
+
+def whole_number(text: str) -> int | None:
+    """An integer of up to 18 digits, or None."""
+    stripped = text.strip()
+    digits = stripped.removeprefix("-")
+    return int(stripped) if digits.isascii() and digits.isdigit() and len(digits) <= 18 else None
+
+
+def is_blank_plate(text: str) -> bool:
+    """Whether the text says that there was no plate."""
+    return text.strip().upper() in BLANK_PLATES
