@@ -108,22 +108,22 @@ class Fragments:
         precinct = self._precincts(county)
         self.beat: Final = _join(
             text(_AGENCIES),
-            *(self._or_missing(number(lambda at: 10 * at + 10, 9_900, 0.6), "0", share) for share in (0.2, 0.28, 0.28)),
+            *(self._sometimes(number(lambda at: 10 * at + 10, 9_900, 0.6), "0", share) for share in (0.2, 0.28, 0.28)),
             text(_expiry_dates()),
             pc.if_else(pc.equal(precinct, "0"), "", precinct),
             precinct,
             precinct,
-            self._or_missing(number(lambda at: 331_000 + at, 7_000, 0.4), "0", 0.16),
-            self._or_missing(each(lambda at: f"T{at % 9}{at % 13:02d}", 117, 1.0), "", 0.16),
-            self._or_missing(each(lambda at: "0000" if at == 0 else chr(64 + at), 27, 0.3), "", 0.16),
+            self._sometimes(number(lambda at: 331_000 + at, 7_000, 0.4), "0", 0.16),
+            self._sometimes(each(lambda at: f"T{at % 9}{at % 13:02d}", 117, 1.0), "", 0.16),
+            self._sometimes(each(lambda at: "0000" if at == 0 else chr(64 + at), 27, 0.3), "", 0.16),
         )
         """Agency, three street codes, expiry date, location, two precincts, the issuer's code, command and squad."""
-        self.first_observed: Final = self._or_missing(each(_CLOCK_TEXTS.__getitem__, len(_CLOCK_TEXTS), 0.0), "", 0.9)
+        self.first_observed: Final = self._sometimes(each(_CLOCK_TEXTS.__getitem__, len(_CLOCK_TEXTS), 0.0), "", 0.9)
         self.house: Final = _join(text({"F": 503, "O": 214, "": 170, "I": 112, "X": 1}), self._house_numbers())
         """Side of the street and house number."""
         self.sign: Final = _join(
-            self._or_missing(each(city.street_names().__getitem__, 400, 0.3), "", 0.72),
-            self._or_missing(each(lambda at: _expiry(2015, at % 12 + 1, at % 28 + 1), 84, 0.0), NO_DATE, 0.977),
+            self._sometimes(each(city.street_names().__getitem__, 400, 0.3), "", 0.72),
+            self._sometimes(each(lambda at: _expiry(2015, at % 12 + 1, at % 28 + 1), 84, 0.0), NO_DATE, 0.977),
             text(_LEGAL),
             text(_SUBDIVISIONS),
             text({"": 84, "T": 16}),
@@ -133,9 +133,9 @@ class Fragments:
         )
         """Intersecting street, date first observed, law, subdivision, legal code, days and hours in effect."""
         self.meter: Final = _join(
-            self._or_missing(number(lambda at: 1_003_000 + 7 * at, 9_000, 0.0), "", 0.93),
+            self._sometimes(number(lambda at: 1_003_000 + 7 * at, 9_000, 0.0), "", 0.93),
             text({"0": 971, "5": 8, "6": 4, "3": 4, "8": 3, "4": 3, "1": 3, "9": 1, "7": 1, "10": 1, "2": 1}),
-            self._or_missing(each(lambda at: f"{at % 31:02d} {at % 9 + 1}", 279, 0.8), "", 0.27),
+            self._sometimes(each(lambda at: f"{at % 31:02d} {at % 9 + 1}", 279, 0.8), "", 0.27),
         )
         """Meter, feet from the curb, post code."""
 
@@ -150,8 +150,9 @@ class Fragments:
     def _number(self, number: Callable[[int], int], count: int, exponent: float) -> pa.StringArray:
         return self._each(lambda at: str(number(at)), count, exponent)
 
-    def _or_missing(self, values: pa.StringArray, missing: str, share: float) -> pa.StringArray:
-        return pc.if_else(pa.array(self._rng.random(SIZE) < share), missing, values)
+    def _sometimes(self, values: pa.StringArray, other: pa.StringArray | str, share: float) -> pa.StringArray:
+        """``other`` in a ``share`` of the fragments, ``values`` in the rest."""
+        return pc.if_else(pa.array(self._rng.random(SIZE) < share), other, values)
 
     def _precincts(self, county: Indices) -> pa.StringArray:
         drawn = [self._rng.choice(city.PRECINCTS[name], SIZE) for name in city.COUNTIES]
@@ -160,10 +161,9 @@ class Fragments:
     def _house_numbers(self) -> pa.StringArray:
         numbers = self._number(lambda at: at + 1, 3_000, 0.4)
         queens = self._each(lambda at: f"{at // 60 + 11}-{at % 60 + 1:02d}", 6_000, 0.0)
-        numbers = pc.if_else(pa.array(self._rng.random(SIZE) < 0.2), queens, numbers)
-        sides = self._text({"N": 77, "S": 59, "E": 54, "W": 53})
-        numbers = pc.if_else(pa.array(self._rng.random(SIZE) < 0.16), sides, numbers)
-        return self._or_missing(numbers, "", 0.3)
+        numbers = self._sometimes(numbers, queens, 0.2)
+        numbers = self._sometimes(numbers, self._text({"N": 77, "S": 59, "E": 54, "W": 53}), 0.16)
+        return self._sometimes(numbers, "", 0.3)
 
 
 def description(code: int, ticket: int) -> str:

@@ -61,13 +61,13 @@ def write_history(history: History, *, quiet: bool = False) -> None:
     A name that ends in ``.gz`` is compressed. Both files get their names at the end. Raises OSError.
     """
     maker = RowMaker(columns=history.columns, terminator=history.terminator, seed=history.seed)
-    progress = tqdm(total=history.rows, unit=" rows", unit_scale=True, disable=quiet)
-    with appearing(history.truth, history.output) as (truth_part, output_part), progress:
+    with appearing(history.truth, history.output) as (truth_part, output_part):
         compressed = history.output.suffix == ".gz"
         with (
             open_for_writing(output_part, compressed=compressed) as output,
             # Without the Arrow schema in it, every reader sees the plain types.
             pq.ParquetWriter(truth_part, SCHEMA, compression="zstd", store_schema=False) as truth,
+            tqdm(total=history.rows, unit=" rows", unit_scale=True, disable=quiet) as progress,
         ):
             if history.bom:
                 output.write(BOM)

@@ -16,7 +16,8 @@ from .fragments import SIZE, Fragments, description
 from .plates import Plates
 from .skew import Indices, draw, quantile_table
 
-# A prime and a step: consecutive records get summons numbers that are all different and look random.
+_NOON: Final = 12
+# The step has no factor in common with the count: the numbers of that many records are all different.
 _SUMMONS_FIRST: Final = 1_300_000_000
 _SUMMONS_COUNT: Final = 6_799_999_999
 _SUMMONS_STEP: Final = 1_327_217_885
@@ -142,7 +143,7 @@ class RowMaker:
 def time_text(minute: int) -> str:
     """A minute of the day as the city writes it: 0 is ``0000A``, 90 is ``0130A``, 720 is ``1200P``."""
     hour, minute = divmod(minute, 60)
-    return f"{hour if hour <= 12 else hour - 12:02d}{minute:02d}{'A' if hour < 12 else 'P'}"
+    return f"{hour - 12 * (hour > _NOON):02d}{minute:02d}{'A' if hour < _NOON else 'P'}"
 
 
 def _minute_weights() -> list[float]:

@@ -30,6 +30,7 @@ _FAR_DATES: Final = (date(2000, 7, 6), date(2031, 7, 1), date(2006, 3, 13), date
 _JUNK_TIMES: Final = ("0  :P", "+..A", "0  :A", "NOON", "12B0A", "O930A", "--:--", "?", ".240P")
 _JUNK_DATES: Final = ("UNKNOWN", "--", "2015/JAN/07", "O1/12/2015", "01/1Z/2015", "?")
 _IMPOSSIBLE_DATES: Final = ("02/30/2015", "13/01/2015", "06/31/2015", "00/10/2015", "02/29/2015", "04/00/2015")
+_JUNK_NUMBERS: Final = ((YEAR, ("20I5", "2O14", "?", "199-")), (PRECINCT, ("1O9", "7S", "?", "#")))
 _SINGLE_DIGIT_HOURS: Final = (*range(1, 10), *range(13, 22))
 _ODD_MARKS: Final = "%?*&#"
 _CODES_TOO_LARGE: Final = ("117", "100", "409", "999")
@@ -109,9 +110,9 @@ def _contradictory(row: Row, rng: random.Random) -> str:
 
 
 def _unpadded(row: Row, rng: random.Random) -> None:
-    while row.day.month >= 10 and row.day.day >= 10:
+    while len(text := f"{row.day.month}/{row.day.day}/{row.day.year}") == len("MM/DD/YYYY"):
         row.day = rng.choice(city.FISCAL_DAYS)
-    row.fields[DATE] = f"{row.day.month}/{row.day.day}/{row.day.year}"
+    row.fields[DATE] = text
     row.repairs.append(Repair.DATE_UNPADDED)
 
 
@@ -179,10 +180,8 @@ def _plate_missing(row: Row, _: random.Random) -> None:
 
 
 def _number_unreadable(row: Row, rng: random.Random) -> None:
-    if len(row.fields) > YEAR and rng.random() < 0.5:
-        row.fields[YEAR] = rng.choice(("20I5", "2O14", "?", "199-"))
-    else:
-        row.fields[PRECINCT] = rng.choice(("1O9", "7S", "?", "#"))
+    column, junk = rng.choice([at_and_junk for at_and_junk in _JUNK_NUMBERS if at_and_junk[0] < len(row.fields)])
+    row.fields[column] = rng.choice(junk)
     row.repairs.append(Repair.NUMBER_UNREADABLE)
 
 

@@ -1,0 +1,61 @@
+"""The truth beside a file of drone messages: what should become of each of its lines."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .delays import Published
+
+SCHEMA: Final = pa.schema(
+    [
+        pa.field("line", pa.int64(), nullable=False),
+        pa.field("message_id", pa.string()),
+        pa.field("branch", pa.string(), nullable=False),
+    ]
+)
+"""One row a line, counted from 0.
+
+``branch`` is ``positions``, ``qualified``, ``unqualified``, ``dead_letters``, or ``duplicates`` for the second and
+later lines of the same message; a dead letter has no ``message_id`` and is one again each time it is published.
+"""
+
+_BATCH_LINES: Final = 100_000
+
+
+class DroneTruth:
+    """Writes the truth a batch at a time."""
+
+    def __init__(self, path: Path) -> None:
+        # Without the Arrow schema in it, every reader sees the plain types.
+        self._writer = pq.ParquetWriter(path, SCHEMA, compression="zstd", store_schema=False)
+        self._ids: list[str | None] = []
+        self._branches: list[str] = []
+        self._lines = 0
+
+    def add(self, messages: Iterable[Published]) -> None:
+        """The next lines of the file. Raises OSError."""
+        for _, message_id, branch in messages:
+            self._ids.append(message_id)
+            self._branches.append(branch)
+        if len(self._ids) >= _BATCH_LINES:
+            self._flush()
+
+    def _flush(self) -> None:
+        lines = pa.array(range(self._lines, self._lines + len(self._ids)), pa.int64())
+        self._writer.write_table(pa.table([lines, self._ids, self._branches], schema=SCHEMA))
+        self._lines += len(self._ids)
+        self._ids, self._branches = [], []
+
+    def __enter__(self) -> "DroneTruth":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self._flush()
+        self._writer.close()

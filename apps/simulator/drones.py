@@ -1,0 +1,111 @@
+"""Publish the messages of a fleet, with the mishaps of a real network, and write down the truth."""
+
+import random
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from tqdm import tqdm
+
+from .corrupt import corrupt
+from .delays import Delays, Published
+from .drone_truth import DroneTruth
+from .files import appearing
+from .flight import Block, Flight, fly
+from .sinks import LineFile, Sink
+
+DUPLICATE_WITHIN_S: Final = 10.0
+"""A message is published again at most this many seconds after the first time."""
+
+_SECOND_US: Final = 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mishaps:
+    """What happens between a drone and the topic. Shares are of messages, times are in seconds.
+
+    Each message is published up to ``disorder_s`` after its event, ``late_share`` of them ``late_s`` after that;
+    ``duplicates`` of them are published once more, the identical bytes; ``corrupt`` of them are spoiled.
+    """
+
+    duplicates: float = 0.0
+    disorder_s: float = 0.0
+    late_share: float = 0.0
+    late_s: float = 0.0
+    corrupt: float = 0.0
+
+    @property
+    def delays(self) -> bool:
+        """Whether messages may be published in another order than that of their events."""
+        return bool(self.duplicates or self.disorder_s or (self.late_share and self.late_s))
+
+
+def write_drones(
+    flight: Flight, mishaps: Mishaps, *, output: Path, images: Path | None = None, quiet: bool = False
+) -> int:
+    """Write messages to ``output``, one a line, the truth beside it, and images to ``images``; returns the lines.
+
+    The files get their names at the end, and are the same for the same arguments. Raises OSError.
+    """
+    truth = output.with_name(output.name + ".truth.parquet")
+    finals = [truth, output] if images is None else [truth, images, output]
+    with ExitStack() as stack:
+        parts = stack.enter_context(appearing(*finals))
+        record = stack.enter_context(DroneTruth(parts[0]))
+        sink: Sink = stack.enter_context(closing(LineFile(parts[-1])))
+        pictures: Sink | None = stack.enter_context(closing(LineFile(parts[1]))) if images else None
+        progress = stack.enter_context(tqdm(total=flight.messages, unit=" messages", unit_scale=True, disable=quiet))
+        lines = 0
+        for block, messages in publish(flight, mishaps):
+            sink.write([message.payload for message in messages])
+            record.add(messages)
+            lines += len(messages)
+            if block is not None:
+                if pictures is not None:
+                    pictures.write(block.images)
+                progress.update(len(block.payloads))
+        return lines
+
+
+def publish(flight: Flight, mishaps: Mishaps) -> Iterator[tuple[Block | None, list[Published]]]:
+    """Each block of the flight with what is published until its end, and at last what is still under way."""
+    # Streams of their own: without its mishaps the flight is the same.
+    rng = np.random.default_rng((flight.seed, 1))
+    choices = random.Random(flight.seed)
+    delays = Delays()
+    for block in fly(flight):
+        messages = _spoiled(block, mishaps, rng, choices)
+        if not mishaps.delays:
+            yield block, messages
+            continue
+        for at, message in _timetable(block, messages, mishaps, rng):
+            delays.put(at, message)
+        yield block, delays.due(block.until_us)
+    yield None, delays.rest()
+
+
+def _spoiled(block: Block, mishaps: Mishaps, rng: np.random.Generator, choices: random.Random) -> list[Published]:
+    messages = list(map(Published, block.payloads, block.ids, block.branches))
+    for at in np.flatnonzero(rng.random(len(messages)) < mishaps.corrupt).tolist():
+        payload, readable = corrupt(messages[at].payload, choices)
+        message_id, branch = (block.ids[at], block.branches[at]) if readable else (None, "dead_letters")
+        messages[at] = Published(payload, message_id, branch)
+    return messages
+
+
+def _timetable(
+    block: Block, messages: list[Published], mishaps: Mishaps, rng: np.random.Generator
+) -> Iterator[tuple[int, Published]]:
+    """When each message is published, in microseconds since 1970; those that are published again come twice."""
+    count = len(messages)
+    delay_s = rng.random(count) * mishaps.disorder_s + (rng.random(count) < mishaps.late_share) * mishaps.late_s
+    published = block.event_us + (delay_s * _SECOND_US).astype(np.int64)
+    yield from zip(published.tolist(), messages, strict=True)
+    again = published + 1 + (rng.random(count) * DUPLICATE_WITHIN_S * _SECOND_US).astype(np.int64)
+    for at in np.flatnonzero(rng.random(count) < mishaps.duplicates).tolist():
+        message = messages[at]
+        branch = message.branch if message.message_id is None else "duplicates"
+        yield int(again[at]), message._replace(branch=branch)
