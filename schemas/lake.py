@@ -162,3 +162,8 @@ SCHEMAS: dict[Dataset, pa.Schema] = {
 def empty(schema: pa.Schema) -> pa.RecordBatch:
     """A batch of ``schema`` with no row."""
     return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
+
+
+def constant(text: str, n: int) -> pa.DictionaryArray:
+    """``n`` times the same text."""
+    return pa.DictionaryArray.from_arrays(pa.nulls(n, pa.int32()).fill_null(0), pa.array([text]))

@@ -5,7 +5,7 @@ v0 is ``lat;lon;height;epoch;drone_id;status[;violation_code;image_id]``, the ep
 """
 
 from hashlib import blake2b
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -21,8 +21,11 @@ UNQUALIFIED: Final = 0
 MAX_CODE: Final = 99
 """The city's codes run from 1 to 99 (NYC DOF Parking Violation Codes)."""
 
+MAX_INT: Final = 2**63 - 1
+
 Kind = Literal["position", "violation"]
 Status = Literal["raw", "officer"]
+Id = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_CHARS)]
 
 
 class DroneMessage(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False, forbid_unknown_fields=True):
@@ -30,23 +33,23 @@ class DroneMessage(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False, f
     is a violation with ``status="officer"`` that names the message it ``answers``."""
 
     schema_version: Literal[1]
-    message_id: str
-    drone_id: str
-    sequence: int
-    event_time: str
+    message_id: Id
+    drone_id: Id
+    sequence: Annotated[int, msgspec.Meta(ge=0, le=MAX_INT)]
+    event_time: Annotated[str, msgspec.Meta(max_length=MAX_ID_CHARS)]
     """RFC 3339, UTC: ``2026-01-15T12:00:00.000000Z``."""
-    latitude: float
-    longitude: float
-    altitude_m: float
-    battery_pct: float
+    latitude: Annotated[float, msgspec.Meta(ge=-90, le=90)]
+    longitude: Annotated[float, msgspec.Meta(ge=-180, le=180)]
+    altitude_m: Annotated[float, msgspec.Meta(ge=-1e6, le=1e6)]
+    battery_pct: Annotated[float, msgspec.Meta(ge=0, le=100)]
     kind: Kind
     status: Status
-    violation_code: int | None = None
-    plate_id: str | None = None
-    image_id: str | None = None
-    answers: str | None = None
-    officer_id: str | None = None
-    signature: str | None = None
+    violation_code: Annotated[int, msgspec.Meta(ge=UNQUALIFIED, le=MAX_CODE)] | None = None
+    plate_id: Annotated[str, msgspec.Meta(max_length=MAX_ID_CHARS)] | None = None
+    image_id: Id | None = None
+    answers: Id | None = None
+    officer_id: Id | None = None
+    signature: Annotated[str, msgspec.Meta(max_length=MAX_ID_CHARS)] | None = None
 
 
 def v0_message_id(line: bytes) -> str:

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, NamedTuple, Protocol
+from typing import IO, Any, NamedTuple, Protocol
 
 import apache_beam as beam
 import pyarrow as pa
@@ -24,7 +24,7 @@ from schemas.errors import InputUnusable
 from schemas.lake import Source
 from sources.cells import Borders, Cell, blocks, border, content_hash, grid
 from sources.progress import progress
-from sources.units import Unit, UnitBatch
+from sources.units import BATCHES, ROWS_IN, TALLIES, Tally, Unit, UnitBatch, UnitTally
 
 
 class Header(NamedTuple):
@@ -58,8 +58,8 @@ def plan(pattern: str, form: Format) -> list[Cell]:
     return [cell for url in _expand(pattern) for cell in _plan_file(url, form)]
 
 
-def read_cell(cell: Cell, form: Format, lake_root: str) -> Iterator[UnitBatch]:
-    """The batches of the units in a cell that the lake's ledger does not have yet."""
+def read_cell(cell: Cell, form: Format, lake_root: str) -> Iterator[UnitBatch | UnitTally]:
+    """The batches of the units in a cell that the lake's ledger does not have yet; after each unit its rows in."""
     with _unpacked(cell) as file:
         header = form.header(file, cell.path)
         size = file.seek(0, 2)
@@ -69,22 +69,23 @@ def read_cell(cell: Cell, form: Format, lake_root: str) -> Iterator[UnitBatch]:
 
 
 @beam.typehints.with_output_types(UnitBatch)
-class ReadCell(beam.DoFn):  # type: ignore[misc]  # Beam's classes are untyped
-    """:func:`read_cell`, one element a cell."""
-
+class _ReadCell(beam.DoFn):  # type: ignore[misc]  # Beam's classes are untyped
     def __init__(self, form: Format, lake_root: str) -> None:
         self._form = form
         self._lake_root = lake_root
         self._rows = Metrics.counter("source", "rows_in")
 
-    def process(self, cell: Cell) -> Iterator[UnitBatch]:
-        for batch in read_cell(cell, self._form, self._lake_root):
-            self._rows.inc(batch.rows.num_rows)
-            yield batch
+    def process(self, cell: Cell) -> Iterator[Any]:
+        for item in read_cell(cell, self._form, self._lake_root):
+            if isinstance(item, UnitBatch):
+                yield item
+            else:
+                self._rows.inc(item[1].rows)
+                yield beam.pvalue.TaggedOutput(TALLIES, item)
 
 
 class ReadFiles(beam.PTransform):  # type: ignore[misc]
-    """Planned cells -> the batches of their units."""
+    """Planned cells -> ``batches`` of their units, and ``tallies``."""
 
     def __init__(self, cells: Iterable[Cell], form: Format, lake_root: str) -> None:
         super().__init__()
@@ -92,12 +93,12 @@ class ReadFiles(beam.PTransform):  # type: ignore[misc]
         self._form = form
         self._lake_root = lake_root
 
-    def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection:
+    def expand(self, pbegin: beam.pvalue.PBegin) -> Any:
         return (
             pbegin
             | "Plan" >> beam.Create(self._cells, reshuffle=False)
             | "Spread" >> beam.Reshuffle()
-            | "Read" >> beam.ParDo(ReadCell(self._form, self._lake_root))
+            | "Read" >> beam.ParDo(_ReadCell(self._form, self._lake_root)).with_outputs(TALLIES, main=BATCHES)
         )
 
 
@@ -129,7 +130,7 @@ def _plan_file(url: str, form: Format) -> list[Cell]:
 
 def _read_unit(
     file: IO[bytes], cell: Cell, size: int, form: Format, header: Header, lake_root: str
-) -> Iterator[UnitBatch]:
+) -> Iterator[UnitBatch | UnitTally]:
     borders = form.borders(header)
     start = border(file, cell.start, borders) if cell.number else len(header.text)
     end = border(file, cell.end, borders) if cell.end < size else size
@@ -148,6 +149,7 @@ def _read_unit(
         first_record += records
         yield UnitBatch(unit, rows, last=offset + len(data) == end)
         progress.advance(len(data))
+    yield unit.name, Tally(ROWS_IN, first_record, unit=unit)
 
 
 @contextmanager

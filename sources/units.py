@@ -50,6 +50,35 @@ class UnitBatch(NamedTuple):
         return self._replace(rows=rows)
 
 
+class WrittenFile(NamedTuple):
+    """A file of the lake."""
+
+    dataset: str
+    path: str
+    rows: int
+    bytes: int
+
+
+class Tally(NamedTuple):
+    """What one step did with one unit: the small records from which the ledger's row is made."""
+
+    what: str
+    """A dataset, ``rows_in`` or ``duplicates``."""
+    rows: int
+    files: tuple[WrittenFile, ...] = ()
+    unit: Unit | None = None
+    """The unit itself, on ``rows_in`` alone."""
+
+
+BATCHES = "batches"
+TALLIES = "tallies"
+"""The output on which a step reports to the ledger."""
+ROWS_IN = "rows_in"
+DUPLICATES = "duplicates"
+UnitTally = tuple[str, Tally]
+"""Keyed by the unit's name."""
+
+
 class UnitBatchCoder(coders.Coder):
     """Arrow IPC: the default coder pickles a slice together with its whole parent (12.8 kB a row against 101 B)."""
 

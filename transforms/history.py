@@ -1,7 +1,7 @@
 """Parse and repair the history: a block of CSV text in, typed violations and dead letters out."""
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import apache_beam as beam
 import numpy as np
@@ -11,12 +11,12 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from schemas.history import BLANK_PLATES, Reason, Repair, column_key
-from schemas.lake import DEAD_LETTER, ENUM
+from schemas.lake import DEAD_LETTER, ENUM, constant
 from schemas.messages import UNQUALIFIED
 from sources.records import LineIndex, OddRecord, is_utf8, odd_records
 from sources.units import Unit, UnitBatch
 from transforms.clock import Day, day, to_utc
-from transforms.names import Parsed
+from transforms.names import DEAD_LETTERS, ROWS, Parsed
 from transforms.repair import PLATE_LETTERS, repair_code, repair_county, repair_date, repair_time, whole_number
 
 T = TypeVar("T")
@@ -216,7 +216,7 @@ def violations(cells: Cells, unit: str, first_record: int) -> tuple[pa.RecordBat
     notes += [(Repair.DST_GAP, gap), (Repair.DST_TWICE, twice)]
 
     columns: dict[str, pa.Array] = {
-        "unit": _constant(unit, n),
+        "unit": constant(unit, n),
         "record": pa.array(cells.records + first_record),
         "event_time": pa.array(event_time, pa.timestamp("us", "UTC")),
         "violation_code": pa.array(np.array([c.value or UNQUALIFIED for c in codes], np.int16)[code_index]),
@@ -259,12 +259,12 @@ def _dead_letters(
     spans = _record_spans(data, odd, rows)
     return pa.RecordBatch.from_pydict(
         {
-            "unit": _constant(unit.name, len(rows)),
+            "unit": constant(unit.name, len(rows)),
             "record": rows + first_record,
             "reason": pa.array(reasons, pa.string()).cast(ENUM),
             "detail": pa.nulls(len(rows), pa.string()),
             "payload": pa.array([data[a:b].rstrip(b"\r\n") for a, b in spans], pa.binary()),
-            "path": _constant(unit.path, len(rows)),
+            "path": constant(unit.path, len(rows)),
             "offset": pa.array([offset + a for a, _ in spans], pa.int64()),
         },
         schema=DEAD_LETTER,
@@ -312,10 +312,6 @@ def _column(table: pa.Table, name: str) -> pa.Array:
     if name not in table.column_names:
         return pa.nulls(table.num_rows, pa.string() if name in PLAIN else ENUM)
     return table[name].combine_chunks()
-
-
-def _constant(text: str, n: int) -> pa.DictionaryArray:
-    return pa.DictionaryArray.from_arrays(np.zeros(n, np.int32), pa.array([text]))
 
 
 def _indices(column: pa.DictionaryArray, missing: int) -> Ints:
@@ -381,3 +377,18 @@ def _repair_lists(notes: list[Note], n: int) -> pa.ListArray:
     offsets = np.concatenate([[0], np.cumsum(np.bincount(found // len(_RANKS), minlength=n))])
     names = pa.array(_RANKS, pa.string()).take(pa.array(found % len(_RANKS)))
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), names)
+
+
+class _ParseHistory(beam.DoFn):  # type: ignore[misc]  # Beam's classes are untyped
+    def process(self, batch: UnitBatch) -> Iterator[Any]:
+        block = batch.rows.to_pylist()[0]
+        parsed = parse_block(batch.unit, block["data"], block["offset"], block["first_record"], block["records"])
+        yield batch.with_rows(parsed.rows)
+        yield beam.pvalue.TaggedOutput(DEAD_LETTERS, batch.with_rows(parsed.dead_letters))
+
+
+class ParseHistory(beam.PTransform):  # type: ignore[misc]
+    """Blocks of CSV -> ``rows`` of violations, and ``dead_letters``."""
+
+    def expand(self, batches: beam.PCollection) -> Any:
+        return batches | "Parse CSV" >> beam.ParDo(_ParseHistory()).with_outputs(DEAD_LETTERS, main=ROWS)

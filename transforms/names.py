@@ -4,13 +4,12 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from sources.units import TALLIES
+
 ROWS = "rows"
 DEAD_LETTERS = "dead_letters"
-POSITIONS = "positions"
-QUALIFIED = "qualified"
-UNQUALIFIED = "unqualified"
-RECORDS = "records"
-"""What is written to the ledger: small records of files and counts, keyed by unit."""
+
+__all__ = ["DEAD_LETTERS", "ROWS", "TALLIES", "Parsed"]
 
 
 class Parsed(NamedTuple):

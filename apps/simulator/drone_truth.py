@@ -1,10 +1,11 @@
 """The truth beside a file of drone messages: what should become of each of its lines."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -36,16 +37,15 @@ class DroneTruth:
         self._branches: list[str] = []
         self._lines = 0
 
-    def add(self, messages: Iterable[Published]) -> None:
+    def add(self, messages: Sequence[Published]) -> None:
         """The next lines of the file. Raises OSError."""
-        for _, message_id, branch in messages:
-            self._ids.append(message_id)
-            self._branches.append(branch)
+        self._ids += [message.message_id for message in messages]
+        self._branches += [message.branch for message in messages]
         if len(self._ids) >= _BATCH_LINES:
             self._flush()
 
     def _flush(self) -> None:
-        lines = pa.array(range(self._lines, self._lines + len(self._ids)), pa.int64())
+        lines = np.arange(self._lines, self._lines + len(self._ids))
         self._writer.write_table(pa.table([lines, self._ids, self._branches], schema=SCHEMA))
         self._lines += len(self._ids)
         self._ids, self._branches = [], []

@@ -65,47 +65,42 @@ def write_drones(
             lines += len(messages)
             if block is not None:
                 if pictures is not None:
-                    pictures.write(block.images)
+                    pictures.write([make(image_id, time) for make, image_id, time in block.images])
                 progress.update(len(block.payloads))
         return lines
 
 
 def publish(flight: Flight, mishaps: Mishaps) -> Iterator[tuple[Block | None, list[Published]]]:
-    """Each block of the flight with what is published until its end, and at last what is still under way."""
+    """Each block of the flight with what is published meanwhile, and at last what is still under way."""
     # Streams of their own: without its mishaps the flight is the same.
     rng = np.random.default_rng((flight.seed, 1))
     choices = random.Random(flight.seed)
     delays = Delays()
     for block in fly(flight):
-        messages = _spoiled(block, mishaps, rng, choices)
-        if not mishaps.delays:
-            yield block, messages
-            continue
-        for at, message in _timetable(block, messages, mishaps, rng):
-            delays.put(at, message)
-        yield block, delays.due(block.until_us)
+        messages = _messages(block, mishaps, rng, choices)
+        if mishaps.delays:
+            delays.put(messages)
+            messages = delays.due(block.until_us)
+        yield block, messages
     yield None, delays.rest()
 
 
-def _spoiled(block: Block, mishaps: Mishaps, rng: np.random.Generator, choices: random.Random) -> list[Published]:
-    messages = list(map(Published, block.payloads, block.ids, block.branches))
-    for at in np.flatnonzero(rng.random(len(messages)) < mishaps.corrupt).tolist():
-        payload, readable = corrupt(messages[at].payload, choices)
-        message_id, branch = (block.ids[at], block.branches[at]) if readable else (None, "dead_letters")
-        messages[at] = Published(payload, message_id, branch)
-    return messages
+def _messages(block: Block, mishaps: Mishaps, rng: np.random.Generator, choices: random.Random) -> list[Published]:
+    """The messages of a block, spoiled and delayed, and after them those that are published again."""
+    count = len(block.payloads)
+    payloads, branches = block.payloads.copy(), block.branches.copy()
+    ids: list[str | None] = [*block.ids]
+    for place in np.flatnonzero(rng.random(count) < mishaps.corrupt).tolist():
+        payloads[place], readable = corrupt(payloads[place], choices)
+        if not readable:
+            ids[place], branches[place] = None, "dead_letters"
 
-
-def _timetable(
-    block: Block, messages: list[Published], mishaps: Mishaps, rng: np.random.Generator
-) -> Iterator[tuple[int, Published]]:
-    """When each message is published, in microseconds since 1970; those that are published again come twice."""
-    count = len(messages)
     delay_s = rng.random(count) * mishaps.disorder_s + (rng.random(count) < mishaps.late_share) * mishaps.late_s
-    published = block.event_us + (delay_s * _SECOND_US).astype(np.int64)
-    yield from zip(published.tolist(), messages, strict=True)
-    again = published + 1 + (rng.random(count) * DUPLICATE_WITHIN_S * _SECOND_US).astype(np.int64)
-    for at in np.flatnonzero(rng.random(count) < mishaps.duplicates).tolist():
-        message = messages[at]
-        branch = message.branch if message.message_id is None else "duplicates"
-        yield int(again[at]), message._replace(branch=branch)
+    at_us = block.event_us + (delay_s * _SECOND_US).astype(np.int64)
+    messages = list(map(Published, at_us.tolist(), payloads, ids, branches))
+
+    again_us = at_us + 1 + (rng.random(count) * DUPLICATE_WITHIN_S * _SECOND_US).astype(np.int64)
+    for place in np.flatnonzero(rng.random(count) < mishaps.duplicates).tolist():
+        branch = branches[place] if ids[place] is None else "duplicates"
+        messages.append(Published(int(again_us[place]), payloads[place], ids[place], branch))
+    return messages

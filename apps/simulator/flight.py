@@ -1,6 +1,6 @@
 """What a fleet has to say, block by block: each drone's messages before anything happens to them on the way."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -8,8 +8,6 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from schemas.messages import SCHEMA_VERSION, UNQUALIFIED, DroneMessage, v0_message_id
 
@@ -26,6 +24,8 @@ _ENCODE: Final = msgspec.json.Encoder().encode
 _SECOND_US: Final = 1_000_000
 _BRANCHES: Final = {None: "positions", UNQUALIFIED: "unqualified"}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+ImageMaker = Callable[[str, str], bytes]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ class Block:
     """Messages in the order of their event times, and the images that belong to them.
 
     The lists and arrays but ``images`` have one entry a message; ``event_us`` is in microseconds since 1970, and
-    ``until_us`` where the next block begins.
+    ``until_us`` where the next block begins. An image is what makes its message, and the two texts that this takes.
     """
 
     payloads: list[bytes]
@@ -67,7 +67,7 @@ class Block:
     branches: list[str]
     event_us: npt.NDArray[np.int64]
     until_us: int
-    images: list[bytes]
+    images: list[tuple[ImageMaker, str, str]]
 
 
 def fly(flight: Flight) -> Iterator[Block]:
@@ -164,7 +164,7 @@ class _Writer:
                     )
                 )
             if image and pictured:
-                block.images.append(image_v0(image, epoch) if old else image_v1(image, time))
+                block.images.append((image_v0, image, epoch) if old else (image_v1, image, time))
             block.payloads.append(payload)
             block.ids.append(v0_message_id(payload) if old else identity)
             block.branches.append(_BRANCHES.get(code, "qualified"))
@@ -180,6 +180,6 @@ class _Writer:
 
 
 def _rfc3339(event_us: npt.NDArray[np.int64]) -> list[str]:
-    texts = pa.array(event_us).cast(pa.timestamp("us", tz="UTC")).cast(pa.string())
-    times: list[str] = pc.binary_replace_slice(texts, start=10, stop=11, replacement="T").to_pylist()
-    return times
+    seconds, micros = np.divmod(event_us, _SECOND_US)
+    starts = {second: f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}." for second in set(seconds.tolist())}
+    return [f"{starts[second]}{rest:06d}Z" for second, rest in zip(seconds.tolist(), micros.tolist(), strict=True)]

@@ -1,0 +1,84 @@
+"""Parquet files of the lake: one a unit, dataset and month, sorted by event time."""
+
+import io
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lake.layout import data_path, months
+from lake.storage import storage
+from schemas.lake import SCHEMAS, Dataset, Source
+
+Ints = npt.NDArray[np.int64]
+_MINUTE = 60_000_000
+
+
+def write_unit(
+    root: str, dataset: Dataset, source: Source, unit: str, batches: list[pa.RecordBatch]
+) -> list[tuple[str, int, int]]:
+    """Write a unit's rows of one dataset, whole files under names that the unit alone decides.
+
+    Args:
+        batches: all rows of the unit in that dataset; columns that they lack are null in the files, columns
+            that the dataset does not have are left out.
+
+    Returns:
+        For each file its path below the root, its rows and its bytes.
+    """
+    schema = SCHEMAS[dataset]
+    table = _one_chunk(batches, schema)
+    if not table.num_rows:
+        return []
+    if dataset in (Dataset.DEAD_LETTERS, Dataset.STATS):  # without an event, without a month
+        return [_write(root, data_path(dataset, source, unit, None), _conform(table, schema))]
+    order = time_order(table["event_time"].chunk(0).cast(pa.int64()).to_numpy())
+    table = table.take(pa.array(order))
+    event_time = table["event_time"].chunk(0).cast(pa.int64()).to_numpy()
+    return [
+        _write(root, data_path(dataset, source, unit, month), _conform(table.slice(start, end - start), schema))
+        for month, start, end in months(event_time)
+    ]
+
+
+def time_order(event_time: Ints) -> Ints:
+    """The order by time, rows of one time as they stand: a sort of (time, row) packed into one integer, several
+    times faster than a stable argsort."""
+    n = len(event_time)
+    since = event_time - event_time.min()
+    if not (since % _MINUTE).any():
+        since //= _MINUTE  # the history's clock shows minutes
+    if int(since.max()) < (2**63 - 1) // n - 1:
+        key = since * n + np.arange(n)
+        key.sort()
+        return key % n
+    return np.argsort(event_time, kind="stable")
+
+
+def _one_chunk(batches: list[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
+    kept = [name for name in batches[0].schema.names if name in schema.names]
+    return pa.Table.from_batches([b.select(kept) for b in batches]).unify_dictionaries().combine_chunks()
+
+
+def _conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    columns = [
+        table[field.name].cast(field.type) if field.name in table.column_names else pa.nulls(table.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _write(root: str, path: str, table: pa.Table) -> tuple[str, int, int]:
+    sink = io.BytesIO()
+    texts = [field.name for field in table.schema if pa.types.is_dictionary(field.type)]
+    pq.write_table(
+        table,
+        sink,
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=texts,
+        column_encoding={f.name: "DELTA_BINARY_PACKED" for f in table.schema if pa.types.is_timestamp(f.type)},
+    )
+    storage(root).put(path, sink.getbuffer())
+    return path, table.num_rows, sink.getbuffer().nbytes

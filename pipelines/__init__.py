@@ -1,0 +1,1 @@
+"""The graphs, and the commands that run them."""

@@ -1,0 +1,108 @@
+"""What every command shares: usage, exit codes, progress, and the last line when it is stopped."""
+
+import argparse
+import logging
+import os
+import re
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+from apache_beam.options.pipeline_options import PipelineOptions
+from tqdm import tqdm
+
+from schemas import errors
+from sources.progress import progress
+
+INTERRUPTED = 130
+LOCAL_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+"""What ``DirectRunner`` means here: Beam's own switch of that name takes Prism where it finds a binary of it."""
+
+
+def beam_options(parser: argparse.ArgumentParser, rest: Sequence[str]) -> PipelineOptions:
+    """The flags that are not ours as Beam's options; ends with exit code 2 where one is not Beam's either."""
+    beam = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for options in PipelineOptions.__subclasses__():
+        options._add_argparse_args(beam)
+    known, unknown = beam.parse_known_args(list(rest))
+    if unknown:
+        parser.error(f"unknown: {' '.join(unknown)}; flags are those above and Beam's own")
+    given = vars(known)
+    local = given.get("runner") in (None, "DirectRunner")
+    defaults = {"runner": LOCAL_RUNNER, "direct_running_mode": "multi_threading"} if local else {}
+    if local and not any(flag.startswith("--direct_num_workers") for flag in rest):
+        defaults["direct_num_workers"] = os.cpu_count() or 1
+    return PipelineOptions(list(rest), **defaults)
+
+
+@contextmanager
+def progress_bar(label: str, quiet: bool) -> Iterator[None]:
+    """Show on stderr how many of the planned bytes went through, while the body runs in this process."""
+    done = threading.Event()
+    with tqdm(
+        desc=label, unit="B", unit_scale=True, unit_divisor=1000, disable=quiet, file=sys.stderr, mininterval=0.3
+    ) as bar:
+
+        def show() -> None:
+            while not done.wait(0.2):
+                update()
+
+        def update() -> None:
+            bar.total = max(progress.bytes_planned, 1)
+            bar.update(progress.bytes_done - bar.n)
+
+        thread = threading.Thread(target=show, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+            update()
+
+
+def run(command: Callable[[], int], resume: str) -> NoReturn:
+    """Run a command and exit with its code; errors that are known become one line and their own code.
+
+    Args:
+        command: returns the exit code.
+        resume: what to say after Ctrl-C about how to go on.
+    """
+    logging.getLogger("apache_beam").setLevel(logging.ERROR)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        code = command()
+    except KeyboardInterrupt:
+        print(f"\nstopped. {resume}", file=sys.stderr, flush=True)
+        os._exit(INTERRUPTED)  # the threads of a runner that was stopped half-way would keep the process
+    except Exception as error:
+        known = _known(error)
+        if known is None:
+            raise
+        print(f"error: {known[1]}", file=sys.stderr)
+        code = known[0]
+    sys.exit(code)
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+_KNOWN = {
+    c.__name__: c for c in (errors.InputUnusable, errors.ServiceUnavailable, errors.DiskFull, errors.NotReconciled)
+}
+_IN_TRACEBACK = re.compile(rf"(?:^|\s)schemas\.errors\.({'|'.join(_KNOWN)}): (.+)")
+
+
+def _known(error: BaseException) -> tuple[int, str] | None:
+    """The exit code and message of one of our errors; of one raised on a worker only the traceback's text came back."""
+    if isinstance(error, errors.PrestaCopError):
+        return error.exit_code, str(error)
+    found = _IN_TRACEBACK.search(str(error))
+    if found:
+        return _KNOWN[found[1]].exit_code, found[2].split(" [while running")[0]
+    return None

@@ -1,0 +1,48 @@
+"""The same message published twice: the first one in the unit stays, the others are counted."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sources.units import DUPLICATES, Tally, UnitBatch
+from transforms.names import ROWS, TALLIES
+from transforms.per_unit import PerUnit
+
+
+def first_seen(ids: pa.StringArray, seen: pa.StringArray) -> npt.NDArray[np.bool_]:
+    """Which rows have an id that stands neither in ``seen`` nor in a row before."""
+    first = np.zeros(len(ids), bool)
+    first[np.unique(ids.dictionary_encode().indices.to_numpy(), return_index=True)[1]] = True
+    return first & ~pc.is_in(ids, value_set=seen).to_numpy(zero_copy_only=False)
+
+
+class _Seen:
+    def __init__(self) -> None:
+        self.ids = pa.array([], pa.string())
+        self.duplicates = 0
+
+
+class _DropDuplicates(PerUnit[_Seen]):
+    def process(self, batch: UnitBatch) -> Iterator[Any]:
+        seen = self.kept(batch, _Seen())
+        # Rows that were read with care stand behind the others: put them back in order first.
+        rows = batch.rows.take(pa.array(np.argsort(batch.rows["record"].to_numpy(), kind="stable")))
+        first = first_seen(rows["message_id"], seen.ids)
+        fresh = rows.filter(pa.array(first))
+        seen.ids = pa.concat_arrays([seen.ids, fresh["message_id"]])
+        seen.duplicates += len(first) - fresh.num_rows
+        yield batch.with_rows(fresh)
+        if batch.last:
+            yield beam.pvalue.TaggedOutput(TALLIES, (batch.unit.name, Tally(DUPLICATES, seen.duplicates)))
+
+
+class DropDuplicates(beam.PTransform):  # type: ignore[misc]
+    """Decoded messages -> ``rows`` without those whose message_id the unit had before, and ``tallies``."""
+
+    def expand(self, rows: beam.PCollection) -> Any:
+        return rows | "By message_id" >> beam.ParDo(_DropDuplicates()).with_outputs(TALLIES, main=ROWS)

@@ -1,0 +1,48 @@
+"""Which branch a row takes: positions, qualified violations, or those that an officer must look at."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas.lake import Dataset
+from schemas.messages import UNQUALIFIED
+from sources.units import UnitBatch
+
+BRANCHES = (Dataset.POSITIONS, Dataset.QUALIFIED, Dataset.UNQUALIFIED)
+
+
+def branch_of(rows: pa.RecordBatch) -> npt.NDArray[np.int8]:
+    """For each row the index of its dataset in BRANCHES. A history row is always a violation."""
+    unqualified = pc.equal(rows["violation_code"], UNQUALIFIED).fill_null(False).to_numpy(zero_copy_only=False)
+    branch = np.where(unqualified, 2, 1).astype(np.int8)
+    if "kind" in rows.schema.names:
+        branch[pc.equal(rows["kind"].cast(pa.string()), "position").to_numpy(zero_copy_only=False)] = 0
+    return branch
+
+
+def split(rows: pa.RecordBatch) -> dict[Dataset, pa.RecordBatch]:
+    """The rows of each branch; every row is in exactly one."""
+    branch = branch_of(rows)
+    found = np.bincount(branch, minlength=len(BRANCHES))
+    if found.max(initial=0) == rows.num_rows:  # most batches of the history
+        whole = int(found.argmax())
+        return {d: rows if place == whole else rows.slice(0, 0) for place, d in enumerate(BRANCHES)}
+    return {dataset: rows.filter(pa.array(branch == place)) for place, dataset in enumerate(BRANCHES)}
+
+
+class _Qualify(beam.DoFn):  # type: ignore[misc]
+    def process(self, batch: UnitBatch) -> Iterator[Any]:
+        for dataset, rows in split(batch.rows).items():
+            yield beam.pvalue.TaggedOutput(str(dataset), batch.with_rows(rows))
+
+
+class Qualify(beam.PTransform):  # type: ignore[misc]
+    """Rows -> ``positions``, ``qualified``, ``unqualified``; each gets every batch, if only its end."""
+
+    def expand(self, rows: beam.PCollection) -> Any:
+        return rows | "By code" >> beam.ParDo(_Qualify()).with_outputs(*map(str, BRANCHES))

@@ -1,0 +1,113 @@
+"""Write the branches of a unit to the lake, and commit the unit to the ledger."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+
+from lake.files import write_unit
+from lake.ledger import commit
+from schemas.errors import NotReconciled
+from schemas.lake import Dataset, Source
+from sources.units import DUPLICATES, ROWS_IN, Tally, UnitBatch, UnitTally, WrittenFile
+from transforms.per_unit import PerUnit
+
+DOORS = (Dataset.POSITIONS, Dataset.QUALIFIED, Dataset.UNQUALIFIED, Dataset.DEAD_LETTERS, Dataset.IMAGES)
+"""The datasets by which a row leaves the graph."""
+
+
+@beam.typehints.with_output_types(tuple[str, Tally])
+class _Write(PerUnit[list[pa.RecordBatch]]):
+    def __init__(self, root: str, dataset: Dataset) -> None:
+        self._root = root
+        self._dataset = dataset
+
+    def process(self, batch: UnitBatch) -> Iterator[UnitTally]:
+        batches = self.kept(batch, [])
+        batches.append(batch.rows)
+        if batch.last:
+            yield batch.unit.name, write_tally(self._root, self._dataset, batch, batches)
+
+
+def write_tally(root: str, dataset: Dataset, batch: UnitBatch, batches: list[pa.RecordBatch]) -> Tally:
+    """Write all rows of a unit in one dataset, and say what was written."""
+    written = write_unit(root, dataset, batch.unit.source, batch.unit.name, batches)
+    files = tuple(WrittenFile(str(dataset), path, rows, size) for path, rows, size in written)
+    return Tally(str(dataset), sum(b.num_rows for b in batches), files)
+
+
+class Write(beam.PTransform):  # type: ignore[misc]
+    """Batches of one dataset -> a :class:`Tally` a unit, once its files are there."""
+
+    def __init__(self, root: str, dataset: Dataset) -> None:
+        super().__init__()
+        self._root = root
+        self._dataset = dataset
+
+    def expand(self, rows: beam.PCollection) -> beam.PCollection:
+        return rows | "Parquet" >> beam.ParDo(_Write(self._root, self._dataset))
+
+
+def ledger_row(unit: str, tallies: Iterable[Tally]) -> dict[str, Any]:
+    """The ledger's row of a unit.
+
+    Raises:
+        NotReconciled: where a step did not report, or rows in are not rows out.
+    """
+    found = {tally.what: tally for tally in tallies}
+    if (start := found.get(ROWS_IN)) is None or start.unit is None:
+        raise NotReconciled(f"unit {unit}: the source did not say how many rows it read")
+    source = start.unit.source
+    missing = _reporters(source) - found.keys()
+    if missing:
+        raise NotReconciled(f"unit {unit}: no word from {', '.join(sorted(missing))}; run again")
+    counts = {door: found[door].rows if door in found else 0 for door in map(str, (*DOORS, DUPLICATES))}
+    if sum(counts.values()) != start.rows:
+        raise NotReconciled(f"unit {unit}: {start.rows} rows in, {sum(counts.values())} rows out: {counts}")
+    return {
+        "unit": unit,
+        "source": str(source),
+        "path": start.unit.path,
+        "range_start": start.unit.start,
+        "range_end": start.unit.end,
+        "rows_in": start.rows,
+        **counts,
+        "counted": found[Dataset.STATS].rows if Dataset.STATS in found else 0,
+        "files": [file._asdict() for what in sorted(found) for file in found[what].files],
+    }
+
+
+def _reporters(source: Source) -> set[str]:
+    """The steps that say something of each unit of a source."""
+    if source == Source.IMAGES:
+        return {Dataset.IMAGES, Dataset.DEAD_LETTERS}
+    branches: set[str] = {
+        Dataset.POSITIONS, Dataset.QUALIFIED, Dataset.UNQUALIFIED, Dataset.DEAD_LETTERS, Dataset.STATS,
+    }  # fmt: skip
+    return branches | {DUPLICATES} if source == Source.DRONES else branches
+
+
+class _Commit(beam.DoFn):  # type: ignore[misc]
+    def __init__(self, root: str) -> None:
+        self._root = root
+
+    def process(self, element: tuple[str, Iterable[Tally]]) -> Iterator[str]:
+        unit, tallies = element
+        if commit(self._root, ledger_row(unit, tallies)):
+            yield unit
+
+
+class Commit(beam.PTransform):  # type: ignore[misc]
+    """Tallies of all steps -> the names of the units that are now in the ledger."""
+
+    def __init__(self, root: str) -> None:
+        super().__init__()
+        self._root = root
+
+    def expand(self, records: beam.PCollection) -> beam.PCollection:
+        return (
+            records
+            | "By unit" >> beam.GroupByKey()
+            | "Ledger" >> beam.ParDo(_Commit(self._root)).with_output_types(str)
+        )
