@@ -69,7 +69,8 @@ class Fleet:
         reach = np.where(charging, 0.0, self._speed * seconds)
         arrived = reach >= distance
         share = np.divide(reach, distance, out=np.ones_like(reach), where=~arrived)
-        self.position += (self._goal - self.position) * np.where(charging, 0.0, share)[:, None]
+        # A new array each time: callers keep the old one.
+        self.position = self.position + (self._goal - self.position) * np.where(charging, 0.0, share)[:, None]
 
         change = np.where(charging, _CHARGE_PCT_S, -_DRAIN_PCT_S) * seconds
         self.battery_pct = np.clip(self.battery_pct + change, 0.0, 100.0)

@@ -1,4 +1,4 @@
-"""Made-up drone messages: what they say, what happens to them on the way, and a truth that a slow reader agrees with."""
+"""Made-up drone messages: what they say, what happens on the way, and a truth that a slow reader agrees with."""
 
 import base64
 import json
@@ -12,6 +12,7 @@ import time
 from collections import Counter, defaultdict
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from apps.simulator.flight import Flight
 from schemas.messages import MAX_BYTES, MAX_DEPTH, MAX_EXTRA_FIELDS, DroneMessage, v0_message_id
 
 START = datetime(2026, 1, 15, 12, tzinfo=UTC)
-FLIGHT = Flight(drones=200, seconds=100, rate=2, seed=1, start=START)
+FLIGHT = Flight(drones=100, seconds=100, rate=2, seed=1, start=START)
 FIELDS = DroneMessage.__struct_fields__
 
 Truth = list[tuple[int, str | None, str]]
@@ -49,7 +50,7 @@ def written(
 
 @pytest.fixture(scope="module")
 def calm(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[bytes], Truth]:
-    """A flight without mishaps: 40,000 messages."""
+    """A flight without mishaps: 20,000 messages."""
     return written(tmp_path_factory.mktemp("calm"))
 
 
@@ -95,7 +96,7 @@ def test_drones_fly_over_land_at_the_speed_of_drones(messages: list[DroneMessage
             if all(beat[0] <= at.latitude <= beat[1] and beat[2] <= at.longitude <= beat[3] for at in spoken)
         ]  # fmt: skip
         assert len(beats) == 1
-        for before, after in zip(spoken, spoken[1:], strict=False):
+        for before, after in pairwise(spoken):
             north = (after.latitude - before.latitude) * 111_320
             east = (after.longitude - before.longitude) * 111_320 * math.cos(math.radians(40.7))
             seconds = moment(after) - moment(before)
@@ -108,7 +109,7 @@ def test_batteries_drain_and_are_charged_again(tmp_path: Path) -> None:
     lines, _ = written(tmp_path, replace(FLIGHT, drones=5, seconds=10_000, rate=0.1))
     for spoken in by_drone([msgspec.json.decode(line, type=DroneMessage) for line in lines]).values():
         charge = [message.battery_pct for message in spoken]
-        steps = [after - before for before, after in zip(charge, charge[1:], strict=False)]
+        steps = [after - before for before, after in pairwise(charge)]
         assert min(steps) < 0 < max(steps)
         assert min(charge) > 0
 
@@ -144,7 +145,7 @@ def test_identities_are_unique_and_sequences_start_again(messages: list[DroneMes
     reboots = 0
     for spoken in by_drone(messages).values():
         assert spoken[0].sequence == 1
-        for before, after in zip(spoken, spoken[1:], strict=False):
+        for before, after in pairwise(spoken):
             assert after.sequence in (1, before.sequence + 1)
             reboots += after.sequence == 1
     assert 0 < reboots < 100
@@ -295,8 +296,9 @@ def test_spoiled_payloads_are_dead_and_the_others_are_not(tmp_path: Path) -> Non
         if identity is not None:
             assert (identity in seen) == (branch == "duplicates")
             seen.add(identity)
-    dead = Counter(line for line, row in zip(lines, truth, strict=True) if row[2] == "dead_letters" and line)
-    assert set(dead.values()) == {1, 2}
+    dead = Counter(line for line, row in zip(lines, truth, strict=True) if row[2] == "dead_letters")
+    # What is cut very short may be the same by chance.
+    assert {count for line, count in dead.items() if line.startswith(b'{"schema_version":1,"message_id":"')} == {1, 2}
     assert b"" in lines
     unknown = [row[2] for line, row in zip(lines, truth, strict=True) if b'"firmware":' in line]
     assert {"positions", "qualified"} <= set(unknown)

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -148,8 +149,8 @@ def read_code(text: str) -> int | str:
 
 
 def read_row(fields: list[str]) -> dict[str, Any]:
-    dead = {"branch": "dead_letters", "event_time": None, "violation_code": None, "county": None, "plate_id": None}
-    dead |= {"street": None, "repairs": []}
+    nothing = dict.fromkeys(("event_time", "violation_code", "county", "plate_id", "street"))
+    dead: dict[str, Any] = {"branch": "dead_letters", **nothing, "repairs": []}
     if len(fields) < len(COLUMNS_51):
         return {**dead, "summons_number": int(fields[0]), "reason": Reason.CUT_SHORT}
     if len(fields) > len(COLUMNS_51):
@@ -220,7 +221,7 @@ def test_every_kind_of_dirt_is_in_a_file_of_five_thousand(tmp_path: Path) -> Non
 def test_no_row_makes_its_neighbour_ambiguous(dirty: History) -> None:
     rows = truth_of(dirty)
     structural = [row["record"] for row in rows if row["dirt"] in STRUCTURAL]
-    assert all(after - before > 1 for before, after in zip(structural, structural[1:], strict=False))
+    assert all(after - before > 1 for before, after in pairwise(structural))
     stray = [row["record"] for row in rows if Repair.STRAY_QUOTE in row["repairs"]]
     quoted = [row["record"] for row in rows if str(row["dirt"]).startswith("quoted")]
     assert stray
