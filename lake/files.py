@@ -62,22 +62,39 @@ def _one_chunk(batches: list[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
 
 
 def _conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    columns = [
-        table[field.name].cast(field.type) if field.name in table.column_names else pa.nulls(table.num_rows, field.type)
-        for field in schema
-    ]
+    columns = []
+    for field in schema:
+        if field.name not in table.column_names:
+            columns.append(pa.nulls(table.num_rows, field.type))
+        elif pa.types.is_dictionary(field.type):
+            columns.append(_used(table[field.name].chunk(0)).cast(field.type))
+        else:
+            columns.append(table[field.name].chunk(0).cast(field.type))
     return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _used(column: pa.DictionaryArray) -> pa.DictionaryArray:
+    """The column with a dictionary of the values that stand in it: a slice keeps its whole parent's."""
+    indices = column.indices
+    used = np.zeros(len(column.dictionary) + 1, bool)
+    places = indices.fill_null(len(column.dictionary)).to_numpy()
+    used[places] = True
+    if used[:-1].all():
+        return column
+    renumbered = pa.array((np.cumsum(used) - 1).astype(np.int32)[places], mask=places == len(column.dictionary))
+    return pa.DictionaryArray.from_arrays(renumbered, column.dictionary.filter(pa.array(used[:-1])))
 
 
 def _write(root: str, path: str, table: pa.Table) -> tuple[str, int, int]:
     sink = io.BytesIO()
-    texts = [field.name for field in table.schema if pa.types.is_dictionary(field.type)]
+    filled = [field for field, column in zip(table.schema, table.columns, strict=True) if column.null_count < len(table)]
     pq.write_table(
         table,
         sink,
-        compression="zstd",
-        compression_level=1,
-        use_dictionary=texts,
+        # A compressor for each of the many columns without a value would take a third of a small file's time.
+        compression={field.name: "zstd" if field in filled else "none" for field in table.schema},
+        compression_level={field.name: 1 for field in filled},
+        use_dictionary=[field.name for field in filled if pa.types.is_dictionary(field.type)],
         column_encoding={f.name: "DELTA_BINARY_PACKED" for f in table.schema if pa.types.is_timestamp(f.type)},
     )
     storage(root).put(path, sink.getbuffer())

@@ -114,7 +114,7 @@ class Lake:
         connection.execute(
             f"CREATE VIEW {view} AS SELECT * FROM read_parquet([{names}], hive_partitioning = true, "
             "hive_types = {'source': VARCHAR"
-            + ("" if dataset == Dataset.DEAD_LETTERS else ", 'month': VARCHAR")
+            + ("" if dataset in (Dataset.DEAD_LETTERS, Dataset.STATS) else ", 'month': VARCHAR")
             + "})"
         )
 
