@@ -52,7 +52,8 @@ def time_order(event_time: Ints) -> Ints:
     if int(since.max()) < (2**63 - 1) // n - 1:
         key = since * n + np.arange(n)
         key.sort()
-        return key % n
+        order: Ints = key % n
+        return order
     return np.argsort(event_time, kind="stable")
 
 
@@ -87,7 +88,9 @@ def _used(column: pa.DictionaryArray) -> pa.DictionaryArray:
 
 def _write(root: str, path: str, table: pa.Table) -> tuple[str, int, int]:
     sink = io.BytesIO()
-    filled = [field for field, column in zip(table.schema, table.columns, strict=True) if column.null_count < len(table)]
+    filled = [
+        field for field, column in zip(table.schema, table.columns, strict=True) if column.null_count < len(table)
+    ]
     pq.write_table(
         table,
         sink,

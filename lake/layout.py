@@ -36,6 +36,4 @@ def months(event_time: npt.NDArray[np.int64]) -> list[tuple[str, int, int]]:
     instants = [round(datetime(d.year, d.month, 1, tzinfo=NEW_YORK).timestamp() * 1e6) for d in starts]
     bounds = [*np.searchsorted(event_time, instants[1:]), len(event_time)]
     begins = [0, *bounds[:-1]]
-    return [
-        (f"{d:%Y-%m}", int(a), int(b)) for d, a, b in zip(starts, begins, bounds, strict=True) if b > a
-    ]
+    return [(f"{d:%Y-%m}", int(a), int(b)) for d, a, b in zip(starts, begins, bounds, strict=True) if b > a]

@@ -19,13 +19,13 @@ _MESSAGES = (Dataset.POSITIONS, Dataset.QUALIFIED, Dataset.UNQUALIFIED)
 _VIEWS = f"""
 CREATE VIEW duplicates AS
     SELECT * FROM ({
-        " UNION ALL ".join(
-            f"SELECT '{d}' AS dataset, unit, record, message_id, event_time, "
-            f"{'NULL::SMALLINT' if d == Dataset.POSITIONS else 'violation_code'} AS violation_code, area "
-            f"FROM {d}_of_all_units WHERE message_id IS NOT NULL"
-            for d in _MESSAGES
-        )
-    })
+    " UNION ALL ".join(
+        f"SELECT '{d}' AS dataset, unit, record, message_id, event_time, "
+        f"{'NULL::SMALLINT' if d == Dataset.POSITIONS else 'violation_code'} AS violation_code, area "
+        f"FROM {d}_of_all_units WHERE message_id IS NOT NULL"
+        for d in _MESSAGES
+    )
+})
     QUALIFY row_number() OVER (PARTITION BY message_id ORDER BY unit, record) > 1;
 
 {

@@ -14,10 +14,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
+import boto3
 import pyarrow.fs as pafs
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 
 from schemas.errors import DiskFull, InputUnusable, ServiceUnavailable
 
+_CHECK = "Check the bucket, AWS_ENDPOINT_URL and the credentials"
 S3_ATTEMPTS = 5
 """Beam's and boto3's default of 2 retries fails with 503 on 30 % of the calls; 5 attempts pass."""
 
@@ -123,8 +127,6 @@ class S3Storage(Storage):
             self._client.put_object(Bucket=self.bucket, Key=self._key(path), Body=bytes(data))
 
     def put_new(self, path: str, data: bytes | memoryview) -> bool:
-        from botocore.exceptions import ClientError
-
         with _errors(self.root):
             try:
                 self._client.put_object(Bucket=self.bucket, Key=self._key(path), Body=bytes(data), IfNoneMatch="*")
@@ -145,7 +147,9 @@ def storage(root: str) -> Storage:
         return S3Storage(root)
     if "://" in root and not root.startswith("file://"):
         scheme = root.partition("://")[0]
-        raise InputUnusable(f"{root}: {scheme}:// is no storage that is known here; use a directory or s3://BUCKET/PREFIX")
+        raise InputUnusable(
+            f"{root}: {scheme}:// is no storage that is known here; use a directory or s3://BUCKET/PREFIX"
+        )
     return LocalStorage(root)
 
 
@@ -171,9 +175,6 @@ def open_file(url: str) -> Iterator[IO[bytes]]:
 
 
 def _s3_client() -> Any:  # boto3's clients are made at run time and have no type of their own
-    import boto3
-    from botocore.config import Config
-
     return boto3.client("s3", config=Config(retries={"mode": "standard", "total_max_attempts": S3_ATTEMPTS}))
 
 
@@ -193,12 +194,12 @@ def _errors(root: str) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFull(f"{root}: no room left; free some and run the same command again, it goes on") from error
-        if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError | FileExistsError | NotADirectoryError):
+        if isinstance(
+            error, FileNotFoundError | PermissionError | IsADirectoryError | FileExistsError | NotADirectoryError
+        ):
             raise
         if root.startswith("s3://"):
-            raise ServiceUnavailable(f"{root}: {error}. Check the bucket, AWS_ENDPOINT_URL and the credentials") from error
+            raise ServiceUnavailable(f"{root}: {error}. {_CHECK}") from error
         raise
-    except Exception as error:
-        if type(error).__module__.startswith("botocore"):
-            raise ServiceUnavailable(f"{root}: {error}. Check the bucket, AWS_ENDPOINT_URL and the credentials") from error
-        raise
+    except (BotoCoreError, ClientError) as error:
+        raise ServiceUnavailable(f"{root}: {error}. {_CHECK}") from error

@@ -33,7 +33,7 @@ def beam_options(parser: argparse.ArgumentParser, rest: Sequence[str]) -> Pipeli
         parser.error(f"unknown: {' '.join(unknown)}; flags are those above and Beam's own")
     given = vars(known)
     local = given.get("runner") in (None, "DirectRunner")
-    defaults = {"runner": LOCAL_RUNNER, "direct_running_mode": "multi_threading"} if local else {}
+    defaults: dict[str, str | int] = {"runner": LOCAL_RUNNER, "direct_running_mode": "multi_threading"} if local else {}
     if local and not any(flag.startswith("--direct_num_workers") for flag in rest):
         defaults["direct_num_workers"] = os.cpu_count() or 1
     return PipelineOptions(list(rest), **defaults)

@@ -117,7 +117,9 @@ def _show(todo: Plan, root: str) -> None:
     print(f"{sum(c.end - c.start for c in cells) / 1e6:.1f} MB in all; units that the ledger has are passed over.")
     print("Each would write, below " + root + ":")
     for source in sorted({c.source for c in cells}):
-        for dataset in (d for d in Dataset if d != Dataset.IMAGES and (d, source) != (Dataset.POSITIONS, Source.HISTORY)):
+        for dataset in (
+            d for d in Dataset if d != Dataset.IMAGES and (d, source) != (Dataset.POSITIONS, Source.HISTORY)
+        ):
             dated = dataset not in (Dataset.DEAD_LETTERS, Dataset.STATS)
             print("  " + data_path(dataset, source, "UNIT", "YYYY-MM" if dated else None))
         print("  " + ledger_path(source, "UNIT"))

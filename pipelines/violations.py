@@ -1,9 +1,9 @@
 """THE graph: history and drone messages in, a Parquet lake with statistics and a ledger out.
 
-    history CSV ─► Read ─► Parse ────────────┐               ┌─► positions    ─► Write ─┐
-                            └► dead letters  ├─► Qualify ────┼─► qualified    ─► Write ─┤
-    messages ────► Read ─► Decode ─► Dedupe ─┤               └─► unqualified  ─► Write ─┼─► Commit: ledger
-                            └► dead letters  └─► Count by window ─► stats ──────────────┘
+history CSV ─► Read ─► Parse ────────────┐               ┌─► positions    ─► Write ─┐
+                        └► dead letters  ├─► Qualify ────┼─► qualified    ─► Write ─┤
+messages ────► Read ─► Decode ─► Dedupe ─┤               └─► unqualified  ─► Write ─┼─► Commit: ledger
+                        └► dead letters  └─► Count by window ─► stats ──────────────┘
 """
 
 from typing import NamedTuple

@@ -17,6 +17,7 @@ MAX_ODD_LINES = 64
 """A quoted field that goes on for longer than this is taken for a stray quote."""
 
 _QUOTE, _COMMA, _NEWLINE, _RETURN = 34, 44, 10, 13
+_FEW = 5000
 
 Offsets = npt.NDArray[np.int64]
 
@@ -133,35 +134,59 @@ def is_utf8(text: bytes) -> bool:
     return True
 
 
+def _where(mask: npt.NDArray[np.bool_]) -> Offsets:
+    """``np.flatnonzero`` of a mask that is nearly all False: looks at eight bytes at a time."""
+    whole = len(mask) // 8 * 8
+    words = np.flatnonzero(mask[:whole].view(np.uint64))
+    rows, places = np.nonzero(mask[:whole].reshape(-1, 8)[words])
+    found: Offsets = np.concatenate([words[rows] * 8 + places, np.flatnonzero(mask[whole:]) + whole])
+    return found
+
+
 def _foreign_lines(data: bytes, array: npt.NDArray[np.uint8]) -> set[int]:
-    if data.isascii() or is_utf8(data):
+    if data.isascii():
         return set()
-    starts = {data.rfind(b"\n", 0, int(p)) + 1 for p in np.flatnonzero(array >= 0x80)}
+    starts = {data.rfind(b"\n", 0, int(p)) + 1 for p in _where(array >= 0x80)}
     return {start for start in starts if not is_utf8(data[start : data.find(b"\n", start) + 1 or None])}
 
 
 def _bad_quotes(data: bytes, array: npt.NDArray[np.uint8]) -> Offsets:
     if b'"' not in data:
         return np.empty(0, np.int64)
-    quotes = np.flatnonzero(array == _QUOTE)
-    lines = np.searchsorted(np.flatnonzero(array == _NEWLINE), quotes)
+    quotes = _where(array == _QUOTE)
+    lines = _lines_of(quotes, data, array)
     first = np.searchsorted(lines, lines)  # the line's first quote, for each quote
     opening = (np.arange(len(quotes)) - first) % 2 == 0
     before = np.where(quotes > 0, array[quotes - 1], _NEWLINE)
-    after = np.where(quotes + 1 < len(array), array[np.minimum(quotes + 1, len(array) - 1)], _NEWLINE)
+    after = _byte_after(quotes, array)
     edge_before = (before == _COMMA) | (before == _NEWLINE) | (before == _QUOTE)
     edge_after = (after == _COMMA) | (after == _NEWLINE) | (after == _RETURN) | (after == _QUOTE)
     well = np.where(opening, edge_before, edge_after)
     last_of_line = np.append(lines[1:] != lines[:-1], True)
-    return quotes[~well | (opening & last_of_line)]
+    bad: Offsets = quotes[~well | (opening & last_of_line)]
+    return bad
+
+
+def _lines_of(positions: Offsets, data: bytes, array: npt.NDArray[np.uint8]) -> Offsets:
+    """Numbers that rise with the lines on which the positions are."""
+    if len(positions) < _FEW:
+        return np.array([data.rfind(b"\n", 0, p) for p in positions.tolist()], np.int64)
+    return np.searchsorted(np.flatnonzero(array == _NEWLINE), positions)
 
 
 def _lone_returns(data: bytes, array: npt.NDArray[np.uint8]) -> Offsets:
     if b"\r" not in data:
         return np.empty(0, np.int64)
     returns = np.flatnonzero(array == _RETURN)
-    after = np.where(returns + 1 < len(array), array[np.minimum(returns + 1, len(array) - 1)], _NEWLINE)
-    return returns[after != _NEWLINE]
+    lone: Offsets = returns[_byte_after(returns, array) != _NEWLINE]
+    return lone
+
+
+def _byte_after(positions: Offsets, array: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """What stands behind each position; behind the last byte, a newline."""
+    inside = array[np.minimum(positions + 1, len(array) - 1)]
+    after: npt.NDArray[np.uint8] = np.where(positions + 1 < len(array), inside, _NEWLINE)
+    return after
 
 
 def _read_odd(data: bytes, start: int, columns: int) -> OddRecord:

@@ -79,7 +79,7 @@ UnitTally = tuple[str, Tally]
 """Keyed by the unit's name."""
 
 
-class UnitBatchCoder(coders.Coder):
+class UnitBatchCoder(coders.Coder):  # type: ignore[misc]  # Beam's classes are untyped
     """Arrow IPC: the default coder pickles a slice together with its whole parent (12.8 kB a row against 101 B)."""
 
     def encode(self, value: UnitBatch) -> bytes:

@@ -87,7 +87,8 @@ def to_utc(days: Ints, minutes: Ints, table: list[Day]) -> tuple[Ints, Ints, Int
 def part_of_day(event_time: Ints) -> npt.NDArray[np.int8]:
     """The index in PARTS_OF_DAY of UTC times (microseconds)."""
     local = pa.array(event_time, pa.timestamp("us", TIME_ZONE))
-    return PART_OF_HOUR[pc.hour(local).to_numpy()]
+    hour: Ints = pc.hour(local).to_numpy()
+    return PART_OF_HOUR[hour]
 
 
 def _offset(local: datetime) -> int:

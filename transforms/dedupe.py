@@ -18,7 +18,8 @@ def first_seen(ids: pa.StringArray, seen: pa.StringArray) -> npt.NDArray[np.bool
     """Which rows have an id that stands neither in ``seen`` nor in a row before."""
     first = np.zeros(len(ids), bool)
     first[np.unique(ids.dictionary_encode().indices.to_numpy(), return_index=True)[1]] = True
-    return first & ~pc.is_in(ids, value_set=seen).to_numpy(zero_copy_only=False)
+    first[pc.is_in(ids, value_set=seen).to_numpy(zero_copy_only=False)] = False
+    return first
 
 
 class _Seen:

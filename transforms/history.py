@@ -315,7 +315,8 @@ def _column(table: pa.Table, name: str) -> pa.Array:
 
 
 def _indices(column: pa.DictionaryArray, missing: int) -> Ints:
-    return column.indices.fill_null(missing).to_numpy().astype(np.int64)
+    indices: Ints = column.indices.fill_null(missing).to_numpy().astype(np.int64)
+    return indices
 
 
 def _outside(column: pa.StringArray, allowed: npt.NDArray[np.bool_]) -> Ints:

@@ -31,7 +31,7 @@ CHUNK: Final = 2000
 CELLS_PER_DEGREE: Final = 100
 """A cell of the city is 0.01 degrees wide: about 1.1 km by 0.85 km."""
 
-ROWS: Final = pa.schema(
+MESSAGE: Final = pa.schema(
     [
         pa.field("unit", ENUM),
         pa.field("record", pa.int64()),
@@ -72,7 +72,7 @@ Refused = tuple[int, Refusal]
 
 
 class Decoded(NamedTuple):
-    """Rows of :data:`ROWS`, where in the batch each stood, and the refused payloads."""
+    """Rows of :data:`MESSAGE`, where in the batch each stood, and the refused payloads."""
 
     rows: list[pa.RecordBatch]
     places: list[Ints]
@@ -83,22 +83,22 @@ def decode_payloads(unit: Unit, payloads: pa.RecordBatch) -> Parsed:
     """Decode a batch of payloads (:data:`sources.recorded.PAYLOADS`).
 
     Returns:
-        Rows of :data:`ROWS` and dead letters; every payload is in one of the two.
+        Rows of :data:`MESSAGE` and dead letters; every payload is in one of the two.
     """
     done = Decoded([], [], [])
     is_json = _first_bytes(payloads["payload"]) == ord("{")
     _decode_json(payloads["payload"], np.flatnonzero(is_json), done)
     _decode_lines(payloads["payload"], np.flatnonzero(~is_json), done)
-    rows = pa.Table.from_batches(done.rows, schema=ROWS).unify_dictionaries().combine_chunks()
+    rows = pa.Table.from_batches(done.rows, schema=MESSAGE).unify_dictionaries().combine_chunks()
     places = np.concatenate(done.places) if done.places else np.empty(0, np.int64)
     misfit = _misfits(rows)
     refused = [*done.refused, *((int(places[row]), refusal) for row, refusal in misfit)]
     kept = np.ones(len(places), bool)
     kept[[row for row, _ in misfit]] = False
-    rows = rows.set_column(0, ROWS.field("unit"), constant(unit.name, rows.num_rows))
-    rows = rows.set_column(1, ROWS.field("record"), payloads["record"].take(pa.array(places)))
+    rows = rows.set_column(0, MESSAGE.field("unit"), constant(unit.name, rows.num_rows))
+    rows = rows.set_column(1, MESSAGE.field("record"), payloads["record"].take(pa.array(places)))
     rows = rows.filter(pa.array(kept)).combine_chunks()
-    batch = rows.to_batches()[0] if rows.num_rows else empty(ROWS)
+    batch = rows.to_batches()[0] if rows.num_rows else empty(MESSAGE)
     return Parsed(batch, _dead_letters(unit, payloads, sorted(refused)))
 
 
@@ -139,9 +139,7 @@ def _event_times(texts: tuple[str, ...]) -> pa.Array:
     return pa.array(texts, pa.string()).cast(UTC)
 
 
-def _decode_each(
-    texts: list[bytes], places: Ints, done: Decoded
-) -> tuple[list[Any], list[dict[str, str]], Ints]:
+def _decode_each(texts: list[bytes], places: Ints, done: Decoded) -> tuple[list[Any], list[dict[str, str]], Ints]:
     messages: list[Message] = []
     kept: list[int] = []
     for place, text in zip(places.tolist(), texts, strict=True):
@@ -179,7 +177,7 @@ def _build(values: list[Any], extras: list[dict[str, str]] | None) -> pa.RecordB
     n = len(values[0])
     columns["extra"] = pa.array([list(e.items()) or None for e in extras], EXTRA) if extras else pa.nulls(n, EXTRA)
     columns["area"] = city_cells(np.array(columns["latitude"]), np.array(columns["longitude"]))
-    return pa.RecordBatch.from_arrays([_array(columns.get(f.name), f.type, n) for f in ROWS], schema=ROWS)
+    return pa.RecordBatch.from_arrays([_array(columns.get(f.name), f.type, n) for f in MESSAGE], schema=MESSAGE)
 
 
 def _array(values: Any, type_: pa.DataType, n: int) -> pa.Array:
@@ -235,8 +233,8 @@ def _decode_alike(lines: list[bytes], places: Ints, kind: str, done: Decoded) ->
     columns["message_id"] = pa.array([v0_message_id(line) for line in lines])
     columns["kind"] = pa.array([kind] * len(lines)).dictionary_encode()
     columns["area"] = city_cells(columns["latitude"].to_numpy(), columns["longitude"].to_numpy())
-    arrays = [_array(columns.get(f.name), f.type, len(lines)) for f in ROWS]
-    done.rows.append(pa.RecordBatch.from_arrays(arrays, schema=ROWS))
+    arrays = [_array(columns.get(f.name), f.type, len(lines)) for f in MESSAGE]
+    done.rows.append(pa.RecordBatch.from_arrays(arrays, schema=MESSAGE))
     done.places.append(places)
 
 

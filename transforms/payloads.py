@@ -22,10 +22,7 @@ from schemas.messages import (
 FIELDS: Final = DroneMessage.__struct_fields__
 _LenientMessage: Final = msgspec.defstruct(
     "_LenientMessage",
-    [
-        (f.name, f.type) if f.required else (f.name, f.type, f.default)
-        for f in msgspec.structs.fields(DroneMessage)
-    ],
+    [(f.name, f.type) if f.required else (f.name, f.type, f.default) for f in msgspec.structs.fields(DroneMessage)],
     kw_only=True,
 )
 """The same fields with the same limits; unknown ones are passed over, and read from the object itself."""
@@ -133,7 +130,8 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         names = [name for name, _ in pairs]
-        raise _DuplicateKeyError(next(name for name in names if names.count(name) > 1).encode("ascii", "replace").decode())
+        twice = next(name for name in names if names.count(name) > 1)
+        raise _DuplicateKeyError(ascii(twice))
     return found
 
 

@@ -1,0 +1,60 @@
+# `make` prints this help. Everything runs from .venv, which the first target that needs it makes.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3.11
+VENV := .venv
+PY := $(VENV)/bin/python
+DATA ?= data
+LAKE ?= $(DATA)/lake
+REPORT ?= $(DATA)/report.html
+ROWS ?= 500000
+ARGS ?=
+
+.PHONY: help
+help: ## print this help
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "  Variables: HISTORY=GLOB, MESSAGES=file:PATH (your own input for run-local), LAKE=$(LAKE), REPORT=$(REPORT), ARGS=..."
+
+$(VENV)/.installed: setup.py constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+.PHONY: install
+install: $(VENV)/.installed ## make .venv with the pinned packages
+
+.PHONY: run-local
+run-local: install ## a fleet's messages and a ticket history -> a lake, its answers and a report, on this machine
+	@$(PY) -m runners.local --data $(DATA) --lake $(LAKE) --report $(REPORT) $(if $(HISTORY),--history '$(HISTORY)') $(if $(MESSAGES),--messages '$(MESSAGES)') $(ARGS)
+
+.PHONY: analyze
+analyze: install ## answer the questions over the lake; writes the report
+	@$(PY) -m pipelines.analysis --lake $(LAKE) --report $(REPORT) $(ARGS)
+
+.PHONY: reconcile
+reconcile: install ## check that rows in = rows out for every unit of the lake, and that the statistics add up
+	@$(PY) -m pipelines.reconcile --output $(LAKE) $(ARGS)
+
+.PHONY: doctor
+doctor: install ## what this machine can run
+	@$(PY) -m runners.doctor
+
+.PHONY: test
+test: install ## unit and embedded tests (5 minutes at most on 2 cores)
+	@$(PY) -m pytest -n 2 $(ARGS)
+
+.PHONY: check
+check: install ## ruff, mypy --strict, import layers
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports
+
+.PHONY: bench
+bench: install ## time the pipeline against polars, DuckDB, pyarrow and per-row Beam (20 minutes, 8 GB of disk)
+	@$(PY) -m tests.benchmarks.bench $(ARGS)
+
+.PHONY: clean
+clean: ## remove the environment and what run-local made
+	rm -rf $(VENV) $(DATA)
