@@ -43,12 +43,13 @@ CREATE VIEW stats AS
         SELECT dataset, window_start, window_seconds, violation_code, part_of_day, area, n
         FROM stats_of_all_units
         UNION ALL
-        SELECT dataset, make_timestamptz(epoch_us(event_time) // (window_seconds * 1000000) * window_seconds * 1000000),
+        SELECT dataset, make_timestamptz(epoch_us(event_time) // size * size),
                window_seconds, violation_code,
                CASE WHEN hour BETWEEN 6 AND 12 THEN 'morning' WHEN hour BETWEEN 13 AND 19 THEN 'afternoon'
                     ELSE 'other' END, area, -1
         FROM (SELECT *, hour(event_time AT TIME ZONE '{TIME_ZONE}') AS hour FROM duplicates)
-        JOIN (SELECT DISTINCT unit, window_seconds FROM stats_of_all_units) USING (unit)
+        JOIN (SELECT DISTINCT unit, window_seconds, window_seconds::BIGINT * 1000000 AS size FROM stats_of_all_units)
+        USING (unit)
     )
     GROUP BY ALL HAVING sum(n) <> 0;
 """
@@ -91,7 +92,7 @@ class Lake:
         """A DuckDB connection with a view of each dataset, of the ledger, and ``duplicates``; its clock is UTC."""
         connection = duckdb.connect(config={"threads": threads} if threads else {})
         connection.execute("SET TimeZone = 'UTC'")
-        connection.register("ledger", self.ledger)
+        _copy(connection, "ledger", self.ledger)
         for dataset in Dataset:
             self._register(connection, dataset)
         connection.execute(_VIEWS)
@@ -100,13 +101,16 @@ class Lake:
     def sql(self, query: str, parameters: Iterable[Any] = ()) -> pa.Table:
         """The answer of a DuckDB query over the views."""
         with self.connect() as connection:
-            return connection.execute(query, list(parameters)).to_arrow_table()
+            return connection.sql(query, params=list(parameters)).to_arrow_table()
 
     def _register(self, connection: duckdb.DuckDBPyConnection, dataset: Dataset) -> None:
         view = f"{dataset}_of_all_units"
         store = storage(self.root)
         files = self.files(dataset)
-        if not files or not isinstance(store, LocalStorage):
+        if not files:
+            _copy(connection, view, self.dataset(dataset).to_table())
+            return
+        if not isinstance(store, LocalStorage):
             # DuckDB's own S3 reader is an extension that is downloaded; pyarrow's is at hand.
             connection.register(view, self.dataset(dataset))
             return
@@ -117,6 +121,13 @@ class Lake:
             + ("" if dataset in (Dataset.DEAD_LETTERS, Dataset.STATS) else ", 'month': VARCHAR")
             + "})"
         )
+
+
+def _copy(connection: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -> None:
+    # A registered table whose scan is cut short (LIMIT, an empty side of a join) can abort the process at its end.
+    connection.register(f"{name}_to_copy", table)
+    connection.execute(f"CREATE TABLE {name} AS SELECT * FROM {name}_to_copy")
+    connection.unregister(f"{name}_to_copy")
 
 
 def lake(root: str) -> Lake:

@@ -3,15 +3,16 @@
 import argparse
 import shlex
 import sys
+import time
 from collections.abc import Iterator, Sequence
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from lake.layout import data_path, ledger_path
-from lake.ledger import read_ledger
 from pipelines.command import beam_options, progress_bar, run
 from pipelines.options import add_arguments
+from pipelines.summary import summary, units_of
 from pipelines.violations import Plan, violations
 from schemas.errors import InputUnusable
 from schemas.lake import Dataset, Source
@@ -100,11 +101,10 @@ def _command(arguments: argparse.Namespace, options: PipelineOptions) -> int:
     if arguments.dry_run:
         _show(todo, arguments.output)
         return 0
-    before = read_ledger(arguments.output).num_rows
+    before, started = units_of(arguments.output), time.monotonic()
     with progress_bar("reading", arguments.quiet):
         run_plan(todo, arguments.output, arguments.window, options)
-    ledger = read_ledger(arguments.output)
-    print(f"{ledger.num_rows - before} units added to {arguments.output}, {ledger.num_rows} in all")
+    print("\n".join(summary(arguments.output, before, time.monotonic() - started)))
     return 0
 
 

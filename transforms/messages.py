@@ -22,7 +22,7 @@ from schemas.messages import MAX_BYTES, MAX_CODE, DroneMessage, Reason, v0_messa
 from sources.units import Unit, UnitBatch
 from transforms.clock import MICROSECONDS
 from transforms.names import DEAD_LETTERS, ROWS, Parsed
-from transforms.payloads import FIELDS, Message, Refusal, event_time_of, read_payload
+from transforms.payloads import FIELDS, Refusal, event_time_of, read_payload
 
 Ints = npt.NDArray[np.int64]
 
@@ -61,9 +61,9 @@ _TYPES: Final = {
     "longitude": pa.float64(), "altitude_m": pa.float64(), "battery_pct": pa.float64(),
 }  # fmt: skip
 _PLACE: Final = {name: place for place, name in enumerate(FIELDS)}
-_OPTIONAL: Final = {f: 2 if f == "violation_code" else 4 for f in FIELDS[_PLACE["violation_code"] :]}
-"""The quotes that an optional field brings: two around its name, two around a text."""
-_MANDATORY_QUOTES: Final = 2 * 11 + 2 * 5
+_CODE: Final = _PLACE["violation_code"]
+_ALL_QUOTES: Final = 2 * len(FIELDS) + 2 * (len(FIELDS) - len(_TYPES) + 1)
+"""Of a message with all fields, were its violation_code a text: any field that is null has 4 quotes less."""
 _decode: Final = msgspec.json.Decoder(DroneMessage).decode
 
 
@@ -105,77 +105,81 @@ def decode_payloads(unit: Unit, payloads: pa.RecordBatch) -> Parsed:
 def _decode_json(payload: pa.BinaryArray, places: Ints, done: Decoded) -> None:
     for start in range(0, len(places), CHUNK):
         chunk = places[start : start + CHUNK]
-        texts = payload.take(pa.array(chunk)).to_pylist()
-        values, extras = _decode_clean(texts), None
-        if values is None:
-            values, extras, chunk = _decode_each(texts, chunk, done)
-        if values:
-            done.rows.append(_build(values, extras))
-            done.places.append(chunk)
+        _decode_chunk(payload.take(pa.array(chunk)).to_pylist(), chunk, done)
 
 
-def _decode_clean(texts: list[bytes]) -> list[tuple[Any, ...]] | None:
-    """The fields of each message, one tuple a field; None if any of the messages needs a closer look."""
-    if max(map(len, texts)) > MAX_BYTES:
-        return None
+def _decode_chunk(texts: list[bytes], places: Ints, done: Decoded) -> None:
+    rows = _decode_plain(texts)
+    extras: dict[int, dict[str, str]] = {}
+    for row in _doubtful(texts, rows):
+        message = read_payload(texts[row])
+        if isinstance(message, Refusal):
+            done.refused.append((int(places[row]), message))
+            rows[row] = None
+        else:
+            rows[row], extras[row] = message
+    kept = np.array([row for row, values in enumerate(rows) if values is not None], np.int64)
+    if not len(kept):
+        return
+    columns: list[Any] = list(zip(*filter(None, rows), strict=True))
+    texts_of_time = columns[_PLACE["event_time"]]
+    columns[_PLACE["event_time"]] = times = _event_times(texts_of_time)
+    batch = _build(columns, [extras.get(row) for row in kept.tolist()] if extras else [])
+    if times.null_count:
+        unreadable = np.flatnonzero(times.is_null().to_numpy(zero_copy_only=False))
+        refusals = [Refusal(Reason.EVENT_TIME_UNREADABLE, texts_of_time[row]) for row in unreadable]
+        done.refused.extend(zip(places[kept[unreadable]].tolist(), refusals, strict=True))
+        batch, kept = batch.filter(times.is_valid()), np.delete(kept, unreadable)
+    done.rows.append(batch)
+    done.places.append(places[kept])
+
+
+def _decode_plain(texts: list[bytes]) -> list[tuple[Any, ...] | None]:
+    """The fields of each message; None where it cannot be read by the fast decoder. A clean list takes one
+    C loop, another one is halved down to the messages that are to blame."""
     try:
-        values = list(zip(*map(astuple, map(_decode, texts)), strict=True))
-        times = _event_times(values[_PLACE["event_time"]])
-    except (msgspec.MsgspecError, UnicodeError, pa.ArrowInvalid):
-        return None
-    # A key that stands twice and an escaped quote both bring quotes that the fields do not account for.
-    quotes = np.count_nonzero(np.frombuffer(b"".join(texts), np.uint8) == ord('"'))
-    present = {field: len(texts) - values[_PLACE[field]].count(None) for field in _OPTIONAL}
-    if quotes != _MANDATORY_QUOTES * len(texts) + sum(n * _OPTIONAL[field] for field, n in present.items()):
-        return None
-    values[_PLACE["event_time"]] = times
-    return values
+        return list(map(astuple, map(_decode, texts)))
+    except (msgspec.MsgspecError, UnicodeError):
+        if len(texts) == 1:
+            return [None]
+    half = len(texts) // 2
+    return _decode_plain(texts[:half]) + _decode_plain(texts[half:])
+
+
+def _doubtful(texts: list[bytes], rows: list[tuple[Any, ...] | None]) -> list[int]:
+    """The messages that need a closer look: that could not be read, are too long, or hold quotes that their
+    fields do not account for, as a key that stands twice and an escaped quote do."""
+    if None not in rows and max(map(len, texts)) <= MAX_BYTES:
+        quotes = np.count_nonzero(np.frombuffer(b"".join(texts), np.uint8) == ord('"'))
+        if quotes == sum(map(_quotes, filter(None, rows))):
+            return []
+    return [
+        row
+        for row, (text, values) in enumerate(zip(texts, rows, strict=True))
+        if values is None or len(text) > MAX_BYTES or text.count(b'"') != _quotes(values)
+    ]
+
+
+def _quotes(values: tuple[Any, ...]) -> int:
+    """How many quotes a message of these fields holds: two around each name, two around each text."""
+    return _ALL_QUOTES - 4 * values.count(None) - 2 * (values[_CODE] is not None)
 
 
 def _event_times(texts: tuple[str, ...]) -> pa.Array:
-    """Times of the common forms, all at once. Raises ArrowInvalid where one is of another form, or is none."""
-    if min(map(len, texts)) < len("2026-01-15T12:00:00Z"):
-        raise pa.ArrowInvalid("a time without seconds")
-    return pa.array(texts, pa.string()).cast(UTC)
-
-
-def _decode_each(texts: list[bytes], places: Ints, done: Decoded) -> tuple[list[Any], list[dict[str, str]], Ints]:
-    messages: list[Message] = []
-    kept: list[int] = []
-    for place, text in zip(places.tolist(), texts, strict=True):
-        message = _decode_one(text)
-        if isinstance(message, Message):
-            time = event_time_of(message.values[_PLACE["event_time"]])
-            if time is None:
-                message = Refusal(Reason.EVENT_TIME_UNREADABLE, message.values[_PLACE["event_time"]])
-        if isinstance(message, Refusal):
-            done.refused.append((place, message))
-        else:
-            messages.append(message)
-            kept.append(place)
-    values: list[Any] = list(zip(*(message.values for message in messages), strict=True))
-    if values:
-        times = [event_time_of(text) for text in values[_PLACE["event_time"]]]
-        values[_PLACE["event_time"]] = pa.array(times, pa.int64()).cast(UTC)
-    return values, [message.extra for message in messages], np.array(kept, np.int64)
-
-
-def _decode_one(text: bytes) -> Message | Refusal:
-    if len(text) <= MAX_BYTES:
+    """The times, null where there is none: all at once where all have the common forms."""
+    if min(map(len, texts)) >= len("2026-01-15T12:00:00Z"):
         try:
-            values = astuple(_decode(text))
-        except (msgspec.MsgspecError, UnicodeError):
-            return read_payload(text)
-        quotes = sum(n for field, n in _OPTIONAL.items() if values[_PLACE[field]] is not None)
-        if text.count(b'"') == _MANDATORY_QUOTES + quotes:
-            return Message(values, {})
-    return read_payload(text)
+            return pa.array(texts, pa.string()).cast(UTC)
+        except pa.ArrowInvalid:
+            pass
+    return pa.array(map(event_time_of, texts), pa.int64()).cast(UTC)
 
 
-def _build(values: list[Any], extras: list[dict[str, str]] | None) -> pa.RecordBatch:
+def _build(values: list[Any], extras: list[dict[str, str] | None]) -> pa.RecordBatch:
     columns = dict(zip(FIELDS, values, strict=True))
     n = len(values[0])
-    columns["extra"] = pa.array([list(e.items()) or None for e in extras], EXTRA) if extras else pa.nulls(n, EXTRA)
+    if extras:
+        columns["extra"] = pa.array([list(extra.items()) if extra else None for extra in extras], EXTRA)
     columns["area"] = city_cells(np.array(columns["latitude"]), np.array(columns["longitude"]))
     return pa.RecordBatch.from_arrays([_array(columns.get(f.name), f.type, n) for f in MESSAGE], schema=MESSAGE)
 

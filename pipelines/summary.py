@@ -1,0 +1,66 @@
+"""What a run did, as a person likes to read it: rows in and out by branch, and what was refused and why."""
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lake import lake
+from lake.ledger import read_ledger
+from schemas.lake import Dataset
+from sources.units import DUPLICATES
+
+BRANCHES = (Dataset.POSITIONS, Dataset.QUALIFIED, Dataset.UNQUALIFIED, Dataset.DEAD_LETTERS, DUPLICATES)
+SAMPLE_CHARACTERS = 90
+
+_SAMPLES = """
+    SELECT reason, count(*) AS n, arg_min(payload, (unit, record)) AS payload, arg_min(detail, (unit, record)) AS detail,
+           arg_min(path, (unit, record)) AS path, arg_min("offset", (unit, record)) AS "offset"
+    FROM dead_letters SEMI JOIN added USING (unit) GROUP BY reason ORDER BY n DESC, reason
+"""
+
+
+def units_of(root: str) -> set[str]:
+    """The names of the units in the ledger."""
+    return set(read_ledger(root)["unit"].to_pylist())
+
+
+def summary(root: str, before: set[str], seconds: float) -> Iterator[str]:
+    """The lines of the summary of a run that found the units ``before`` in the ledger."""
+    lk = lake(root)
+    added = lk.ledger.filter(pc.invert(pc.is_in(lk.ledger["unit"], pa.array(sorted(before), pa.string()))))
+    rows = pc.sum(added["rows_in"]).as_py() or 0
+    yield f"{added.num_rows:,} units, {rows:,} rows in {seconds:.1f} s: {root} now has {lk.ledger.num_rows:,} units"
+    if not rows:
+        yield "nothing new: every unit of the input is in the ledger already"
+        return
+    yield ""
+    sources = sorted(set(added["source"].to_pylist()))
+    yield f"  {'':14}" + "".join(f"{source:>14}" for source in sources)
+    for what in ("rows_in", *BRANCHES):
+        counts = [pc.sum(added.filter(pc.equal(added["source"], source))[what]).as_py() for source in sources]
+        label = "rows in" if what == "rows_in" else "→ " + what.replace("_", " ")
+        yield f"  {label:14}" + "".join(f"{n:>14,}" for n in counts)
+    yield from _refused(root, added["unit"])
+
+
+def _refused(root: str, added: pa.ChunkedArray) -> Iterator[str]:
+    with lake(root).connect() as connection:
+        connection.register("added_units", pa.table({"unit": added}))
+        connection.execute("CREATE TABLE added AS SELECT * FROM added_units")
+        refused = connection.sql(_SAMPLES).to_arrow_table().to_pylist()
+    if not refused:
+        return
+    yield ""
+    yield "dead letters by reason, with the first of each:"
+    for letter in refused:
+        detail = f" ({letter['detail']})" if letter["detail"] else ""
+        yield f"  {letter['n']:>7,}  {letter['reason']}{detail}  at byte {letter['offset']:,} of {letter['path']}"
+        yield f"           {visible(letter['payload'])}"
+
+
+def visible(payload: bytes) -> str:
+    """The beginning of a payload, safe to print."""
+    text = payload[: 2 * SAMPLE_CHARACTERS].decode("utf-8", "backslashreplace")
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return shown if len(shown) <= SAMPLE_CHARACTERS else shown[: SAMPLE_CHARACTERS - 1] + "…"

@@ -1,0 +1,1 @@
+"""What each runner needs, and the commands that start one."""

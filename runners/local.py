@@ -1,0 +1,87 @@
+"""``make run-local``: input of our own making or yours, the graph on the DirectRunner, the answers, a report."""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from pipelines.analysis import answers, print_answers
+from pipelines.command import beam_options, progress_bar, run
+from pipelines.report import write_report
+from pipelines.run import plan_input, run_plan
+from pipelines.summary import summary, units_of
+from transforms.stats import HOUR
+
+SEED = 1
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m runners.local",
+        description="Make a fleet's messages and a ticket history if none is given, run the graph, answer the questions.",
+        epilog="example: make run-local HISTORY='tickets/*.csv' LAKE=/tmp/lake",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--data", type=Path, default=Path("data"), help="where the input is made (data)")
+    parser.add_argument("--lake", metavar="DIR_OR_S3_URL", help="the lake (DATA/lake)")
+    parser.add_argument("--report", type=Path, help="the page that is written (DATA/report.html)")
+    parser.add_argument("--history", metavar="GLOB", help="your ticket CSV files")
+    parser.add_argument("--messages", metavar="file:PATH", help="your recording of drone messages")
+    parser.add_argument("--rows", type=int, default=500_000, help="rows of the history that is made (500000)")
+    parser.add_argument("--drones", type=int, default=200, help="drones whose messages are made (200)")
+    parser.add_argument("--seconds", type=int, default=3600, help="how long they fly (3600)")
+    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+    arguments, rest = parser.parse_known_args(argv)
+    options = beam_options(parser, rest)
+    run(lambda: _command(arguments, options), "Run make run-local again: what is in the ledger is not read twice.")
+
+
+def _command(arguments: argparse.Namespace, options: PipelineOptions) -> int:
+    root = arguments.lake or str(arguments.data / "lake")
+    report = arguments.report or arguments.data / "report.html"
+    history, messages = arguments.history, arguments.messages
+    if history is None and messages is None:
+        history, messages = _make_input(arguments)
+    todo = plan_input(history, messages)
+    before, started = units_of(root), time.monotonic()
+    with progress_bar("reading", arguments.quiet):
+        run_plan(todo, root, HOUR, options)
+    lines = list(summary(root, before, time.monotonic() - started))
+    found = answers(root, options)
+    write_report(found, report)
+    print("\n".join(lines), end="\n\n")
+    print_answers(found)
+    print(f"\nlake    {root}\nreport  {report}")
+    print(f"next    make reconcile LAKE={root}    or    make analyze LAKE={root}")
+    return 0
+
+
+def _make_input(arguments: argparse.Namespace) -> tuple[str, str]:
+    """The paths of a history and a recording; made once for each size."""
+    history = arguments.data / f"history-{arguments.rows}.csv"
+    messages = arguments.data / f"drones-{arguments.drones}x{arguments.seconds}s.jsonl"
+    arguments.data.mkdir(parents=True, exist_ok=True)
+    if not history.exists():
+        _simulate("history", "--rows", str(arguments.rows), "--output", str(history), quiet=arguments.quiet)
+    if not messages.exists():
+        fleet = ("--drones", str(arguments.drones), "--seconds", str(arguments.seconds), "--rate", "1")
+        dirt = ("--duplicates", "0.01", "--disorder", "5", "--corrupt", "0.0005", "--v0-share", "0.1")
+        _simulate("drones", *fleet, *dirt, "--output", f"file:{messages}", quiet=arguments.quiet)
+    return str(history), f"file:{messages}"
+
+
+def _simulate(*arguments: str, quiet: bool) -> None:
+    command = [sys.executable, "-m", "apps.simulator", *arguments, "--seed", str(SEED)]
+    finished = subprocess.run([*command, "--quiet"] if quiet else command, check=False, env=os.environ)
+    if finished.returncode:
+        sys.exit(finished.returncode)  # it has said why
+
+
+if __name__ == "__main__":
+    main()
