@@ -11,6 +11,7 @@ What each dependency is for:
   altair, vl-convert    the report's charts, drawn without a browser
   tqdm                  progress
   polars                the simulator's CSV writer
+  psutil                what this machine has, for the doctor
 """
 
 from setuptools import find_packages, setup
@@ -35,10 +36,11 @@ setup(
         "vl-convert-python",
         "tqdm",
         "polars",
+        "psutil",
     ],
     extras_require={
         "dev": [
-            "pytest", "pytest-xdist", "pytest-timeout", "hypothesis", "moto[server]", "psutil",
+            "pytest", "pytest-xdist", "pytest-timeout", "hypothesis", "moto[server]",
             "ruff", "mypy", "import-linter", "types-tqdm", "boto3-stubs",
         ],
     },

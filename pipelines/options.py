@@ -8,13 +8,20 @@ from transforms.stats import HOUR
 _UNITS = {"s": 1, "m": 60, "h": HOUR, "d": 24 * HOUR}
 
 
+def duration(text: str) -> int:
+    """``30s``, ``5m``, ``1h``, ``1d`` in seconds. Raises ArgumentTypeError."""
+    found = re.fullmatch(r"(\d{1,9})([smhd])", text)
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time: write 30s, 5m, 1h, 1d")
+    return int(found[1]) * _UNITS[found[2]]
+
+
 def window_seconds(text: str) -> int:
     """``90s``, ``5m``, ``1h``, ``1d`` in seconds; it must divide an hour or be whole hours, up to 31 days.
 
     Raises ArgumentTypeError.
     """
-    found = re.fullmatch(r"(\d{1,9})([smhd])", text)
-    seconds = int(found[1]) * _UNITS[found[2]] if found else 0
+    seconds = duration(text)
     if not seconds or (HOUR % seconds and seconds % HOUR) or seconds > 31 * 24 * HOUR:
         raise argparse.ArgumentTypeError(
             f"{text!r} is no window: write 10s, 1m, 15m, 1h, 6h, 1d; it divides an hour or is whole hours"
@@ -34,6 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--messages", metavar="URL", help="drone messages: file:PATH reads a recording, one payload a line"
     )
     group.add_argument(
+        "--images", metavar="URL", help="pictures that drones took: file:PATH reads a recording, one payload a line"
+    )
+    group.add_argument(
         "--output", metavar="DIR_OR_S3_URL", help="the lake: a directory or s3://BUCKET/PREFIX, made if need be"
     )
     group.add_argument(
@@ -42,6 +52,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=HOUR,
         metavar="SIZE",
         help="size of the windows of the exact statistics: 1m, 15m, 1h (default), 1d",
+    )
+    group.add_argument(
+        "--live",
+        metavar="URL",
+        help="live statistics of the messages, as Beam's windows fire: file:PATH gets a line of JSON a pane",
+    )
+    group.add_argument(
+        "--live-window", type=window_seconds, default=60, metavar="SIZE", help="size of the live windows (1m)"
+    )
+    group.add_argument(
+        "--allowed-lateness",
+        type=duration,
+        default=300,
+        metavar="TIME",
+        help="how long after a live window's end its late rows still fire (5m); later ones are told as too_late",
     )
     group.add_argument(
         "--dry-run", action="store_true", help="say which units would be read and what would be written, and stop"

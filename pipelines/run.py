@@ -13,7 +13,7 @@ from lake.layout import data_path, ledger_path
 from pipelines.command import beam_options, progress_bar, run
 from pipelines.options import add_arguments
 from pipelines.summary import summary, units_of
-from pipelines.violations import Plan, violations
+from pipelines.violations import Plan, Settings, violations
 from schemas.errors import InputUnusable
 from schemas.lake import Dataset, Source
 from sources.cells import Cell
@@ -52,8 +52,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments, rest = parser.parse_known_args(argv)
     if not arguments.output:
         parser.error("--output is missing: say where the lake is, for example --output data/lake")
-    if not arguments.history and not arguments.messages:
-        parser.error("nothing to read: give --history or --messages")
+    if not (arguments.history or arguments.messages or arguments.images):
+        parser.error("nothing to read: give --history, --messages or --images")
     options = beam_options(parser, rest)
     again = shlex.join(["python", "-m", "pipelines.violations", *argv])
     run(
@@ -62,54 +62,58 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
 
 
-def plan_input(history: str | None, messages: str | None) -> Plan:
-    """The cells of both inputs. Raises InputUnusable."""
+def plan_input(history: str | None, messages: str | None, images: str | None = None) -> Plan:
+    """The cells of all inputs. Raises InputUnusable."""
     return Plan(
         plan(history, HistoryCsv()) if history else [],
-        plan(_recording(messages), RecordedMessages(Source.DRONES)) if messages else [],
+        plan(recording(messages), RecordedMessages(Source.DRONES)) if messages else [],
+        plan(recording(images), RecordedMessages(Source.IMAGES)) if images else [],
     )
 
 
-def run_plan(todo: Plan, root: str, window: int, options: PipelineOptions) -> None:
+def recording(url: str) -> str:
+    """The path of a ``file:PATH`` URL. Raises InputUnusable for another scheme."""
+    if not url.startswith("file:") or url == "file:":
+        raise InputUnusable(f"{url}: use file:PATH, a recording with one payload a line")
+    return url.removeprefix("file://").removeprefix("file:")
+
+
+def run_plan(todo: Plan, to: Settings, options: PipelineOptions) -> None:
     """Run the graph over a plan, in one pipeline after another where it is long."""
     for part in _parts(todo):
         with beam.Pipeline(options=options) as pipeline:
-            violations(pipeline, part, root, window)
-
-
-def _recording(url: str) -> str:
-    scheme, colon, path = url.partition(":")
-    if scheme != "file" or not colon or not path:
-        raise InputUnusable(f"--messages {url}: use file:PATH, a recording with one payload a line")
-    return path.removeprefix("//")
+            violations(pipeline, part, to)
 
 
 def _parts(todo: Plan) -> Iterator[Plan]:
-    part, size = Plan([], []), 0
-    for field, cell in [("history", c) for c in todo.history] + [("messages", c) for c in todo.messages]:
-        getattr(part, field).append(cell)
-        size += cell.end - cell.start
-        if size >= RUN_BYTES:
-            yield part
-            part, size = Plan([], []), 0
+    part, size = Plan([], [], []), 0
+    for cells, place in zip(todo, range(len(todo)), strict=True):
+        for cell in cells:
+            part[place].append(cell)
+            size += cell.end - cell.start
+            if size >= RUN_BYTES:
+                yield part
+                part, size = Plan([], [], []), 0
     if size:
         yield part
 
 
 def _command(arguments: argparse.Namespace, options: PipelineOptions) -> int:
-    todo = plan_input(arguments.history, arguments.messages)
+    todo = plan_input(arguments.history, arguments.messages, arguments.images)
     if arguments.dry_run:
         _show(todo, arguments.output)
         return 0
-    before, started = units_of(arguments.output), time.monotonic()
+    live = recording(arguments.live) if arguments.live else None
+    to = Settings(arguments.output, arguments.window, live, arguments.live_window, arguments.allowed_lateness)
+    before, started = units_of(to.root), time.monotonic()
     with progress_bar("reading", arguments.quiet):
-        run_plan(todo, arguments.output, arguments.window, options)
-    print("\n".join(summary(arguments.output, before, time.monotonic() - started)))
+        run_plan(todo, to, options)
+    print("\n".join(summary(to.root, before, time.monotonic() - started)))
     return 0
 
 
 def _show(todo: Plan, root: str) -> None:
-    cells: list[Cell] = [*todo.history, *todo.messages]
+    cells: list[Cell] = [cell for source in todo for cell in source]
     print(f"{len(cells)} units of work would be read:")
     for cell in cells:
         kind = "gzip, cut into cells when unpacked" if cell.compressed else f"cell {cell.number}"
@@ -117,9 +121,14 @@ def _show(todo: Plan, root: str) -> None:
     print(f"{sum(c.end - c.start for c in cells) / 1e6:.1f} MB in all; units that the ledger has are passed over.")
     print("Each would write, below " + root + ":")
     for source in sorted({c.source for c in cells}):
-        for dataset in (
-            d for d in Dataset if d != Dataset.IMAGES and (d, source) != (Dataset.POSITIONS, Source.HISTORY)
-        ):
+        for dataset in _datasets(source):
             dated = dataset not in (Dataset.DEAD_LETTERS, Dataset.STATS)
             print("  " + data_path(dataset, source, "UNIT", "YYYY-MM" if dated else None))
         print("  " + ledger_path(source, "UNIT"))
+
+
+def _datasets(source: Source) -> list[Dataset]:
+    """The datasets in which a source's rows can land."""
+    if source == Source.IMAGES:
+        return [Dataset.IMAGES, Dataset.DEAD_LETTERS]
+    return [d for d in Dataset if d != Dataset.IMAGES and (d, source) != (Dataset.POSITIONS, Source.HISTORY)]

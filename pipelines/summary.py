@@ -7,15 +7,16 @@ import pyarrow.compute as pc
 
 from lake import lake
 from lake.ledger import read_ledger
-from schemas.lake import Dataset
 from sources.units import DUPLICATES
+from transforms.write import DOORS
 
-BRANCHES = (Dataset.POSITIONS, Dataset.QUALIFIED, Dataset.UNQUALIFIED, Dataset.DEAD_LETTERS, DUPLICATES)
+BRANCHES = (*DOORS, DUPLICATES)
 SAMPLE_CHARACTERS = 90
 
 _SAMPLES = """
-    SELECT reason, count(*) AS n, arg_min(payload, (unit, record)) AS payload, arg_min(detail, (unit, record)) AS detail,
-           arg_min(path, (unit, record)) AS path, arg_min("offset", (unit, record)) AS "offset"
+    SELECT reason, count(*) AS n, arg_min(payload, (unit, record)) AS payload,
+           arg_min(detail, (unit, record)) AS detail, arg_min(path, (unit, record)) AS path,
+           arg_min("offset", (unit, record)) AS "offset"
     FROM dead_letters SEMI JOIN added USING (unit) GROUP BY reason ORDER BY n DESC, reason
 """
 

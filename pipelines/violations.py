@@ -3,7 +3,10 @@
 history CSV ─► Read ─► Parse ────────────┐               ┌─► positions    ─► Write ─┐
                         └► dead letters  ├─► Qualify ────┼─► qualified    ─► Write ─┤
 messages ────► Read ─► Decode ─► Dedupe ─┤               └─► unqualified  ─► Write ─┼─► Commit: ledger
-                        └► dead letters  └─► Count by window ─► stats ──────────────┘
+                        └► dead letters  ├─► Count by window ─► stats ──────────────┤
+                                         └─► Count live ─► panes                    │
+images ──────► Read ─► Store ─► images   ─► Write ──────────────────────────────────┘
+                        └► dead letters
 """
 
 from typing import NamedTuple
@@ -18,6 +21,8 @@ from sources.recorded import RecordedMessages
 from sources.units import BATCHES, TALLIES
 from transforms.dedupe import DropDuplicates
 from transforms.history import ParseHistory
+from transforms.images import StoreImages
+from transforms.live import AppendPanes, CountLive
 from transforms.messages import DecodeMessages
 from transforms.names import DEAD_LETTERS, ROWS
 from transforms.qualify import BRANCHES, Qualify
@@ -30,32 +35,52 @@ class Plan(NamedTuple):
 
     history: list[Cell]
     messages: list[Cell]
+    images: list[Cell]
 
 
-def violations(pipeline: beam.Pipeline, plan: Plan, root: str, window_seconds: int) -> beam.PCollection:
-    """Build the graph; what comes out are the names of the units that it commits to the lake at ``root``."""
+class Settings(NamedTuple):
+    """Where the rows go."""
+
+    root: str
+    """The lake."""
+    window_seconds: int
+    """Of the exact statistics."""
+    live: str | None = None
+    """The file to which the live statistics are appended."""
+    live_window_seconds: int = 60
+    allowed_lateness: int = 300
+
+
+def violations(pipeline: beam.Pipeline, plan: Plan, to: Settings) -> beam.PCollection:
+    """Build the graph; what comes out are the names of the units that it commits to the lake."""
     tallies = []
     if plan.history:
-        read = pipeline | "History" >> ReadFiles(plan.history, HistoryCsv(), root)
+        read = pipeline | "History" >> ReadFiles(plan.history, HistoryCsv(), to.root)
         parsed = read[BATCHES] | "Parse history" >> ParseHistory()
-        tallies += [read[TALLIES], *land("history", parsed[ROWS], parsed[DEAD_LETTERS], root, window_seconds)]
+        tallies += [read[TALLIES], *land("history", parsed[ROWS], parsed[DEAD_LETTERS], to)]
     if plan.messages:
-        read = pipeline | "Messages" >> ReadFiles(plan.messages, RecordedMessages(Source.DRONES), root)
+        read = pipeline | "Messages" >> ReadFiles(plan.messages, RecordedMessages(Source.DRONES), to.root)
         decoded = read[BATCHES] | "Decode messages" >> DecodeMessages()
         fresh = decoded[ROWS] | "Drop duplicates" >> DropDuplicates()
-        tallies += [read[TALLIES], fresh[TALLIES]]
-        tallies += land("messages", fresh[ROWS], decoded[DEAD_LETTERS], root, window_seconds)
-    return tallies | "All tallies" >> beam.Flatten() | "Commit" >> Commit(root)
+        tallies += [read[TALLIES], fresh[TALLIES], *land("messages", fresh[ROWS], decoded[DEAD_LETTERS], to)]
+        if to.live:
+            panes = fresh[ROWS] | "Count live" >> CountLive(to.live_window_seconds, to.allowed_lateness)
+            _ = panes | "Append panes" >> AppendPanes(to.live)
+    if plan.images:
+        read = pipeline | "Images" >> ReadFiles(plan.images, RecordedMessages(Source.IMAGES), to.root)
+        stored = read[BATCHES] | "Store images" >> StoreImages(to.root)
+        kept = stored[ROWS] | "Write images" >> Write(to.root, Dataset.IMAGES)
+        refused = stored[DEAD_LETTERS] | "Write dead letters of images" >> Write(to.root, Dataset.DEAD_LETTERS)
+        tallies += [read[TALLIES], kept, refused]
+    return tallies | "All tallies" >> beam.Flatten() | "Commit" >> Commit(to.root)
 
 
-def land(
-    source: str, rows: beam.PCollection, dead_letters: beam.PCollection, root: str, window_seconds: int
-) -> list[beam.PCollection]:
+def land(source: str, rows: beam.PCollection, dead_letters: beam.PCollection, to: Settings) -> list[beam.PCollection]:
     """The way of every row into the lake, whatever its source: its dataset and its window's count."""
     branches = rows | f"Qualify {source}" >> Qualify()
-    written = [branches[d] | f"Write {d} of {source}" >> Write(root, d) for d in BRANCHES]
-    refused = dead_letters | f"Write dead letters of {source}" >> Write(root, Dataset.DEAD_LETTERS)
-    counted = rows | f"Count {source} by window" >> CountByWindow(root, window_seconds)
+    written = [branches[d] | f"Write {d} of {source}" >> Write(to.root, d) for d in BRANCHES]
+    refused = dead_letters | f"Write dead letters of {source}" >> Write(to.root, Dataset.DEAD_LETTERS)
+    counted = rows | f"Count {source} by window" >> CountByWindow(to.root, to.window_seconds)
     return [*written, refused, counted]
 
 

@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from apache_beam.options.pipeline_options import PipelineOptions
-
 from pipelines.analysis import answers, print_answers
-from pipelines.command import beam_options, progress_bar, run
 from pipelines.report import write_report
+
+from pipelines.command import beam_options, progress_bar, run
 from pipelines.run import plan_input, run_plan
 from pipelines.summary import summary, units_of
+from pipelines.violations import Settings
 from transforms.stats import HOUR
 
 SEED = 1
@@ -24,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """The command."""
     parser = argparse.ArgumentParser(
         prog="python -m runners.local",
-        description="Make a fleet's messages and a ticket history if none is given, run the graph, answer the questions.",
+        description="Make input if none is given, run the graph over it, answer the questions.",
         epilog="example: make run-local HISTORY='tickets/*.csv' LAKE=/tmp/lake",
         allow_abbrev=False,
     )
@@ -51,7 +52,7 @@ def _command(arguments: argparse.Namespace, options: PipelineOptions) -> int:
     todo = plan_input(history, messages)
     before, started = units_of(root), time.monotonic()
     with progress_bar("reading", arguments.quiet):
-        run_plan(todo, root, HOUR, options)
+        run_plan(todo, Settings(root, HOUR), options)
     lines = list(summary(root, before, time.monotonic() - started))
     found = answers(root, options)
     write_report(found, report)

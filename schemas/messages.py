@@ -52,6 +52,21 @@ class DroneMessage(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False, f
     signature: Annotated[str, msgspec.Meta(max_length=MAX_ID_CHARS)] | None = None
 
 
+MAX_IMAGE_BYTES: Final = 10 * 1024 * 1024
+"""A picture longer than this is a dead letter."""
+
+
+class ImageMessage(msgspec.Struct, kw_only=True, gc=False):
+    """A v1 message of the images' own topic; v0 is the line ``epoch;image_id;data``."""
+
+    schema_version: Literal[1]
+    image_id: Id
+    event_time: Annotated[str, msgspec.Meta(max_length=MAX_ID_CHARS)]
+    """RFC 3339, UTC."""
+    data: str
+    """A JPEG in base64."""
+
+
 def v0_message_id(line: bytes) -> str:
     """The identity of a v0 line, which carries none: 32 hexadecimal digits of a hash of the line itself."""
     return blake2b(line, digest_size=16).hexdigest()
@@ -75,5 +90,7 @@ class Reason:
     EVENT_TIME_UNREADABLE: Final = "event_time_unreadable"
     CODE_OUT_OF_RANGE: Final = "code_out_of_range"
     V0_MALFORMED: Final = "v0_malformed"
+    IMAGE_NOT_BASE64: Final = "image_not_base64"
+    IMAGE_NOT_JPEG: Final = "image_not_jpeg"
     ANSWER_UNSIGNED: Final = "answer_unsigned"
     """``status="officer"`` without a signature that can be verified."""

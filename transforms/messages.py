@@ -99,7 +99,7 @@ def decode_payloads(unit: Unit, payloads: pa.RecordBatch) -> Parsed:
     rows = rows.set_column(1, MESSAGE.field("record"), payloads["record"].take(pa.array(places)))
     rows = rows.filter(pa.array(kept)).combine_chunks()
     batch = rows.to_batches()[0] if rows.num_rows else empty(MESSAGE)
-    return Parsed(batch, _dead_letters(unit, payloads, sorted(refused)))
+    return Parsed(batch, dead_letters(unit, payloads, sorted(refused)))
 
 
 def _decode_json(payload: pa.BinaryArray, places: Ints, done: Decoded) -> None:
@@ -302,7 +302,8 @@ def _misfits(rows: pa.Table) -> list[Refused]:
     return sorted(found.items())
 
 
-def _dead_letters(unit: Unit, payloads: pa.RecordBatch, refused: list[Refused]) -> pa.RecordBatch:
+def dead_letters(unit: Unit, payloads: pa.RecordBatch, refused: list[Refused]) -> pa.RecordBatch:
+    """The payloads at these places of the batch, with the reasons."""
     places = pa.array([place for place, _ in refused], pa.int64())
     return pa.RecordBatch.from_pydict(
         {

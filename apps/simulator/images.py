@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from schemas.messages import SCHEMA_VERSION
+from schemas.messages import SCHEMA_VERSION, ImageMessage
 
 # The smallest baseline JPEG: 8 x 8 grey pixels, one table of each kind, and the two codes that say "no change".
 _START: Final = b"\xff\xd8"
@@ -18,15 +18,6 @@ _PICTURE: Final = (
     + b"\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00\x3f"
     + b"\xff\xd9"
 )  # fmt: skip
-
-
-class ImageMessage(msgspec.Struct, kw_only=True, gc=False):
-    """A v1 image message; ``data`` is a JPEG in base64."""
-
-    schema_version: int
-    image_id: str
-    event_time: str
-    data: str
 
 
 def jpeg(image_id: str) -> bytes:

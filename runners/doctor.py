@@ -1,0 +1,80 @@
+"""``make doctor``: what this machine can run, and what to install for the rest."""
+
+import importlib.metadata
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import psutil
+
+from schemas.history import TIME_ZONE
+
+GIGABYTE = 1e9
+PACKAGES = ("apache-beam", "pyarrow", "duckdb", "msgspec", "google-cloud-pubsub")
+
+
+class Finding(NamedTuple):
+    """One line of the report."""
+
+    name: str
+    good: bool
+    needed: bool
+    """Whether ``make run-local`` needs it."""
+    text: str
+
+
+def findings() -> Iterator[Finding]:
+    """Look at this machine."""
+    version = sys.version_info
+    yield Finding("Python", version[:2] == (3, 11), True, f"{version.major}.{version.minor}; 3.11 is what is tested")
+    for package in PACKAGES:
+        yield Finding(package, True, True, importlib.metadata.version(package))
+    yield _time_zone()
+    cores, memory = os.cpu_count() or 1, psutil.virtual_memory().available / GIGABYTE
+    yield Finding("cores", cores >= 2, False, f"{cores}; the DirectRunner uses them all")
+    yield Finding("memory", memory > 1.5, True, f"{memory:.1f} GB free; a local run takes about 1 GB")
+    disk = shutil.disk_usage(Path.cwd()).free / GIGABYTE
+    yield Finding("disk", disk > 2, True, f"{disk:.1f} GB free here; run-local takes about 0.5 GB")
+    java = _first_line("java", "-version")
+    yield Finding("Java", bool(java), False, java or "not found; Flink, Spark and Kafka need Java 17")
+    go = _first_line("go", "version")
+    yield Finding("Go", bool(go), False, go or "not found; Prism, the Pub/Sub and the S3 server are built with it")
+    endpoint = os.environ.get("AWS_ENDPOINT_URL", "Amazon's own")
+    keys = bool(os.environ.get("AWS_ACCESS_KEY_ID") or os.environ.get("AWS_PROFILE") or (Path.home() / ".aws").exists())
+    yield Finding("S3", keys, False, f"endpoint {endpoint}; " + ("keys at hand" if keys else "no keys: AWS_PROFILE"))
+
+
+def _time_zone() -> Finding:
+    try:
+        ZoneInfo(TIME_ZONE)
+    except ZoneInfoNotFoundError:
+        return Finding("time zones", False, True, "no tzdata: install the package tzdata of your system")
+    return Finding("time zones", True, True, TIME_ZONE)
+
+
+def _first_line(*command: str) -> str | None:
+    if shutil.which(command[0]) is None:
+        return None
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    lines = (found.stdout or found.stderr).splitlines()
+    return lines[0] if lines and not found.returncode else None
+
+
+def main() -> int:
+    """Print the report; 0 if ``make run-local`` can run."""
+    seen = list(findings())
+    for finding in seen:
+        mark = "ok" if finding.good else "missing" if finding.needed else "no"
+        print(f"  {mark:8}{finding.name:20}{finding.text}")
+    blocking = [finding.name for finding in seen if finding.needed and not finding.good]
+    print(f"run-local cannot run: {', '.join(blocking)}" if blocking else "run-local can run here")
+    return 1 if blocking else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,172 @@
+"""Live statistics: counts by Beam's event-time windows, early, on time and late, for eyes that watch a stream.
+
+They are deltas: a window's count is the sum of its panes. What comes after the allowed lateness, which Beam would drop
+without a word, leaves by a branch of its own. The exact counts are in ``stats/``, see :mod:`transforms.stats`.
+"""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+from apache_beam.coders import BooleanCoder
+from apache_beam.transforms import trigger
+from apache_beam.transforms.timeutil import TimeDomain
+from apache_beam.transforms.userstate import ReadModifyWriteStateSpec, RuntimeState, RuntimeTimer, TimerSpec, on_timer
+from apache_beam.transforms.window import FixedWindows, GlobalWindows, IntervalWindow, TimestampedValue
+from apache_beam.utils.windowed_value import PaneInfo, PaneInfoTiming
+
+from sources.units import UnitBatch
+from transforms.clock import MICROSECONDS
+from transforms.qualify import BRANCHES, branch_of
+
+LIVE = "live"
+LATE = "late"
+
+Count = tuple[str, int, int]
+"""Dataset, violation code (-1 where it has none), number of rows."""
+
+
+def count_by_window(rows: pa.RecordBatch, window_seconds: int) -> dict[int, list[Count]]:
+    """The counts of a batch, cut into its windows: start of the window (seconds since the epoch) -> counts."""
+    windows = rows["event_time"].cast(pa.int64()).to_numpy() // (window_seconds * MICROSECONDS)
+    code = rows["violation_code"].fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64) + 1
+    keys, numbers = np.unique((windows * len(BRANCHES) + branch_of(rows)) * 256 + code, return_counts=True)
+    found: dict[int, list[Count]] = {}
+    for key, n in zip(keys.tolist(), numbers.tolist(), strict=True):
+        rest, shifted_code = divmod(key, 256)
+        window, branch = divmod(rest, len(BRANCHES))
+        found.setdefault(window * window_seconds, []).append((str(BRANCHES[branch]), shifted_code - 1, n))
+    return found
+
+
+class _Slices(beam.DoFn):  # type: ignore[misc]  # Beam's classes are untyped
+    def __init__(self, window_seconds: int) -> None:
+        self._window_seconds = window_seconds
+
+    def process(self, batch: UnitBatch) -> Iterator[Any]:
+        for start, counts in count_by_window(batch.rows, self._window_seconds).items():
+            yield TimestampedValue((start, counts), start)
+
+
+class _Lateness(beam.DoFn):  # type: ignore[misc]
+    """Keyed by window, in the global window where nothing is dropped: a timer at the end of the allowed lateness closes
+    the window for good. Costs one bit of state a window."""
+
+    CLOSED = ReadModifyWriteStateSpec("closed", BooleanCoder())
+    CLOSE = TimerSpec("close", TimeDomain.WATERMARK)
+
+    def __init__(self, window_seconds: int, allowed_lateness: int) -> None:
+        self._window_seconds = window_seconds
+        self._open_for = window_seconds + allowed_lateness
+
+    def process(
+        self,
+        element: tuple[int, list[Count]],
+        closed: RuntimeState = beam.DoFn.StateParam(CLOSED),  # noqa: B008  # how Beam injects state
+        close: RuntimeTimer = beam.DoFn.TimerParam(CLOSE),  # noqa: B008
+    ) -> Iterator[Any]:
+        start, counts = element
+        if closed.read():
+            for count in counts:
+                yield beam.pvalue.TaggedOutput(LATE, _pane(start, self._window_seconds, count, "too_late"))
+            return
+        close.set(start + self._open_for)
+        for dataset, code, n in counts:
+            yield TimestampedValue(((dataset, code), n), start)
+
+    @on_timer(CLOSE)  # type: ignore[untyped-decorator]
+    def close(self, closed: RuntimeState = beam.DoFn.StateParam(CLOSED)) -> None:  # noqa: B008
+        closed.write(True)
+
+
+class _Panes(beam.DoFn):  # type: ignore[misc]
+    def process(
+        self,
+        element: tuple[tuple[str, int], int],
+        window: IntervalWindow = beam.DoFn.WindowParam,
+        pane: PaneInfo = beam.DoFn.PaneInfoParam,
+    ) -> Iterator[dict[str, Any]]:
+        (dataset, code), n = element
+        seconds = (window.end.micros - window.start.micros) // MICROSECONDS
+        timing = PaneInfoTiming.to_string(pane.timing).lower()
+        yield _pane(window.start.micros // MICROSECONDS, seconds, (dataset, code, n), timing)
+
+
+def _pane(start: int, seconds: int, count: Count, timing: str) -> dict[str, Any]:
+    dataset, code, n = count
+    return {
+        "window_start": datetime.fromtimestamp(start, UTC).isoformat(),
+        "window_seconds": seconds,
+        "dataset": dataset,
+        "violation_code": None if code < 0 else code,
+        "n": n,
+        "timing": timing,
+    }
+
+
+class CountLive(beam.PTransform):  # type: ignore[misc]
+    """Rows -> panes: dicts of window_start, window_seconds, dataset, violation_code, n and timing.
+
+    ``live`` fires early for each batch, on_time at the watermark (n may be 0: the window is complete) and late for each
+    batch after it; ``late`` has what came after the allowed lateness, timing too_late.
+    """
+
+    def __init__(self, window_seconds: int, allowed_lateness: int) -> None:
+        super().__init__()
+        self._window_seconds = window_seconds
+        self._allowed_lateness = allowed_lateness
+
+    def expand(self, rows: beam.PCollection) -> Any:
+        judged = (
+            rows
+            | "Slices" >> beam.ParDo(_Slices(self._window_seconds)).with_output_types(tuple[int, list[Count]])
+            | "Global" >> beam.WindowInto(GlobalWindows())
+            | "Late?"
+            >> beam.ParDo(_Lateness(self._window_seconds, self._allowed_lateness)).with_outputs(LATE, main=LIVE)
+        )
+        panes = (
+            judged[LIVE]
+            | "Windows"
+            >> beam.WindowInto(
+                FixedWindows(self._window_seconds),
+                # AfterCount: AfterProcessingTime crashes Beam's FnApiRunner; discarding: accumulating panes are
+                # wrong on Prism.
+                trigger=trigger.AfterWatermark(early=trigger.AfterCount(1), late=trigger.AfterCount(1)),
+                accumulation_mode=trigger.AccumulationMode.DISCARDING,
+                allowed_lateness=self._allowed_lateness,
+            )
+            | "Typed" >> beam.Map(_same).with_output_types(tuple[tuple[str, int], int])
+            | "Sum" >> beam.CombinePerKey(sum)
+            | "Panes" >> beam.ParDo(_Panes()).with_output_types(dict[str, Any])
+        )
+        return {LIVE: panes, LATE: judged[LATE]}
+
+
+def _same(element: tuple[tuple[str, int], int]) -> tuple[tuple[str, int], int]:
+    return element
+
+
+class _Append(beam.DoFn):  # type: ignore[misc]
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def process(self, pane: dict[str, Any]) -> None:
+        # One write of a short line to a file opened for appending: lines of several workers do not mix.
+        with open(self._path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(pane) + "\n")
+
+
+class AppendPanes(beam.PTransform):  # type: ignore[misc]
+    """Panes of both branches -> lines of JSON at the end of a local file, as they fire."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self._path = path
+
+    def expand(self, branches: Any) -> Any:
+        panes = (branches[LIVE], branches[LATE]) | "Live and late" >> beam.Flatten()
+        return panes | "Append" >> beam.ParDo(_Append(self._path))
