@@ -20,10 +20,11 @@ def is_committed(root: str, source: Source, unit: str) -> bool:
 
 def commit(root: str, row: dict[str, Any]) -> bool:
     """Put the unit's row (of :data:`~schemas.lake.LEDGER_ROW`, without ``committed_at``) unless it is there; say
-    whether this call did."""
+    whether this call did. What the row speaks of is durable before the row is."""
     table = pa.Table.from_pylist([{**row, "committed_at": datetime.now(UTC)}], schema=LEDGER_ROW)
     sink = io.BytesIO()
     pq.write_table(table, sink, compression="zstd")
+    storage(root).flush()
     return storage(root).put_new(ledger_path(Source(row["source"]), row["unit"]), sink.getbuffer())
 
 

@@ -7,6 +7,7 @@ import csv
 import io
 from typing import IO
 
+import numpy as np
 import pyarrow as pa
 
 from schemas.errors import InputUnusable
@@ -24,10 +25,11 @@ BLOCK = pa.schema(
         pa.field("offset", pa.int64(), nullable=False),
         pa.field("first_record", pa.int64(), nullable=False),
         pa.field("records", pa.int64(), nullable=False),
+        pa.field("odd", pa.list_(pa.int64()), nullable=False),
     ]
 )
-"""One row a block: its bytes, where they stand in the file, the number in the unit of its first record
-and how many there are."""
+"""One row a block: its bytes, where they stand in the file, the number in the unit of its first record, how many
+there are, and where in the bytes the odd ones begin (:mod:`sources.records`)."""
 
 
 class CsvRecords:
@@ -71,7 +73,14 @@ class HistoryCsv:
         return CsvRecords(len(header.columns))
 
     def batch(self, header: Header, data: bytes, offset: int, first_record: int) -> tuple[pa.RecordBatch, int]:
-        records = count_records(data, odd_records(data, len(header.columns)))
-        columns = [[data], [offset], [first_record], [records]]
-        arrays = [pa.array(column, field.type) for column, field in zip(columns, BLOCK, strict=True)]
-        return pa.RecordBatch.from_arrays(arrays, schema=BLOCK), records
+        odd = odd_records(data, len(header.columns))
+        records = count_records(data, odd)
+        rest = ([offset], [first_record], [records], [[record.start for record in odd]])
+        arrays = [pa.array(column, field.type) for column, field in zip(rest, list(BLOCK)[1:], strict=True)]
+        return pa.RecordBatch.from_arrays([_one_value(data), *arrays], schema=BLOCK), records
+
+
+def _one_value(data: bytes) -> pa.LargeBinaryArray:
+    """An array of one value, which is not copied."""
+    offsets = pa.py_buffer(np.array([0, len(data)], np.int64))
+    return pa.Array.from_buffers(pa.large_binary(), 1, [None, offsets, pa.py_buffer(data)])

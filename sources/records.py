@@ -39,12 +39,11 @@ def odd_records(data: bytes, columns: int) -> list[OddRecord]:
 
     Whether a record is odd, and where it ends, depends on the bytes from its start to its end alone.
     """
-    suspects = _suspect_lines(data)
     odd: list[OddRecord] = []
     done = 0
-    for start in suspects:
+    for start in _suspect_lines(data).tolist():
         if start >= done:
-            odd.append(_read_odd(data, int(start), columns))
+            odd.append(read_odd(data, start, columns))
             done = odd[-1].end
     return odd
 
@@ -95,7 +94,7 @@ def record_start(window: bytes, at: int, complete: bool, columns: int) -> int:
 
 
 class LineIndex:
-    """The start of the n-th line of a text, found without an index of all lines."""
+    """Lines of a text by number, found without an index of all of them."""
 
     _CHUNK = 1 << 16
 
@@ -105,6 +104,12 @@ class LineIndex:
             np.count_nonzero(self._array[i : i + self._CHUNK] == _NEWLINE) for i in range(0, len(data), self._CHUNK)
         ]
         self._before = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+    def line(self, offset: int) -> int:
+        """The number of the line, counted from 0, that begins at ``offset``."""
+        chunk = offset // self._CHUNK
+        rest = self._array[chunk * self._CHUNK : offset]
+        return int(self._before[chunk]) + int(np.count_nonzero(rest == _NEWLINE))
 
     def start(self, line: int) -> int:
         """The offset of line ``line``, counted from 0."""
@@ -189,7 +194,8 @@ def _byte_after(positions: Offsets, array: npt.NDArray[np.uint8]) -> npt.NDArray
     return after
 
 
-def _read_odd(data: bytes, start: int, columns: int) -> OddRecord:
+def read_odd(data: bytes, start: int, columns: int) -> OddRecord:
+    """The odd record that begins at ``start``."""
     line_end = data.find(b"\n", start) + 1 or len(data)
     line = data[start:line_end]
     text, lines, fields = line, 1, _fields(line)

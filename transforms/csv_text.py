@@ -1,0 +1,162 @@
+"""The wanted columns of a block of CSV as text, and what became of the records that are not well formed."""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.csv as pacsv
+
+from schemas.history import Reason, Repair, column_key
+from schemas.lake import ENUM
+from sources.records import LineIndex, OddRecord, is_utf8, read_odd
+
+Ints = npt.NDArray[np.int64]
+Note = tuple[str, Ints]
+"""A repair and the rows on which it was made."""
+
+PLAIN = frozenset(("Summons Number", "Plate ID", "House Number"))
+"""Columns with nearly as many values as rows: not worth a dictionary."""
+
+
+class Refused(NamedTuple):
+    """Rows that become dead letters: their numbers in the block, and why."""
+
+    rows: Ints
+    reasons: list[str]
+
+
+class CsvText:
+    """A block of whole records: where they stand, and their columns as text.
+
+    Args:
+        data: the records; the last one may lack its newline.
+        columns: the file's header.
+        odd: where in ``data`` the odd records begin.
+    """
+
+    def __init__(self, data: bytes, columns: tuple[str, ...], odd: list[int]) -> None:
+        self._data = data
+        self._columns = columns
+        self._odd = [read_odd(data, start, len(columns)) for start in odd]
+        self._lines = LineIndex(data)
+        inside = np.cumsum([0, *(record.lines - 1 for record in self._odd)])
+        self._lines_inside = inside
+        """For each odd record, how many newlines before it are inside records; last, in all."""
+        starts = [self._lines.line(record.start) for record in self._odd]
+        self._odd_numbers = np.array(starts, np.int64) - inside[:-1]
+
+    def read(self, wanted: tuple[str, ...]) -> "Cells":
+        """The wanted columns: the parser reads what is well formed, the odd records are read one by one."""
+        odd, numbers = self._odd, self._odd_numbers
+        table, bad_width = _read_regular(_without(self._data, odd), self._columns, wanted)
+        regular = np.delete(np.arange(table.num_rows + len(bad_width) + len(odd)), numbers)
+        reasons = [_width_reason(len(record.fields), len(self._columns)) for record in odd]
+        good = np.array([reason is None for reason in reasons], bool)
+        refused = Refused(
+            np.concatenate([regular[bad_width.rows], numbers[~good]]),
+            [*bad_width.reasons, *(reason for reason in reasons if reason)],
+        )
+        records = np.concatenate([np.delete(regular, bad_width.rows), numbers[good]])
+        notes: list[Note] = []
+        read = [record for record, is_good in zip(odd, good, strict=True) if is_good]
+        if read:
+            extra, foreign = _odd_table(read, self._columns, table.schema)
+            first = table.num_rows
+            notes.append((Repair.ENCODING, first + np.flatnonzero(foreign)))
+            notes.append((Repair.STRAY_QUOTE, first + np.flatnonzero([record.stray_quote for record in read])))
+            table = pa.concat_tables([table, extra])
+        return Cells(table, records, notes, refused)
+
+    def spans(self, records: Ints) -> list[tuple[int, int]]:
+        """Where the records of these numbers stand in the block, their newlines included."""
+        found = []
+        for number in records:
+            place = int(np.searchsorted(self._odd_numbers, number))
+            if place < len(self._odd) and self._odd_numbers[place] == number:
+                found.append((self._odd[place].start, self._odd[place].end))
+                continue
+            start = self._lines.start(int(number + self._lines_inside[place]))
+            found.append((start, self._data.find(b"\n", start) + 1 or len(self._data)))
+        return found
+
+
+class Cells(NamedTuple):
+    """The wanted columns of a block as text."""
+
+    table: pa.Table
+    records: Ints
+    """The number in the block of each row's record."""
+    notes: list[Note]
+    """Repairs that reading them took, with the rows."""
+    refused: Refused
+
+
+def _width_reason(fields: int, columns: int) -> str | None:
+    if fields == columns:
+        return None
+    return Reason.CUT_SHORT if fields < columns else Reason.TOO_LONG
+
+
+class _BadWidth:
+    """Collects the records whose number of fields is not the header's."""
+
+    def __init__(self) -> None:
+        self._rows: list[int] = []
+        self.reasons: list[str] = []
+
+    def __call__(self, row: pacsv.InvalidRow) -> str:
+        self._rows.append(row.number - 1)
+        short = row.actual_columns < row.expected_columns
+        self.reasons.append(Reason.CUT_SHORT if short else Reason.TOO_LONG)
+        return "skip"
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def rows(self) -> Ints:
+        return np.array(self._rows, np.int64)
+
+
+def _read_regular(data: bytes, columns: tuple[str, ...], wanted: tuple[str, ...]) -> tuple[pa.Table, _BadWidth]:
+    places = {column_key(name): place for place, name in enumerate(columns)}
+    present = {name: str(places[key]) for name in wanted if (key := column_key(name)) in places}
+    bad_width = _BadWidth()
+    types = {place: pa.string() if name in PLAIN else ENUM for name, place in present.items()}
+    if not data:
+        table = pa.table({place: pa.array([], type_) for place, type_ in types.items()})
+        return table.rename_columns(list(present)), bad_width
+    table = pacsv.read_csv(
+        pa.py_buffer(data),
+        read_options=pacsv.ReadOptions(
+            column_names=[str(place) for place in range(len(columns))], use_threads=False, block_size=len(data) + 1
+        ),
+        parse_options=pacsv.ParseOptions(ignore_empty_lines=False, invalid_row_handler=bad_width),
+        convert_options=pacsv.ConvertOptions(
+            include_columns=list(present.values()), column_types=types, null_values=[""], strings_can_be_null=True
+        ),
+    )
+    return table.rename_columns(list(present)), bad_width
+
+
+def _odd_table(odd: list[OddRecord], columns: tuple[str, ...], schema: pa.Schema) -> tuple[pa.Table, list[bool]]:
+    places = {column_key(name): place for place, name in enumerate(columns)}
+    foreign = [not is_utf8(b",".join(record.fields)) for record in odd]
+    arrays = []
+    for field in schema:
+        place = places[column_key(field.name)]
+        texts = [
+            record.fields[place].decode("latin-1" if alien else "utf-8") or None
+            for record, alien in zip(odd, foreign, strict=True)
+        ]
+        arrays.append(pa.array(texts, pa.string()).cast(field.type))
+    return pa.Table.from_arrays(arrays, schema=schema), foreign
+
+
+def _without(data: bytes, odd: list[OddRecord]) -> bytes:
+    if not odd:
+        return data
+    starts = [0, *(record.end for record in odd)]
+    ends = [*(record.start for record in odd), len(data)]
+    return b"".join(data[a:b] for a, b in zip(starts, ends, strict=True))
