@@ -34,6 +34,10 @@ CREATE VIEW duplicates AS
         for d in _MESSAGES
     )
 }
+CREATE VIEW repeated_summons AS
+    SELECT summons_number, count(*) AS times, list({{'unit': unit, 'record': record}}) AS rows
+    FROM (SELECT * FROM qualified UNION ALL SELECT * FROM unqualified)
+    WHERE summons_number IS NOT NULL GROUP BY summons_number HAVING count(*) > 1;
 CREATE VIEW dead_letters AS SELECT * FROM dead_letters_of_all_units;
 CREATE VIEW images AS SELECT * FROM images_of_all_units;
 

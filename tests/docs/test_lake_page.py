@@ -1,0 +1,48 @@
+"""What docs/lake.md says can be asked, can be asked."""
+
+import re
+from pathlib import Path
+
+import duckdb
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from apps.simulator.__main__ import main as simulate
+from pipelines.run import plan_input, run_plan
+from pipelines.violations import Settings
+
+PAGE = (Path(__file__).parents[2] / "docs" / "lake.md").read_text(encoding="utf-8")
+SQL = re.findall(r"```sql\n-- (\w+)(.*?)```", PAGE, re.DOTALL)
+PYTHON = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def small_lake(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A lake with rows in every dataset."""
+    folder = tmp_path_factory.mktemp("docs")
+    history, messages, images = (str(folder / name) for name in ("h.csv", "m.jsonl", "i.jsonl"))
+    simulate(["history", "--rows", "6000", "--seed", "1", "--output", history, "--quiet"])
+    fleet = ["--drones", "40", "--seconds", "300", "--seed", "1", "--corrupt", "0.01", "--unqualified-share", "0.1"]
+    simulate(["drones", *fleet, "--output", f"file:{messages}", "--images", f"file:{images}", "--quiet"])
+    root = str(folder / "lake")
+    run_plan(plan_input(history, f"file:{messages}", f"file:{images}"), Settings(root, 3600), PipelineOptions([]))
+    return root
+
+
+@pytest.mark.parametrize(("dataset", "query"), SQL, ids=[name for name, _ in SQL])
+def test_each_dataset_has_a_duckdb_query_that_answers(small_lake: str, dataset: str, query: str) -> None:
+    with duckdb.connect() as connection:
+        connection.execute("SET VARIABLE lake = $lake", {"lake": small_lake})
+        rows = connection.sql(query.partition("\n")[2]).fetchall()
+    assert rows, f"the query of {dataset} finds nothing"
+
+
+def test_the_page_asks_every_dataset() -> None:
+    named = {name for name, _ in SQL}
+    assert named == {"positions", "qualified", "unqualified", "dead_letters", "stats", "images", "ledger"}
+
+
+@pytest.mark.parametrize("code", PYTHON, ids=["lake", "polars"])
+def test_the_python_examples_run(small_lake: str, code: str, capsys: pytest.CaptureFixture[str]) -> None:
+    exec(code, {"LAKE": small_lake})
+    assert capsys.readouterr().out
