@@ -37,6 +37,7 @@ CHUNK_ROWS = 500_000
 WORKERS = 2
 _STRINGS = ("summons", "plate_id", "house_number", "street")
 _MICROSECONDS = 1_000_000
+_MAX_CODES, _MAX_COUNTIES = 100, 1 << 16
 _QUALIFIED, _UNQUALIFIED, _DEAD = 1 << 40, 2 << 40, 3 << 40
 """Added to the minute by which rows are sorted (before 1970 it is negative): the branches follow one another."""
 
@@ -185,11 +186,25 @@ def _dead_letters(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _counts(rows: pl.DataFrame) -> pl.DataFrame:
-    # The part of the day follows from the hour.
-    hour = pl.col("event_time").dt.truncate("1h").alias("window_start")
-    counts = rows.group_by(hour, "violation_code", "area").agg(pl.first("part_of_day"), pl.len().alias("n"))
-    dataset = pl.when(pl.col("violation_code") > 0).then(pl.lit("qualified")).otherwise(pl.lit("unqualified"))
-    return counts.with_columns(dataset=dataset).sort("window_start")
+    # Dataset and part of the day follow from code and hour. Grouping by one number takes half the time.
+    code, area = pl.col("violation_code"), pl.col("area").to_physical().cast(pl.Int64).fill_null(_MAX_COUNTIES - 1)
+    hour = pl.col("event_time").to_physical() // (3600 * _MICROSECONDS)
+    group = (hour * _MAX_CODES + code) * _MAX_COUNTIES + area
+    counts = (
+        rows.select(group.alias("group"), "violation_code", "area", "part_of_day")
+        .group_by("group")
+        .agg(pl.first("violation_code", "area", "part_of_day"), pl.len().alias("n"))
+        .sort("group")
+    )
+    hour = pl.col("group") // (_MAX_CODES * _MAX_COUNTIES)
+    return counts.select(
+        pl.when(code > 0).then(pl.lit("qualified")).otherwise(pl.lit("unqualified")).alias("dataset"),
+        (hour * 3600 * _MICROSECONDS).cast(pl.Datetime("us", "UTC")).alias("window_start"),
+        "violation_code",
+        "part_of_day",
+        "area",
+        "n",
+    )
 
 
 def _categorical(name: str) -> pl.Categorical:
