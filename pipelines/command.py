@@ -77,15 +77,19 @@ def run(command: Callable[[], int], resume: str) -> NoReturn:
     try:
         code = command()
     except KeyboardInterrupt:
-        print(f"\nstopped. {resume}", file=sys.stderr, flush=True)
-        os._exit(INTERRUPTED)  # the threads of a runner that was stopped half-way would keep the process
+        print(f"\nstopped. {resume}", file=sys.stderr)
+        code = INTERRUPTED
     except Exception as error:
         known = _known(error)
         if known is None:
             raise
         print(f"error: {known[1]}", file=sys.stderr)
         code = known[0]
-    sys.exit(code)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # The threads of a runner that was stopped half-way would keep the process, and taking Beam's modules down in order
+    # takes 0.4 s.
+    os._exit(code)
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:

@@ -73,7 +73,7 @@ VIOLATION = pa.schema(
         pa.field("violation_time_text", ENUM),
         pa.field("county", ENUM),
         pa.field("precinct", pa.int16()),
-        pa.field("street", ENUM),
+        pa.field("street", pa.string()),
         pa.field("house_number", pa.string()),
         pa.field("agency", ENUM),
         pa.field("registration_state", ENUM),

@@ -19,6 +19,7 @@ MAX_RECORD_BYTES = 32 << 20
 """More bytes than this without the end of a record: the file is not what it is said to be."""
 LOOKBACK_BYTES = 1 << 17
 _LOOKAHEAD_BYTES = 1 << 18
+_HASHED_BYTES = 1 << 20  # stays in the cache from reading to hashing
 
 
 class Cell(NamedTuple):
@@ -104,7 +105,7 @@ def content_hash(file: IO[bytes], start: int, end: int, *salt: bytes) -> str:
     file.seek(start)
     left = end - start
     while left:
-        data = file.read(min(BLOCK_BYTES, left))
+        data = file.read(min(_HASHED_BYTES, left))
         if not data:
             raise InputUnusable(f"the file ends {left} bytes before {end}: it became shorter while it was read")
         digest.update(data)

@@ -19,6 +19,7 @@ import pyarrow.fs as pafs
 from apache_beam.metrics import Metrics
 
 from lake.ledger import is_committed
+from lake.memory import keep_memory
 from lake.storage import open_file, open_input
 from schemas.errors import InputUnusable
 from schemas.lake import Source
@@ -74,6 +75,9 @@ class _ReadCell(beam.DoFn):  # type: ignore[misc]  # Beam's classes are untyped
         self._form = form
         self._lake_root = lake_root
         self._rows = Metrics.counter("source", "rows_in")
+
+    def setup(self) -> None:
+        keep_memory()
 
     def process(self, cell: Cell) -> Iterator[Any]:
         for item in read_cell(cell, self._form, self._lake_root):

@@ -18,6 +18,8 @@ MAX_ODD_LINES = 64
 
 _QUOTE, _COMMA, _NEWLINE, _RETURN = 34, 44, 10, 13
 _FEW = 5000
+_PAGE = 4096
+_HIGH_BITS = np.uint64(0x8080808080808080)
 
 Offsets = npt.NDArray[np.int64]
 
@@ -50,7 +52,7 @@ def odd_records(data: bytes, columns: int) -> list[OddRecord]:
 
 def count_records(data: bytes, odd: list[OddRecord]) -> int:
     """How many records ``data`` holds; a last one without a newline counts."""
-    newlines = int(np.count_nonzero(np.frombuffer(data, np.uint8) == _NEWLINE))
+    newlines = LineIndex(data).newlines
     unended = bool(data) and not data.endswith(b"\n")
     return newlines + unended - sum(record.lines - 1 for record in odd)
 
@@ -104,6 +106,9 @@ class LineIndex:
             np.count_nonzero(self._array[i : i + self._CHUNK] == _NEWLINE) for i in range(0, len(data), self._CHUNK)
         ]
         self._before = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        self.newlines = int(self._before[-1])
+        self.has_long_lines = 0 in counts[:-1]
+        """Whether a line may be longer than a chunk."""
 
     def line(self, offset: int) -> int:
         """The number of the line, counted from 0, that begins at ``offset``."""
@@ -139,26 +144,33 @@ def is_utf8(text: bytes) -> bool:
     return True
 
 
-def _where(mask: npt.NDArray[np.bool_]) -> Offsets:
-    """``np.flatnonzero`` of a mask that is nearly all False: looks at eight bytes at a time."""
-    whole = len(mask) // 8 * 8
-    words = np.flatnonzero(mask[:whole].view(np.uint64))
-    rows, places = np.nonzero(mask[:whole].reshape(-1, 8)[words])
-    found: Offsets = np.concatenate([words[rows] * 8 + places, np.flatnonzero(mask[whole:]) + whole])
-    return found
+def _positions(data: bytes, array: npt.NDArray[np.uint8], byte: int) -> Offsets:
+    """Where a byte stands: a few are found one by one at the speed of memory."""
+    found: list[int] = []
+    place = data.find(byte)
+    while place >= 0:
+        found.append(place)
+        if len(found) == _FEW:
+            return np.flatnonzero(array == byte)
+        place = data.find(byte, place + 1)
+    return np.array(found, np.int64)
 
 
 def _foreign_lines(data: bytes, array: npt.NDArray[np.uint8]) -> set[int]:
     if data.isascii():
         return set()
-    starts = {data.rfind(b"\n", 0, int(p)) + 1 for p in _where(array >= 0x80)}
+    whole = len(array) // _PAGE * _PAGE
+    pages = np.bitwise_or.reduce(array[:whole].view(np.uint64).reshape(-1, _PAGE // 8), axis=1)
+    begins = [*(np.flatnonzero(pages & _HIGH_BITS) * _PAGE).tolist(), whole]
+    high = [begin + int(place) for begin in begins for place in np.flatnonzero(array[begin : begin + _PAGE] >= 0x80)]
+    starts = {data.rfind(b"\n", 0, place) + 1 for place in high}
     return {start for start in starts if not is_utf8(data[start : data.find(b"\n", start) + 1 or None])}
 
 
 def _bad_quotes(data: bytes, array: npt.NDArray[np.uint8]) -> Offsets:
-    if b'"' not in data:
-        return np.empty(0, np.int64)
-    quotes = _where(array == _QUOTE)
+    quotes = _positions(data, array, _QUOTE)
+    if not len(quotes):
+        return quotes
     lines = _lines_of(quotes, data, array)
     first = np.searchsorted(lines, lines)  # the line's first quote, for each quote
     opening = (np.arange(len(quotes)) - first) % 2 == 0

@@ -4,14 +4,13 @@ They are additive: the sum over units is the count of the lake's rows, and a sli
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from schemas.lake import ENUM, STATS, UTC, Dataset, constant
+from schemas.lake import STATS, UTC, Dataset, constant
 from sources.units import Tally, UnitBatch, UnitTally
 from transforms.clock import MICROSECONDS, PARTS_OF_DAY, part_of_day
 from transforms.per_unit import PerUnit
@@ -19,80 +18,86 @@ from transforms.qualify import BRANCHES, branch_of
 from transforms.write import write_tally
 
 HOUR = 3600
-_NO_CODE = 127
-_KEYS = ["dataset", "window", "violation_code", "part_of_day", "area"]
+_CODES = 128
+_NO_CODE = _CODES - 1
+_AREAS = 1 << 20
+
+Ints = npt.NDArray[np.int64]
 
 
-def count(rows: pa.RecordBatch, window_seconds: int) -> pa.Table:
-    """Counts of the rows: columns dataset (index in BRANCHES), window (number since the epoch), violation_code,
-    part_of_day (index in PARTS_OF_DAY), area, n.
+class Counter:
+    """Counts rows by window, dataset, code, part of the day and area: packs what is counted into one integer a row.
 
     ``window_seconds`` divides an hour or is a multiple of it.
     """
-    code = rows["violation_code"].fill_null(_NO_CODE).to_numpy(zero_copy_only=False).astype(np.int64)
-    area = rows["area"]
-    areas = len(area.dictionary) + 1
-    area_index = area.indices.fill_null(areas - 1).to_numpy().astype(np.int64)
-    # Within an hour there is one part of the day, and one window or several of them.
-    step = min(window_seconds, HOUR)
-    steps = rows["event_time"].cast(pa.int64()).to_numpy() // (step * MICROSECONDS)
-    key = ((steps * len(BRANCHES) + branch_of(rows)) * (_NO_CODE + 1) + code) * areas + area_index
-    keys, n = np.unique(key, return_counts=True)
-    rest, area_index = np.divmod(keys, areas)
-    rest, code = np.divmod(rest, _NO_CODE + 1)
-    steps, branch = np.divmod(rest, len(BRANCHES))
-    start = steps * step
-    return pa.table(
-        {
-            "dataset": pa.array(branch.astype(np.int8)),
-            "window": pa.array(start // window_seconds),
-            "violation_code": pa.array(code.astype(np.int16), mask=code == _NO_CODE),
-            "part_of_day": pa.array(part_of_day(start * MICROSECONDS)),
-            "area": area.dictionary.take(pa.array(area_index, mask=area_index == areas - 1)).dictionary_encode(),
-            "n": pa.array(n),
-        }
-    )
+
+    def __init__(self, window_seconds: int) -> None:
+        self._window_seconds = window_seconds
+        # Within an hour there is one part of the day, and one window or several of them.
+        self._step = min(window_seconds, HOUR)
+        self._areas: dict[str | None, int] = {}
+        self._keys: list[Ints] = []
+
+    def add(self, rows: pa.RecordBatch) -> None:
+        """Count these rows too."""
+        area, code = rows["area"], rows["violation_code"]
+        numbers = [self._areas.setdefault(name, len(self._areas)) for name in [*area.dictionary.to_pylist(), None]]
+        places = area.indices.fill_null(len(numbers) - 1).to_numpy()
+        key = rows["event_time"].cast(pa.int64()).to_numpy() // (self._step * MICROSECONDS)
+        key = (key * len(BRANCHES) + branch_of(rows)) * _CODES
+        key += code.fill_null(_NO_CODE).to_numpy() if code.null_count else code.to_numpy()
+        key *= _AREAS
+        key += np.array(numbers, np.int64)[places]
+        self._keys.append(key)
+
+    def counts(self, unit: str) -> pa.RecordBatch:
+        """The sums, as rows of :data:`schemas.lake.STATS` sorted by window."""
+        keys, n = np.unique(np.concatenate(self._keys), return_counts=True)
+        rest, area = np.divmod(keys, _AREAS)
+        rest, code = np.divmod(rest, _CODES)
+        step, branch = np.divmod(rest, len(BRANCHES))
+        start = step * self._step
+        part = part_of_day(start * MICROSECONDS)
+        start -= start % self._window_seconds
+        if self._window_seconds > HOUR:  # several steps are one window
+            packed = (((start * len(BRANCHES) + branch) * _CODES + code) * len(PARTS_OF_DAY) + part) * _AREAS + area
+            _, first, group = np.unique(packed, return_index=True, return_inverse=True)
+            n = np.bincount(group, weights=n).astype(np.int64)
+            start, branch, code, part, area = (values[first] for values in (start, branch, code, part, area))
+        areas = pa.array(list(self._areas), pa.string())
+        columns = [
+            constant(unit, len(n)),
+            _named(branch, [str(b) for b in BRANCHES]),
+            pa.array(start * MICROSECONDS).cast(UTC),
+            pa.array(np.full(len(n), self._window_seconds, np.int32)),
+            pa.array(code.astype(np.int16), mask=code == _NO_CODE),
+            _named(part, list(PARTS_OF_DAY)),
+            areas.take(pa.array(area)).dictionary_encode(),
+            pa.array(n),
+        ]
+        return pa.RecordBatch.from_arrays(columns, schema=STATS)
 
 
-def merge(counts: list[pa.Table], unit: str, window_seconds: int) -> pa.RecordBatch:
-    """The sum of counts, as rows of :data:`schemas.lake.STATS` sorted by window."""
-    total = pa.concat_tables(counts).unify_dictionaries().combine_chunks()
-    total = total.group_by(_KEYS, use_threads=False).aggregate([("n", "sum")]).sort_by("window")
-    n = total.num_rows
-    start = total["window"].combine_chunks().to_numpy() * window_seconds * MICROSECONDS
-    columns = [
-        constant(unit, n),
-        _named(total["dataset"].to_numpy(), [str(b) for b in BRANCHES]),
-        pa.array(start).cast(UTC),
-        pa.array(np.full(n, window_seconds, np.int32)),
-        total["violation_code"].combine_chunks(),
-        _named(total["part_of_day"].to_numpy(), list(PARTS_OF_DAY)),
-        total["area"].combine_chunks().cast(ENUM),
-        total["n_sum"].combine_chunks(),
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=STATS)
-
-
-def _named(index: npt.NDArray[np.int8], names: list[str]) -> pa.DictionaryArray:
+def _named(index: npt.NDArray[np.integer], names: list[str]) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(pa.array(index.astype(np.int32)), pa.array(names))
 
 
 @beam.typehints.with_output_types(tuple[str, Tally])
-class _Count(PerUnit[list[pa.Table]]):
+class _Count(PerUnit[Counter]):
     def __init__(self, root: str, window_seconds: int) -> None:
         self._root = root
         self._window_seconds = window_seconds
 
     def process(self, batch: UnitBatch) -> Iterator[UnitTally]:
-        counts = self.kept(batch, [])
-        counts.append(count(batch.rows, self._window_seconds))
+        counter = self.kept(batch, Counter(self._window_seconds))
+        counter.add(batch.rows)
         if batch.last:
-            rows = merge(counts, batch.unit.name, self._window_seconds)
+            rows = counter.counts(batch.unit.name)
             tally = write_tally(self._root, Dataset.STATS, batch, [rows])
             yield batch.unit.name, tally._replace(rows=int(np.sum(rows["n"].to_numpy())))
 
 
-class CountByWindow(beam.PTransform):  # type: ignore[misc]
+class CountByWindow(beam.PTransform):  # type: ignore[misc]  # Beam's classes are untyped
     """Rows -> a :class:`Tally` a unit, whose ``rows`` is the sum of the counts that were written."""
 
     def __init__(self, root: str, window_seconds: int) -> None:
@@ -100,5 +105,5 @@ class CountByWindow(beam.PTransform):  # type: ignore[misc]
         self._root = root
         self._window_seconds = window_seconds
 
-    def expand(self, rows: beam.PCollection) -> Any:
+    def expand(self, rows: beam.PCollection) -> beam.PCollection:
         return rows | "Counts" >> beam.ParDo(_Count(self._root, self._window_seconds))
