@@ -12,20 +12,26 @@ from transforms.repair import PLATE_LETTERS, repair_county, whole_number
 
 def indices_of(column: pa.DictionaryArray, missing: int) -> Ints:
     """For each row the number of its value in the dictionary, ``missing`` where it has none."""
-    indices: Ints = column.indices.fill_null(missing).to_numpy().astype(np.int64)
+    filled = column.indices.fill_null(missing) if column.null_count else column.indices
+    indices: Ints = filled.to_numpy().astype(np.int64)
     return indices
 
 
-def _outside(column: pa.StringArray, allowed: npt.NDArray[np.bool_]) -> Ints:
-    """The rows with a byte that is not allowed: one look at all bytes, not one a row."""
+def _bytes_of(column: pa.StringArray) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
+    """All bytes of a column of texts, and where each text begins in them."""
     offsets = np.frombuffer(column.buffers()[1], np.int32)[column.offset : column.offset + len(column) + 1]
     text = np.frombuffer(column.buffers()[2] or b"", np.uint8)[offsets[0] : offsets[-1]]
-    positions = np.flatnonzero(~allowed[text]) + offsets[0]
-    return np.unique(np.searchsorted(offsets, positions, side="right") - 1)
+    return text, offsets - offsets[0]
 
 
-_DIGITS = np.isin(np.arange(256), list(b"0123456789"))
-_PLATE_LETTERS = np.isin(np.arange(256), list(PLATE_LETTERS))
+def _rows_of(marks: npt.NDArray[np.bool_], offsets: npt.NDArray[np.int32]) -> Ints:
+    """The rows in whose texts a byte is marked."""
+    if not marks.any():
+        return np.empty(0, np.int64)
+    return np.unique(np.searchsorted(offsets, np.flatnonzero(marks), side="right") - 1)
+
+
+_NO_PLATE_LETTER = ~np.isin(np.arange(256), list(PLATE_LETTERS))
 _BLANK_PLATES = pa.array(sorted({variant for b in BLANK_PLATES for variant in (b, b.lower(), b.title())}))
 _SUMMONS_REASONS = [None, Reason.SUMMONS_MISSING, Reason.SUMMONS_UNREADABLE]
 
@@ -33,7 +39,8 @@ _SUMMONS_REASONS = [None, Reason.SUMMONS_MISSING, Reason.SUMMONS_UNREADABLE]
 def summons_numbers(column: pa.StringArray) -> tuple[pa.Int64Array, list[str | None], Ints]:
     """The numbers, and for each row which of the reasons it has."""
     index = np.where(column.is_null().to_numpy(zero_copy_only=False), 1, 0)
-    index[_outside(column, _DIGITS)] = 2
+    text, offsets = _bytes_of(column)
+    index[_rows_of(text - np.uint8(ord("0")) > 9, offsets)] = 2  # unsigned: what is below 0 is far above 9
     index[pc.fill_null(pc.greater(pc.binary_length(column), 18), False).to_numpy(zero_copy_only=False)] = 2
     if index.any():
         column = pc.if_else(pa.array(index == 0), column, None)
@@ -61,7 +68,8 @@ def plates(column: pa.StringArray) -> tuple[pa.StringArray, Ints, Ints]:
     """The plates, without those that say there was none; those rows; the rows with odd characters."""
     blank = pc.is_in(column, value_set=_BLANK_PLATES)
     rows = np.flatnonzero(blank.to_numpy(zero_copy_only=False))
-    odd = np.setdiff1d(_outside(column, _PLATE_LETTERS), rows)
+    text, offsets = _bytes_of(column)
+    odd = np.setdiff1d(_rows_of(_NO_PLATE_LETTER[text], offsets), rows)
     return (pc.if_else(blank, None, column) if len(rows) else column), rows, odd
 
 

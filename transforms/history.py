@@ -39,6 +39,10 @@ WANTED = (
 )  # fmt: skip
 
 
+Refusals = tuple[npt.NDArray[np.bool_], list[str | None], Ints]
+"""What one rule refuses: which rows; the reasons of its distinct values; which of them each row has."""
+
+
 class Block(NamedTuple):
     """Whole records of a CSV file: a row of :data:`sources.history.BLOCK`."""
 
@@ -73,7 +77,7 @@ def violations(cells: Cells, unit: str, first_record: int) -> tuple[pa.RecordBat
     table = cells.table.unify_dictionaries().combine_chunks()
     n = table.num_rows
     notes = list(cells.notes)
-    refusals: list[tuple[npt.NDArray[np.bool_], list[str | None], Ints]] = []
+    refusals: list[Refusals] = []
 
     def coded(name: str, repair: Callable[[str | None], T]) -> tuple[list[T], Ints]:
         """The repaired distinct values of a column, a missing one last, and which of them each row has."""
@@ -128,19 +132,23 @@ def violations(cells: Cells, unit: str, first_record: int) -> tuple[pa.RecordBat
     columns["repairs"] = repair_lists(notes, n)
 
     batch = pa.RecordBatch.from_pydict(columns)
-    return _split_refused(batch, cells.records, refusals)
+    good, refused = _refused(cells.records, refusals)
+    unqualified = good & (batch["violation_code"].to_numpy() == UNQUALIFIED)
+    if good.all() and not unqualified.any():
+        return batch, refused
+    # Rows of one branch stand together: the copy that leaves the refused rows out is then the only one.
+    order = np.concatenate([np.flatnonzero(good & ~unqualified), np.flatnonzero(unqualified)])
+    return batch.take(pa.array(order)), refused
 
 
-def _split_refused(
-    batch: pa.RecordBatch, records: Ints, refusals: list[tuple[npt.NDArray[np.bool_], list[str | None], Ints]]
-) -> tuple[pa.RecordBatch, Refused]:
-    if not refusals:
-        return batch, Refused(np.empty(0, np.int64), [])
-    bad = np.logical_or.reduce([mask for mask, _, _ in refusals])
+def _refused(records: Ints, refusals: list[Refusals]) -> tuple[npt.NDArray[np.bool_], Refused]:
+    """Which rows are good, and the records of the others with the first rule that refuses each."""
+    bad = np.zeros(len(records), bool)
+    for mask, _, _ in refusals:
+        bad |= mask
     rows = np.flatnonzero(bad)
-    # The first rule that refuses a row gives the reason.
-    reasons = [next(str(r[index[row]]) for mask, r, index in refusals if mask[row]) for row in rows]
-    return batch.filter(pa.array(~bad)), Refused(records[rows], reasons)
+    reasons = [next(str(texts[index[row]]) for mask, texts, index in refusals if mask[row]) for row in rows]
+    return ~bad, Refused(records[rows], reasons)
 
 
 def _dead_letters(unit: Unit, block: Block, text: CsvText, refused: list[Refused]) -> pa.RecordBatch:
