@@ -17,7 +17,7 @@ from lake.storage import storage
 from schemas.lake import IMAGE, UTC, constant
 from schemas.messages import MAX_IMAGE_BYTES, ImageMessage, Reason
 from sources.units import UnitBatch
-from transforms.messages import dead_letters
+from transforms.message_rows import dead_letters
 from transforms.names import DEAD_LETTERS, ROWS, Parsed
 from transforms.payloads import Refusal, event_time_of
 

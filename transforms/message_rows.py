@@ -1,0 +1,96 @@
+"""Decoded drone messages as columns, whichever version they came in."""
+
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from schemas.lake import DEAD_LETTER, ENUM, EXTRA, UTC, constant
+from sources.units import Unit
+from transforms.payloads import Refusal
+
+Ints = npt.NDArray[np.int64]
+
+CELLS_PER_DEGREE: Final = 100
+"""A cell of the city is 0.01 degrees wide: about 1.1 km by 0.85 km."""
+
+MESSAGE: Final = pa.schema(
+    [
+        pa.field("unit", ENUM),
+        pa.field("record", pa.int64()),
+        pa.field("event_time", UTC),
+        pa.field("message_id", pa.string()),
+        pa.field("drone_id", ENUM),
+        pa.field("sequence", pa.int64()),
+        pa.field("latitude", pa.float64()),
+        pa.field("longitude", pa.float64()),
+        pa.field("altitude_m", pa.float64()),
+        pa.field("battery_pct", pa.float64()),
+        pa.field("kind", ENUM),
+        pa.field("status", ENUM),
+        pa.field("violation_code", pa.int16()),
+        pa.field("plate_id", pa.string()),
+        pa.field("image_id", pa.string()),
+        pa.field("answers", pa.string()),
+        pa.field("officer_id", ENUM),
+        pa.field("extra", EXTRA),
+        pa.field("area", ENUM),
+    ]
+)
+"""A decoded message, of whichever kind and version."""
+
+Refused = tuple[int, Refusal]
+"""Where in the batch a payload stood, and why it is a dead letter."""
+
+
+class Decoded(NamedTuple):
+    """Rows of :data:`MESSAGE`, where in the batch each stood, and the refused payloads."""
+
+    rows: list[pa.RecordBatch]
+    places: list[Ints]
+    refused: list[Refused]
+
+
+def message_batch(columns: dict[str, Any], n: int) -> pa.RecordBatch:
+    """Rows of :data:`MESSAGE` from columns by name, arrays or lists; a column that is not given is null."""
+    latitude, longitude = (np.array(columns[name]) for name in ("latitude", "longitude"))
+    columns = {**columns, "area": city_cells(latitude, longitude)}
+    return pa.RecordBatch.from_arrays([_array(columns.get(f.name), f.type, n) for f in MESSAGE], schema=MESSAGE)
+
+
+def _array(values: Any, type_: pa.DataType, n: int) -> pa.Array:
+    if values is None:
+        return pa.nulls(n, type_)
+    if isinstance(values, pa.Array):
+        return values
+    return pa.array(values, pa.string()).dictionary_encode() if type_ == ENUM else pa.array(values, type_)
+
+
+def city_cells(latitude: npt.NDArray[np.float64], longitude: npt.NDArray[np.float64]) -> pa.DictionaryArray:
+    """The cell of the city of each position, named by its south-west corner: ``40.71,-74.01``."""
+    south = np.floor(latitude * CELLS_PER_DEGREE).astype(np.int64)
+    west = np.floor(longitude * CELLS_PER_DEGREE).astype(np.int64)
+    keys, index = np.unique(south * 100_000 + west + 50_000, return_inverse=True)
+    names = [
+        f"{key // 100_000 / CELLS_PER_DEGREE:.2f},{(key % 100_000 - 50_000) / CELLS_PER_DEGREE:.2f}"
+        for key in keys.tolist()
+    ]
+    return pa.DictionaryArray.from_arrays(pa.array(index, pa.int32()), pa.array(names, pa.string()))
+
+
+def dead_letters(unit: Unit, payloads: pa.RecordBatch, refused: list[Refused]) -> pa.RecordBatch:
+    """The payloads at these places of the batch, with the reasons."""
+    places = pa.array([place for place, _ in refused], pa.int64())
+    return pa.RecordBatch.from_pydict(
+        {
+            "unit": constant(unit.name, len(refused)),
+            "record": payloads["record"].take(places),
+            "reason": pa.array([refusal.reason for _, refusal in refused], pa.string()).dictionary_encode(),
+            "detail": pa.array([refusal.detail for _, refusal in refused], pa.string()),
+            "payload": payloads["payload"].take(places),
+            "path": constant(unit.path, len(refused)),
+            "offset": payloads["offset"].take(places),
+        },
+        schema=DEAD_LETTER,
+    )
