@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from msgspec.structs import astuple
 
 from schemas.lake import EXTRA, UTC
@@ -95,11 +96,23 @@ def _quotes(values: tuple[Any, ...]) -> int:
     return _ALL_QUOTES - 4 * values.count(None) - 2 * (values[_CODE] is not None)
 
 
+_COMMON_TIME: Final = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,6})?Z$"
+
+
 def _event_times(texts: tuple[str, ...]) -> pa.Array:
-    """The times, null where there is none: all at once where all have the common forms."""
-    if min(map(len, texts)) >= len("2026-01-15T12:00:00Z"):
-        try:
-            return pa.array(texts, pa.string()).cast(UTC)
-        except pa.ArrowInvalid:
-            pass
-    return pa.array(map(event_time_of, texts), pa.int64()).cast(UTC)
+    """The times, null where there is none: those of the common form all at once, the others one by one."""
+    array = pa.array(texts, pa.string())
+    try:
+        if min(map(len, texts)) >= len("2026-01-15T12:00:00Z"):
+            return array.cast(UTC)
+    except pa.ArrowInvalid:
+        pass
+    common = pc.match_substring_regex(array, _COMMON_TIME)
+    try:
+        times = pc.if_else(common, array, None).cast(UTC)
+    except pa.ArrowInvalid:  # a thirteenth month
+        return pa.array(map(event_time_of, texts), pa.int64()).cast(UTC)
+    others = [
+        None if is_common else event_time_of(text) for text, is_common in zip(texts, common.to_pylist(), strict=True)
+    ]
+    return pc.coalesce(times, pa.array(others, pa.int64()).cast(UTC))
