@@ -19,7 +19,7 @@ import pyarrow.fs as pafs
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from schemas.errors import DiskFull, InputUnusable, ServiceUnavailable
+from schemas.errors import DiskFull, InputUnusable, OutputUnusable, ServiceUnavailable
 
 _CHECK = "Check the bucket, AWS_ENDPOINT_URL and the credentials"
 S3_ATTEMPTS = 5
@@ -97,7 +97,10 @@ class LocalStorage(Storage):
         # Readers and listings skip names that begin with a dot.
         temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
         with _errors(self.root):
-            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+            except (PermissionError, FileNotFoundError, NotADirectoryError, FileExistsError) as error:
+                raise OutputUnusable(f"{self.root}: {error.strerror}: {target.parent}; choose another place") from error
             try:
                 with temporary.open("xb") as file:
                     file.write(data)
@@ -121,7 +124,7 @@ class S3Storage(Storage):
         self.base = self.root.removeprefix("s3://")
         self.bucket, _, self.prefix = self.base.partition("/")
         if not self.bucket:
-            raise InputUnusable(f"{root}: no bucket is named; write s3://BUCKET/PREFIX")
+            raise OutputUnusable(f"{root}: no bucket is named; write s3://BUCKET/PREFIX")
         endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
         with _errors(self.root):
             self.filesystem = pafs.S3FileSystem(
@@ -153,12 +156,12 @@ class S3Storage(Storage):
 
 @lru_cache(maxsize=64)
 def storage(root: str) -> Storage:
-    """The storage of a directory or ``s3://`` URL. Raises InputUnusable for any other scheme."""
+    """The storage of a directory or ``s3://`` URL. Raises OutputUnusable for any other scheme."""
     if root.startswith("s3://"):
         return S3Storage(root)
     if "://" in root and not root.startswith("file://"):
         scheme = root.partition("://")[0]
-        raise InputUnusable(
+        raise OutputUnusable(
             f"{root}: {scheme}:// is no storage that is known here; use a directory or s3://BUCKET/PREFIX"
         )
     return LocalStorage(root)

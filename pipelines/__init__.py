@@ -1,1 +1,15 @@
 """The graphs, and the commands that run them."""
+
+import logging
+
+
+def _not_about_gcp(record: logging.LogRecord) -> bool:
+    """Beam's import says that its Google extras are missing, which nothing here needs."""
+    message = record.getMessage()
+    return "GCSFileSystem" not in message and "apitools" not in message
+
+
+_root = logging.getLogger()
+_filesystems = logging.getLogger("apache_beam.io.filesystems")
+for _logger in (_root, _filesystems):
+    _logger.addFilter(_not_about_gcp)

@@ -72,7 +72,8 @@ def run(command: Callable[[], int], resume: str) -> NoReturn:
         command: returns the exit code.
         resume: what to say after Ctrl-C about how to go on.
     """
-    logging.getLogger("apache_beam").setLevel(logging.ERROR)
+    # What a worker raises comes out of the run as well; its log would be a second copy.
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         code = command()
@@ -96,9 +97,7 @@ def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
-_KNOWN = {
-    c.__name__: c for c in (errors.InputUnusable, errors.ServiceUnavailable, errors.DiskFull, errors.NotReconciled)
-}
+_KNOWN = {error.__name__: error for error in errors.PrestaCopError.__subclasses__()}
 _IN_TRACEBACK = re.compile(rf"(?:^|\s)schemas\.errors\.({'|'.join(_KNOWN)}): (.+)")
 
 

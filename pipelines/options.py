@@ -8,6 +8,13 @@ from transforms.stats import HOUR
 _UNITS = {"s": 1, "m": 60, "h": HOUR, "d": 24 * HOUR}
 
 
+def recording(url: str) -> str:
+    """The path of a ``file:PATH`` URL. Raises ArgumentTypeError for another scheme."""
+    if not url.startswith("file:") or url == "file:":
+        raise argparse.ArgumentTypeError(f"{url!r}: write file:PATH, a recording with one payload a line")
+    return url.removeprefix("file://").removeprefix("file:")
+
+
 def duration(text: str) -> int:
     """``30s``, ``5m``, ``1h``, ``1d`` in seconds. Raises ArgumentTypeError."""
     found = re.fullmatch(r"(\d{1,9})([smhd])", text)
@@ -38,10 +45,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="ticket CSV files of the city, plain or gzip: a path, a quoted pattern, or s3://BUCKET/KEY",
     )
     group.add_argument(
-        "--messages", metavar="URL", help="drone messages: file:PATH reads a recording, one payload a line"
+        "--messages",
+        metavar="URL",
+        type=recording,
+        help="drone messages: file:PATH reads a recording, one payload a line",
     )
     group.add_argument(
-        "--images", metavar="URL", help="pictures that drones took: file:PATH reads a recording, one payload a line"
+        "--images",
+        metavar="URL",
+        type=recording,
+        help="pictures that drones took: file:PATH reads a recording, one payload a line",
     )
     group.add_argument(
         "--output", metavar="DIR_OR_S3_URL", help="the lake: a directory or s3://BUCKET/PREFIX, made if need be"
@@ -55,6 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--live",
+        type=recording,
         metavar="URL",
         help="live statistics of the messages, as Beam's windows fire: file:PATH gets a line of JSON a pane",
     )

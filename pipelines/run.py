@@ -14,7 +14,6 @@ from pipelines.command import beam_options, progress_bar, run
 from pipelines.options import add_arguments
 from pipelines.summary import summary, units_of
 from pipelines.violations import Plan, Settings, violations
-from schemas.errors import InputUnusable
 from schemas.lake import Dataset, Source
 from sources.cells import Cell
 from sources.files import plan
@@ -63,19 +62,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def plan_input(history: str | None, messages: str | None, images: str | None = None) -> Plan:
-    """The cells of all inputs. Raises InputUnusable."""
+    """The cells of all inputs, each a path or a pattern. Raises InputUnusable."""
     return Plan(
         plan(history, HistoryCsv()) if history else [],
-        plan(recording(messages), RecordedMessages(Source.DRONES)) if messages else [],
-        plan(recording(images), RecordedMessages(Source.IMAGES)) if images else [],
+        plan(messages, RecordedMessages(Source.DRONES)) if messages else [],
+        plan(images, RecordedMessages(Source.IMAGES)) if images else [],
     )
-
-
-def recording(url: str) -> str:
-    """The path of a ``file:PATH`` URL. Raises InputUnusable for another scheme."""
-    if not url.startswith("file:") or url == "file:":
-        raise InputUnusable(f"{url}: use file:PATH, a recording with one payload a line")
-    return url.removeprefix("file://").removeprefix("file:")
 
 
 def run_plan(todo: Plan, to: Settings, options: PipelineOptions) -> None:
@@ -103,8 +95,7 @@ def _command(arguments: argparse.Namespace, options: PipelineOptions) -> int:
     if arguments.dry_run:
         _show(todo, arguments.output)
         return 0
-    live = recording(arguments.live) if arguments.live else None
-    to = Settings(arguments.output, arguments.window, live, arguments.live_window, arguments.allowed_lateness)
+    to = Settings(arguments.output, arguments.window, arguments.live, arguments.live_window, arguments.allowed_lateness)
     before, started = units_of(to.root), time.monotonic()
     with progress_bar("reading", arguments.quiet):
         run_plan(todo, to, options)

@@ -33,7 +33,7 @@ def summary(root: str, before: set[str], seconds: float) -> Iterator[str]:
     rows = pc.sum(added["rows_in"]).as_py() or 0
     yield f"{added.num_rows:,} units, {rows:,} rows in {seconds:.1f} s: {root} now has {lk.ledger.num_rows:,} units"
     if not rows:
-        yield "nothing new: every unit of the input is in the ledger already"
+        yield "nothing new: the ledger has every unit of the input already (or the input has no rows)"
         return
     yield ""
     sources = sorted(set(added["source"].to_pylist()))

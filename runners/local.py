@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from apache_beam.options.pipeline_options import PipelineOptions
-from pipelines.analysis import answers, print_answers
-from pipelines.report import write_report
 
+from pipelines.analysis import answers, print_answers
 from pipelines.command import beam_options, progress_bar, run
+from pipelines.options import recording
+from pipelines.report import write_report
 from pipelines.run import plan_input, run_plan
 from pipelines.summary import summary, units_of
 from pipelines.violations import Settings
@@ -33,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--lake", metavar="DIR_OR_S3_URL", help="the lake (DATA/lake)")
     parser.add_argument("--report", type=Path, help="the page that is written (DATA/report.html)")
     parser.add_argument("--history", metavar="GLOB", help="your ticket CSV files")
-    parser.add_argument("--messages", metavar="file:PATH", help="your recording of drone messages")
+    parser.add_argument("--messages", type=recording, metavar="file:PATH", help="your recording of drone messages")
     parser.add_argument("--rows", type=int, default=500_000, help="rows of the history that is made (500000)")
     parser.add_argument("--drones", type=int, default=200, help="drones whose messages are made (200)")
     parser.add_argument("--seconds", type=int, default=3600, help="how long they fly (3600)")
@@ -74,7 +75,7 @@ def _make_input(arguments: argparse.Namespace) -> tuple[str, str]:
         fleet = ("--drones", str(arguments.drones), "--seconds", str(arguments.seconds), "--rate", "1")
         dirt = ("--duplicates", "0.01", "--disorder", "5", "--corrupt", "0.0005", "--v0-share", "0.1")
         _simulate("drones", *fleet, *dirt, "--output", f"file:{messages}", quiet=arguments.quiet)
-    return str(history), f"file:{messages}"
+    return str(history), str(messages)
 
 
 def _simulate(*arguments: str, quiet: bool) -> None:

@@ -1,6 +1,7 @@
 """What can go wrong outside the data, each with the exit code of the command that it ends.
 
 PrestaCopError
+ ├─ OutputUnusable      2  a lake that cannot be written where it is said to be
  ├─ InputUnusable       3  a file that cannot be read, or is not what it is said to be
  ├─ ServiceUnavailable  4  object storage or a broker that does not answer
  ├─ DiskFull            5  no room for the lake
@@ -14,6 +15,12 @@ class PrestaCopError(Exception):
     """The base: its message says what happened and what to do next."""
 
     exit_code: ClassVar[int] = 1
+
+
+class OutputUnusable(PrestaCopError):
+    """Nothing can be written there."""
+
+    exit_code = 2
 
 
 class InputUnusable(PrestaCopError):

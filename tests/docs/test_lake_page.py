@@ -25,7 +25,7 @@ def small_lake(tmp_path_factory: pytest.TempPathFactory) -> str:
     fleet = ["--drones", "40", "--seconds", "300", "--seed", "1", "--corrupt", "0.01", "--unqualified-share", "0.1"]
     simulate(["drones", *fleet, "--output", f"file:{messages}", "--images", f"file:{images}", "--quiet"])
     root = str(folder / "lake")
-    run_plan(plan_input(history, f"file:{messages}", f"file:{images}"), Settings(root, 3600), PipelineOptions([]))
+    run_plan(plan_input(history, messages, images), Settings(root, 3600), PipelineOptions([]))
     return root
 
 
