@@ -18,6 +18,7 @@ from schemas.lake import Dataset, Source
 from sources.cells import Cell
 from sources.files import plan
 from sources.history import HistoryCsv
+from sources.progress import progress
 from sources.recorded import RecordedMessages
 
 RUN_BYTES = 8 << 30
@@ -72,6 +73,7 @@ def plan_input(history: str | None, messages: str | None, images: str | None = N
 
 def run_plan(todo: Plan, to: Settings, options: PipelineOptions) -> None:
     """Run the graph over a plan, in one pipeline after another where it is long."""
+    progress.planned(sum(cell.end - cell.start for cells in todo for cell in cells))
     for part in _parts(todo):
         with beam.Pipeline(options=options) as pipeline:
             violations(pipeline, part, to)

@@ -64,9 +64,11 @@ def read_cell(cell: Cell, form: Format, lake_root: str) -> Iterator[UnitBatch | 
     with _unpacked(cell) as file:
         header = form.header(file, cell.path)
         size = file.seek(0, 2)
-        cells = grid(cell.source, cell.path, size) if cell.compressed else [cell]
-        for part in cells:
+        parts = [part._replace(compressed=True) for part in grid(cell.source, cell.path, size)]
+        for part in parts if cell.compressed else [cell]:
             yield from _read_unit(file, part, size, form, header, lake_root)
+        if cell.compressed:
+            progress.advance(cell.end - cell.start)
 
 
 @beam.typehints.with_output_types(UnitBatch)
@@ -142,18 +144,22 @@ def _read_unit(
         return
     content = content_hash(file, start, end, str(cell.number).encode(), header.text)
     unit = Unit(cell.source, cell.path, cell.number, start, end, content, header.columns)
-    progress.planned(end - start)
     if is_committed(lake_root, unit.source, unit.name):
         Metrics.counter("source", "units_already_there").inc()
-        progress.advance(end - start)
+        _advance(cell, end - start)
         return
     first_record = 0
     for offset, data in blocks(file, start, end, borders):
         rows, records = form.batch(header, data, offset, first_record)
         first_record += records
         yield UnitBatch(unit, rows, last=offset + len(data) == end)
-        progress.advance(len(data))
+        _advance(cell, len(data))
     yield unit.name, Tally(ROWS_IN, first_record, unit=unit)
+
+
+def _advance(cell: Cell, size: int) -> None:
+    if not cell.compressed:  # what was planned there is the packed size
+        progress.advance(size)
 
 
 @contextmanager
