@@ -1,0 +1,101 @@
+"""What no single file can tell: messages that stand in several units, and officers' answers to messages elsewhere.
+
+DuckDB finds both, in the drones' units alone; what comes back are counts.
+"""
+
+from collections.abc import Iterator
+from itertools import pairwise
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lake import Lake, lake
+from pipelines.answers import WITHIN_SECONDS, Officers
+from schemas.errors import InputUnusable
+from schemas.lake import Dataset
+from schemas.messages import UNQUALIFIED
+
+MEMORY = "1GB"
+"""What DuckDB may hold before it goes to the disk: a message_id of each of 100 M messages would be 20 GB."""
+VIOLATIONS = (Dataset.QUALIFIED, Dataset.UNQUALIFIED)
+
+_NO_DUPLICATES = "CREATE TEMP TABLE again (unit VARCHAR, record BIGINT)"
+_DUPLICATES = f"""
+    CREATE TEMP TABLE again AS
+    SELECT unit, record FROM duplicates WHERE dataset IN ('{Dataset.QUALIFIED}', '{Dataset.UNQUALIFIED}')
+"""
+_AGAIN = """
+    SELECT event_time, violation_code, area, status FROM {dataset}_of_all_units SEMI JOIN again USING (unit, record)
+"""
+_ANSWERED = f"""
+    CREATE TEMP TABLE answered AS
+    SELECT code, epoch(answered_at - event_time) AS seconds
+    FROM {Dataset.UNQUALIFIED}_of_all_units ANTI JOIN again USING (unit, record)
+    JOIN (
+        SELECT answers, arg_min(violation_code, (event_time, message_id)) AS code, min(event_time) AS answered_at
+        FROM {Dataset.QUALIFIED}_of_all_units ANTI JOIN again USING (unit, record)
+        WHERE status = 'officer' GROUP BY answers
+    ) answer ON answer.answers = message_id
+    WHERE status <> 'officer'
+"""
+
+
+class AcrossUnits(NamedTuple):
+    """The corrections to the counts of the single files."""
+
+    officers: Officers
+    codes: dict[int, int]
+    """What the answers change in the counts by code: each takes one from 0 and gives one to its code."""
+
+
+def snapshot(root: str, units: tuple[str, ...]) -> Lake:
+    """The lake as it was when its ledger held these units. Raises InputUnusable where one of them has left it."""
+    lk = lake(root)
+    lk.ledger = lk.ledger.filter(pc.is_in(lk.ledger["unit"], value_set=pa.array(units, pa.string())))
+    if lk.ledger.num_rows != len(units):
+        raise InputUnusable(f"{root}: units left the ledger while it was read; run the analysis again")
+    return lk
+
+
+class UnitsTogether:
+    """A question to all units of a lake at once; to be used in a ``with`` statement.
+
+    Args:
+        lk: a lake of drones' units; those of the history hold no messages.
+    """
+
+    def __init__(self, lk: Lake) -> None:
+        self._spilled = TemporaryDirectory(prefix="prestacop-")
+        self._connection = lk.connect()
+        self._connection.execute(f"SET memory_limit = '{MEMORY}'; SET temp_directory = '{self._spilled.name}'")
+        self._connection.execute(_DUPLICATES if lk.ledger.num_rows > 1 else _NO_DUPLICATES)
+
+    def __enter__(self) -> "UnitsTogether":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+        self._spilled.cleanup()
+
+    def repeated(self, dataset: Dataset) -> Iterator[pa.RecordBatch]:
+        """The rows of a dataset whose message another unit has too, all but the one that counts: columns
+        event_time, violation_code, area, status."""
+        yield from self._connection.sql(_AGAIN.format(dataset=dataset)).to_arrow_reader()
+
+    def answers(self) -> AcrossUnits:
+        """The answers of police officers, held against the violations that they answer."""
+        self._connection.execute(_ANSWERED)
+        codes: dict[int, int] = dict(self._rows("SELECT code, count(*) FROM answered GROUP BY code"))
+        answered = sum(codes.values())
+        if not answered:
+            return AcrossUnits(Officers(), {})
+        p50, p95 = self._rows("SELECT quantile_cont(seconds, 0.5), quantile_cont(seconds, 0.95) FROM answered")[0]
+        bins = ", ".join(f"count(*) FILTER (seconds <= {end})" for end in WITHIN_SECONDS)
+        up_to = [0, *self._rows(f"SELECT {bins} FROM answered")[0], answered]
+        within = tuple(b - a for a, b in pairwise(up_to))
+        return AcrossUnits(Officers(answered, p50, p95, within), {**codes, UNQUALIFIED: -answered})
+
+    def _rows(self, query: str) -> list[tuple[Any, ...]]:
+        return self._connection.sql(query).fetchall()

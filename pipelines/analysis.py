@@ -1,0 +1,95 @@
+"""``python -m pipelines.analysis``: ask the lake the questions that it was made for, print and draw the answers."""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import apache_beam as beam
+import msgspec
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from lake import lake
+from lake.storage import storage
+from pipelines.answers import Answers
+from pipelines.command import beam_options, progress_bar, run
+from pipelines.printed import lines
+from pipelines.questions import RESULT, files_of, questions
+from pipelines.report import write_report
+from schemas.errors import InputUnusable
+from schemas.lake import Dataset
+from sources.progress import progress
+
+EXAMPLES = """\
+examples:
+  python -m pipelines.analysis --lake data/lake
+  python -m pipelines.analysis --lake s3://prestacop/lake --report fiscal-2015.html
+
+Beam's own options may follow (--runner, --direct_num_workers, ...). S3 keys and the endpoint come from the AWS
+credential chain and AWS_ENDPOINT_URL. The numbers are also put into the lake, as analysis/latest.json.
+
+exit codes: 0 done, 2 wrong usage, 3 no lake there or the report cannot be written, 4 service unavailable
+"""
+
+
+def answers(lake_root: str, options: PipelineOptions) -> Answers:
+    """Ask the lake, and wait for the answers.
+
+    Args:
+        lake_root: a directory or ``s3://BUCKET/PREFIX``.
+        options: Beam's.
+
+    Raises:
+        InputUnusable: where there is no lake, or nothing in it.
+        ServiceUnavailable: where its storage does not answer.
+    """
+    lk = lake(lake_root)
+    if not lk.ledger.num_rows:
+        raise InputUnusable(
+            f"{lake_root}: no lake, or one without a committed unit; "
+            f"fill it first: python -m pipelines.violations --history GLOB --output {shlex.quote(lake_root)}"
+        )
+    files = files_of(lk, Dataset.QUALIFIED, Dataset.UNQUALIFIED, Dataset.DEAD_LETTERS)
+    progress.planned(sum(file.bytes for file in files))
+    with beam.Pipeline(options=options) as pipeline:
+        questions(pipeline, lk)
+    return msgspec.json.decode(storage(lake_root).read(RESULT), type=Answers)
+
+
+def print_answers(found: Answers) -> None:
+    """Print the answers as text."""
+    print("\n".join(lines(found)))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The command."""
+    argv = sys.argv[1:] if argv is None else argv
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.analysis",
+        description="When, where and what for violations are written, and how much of it needs a police officer.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--lake", required=True, metavar="DIR_OR_S3_URL", help="the lake")
+    parser.add_argument(
+        "--report", type=Path, default=Path("report.html"), metavar="PATH", help="the page to write (report.html)"
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    arguments, rest = parser.parse_known_args(argv)
+    options = beam_options(parser, rest)
+    run(lambda: _command(arguments, options), "The lake was only read; run it again.")
+
+
+def _command(arguments: argparse.Namespace, options: PipelineOptions) -> int:
+    with progress_bar("reading", arguments.quiet):
+        found = answers(arguments.lake, options)
+    print_answers(found)
+    write_report(found, arguments.report)
+    print(f"\nreport  {arguments.report}")
+    return 0
+
+
+if __name__ == "__main__":
+    main()

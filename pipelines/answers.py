@@ -1,0 +1,194 @@
+"""The answers that the lake gives, as small numbers: what :mod:`pipelines.questions` finds, and what follows from it.
+
+All times of the day, weekdays and months are New York's. A violation is counted once, when it was seen: a police
+officer's answer is no second violation, it gives the code of the one that it answers.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import msgspec
+
+from schemas.messages import UNQUALIFIED
+from transforms.clock import PART_OF_HOUR, PARTS_OF_DAY
+
+HOURS = 24
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+WORKING_DAYS = 5
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+QUARTERS = ("Q1", "Q2", "Q3", "Q4")
+
+WITHIN_SECONDS = (60, 300, 900, 3600, 4 * 3600, 24 * 3600)
+"""Upper ends of the bins of the time to an answer; one more bin holds the longer ones."""
+
+
+class Units(msgspec.Struct, frozen=True):
+    """The ledger's totals of one source."""
+
+    source: str
+    units: int
+    rows_in: int
+    positions: int
+    qualified: int
+    unqualified: int
+    dead_letters: int
+    images: int
+    duplicates: int
+    """Messages that their own unit held before; those that stand in several units are not among them."""
+
+
+class Area(msgspec.Struct, frozen=True):
+    """A county of the history (a cell of the city, for drones) and its violations; nameless where none is given."""
+
+    name: str
+    n: int
+
+
+class Violations(msgspec.Struct, frozen=True):
+    """The counts of one source."""
+
+    source: str
+    week: tuple[int, ...]
+    """By hour of the week: Monday from midnight to one is the first of 168."""
+    months: dict[str, int]
+    """By ``YYYY-MM``."""
+    codes: dict[int, int]
+    """By code; an answered violation has its officer's code, 0 are those that still have none."""
+    areas: tuple[Area, ...]
+    """The most frequent ones."""
+    unqualified: int
+    """Came without a code, answered since or not."""
+    answers: int
+    """Rows with the status ``officer``."""
+
+    @property
+    def total(self) -> int:
+        return sum(self.week)
+
+    @property
+    def hours(self) -> dict[int, int]:
+        return {hour: sum(self.week[hour::HOURS]) for hour in range(HOURS)}
+
+    @property
+    def weekdays(self) -> dict[int, int]:
+        """By weekday, Monday is 0."""
+        return {day: sum(self.week[day * HOURS : (day + 1) * HOURS]) for day in range(len(WEEKDAYS))}
+
+    @property
+    def calendar_months(self) -> dict[int, int]:
+        """By month of the calendar whatever the year, January is 0."""
+        found = Counter(dict.fromkeys(range(len(MONTHS)), 0))
+        for month, n in self.months.items():
+            found[int(month.rpartition("-")[2]) - 1] += n
+        return dict(found)
+
+
+class Officers(msgspec.Struct, frozen=True):
+    """What police officers did about the violations that drones could not qualify."""
+
+    answered: int = 0
+    """Violations with an answer that gives a code; the first answer counts."""
+    p50_seconds: float | None = None
+    """From the violation to its answer; None where there is no answer."""
+    p95_seconds: float | None = None
+    within: tuple[int, ...] = (0,) * (len(WITHIN_SECONDS) + 1)
+    """Answered violations by time to the answer, a bin for each of WITHIN_SECONDS and one for the longer ones."""
+
+
+class Sample(msgspec.Struct, frozen=True, order=True):
+    """A dead letter, safe to print; samples are ordered by their place in the lake."""
+
+    unit: str
+    record: int
+    payload: str
+    detail: str
+    path: str
+    offset: int
+
+
+class DeadLetters(msgspec.Struct, frozen=True):
+    """The dead letters of one source that were refused for one reason."""
+
+    source: str
+    reason: str
+    n: int
+    samples: tuple[Sample, ...]
+
+
+class Share(NamedTuple):
+    """Of how many violations something holds."""
+
+    n: int
+    of: int
+
+    @property
+    def percent(self) -> float:
+        return 100 * self.n / self.of if self.of else 0.0
+
+
+class Answers(msgspec.Struct, frozen=True):
+    """All that is known, as one small object."""
+
+    lake: str
+    asked_at: str
+    """When the ledger was read: RFC 3339, UTC."""
+    units: tuple[Units, ...]
+    sources: tuple[Violations, ...]
+    """Those that have violations, the one with most of them first."""
+    officers: Officers
+    dead_letters: tuple[DeadLetters, ...]
+    """The most frequent first."""
+
+    @property
+    def total(self) -> int:
+        """All violations."""
+        return sum(source.total for source in self.sources)
+
+    def over_sources(self, of: Callable[[Violations], Mapping[int, int]]) -> dict[int, int]:
+        """Counts summed over the sources."""
+        found: Counter[int] = Counter()
+        for source in self.sources:
+            found.update(of(source))
+        return dict(found)
+
+    @property
+    def parts_of_day(self) -> dict[str, Share]:
+        """Morning, afternoon and other."""
+        hours = self.over_sources(lambda v: v.hours)
+        return {
+            name: Share(sum(n for hour, n in hours.items() if PART_OF_HOUR[hour] == part), self.total)
+            for part, name in enumerate(PARTS_OF_DAY)
+        }
+
+    @property
+    def working_days(self) -> Share:
+        """Monday to Friday."""
+        days = self.over_sources(lambda v: v.weekdays)
+        return Share(sum(days.get(day, 0) for day in range(WORKING_DAYS)), self.total)
+
+    @property
+    def weekends(self) -> Share:
+        """Saturday and Sunday."""
+        return Share(self.total - self.working_days.n, self.total)
+
+    @property
+    def quarters(self) -> dict[str, Share]:
+        """By quarter of the calendar, whatever the year."""
+        months = self.over_sources(lambda v: v.calendar_months)
+        return {
+            name: Share(sum(months.get(month, 0) for month in range(3 * q, 3 * q + 3)), self.total)
+            for q, name in enumerate(QUARTERS)
+        }
+
+    @property
+    def codes(self) -> dict[int, Share]:
+        """By code, the most frequent first; what has no code yet is left out, and yet part of the whole."""
+        codes = self.over_sources(lambda v: v.codes)
+        ranked = sorted(codes.items(), key=lambda item: (-item[1], item[0]))
+        return {code: Share(n, self.total) for code, n in ranked if code != UNQUALIFIED and n}
+
+    @property
+    def needing_officer(self) -> dict[str, Share]:
+        """By source, the violations that came without a code."""
+        return {v.source: Share(v.unqualified, v.total) for v in self.sources}

@@ -1,0 +1,133 @@
+"""What the answers mean, in sentences: the headings of the report, and of the text."""
+
+from pipelines.answers import MONTHS, Answers, Share
+from schemas.lake import Source
+
+NBSP = "\u00a0"
+
+WHEN = {"morning": "in the morning", "afternoon": "in the afternoon", "other": "in the evening or at night"}
+PART_HOURS = {"morning": "6:00–12:59", "afternoon": "13:00–19:59", "other": "20:00–5:59"}
+QUARTER_MONTHS = {"Q1": "January–March", "Q2": "April–June", "Q3": "July–September", "Q4": "October–December"}
+COUNTIES = {"NY": "Manhattan", "K": "Brooklyn", "Q": "Queens", "BX": "Bronx", "R": "Staten Island"}
+
+OWNERS: dict[str, str] = {Source.DRONES: "drones'", Source.HISTORY: "history's"}
+
+MINUTE, HOUR, DAY = 60, 3600, 86_400
+
+
+def percent(share: Share) -> str:
+    """``46.2 %``; small shares keep two digits that say something: ``0.031 %``."""
+    value = share.percent
+    if value == 0 or value >= 1:
+        return f"{value:.1f}{NBSP}%"
+    return f"{value:.2g}{NBSP}%" if value >= 1e-4 else f"<0.0001{NBSP}%"
+
+
+def round_percent(share: Share) -> str:
+    """``46 %``, for a sentence."""
+    return f"{share.percent:.0f}{NBSP}%" if share.percent >= 1 or not share.n else percent(share)
+
+
+def duration(seconds: float) -> str:
+    """``45 s``, ``3 min 20 s``, ``5 h 2 min``, ``2 d 4 h``."""
+    whole, sign = round(abs(seconds)), "-" if seconds < 0 else ""
+    for size, name, part, part_name in ((DAY, "d", HOUR, "h"), (HOUR, "h", MINUTE, "min"), (MINUTE, "min", 1, "s")):
+        if whole >= size:
+            rest = whole % size // part
+            return f"{sign}{whole // size}{NBSP}{name}" + (f" {rest}{NBSP}{part_name}" if rest else "")
+    return f"{sign}{whole}{NBSP}s"
+
+
+def area_name(source: str, area: str) -> str:
+    """A county's name, or a cell's south-west corner as people write it."""
+    if not area:
+        return "not given"
+    if source == Source.DRONES:
+        latitude, _, longitude = area.partition(",")
+        return f"{_degrees(latitude, 'NS')} {_degrees(longitude, 'EW')}"
+    return COUNTIES.get(area, area)
+
+
+def part_of_day(found: Answers) -> str:
+    """Question 1."""
+    name, share = max(found.parts_of_day.items(), key=lambda item: item[1].n)
+    return f"{round_percent(share)} of violations happen {WHEN[name]}"
+
+
+def working_days(found: Answers) -> str:
+    """Question 2."""
+    working, weekend = found.working_days.n / 5, found.weekends.n / 2
+    if not weekend:
+        return "All violations happen on working days"
+    if not working:
+        return "All violations happen on weekends"
+    more, less = max(working, weekend), min(working, weekend)
+    if round(more / less, 1) == 1:
+        return "Working days and weekends see the same"
+    days = ("A working day", "a day of the weekend") if working > weekend else ("A day of the weekend", "a working day")
+    return f"{days[0]} sees {more / less:,.1f} times the violations of {days[1]}"
+
+
+def quarter(found: Answers) -> str:
+    """Question 3."""
+    name, share = max(found.quarters.items(), key=lambda item: item[1].n)
+    return f"{name} is the busiest quarter, with {round_percent(share)}"
+
+
+def codes(found: Answers) -> str:
+    """Question 4."""
+    ranked = list(found.codes.items())
+    if not ranked:
+        return "No violation has a code"
+    sums, half = 0, 0
+    for _, share in ranked:
+        sums, half = sums + share.n, half + 1
+        if 2 * sums >= found.total:
+            break
+    first = f"code {ranked[0][0]} leads with {round_percent(ranked[0][1])}"
+    if 2 * sums < found.total or half == 1:
+        return first.capitalize()
+    return f"{half} codes make half of all violations; {first}"
+
+
+def human_work(found: Answers) -> str:
+    """Question 5."""
+    parts = [
+        f"{f'1 in {share.of / share.n:,.0f}' if share.n else 'none'} of the {OWNERS.get(source, source)}"
+        for source, share in found.needing_officer.items()
+    ]
+    if not any(share.n for share in found.needing_officer.values()):
+        return "No violation needs a police officer"
+    return f"A police officer must look at {parts[0]} violations" + "".join(f" and {part}" for part in parts[1:])
+
+
+def officers(found: Answers) -> str:
+    """What came of the violations that needed an officer, drones' and history's."""
+    asked = found.needing_officer.get(Source.DRONES, Share(0, 0)).n
+    work = found.officers
+    if not asked:
+        return "No drone has asked for an officer."
+    if work.p50_seconds is None or work.p95_seconds is None:
+        return f"No officer has answered yet: all {asked:,} violations without a code wait."
+    return (
+        f"Officers gave a code to {work.answered:,} of {asked:,} ({percent(Share(work.answered, asked))}): half within "
+        f"{duration(work.p50_seconds)}, 95{NBSP}% within {duration(work.p95_seconds)}."
+    )
+
+
+def covered(found: Answers) -> str:
+    """From which month to which the violations are: ``Jul 2014 to Jun 2015``."""
+    months = sorted({month for v in found.sources for month in v.months})
+    if not months:
+        return "no month"
+    first, last = _month(months[0]), _month(months[-1])
+    return first if first == last else f"{first} to {last}"
+
+
+def _month(month: str) -> str:
+    year, _, number = month.rpartition("-")
+    return f"{MONTHS[int(number) - 1]}{NBSP}{year}"
+
+
+def _degrees(text: str, hemispheres: str) -> str:
+    return f"{text.lstrip('-')}°{hemispheres[text.startswith('-')]}"

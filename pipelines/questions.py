@@ -1,0 +1,283 @@
+"""The questions to the lake, as a graph: files in, one small object out.
+
+files of violations ──► Reshuffle ─► Count ─┬─► Sum ─┬─► few numbers ──────┐
+all drones' units ────► Across units ───────┘        └─► areas ─► the most ┤
+                         └─► officers ─────────────────────────────────────┼─► Together ─► Put: analysis/latest.json
+files of dead letters ► Reshuffle ─► Read ────► Sum by reason ─────────────┤
+ledger's totals ───────────────────────────────────────────────────────────┘
+
+An element is a file, and of each file a few columns are read, batch by batch; only counts travel on.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from lake import Lake
+from lake.storage import storage
+from pipelines.across_units import VIOLATIONS, UnitsTogether, snapshot
+from pipelines.answers import HOURS, WEEKDAYS, Answers, Area, DeadLetters, Officers, Sample, Units, Violations
+from pipelines.summary import visible
+from schemas.history import TIME_ZONE
+from schemas.lake import Dataset, Source
+from sources.progress import progress
+from transforms.clock import MICROSECONDS
+from transforms.stats import HOUR
+
+RESULT = "analysis/latest.json"
+"""Where below the lake's root the answers are put: the one place that every worker and the main process can reach."""
+
+WEEK, MONTH, CODE, AREA, KIND = "week", "month", "code", "area", "kind"
+"""What is counted: by hour of the week, by YYYY-MM, by code, by area, and rows by what they are."""
+UNQUALIFIED_ROWS, ANSWERS = "unqualified", "answers"
+COUNTS, AREAS, OFFICERS, LEDGER, LETTERS = "counts", "areas", "officers", "ledger", "letters"
+
+DRONES = str(Source.DRONES)
+TOP_AREAS = 12
+SAMPLES = 3
+BATCH_ROWS = 1 << 20
+LETTERS_AT_ONCE = 256
+"""A dead letter's payload can be megabytes long."""
+
+Key = tuple[str, str, str]
+"""What is counted, the source, and which of it."""
+LettersKey = tuple[str, str]
+"""The source and the reason."""
+Letters = tuple[int, tuple[Sample, ...]]
+"""How many, and the first of them."""
+
+
+class LakeFile(NamedTuple):
+    """A committed file of the lake."""
+
+    dataset: str
+    source: str
+    path: str
+    bytes: int
+
+
+def count(dataset: str, source: str, rows: pa.RecordBatch) -> Counter[Key]:
+    """Count rows of qualified or unqualified violations.
+
+    Args:
+        rows: columns event_time, violation_code, area and, of drones, status.
+    """
+    numbers: Counter[Key] = Counter()
+    if "status" in rows.schema.names:
+        officer = pc.equal(rows["status"].cast(pa.string()), "officer").fill_null(False)
+        rows, answers = rows.filter(pc.invert(officer)), pc.sum(officer).as_py() or 0
+        numbers[KIND, source, ANSWERS] = answers
+    if dataset == Dataset.UNQUALIFIED:
+        numbers[KIND, source, UNQUALIFIED_ROWS] = rows.num_rows
+    # New York's clock differs from UTC by whole hours, so that only the few distinct hours need its rules.
+    hours = pa.array(rows["event_time"].cast(pa.int64()).to_numpy() // (HOUR * MICROSECONDS))
+    seen = hours.value_counts()
+    for week, month, n in zip(*_local(seen.field("values")), seen.field("counts").to_pylist(), strict=True):
+        numbers[WEEK, source, week] += n
+        numbers[MONTH, source, month] += n
+    numbers.update({(CODE, source, str(code)): n for code, n in _pairs(rows["violation_code"])})
+    numbers.update({(AREA, source, area or ""): n for area, n in _pairs(rows["area"])})
+    return numbers
+
+
+def _local(hours: pa.Array) -> tuple[list[str], list[str]]:
+    """Hours since the epoch, UTC, as hours of New York's week and as its months."""
+    utc = pa.array(hours.to_numpy() * HOUR * MICROSECONDS, pa.timestamp("us", TIME_ZONE))
+    local = pc.local_timestamp(utc)
+    week = pc.day_of_week(local).to_numpy() * HOURS + pc.hour(local).to_numpy()
+    months = local.to_numpy().astype("datetime64[M]")
+    return week.astype(str).tolist(), np.datetime_as_string(months).tolist()
+
+
+def _pairs(column: pa.Array) -> Iterator[tuple[Any, int]]:
+    seen = column.value_counts()
+    return zip(seen.field("values").to_pylist(), seen.field("counts").to_pylist(), strict=True)
+
+
+# The types choose the coders, and a key must have one encoding alone: what is equal in Python, as a StrEnum is to its
+# text, is not when pickled, and its counts would not meet.
+@beam.typehints.with_output_types(tuple[Key, int])
+class _CountFile(beam.DoFn):  # type: ignore[misc]
+    def __init__(self, root: str) -> None:
+        self._root = root
+
+    def process(self, file: LakeFile) -> Iterator[tuple[Key, int]]:
+        columns = ["event_time", "violation_code", "area", *(["status"] if file.source == Source.DRONES else [])]
+        found: Counter[Key] = Counter()
+        for rows in _batches(self._root, file, columns, BATCH_ROWS):
+            found.update(count(file.dataset, file.source, rows))
+        progress.advance(file.bytes)
+        yield from found.items()
+
+
+@beam.typehints.with_output_types(tuple[Key, int])
+class _CountAcrossUnits(beam.DoFn):  # type: ignore[misc]
+    def __init__(self, root: str) -> None:
+        self._root = root
+
+    def process(self, units: tuple[str, ...]) -> Iterator[Any]:
+        found: Counter[Key] = Counter()
+        with UnitsTogether(snapshot(self._root, units)) as together:
+            for dataset in VIOLATIONS:
+                for rows in together.repeated(dataset):
+                    found.subtract(count(dataset, DRONES, rows))
+            across = together.answers()
+        found.update({(CODE, DRONES, str(code)): n for code, n in across.codes.items()})
+        yield beam.pvalue.TaggedOutput(OFFICERS, across.officers)
+        yield from found.items()
+
+
+@beam.typehints.with_output_types(tuple[LettersKey, Letters])
+class _ReadLetters(beam.DoFn):  # type: ignore[misc]
+    def __init__(self, root: str) -> None:
+        self._root = root
+
+    def process(self, file: LakeFile) -> Iterator[tuple[LettersKey, Letters]]:
+        found: dict[str, Letters] = {}
+        columns = ["unit", "record", "reason", "detail", "payload", "path", "offset"]
+        for rows in _batches(self._root, file, columns, LETTERS_AT_ONCE):
+            for reason, n in _pairs(rows["reason"]):
+                place = pc.indices_nonzero(pc.equal(rows["reason"].cast(pa.string()), reason))
+                first = rows.take(place).sort_by("record").slice(0, SAMPLES).to_pylist()
+                found[reason] = join_letters([found.get(reason, (0, ())), (n, tuple(map(_sample, first)))])
+        progress.advance(file.bytes)
+        yield from (((file.source, reason), letters) for reason, letters in found.items())
+
+
+def join_letters(parts: Iterable[Letters]) -> Letters:
+    """The sum of the counts, and the first samples of all."""
+    parts = list(parts)
+    return sum(n for n, _ in parts), tuple(sorted(s for _, samples in parts for s in samples)[:SAMPLES])
+
+
+def _sample(letter: dict[str, Any]) -> Sample:
+    detail = visible((letter["detail"] or "").encode())
+    path = visible(letter["path"].encode())
+    return Sample(letter["unit"], letter["record"], visible(letter["payload"]), detail, path, letter["offset"])
+
+
+def _batches(root: str, file: LakeFile, columns: list[str], size: int) -> Iterator[pa.RecordBatch]:
+    store = storage(root)
+    with store.filesystem.open_input_file(store.full(file.path)) as opened:
+        yield from pq.ParquetFile(opened, pre_buffer=True).iter_batches(size, columns=columns)
+
+
+class _Put(beam.DoFn):  # type: ignore[misc]
+    def __init__(self, root: str) -> None:
+        self._root = root
+
+    def process(self, element: tuple[None, Iterable[tuple[str, Any]]]) -> None:
+        answers = together(self._root, element[1])
+        storage(self._root).put(RESULT, msgspec.json.encode(answers))
+
+
+def together(root: str, parts: Iterable[tuple[str, Any]]) -> Answers:
+    """Put the answers together from what the branches of the graph found, each named by its branch."""
+    found: dict[str, list[Any]] = {branch: [] for branch in (COUNTS, AREAS, OFFICERS, LEDGER, LETTERS)}
+    for branch, part in parts:
+        found[branch].append(part)
+    counts: dict[str, dict[str, dict[str, int]]] = {}
+    for (what, source, which), n in found[COUNTS]:
+        if n:
+            counts.setdefault(source, {}).setdefault(what, {})[which] = n
+    areas = {source: tuple(Area(name, n) for n, name in top if n) for source, top in found[AREAS]}
+    letters = [DeadLetters(source, reason, n, samples) for (source, reason), (n, samples) in found[LETTERS]]
+    asked_at, units = found[LEDGER][0]
+    sources = [_violations(name, of, areas.get(name, ())) for name, of in counts.items() if WEEK in of]
+    return Answers(
+        lake=root,
+        asked_at=asked_at,
+        units=units,
+        sources=tuple(sorted(sources, key=lambda v: (-v.total, v.source))),
+        officers=next(iter(found[OFFICERS]), Officers()),
+        dead_letters=tuple(sorted(letters, key=lambda d: (-d.n, d.source, d.reason))),
+    )
+
+
+def _violations(source: str, counts: dict[str, dict[str, int]], areas: tuple[Area, ...]) -> Violations:
+    kinds = counts.get(KIND, {})
+    return Violations(
+        source=source,
+        week=tuple(counts[WEEK].get(str(hour), 0) for hour in range(len(WEEKDAYS) * HOURS)),
+        months=dict(sorted(counts[MONTH].items())),
+        codes={int(code): n for code, n in sorted(counts[CODE].items(), key=lambda c: int(c[0]))},
+        areas=areas,
+        unqualified=kinds.get(UNQUALIFIED_ROWS, 0),
+        answers=kinds.get(ANSWERS, 0),
+    )
+
+
+def files_of(lk: Lake, *datasets: Dataset) -> list[LakeFile]:
+    """The committed files of some datasets."""
+    return [
+        LakeFile(file["dataset"], unit["source"], file["path"], file["bytes"])
+        for unit in lk.ledger.select(["source", "files"]).to_pylist()
+        for file in unit["files"]
+        if file["dataset"] in datasets
+    ]
+
+
+def ledger_totals(lk: Lake) -> tuple[Units, ...]:
+    """The ledger's totals by source."""
+    names = [name for name in Units.__struct_fields__ if name not in ("source", "units")]
+    sums = lk.ledger.group_by("source").aggregate([*((name, "sum") for name in names), ("unit", "count")])
+    rows = sums.sort_by("source").to_pylist()
+    return tuple(
+        Units(source=row["source"], units=row["unit_count"], **{name: row[f"{name}_sum"] for name in names})
+        for row in rows
+    )
+
+
+def questions(pipeline: beam.Pipeline, lk: Lake) -> beam.PCollection:
+    """Build the graph over the units that the ledger had when ``lk`` was opened; its end puts RESULT into the lake."""
+    root, drones = lk.root, lk.ledger.filter(pc.equal(lk.ledger["source"], Source.DRONES))["unit"].to_pylist()
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    violations = _each(pipeline, "files of violations", files_of(lk, *VIOLATIONS))
+    counted = violations | "Count" >> beam.ParDo(_CountFile(root))
+    across = (
+        pipeline
+        | "Drones' units" >> beam.Create([tuple(drones)] if drones else [])
+        | "Across units" >> beam.ParDo(_CountAcrossUnits(root)).with_outputs(OFFICERS, main=COUNTS)
+    )
+    sums = (counted, across[COUNTS]) | "Counts" >> beam.Flatten() | "Sum" >> beam.CombinePerKey(sum)
+    numbers = sums | "Few" >> beam.Filter(lambda item: item[0][0] != AREA)
+    areas = (
+        sums
+        | "Areas" >> beam.Filter(lambda item: item[0][0] == AREA)
+        | "By source" >> beam.Map(_area_by_source)
+        | "Most frequent" >> beam.combiners.Top.PerKey(TOP_AREAS)
+    )
+    letters = (
+        _each(pipeline, "files of dead letters", files_of(lk, Dataset.DEAD_LETTERS))
+        | "Read" >> beam.ParDo(_ReadLetters(root))
+        | "Sum by reason" >> beam.CombinePerKey(join_letters)
+    )
+    ledger = pipeline | "Ledger" >> beam.Create([(now, ledger_totals(lk))])
+    branches = {COUNTS: numbers, AREAS: areas, OFFICERS: across[OFFICERS], LETTERS: letters, LEDGER: ledger}
+    return (
+        [_named(branch, name) for name, branch in branches.items()]
+        | "All answers" >> beam.Flatten()
+        | "Together" >> beam.GroupByKey()
+        | "Put" >> beam.ParDo(_Put(root))
+    )
+
+
+def _area_by_source(item: tuple[Key, int]) -> tuple[str, tuple[int, str]]:
+    (_, source, area), n = item
+    return source, (n, area)
+
+
+def _each(pipeline: beam.Pipeline, what: str, files: list[LakeFile]) -> beam.PCollection:
+    return pipeline | what.capitalize() >> beam.Create(files) | f"Spread {what}" >> beam.Reshuffle()
+
+
+def _named(branch: beam.PCollection, name: str) -> beam.PCollection:
+    return branch | f"Name {name}" >> beam.Map(lambda part: (None, (name, part)))
