@@ -14,7 +14,7 @@ from schemas.lake import Source
 
 CELL_BYTES = 128 << 20
 """A year of history (2.9 GB) is 22 cells, hence some hundred files; a cell is half a million rows."""
-BLOCK_BYTES = 16 << 20
+BLOCK_BYTES = 8 << 20
 MAX_RECORD_BYTES = 32 << 20
 """More bytes than this without the end of a record: the file is not what it is said to be."""
 LOOKBACK_BYTES = 1 << 17
