@@ -281,11 +281,14 @@ def _table(head: Row, rows: Iterable[Row]) -> str:
 def _by_source(found: Answers, what: str, names: Sequence[str], counts: dict[str, list[int]]) -> str:
     """A table of what a chart of columns shows."""
     total = [sum(row) for row in zip(*counts.values(), strict=True)]
+    shown = {_the(source): values for source, values in counts.items()}
+    if len(shown) > 1:
+        shown["together"] = total
     rows = [
-        (name, *(f"{values[place]:,}" for values in counts.values()), f"{n:,}", percent(Share(n, found.total)))
-        for place, (name, n) in enumerate(zip(names, total, strict=True))
+        (name, *(f"{values[place]:,}" for values in shown.values()), percent(Share(total[place], found.total)))
+        for place, name in enumerate(names)
     ]
-    return _table((what, *map(_the, counts), "together", "share"), rows)
+    return _table((what, *shown, "share"), rows)
 
 
 def _of_year(violations: Violations, year: str) -> int:

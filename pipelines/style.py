@@ -44,6 +44,7 @@ section > div:first-child table { font-size: .875rem; }
 section > div:first-child th { white-space: nowrap; }
 .scroll { overflow-x: auto; }
 details { margin-top: .75rem; font-size: .9375rem; }
+details table { font-size: .875rem; }
 .letters { margin-top: 1rem; }
 .letters details { margin-top: 0; border-bottom: 1px solid var(--line); }
 summary { cursor: pointer; color: var(--muted); padding: .35rem 0; }
