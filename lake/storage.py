@@ -132,6 +132,8 @@ class S3Storage(Storage):
                 retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=S3_ATTEMPTS),
             )
         self._client = _s3_client()
+        with _errors(self.root):
+            self._client.head_bucket(Bucket=self.bucket)  # a bucket that is not there would look like an empty lake
 
     def put(self, path: str, data: bytes | memoryview) -> None:
         with _errors(self.root):

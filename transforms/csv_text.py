@@ -142,7 +142,11 @@ def _read_regular(
             ignore_empty_lines=False, invalid_row_handler=bad_width, quote_char='"' if b'"' in data else False
         ),
         convert_options=pacsv.ConvertOptions(
-            include_columns=list(present.values()), column_types=types, null_values=[""], strings_can_be_null=True
+            include_columns=list(present.values()),
+            column_types=types,
+            null_values=[""],
+            strings_can_be_null=True,
+            check_utf8=False,  # a line that is no UTF-8 is an odd record
         ),
     )
     return table.rename_columns(list(present)), bad_width

@@ -73,7 +73,9 @@ def main() -> None:
             taken[name].append(seconds(work, f"s3://bench/lake/{who}{number}", files))
     server.stop()
     for name, times in taken.items():
-        print(f"{name:12} {statistics.median(times) / files * 1e3:7.1f} ms a file ({min(times):.2f} - {max(times):.2f} s)")
+        print(
+            f"{name:12} {statistics.median(times) / files * 1e3:7.1f} ms a file ({min(times):.2f} - {max(times):.2f} s)"
+        )
 
 
 if __name__ == "__main__":
