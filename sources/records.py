@@ -1,8 +1,9 @@
 """Records of a CSV text whose quotes may be broken: where each ends, and which need care.
 
-Nearly every record is one line whose quotes, if any, stand in pairs at the edges of fields. Those
+Nearly every record is one line without quotes, or with quotes that stand in pairs at the edges of fields. Those
 are left to the CSV parser. The others ("odd" records) are found with numpy, all lines at once, and read
-one by one: either they hold a quoted newline, or a quote is stray and taken as an ordinary character.
+one by one: they hold a quoted newline, or a quote is stray and taken as an ordinary character, or quotes are so few
+that the parser is better off without them.
 """
 
 import csv
@@ -86,7 +87,8 @@ def record_start(window: bytes, at: int, complete: bool, columns: int) -> int:
         end = window.find(b"\n", position) + 1
         if not end:
             return len(window) if complete else -1
-        if position and len(_fields(window[position:end])) == columns and not len(_suspect_lines(window[position:end])):
+        line = window[position:end]
+        if position and len(_fields(line)) == columns and not _has_stray_quote(line):
             break
         position = end
     if position >= at:
@@ -127,10 +129,10 @@ class LineIndex:
 
 
 def _suspect_lines(data: bytes) -> Offsets:
-    """The starts of the lines whose quotes do not stand in pairs at the edges of fields, that hold a
-    carriage return elsewhere than at their end, or that are no UTF-8."""
+    """The starts of the lines with quotes to mind, that hold a carriage return elsewhere than at their end, or that
+    are no UTF-8."""
     array = np.frombuffer(data, np.uint8)
-    positions = np.concatenate([_bad_quotes(data, array), _lone_returns(data, array)])
+    positions = np.concatenate([_quotes_to_mind(data, array), _lone_returns(data, array)])
     starts = {data.rfind(b"\n", 0, int(p)) + 1 for p in positions}
     return np.array(sorted(starts | _foreign_lines(data, array)), np.int64)
 
@@ -167,11 +169,15 @@ def _foreign_lines(data: bytes, array: npt.NDArray[np.uint8]) -> set[int]:
     return {start for start in starts if not is_utf8(data[start : data.find(b"\n", start) + 1 or None])}
 
 
-def _bad_quotes(data: bytes, array: npt.NDArray[np.uint8]) -> Offsets:
+def _quotes_to_mind(data: bytes, array: npt.NDArray[np.uint8]) -> Offsets:
+    """All quotes where they are few, so that the parser need not look for any; else the stray ones."""
     quotes = _positions(data, array, _QUOTE)
-    if not len(quotes):
-        return quotes
-    lines = _lines_of(quotes, data, array)
+    return quotes if len(quotes) < _FEW else _stray_quotes(quotes, array)
+
+
+def _stray_quotes(quotes: Offsets, array: npt.NDArray[np.uint8]) -> Offsets:
+    """The quotes that do not stand in pairs at the edges of the fields of a line."""
+    lines = np.searchsorted(np.flatnonzero(array == _NEWLINE), quotes)
     first = np.searchsorted(lines, lines)  # the line's first quote, for each quote
     opening = (np.arange(len(quotes)) - first) % 2 == 0
     before = np.where(quotes > 0, array[quotes - 1], _NEWLINE)
@@ -180,15 +186,8 @@ def _bad_quotes(data: bytes, array: npt.NDArray[np.uint8]) -> Offsets:
     edge_after = (after == _COMMA) | (after == _NEWLINE) | (after == _RETURN) | (after == _QUOTE)
     well = np.where(opening, edge_before, edge_after)
     last_of_line = np.append(lines[1:] != lines[:-1], True)
-    bad: Offsets = quotes[~well | (opening & last_of_line)]
-    return bad
-
-
-def _lines_of(positions: Offsets, data: bytes, array: npt.NDArray[np.uint8]) -> Offsets:
-    """Numbers that rise with the lines on which the positions are."""
-    if len(positions) < _FEW:
-        return np.array([data.rfind(b"\n", 0, p) for p in positions.tolist()], np.int64)
-    return np.searchsorted(np.flatnonzero(array == _NEWLINE), positions)
+    stray: Offsets = quotes[~well | (opening & last_of_line)]
+    return stray
 
 
 def _lone_returns(data: bytes, array: npt.NDArray[np.uint8]) -> Offsets:
@@ -246,5 +245,6 @@ def _fields(record: bytes) -> list[bytes]:
 
 
 def _has_stray_quote(record: bytes) -> bool:
-    flat = record.replace(b"\n", b" ").replace(b"\r", b" ")  # newlines inside quoted fields are no ends
-    return bool(len(_bad_quotes(flat, np.frombuffer(flat, np.uint8))))
+    flat = np.frombuffer(record.replace(b"\n", b" ").replace(b"\r", b" "), np.uint8)  # newlines in fields are no ends
+    quotes = np.flatnonzero(flat == _QUOTE)
+    return bool(len(quotes)) and bool(len(_stray_quotes(quotes, flat)))
