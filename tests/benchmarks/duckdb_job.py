@@ -40,7 +40,8 @@ _LOOKUPS: dict[str, tuple[Callable[[str | None], tuple[Any, ...]], str]] = {
     "violation_time_text": (rules.time_of, "minutes INT, part VARCHAR, time_bits INT, time_reason TINYINT"),
     "issue_date_text": (
         rules.date_of,
-        "start BIGINT, before BIGINT, after BIGINT, switch INT, moved INT, month INT, date_bits INT, date_reason TINYINT",
+        "start BIGINT, before BIGINT, after BIGINT, switch INT, moved INT, month INT, date_bits INT, "
+        "date_reason TINYINT",
     ),
     "code": (rules.code_of, "violation_code SMALLINT, code_reason TINYINT"),
     "precinct_text": (rules.number_of, "precinct SMALLINT, precinct_bits INT"),
@@ -51,7 +52,8 @@ _LOOKUPS: dict[str, tuple[Callable[[str | None], tuple[Any, ...]], str]] = {
 _LATER = {
     "event_time": "make_timestamptz(second * 1000000)",
     "area": "county",
-    "repairs": "CASE WHEN bits = 0 THEN [] ELSE list_filter({names}, lambda name, place: bits >> (place::INT - 1) & 1 = 1) END",
+    "repairs": """CASE WHEN bits = 0 THEN []
+        ELSE list_filter({names}, lambda name, place: bits >> (place::INT - 1) & 1 = 1) END""",
 }
 """Columns that are made when they are written."""
 
@@ -61,7 +63,8 @@ def main(source: str, output: str) -> None:
     root = Path(output)
     root.mkdir(parents=True, exist_ok=True)
     # Optimistic writes are for tables on disk: without them the scan fills the table in half the time.
-    config = {"enable_optimistic_write": False, "memory_limit": MEMORY, "temp_directory": str(root / ".spill")}
+    config: dict[str, Any] = {"enable_optimistic_write": False, "memory_limit": MEMORY}
+    config["temp_directory"] = str(root / ".spill")
     with duckdb.connect(config=config) as con:
         con.execute("SET TimeZone = 'UTC'")
         con.execute(_scan(source))
@@ -139,12 +142,14 @@ def _write_months(con: duckdb.DuckDBPyConnection, root: Path) -> None:
 
 _COUNTS = """
     WITH counts AS (
-        SELECT second // 3600 * 3600 AS hour, violation_code, county, count(*) AS n FROM rows WHERE reason = 0 GROUP BY ALL
+        SELECT second // 3600 * 3600 AS hour, violation_code, county, count(*) AS n
+        FROM rows WHERE reason = 0 GROUP BY ALL
     ), hours AS (
         SELECT DISTINCT hour, make_timestamptz(hour * 1000000) AS window_start,
             hour(timezone('America/New_York', window_start)) AS local FROM counts
     )
-    SELECT CASE WHEN violation_code > 0 THEN 'qualified' ELSE 'unqualified' END AS dataset, window_start, violation_code,
+    SELECT CASE WHEN violation_code > 0 THEN 'qualified' ELSE 'unqualified' END AS dataset,
+        window_start, violation_code,
         CASE WHEN local BETWEEN 6 AND 12 THEN 'morning' WHEN local BETWEEN 13 AND 19 THEN 'afternoon' ELSE 'other' END
             AS part_of_day,
         county AS area, n
