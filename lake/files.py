@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lake.layout import data_path, months
+from lake.layout import data_path, months, partitions
 from lake.storage import storage
 from schemas.lake import SCHEMAS, Dataset, Source
 
@@ -31,7 +31,7 @@ def write_unit(
     table = _one_chunk(batches, schema)
     if not table.num_rows:
         return []
-    if dataset in (Dataset.DEAD_LETTERS, Dataset.STATS):  # without an event, without a month
+    if "month" not in partitions(dataset):
         return [_write(root, data_path(dataset, source, unit, None), _conform(table, schema))]
     order = time_order(table["event_time"].chunk(0).cast(pa.int64()).to_numpy())
     table = table.take(pa.array(order))

@@ -12,10 +12,15 @@ from schemas.lake import LEDGER, Dataset, Source
 NEW_YORK = ZoneInfo(TIME_ZONE)
 
 
+def partitions(dataset: Dataset) -> tuple[str, ...]:
+    """The hive partitions of a dataset: dead letters have no event, a unit's statistics are one small file."""
+    return ("source",) if dataset in (Dataset.DEAD_LETTERS, Dataset.STATS) else ("source", "month")
+
+
 def data_path(dataset: Dataset, source: Source, unit: str, month: str | None) -> str:
     """The path below the lake's root of a unit's file: ``qualified/source=history/month=2015-01/UNIT.parquet``.
 
-    Dead letters have no event time, hence no month.
+    The month is that of a dataset that is partitioned by it.
     """
     partition = f"/month={month}" if month else ""
     return f"{dataset}/source={source}{partition}/{unit}.parquet"

@@ -7,12 +7,11 @@ import duckdb
 import pyarrow as pa
 import pyarrow.dataset as pads
 
+from lake.layout import partitions
 from lake.ledger import read_ledger
 from lake.storage import LocalStorage, storage
 from schemas.history import TIME_ZONE
 from schemas.lake import SCHEMAS, Dataset
-
-PARTITIONS = pa.schema([("source", pa.string()), ("month", pa.string())])
 
 _MESSAGES = (Dataset.POSITIONS, Dataset.QUALIFIED, Dataset.UNQUALIFIED)
 
@@ -78,8 +77,9 @@ class Lake:
         """The committed files as a pyarrow dataset, partitions as columns; messages that stand in several units are
         in it several times."""
         store = storage(self.root)
-        partitioning = pads.partitioning(PARTITIONS, flavor="hive")
-        schema = pa.unify_schemas([SCHEMAS[dataset], PARTITIONS])
+        columns = pa.schema([(name, pa.string()) for name in partitions(dataset)])
+        partitioning = pads.partitioning(columns, flavor="hive")
+        schema = pa.unify_schemas([SCHEMAS[dataset], columns])
         paths = [store.full(path) for path in self.files(dataset)]
         if not paths:
             return pads.dataset(schema.empty_table())
@@ -119,11 +119,11 @@ class Lake:
             connection.register(view, self.dataset(dataset))
             return
         names = ", ".join("'" + store.full(path).replace("'", "''") + "'" for path in files)
+        columns = partitions(dataset)
+        types = ", ".join(f"'{name}': VARCHAR" for name in columns)
         connection.execute(
-            f"CREATE VIEW {view} AS SELECT * FROM read_parquet([{names}], hive_partitioning = true, "
-            "hive_types = {'source': VARCHAR"
-            + ("" if dataset in (Dataset.DEAD_LETTERS, Dataset.STATS) else ", 'month': VARCHAR")
-            + "})"
+            f"CREATE VIEW {view} AS SELECT * EXCLUDE ({', '.join(columns)}), {', '.join(columns)} "
+            f"FROM read_parquet([{names}], hive_partitioning = true, hive_types = {{{types}}})"
         )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from lake.layout import data_path, ledger_path
+from lake.layout import data_path, ledger_path, partitions
 from pipelines.command import beam_options, progress_bar, run
 from pipelines.options import add_arguments
 from pipelines.summary import summary, units_of
@@ -115,8 +115,8 @@ def _show(todo: Plan, root: str) -> None:
     print("Each would write, below " + root + ":")
     for source in sorted({c.source for c in cells}):
         for dataset in _datasets(source):
-            dated = dataset not in (Dataset.DEAD_LETTERS, Dataset.STATS)
-            print("  " + data_path(dataset, source, "UNIT", "YYYY-MM" if dated else None))
+            month = "YYYY-MM" if "month" in partitions(dataset) else None
+            print("  " + data_path(dataset, source, "UNIT", month))
         print("  " + ledger_path(source, "UNIT"))
 
 

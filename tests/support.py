@@ -1,0 +1,81 @@
+"""What several tests need: input with its truth, a lake compared with it, an S3 server."""
+
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from apps.simulator.__main__ import main as simulate
+from lake import lake
+from pipelines.run import plan_input, run_plan
+from pipelines.violations import Settings
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+"""Real rows and the city's code table, where they are at hand."""
+
+LOCAL = PipelineOptions([], direct_running_mode="multi_threading", direct_num_workers=2)
+
+
+def make_history(path: Path, rows: int, *flags: str) -> Path:
+    """A history file of the simulator, its truth beside it."""
+    simulate(["history", "--rows", str(rows), "--output", str(path), "--quiet", *flags])
+    return path
+
+
+def make_messages(path: Path, drones: int, seconds: int, *flags: str) -> Path:
+    """A recording of the simulator, its truth beside it."""
+    fleet = ["--drones", str(drones), "--seconds", str(seconds), "--output", f"file:{path}", "--quiet"]
+    simulate(["drones", *fleet, *flags])
+    return path
+
+
+def run_graph(root: Path | str, history: Path | None = None, messages: Path | None = None) -> None:
+    """Run the graph as the command does."""
+    plan = plan_input(str(history) if history else None, str(messages) if messages else None)
+    run_plan(plan, Settings(str(root), 3600), LOCAL)
+
+
+def content(root: Path | str) -> dict[str, list[tuple[object, ...]]]:
+    """All rows that readers of the lake see, in an order of their own, without when they were committed."""
+    with lake(str(root)).connect() as connection:
+        found = {}
+        for dataset in ("positions", "qualified", "unqualified", "dead_letters", "stats"):
+            columns = connection.sql(f"DESCRIBE {dataset}").fetchall()
+            names = ", ".join(f'"{name}"' for name, *_ in columns if name != "path")
+            found[dataset] = connection.sql(f"SELECT {names} FROM {dataset} ORDER BY ALL").fetchall()
+        ledger = "SELECT * EXCLUDE (path, files, committed_at) FROM ledger ORDER BY unit"
+        found["ledger"] = connection.sql(ledger).fetchall()
+        return found
+
+
+def truth_differs(root: Path | str, history: Path) -> pa.Table:
+    """The records of a history whose truth is not what the lake has, with both sides."""
+    with lake(str(root)).connect() as connection:
+        connection.execute(f"""
+            CREATE VIEW truth AS SELECT * FROM '{history}.truth.parquet';
+            CREATE VIEW starts AS
+                SELECT unit, sum(rows_in) OVER (ORDER BY range_start) - rows_in AS first FROM ledger
+                WHERE source = 'history';
+            CREATE VIEW got AS
+                SELECT record + first AS record, summons_number, 'qualified' AS branch, NULL AS reason, event_time,
+                       violation_code, county, plate_id, street, repairs FROM qualified JOIN starts USING (unit)
+                UNION ALL
+                SELECT record + first, summons_number, 'unqualified', NULL, event_time, violation_code, county,
+                       plate_id, street, repairs FROM unqualified JOIN starts USING (unit)
+                UNION ALL
+                SELECT record + first, NULL, 'dead_letters', reason, NULL, NULL, NULL, NULL, NULL, []
+                FROM dead_letters JOIN starts USING (unit);
+        """)
+        return _differences(connection)
+
+
+def _differences(connection: duckdb.DuckDBPyConnection) -> pa.Table:
+    return connection.sql("""
+        SELECT t.record, t AS truth, g AS got FROM truth t FULL JOIN got g USING (record)
+        WHERE t.branch IS DISTINCT FROM g.branch OR t.reason IS DISTINCT FROM g.reason
+           OR t.event_time IS DISTINCT FROM g.event_time OR t.violation_code IS DISTINCT FROM g.violation_code
+           OR t.county IS DISTINCT FROM g.county OR t.plate_id IS DISTINCT FROM g.plate_id
+           OR t.street IS DISTINCT FROM g.street OR t.repairs IS DISTINCT FROM g.repairs
+           OR (g.branch <> 'dead_letters' AND t.summons_number IS DISTINCT FROM g.summons_number)
+    """).to_arrow_table()
