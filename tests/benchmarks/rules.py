@@ -50,6 +50,7 @@ _HOURS: Final = {"morning": range(6, 13), "afternoon": range(13, 20)}
 NEVER: Final = 1 << 20
 """Later than any minute of a day."""
 
+_CACHE: Final = 1 << 16
 _EPOCH: Final = date(1970, 1, 1)
 _NEW_YORK: Final = ZoneInfo(TIME_ZONE)
 
@@ -123,6 +124,7 @@ def reason_number(reason: str | None) -> int:
     return REASONS.index(reason) + 1 if reason else 0
 
 
+@lru_cache(_CACHE)
 def time_of(text: str | None) -> Time:
     """What the rules make of ``Violation Time``."""
     value = repair_time(text)
@@ -131,6 +133,7 @@ def time_of(text: str | None) -> Time:
     return Time(value.minutes, part, bit(value.repair), reason_number(value.reason))
 
 
+@lru_cache(_CACHE)
 def date_of(text: str | None) -> Date:
     """What the rules make of ``Issue Date``, and what New York's clock does on that day."""
     value = repair_date(text)
@@ -141,7 +144,7 @@ def date_of(text: str | None) -> Date:
     return Date(start, *_clock(value.value), month, bit(value.repair), 0)
 
 
-@lru_cache(1 << 16)
+@lru_cache(_CACHE)
 def _clock(day: date) -> tuple[int, int, int, int]:
     midnight = datetime.combine(day, time(0))
     before, after = _offset(midnight), _offset(midnight + timedelta(hours=23, minutes=59))
@@ -157,12 +160,14 @@ def _offset(local: datetime) -> int:
     return int(offset.total_seconds())
 
 
+@lru_cache(_CACHE)
 def code_of(text: str | None) -> Code:
     """What the rules make of ``Violation Code``."""
     value = repair_code(text)
     return Code(value.value or 0, reason_number(value.reason))
 
 
+@lru_cache(_CACHE)
 def number_of(text: str | None) -> Number:
     """What the rules make of an optional number of 16 bits."""
     if text is None:
@@ -173,6 +178,7 @@ def number_of(text: str | None) -> Number:
     return Number(number, 0)
 
 
+@lru_cache(_CACHE)
 def county_of(text: str | None) -> County:
     """What the rules make of ``Violation County``."""
     if text is None:
