@@ -120,8 +120,8 @@ class S3Storage(Storage):
     ``AWS_ENDPOINT_URL``: never from flags, which Beam logs."""
 
     def __init__(self, root: str) -> None:
-        self.root = root.rstrip("/")
-        self.base = self.root.removeprefix("s3://")
+        self.root = root
+        self.base = root.removeprefix("s3://").strip("/")
         self.bucket, _, self.prefix = self.base.partition("/")
         if not self.bucket:
             raise OutputUnusable(f"{root}: no bucket is named; write s3://BUCKET/PREFIX")

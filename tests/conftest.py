@@ -4,9 +4,14 @@ from collections.abc import Iterator
 
 import boto3
 import pytest
+from hypothesis import HealthCheck, settings
 from moto.server import ThreadedMotoServer
 
 from lake.storage import storage
+
+# Machines that run tests are shared and slow at times: how long an example takes says nothing.
+settings.register_profile("prestacop", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("prestacop")
 
 
 @pytest.fixture

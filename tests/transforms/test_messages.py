@@ -1,0 +1,189 @@
+"""Drone payloads go where they belong, alone or among others, and none stops the run."""
+
+import json
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+import pytest
+from apache_beam.testing.test_pipeline import TestPipeline
+from apache_beam.testing.util import assert_that, equal_to
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.lake import Source
+from schemas.messages import MAX_BYTES, MAX_EXTRA_FIELDS, Reason, v0_message_id
+from sources.files import Header
+from sources.recorded import RecordedMessages
+from sources.units import Unit, UnitBatch
+from transforms.messages import DecodeMessages, decode_payloads
+from transforms.names import DEAD_LETTERS, ROWS
+from transforms.payloads import event_time_of, read_payload
+
+UNIT = Unit(Source.DRONES, "fleet.jsonl", 0, 0, 1, "hash")
+CLEAN: dict[str, Any] = {
+    "schema_version": 1, "message_id": "m", "drone_id": "drone-1", "sequence": 7, "latitude": 40.7, "longitude": -74.0,
+    "event_time": "2026-01-15T12:00:00.5Z", "altitude_m": 30, "battery_pct": 50.5, "kind": "violation", "status": "raw",
+    "violation_code": 21, "plate_id": "ABC123", "image_id": "i",
+}  # fmt: skip
+
+
+def without(*names: str) -> bytes:
+    """A clean message that lacks some fields."""
+    return json.dumps({name: value for name, value in CLEAN.items() if name not in names}).encode()
+
+
+def message(**changes: Any) -> bytes:
+    """A clean message with some fields changed."""
+    return json.dumps(CLEAN | changes).encode()
+
+
+def payloads(*lines: bytes) -> pa.RecordBatch:
+    """Payloads as the source gives them."""
+    header = Header(b"", ())
+    return RecordedMessages(Source.DRONES).batch(header, b"\n".join(lines) + b"\n", 1000, 5)[0]
+
+
+def decode(*lines: bytes) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The rows and the dead letters of some payloads."""
+    parsed = decode_payloads(UNIT, payloads(*lines))
+    return parsed.rows.to_pylist(), parsed.dead_letters.to_pylist()
+
+
+HOSTILE = {
+    "NaN": (message().replace(b"40.7", b"NaN"), Reason.NOT_JSON),
+    "infinity": (message().replace(b"40.7", b"1e999"), None),
+    "huge integer": (message(sequence=10**40), Reason.FIELD_INVALID),
+    "5000 digits": (message().replace(b": 7", b": " + b"9" * 5000), None),
+    "lone surrogate": (message(plate_id="\ud800"), Reason.NOT_JSON),
+    "duplicate key": (message()[:-1] + b', "sequence": 8}', Reason.DUPLICATE_KEY),
+    "duplicate key in an unknown field": (message()[:-1] + b', "x": {"a": 1, "a": 2}}', Reason.DUPLICATE_KEY),
+    "truncated": (message()[:-20], Reason.NOT_JSON),
+    "empty": (b"", Reason.EMPTY),
+    "blank": (b"  ", Reason.EMPTY),
+    "binary": (b"\xff\xfe\x00\x01", Reason.NOT_UTF8),
+    "null byte": (b"\x00", Reason.NOT_JSON),
+    "list": (b"[1]", Reason.NOT_OBJECT),
+    "text": (b'"x"', Reason.NOT_OBJECT),
+    "deep": (b'{"x": ' + b"[" * 10_000 + b"]" * 10_000 + b"}", Reason.TOO_DEEP),
+    "too large": (b"{" + b"x" * (MAX_BYTES + 1), Reason.TOO_LARGE),
+    "10 MB": (b"z" * 10_000_000, Reason.TOO_LARGE),
+    "many fields": (message(**{f"f{n}": n for n in range(MAX_EXTRA_FIELDS + 1)}), Reason.TOO_MANY_FIELDS),
+    "no version": (
+        without("schema_version"),
+        Reason.FIELD_MISSING,
+    ),
+    "version 2": (message(schema_version=2), Reason.VERSION_UNKNOWN),
+    "true is no version": (message(schema_version=True), Reason.VERSION_UNKNOWN),
+    "no drone": (without("drone_id"), Reason.FIELD_MISSING),
+    "wrong type": (message(latitude="40"), Reason.FIELD_INVALID),
+    "north of the pole": (message(latitude=90.1), Reason.FIELD_INVALID),
+    "code 100": (message(violation_code=100), Reason.CODE_OUT_OF_RANGE),
+    "no code": (message(violation_code=None), Reason.FIELD_MISSING),
+    "position with a code": (message(kind="position"), Reason.FIELD_INVALID),
+    "no time": (message(event_time="yesterday"), Reason.EVENT_TIME_UNREADABLE),
+    "thirteenth month": (message(event_time="2026-13-01T00:00:00Z"), Reason.EVENT_TIME_UNREADABLE),
+    "time without zone": (message(event_time="2026-01-01T00:00:00"), Reason.EVENT_TIME_UNREADABLE),
+    "forged answer": (message(status="officer", officer_id="o", answers="m", signature="x"), Reason.ANSWER_UNSIGNED),
+    "v0 of 3 fields": (b"1;2;3", Reason.V0_MALFORMED),
+    "v0 nan": (b"nan;-74;10;1768478400;d;raw", Reason.V0_MALFORMED),
+    "v0 without drone": (b"40;-74;10;1768478400;;raw", Reason.V0_MALFORMED),
+    "v0 north of the pole": (b"91;-74;10;1768478400;d;raw", Reason.V0_MALFORMED),
+    "v0 code 100": (b"40;-74;10;1768478400;d;raw;100;i", Reason.V0_MALFORMED),
+    "v0 with a quote": (b'40;-74;10;1768478400;"d;raw;1', Reason.V0_MALFORMED),
+}
+
+
+@pytest.mark.parametrize(("payload", "reason"), HOSTILE.values(), ids=HOSTILE.keys())
+def test_a_hostile_payload_is_a_dead_letter_and_its_neighbours_are_not(payload: bytes, reason: str | None) -> None:
+    rows, dead = decode(message(message_id="before"), payload, message(message_id="after"))
+    assert [row["message_id"] for row in rows] == ["before", "after"]
+    assert [(letter["payload"], letter["record"]) for letter in dead] == [(payload, 6)]
+    assert reason is None or dead[0]["reason"] == reason
+
+
+def test_the_position_of_a_dead_letter_is_where_it_stands() -> None:
+    first = message()
+    _, dead = decode(first, b"x")
+    assert dead[0]["offset"] == 1000 + len(first) + 1
+    assert dead[0]["path"] == "fleet.jsonl"
+
+
+def test_a_clean_message_keeps_all_it_says() -> None:
+    (row,), dead = decode(message())
+    assert dead == []
+    assert row["event_time"].isoformat() == "2026-01-15T12:00:00.500000+00:00"
+    assert row["area"] == "40.70,-74.00"
+    said = {k: v for k, v in CLEAN.items() if k not in ("schema_version", "event_time")}
+    assert {k: row[k] for k in said} == said
+
+
+def test_unknown_fields_are_kept() -> None:
+    (row,), _ = decode(message(colour="réd", nested={"a": [1, None]}))
+    assert dict(row["extra"]) == {"colour": '"réd"', "nested": '{"a": [1, null]}'}
+
+
+@pytest.mark.parametrize("text", ['a"b', "a\\b", "\x00", "é", "\u2028"])
+def test_escapes_in_texts_are_read(text: str) -> None:
+    (row,), dead = decode(message(plate_id=text))
+    assert (row["plate_id"], dead) == (text, [])
+
+
+def test_a_v0_line_is_read_and_its_identity_is_a_hash_of_it() -> None:
+    lines = [b"40.7;-74.25;10.5;1768478400.25;d1;raw", b"40.7;-74;10;1768478400;d1;raw;21;img"]
+    (position, violation), dead = decode(*lines)
+    assert dead == []
+    assert [position["kind"], violation["kind"]] == ["position", "violation"]
+    assert [position["message_id"], violation["message_id"]] == [v0_message_id(line) for line in lines]
+    assert position["event_time"].isoformat() == "2026-01-15T12:00:00.250000+00:00"
+    assert (violation["violation_code"], violation["image_id"]) == (21, "img")
+
+
+ODD_VALUES = st.one_of(
+    st.none(), st.booleans(), st.integers(-200, 200), st.floats(allow_nan=False), st.text(max_size=5),
+    st.sampled_from(["2026-01-15T12:00:00+01:00", "2026-01-15T12:00Z", "officer", "position", 10**30, [], {}]),
+)  # fmt: skip
+CHANGES = st.dictionaries(st.sampled_from([*CLEAN, "answers", "officer_id", "new", 'q"']), ODD_VALUES, max_size=3)
+
+
+@given(CHANGES, st.sampled_from([(", ", ": "), (",", ":"), (" ,", " : ")]), st.booleans())
+def test_a_payload_means_the_same_alone_and_among_clean_ones(
+    changes: dict[str, Any], separators: tuple[str, str], ascii_only: bool
+) -> None:
+    text = json.dumps(CLEAN | changes, ensure_ascii=ascii_only, separators=separators)
+    payload = text.encode("utf-8", "surrogatepass")
+    clean = message(message_id="clean")
+    rows, dead = decode(payload)
+    mixed_rows, mixed_dead = decode(clean, payload, clean, b"broken")
+    own = {"record": 6}
+    assert [r | own for r in rows] == [r for r in mixed_rows if r["record"] == 6]
+    assert [d["reason"] for d in dead] == [d["reason"] for d in mixed_dead if d["record"] == 6]
+    assert len(rows) + len(dead) == 1
+    careful = read_payload(payload)
+    assert bool(rows) <= (type(careful).__name__ == "Message")
+
+
+@given(st.datetimes(timezones=st.timezones(), allow_imaginary=False))
+def test_every_rfc3339_time_is_read(when: Any) -> None:
+    text = when.isoformat()
+    if "." not in text[-6:] and len(text) <= 32 and when.utcoffset().seconds % 60 == 0 and when.year > 1000:
+        micros = event_time_of(text)
+        assert micros is not None
+        assert abs(micros - round(when.timestamp() * 1e6)) <= 100  # timestamp() is a float
+
+
+@given(st.lists(st.binary(max_size=40).map(lambda b: b.replace(b"\n", b"")), min_size=1, max_size=20))
+def test_any_bytes_are_in_exactly_one_place(lines: list[bytes]) -> None:
+    rows, dead = decode(*lines)
+    places = [r["record"] for r in rows] + [d["record"] for d in dead]
+    assert sorted(places) == list(range(5, 5 + len(lines)))
+
+
+def test_the_transform_has_both_branches() -> None:
+    batch = UnitBatch(UNIT, payloads(message(), b"x", without("plate_id")), last=True)
+    with TestPipeline() as pipeline:
+        decoded = pipeline | beam.Create([batch]) | DecodeMessages()
+        rows = decoded[ROWS] | "Rows" >> beam.Map(lambda b: b.rows["kind"].to_pylist())
+        dead = decoded[DEAD_LETTERS] | "Dead" >> beam.Map(lambda b: b.rows["reason"].to_pylist())
+        assert_that(rows, equal_to([["violation", "violation"]]), label="rows")
+        assert_that(dead, equal_to([[Reason.NOT_JSON]]), label="dead")
