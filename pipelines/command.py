@@ -8,9 +8,9 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn, TextIO, cast
 
 from apache_beam.options.pipeline_options import PipelineOptions
 from tqdm import tqdm
@@ -76,7 +76,8 @@ def run(command: Callable[[], int], resume: str) -> NoReturn:
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        code = command()
+        with redirect_stderr(cast(TextIO, _WithoutTracebacks(sys.stderr))):
+            code = command()
     except KeyboardInterrupt:
         print(f"\nstopped. {resume}", file=sys.stderr)
         code = INTERRUPTED
@@ -91,6 +92,23 @@ def run(command: Callable[[], int], resume: str) -> NoReturn:
     # The threads of a runner that was stopped half-way would keep the process, and taking Beam's modules down in order
     # takes 0.4 s.
     os._exit(code)
+
+
+class _WithoutTracebacks:
+    """A stream without the tracebacks that Beam's workers print: what they raise comes out of the run as well."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._in_traceback = False
+
+    def write(self, text: str) -> int:
+        # print() writes the traceback, then the end of the line.
+        dropped = text.startswith("Traceback (most recent call last):\n") or (self._in_traceback and text == "\n")
+        self._in_traceback = dropped and text != "\n"
+        return len(text) if dropped else self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:

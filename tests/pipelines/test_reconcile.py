@@ -1,0 +1,83 @@
+"""What does not add up is found, and the unit is named."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from lake import lake
+from pipelines.reconcile import reconcile
+from schemas.errors import InputUnusable
+from schemas.lake import LEDGER_ROW
+from tests.support import make_history, make_messages, run_graph
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A lake of two units that add up."""
+    history = make_history(tmp_path / "h.csv", 5_000, "--dirt", "10")
+    messages = make_messages(tmp_path / "m.jsonl", 10, 100, "--duplicates", "0.1", "--corrupt", "0.02")
+    run_graph(tmp_path / "lake", history, messages)
+    assert reconcile(str(tmp_path / "lake")) == []
+    return tmp_path / "lake"
+
+
+def change_ledger(root: Path, **changes: Any) -> str:
+    """Change the history's row of the ledger; gives the unit's name."""
+    (path,) = (root / "ledger" / "source=history").iterdir()
+    row = pq.ParquetFile(path).read().to_pylist()[0]
+    pq.write_table(pa.Table.from_pylist([row | changes], schema=LEDGER_ROW), path)
+    return str(row["unit"])
+
+
+@pytest.mark.parametrize("column", ["rows_in", "qualified", "unqualified", "dead_letters", "duplicates", "counted"])
+def test_a_wrong_count_is_found(root: Path, column: str) -> None:
+    ledger = lake(str(root)).ledger.to_pylist()
+    row = next(row for row in ledger if row["source"] == "history")
+    unit = change_ledger(root, **{column: row[column] + 1})
+    faults = reconcile(str(root))
+    assert faults
+    assert all(unit in fault for fault in faults)
+
+
+def test_a_lost_file_is_found(root: Path) -> None:
+    lost = next((root / "qualified" / "source=history").rglob("*.parquet"))
+    lost.unlink()
+    (fault, *_) = reconcile(str(root))
+    assert lost.stem in fault
+    assert "is not there" in fault
+
+
+def test_a_file_with_a_row_less_is_found(root: Path) -> None:
+    path = max((root / "qualified" / "source=history").rglob("*.parquet"), key=lambda p: p.stat().st_size)
+    pq.write_table(pq.ParquetFile(path).read().slice(1), path)
+    assert any("the ledger says" in fault for fault in reconcile(str(root)))
+
+
+def test_statistics_that_do_not_match_the_rows_are_found(root: Path) -> None:
+    (path,) = (root / "stats" / "source=history").iterdir()
+    table = pq.ParquetFile(path).read()
+    counts = table["n"].to_pylist()
+    changed = table.set_column(
+        table.schema.get_field_index("n"), table.schema.field("n"), [[counts[0] + 1, *counts[1:]]]
+    )
+    pq.write_table(changed, path)
+    (fault,) = reconcile(str(root))
+    assert "the statistics count" in fault
+
+
+def test_the_command_ends_with_1_and_names_the_unit(root: Path) -> None:
+    unit = change_ledger(root, rows_in=1)
+    line = [sys.executable, "-m", "pipelines.reconcile", "--output", str(root), "--quiet"]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert unit in done.stdout
+
+
+def test_no_lake_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(InputUnusable, match=r"pipelines\.violations"):
+        reconcile(str(tmp_path))

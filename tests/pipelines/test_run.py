@@ -1,0 +1,134 @@
+"""The command: exit codes, messages that say what to do, and a dry run that does nothing."""
+
+import gzip
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipelines.options import window_seconds
+from tests.support import make_history, make_messages
+
+
+def command(*arguments: str | Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run it as a user does."""
+    line = [sys.executable, "-m", "pipelines.violations", "--quiet", *map(str, arguments)]
+    return subprocess.run(line, capture_output=True, text=True, check=False, env=os.environ | (env or {}), timeout=120)
+
+
+def test_a_run_says_what_came_in_and_went_out_and_why_rows_were_refused(tmp_path: Path) -> None:
+    history = make_history(tmp_path / "h.csv", 5_000, "--seed", "2")
+    messages = make_messages(tmp_path / "m.jsonl", 10, 100, "--corrupt", "0.05")
+    done = command("--history", history, "--messages", f"file:{messages}", "--output", tmp_path / "lake")
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert "rows in" in done.stdout
+    assert "5,000" in done.stdout
+    assert "time_unreadable" in done.stdout
+    again = command("--history", history, "--messages", f"file:{messages}", "--output", tmp_path / "lake")
+    assert "nothing new" in again.stdout
+
+
+def unusable(tmp_path: Path) -> dict[str, bytes | None]:
+    """Files that cannot be read at all."""
+    history = make_history(tmp_path / "good.csv", 500).read_bytes()
+    return {
+        "missing.csv": None,
+        "empty.csv": b"",
+        "picture.csv": bytes(range(128, 256)) * 40,
+        "other.csv": b"a,b,c\n1,2,3\n",
+        "cut.csv.gz": gzip.compress(history)[:2000],
+    }
+
+
+@pytest.mark.parametrize("name", ["missing.csv", "empty.csv", "picture.csv", "other.csv", "cut.csv.gz"])
+def test_what_is_no_history_ends_with_3_and_is_named(tmp_path: Path, name: str) -> None:
+    content = unusable(tmp_path)[name]
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    done = command("--history", tmp_path / name, "--output", tmp_path / "lake")
+    assert done.returncode == 3
+    assert done.stderr.startswith("error: ")
+    assert name in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--history", "x.csv"], "--output is missing"),
+        (["--output", "lake"], "nothing to read"),
+        (["--history", "x.csv", "--output", "lake", "--colour"], "--colour"),
+        (["--history", "x.csv", "--output", "lake", "--window", "7m"], "no window"),
+        (["--messages", "ftp://x", "--output", "lake"], "file:PATH"),
+        (["--history", "x.csv", "--output", "gs://x"], ""),
+    ],
+)
+def test_wrong_usage_ends_with_2(tmp_path: Path, arguments: list[str], said: str) -> None:
+    (tmp_path / "x.csv").write_text("Summons Number,Issue Date,Violation Time,Violation Code\n")
+    arguments = [str(tmp_path / a) if a == "x.csv" else a for a in arguments]
+    done = command(*arguments)
+    assert done.returncode == 2
+    assert said in done.stderr
+
+
+def test_a_service_that_does_not_answer_ends_with_4(tmp_path: Path) -> None:
+    history = make_history(tmp_path / "h.csv", 500)
+    keys = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "us-east-1"}
+    done = command(
+        "--history", history, "--output", "s3://lake/x", env=keys | {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
+    )
+    assert done.returncode == 4
+    assert "AWS_ENDPOINT_URL" in done.stderr
+
+
+def test_a_full_disk_ends_with_5_and_a_later_run_goes_on(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(small)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("a small file system can be mounted by root alone")
+    try:
+        history = make_history(tmp_path / "h.csv", 20_000)
+        done = command("--history", history, "--output", small / "lake")
+        assert done.returncode == 5
+        assert "no room left" in done.stderr
+        subprocess.run(["mount", "-o", "remount,size=100m", str(small)], check=True)
+        assert command("--history", history, "--output", small / "lake").returncode == 0
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+def test_a_dry_run_shows_the_plan_and_writes_nothing(tmp_path: Path) -> None:
+    history = make_history(tmp_path / "h.csv", 500)
+    done = command("--history", history, "--output", tmp_path / "lake", "--dry-run")
+    assert done.returncode == 0
+    assert "1 units of work" in done.stdout
+    assert "qualified/source=history/month=YYYY-MM/UNIT.parquet" in done.stdout
+    assert not (tmp_path / "lake").exists()
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
+    history = make_history(tmp_path / "h.csv", 400_000)
+    line = [sys.executable, "-m", "pipelines.violations", "--history", str(history), "--output", str(tmp_path / "lake")]
+    with subprocess.Popen(line, stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None and not list(tmp_path.glob("lake/**/*.parquet")):
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    if process.returncode == 0:
+        pytest.skip("the run was over before it could be stopped")
+    assert process.returncode == 130
+    assert f"python -m pipelines.violations --history {history}" in said
+    assert subprocess.run(line, capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("10s", 10), ("15m", 900), ("1h", 3600), ("6h", 21600), ("1d", 86400)])
+def test_windows_divide_an_hour_or_are_whole_hours(text: str, seconds: int) -> None:
+    assert window_seconds(text) == seconds

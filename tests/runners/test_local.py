@@ -1,0 +1,31 @@
+"""make run-local: input of its own, the lake, the answers, the report; a second run adds nothing."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+
+def run_local(data: Path) -> str:
+    """Run it small."""
+    small = ["--rows", "6000", "--drones", "20", "--seconds", "60", "--quiet"]
+    line = [sys.executable, "-m", "runners.local", "--data", str(data), *small]
+    return subprocess.run(line, capture_output=True, text=True, check=True).stdout
+
+
+def test_it_makes_a_lake_and_a_report_and_a_second_run_adds_nothing(tmp_path: Path) -> None:
+    first = run_local(tmp_path)
+    assert "6,000" in first
+    assert f"lake    {tmp_path / 'lake'}" in first
+    assert (tmp_path / "report.html").stat().st_size > 10_000
+    ledger = sorted((tmp_path / "lake" / "ledger").rglob("*.parquet"))
+    again = run_local(tmp_path)
+    assert "nothing new" in again
+    assert sorted((tmp_path / "lake" / "ledger").rglob("*.parquet")) == ledger
+    answers = first[first.index("violations (") :].split("\nlake ")[0]
+    assert answers in again
+
+
+def test_the_doctor_finds_what_the_tests_run_on() -> None:
+    done = subprocess.run([sys.executable, "-m", "runners.doctor"], capture_output=True, text=True, check=False)
+    assert "apache-beam" in done.stdout
+    assert ("run-local can run here" in done.stdout) == (done.returncode == 0)
