@@ -33,7 +33,7 @@ import duckdb
 from schemas.history import Reason, Repair
 from tests.benchmarks import rules
 
-MEMORY = "2GB"
+MEMORY = "4GB"
 WRITERS = 2
 _PARQUET = "FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1"
 _LOOKUPS: dict[str, tuple[Callable[[str | None], tuple[Any, ...]], str]] = {

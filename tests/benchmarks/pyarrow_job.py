@@ -81,6 +81,7 @@ def cells_of(file: mmap.mmap) -> Iterator[Cell]:
 def run_cell(file: mmap.mmap, cell: Cell, columns: list[str], output: Path) -> None:
     """Parse a cell, repair, count and write its rows."""
     table, records, dead = _parse(file, cell, columns)
+    _forget(file, cell)
     name = f"{cell.number:05d}.parquet"
     rows, branch, month, reasons, minute = _repaired(table, records)
     order = _order(branch, minute)
@@ -127,6 +128,13 @@ def _parse(file: mmap.mmap, cell: Cell, columns: list[str]) -> tuple[pa.Table, I
         table = pa.concat_tables([table, pa.Table.from_pylist(rows, schema=table.schema)])
         records = np.append(records, [line for line, _ in mended])
     return _unquoted(table.unify_dictionaries().combine_chunks()), records + cell.first, dead
+
+
+def _forget(file: mmap.mmap, cell: Cell) -> None:
+    """Give back the pages of a cell that has been parsed; those at its ends belong to its neighbours as well."""
+    start, end = -(-cell.start // mmap.PAGESIZE) * mmap.PAGESIZE, cell.end // mmap.PAGESIZE * mmap.PAGESIZE
+    if start < end:
+        file.madvise(mmap.MADV_DONTNEED, start, end - start)
 
 
 def _hide_foreign_text(file: mmap.mmap, start: int, end: int) -> dict[str, str]:
