@@ -19,7 +19,8 @@ Quotes are therefore read as ordinary characters and what does not fit goes to t
 - a quoted newline makes two dead letters of one row; a row that is too long by empty columns is not noticed;
 - text that is no UTF-8 has question marks, and no repair says so; no repair names a stray quote;
 - a row's number is that among the rows that were read, dead letters of the wrong width have the line's number;
-- dead letters have the text of the row where its width is wrong, else the mandatory columns.
+- dead letters have the text of the row where its width is wrong, else the mandatory columns;
+- a file whose lines end in CR LF is refused where a quoted newline is a mere LF (the bench's files end lines in LF).
 """
 
 import sys

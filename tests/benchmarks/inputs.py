@@ -8,7 +8,7 @@ from typing import Final
 
 INPUT_BYTES_A_ROW: Final = 340
 """A CSV of 51 columns has 300 bytes a row, its truth 40."""
-OUTPUT_BYTES_A_ROW: Final = 400
+OUTPUT_BYTES_A_ROW: Final = 250
 """A lake has 60 bytes a row; what DuckDB puts on disk while it works is the rest."""
 _CHUNK: Final = 16 << 20
 
