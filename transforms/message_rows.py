@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from schemas.lake import DEAD_LETTER, ENUM, EXTRA, UTC, constant
+from schemas.lake import DEAD_LETTER, DRONE_FIELDS, ENUM, ORIGIN, UTC, VIOLATION, constant
 from sources.units import Unit
 from transforms.payloads import Refusal
 
@@ -17,25 +17,12 @@ CELLS_PER_DEGREE: Final = 100
 
 MESSAGE: Final = pa.schema(
     [
-        pa.field("unit", ENUM),
-        pa.field("record", pa.int64()),
-        pa.field("event_time", UTC),
-        pa.field("message_id", pa.string()),
-        pa.field("drone_id", ENUM),
-        pa.field("sequence", pa.int64()),
-        pa.field("latitude", pa.float64()),
-        pa.field("longitude", pa.float64()),
-        pa.field("altitude_m", pa.float64()),
-        pa.field("battery_pct", pa.float64()),
+        *ORIGIN,
+        pa.field("event_time", UTC, nullable=False),
+        *DRONE_FIELDS,
         pa.field("kind", ENUM),
-        pa.field("status", ENUM),
+        *(VIOLATION.field(name) for name in ("plate_id", "image_id", "answers", "officer_id", "area")),
         pa.field("violation_code", pa.int16()),
-        pa.field("plate_id", pa.string()),
-        pa.field("image_id", pa.string()),
-        pa.field("answers", pa.string()),
-        pa.field("officer_id", ENUM),
-        pa.field("extra", EXTRA),
-        pa.field("area", ENUM),
     ]
 )
 """A decoded message, of whichever kind and version."""
