@@ -47,7 +47,7 @@ COUNTY_ALIASES: Final = {
 """The code of each county, as most rows of FY2015 have it, and the other spellings seen."""
 
 BLANK_PLATES: Final = ("BLANKPLATE", "BLANK PLATE", "BLANK", "N/A", "NA", "NONE", "NOPLATE", "NO PLATE")
-"""What stands in ``Plate ID`` where there was no plate to read."""
+"""What stands in ``Plate ID`` where there was no plate to read: in capitals, small letters or ``Title`` case."""
 
 
 class Repair:

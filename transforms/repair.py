@@ -8,7 +8,7 @@ from datetime import date
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from schemas.history import BLANK_PLATES, COUNTY_ALIASES, Reason, Repair
+from schemas.history import COUNTY_ALIASES, Reason, Repair
 from schemas.messages import MAX_CODE
 
 _CACHE: Final = 1 << 16
@@ -155,8 +155,3 @@ def whole_number(text: str) -> int | None:
     stripped = text.strip()
     digits = stripped.removeprefix("-")
     return int(stripped) if digits.isascii() and digits.isdigit() and len(digits) <= 18 else None
-
-
-def is_blank_plate(text: str) -> bool:
-    """Whether the text says that there was no plate."""
-    return text.strip().upper() in BLANK_PLATES
