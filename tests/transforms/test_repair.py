@@ -1,0 +1,218 @@
+"""Every rule of schemas.history for one value: what a text becomes, and why it is refused."""
+
+from datetime import date
+
+import pyarrow as pa
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from schemas.history import Reason, Repair
+from transforms.columns import optional_numbers, plates
+from transforms.repair import Date, Number, Time, repair_code, repair_county, repair_date, repair_time, whole_number
+
+
+@pytest.mark.parametrize(
+    ("text", "minutes", "repair"),
+    [
+        ("0143A", 103, None),
+        ("0143P", 823, None),
+        ("1210A", 10, None),
+        ("1210P", 730, None),
+        ("0010A", 10, None),
+        ("0000A", 0, None),
+        ("1159P", 1439, None),
+        ("1 25P", 805, Repair.TIME_BLANK_HOUR),
+        (" 125P", 805, Repair.TIME_BLANK_HOUR),
+        ("1 25A", 85, Repair.TIME_BLANK_HOUR),
+        ("143A", 103, Repair.TIME_LOST_ZERO),
+        ("143P", 823, Repair.TIME_LOST_ZERO),
+        ("0010P", 730, Repair.TIME_ZERO_HOUR_PM),
+        ("1649P", 1009, Repair.TIME_24H),
+        ("2359P", 1439, Repair.TIME_24H),
+        ("1225", 745, Repair.TIME_NO_SUFFIX),
+        ("0000", 0, Repair.TIME_NO_SUFFIX),
+        ("2359", 1439, Repair.TIME_NO_SUFFIX),
+        (" 0143a", 103, Repair.TIME_TRIMMED),
+        ("0143P ", 823, Repair.TIME_TRIMMED),
+        ("0143p", 823, Repair.TIME_TRIMMED),
+    ],
+)
+def test_a_time_is_read_by_one_rule(text: str, minutes: int, repair: str | None) -> None:
+    assert repair_time(text) == Time(minutes, repair)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (None, Reason.TIME_MISSING),
+        ("", Reason.TIME_MISSING),
+        ("   ", Reason.TIME_MISSING),
+        ("1649A", Reason.TIME_CONTRADICTORY),
+        ("1300A", Reason.TIME_CONTRADICTORY),
+        ("1299A", Reason.TIME_OUT_OF_RANGE),
+        ("9925P", Reason.TIME_OUT_OF_RANGE),
+        ("2400A", Reason.TIME_OUT_OF_RANGE),
+        ("2400", Reason.TIME_OUT_OF_RANGE),
+        ("1260", Reason.TIME_OUT_OF_RANGE),
+        ("160A", Reason.TIME_OUT_OF_RANGE),
+        ("0  :P", Reason.TIME_UNREADABLE),
+        ("+..A", Reason.TIME_UNREADABLE),
+        ("01:43A", Reason.TIME_UNREADABLE),
+        ("0143X", Reason.TIME_UNREADABLE),
+        ("٠١٤٣A", Reason.TIME_UNREADABLE),
+    ],
+)
+def test_a_time_is_refused_with_a_reason(text: str | None, reason: str) -> None:
+    assert repair_time(text).reason == reason
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "repair"),
+    [
+        ("07/06/2000", date(2000, 7, 6), None),
+        ("07/01/2031", date(2031, 7, 1), None),
+        (" 07/06/2015 ", date(2015, 7, 6), None),
+        ("02/29/2016", date(2016, 2, 29), None),
+        ("7/6/23", date(2023, 7, 6), Repair.DATE_TWO_DIGIT_YEAR),
+        ("07/06/23", date(2023, 7, 6), Repair.DATE_TWO_DIGIT_YEAR),
+        ("7/6/2015", date(2015, 7, 6), Repair.DATE_UNPADDED),
+        ("7/16/2015", date(2015, 7, 16), Repair.DATE_UNPADDED),
+        ("11/6/2015", date(2015, 11, 6), Repair.DATE_UNPADDED),
+        ("2023-07-06", date(2023, 7, 6), Repair.DATE_ISO),
+        ("2023-07-06T00:00:00", date(2023, 7, 6), Repair.DATE_ISO),
+        ("2023-07-06 00:00:00.000Z", date(2023, 7, 6), Repair.DATE_ISO),
+    ],
+)
+def test_a_date_is_read_month_first(text: str, value: date, repair: str | None) -> None:
+    assert repair_date(text) == Date(value, repair)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (None, Reason.DATE_MISSING),
+        ("", Reason.DATE_MISSING),
+        ("  ", Reason.DATE_MISSING),
+        ("02/30/2015", Reason.DATE_OUT_OF_RANGE),
+        ("13/01/2015", Reason.DATE_OUT_OF_RANGE),
+        ("00/01/2015", Reason.DATE_OUT_OF_RANGE),
+        ("07/06/0000", Reason.DATE_OUT_OF_RANGE),
+        ("07/06/1899", Reason.DATE_OUT_OF_RANGE),
+        ("07/06/2200", Reason.DATE_OUT_OF_RANGE),
+        ("2015-02-30", Reason.DATE_OUT_OF_RANGE),
+        ("July 6, 2015", Reason.DATE_UNREADABLE),
+        ("07-06-2015", Reason.DATE_UNREADABLE),
+        ("07/06/201", Reason.DATE_UNREADABLE),
+        ("2023-07-06T13:00:00", Reason.DATE_UNREADABLE),
+    ],
+)
+def test_a_date_is_refused_with_a_reason(text: str | None, reason: str) -> None:
+    assert repair_date(text) == Date(None, reason=reason)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("0", Number(0)),
+        ("21", Number(21)),
+        (" 07 ", Number(7)),
+        ("99", Number(99)),
+        ("100", Number(None, Reason.CODE_OUT_OF_RANGE)),
+        ("-1", Number(None, Reason.CODE_OUT_OF_RANGE)),
+        ("21A", Number(None, Reason.CODE_UNREADABLE)),
+        ("2.0", Number(None, Reason.CODE_UNREADABLE)),
+        ("²", Number(None, Reason.CODE_UNREADABLE)),
+        ("9" * 19, Number(None, Reason.CODE_UNREADABLE)),
+        ("", Number(None, Reason.CODE_MISSING)),
+        (" ", Number(None, Reason.CODE_MISSING)),
+        (None, Number(None, Reason.CODE_MISSING)),
+    ],
+)
+def test_a_code_is_0_to_99_or_refused(text: str | None, number: Number) -> None:
+    assert repair_code(text) == number
+
+
+@pytest.mark.parametrize(
+    ("text", "county", "repair"),
+    [
+        ("NY", "NY", None),
+        ("K", "K", None),
+        ("R", "R", None),
+        ("Kings", "K", Repair.COUNTY_ALIAS),
+        ("BK", "K", Repair.COUNTY_ALIAS),
+        ("MN", "NY", Repair.COUNTY_ALIAS),
+        ("Qns", "Q", Repair.COUNTY_ALIAS),
+        ("Bronx", "BX", Repair.COUNTY_ALIAS),
+        ("ST", "R", Repair.COUNTY_ALIAS),
+        ("k ", "K", Repair.COUNTY_ALIAS),
+        ("ABX", "ABX", Repair.COUNTY_UNKNOWN),
+        ("103", "103", Repair.COUNTY_UNKNOWN),
+    ],
+)
+def test_a_county_has_one_code_and_an_unknown_one_stays_as_it_is(text: str, county: str, repair: str | None) -> None:
+    assert repair_county(text) == (county, repair)
+
+
+@pytest.mark.parametrize(
+    ("text", "kept", "repair"),
+    [
+        ("GBB9093", "GBB9093", None),
+        ("AB 12-3", "AB 12-3", None),
+        ("abc123", "abc123", None),
+        ("3%68954N", "3%68954N", Repair.PLATE_ODD),
+        ("É12", "É12", Repair.PLATE_ODD),
+        ("BLANKPLATE", None, Repair.PLATE_BLANK),
+        ("Blankplate", None, Repair.PLATE_BLANK),
+        ("n/a", None, Repair.PLATE_BLANK),
+        ("N/A", None, Repair.PLATE_BLANK),
+        (None, None, None),
+    ],
+)
+def test_a_blank_plate_is_none_and_an_odd_one_stays(text: str | None, kept: str | None, repair: str | None) -> None:
+    column, blank, odd = plates(pa.array(["FIRST", text, "LAST"]))
+    assert column.to_pylist() == ["FIRST", kept, "LAST"]
+    assert blank.tolist() == [1] * (repair == Repair.PLATE_BLANK)
+    assert odd.tolist() == [1] * (repair == Repair.PLATE_ODD)
+
+
+def test_an_optional_number_that_is_none_is_left_empty_and_reported() -> None:
+    column = pa.array(["14", None, "4O", "99999", "-3", ""]).dictionary_encode()
+    numbers, unreadable = optional_numbers(column)
+    assert numbers.to_pylist() == [14, None, None, None, -3, None]
+    assert unreadable.tolist() == [2, 3, 5]
+
+
+NEAR_TIMES = st.from_regex(r"[ 0-9]{1,2}[ :0-9]{2}[APap ]?", fullmatch=True)
+NEAR_DATES = st.from_regex(r"[0-9]{1,4}[-/][0-9]{1,2}[-/][0-9]{1,4}", fullmatch=True)
+
+
+@given(st.none() | st.text(max_size=12) | NEAR_TIMES)
+def test_any_time_is_a_minute_of_the_day_or_has_a_reason(text: str | None) -> None:
+    minutes, repair, reason = repair_time(text)
+    assert (0 <= minutes < 1440) == (reason is None)
+    assert reason is None or repair is None
+
+
+@given(st.none() | st.text(max_size=12) | NEAR_DATES)
+@example("1/1/00")
+def test_any_date_is_a_day_or_has_a_reason(text: str | None) -> None:
+    value, repair, reason = repair_date(text)
+    assert (value is not None and 1900 <= value.year <= 2199) == (reason is None)
+    assert reason is None or repair is None
+
+
+@given(st.dates(date(1900, 1, 1), date(2199, 12, 31)))
+def test_every_day_as_the_city_writes_it_is_read_back(value: date) -> None:
+    assert repair_date(f"{value:%m/%d}/{value.year}") == Date(value)
+    assert repair_date(value.isoformat()) == Date(value, Repair.DATE_ISO)
+
+
+@given(st.text(max_size=20) | st.integers().map(str))
+def test_any_code_or_county_is_a_value_or_has_a_reason(text: str) -> None:
+    value, reason = repair_code(text)
+    assert (value is not None and 0 <= value <= 99) == (reason is None)
+    county, repair = repair_county(text)
+    assert county in {"NY", "K", "Q", "BX", "R"} or (county, repair) == (text, Repair.COUNTY_UNKNOWN)
+    number = whole_number(text)
+    assert number is None or abs(number) < 10**18
