@@ -1,0 +1,176 @@
+"""Where a record ends when its quotes are broken, and which records the CSV parser must not see."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sources import records
+from sources.records import LineIndex, OddRecord, count_records, odd_records, record_end, record_start
+
+PLAIN = b"1,07/06/2015,0143A,21\n"
+ODD: dict[str, tuple[bytes, int, list[bytes], bool]] = {
+    "a quoted newline": (b'1,"x\ny",c,d\n', 2, [b"1", b"x\ny", b"c", b"d"], False),
+    "a quoted carriage return and newline": (b'1,"x\r\ny",c,d\r\n', 2, [b"1", b"x\r\ny", b"c", b"d"], False),
+    "a stray quote at the start of a field": (b'1,"x,c,d\n', 1, [b"1", b'"x', b"c", b"d"], True),
+    "a stray quote inside a field": (b'1,x"y,c,d\n', 1, [b"1", b'x"y', b"c", b"d"], True),
+    "a stray quote at the end of a field": (b'1,x",c,d\n', 1, [b"1", b'x"', b"c", b"d"], True),
+    "a lone carriage return": (b"1,x\ry,c,d\n", 1, [b"1", b"x\ry", b"c", b"d"], False),
+    "bytes that are no UTF-8": (b"1,x\xe9,c,d\n", 1, [b"1", b"x\xe9", b"c", b"d"], False),
+    "few quotes": (b'1,"x,y","a ""b""",d\n', 1, [b"1", b"x,y", b'a "b"', b"d"], False),
+}
+
+
+@pytest.mark.parametrize("what", ODD)
+@pytest.mark.parametrize("end", [b"", PLAIN, b"\n", b'1,"a,b",c,d\n'])
+def test_an_odd_record_is_found_and_its_neighbours_are_left_alone(what: str, end: bytes) -> None:
+    record, lines, fields, stray = ODD[what]
+    data = PLAIN + record + end + PLAIN
+    found = odd_records(data, 4)[0]
+    assert found == OddRecord(len(PLAIN), len(PLAIN + record), lines, fields, stray)
+    assert count_records(data, odd_records(data, 4)) == 3 + bool(end)
+
+
+@pytest.mark.parametrize("what", ODD)
+def test_a_last_record_without_its_newline_counts_and_is_the_same(what: str) -> None:
+    record, lines, fields, stray = ODD[what]
+    data = PLAIN + record.rstrip(b"\r\n")
+    assert odd_records(data, 4) == [OddRecord(len(PLAIN), len(data), lines, fields, stray)]
+    assert count_records(data, odd_records(data, 4)) == 2
+
+
+@pytest.mark.parametrize(
+    ("data", "count"),
+    [(b"", 0), (b"\n", 1), (b"\r\n\r\n", 2), (PLAIN, 1), (PLAIN * 3, 3), (PLAIN + b"\n" + PLAIN[:-1], 3), (b"x", 1)],
+)
+def test_ordinary_lines_are_counted_and_none_is_odd(data: bytes, count: int) -> None:
+    assert odd_records(data, 4) == []
+    assert count_records(data, []) == count
+
+
+def test_utf8_is_not_odd_wherever_it_stands() -> None:
+    data = ("1,é,c,d\n" + "1,x,c,d\n" * 3000 + "1,日本,c,d\n").encode()
+    assert odd_records(data, 4) == []
+    assert [record.start for record in odd_records(data + b"1,\xff,c,d", 4)] == [len(data)]
+
+
+def test_where_every_field_is_quoted_the_parser_is_left_with_the_quotes() -> None:
+    quoted = b'"1","x,y","a ""b""","d"\n'
+    assert odd_records(quoted * 1000, 4) == []
+    assert count_records(quoted * 1000, []) == 1000
+
+
+@pytest.mark.parametrize("what", sorted(set(ODD) - {"few quotes"}))
+def test_an_odd_record_is_the_same_among_many_quotes_as_among_few(what: str) -> None:
+    record, lines, fields, stray = ODD[what]
+    before = b'"1","x,y","c","d"\n' * 1000
+    assert odd_records(before + record + before, 4) == [
+        OddRecord(len(before), len(before + record), lines, fields, stray)
+    ]
+
+
+def test_a_quoted_field_ends_with_the_most_lines_that_are_allowed() -> None:
+    for lines, inside in ((records.MAX_ODD_LINES, True), (records.MAX_ODD_LINES + 1, False)):
+        data = b'1,"x' + b"\n" * (lines - 1) + b'y",c,d\n' + PLAIN
+        first = odd_records(data, 4)[0]
+        assert (first.lines == lines) is inside
+        assert count_records(data, odd_records(data, 4)) == (2 if inside else lines + 1)
+
+
+def test_a_quoted_field_of_too_many_bytes_is_a_stray_quote() -> None:
+    half = b"x" * (records.MAX_ODD_BYTES // 2)
+    data = b'1,"' + half + b"\n" + half + b'",c,d\n'
+    assert [record.lines for record in odd_records(data, 4)] == [1, 1]
+
+
+def test_a_stray_quote_takes_no_other_record_with_it() -> None:
+    data = PLAIN + b'1,"x,c,d\n' + PLAIN * 200 + b'2,"y,c,d\n' + PLAIN
+    assert [record.lines for record in odd_records(data, 4)] == [1, 1]
+    assert count_records(data, odd_records(data, 4)) == 204
+
+
+def test_a_record_ends_after_its_quoted_newline() -> None:
+    odd = b'1,"x\ny",c,d\n'
+    data = PLAIN + odd + PLAIN
+    for size in range(1, len(data) + 1):
+        ends = [len(PLAIN), len(PLAIN + odd), len(data)]
+        assert record_end(data, size, True, 4) == next(end for end in ends if end >= size)
+
+
+def test_where_too_little_is_read_to_say_where_a_record_ends_more_is_asked_for() -> None:
+    assert record_end(b"1,no newline", 4, False, 4) == -1
+    assert record_end(b"1,no newline", 4, True, 4) == 12
+    assert record_end(PLAIN * 2, 4, False, 4) == -1  # a quote may follow
+    assert record_start(PLAIN, 30, False, 4) == -1
+
+
+@pytest.mark.parametrize("what", ODD)
+def test_the_next_record_is_found_from_every_place_of_a_window(what: str) -> None:
+    parts = [PLAIN, PLAIN, ODD[what][0], PLAIN, b'1,"a,b",c,d\n', PLAIN]
+    starts = [len(b"".join(parts[:i])) for i in range(len(parts) + 1)]
+    data = b"".join(parts)
+    for cut in range(len(PLAIN)):  # the window begins somewhere in the first record
+        for at in range(starts[1], len(data) + 1):
+            expected = next(start for start in starts if start >= at)
+            assert record_start(data[cut:], at - cut, True, 4) == expected - cut
+
+
+def test_a_window_that_begins_inside_a_quoted_field_agrees_with_one_that_does_not() -> None:
+    data = PLAIN + b'1,"x\nin\nside\ny",c,d\n' + PLAIN + b'1,"x\ny",c,d\n' + PLAIN
+    border = data.rindex(b'1,"x') + 5
+    for begin in range(data.index(b"side")):
+        assert begin + record_start(data[begin:], border - begin, True, 4) == len(data) - len(PLAIN)
+
+
+@given(st.text(st.sampled_from("ab\n"), max_size=400), st.sampled_from([3, 64, 1 << 16]))
+def test_lines_are_found_by_number_and_numbered_by_offset(text: str, chunk: int) -> None:
+    class Small(LineIndex):
+        _CHUNK = chunk
+
+    data = text.encode()
+    index = Small(data)
+    starts = [0, *(i + 1 for i, byte in enumerate(data) if byte == ord("\n"))]
+    assert index.newlines == len(starts) - 1
+    assert [index.start(line) for line in range(len(starts))] == starts
+    assert [index.line(start) for start in starts if start < len(data)] == list(
+        range(sum(s < len(data) for s in starts))
+    )
+    longest = max(map(len, data.split(b"\n")))
+    assert index.has_long_lines or longest < 2 * chunk
+
+
+FIELDS = st.text(st.sampled_from('ab,"\n\r é'), max_size=8)
+
+
+@given(st.lists(st.lists(FIELDS, min_size=4, max_size=4), max_size=8), st.sampled_from(["\n", "\r\n"]), st.booleans())
+def test_well_formed_csv_is_read_back_record_by_record(rows: list[list[str]], end: str, all_quoted: bool) -> None:
+    def written(field: str) -> str:
+        doubled = field.replace('"', '""')
+        return f'"{doubled}"' if all_quoted or set(field) & set(',"\r\n') else field
+
+    data = "".join(",".join(map(written, row)) + end for row in rows).encode()
+    with pytest.MonkeyPatch.context() as patch:
+        for few in (0, 5000):
+            patch.setattr(records, "_FEW", few)
+            odd = odd_records(data, 4)
+            assert count_records(data, odd) == len(rows)
+            left = [[field.encode() for field in row] for row in rows]
+            for record in odd:
+                left.remove(record.fields)
+                assert not record.stray_quote
+            assert all(b"\n" not in field for row in left for field in row)
+
+
+@given(st.binary(max_size=200) | st.text(st.sampled_from('a,"\n\r'), max_size=200).map(str.encode))
+def test_any_bytes_are_records_that_stand_one_behind_the_other(data: bytes) -> None:
+    odd = odd_records(data, 4)
+    end = 0
+    for record in odd:
+        assert record.start >= end
+        assert record.start == 0 or data[record.start - 1 : record.start] == b"\n"
+        assert record.end == len(data) or data[record.end - 1 : record.end] == b"\n"
+        end = record.end
+    assert count_records(data, odd) >= len(odd)
+    for size in range(1, len(data) + 1):
+        cut = record_end(data, size, True, 4)
+        assert cut >= size
+        assert odd_records(data[:cut], 4) == [record for record in odd if record.start < cut]
