@@ -21,6 +21,8 @@ UNQUALIFIED: Final = 0
 MAX_CODE: Final = 99
 """The city's codes run from 1 to 99 (NYC DOF Parking Violation Codes)."""
 
+EVENT_SECONDS: Final = (0, 7_258_118_400)
+"""When an event can have been, in seconds since the epoch: from 1970 to before 2200. Other years are no times."""
 MAX_INT: Final = 2**63 - 1
 
 Kind = Literal["position", "violation"]

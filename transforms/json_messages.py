@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 from msgspec.structs import astuple
 
 from schemas.lake import EXTRA, UTC
-from schemas.messages import MAX_BYTES, DroneMessage, Reason
+from schemas.messages import EVENT_SECONDS, MAX_BYTES, DroneMessage, Reason
+from transforms.clock import MICROSECONDS
 from transforms.message_rows import Decoded, Ints, message_batch
 from transforms.payloads import FIELDS, Refusal, event_time_of, read_payload
 
@@ -104,15 +105,21 @@ def _event_times(texts: tuple[str, ...]) -> pa.Array:
     array = pa.array(texts, pa.string())
     try:
         if min(map(len, texts)) >= len("2026-01-15T12:00:00Z"):
-            return array.cast(UTC)
+            return _within_years(array.cast(UTC))
     except pa.ArrowInvalid:
         pass
     common = pc.match_substring_regex(array, _COMMON_TIME)
     try:
-        times = pc.if_else(common, array, None).cast(UTC)
+        times = _within_years(pc.if_else(common, array, None).cast(UTC))
     except pa.ArrowInvalid:  # a thirteenth month
         return pa.array(map(event_time_of, texts), pa.int64()).cast(UTC)
     others = [
         None if is_common else event_time_of(text) for text, is_common in zip(texts, common.to_pylist(), strict=True)
     ]
     return pc.coalesce(times, pa.array(others, pa.int64()).cast(UTC))
+
+
+def _within_years(times: pa.Array) -> pa.Array:
+    micros = times.cast(pa.int64())
+    first, end = (second * MICROSECONDS for second in EVENT_SECONDS)
+    return pc.if_else(pc.and_(pc.greater_equal(micros, first), pc.less(micros, end)), times, None)

@@ -6,7 +6,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from schemas.lake import UTC, constant
-from schemas.messages import MAX_CODE, MAX_ID_CHARS, Reason, v0_message_id
+from schemas.messages import EVENT_SECONDS, MAX_CODE, MAX_ID_CHARS, Reason, v0_message_id
 from sources.records import is_utf8
 from transforms.clock import MICROSECONDS
 from transforms.message_rows import Decoded, Ints, message_batch
@@ -18,8 +18,8 @@ _VIOLATION = rf"{_POSITION};\d{{1,4}};[^;\r\n]{{1,{MAX_ID_CHARS}}}"
 _FIELDS = ("latitude", "longitude", "altitude_m", "epoch", "drone_id", "status", "violation_code", "image_id")
 _TYPES = {"violation_code": pa.int16(), "drone_id": pa.string(), "status": pa.string(), "image_id": pa.string()}
 _LIMITS = {
-    "latitude": (-90, 90), "longitude": (-180, 180), "altitude_m": (-1e6, 1e6), "epoch": (0, 253_402_300_799),
-    "violation_code": (0, MAX_CODE),
+    "latitude": (-90, 90), "longitude": (-180, 180), "altitude_m": (-1e6, 1e6),
+    "epoch": (EVENT_SECONDS[0], EVENT_SECONDS[1] - 1), "violation_code": (0, MAX_CODE),
 }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from schemas.messages import (
+    EVENT_SECONDS,
     MAX_BYTES,
     MAX_DEPTH,
     MAX_EXTRA_FIELDS,
@@ -102,7 +103,10 @@ def event_time_of(text: str) -> int | None:
     except ValueError:
         return None
     since = base - datetime(1970, 1, 1, tzinfo=UTC)
-    return (since.days * 86_400 + since.seconds) * 1_000_000 + int(((fraction or "") + "000000")[:6])
+    seconds = since.days * 86_400 + since.seconds
+    if not EVENT_SECONDS[0] <= seconds < EVENT_SECONDS[1]:
+        return None
+    return seconds * 1_000_000 + int(((fraction or "") + "000000")[:6])
 
 
 def _load(payload: bytes) -> Any:
