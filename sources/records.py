@@ -88,7 +88,7 @@ def record_start(window: bytes, at: int, complete: bool, columns: int) -> int:
         if not end:
             return len(window) if complete else -1
         line = window[position:end]
-        if position and len(_fields(line)) == columns and not _has_stray_quote(line):
+        if position and _is_record(line, columns):
             break
         position = end
     if position >= at:
@@ -212,7 +212,7 @@ def read_odd(data: bytes, start: int, columns: int) -> OddRecord:
     text, lines, fields = line, 1, _fields(line)
     if len(fields) != columns:
         joined = _joined_lines(data, start)
-        if joined is not None and len(candidate := _fields(joined)) == columns:
+        if joined is not None and len(candidate := _fields(joined)) == columns and not _holds_records(joined, columns):
             text, lines, fields = joined, joined.rstrip(b"\r\n").count(b"\n") + 1, candidate
     stripped = text.rstrip(b"\r\n")
     if len(fields) != columns:
@@ -232,6 +232,15 @@ def _joined_lines(data: bytes, start: int) -> bytes | None:
         if quotes % 2 == 0 and end > start:
             return data[start:end]
     return None
+
+
+def _holds_records(record: bytes, columns: int) -> bool:
+    """Whether a line behind the first one is a whole record by itself: two stray quotes stand around it."""
+    return any(_is_record(line, columns) for line in record.split(b"\n")[1:])
+
+
+def _is_record(line: bytes, columns: int) -> bool:
+    return len(_fields(line)) == columns and not _has_stray_quote(line)
 
 
 def _fields(record: bytes) -> list[bytes]:
