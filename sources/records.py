@@ -215,9 +215,10 @@ def read_odd(data: bytes, start: int, columns: int) -> OddRecord:
         if joined is not None and len(candidate := _fields(joined)) == columns and not _holds_records(joined, columns):
             text, lines, fields = joined, joined.rstrip(b"\r\n").count(b"\n") + 1, candidate
     stripped = text.rstrip(b"\r\n")
-    if len(fields) != columns:
+    stray = _has_stray_quote(stripped)
+    if not fields or (stray and len(fields) != columns):
         fields = stripped.split(b",")
-    return OddRecord(start, start + len(text), lines, fields, _has_stray_quote(stripped))
+    return OddRecord(start, start + len(text), lines, fields, stray)
 
 
 def _joined_lines(data: bytes, start: int) -> bytes | None:

@@ -88,13 +88,15 @@ def write(folder: Path, data: bytes) -> Path:
 
 
 WORD = st.text(st.sampled_from("abcé"), min_size=1, max_size=5).map(str.encode)
-"""No quoted text here begins or ends with anything but a letter: the lines inside a field look like no record."""
 DIRT = st.one_of(
     st.tuples(WORD, WORD).map(lambda w: b'"' + w[0] + b"," + w[1] + b'"'),
     st.lists(WORD, min_size=2, max_size=4).map(lambda w: b'"' + b"\n".join(w) + b'"'),
     st.tuples(WORD, WORD).map(lambda w: b'"' + w[0] + b"\r\n" + w[1] + b'"'),
     st.tuples(WORD, WORD).map(lambda w: b'"' + w[0] + b'""' + w[1] + b'"'),
+    st.tuples(WORD, WORD).map(lambda w: b'"' + w[0] + b"\n" + PLAIN + b"\n" + w[1] + b'"'),
     WORD.map(lambda w: b'"' + w),
+    WORD.map(lambda w: w + b'"'),
+    st.just(b'"'),
     st.tuples(WORD, WORD).map(lambda w: w[0] + b'"' + w[1]),
     WORD.map(lambda w: w + b"\xe9\xff"),
     st.tuples(WORD, WORD).map(lambda w: w[0] + b"\r" + w[1]),
@@ -166,6 +168,14 @@ def test_a_stray_quote_loses_no_other_row(tmp_path: Path, field: bytes) -> None:
         assert [i for i, street in enumerate(streets) if street != "MAIN ST"] == [20, 41]
         assert streets[20] == field.decode("latin-1")
         assert found.records[20][-1] == (("encoding_latin1",) if field == b"a\xff" else ("stray_quote",))
+
+
+@pytest.mark.parametrize("row", [b'"a,b,c","d,e"', b'"1,2",3,4,5', b'1,2,3,4,5,"6"', b'"1","2","3"'])
+def test_why_a_row_is_refused_does_not_depend_on_how_many_quotes_there_are(tmp_path: Path, row: bytes) -> None:
+    path = write(tmp_path, b"\n".join([HEADER, PLAIN, row, PLAIN]))
+    reason = "row_too_long" if row.endswith(b'"6"') else "row_cut_short"
+    for few in (0, 5000):
+        assert read(path, Sizes(1 << 20, few_quotes=few)).records[1][1:3] == (reason, row)
 
 
 @pytest.mark.parametrize("quotes", [b'"', b""])
