@@ -1,5 +1,6 @@
 """Fixtures of several tests."""
 
+import os
 from collections.abc import Iterator
 
 import boto3
@@ -9,8 +10,11 @@ from moto.server import ThreadedMotoServer
 
 from lake.storage import storage
 
-# Machines that run tests are shared and slow at times: how long an example takes says nothing.
-settings.register_profile("prestacop", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Machines that run tests are shared and slow at times: how long an example takes says nothing. CI takes the same
+# examples each time; whoever runs the tests elsewhere looks for new ones.
+settings.register_profile(
+    "prestacop", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
+)
 settings.load_profile("prestacop")
 
 

@@ -1,7 +1,10 @@
 """Where a record ends when its quotes are broken, and which records the CSV parser must not see."""
 
+import csv
+import io
+
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from sources import records
@@ -147,7 +150,11 @@ def test_well_formed_csv_is_read_back_record_by_record(rows: list[list[str]], en
         doubled = field.replace('"', '""')
         return f'"{doubled}"' if all_quoted or set(field) & set(',"\r\n') else field
 
-    data = "".join(",".join(map(written, row)) + end for row in rows).encode()
+    texts = [",".join(map(written, row)) for row in rows]
+    # The documented limit: a line of a quoted field that is a whole record by itself is taken for one.
+    inner = [line.removesuffix("\r") for text in texts for line in text.split("\n")[1:]]
+    assume(not any(len(row) == 4 for line in inner for row in csv.reader(io.StringIO(line, newline=""))))
+    data = "".join(text + end for text in texts).encode()
     with pytest.MonkeyPatch.context() as patch:
         for few in (0, 5000):
             patch.setattr(records, "_FEW", few)
