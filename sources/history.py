@@ -55,6 +55,10 @@ class HistoryCsv:
         line = b"".join(file.read(MAX_HEADER_BYTES).partition(b"\n")[:2])
         if not line:
             raise InputUnusable(f"{url}: the file is empty; a history CSV begins with a line of column names")
+        if len(line) >= MAX_HEADER_BYTES:
+            raise InputUnusable(
+                f"{url}: this is no CSV file: its first line has no end within {MAX_HEADER_BYTES} bytes"
+            )
         try:
             text = line.decode("utf-8-sig")
             columns = tuple(next(csv.reader(io.StringIO(text, newline=""), strict=True)))

@@ -33,8 +33,11 @@ class RecordedMessages:
 
     def batch(self, header: Header, data: bytes, offset: int, first_record: int) -> tuple[pa.RecordBatch, int]:
         lines = data.removesuffix(b"\n").split(b"\n")
-        payload = pa.array(lines, pa.binary())
-        starts = np.frombuffer(payload.buffers()[1], np.int32)[: len(lines)] + np.arange(len(lines)) + offset
+        sizes = np.fromiter(map(len, lines), np.int64, len(lines)) + 1
+        starts = np.cumsum(sizes) - sizes + offset
+        if b"\r\n" in data:  # saved on Windows
+            lines = [line.removesuffix(b"\r") for line in lines]
         record = np.arange(first_record, first_record + len(lines))
-        rows = pa.RecordBatch.from_arrays([payload, pa.array(record), pa.array(starts)], schema=PAYLOADS)
+        columns = [pa.array(lines, pa.binary()), pa.array(record), pa.array(starts)]
+        rows = pa.RecordBatch.from_arrays(columns, schema=PAYLOADS)
         return rows, len(lines)

@@ -41,11 +41,12 @@ def unusable(tmp_path: Path) -> dict[str, bytes | None]:
         "empty.csv": b"",
         "picture.csv": bytes(range(128, 256)) * 40,
         "other.csv": b"a,b,c\n1,2,3\n",
+        "one line.csv": history.replace(b"\n", b","),
         "cut.csv.gz": gzip.compress(history)[:2000],
     }
 
 
-@pytest.mark.parametrize("name", ["missing.csv", "empty.csv", "picture.csv", "other.csv", "cut.csv.gz"])
+@pytest.mark.parametrize("name", ["missing.csv", "empty.csv", "picture.csv", "other.csv", "one line.csv", "cut.csv.gz"])
 def test_what_is_no_history_ends_with_3_and_is_named(tmp_path: Path, name: str) -> None:
     content = unusable(tmp_path)[name]
     if content is not None:

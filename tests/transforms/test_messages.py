@@ -142,6 +142,14 @@ def test_a_v0_line_is_read_and_its_identity_is_a_hash_of_it() -> None:
     assert (violation["violation_code"], violation["image_id"]) == (21, "img")
 
 
+def test_lines_that_end_as_on_windows_are_the_same_messages() -> None:
+    line = b"40.7;-74;10;1768478400;d1;raw"
+    plain, dead = decode(line, message())
+    windows, windows_dead = decode(line + b"\r", message() + b"\r")
+    assert windows == plain
+    assert dead == windows_dead == []
+
+
 ODD_VALUES = st.one_of(
     st.none(), st.booleans(), st.integers(-200, 200), st.floats(allow_nan=False), st.text(max_size=5),
     st.sampled_from(["2026-01-15T12:00:00+01:00", "2026-01-15T12:00Z", "officer", "position", 10**30, [], {}]),
