@@ -211,10 +211,10 @@ def test_rows_without_a_code_stand_behind_the_others() -> None:
 
 
 def test_text_is_kept_as_it_stands_whether_quoted_or_not() -> None:
-    streets = ["W 175 ST", " W 175 ST ", '"A, B"', '"A ""B"""', '"A\r\nB"', "é", "日本", "NULL", "nan", "0012"]
+    streets = ["W 175 ST", " W 175 ST ", '"A, B"', '"A ""B"""', '"A\r\nB"', '"é\n"', "é", "日本", "NULL", "nan", "0012"]
     rows, _ = parse(SHORT, b"\n".join(changed(Street_Name=street) for street in streets))
     found = [row["street"] for row in sorted(rows, key=lambda row: int(row["record"]))]
-    assert found == [*streets[:2], "A, B", 'A "B"', "A\r\nB", *streets[5:]]
+    assert found == [*streets[:2], "A, B", 'A "B"', "A\r\nB", "é\n", *streets[6:]]
 
 
 def test_a_line_longer_than_the_parser_takes_at_once_is_one_row() -> None:
