@@ -71,9 +71,7 @@ def repair_time(text: str | None) -> Time:
         return _checked(int(found[1]), int(found[2]), Repair.TIME_NO_SUFFIX)
     trimmed = text.strip().upper()
     if trimmed != text and (found := _TIME.fullmatch(trimmed)):
-        time = _suffixed(int(found[1]), int(found[2]), found[3], Repair.TIME_TRIMMED)
-        # Two rules on one value would need two names: the other one is the news.
-        return time
+        return _suffixed(int(found[1]), int(found[2]), found[3], Repair.TIME_TRIMMED)
     return Time(-1, reason=Reason.TIME_UNREADABLE)
 
 
