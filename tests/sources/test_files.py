@@ -101,7 +101,7 @@ def test_one_file_that_is_no_history_stops_all_of_a_pattern(tmp_path: Path) -> N
         plan(f"{tmp_path}/*.csv", HistoryCsv())
 
 
-PACKED = gzip.compress(HEADER + ROWS * 1000)
+PACKED = gzip.compress(HEADER + ROWS * 1000, mtime=0)
 
 
 @pytest.mark.parametrize(
@@ -112,9 +112,10 @@ PACKED = gzip.compress(HEADER + ROWS * 1000)
         PACKED[:-6] + bytes(6),
         PACKED[:40] + bytes(b ^ 255 for b in PACKED[40:60]) + PACKED[60:],
         b"\x1f\x8bno gzip at all",
-        gzip.compress(b"a,b\n1,2\n"),
-        gzip.compress(b""),
+        gzip.compress(b"a,b\n1,2\n", mtime=0),
+        gzip.compress(b"", mtime=0),
     ],
+    ids=["cut early", "cut late", "wrong sum", "spoiled", "no gzip", "no history inside", "nothing inside"],
 )
 def test_a_damaged_gzip_file_is_named_and_gives_no_row(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "cut.csv.gz").write_bytes(content)
@@ -126,7 +127,7 @@ def test_a_damaged_gzip_file_is_named_and_gives_no_row(tmp_path: Path, content: 
 @pytest.mark.parametrize("content", [HEADER, HEADER[:-1], b"\xef\xbb\xbf" + HEADER, HEADER.replace(b"\n", b"\r\n")])
 def test_a_header_alone_is_a_history_without_units(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.csv").write_bytes(content)
-    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(content))
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(content, mtime=0))
     assert read_all(f"{tmp_path}/a.csv*", tmp_path / "lake") == []
 
 
@@ -138,7 +139,7 @@ def test_a_unit_that_the_lake_has_is_not_read_again(tmp_path: Path) -> None:
     assert tally == (batch.unit.name, Tally(ROWS_IN, 2, unit=batch.unit))
     run_plan(plan_input(str(path), None), Settings(str(root), 3600), PipelineOptions([]))
     assert read_all(str(path), root) == []
-    (tmp_path / "copy.csv.gz").write_bytes(gzip.compress(HEADER + ROWS))
+    (tmp_path / "copy.csv.gz").write_bytes(gzip.compress(HEADER + ROWS, mtime=0))
     assert read_all(f"{tmp_path}/copy.csv.gz", root) == []
     assert len(read_all(str(path), tmp_path / "another lake")) == 2
 
@@ -183,7 +184,7 @@ def blocks(batch: UnitBatch) -> tuple[str, bytes, bool]:
 
 def test_the_graph_reads_the_rows_of_all_files_and_says_how_many(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(HEADER + ROWS)
-    (tmp_path / "b.csv.gz").write_bytes(gzip.compress(b"\xef\xbb\xbf" + HEADER + ROWS * 2))
+    (tmp_path / "b.csv.gz").write_bytes(gzip.compress(b"\xef\xbb\xbf" + HEADER + ROWS * 2, mtime=0))
     planned = plan(f"{tmp_path}/*", HistoryCsv())
     with TestPipeline() as pipeline:
         read = pipeline | ReadFiles(planned, HistoryCsv(), str(tmp_path / "lake"))
