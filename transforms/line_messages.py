@@ -6,7 +6,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from schemas.lake import UTC, constant
-from schemas.messages import EVENT_SECONDS, MAX_CODE, MAX_ID_CHARS, Reason, v0_message_id
+from schemas.messages import EVENT_SECONDS, MAX_BYTES, MAX_CODE, MAX_ID_CHARS, Reason, v0_message_id
 from sources.records import is_utf8
 from transforms.clock import MICROSECONDS
 from transforms.message_rows import Decoded, Ints, message_batch
@@ -26,7 +26,8 @@ _LIMITS = {
 def decode_lines(payload: pa.BinaryArray, places: Ints, done: Decoded) -> None:
     """Decode the payloads at these places of the batch, and put them into ``done``."""
     lines = payload.take(pa.array(places))
-    text = pc.if_else(pa.array([is_utf8(line) for line in lines.to_pylist()], pa.bool_()), lines, b"").cast(pa.string())
+    readable = [len(line) <= MAX_BYTES and is_utf8(line) for line in lines.to_pylist()]
+    text = pc.if_else(pa.array(readable, pa.bool_()), lines, b"").cast(pa.string())
     kinds = {
         "position": pc.match_substring_regex(text, _POSITION + "$").to_numpy(zero_copy_only=False),
         "violation": pc.match_substring_regex(text, _VIOLATION + "$").to_numpy(zero_copy_only=False),

@@ -26,7 +26,8 @@ def decode_payloads(unit: Unit, payloads: pa.RecordBatch) -> Parsed:
         Rows of :data:`MESSAGE` and dead letters; every payload is in one of the two.
     """
     done = Decoded([], [], [])
-    is_json = _first_bytes(payloads["payload"]) == ord("{")
+    # No v0 line begins with a blank, a JSON object may.
+    is_json = np.isin(_first_bytes(payloads["payload"]), np.frombuffer(b"{ \t\r", np.uint8))
     decode_json(payloads["payload"], np.flatnonzero(is_json), done)
     decode_lines(payloads["payload"], np.flatnonzero(~is_json), done)
     rows = pa.Table.from_batches(done.rows, schema=MESSAGE).unify_dictionaries().combine_chunks()

@@ -70,7 +70,7 @@ def read_payload(payload: bytes) -> Message | Refusal:
     if (version := document.get("schema_version")) is None:
         return Refusal(Reason.FIELD_MISSING, "schema_version")
     if version != SCHEMA_VERSION or isinstance(version, bool):
-        return Refusal(Reason.VERSION_UNKNOWN, str(version)[:100])
+        return Refusal(Reason.VERSION_UNKNOWN, ascii(version)[:100])
     unknown = document.keys() - set(FIELDS)
     if len(unknown) > MAX_EXTRA_FIELDS:
         return Refusal(Reason.TOO_MANY_FIELDS, f"{len(unknown)} unknown fields, at most {MAX_EXTRA_FIELDS}")
@@ -81,6 +81,8 @@ def read_payload(payload: bytes) -> Message | Refusal:
         return _invalid(str(error))
     except (msgspec.DecodeError, UnicodeError) as error:
         return Refusal(Reason.NOT_JSON, str(error)[:200])
+    except ValueError:
+        return Refusal(Reason.FIELD_INVALID, "a number in an unknown field is beyond all floats")
     return Message(msgspec.structs.astuple(message), extra)
 
 
@@ -156,7 +158,7 @@ def _depth(payload: bytes) -> int:
 
 
 def _text(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     text.encode()  # a lone surrogate cannot be stored
     return text
 

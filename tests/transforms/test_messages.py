@@ -1,6 +1,7 @@
 """Drone payloads go where they belong, alone or among others, and none stops the run."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
@@ -11,11 +12,14 @@ from apache_beam.testing.util import assert_that, equal_to
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lake import lake
+from pipelines.reconcile import reconcile
 from schemas.lake import Source
 from schemas.messages import MAX_BYTES, MAX_EXTRA_FIELDS, Reason, v0_message_id
 from sources.files import Header
 from sources.recorded import RecordedMessages
 from sources.units import Unit, UnitBatch
+from tests.support import run_graph
 from transforms.messages import DecodeMessages, decode_payloads
 from transforms.names import DEAD_LETTERS, ROWS
 from transforms.payloads import event_time_of, read_payload
@@ -50,12 +54,15 @@ def decode(*lines: bytes) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     return parsed.rows.to_pylist(), parsed.dead_letters.to_pylist()
 
 
-HOSTILE = {
+HOSTILE: dict[str, tuple[bytes, str]] = {
     "NaN": (message().replace(b"40.7", b"NaN"), Reason.NOT_JSON),
-    "infinity": (message().replace(b"40.7", b"1e999"), None),
+    "infinity": (message().replace(b"40.7", b"1e999"), Reason.FIELD_INVALID),
+    "infinity in an unknown field": (message()[:-1] + b', "x": [1e999]}', Reason.FIELD_INVALID),
     "huge integer": (message(sequence=10**40), Reason.FIELD_INVALID),
-    "5000 digits": (message().replace(b": 7", b": " + b"9" * 5000), None),
+    "5000 digits": (message().replace(b": 7", b": " + b"9" * 5000), Reason.NOT_JSON),
     "lone surrogate": (message(plate_id="\ud800"), Reason.NOT_JSON),
+    "lone surrogate in the name of a field": (message()[:-1] + b', "\\ud800": 1}', Reason.NOT_JSON),
+    "lone surrogate as a version": (b'{"schema_version": "\\ud800"}', Reason.VERSION_UNKNOWN),
     "duplicate key": (message()[:-1] + b', "sequence": 8}', Reason.DUPLICATE_KEY),
     "duplicate key in an unknown field": (message()[:-1] + b', "x": {"a": 1, "a": 2}}', Reason.DUPLICATE_KEY),
     "truncated": (message()[:-20], Reason.NOT_JSON),
@@ -68,6 +75,8 @@ HOSTILE = {
     "deep": (b'{"x": ' + b"[" * 10_000 + b"]" * 10_000 + b"}", Reason.TOO_DEEP),
     "too large": (b"{" + b"x" * (MAX_BYTES + 1), Reason.TOO_LARGE),
     "10 MB": (b"z" * 10_000_000, Reason.TOO_LARGE),
+    "10 MB of blanks inside": (message()[:-1] + b" " * 10_000_000 + b"}", Reason.TOO_LARGE),
+    "v0 of 10 MB": (b"40." + b"0" * 10_000_000 + b";-74;10;1768478400;d;raw", Reason.TOO_LARGE),
     "many fields": (message(**{f"f{n}": n for n in range(MAX_EXTRA_FIELDS + 1)}), Reason.TOO_MANY_FIELDS),
     "no version": (
         without("schema_version"),
@@ -98,11 +107,27 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize(("payload", "reason"), HOSTILE.values(), ids=HOSTILE.keys())
-def test_a_hostile_payload_is_a_dead_letter_and_its_neighbours_are_not(payload: bytes, reason: str | None) -> None:
+def test_a_hostile_payload_is_a_dead_letter_and_its_neighbours_are_not(payload: bytes, reason: str) -> None:
     rows, dead = decode(message(message_id="before"), payload, message(message_id="after"))
     assert [row["message_id"] for row in rows] == ["before", "after"]
-    assert [(letter["payload"], letter["record"]) for letter in dead] == [(payload, 6)]
-    assert reason is None or dead[0]["reason"] == reason
+    assert [(letter["payload"], letter["record"], letter["reason"]) for letter in dead] == [(payload, 6, reason)]
+
+
+def test_all_hostile_payloads_in_one_recording_end_where_they_belong(tmp_path: Path) -> None:
+    lines = [line for payload, _ in HOSTILE.values() for line in (message(message_id=f"m{len(payload)}"), payload)]
+    recording = tmp_path / "fleet.jsonl"
+    recording.write_bytes(b"\n".join(lines) + b"\n")
+    run_graph(tmp_path / "lake", messages=recording)
+    letters = lake(str(tmp_path / "lake")).sql("SELECT * FROM dead_letters ORDER BY record").to_pylist()
+    assert [(letter["payload"], letter["reason"]) for letter in letters] == list(HOSTILE.values())
+    clean = {f"m{len(payload)}" for payload, _ in HOSTILE.values()}
+    assert set(lake(str(tmp_path / "lake")).sql("FROM qualified")["message_id"].to_pylist()) == clean
+    assert reconcile(str(tmp_path / "lake")) == []
+
+
+@pytest.mark.parametrize("blank", [b" ", b"\t", b" \t\r "])
+def test_blanks_around_a_message_do_not_matter(blank: bytes) -> None:
+    assert decode(blank + message() + blank) == decode(message())
 
 
 def test_the_position_of_a_dead_letter_is_where_it_stands() -> None:
