@@ -40,7 +40,7 @@ def read_picture(payload: bytes) -> Picture | Refusal:
         return Refusal(Reason.EMPTY)
     try:
         message = _decode(payload) if payload.startswith(b"{") else _read_line(payload)
-    except (msgspec.MsgspecError, UnicodeError) as error:
+    except (msgspec.MsgspecError, ValueError) as error:  # a year beyond 9999 too
         return Refusal(Reason.FIELD_INVALID, str(error)[:200])
     if message is None:
         return Refusal(Reason.V0_MALFORMED, f"{payload.count(b';') + 1} fields, not 3")
