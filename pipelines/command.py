@@ -19,6 +19,7 @@ from schemas import errors
 from sources.progress import progress
 
 INTERRUPTED = 130
+PIPE_CLOSED = 141
 LOCAL_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 """What ``DirectRunner`` means here: Beam's own switch of that name takes Prism where it finds a binary of it."""
 
@@ -78,6 +79,8 @@ def run(command: Callable[[], int], resume: str) -> NoReturn:
     try:
         with redirect_stderr(cast(TextIO, _WithoutTracebacks(sys.stderr))):
             code = command()
+    except BrokenPipeError:  # who reads our output, such as head, has gone
+        os._exit(PIPE_CLOSED)
     except KeyboardInterrupt:
         print(f"\nstopped. {resume}", file=sys.stderr)
         code = INTERRUPTED
