@@ -1,4 +1,4 @@
-"""Duplicates go, and each row takes exactly one branch."""
+"""A message published twice is one row; what is dropped is counted."""
 
 import apache_beam as beam
 import numpy as np
@@ -8,14 +8,12 @@ from apache_beam.testing.util import assert_that, equal_to
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.lake import Dataset, Source
+from schemas.lake import Source
 from sources.units import DUPLICATES, TALLIES, Tally, Unit, UnitBatch
 from transforms.dedupe import DropDuplicates, first_seen
 from transforms.names import ROWS
-from transforms.qualify import Qualify, split
 
 UNIT = Unit(Source.DRONES, "fleet.jsonl", 0, 0, 1, "hash")
-KINDS = st.lists(st.tuples(st.sampled_from(["position", "violation"]), st.sampled_from([0, 21])), max_size=30)
 
 
 def batch(ids: list[str], first: int = 0, last: bool = False) -> UnitBatch:
@@ -47,39 +45,20 @@ def test_duplicates_across_the_batches_of_a_unit_are_dropped_and_counted() -> No
         assert_that(fresh[TALLIES], equal_to([(UNIT.name, Tally(DUPLICATES, 2))]), label="tallies")
 
 
-def messages(kinds: list[tuple[str, int]]) -> pa.RecordBatch:
-    """Messages of these kinds and codes, with their place."""
-    codes = [None if kind == "position" else code for kind, code in kinds]
-    return pa.RecordBatch.from_pydict(
-        {
-            "kind": pa.array([kind for kind, _ in kinds], pa.string()).dictionary_encode(),
-            "violation_code": pa.array(codes, pa.int16()),
-            "place": pa.array(range(len(kinds)), pa.int64()),
-        }
-    )
-
-
-@given(KINDS)
-def test_every_row_takes_exactly_one_branch(kinds: list[tuple[str, int]]) -> None:
-    found = {d: rows["place"].to_pylist() for d, rows in split(messages(kinds)).items()}
-    expected: dict[Dataset, list[int]] = {d: [] for d in found}
-    for place, (kind, code) in enumerate(kinds):
-        dataset = Dataset.POSITIONS if kind == "position" else Dataset.QUALIFIED if code else Dataset.UNQUALIFIED
-        expected[dataset].append(place)
-    assert found == expected
-
-
-def test_a_history_row_is_never_a_position() -> None:
-    rows = pa.RecordBatch.from_pydict({"violation_code": pa.array([21, 0, 5], pa.int16())})
-    assert {d: part.num_rows for d, part in split(rows).items()} == {
-        Dataset.POSITIONS: 0, Dataset.QUALIFIED: 2, Dataset.UNQUALIFIED: 1,
-    }  # fmt: skip
-
-
-def test_each_branch_gets_the_end_of_the_unit() -> None:
+def test_of_two_the_one_that_was_published_first_stays_wherever_the_decoder_put_it() -> None:
+    rows = batch(["b", "a", "b"], last=True).rows
+    shuffled = rows.take(pa.array([2, 0, 1]))  # the careful rows stand behind the others
     with TestPipeline() as pipeline:
-        element = UnitBatch(UNIT, messages([("violation", 21)]), last=True)
-        branches = pipeline | beam.Create([element]) | Qualify()
-        for dataset, n in (("positions", 0), ("qualified", 1), ("unqualified", 0)):
-            seen = branches[dataset] | dataset >> beam.Map(lambda b: (b.rows.num_rows, b.last))
-            assert_that(seen, equal_to([(n, True)]), label=f"{dataset} seen")
+        element = UnitBatch(UNIT, shuffled, last=True)
+        fresh = pipeline | beam.Create([element], reshuffle=False) | DropDuplicates()
+        kept = fresh[ROWS] | beam.Map(lambda b: (b.rows["message_id"].to_pylist(), b.rows["record"].to_pylist()))
+        assert_that(kept, equal_to([(["b", "a"], [0, 1])]))
+
+
+def test_the_ids_of_one_unit_say_nothing_of_another() -> None:
+    other = Unit(Source.DRONES, "fleet.jsonl", 1, 1, 2, "other")
+    batches = [batch(["a"]), batch(["a"], last=True)._replace(unit=other), batch(["a"], 1, last=True)]
+    with TestPipeline() as pipeline:
+        fresh = pipeline | beam.Create([batches]) | beam.FlatMap(lambda b: b) | DropDuplicates()
+        expected = [(other.name, Tally(DUPLICATES, 0)), (UNIT.name, Tally(DUPLICATES, 1))]
+        assert_that(fresh[TALLIES], equal_to(expected))
