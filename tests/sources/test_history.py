@@ -1,0 +1,94 @@
+"""Which files are histories of tickets, and that the blocks of one lose no byte."""
+
+import io
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.errors import InputUnusable
+from schemas.history import COLUMNS_34, COLUMNS_43, COLUMNS_51, MANDATORY, column_key
+from sources import cells
+from sources.files import Header
+from sources.history import BLOCK, MAX_HEADER_BYTES, HistoryCsv
+
+
+def header(first_lines: bytes) -> Header:
+    """The header of a file that begins like this."""
+    return HistoryCsv().header(io.BytesIO(first_lines), "tickets.csv")
+
+
+def refusal(first_lines: bytes) -> str:
+    """What is said of a file that begins like this."""
+    with pytest.raises(InputUnusable, match=r"^tickets\.csv: ") as error:
+        header(first_lines)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("columns", [COLUMNS_34, COLUMNS_43, COLUMNS_51], ids=len)
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b""])
+def test_the_header_of_every_year_is_read_and_its_bytes_are_known(
+    columns: tuple[str, ...], mark: bytes, end: bytes
+) -> None:
+    text = mark + ",".join(columns).encode() + end
+    assert header(text + (b"1,2,3\n" if end else b"")) == Header(text, columns)
+
+
+def test_names_may_be_quoted_and_spelled_another_way() -> None:
+    text = b'"Summons Number",issue_date,"VIOLATION  TIME","Violation Code ","a,b"\n'
+    assert header(text).columns == ("Summons Number", "issue_date", "VIOLATION  TIME", "Violation Code ", "a,b")
+
+
+@pytest.mark.parametrize("name", MANDATORY)
+def test_a_mandatory_column_that_lacks_is_named(name: str) -> None:
+    others = ",".join(column for column in COLUMNS_43 if column != name)
+    assert f"does not name {name}." in refusal(others.encode() + b"\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"", "the file is empty"),
+        (b"\n", "this is no "),
+        (b"\xef\xbb\xbf", "this is no "),
+        (b"\xff\xfe\x00S\n", "no CSV file"),
+        (",".join(MANDATORY).encode("utf-16"), "no CSV file"),
+        (b'"Summons Number\n', "no CSV file"),
+        (b"{}\n", "does not name Summons Number, Issue Date, Violation Time, Violation Code."),
+        (",".join(MANDATORY).encode() + b"," * MAX_HEADER_BYTES, "no end within 65536 bytes"),
+    ],
+)
+def test_what_is_no_header_is_refused_in_words(text: bytes, said: str) -> None:
+    assert said in refusal(text)
+
+
+@given(st.binary(max_size=200))
+def test_any_file_has_a_header_or_is_refused(text: bytes) -> None:
+    try:
+        found = header(text)
+    except InputUnusable:
+        return
+    assert {column_key(name) for name in MANDATORY} <= {column_key(name) for name in found.columns}
+
+
+@given(st.binary(max_size=300) | st.text(st.sampled_from('1,a"\r\né'), max_size=300).map(str.encode))
+def test_a_block_is_the_bytes_as_they_came_with_their_place(data: bytes) -> None:
+    batch, records = HistoryCsv().batch(Header(b"", ("A", "B", "C")), data, 1000, 70)
+    assert batch.schema == BLOCK
+    (row,) = batch.to_pylist()
+    assert (row["data"], row["offset"], row["first_record"], row["records"]) == (data, 1000, 70, records)
+    assert sorted(row["odd"]) == row["odd"]
+    assert 0 <= records <= data.count(b"\n") + 1
+
+
+def test_a_record_that_never_ends_is_said_and_not_read_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cells, "MAX_RECORD_BYTES", 1 << 19)
+    data = random.Random(1).randbytes(1 << 21).replace(b"\n", b" ")
+    borders = HistoryCsv().borders(Header(b"", ("A", "B")))
+    with pytest.raises(InputUnusable, match="no end of a record within"):
+        cells.border(io.BytesIO(data), 1 << 20, borders)
+    monkeypatch.setattr(cells, "BLOCK_BYTES", 100)
+    with pytest.raises(InputUnusable, match="no end of a record within"):
+        list(cells.blocks(io.BytesIO(data), 0, len(data), borders))
