@@ -114,8 +114,9 @@ class Lake:
         if not files:
             _copy(connection, view, self.dataset(dataset).to_table())
             return
-        if not isinstance(store, LocalStorage) or any(c in store.base for c in "*?["):
-            # DuckDB's own S3 reader is an extension that is downloaded, and it takes such names for patterns.
+        if not isinstance(store, LocalStorage) or any(c in store.base for c in "*?[="):
+            # DuckDB's own S3 reader is an extension that is downloaded, and it takes such names for patterns and
+            # directories above the lake for partitions.
             connection.register(view, self.dataset(dataset))
             return
         names = ", ".join("'" + store.full(path).replace("'", "''") + "'" for path in files)

@@ -1,0 +1,242 @@
+"""Readers see whole units, each message once, and statistics that count what they see."""
+
+import tempfile
+from collections import Counter as Tally
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lake import Lake, lake
+from lake.files import write_unit
+from lake.layout import partitions
+from lake.ledger import commit
+from schemas.lake import SCHEMAS, Dataset, Source
+from transforms.qualify import BRANCHES, split
+from transforms.stats import Counter
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+NEW_YORK = ZoneInfo("America/New_York")
+
+
+class Said(NamedTuple):
+    """A message."""
+
+    id: str | None
+    second: int = 1_420_000_000
+    code: int | None = 21
+    """None: a position."""
+    area: str | None = "K"
+
+    @property
+    def dataset(self) -> Dataset:
+        """Where it belongs."""
+        return Dataset.POSITIONS if self.code is None else Dataset.QUALIFIED if self.code else Dataset.UNQUALIFIED
+
+
+def write(root: str, unit: str, messages: Sequence[Said], window: int = 3600) -> dict[str, Any]:
+    """Write the files of a unit; gives its row of the ledger, which is not there yet."""
+    columns = {
+        "unit": pa.array([unit] * len(messages), pa.string()).dictionary_encode(),
+        "record": np.arange(len(messages)),
+        "event_time": pa.array([m.second * 1_000_000 for m in messages], pa.int64()).cast(pa.timestamp("us", "UTC")),
+        "violation_code": pa.array([m.code for m in messages], pa.int16()),
+        "message_id": pa.array([m.id for m in messages], pa.string()),
+        "area": pa.array([m.area for m in messages], pa.string()).dictionary_encode(),
+        "kind": pa.array(["position" if m.code is None else "violation" for m in messages]).dictionary_encode(),
+        "summons_number": pa.array([7 if m.id is None else None for m in messages], pa.int64()),
+    }
+    rows = pa.RecordBatch.from_pydict(columns)
+    counter = Counter(window)
+    counter.add(rows)
+    parts = {**split(rows), Dataset.STATS: counter.counts(unit)}
+    files = [
+        {"dataset": str(dataset), "path": path, "rows": n, "bytes": size}
+        for dataset, part in parts.items()
+        for path, n, size in write_unit(root, dataset, Source.DRONES, unit, [part])
+    ]
+    counts = dict.fromkeys(("dead_letters", "images", "duplicates"), 0) | {
+        str(d): sum(m.dataset == d for m in messages) for d in BRANCHES
+    }
+    place = {"unit": unit, "source": "drones", "path": "fleet.jsonl", "range_start": 0, "range_end": 1}
+    return {**place, **counts, "rows_in": len(messages), "counted": len(messages), "files": files}
+
+
+def ids(lk: Lake, view: str) -> list[str]:
+    """Of a view's rows, in order."""
+    found: list[str] = lk.sql(f"SELECT message_id FROM {view} ORDER BY unit, record")["message_id"].to_pylist()
+    return found
+
+
+def all_views(lk: Lake) -> dict[str, list[tuple[Any, ...]]]:
+    """All that readers see."""
+    with lk.connect() as connection:
+        views = [*map(str, Dataset), "duplicates"]
+        return {view: connection.sql(f"FROM {view} ORDER BY ALL").fetchall() for view in views}
+
+
+def test_a_unit_is_seen_when_it_is_committed_and_entirely(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    first = write(root, "a", [Said("1"), Said("2", code=None), Said("3", code=0)])
+    second = write(root, "b", [Said("4"), Said("5", code=None), Said("6", code=0)])
+    assert ids(lake(root), "qualified") == []
+    commit(root, first)
+    before = lake(root)
+    for _ in range(2):  # an open lake stays as it was
+        assert [ids(before, str(d)) for d in BRANCHES] == [["2"], ["1"], ["3"]]
+        assert before.sql("SELECT sum(n)::INT AS n FROM stats").to_pylist() == [{"n": 3}]
+        assert sum(before.dataset(d).count_rows() for d in BRANCHES) == 3
+        commit(root, second)
+    after = lake(root)
+    assert [ids(after, str(d)) for d in BRANCHES] == [["2", "5"], ["1", "4"], ["3", "6"]]
+    assert after.sql("SELECT sum(n)::INT AS n FROM stats").to_pylist() == [{"n": 6}]
+
+
+def test_a_bare_glob_sees_files_of_a_unit_that_is_not_committed_and_the_lake_does_not(tmp_path: Path) -> None:
+    commit(str(tmp_path), write(str(tmp_path), "a", [Said("1")]))
+    write(str(tmp_path), "b", [Said("2")])
+    with lake(str(tmp_path)).connect() as connection:
+        bare = f"SELECT count(*) FROM '{tmp_path}/qualified/**/*.parquet'"
+        assert connection.sql(bare).fetchall() == [(2,)]
+        assert connection.sql("SELECT count(*) FROM qualified").fetchall() == [(1,)]
+
+
+def test_an_empty_lake_has_every_view_with_its_columns(tmp_path: Path) -> None:
+    lk = lake(str(tmp_path / "nothing"))
+    for dataset in Dataset:
+        assert lk.files(dataset) == []
+        assert lk.dataset(dataset).count_rows() == 0
+        found = lk.sql(f"FROM {dataset}")
+        assert found.num_rows == 0
+        if dataset != Dataset.STATS:  # whose units are summed up
+            assert found.schema.names == [*SCHEMAS[dataset].names, *partitions(dataset)]
+    for view in ("ledger", "duplicates", "repeated_summons"):
+        assert lk.sql(f"FROM {view}").num_rows == 0
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "it's",
+        "a*b",
+        "[x]",
+        "wh?t",
+        "ü %20#",
+        "{a}",
+        ".x.parquet",
+        'q"$HOME\n',
+        "source=other",
+        "month=1999-01",
+        "unit=x",
+    ],
+)
+def test_a_lake_may_have_any_name(tmp_path: Path, name: str) -> None:
+    messages = [Said("1"), Said("2", code=None), Said("3", code=0), Said("1")]
+    found = []
+    for root in (str(tmp_path / "plain"), str(tmp_path / name / "lake")):
+        commit(root, write(root, "a", messages[:2]))
+        commit(root, write(root, "b", messages[2:]))
+        found.append(all_views(lake(root)))
+    assert found[0] == found[1]
+    assert [len(found[0][name]) for name in ("qualified", "duplicates", "stats")] == [1, 1, 3]
+
+
+def test_the_partitions_are_columns_for_duckdb_and_for_pyarrow(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    commit(root, write(root, "a", [Said("1", 1_420_088_399), Said("2", 1_420_088_400)]))
+    lk = lake(root)
+    expected = [{"month": "2014-12", "source": "drones"}, {"month": "2015-01", "source": "drones"}]
+    assert lk.sql("SELECT month, source FROM qualified ORDER BY record").to_pylist() == expected
+    table = lk.dataset(Dataset.QUALIFIED).to_table().sort_by("record")
+    assert table.select(["month", "source"]).to_pylist() == expected
+    assert lk.sql("SELECT record FROM qualified WHERE month = '2015-01'").to_pylist() == [{"record": 1}]
+
+
+def test_on_s3_the_views_are_the_same(tmp_path: Path, s3: str) -> None:
+    found = []
+    for root in (str(tmp_path), f"{s3}/some/lake", s3):
+        commit(root, write(root, "a", [Said("1"), Said("2", code=None)]))
+        commit(root, write(root, "b", [Said("1"), Said("3", code=0)]))
+        write(root, "c", [Said("4")])
+        found.append(all_views(lake(root)))
+    assert found[0] == found[1] == found[2]
+
+
+def test_a_summons_that_stands_twice_is_kept_twice_and_flagged(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    commit(root, write(root, "a", [Said(None), Said("x"), Said(None)]))
+    commit(root, write(root, "b", [Said(None)]))
+    lk = lake(root)
+    assert lk.sql("FROM qualified").num_rows == 4
+    (row,) = lk.sql("FROM repeated_summons").to_pylist()
+    assert (row["summons_number"], row["times"]) == (7, 3)
+    assert sorted((place["unit"], place["record"]) for place in row["rows"]) == [("a", 0), ("a", 2), ("b", 0)]
+
+
+SECONDS = st.sampled_from([1_425_797_999, 1_425_798_000, 1_414_907_999, 1_414_911_600]) | st.integers(
+    1_420_080_000, 1_420_100_000
+)
+MESSAGES = st.lists(
+    st.builds(
+        Said,
+        st.none() | st.sampled_from("abcde"),
+        SECONDS,
+        st.sampled_from([None, 0, 21, 99]),
+        st.sampled_from([None, "K", "40.71,-74.01"]),
+    ),
+    min_size=1,
+    max_size=8,
+    unique_by=lambda m: m.id or object(),
+)
+LAKES = st.lists(st.tuples(MESSAGES, st.sampled_from([60, 900, 3600, 21_600, 86_400])), min_size=1, max_size=4)
+
+
+@settings(max_examples=30)
+@given(LAKES)
+def test_each_message_is_shown_and_counted_once_whatever_units_it_is_in(
+    units: list[tuple[list[Said], int]],
+) -> None:
+    shown: dict[Dataset, list[tuple[str, int]]] = {d: [] for d in BRANCHES}
+    counts: Tally[tuple[object, ...]] = Tally()
+    seen: set[str] = set()
+    with tempfile.TemporaryDirectory() as root:
+        for number, (messages, window) in enumerate(units):
+            commit(root, write(root, f"u{number}", messages, window))
+            for record, m in enumerate(messages):
+                if m.id in seen:
+                    continue
+                seen |= {m.id} if m.id else set()
+                shown[m.dataset].append((f"u{number}", record))
+                start = EPOCH + timedelta(seconds=m.second - m.second % window)
+                counts[m.dataset, start, window, m.code, part_of_day(m.second), m.area] += 1
+        with lake(root).connect() as connection:
+            found = {d: connection.sql(f"SELECT unit, record FROM {d} ORDER BY ALL").fetchall() for d in BRANCHES}
+            names = "dataset, window_start, window_seconds, violation_code, part_of_day, area, n"
+            stats = connection.sql(f"SELECT {names} FROM stats").to_arrow_table().to_pylist()
+            (again,) = connection.sql("SELECT count(*) FROM duplicates").fetchall()
+    assert found == shown
+    assert Tally({tuple(row.values())[:-1]: row["n"] for row in stats}) == counts
+    assert len(stats) == len(counts)
+    assert again == (sum(len(messages) for messages, _ in units) - sum(map(len, shown.values())),)
+
+
+def part_of_day(second: int) -> str:
+    """As the city counts it."""
+    hour = datetime.fromtimestamp(second, NEW_YORK).hour
+    return "morning" if 6 <= hour <= 12 else "afternoon" if 13 <= hour <= 19 else "other"
+
+
+def test_the_files_are_plain_parquet_for_other_readers(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    commit(root, write(root, "a", [Said("1")]))
+    (path,) = lake(root).files(Dataset.QUALIFIED)
+    schema = pq.ParquetFile(tmp_path / path).schema_arrow
+    assert {f.name: f.type for f in schema} == {f.name: f.type for f in SCHEMAS[Dataset.QUALIFIED]}
