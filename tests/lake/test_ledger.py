@@ -1,0 +1,83 @@
+"""A unit is in the ledger or it is not, and whoever puts it there is the only one."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from lake.ledger import commit, is_committed, read_ledger
+from lake.storage import LocalStorage, Storage
+from schemas.lake import LEDGER_ROW, Source
+
+
+@pytest.fixture(params=["local", "s3"])
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The root of a lake that does not exist yet, of either kind."""
+    return str(tmp_path / "lake") if request.param == "local" else f"{request.getfixturevalue('s3')}/some/lake"
+
+
+def row(unit: str, rows: int = 3, source: Source = Source.DRONES) -> dict[str, Any]:
+    """A unit that adds up."""
+    counts = dict.fromkeys(("positions", "unqualified", "dead_letters", "images", "duplicates"), 0)
+    files = [{"dataset": "qualified", "path": f"qualified/{unit}.parquet", "rows": rows, "bytes": 9}]
+    place = {"unit": unit, "source": str(source), "path": "fleet.jsonl", "range_start": 0, "range_end": 100}
+    return place | counts | {"rows_in": rows, "qualified": rows, "counted": rows, "files": files}
+
+
+def test_what_was_committed_is_read_back_in_the_order_of_names(root: str) -> None:
+    assert read_ledger(root) == LEDGER_ROW.empty_table()
+    rows = [row("drones-b"), row("history-a", source=Source.HISTORY), row("drones-a", 5)]
+    assert not any(is_committed(root, Source(r["source"]), r["unit"]) for r in rows)
+    assert [commit(root, r) for r in rows] == [True] * 3
+    assert all(is_committed(root, Source(r["source"]), r["unit"]) for r in rows)
+    ledger = read_ledger(root)
+    assert ledger.schema == LEDGER_ROW
+    assert ledger.drop_columns("committed_at").to_pylist() == [rows[2], rows[0], rows[1]]
+
+
+def test_of_many_that_commit_a_unit_one_does_and_its_row_stays(root: str) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        done = list(pool.map(lambda n: commit(root, row("drones-a", n)), range(16)))
+    assert done.count(True) == 1
+    assert read_ledger(root)["rows_in"].to_pylist() == [done.index(True)]
+    assert commit(root, row("drones-a", 99)) is False
+    assert read_ledger(root)["rows_in"].to_pylist() == [done.index(True)]
+
+
+def test_a_unit_of_one_source_is_none_of_another(root: str) -> None:
+    assert commit(root, row("drones-a"))
+    assert not is_committed(root, Source.HISTORY, "drones-a")
+
+
+def test_files_are_durable_before_the_row_that_speaks_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    order = []
+    put_new = LocalStorage.put_new
+
+    def noted(self: Storage, path: str, data: bytes | memoryview) -> bool:
+        order.append("row")
+        assert isinstance(self, LocalStorage)
+        return put_new(self, path, data)
+
+    monkeypatch.setattr(LocalStorage, "flush", lambda self: order.append("files"))
+    monkeypatch.setattr(LocalStorage, "put_new", noted)
+    commit(str(tmp_path), row("drones-a"))
+    assert order == ["files", "row"]
+
+
+def test_a_row_that_is_being_written_and_a_foreign_file_are_not_of_the_ledger(tmp_path: Path) -> None:
+    commit(str(tmp_path), row("drones-a"))
+    folder = tmp_path / "ledger" / "source=drones"
+    (folder / ".drones-b.parquet.0123").write_bytes(b"half a fi")
+    (folder / "README.txt").write_text("what is this?")
+    assert read_ledger(str(tmp_path))["unit"].to_pylist() == ["drones-a"]
+
+
+def test_the_ledger_is_plain_parquet_for_other_readers(tmp_path: Path) -> None:
+    commit(str(tmp_path), row("drones-a"))
+    (path,) = (tmp_path / "ledger" / "source=drones").iterdir()
+    table = pq.ParquetFile(path).read()
+    assert table.schema.field("committed_at").type == pa.timestamp("us", "UTC")
+    assert table["rows_in"].to_pylist() == [3]
