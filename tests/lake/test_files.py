@@ -1,5 +1,6 @@
 """A unit's files: by month of New York, sorted, with the dataset's schema."""
 
+import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -11,22 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lake.files import time_order, write_unit
-from lake.layout import months
 from schemas.lake import VIOLATION, Dataset, Source
 
-MOMENTS = st.lists(st.integers(0, 4_000_000_000), max_size=60)
+NEW_YORK = ZoneInfo("America/New_York")
 
 
 def _micros(when: datetime) -> int:
     return round(when.timestamp() * 1e6)
-
-
-@given(MOMENTS)
-def test_every_row_is_in_the_month_that_new_york_was_in(seconds: list[int]) -> None:
-    times = np.sort(np.array(seconds, np.int64) * 1_000_000)
-    found = [month for month, start, end in months(times) for _ in range(start, end)]
-    expected = [f"{datetime.fromtimestamp(t / 1e6, ZoneInfo('America/New_York')):%Y-%m}" for t in times.tolist()]
-    assert found == expected
 
 
 @given(st.lists(st.integers(-(2**40), 2**40), min_size=1), st.sampled_from([1, 60_000_000]))
@@ -77,3 +69,54 @@ def test_a_small_file_does_not_carry_the_dictionary_of_the_whole_unit(tmp_path: 
 def test_no_rows_no_file(tmp_path: Path) -> None:
     assert write_unit(str(tmp_path), Dataset.QUALIFIED, Source.HISTORY, "u", [_batch([], [])]) == []
     assert list(tmp_path.iterdir()) == []
+
+
+@given(
+    st.lists(
+        st.lists(st.tuples(st.integers(-(10**9), 7 * 10**9), st.none() | st.sampled_from("abc")), max_size=8),
+        max_size=4,
+    )
+)
+def test_every_row_is_in_one_file_of_its_month_and_none_is_lost(parts: list[list[tuple[int, str | None]]]) -> None:
+    rows = [row for part in parts for row in part]
+    first = np.cumsum([0, *map(len, parts)])
+    batches = [_rows(part, int(start)) for part, start in zip([*parts, []], first, strict=True)]
+    with tempfile.TemporaryDirectory() as root:
+        written = write_unit(root, Dataset.QUALIFIED, Source.DRONES, "u", batches)
+        again = write_unit(root, Dataset.QUALIFIED, Source.DRONES, "u", batches)
+        found = [pq.ParquetFile(f"{root}/{path}").read() for path, _, _ in written]
+        assert sorted(str(p.relative_to(root)) for p in Path(root).rglob("*") if p.is_file()) == sorted(
+            path for path, _, _ in written
+        )
+    assert written == again
+    assert [table.num_rows for table in found] == [n for _, n, _ in written]
+    assert sorted(record for table in found for record in table["record"].to_pylist()) == list(range(len(rows)))
+    for (path, _, _), table in zip(written, found, strict=True):
+        times = [when.timestamp() for when in table["event_time"].to_pylist()]
+        assert times == sorted(times)
+        assert [rows[r] for r in table["record"].to_pylist()] == [*zip(times, table["area"].to_pylist(), strict=True)]
+        months = {when.astimezone(NEW_YORK).strftime("month=%Y-%m") for when in table["event_time"].to_pylist()}
+        assert months == {path.split("/")[2]}
+
+
+def _rows(part: list[tuple[int, str | None]], first: int) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pydict(
+        {
+            "unit": pa.array(["u"] * len(part), pa.string()).dictionary_encode(),
+            "record": pa.array(range(first, first + len(part)), pa.int64()),
+            "event_time": pa.array([t * 1_000_000 for t, _ in part], pa.int64()).cast(pa.timestamp("us", "UTC")),
+            "violation_code": pa.array([21] * len(part), pa.int16()),
+            "area": pa.array([area for _, area in part], pa.string()).dictionary_encode(),
+        }
+    )
+
+
+def test_a_worker_that_was_given_up_can_only_write_the_same_bytes_again(tmp_path: Path) -> None:
+    when = datetime(2014, 12, 1, 12, tzinfo=UTC)
+    batches = [_batch([when] * 3, ["b", "a", "c"])]
+    contents = []
+    for _ in range(2):
+        ((path, _, _),) = write_unit(str(tmp_path), Dataset.QUALIFIED, Source.HISTORY, "u", batches)
+        contents.append((tmp_path / path).read_bytes())
+    assert contents[0] == contents[1]
+    assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["u.parquet"]

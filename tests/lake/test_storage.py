@@ -2,6 +2,8 @@
 
 import errno
 import os
+import resource
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -48,6 +50,31 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(DiskFull, match="no room left"):
         LocalStorage(str(tmp_path)).put("a/b.parquet", b"data")
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
+
+
+@pytest.mark.parametrize("put", [LocalStorage.put, LocalStorage.put_new])
+def test_a_file_that_could_only_be_written_in_part_is_not_there(
+    tmp_path: Path, put: Callable[[LocalStorage, str, bytes], object]
+) -> None:
+    store = LocalStorage(str(tmp_path))
+    store.put("old.parquet", b"old")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        for name in ("a/new.parquet", "old.parquet"):
+            with pytest.raises(OSError, match="File too large"):
+                put(store, name, bytes(20_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["old.parquet"]
+    assert store.read("old.parquet") == b"old"
+
+
+def test_who_comes_second_leaves_nothing_behind(tmp_path: Path) -> None:
+    store = LocalStorage(str(tmp_path))
+    assert [store.put_new("a.parquet", text) for text in (b"first", b"second")] == [True, False]
+    assert [p.name for p in tmp_path.iterdir()] == ["a.parquet"]
+    assert store.read("a.parquet") == b"first"
 
 
 def test_readers_do_not_list_files_that_are_being_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
