@@ -1,26 +1,37 @@
 """Exact statistics add up, whatever the window."""
 
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-import pytest
-from hypothesis import given
+import pyarrow.parquet as pq
+from apache_beam.testing.test_pipeline import TestPipeline
+from apache_beam.testing.util import assert_that, equal_to
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from schemas.lake import STATS, Source
+from sources.units import Unit, UnitBatch
 from transforms.clock import PARTS_OF_DAY
-from transforms.stats import Counter
+from transforms.stats import CountByWindow, Counter
 
 Row = tuple[int, int | None, str | None]
 """Seconds since the epoch, code, area."""
+FIRST, LAST = -2_208_970_800, 7_258_136_399
+"""1900 to 2199 in New York."""
 ROWS = st.lists(
     st.tuples(
-        st.integers(1_400_000_000, 1_440_000_000),
+        st.integers(1_400_000_000, 1_440_000_000) | st.integers(FIRST, LAST),
         st.sampled_from([None, 0, 21, 99]),
         st.sampled_from([None, "NY", "K"]),
     ),
     min_size=1,
     max_size=80,
 )
-WINDOWS = st.sampled_from([60, 900, 3600, 6 * 3600, 24 * 3600])
+SIZES = (1, 60, 900, 3600, 6 * 3600, 24 * 3600, 31 * 24 * 3600)
+WINDOWS = st.sampled_from(SIZES)
 
 
 def batch(rows: list[Row]) -> pa.RecordBatch:
@@ -36,16 +47,18 @@ def batch(rows: list[Row]) -> pa.RecordBatch:
     )
 
 
-def counted(rows: list[Row], window: int, parts: int = 1) -> list[dict[str, object]]:
+def counted(rows: list[Row], window: int, parts: int = 1) -> list[dict[str, Any]]:
     """The counts of rows that come in several batches."""
     counter = Counter(window)
     for part in np.array_split(np.arange(len(rows)), parts):
         counter.add(batch([rows[i] for i in part]) if len(part) else batch(rows).slice(0, 0))
-    found: list[dict[str, object]] = counter.counts("u").to_pylist()
+    found: list[dict[str, Any]] = counter.counts("u").to_pylist()
     return found
 
 
 @given(ROWS, WINDOWS)
+@example([(LAST, 99, "K"), (FIRST, None, None)], 1)
+@example([(LAST, 99, "K"), (FIRST, None, None)], 31 * 24 * 3600)
 def test_the_counts_are_those_of_a_plain_count(rows: list[Row], window: int) -> None:
     plain: dict[tuple[object, ...], int] = {}
     for row, part in zip(rows, _parts(rows), strict=True):
@@ -54,7 +67,7 @@ def test_the_counts_are_those_of_a_plain_count(rows: list[Row], window: int) -> 
         key = (dataset, second - second % window, code, part, area)
         plain[key] = plain.get(key, 0) + 1
     found = {
-        (r["dataset"], r["window_start"].timestamp(), r["violation_code"], r["part_of_day"], r["area"]): r["n"]  # type: ignore[attr-defined]
+        (r["dataset"], r["window_start"].timestamp(), r["violation_code"], r["part_of_day"], r["area"]): r["n"]
         for r in counted(rows, window)
     }
     assert found == plain
@@ -68,22 +81,43 @@ def _parts(rows: list[Row]) -> list[str]:
 
 @given(ROWS, WINDOWS, st.integers(1, 5))
 def test_it_does_not_matter_in_which_batches_rows_come(rows: list[Row], window: int, parts: int) -> None:
-    def key(row: dict[str, object]) -> str:
+    def key(row: dict[str, Any]) -> str:
         return str(row)
 
     assert sorted(counted(rows, window, parts), key=key) == sorted(counted(rows, window), key=key)
 
 
-@pytest.mark.parametrize("window", [900, 3600])
-def test_windows_of_a_day_are_sums_of_smaller_ones(window: int) -> None:
-    rows: list[Row] = [(1_420_000_000 + 977 * i, 21, "NY") for i in range(500)]
-    days: dict[float, int] = {}
-    for row in counted(rows, window):
-        start = row["window_start"].timestamp()  # type: ignore[attr-defined]
-        day = start - start % 86_400
-        days[day] = days.get(day, 0) + int(str(row["n"]))
-    whole: dict[float, int] = {}
-    for row in counted(rows, 86_400):
-        start = row["window_start"].timestamp()  # type: ignore[attr-defined]
-        whole[start] = whole.get(start, 0) + int(str(row["n"]))
-    assert days == whole
+@given(ROWS, st.sampled_from([(fine, coarse) for fine in SIZES for coarse in SIZES if coarse % fine == 0]))
+def test_coarse_windows_are_sums_of_finer_ones(rows: list[Row], sizes: tuple[int, int]) -> None:
+    fine, coarse = sizes
+    assert sums(counted(rows, fine), coarse) == sums(counted(rows, coarse), coarse)
+    assert sum(sums(counted(rows, fine), coarse).values()) == len(rows)
+
+
+def sums(counts: list[dict[str, Any]], window: int) -> dict[tuple[object, ...], int]:
+    """Counts summed up to larger windows."""
+    found: dict[tuple[object, ...], int] = {}
+    for row in counts:
+        start = round(row["window_start"].timestamp())
+        key = (start - start % window, row["dataset"], row["violation_code"], row["part_of_day"], row["area"])
+        found[key] = found.get(key, 0) + row["n"]
+    return found
+
+
+def test_counts_are_in_the_order_of_their_windows_and_stand_once() -> None:
+    found = counted([(1_420_000_000 - 977 * i, 21, "NY") for i in range(500)], 3600)
+    starts = [row["window_start"] for row in found]
+    assert starts == sorted(set(starts))
+
+
+def test_the_transform_says_how_many_rows_it_counted_and_writes_the_counts(tmp_path: Path) -> None:
+    unit = Unit(Source.DRONES, "fleet.jsonl", 0, 0, 1, "hash")
+    rows: list[Row] = [(1_420_000_000 + 1000 * i, [None, 0, 21][i % 3], "NY") for i in range(30)]
+    batches = [UnitBatch(unit, batch(rows[:10]), last=False), UnitBatch(unit, batch(rows[10:]), last=True)]
+    with TestPipeline() as pipeline:
+        elements = pipeline | beam.Create([batches]) | beam.FlatMap(lambda b: b)
+        tallies = elements | CountByWindow(str(tmp_path), 900) | beam.Map(lambda t: (t[0], t[1].what, t[1].rows))
+        assert_that(tallies, equal_to([(unit.name, "stats", 30)]))
+    written = pq.ParquetFile(tmp_path / "stats" / "source=drones" / f"{unit.name}.parquet").read()
+    assert written.schema.remove_metadata() == STATS
+    assert sums(written.to_pylist(), 900) == sums(counted(rows, 900), 900)

@@ -3,17 +3,23 @@
 from pathlib import Path
 
 import apache_beam as beam
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.util import assert_that, equal_to
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lake.ledger import read_ledger
 from schemas.errors import NotReconciled
 from schemas.lake import Dataset, Source, empty
 from sources.units import DUPLICATES, ROWS_IN, Tally, Unit, UnitBatch, UnitTally, WrittenFile
+from transforms.dedupe import DropDuplicates
 from transforms.message_rows import MESSAGE
 from transforms.per_unit import PerUnit
-from transforms.write import Commit, ledger_row
+from transforms.stats import CountByWindow
+from transforms.write import Commit, Write, ledger_row
 
 UNIT = Unit(Source.DRONES, "fleet.jsonl", 0, 0, 100, "hash")
 
@@ -69,3 +75,73 @@ def test_a_bundle_that_ends_inside_a_unit_is_an_error() -> None:
         step.finish_bundle()
     step.kept(batch._replace(last=True), [])
     step.finish_bundle()
+
+
+def rows_of(n: int, first: int = 0) -> pa.RecordBatch:
+    """So many violations."""
+    columns = {
+        "unit": pa.array([UNIT.name] * n, pa.string()).dictionary_encode(),
+        "record": pa.array(range(first, first + n), pa.int64()),
+        "event_time": pa.array([1_420_000_000_000_000] * n, pa.int64()).cast(pa.timestamp("us", "UTC")),
+        "violation_code": pa.array([21] * n, pa.int16()),
+    }
+    return pa.RecordBatch.from_pydict(columns)
+
+
+def test_all_batches_of_a_unit_are_one_file_and_one_tally(tmp_path: Path) -> None:
+    batches = [UnitBatch(UNIT, rows_of(2), last=False), UnitBatch(UNIT, rows_of(1, 2), last=True)]
+    with TestPipeline() as pipeline:
+        rows = pipeline | beam.Create([batches]) | beam.FlatMap(lambda b: b)
+        written = rows | Write(str(tmp_path), Dataset.QUALIFIED) | beam.Map(_short)
+        path = f"qualified/source=drones/month=2014-12/{UNIT.name}.parquet"
+        assert_that(written, equal_to([(UNIT.name, "qualified", 3, [(path, 3)])]))
+    assert pq.ParquetFile(tmp_path / path).read()["record"].to_pylist() == [0, 1, 2]
+
+
+def _short(element: UnitTally) -> tuple[str, str, int, list[tuple[str, int]]]:
+    unit, tally = element
+    return unit, tally.what, tally.rows, [(file.path, file.rows) for file in tally.files]
+
+
+def test_units_of_one_bundle_do_not_mix(tmp_path: Path) -> None:
+    other = Unit(Source.DRONES, "fleet.jsonl", 1, 100, 200, "other")
+    batches = [
+        UnitBatch(UNIT, rows_of(2), last=False),
+        UnitBatch(other, rows_of(5), last=True),
+        UnitBatch(UNIT, rows_of(1, 2), last=True),
+    ]
+    with TestPipeline() as pipeline:
+        rows = pipeline | beam.Create([batches]) | beam.FlatMap(lambda b: b)
+        written = rows | Write(str(tmp_path), Dataset.QUALIFIED) | beam.Map(lambda t: (t[0], t[1].rows))
+        assert_that(written, equal_to([(UNIT.name, 3), (other.name, 5)]))
+
+
+@pytest.mark.parametrize("what", [Write(".", Dataset.QUALIFIED), CountByWindow(".", 3600), DropDuplicates()])
+def test_a_runner_that_cuts_a_unit_in_two_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: beam.PTransform
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    columns = {"message_id": pa.array(["a", "b"]), "area": pa.array(["K", "K"]).dictionary_encode()}
+    rows = pa.RecordBatch.from_pydict({**{n: rows_of(2)[n] for n in rows_of(2).schema.names}, **columns})
+    with pytest.raises(RuntimeError, match=f"ended inside the units .*{UNIT.name}"), TestPipeline() as pipeline:
+        _ = pipeline | beam.Create([UnitBatch(UNIT, rows, last=False)], reshuffle=False) | what
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_unit_that_does_not_add_up_ends_the_run_and_is_not_committed(tmp_path: Path) -> None:
+    elements: list[UnitTally] = [(UNIT.name, tally) for tally in tallies(rows_in=11)]
+    with pytest.raises(Exception, match="11 rows in, 10 rows out"), TestPipeline() as pipeline:
+        _ = pipeline | beam.Create(elements) | Commit(str(tmp_path))
+    assert read_ledger(str(tmp_path)).num_rows == 0
+
+
+@given(st.integers(0, 5), st.lists(st.integers(0, 5), min_size=5, max_size=5))
+def test_only_rows_in_that_are_rows_out_have_a_row(rows_in: int, out: list[int]) -> None:
+    doors = (Dataset.POSITIONS, Dataset.QUALIFIED, Dataset.UNQUALIFIED, Dataset.DEAD_LETTERS, DUPLICATES)
+    found = [Tally(ROWS_IN, rows_in, unit=UNIT), Tally(Dataset.STATS, 0), *map(Tally, map(str, doors), out)]
+    if rows_in == sum(out):
+        row = ledger_row(UNIT.name, found)
+        assert [row[str(door)] for door in doors] == out
+    else:
+        with pytest.raises(NotReconciled, match=UNIT.name):
+            ledger_row(UNIT.name, found)
