@@ -54,6 +54,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.error("--output is missing: say where the lake is, for example --output data/lake")
     if not (arguments.history or arguments.messages or arguments.images):
         parser.error("nothing to read: give --history, --messages or --images")
+    if arguments.live:  # with more threads than elements Beam 2.77 cannot read the panes of a window
+        rest = ["--direct_num_workers=1", *rest]
     options = beam_options(parser, rest)
     again = shlex.join(["python", "-m", "pipelines.violations", *argv])
     run(

@@ -61,9 +61,12 @@ class HistoryCsv:
             )
         try:
             text = line.decode("utf-8-sig")
-            columns = tuple(next(csv.reader(io.StringIO(text, newline=""), strict=True)))
-        except (UnicodeDecodeError, csv.Error, StopIteration) as error:
+            rows = list(csv.reader(io.StringIO(text.rstrip("\r\n"), newline=""), strict=True))
+        except (UnicodeDecodeError, csv.Error) as error:
             raise InputUnusable(f"{url}: this is no CSV file: its first line is no line of column names") from error
+        if len(rows) > 1:
+            raise InputUnusable(f"{url}: its lines end in a carriage return alone; convert them to newlines")
+        columns = tuple(rows[0]) if rows else ()
         present = {column_key(name) for name in columns}
         missing = [name for name in MANDATORY if column_key(name) not in present]
         if missing:

@@ -41,12 +41,15 @@ def unusable(tmp_path: Path) -> dict[str, bytes | None]:
         "empty.csv": b"",
         "picture.csv": bytes(range(128, 256)) * 40,
         "other.csv": b"a,b,c\n1,2,3\n",
+        "old mac.csv": b"Summons Number,Issue Date,Violation Time,Violation Code\r1,07/06/2015,0143A,21\r",
         "one line.csv": history.replace(b"\n", b","),
         "cut.csv.gz": gzip.compress(history)[:2000],
     }
 
 
-@pytest.mark.parametrize("name", ["missing.csv", "empty.csv", "picture.csv", "other.csv", "one line.csv", "cut.csv.gz"])
+@pytest.mark.parametrize(
+    "name", ["missing.csv", "empty.csv", "picture.csv", "other.csv", "old mac.csv", "one line.csv", "cut.csv.gz"]
+)
 def test_what_is_no_history_ends_with_3_and_is_named(tmp_path: Path, name: str) -> None:
     content = unusable(tmp_path)[name]
     if content is not None:
@@ -104,6 +107,14 @@ def test_a_full_disk_ends_with_5_and_a_later_run_goes_on(tmp_path: Path) -> None
         assert command("--history", history, "--output", small / "lake").returncode == 0
     finally:
         subprocess.run(["umount", str(small)], check=True)
+
+
+def test_live_panes_of_a_single_message(tmp_path: Path) -> None:
+    (tmp_path / "m.txt").write_text("40.7;-74;10;1768478400;d1;raw\n")
+    live = tmp_path / "live.jsonl"
+    done = command("--messages", f"file:{tmp_path}/m.txt", "--live", f"file:{live}", "--output", tmp_path / "lake")
+    assert done.returncode == 0
+    assert '"n": 1' in live.read_text()
 
 
 def test_a_dry_run_shows_the_plan_and_writes_nothing(tmp_path: Path) -> None:
