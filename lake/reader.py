@@ -92,9 +92,9 @@ class Lake:
             partition_base_dir=store.base,
         )
 
-    def connect(self, threads: int | None = None) -> duckdb.DuckDBPyConnection:
+    def connect(self) -> duckdb.DuckDBPyConnection:
         """A DuckDB connection with a view of each dataset, of the ledger, and ``duplicates``; its clock is UTC."""
-        connection = duckdb.connect(config={"threads": threads} if threads else {})
+        connection = duckdb.connect()
         connection.execute("SET TimeZone = 'UTC'")
         _copy(connection, "ledger", self.ledger)
         for dataset in Dataset:

@@ -57,10 +57,6 @@ class Storage(ABC):
             infos = self.filesystem.get_file_info(selector)
         return sorted((i for i in infos if i.type == pafs.FileType.File), key=lambda i: str(i.path))
 
-    def relative(self, info: pafs.FileInfo) -> str:
-        """The path below the root of a listed file."""
-        return str(info.path)[len(self.base) + 1 :]
-
     def read(self, path: str) -> bytes:
         """The whole file. Raises FileNotFoundError."""
         with _errors(self.root), self.filesystem.open_input_stream(self.full(path)) as stream:

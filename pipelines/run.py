@@ -81,9 +81,17 @@ def run_plan(todo: Plan, to: Settings, options: PipelineOptions) -> None:
             violations(pipeline, part, to)
 
 
+def run_and_tell(todo: Plan, to: Settings, options: PipelineOptions, quiet: bool) -> list[str]:
+    """Run the graph over a plan under a progress bar; gives the lines of the summary."""
+    before, started = units_of(to.root), time.monotonic()
+    with progress_bar("reading", quiet):
+        run_plan(todo, to, options)
+    return list(summary(to.root, before, time.monotonic() - started))
+
+
 def _parts(todo: Plan) -> Iterator[Plan]:
     part, size = Plan([], [], []), 0
-    for cells, place in zip(todo, range(len(todo)), strict=True):
+    for place, cells in enumerate(todo):
         for cell in cells:
             part[place].append(cell)
             size += cell.end - cell.start
@@ -100,10 +108,7 @@ def _command(arguments: argparse.Namespace, options: PipelineOptions) -> int:
         _show(todo, arguments.output)
         return 0
     to = Settings(arguments.output, arguments.window, arguments.live, arguments.live_window, arguments.allowed_lateness)
-    before, started = units_of(to.root), time.monotonic()
-    with progress_bar("reading", arguments.quiet):
-        run_plan(todo, to, options)
-    print("\n".join(summary(to.root, before, time.monotonic() - started)))
+    print("\n".join(run_and_tell(todo, to, options, arguments.quiet)))
     return 0
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lake import lake
+from lake import Lake, lake
 from lake.ledger import read_ledger
 from sources.units import DUPLICATES
 from transforms.write import DOORS
@@ -17,7 +17,7 @@ _SAMPLES = """
     SELECT reason, count(*) AS n, arg_min(payload, (unit, record)) AS payload,
            arg_min(detail, (unit, record)) AS detail, arg_min(path, (unit, record)) AS path,
            arg_min("offset", (unit, record)) AS "offset"
-    FROM dead_letters SEMI JOIN added USING (unit) GROUP BY reason ORDER BY n DESC, reason
+    FROM dead_letters WHERE unit IN (SELECT unnest($1)) GROUP BY reason ORDER BY n DESC, reason
 """
 
 
@@ -42,14 +42,11 @@ def summary(root: str, before: set[str], seconds: float) -> Iterator[str]:
         counts = [pc.sum(added.filter(pc.equal(added["source"], source))[what]).as_py() for source in sources]
         label = "rows in" if what == "rows_in" else "→ " + what.replace("_", " ")
         yield f"  {label:14}" + "".join(f"{n:>14,}" for n in counts)
-    yield from _refused(root, added["unit"])
+    yield from _refused(lk, added["unit"].to_pylist())
 
 
-def _refused(root: str, added: pa.ChunkedArray) -> Iterator[str]:
-    with lake(root).connect() as connection:
-        connection.register("added_units", pa.table({"unit": added}))
-        connection.execute("CREATE TABLE added AS SELECT * FROM added_units")
-        refused = connection.sql(_SAMPLES).to_arrow_table().to_pylist()
+def _refused(lk: Lake, added: list[str]) -> Iterator[str]:
+    refused = lk.sql(_SAMPLES, [added]).to_pylist()
     if not refused:
         return
     yield ""

@@ -4,18 +4,16 @@ import argparse
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipelines.analysis import answers, print_answers
-from pipelines.command import beam_options, progress_bar, run
+from pipelines.command import beam_options, run
 from pipelines.options import recording
 from pipelines.report import write_report
-from pipelines.run import plan_input, run_plan
-from pipelines.summary import summary, units_of
+from pipelines.run import plan_input, run_and_tell
 from pipelines.violations import Settings
 from transforms.stats import HOUR
 
@@ -50,11 +48,7 @@ def _command(arguments: argparse.Namespace, options: PipelineOptions) -> int:
     history, messages = arguments.history, arguments.messages
     if history is None and messages is None:
         history, messages = _make_input(arguments)
-    todo = plan_input(history, messages)
-    before, started = units_of(root), time.monotonic()
-    with progress_bar("reading", arguments.quiet):
-        run_plan(todo, Settings(root, HOUR), options)
-    lines = list(summary(root, before, time.monotonic() - started))
+    lines = run_and_tell(plan_input(history, messages), Settings(root, HOUR), options, arguments.quiet)
     found = answers(root, options)
     write_report(found, report)
     print("\n".join(lines), end="\n\n")

@@ -96,7 +96,6 @@ class Reason:
 
     CUT_SHORT: Final = "row_cut_short"
     TOO_LONG: Final = "row_too_long"
-    RECORD_TOO_LARGE: Final = "record_too_large"
     SUMMONS_MISSING: Final = "summons_missing"
     SUMMONS_UNREADABLE: Final = "summons_unreadable"
     CODE_MISSING: Final = "code_missing"

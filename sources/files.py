@@ -64,8 +64,10 @@ def read_cell(cell: Cell, form: Format, lake_root: str) -> Iterator[UnitBatch | 
     with _unpacked(cell) as file:
         header = form.header(file, cell.path)
         size = file.seek(0, 2)
-        parts = [part._replace(compressed=True) for part in grid(cell.source, cell.path, size)]
-        for part in parts if cell.compressed else [cell]:
+        parts = [cell]
+        if cell.compressed:
+            parts = [part._replace(compressed=True) for part in grid(cell.source, cell.path, size)]
+        for part in parts:
             yield from _read_unit(file, part, size, form, header, lake_root)
         if cell.compressed:
             progress.advance(cell.end - cell.start)
@@ -127,8 +129,7 @@ def _plan_file(url: str, form: Format) -> list[Cell]:
     with open_file(url) as file:
         size = file.seek(0, 2)
         file.seek(0)
-        compressed = file.read(2) == b"\x1f\x8b"
-        if compressed:
+        if file.read(2) == b"\x1f\x8b":  # gzip
             return [Cell(form.source, url, 0, 0, size, compressed=True)]
         form.header(file, url)
         return grid(form.source, url, size)

@@ -3,16 +3,15 @@
 from datetime import date, datetime, time, timedelta
 from functools import lru_cache
 from typing import NamedTuple
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lake.layout import NEW_YORK
 from schemas.history import TIME_ZONE
 
-NEW_YORK = ZoneInfo(TIME_ZONE)
 EPOCH = date(1970, 1, 1)
 NEVER = 24 * 60
 MICROSECONDS = 1_000_000

@@ -54,12 +54,10 @@ class CsvText:
         at_once = len(self._data) + 1 if self._lines.has_long_lines else _PARSED_BYTES
         table, bad_width = _read_regular(_without(self._data, odd), self._columns, wanted, at_once)
         regular = np.delete(np.arange(table.num_rows + len(bad_width) + len(odd)), numbers)
-        reasons = [_width_reason(len(record.fields), len(self._columns)) for record in odd]
-        good = np.array([reason is None for reason in reasons], bool)
-        refused = Refused(
-            np.concatenate([regular[bad_width.rows], numbers[~good]]),
-            [*bad_width.reasons, *(reason for reason in reasons if reason)],
-        )
+        width = len(self._columns)
+        good = np.array([len(record.fields) == width for record in odd], bool)
+        odd_reasons = [_wrong_width(len(record.fields), width) for record in odd if len(record.fields) != width]
+        refused = Refused(np.concatenate([regular[bad_width.rows], numbers[~good]]), [*bad_width.reasons, *odd_reasons])
         records = np.concatenate([np.delete(regular, bad_width.rows), numbers[good]])
         notes: list[Note] = []
         read = [record for record, is_good in zip(odd, good, strict=True) if is_good]
@@ -95,9 +93,7 @@ class Cells(NamedTuple):
     refused: Refused
 
 
-def _width_reason(fields: int, columns: int) -> str | None:
-    if fields == columns:
-        return None
+def _wrong_width(fields: int, columns: int) -> str:
     return Reason.CUT_SHORT if fields < columns else Reason.TOO_LONG
 
 
@@ -110,8 +106,7 @@ class _BadWidth:
 
     def __call__(self, row: pacsv.InvalidRow) -> str:
         self._rows.append(row.number - 1)
-        short = row.actual_columns < row.expected_columns
-        self.reasons.append(Reason.CUT_SHORT if short else Reason.TOO_LONG)
+        self.reasons.append(_wrong_width(row.actual_columns, row.expected_columns))
         return "skip"
 
     def __len__(self) -> int:

@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sources.units import DUPLICATES, Tally, UnitBatch
-from transforms.names import ROWS, TALLIES
+from sources.units import DUPLICATES, TALLIES, Tally, UnitBatch
+from transforms.names import ROWS
 from transforms.per_unit import PerUnit
 
 

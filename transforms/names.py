@@ -4,12 +4,8 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from sources.units import TALLIES
-
 ROWS = "rows"
 DEAD_LETTERS = "dead_letters"
-
-__all__ = ["DEAD_LETTERS", "ROWS", "TALLIES", "Parsed"]
 
 
 class Parsed(NamedTuple):

@@ -26,7 +26,7 @@ def test_what_was_put_can_be_read_and_listed(store: Storage) -> None:
     store.put("b/c/1.parquet", b"one")
     store.put("b/2.parquet", b"second")
     assert store.read("b/2.parquet") == b"second"
-    assert [store.relative(info) for info in store.list("b")] == ["b/2.parquet", "b/c/1.parquet"]
+    assert [info.path for info in store.list("b")] == [store.full("b/2.parquet"), store.full("b/c/1.parquet")]
     assert store.list("nothing") == []
 
 
