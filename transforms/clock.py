@@ -6,8 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from lake.layout import NEW_YORK
 from schemas.history import TIME_ZONE
@@ -85,9 +83,10 @@ def to_utc(days: Ints, minutes: Ints, table: list[Day]) -> tuple[Ints, Ints, Int
 
 def part_of_day(event_time: Ints) -> npt.NDArray[np.int8]:
     """The index in PARTS_OF_DAY of UTC times (microseconds)."""
-    local = pa.array(event_time, pa.timestamp("us", TIME_ZONE))
-    hour: Ints = pc.hour(local).to_numpy()
-    return PART_OF_HOUR[hour]
+    # Arrow's own clock knows no daylight time after 2037.
+    hours, index = np.unique(event_time // (3600 * MICROSECONDS), return_inverse=True)
+    local = [datetime.fromtimestamp(hour * 3600, NEW_YORK).hour for hour in hours.tolist()]
+    return PART_OF_HOUR[np.array(local, np.int64)][index]
 
 
 def _offset(local: datetime) -> int:

@@ -181,7 +181,7 @@ def test_a_summons_that_stands_twice_is_kept_twice_and_flagged(tmp_path: Path) -
     assert sorted((place["unit"], place["record"]) for place in row["rows"]) == [("a", 0), ("a", 2), ("b", 0)]
 
 
-SECONDS = st.sampled_from([1_425_797_999, 1_425_798_000, 1_414_907_999, 1_414_911_600]) | st.integers(
+SECONDS = st.sampled_from([1_425_797_999, 1_425_798_000, 1_414_907_999, 1_414_911_600, 2_893_226_400]) | st.integers(
     1_420_080_000, 1_420_100_000
 )
 MESSAGES = st.lists(

@@ -68,6 +68,15 @@ def test_days_mixed_in_one_block_do_not_disturb_each_other(rows: list[tuple[date
     assert twice.tolist() == [i for i, (value, minute) in enumerate(rows) if value == AUTUMN and minute // 60 == 1]
 
 
+@given(st.lists(st.datetimes(datetime(1900, 1, 1), datetime(2199, 12, 31), timezones=st.just(UTC)), max_size=20))
+@example([datetime(2061, 9, 6, 10, tzinfo=UTC)])  # six in the morning of a summer after 2037
+def test_the_part_of_day_is_that_of_zoneinfo_in_every_year(moments: list[datetime]) -> None:
+    hours = [moment.astimezone(NEW_YORK).hour for moment in moments]
+    expected = ["morning" if 6 <= h < 13 else "afternoon" if 13 <= h < 20 else "other" for h in hours]
+    found = part_of_day(np.array([microseconds(moment) for moment in moments], np.int64))
+    assert [PARTS_OF_DAY[part] for part in found] == expected
+
+
 @pytest.mark.parametrize("month", [1, 7])
 @pytest.mark.parametrize(
     ("hour", "minute", "part"),
