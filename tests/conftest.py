@@ -3,6 +3,7 @@
 import os
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 import boto3
 import pytest
@@ -17,6 +18,16 @@ settings.register_profile(
     "prestacop", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
 )
 settings.load_profile("prestacop")
+
+
+@pytest.fixture
+def real_rows() -> Path:
+    """2,199 genuine rows of the city; they are not part of the project, and lie beside it where they are at hand."""
+    beside = Path(__file__).resolve().parents[2] / "shared"
+    path = Path(os.environ.get("PRESTACOP_SHARED", beside)) / "data" / "nyc_fy2015_real.csv"
+    if not path.exists():
+        pytest.skip(f"there are no real rows at {path}; PRESTACOP_SHARED says where the folder is")
+    return path
 
 
 @pytest.fixture

@@ -11,9 +11,6 @@ from lake import lake
 from pipelines.run import plan_input, run_plan
 from pipelines.violations import Settings
 
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
-"""Real rows and the city's code table, where they are at hand."""
-
 LOCAL = PipelineOptions([], direct_running_mode="multi_threading", direct_num_workers=2)
 
 
@@ -30,10 +27,15 @@ def make_messages(path: Path, drones: int, seconds: int, *flags: str) -> Path:
     return path
 
 
-def run_graph(root: Path | str, history: Path | None = None, messages: Path | None = None) -> None:
+def run_graph(
+    root: Path | str,
+    history: Path | str | None = None,
+    messages: Path | None = None,
+    options: PipelineOptions = LOCAL,
+) -> None:
     """Run the graph as the command does."""
     plan = plan_input(str(history) if history else None, str(messages) if messages else None)
-    run_plan(plan, Settings(str(root), 3600), LOCAL)
+    run_plan(plan, Settings(str(root), 3600), options)
 
 
 def content(root: Path | str) -> dict[str, list[tuple[object, ...]]]:
@@ -72,8 +74,9 @@ def truth_differs(root: Path | str, history: Path) -> pa.Table:
 
 def _differences(connection: duckdb.DuckDBPyConnection) -> pa.Table:
     return connection.sql("""
-        SELECT t.record, t AS truth, g AS got FROM truth t FULL JOIN got g USING (record)
-        WHERE t.branch IS DISTINCT FROM g.branch OR t.reason IS DISTINCT FROM g.reason
+        SELECT record, t AS truth, g AS got FROM truth t FULL JOIN got g USING (record)
+        QUALIFY count(*) OVER (PARTITION BY record) > 1
+           OR t.branch IS DISTINCT FROM g.branch OR t.reason IS DISTINCT FROM g.reason
            OR t.event_time IS DISTINCT FROM g.event_time OR t.violation_code IS DISTINCT FROM g.violation_code
            OR t.county IS DISTINCT FROM g.county OR t.plate_id IS DISTINCT FROM g.plate_id
            OR t.street IS DISTINCT FROM g.street OR t.repairs IS DISTINCT FROM g.repairs

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from lake import lake
 from lake.ledger import is_committed
 from pipelines.reconcile import reconcile
 from schemas.lake import Source
-from tests.support import SHARED, content, make_history, make_messages, run_graph, truth_differs
+from tests.support import LOCAL, content, make_history, make_messages, run_graph, truth_differs
 
 FLEET = ("--seed", "3", "--duplicates", "0.05", "--corrupt", "0.02", "--v0-share", "0.3", "--disorder", "5")
 
@@ -25,6 +26,7 @@ FLEET = ("--seed", "3", "--duplicates", "0.05", "--corrupt", "0.02", "--v0-share
     "flags",
     [
         ("--columns", "51"),
+        ("--columns", "43"),
         ("--columns", "43", "--crlf", "--bom"),
         ("--columns", "34", "--no-final-newline"),
         ("--columns", "51", "--crlf", "--no-final-newline", "--bom"),
@@ -32,10 +34,18 @@ FLEET = ("--seed", "3", "--duplicates", "0.05", "--corrupt", "0.02", "--v0-share
     ids=" ".join,
 )
 def test_every_row_of_a_dirty_history_is_what_its_truth_says(tmp_path: Path, flags: tuple[str, ...]) -> None:
-    history = make_history(tmp_path / "h.csv", 30_000, "--seed", "5", "--dirt", "30", *flags)
+    history = make_history(tmp_path / "h.csv", 60_000, "--seed", "5", "--dirt", "20", *flags)
     run_graph(tmp_path / "lake", history)
+    assert lake(str(tmp_path / "lake")).ledger["rows_in"].to_pylist() == [60_000]
     assert truth_differs(tmp_path / "lake", history).to_pylist() == []
     assert reconcile(str(tmp_path / "lake")) == []
+
+
+def test_every_row_of_a_packed_history_is_what_its_truth_says(tmp_path: Path) -> None:
+    history = make_history(tmp_path / "h.csv.gz", 20_000, "--seed", "5", "--dirt", "20")
+    run_graph(tmp_path / "lake", history)
+    assert lake(str(tmp_path / "lake")).ledger["rows_in"].to_pylist() == [20_000]
+    assert truth_differs(tmp_path / "lake", history).to_pylist() == []
 
 
 def test_small_cells_and_blocks_give_the_same_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,17 +64,19 @@ def test_every_message_is_in_the_branch_that_its_truth_says(tmp_path: Path) -> N
     with lk.connect() as connection:
         connection.execute(f"CREATE VIEW truth AS SELECT * FROM '{messages}.truth.parquet'")
         seen = " UNION ALL ".join(
-            f"SELECT record, message_id, '{d}' AS branch FROM {d}" for d in ("positions", "qualified", "unqualified")
+            f"SELECT record AS line, message_id, '{d}' AS branch FROM {d}"
+            for d in ("positions", "qualified", "unqualified")
         )
         wrong = connection.sql(f"""
-            SELECT * FROM truth t
-            LEFT JOIN ({seen} UNION ALL SELECT record, NULL, 'dead_letters' FROM dead_letters) g ON g.record = t.line
-            WHERE (t.branch <> 'duplicates' AND (t.branch IS DISTINCT FROM g.branch
-                   OR t.message_id IS DISTINCT FROM g.message_id)) OR (t.branch = 'duplicates' AND g.branch IS NOT NULL)
+            SELECT * FROM (FROM truth WHERE branch <> 'duplicates') t
+            FULL JOIN ({seen} UNION ALL SELECT record, NULL, 'dead_letters' FROM dead_letters) g USING (line)
+            WHERE t.branch IS DISTINCT FROM g.branch OR t.message_id IS DISTINCT FROM g.message_id
         """).fetchall()
         ((duplicates,),) = connection.sql("SELECT count(*) FROM truth WHERE branch = 'duplicates'").fetchall()
     assert wrong == []
-    assert duplicates == lk.ledger["duplicates"].to_pylist()[0]
+    assert lk.ledger["duplicates"].to_pylist() == [duplicates]
+    assert duplicates > 100
+    assert reconcile(str(tmp_path / "lake")) == []
 
 
 def test_a_dead_letter_says_where_its_payload_stands(tmp_path: Path) -> None:
@@ -89,6 +101,31 @@ def test_a_copy_a_gzip_and_a_second_run_add_nothing(tmp_path: Path) -> None:
     for path in (history, copy, packed):
         run_graph(tmp_path / "lake", path)
         assert content(tmp_path / "lake") == before
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_another_number_of_workers_gives_the_same_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    monkeypatch.setattr("sources.cells.CELL_BYTES", 300_001)
+    history = make_history(tmp_path / "h.csv", 6_000, "--seed", "8", "--dirt", "10")
+    run_graph(tmp_path / "two", history)
+    options = LOCAL.from_dictionary(LOCAL.get_all_options() | {"direct_num_workers": workers})
+    run_graph(tmp_path / "lake", history, options=options)
+    assert len(content(tmp_path / "lake")["ledger"]) > 3
+    assert content(tmp_path / "lake") == content(tmp_path / "two")
+
+
+def test_a_row_cut_short_is_a_dead_letter_with_its_bytes_and_its_place(tmp_path: Path) -> None:
+    history = make_history(tmp_path / "h.csv", 500, "--dirt", "0")
+    lines = history.read_bytes().splitlines(keepends=True)
+    cut = lines[300][:20]
+    history.write_bytes(b"".join([*lines[:300], cut + b"\n", *lines[301:]]))
+    run_graph(tmp_path / "lake", history)
+    (letter,) = lake(str(tmp_path / "lake")).sql("FROM dead_letters").to_pylist()
+    assert (letter["reason"], letter["record"], letter["path"]) == ("row_cut_short", 299, str(history))
+    assert letter["payload"] == cut
+    assert letter["offset"] == len(b"".join(lines[:300]))
 
 
 def test_gzip_alone_gives_the_same_rows(tmp_path: Path) -> None:
@@ -116,38 +153,64 @@ def test_a_message_in_two_recordings_is_seen_and_counted_once(tmp_path: Path) ->
 
 
 def test_rows_of_a_unit_that_is_not_committed_are_not_seen(tmp_path: Path) -> None:
-    history = make_history(tmp_path / "h.csv", 5_000, "--seed", "9")
-    root = tmp_path / "lake"
-    run_graph(root, history)
-    (row,) = (root / "ledger" / "source=history").iterdir()
-    assert is_committed(str(root), Source.HISTORY, row.stem)
-    row.unlink()
-    assert not is_committed(str(root), Source.HISTORY, row.stem)
-    assert lake(str(root)).sql("SELECT * FROM qualified").num_rows == 0
+    root, paths = tmp_path / "lake", [tmp_path / f"h{n}.csv" for n in range(2)]
+    for n, path in enumerate(paths):
+        run_graph(root, make_history(path, 3_000, "--seed", str(n)))
+    rows = lake(str(root)).ledger.to_pylist()
+    one, other = rows
+    (root / "ledger" / "source=history" / f"{one['unit']}.parquet").unlink()
+    assert not is_committed(str(root), Source.HISTORY, one["unit"])
+    assert is_committed(str(root), Source.HISTORY, other["unit"])
+    lk = lake(str(root))
+    for view in ("qualified", "unqualified", "dead_letters"):
+        assert lk.sql(f"SELECT count(*) AS n FROM {view}").to_pylist() == [{"n": other[view]}]
+    assert lk.sql("SELECT sum(n)::INT AS n FROM stats").to_pylist() == [{"n": other["counted"]}]
+    run_graph(root, paths[0])
+    run_graph(root, paths[1])
+    assert sum(lake(str(root)).ledger["rows_in"].to_pylist()) == 6_000
+
+
+def newer(root: Path, than: float) -> int:
+    """How many files were written since."""
+    found = 0
+    for path in root.rglob("*.parquet"):
+        with suppress(FileNotFoundError):
+            found += path.stat().st_mtime >= than
+    return found
 
 
 def test_killed_half_way_and_run_again_the_lake_is_that_of_an_uninterrupted_run(tmp_path: Path) -> None:
-    history = make_history(tmp_path / "h.csv", 120_000, "--seed", "10", "--dirt", "5")
+    for n in range(4):  # each a unit of its own
+        make_history(tmp_path / f"h{n}.csv", 30_000, "--seed", str(n), "--dirt", "5")
     messages = make_messages(tmp_path / "m.jsonl", 50, 600, *FLEET)
-    run_graph(tmp_path / "whole", history, messages)
+    run_graph(tmp_path / "whole", str(tmp_path / "h*.csv"), messages)
     killed = tmp_path / "killed"
-    command = [sys.executable, "-m", "pipelines.violations", "--quiet", "--history", str(history)]
+    command = [sys.executable, "-m", "pipelines.violations", "--quiet", "--history", str(tmp_path / "h*.csv")]
     command += ["--messages", f"file:{messages}", "--output", str(killed)]
-    dice = random.Random(1)
     kills = 0
-    for _ in range(4):
+    # After some of the files, after most of them, and between the rows of the ledger.
+    moments = [(".", random.randrange(1, 40)), (".", random.randrange(40, 100)), ("ledger", 1)]
+    for below, wanted in moments:
+        started = time.time()
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-            seen = len(list(killed.rglob("*.parquet")))
-            wanted = seen + dice.randrange(1, 12)
-            while process.poll() is None and len(list(killed.rglob("*.parquet"))) < wanted:
-                time.sleep(0.005)
+            while process.poll() is None and newer(killed / below, started) < wanted:
+                time.sleep(0.002)
             if process.poll() is None:
                 os.kill(process.pid, signal.SIGKILL)
                 kills += 1
+        if killed.exists():  # what readers see is whole at any moment
+            assert reconcile_or_empty(killed) == []
     subprocess.run(command, check=True, capture_output=True)
-    assert kills >= 1, "every run ended before it could be killed"
+    assert kills >= 1, f"every run ended before it could be killed: {moments}"
     assert content(killed) == content(tmp_path / "whole")
+    for column in ("unit", "path", "files"):
+        assert lake(str(killed)).ledger[column] == lake(str(tmp_path / "whole")).ledger[column]
     assert reconcile(str(killed)) == []
+
+
+def reconcile_or_empty(root: Path) -> list[str]:
+    """The faults of a lake; one without a unit has none."""
+    return reconcile(str(root)) if lake(str(root)).ledger.num_rows else []
 
 
 def test_on_s3_the_lake_is_the_same(tmp_path: Path, s3: str) -> None:
@@ -159,9 +222,8 @@ def test_on_s3_the_lake_is_the_same(tmp_path: Path, s3: str) -> None:
     assert reconcile(f"{s3}/some/lake") == []
 
 
-@pytest.mark.skipif(not SHARED.exists(), reason="the real rows (../shared/data) are not at hand")
-def test_real_rows_are_all_qualified(tmp_path: Path) -> None:
-    run_graph(tmp_path / "lake", SHARED / "nyc_fy2015_real.csv")
+def test_real_rows_are_all_qualified(tmp_path: Path, real_rows: Path) -> None:
+    run_graph(tmp_path / "lake", real_rows)
     lk = lake(str(tmp_path / "lake"))
     assert lk.sql("SELECT count(*) AS n FROM qualified").to_pylist() == [{"n": 2199}]
     codes = lk.sql("SELECT violation_code AS c FROM qualified GROUP BY 1 ORDER BY count(*) DESC LIMIT 3")
