@@ -1,5 +1,6 @@
 """What does not add up is found, and the unit is named."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,14 +17,21 @@ from schemas.lake import LEDGER_ROW
 from tests.support import make_history, make_messages, run_graph
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A lake of two units that add up."""
-    history = make_history(tmp_path / "h.csv", 5_000, "--dirt", "10")
-    messages = make_messages(tmp_path / "m.jsonl", 10, 100, "--duplicates", "0.1", "--corrupt", "0.02")
-    run_graph(tmp_path / "lake", history, messages)
-    assert reconcile(str(tmp_path / "lake")) == []
-    return tmp_path / "lake"
+    folder = tmp_path_factory.mktemp("sound")
+    history = make_history(folder / "h.csv", 5_000, "--dirt", "10")
+    messages = make_messages(folder / "m.jsonl", 10, 100, "--duplicates", "0.1", "--corrupt", "0.02")
+    run_graph(folder / "lake", history, messages)
+    assert reconcile(str(folder / "lake")) == []
+    return folder / "lake"
+
+
+@pytest.fixture
+def root(sound: Path, tmp_path: Path) -> Path:
+    """A copy of it to break."""
+    return Path(shutil.copytree(sound, tmp_path / "lake"))
 
 
 def change_ledger(root: Path, **changes: Any) -> str:

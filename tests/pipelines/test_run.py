@@ -30,6 +30,8 @@ def test_a_run_says_what_came_in_and_went_out_and_why_rows_were_refused(tmp_path
     assert "5,000" in done.stdout
     assert "time_unreadable" in done.stdout
     again = command("--history", history, "--messages", f"file:{messages}", "--output", tmp_path / "lake")
+    assert again.returncode == 0
+    assert again.stdout.startswith("0 units, 0 rows")
     assert "nothing new" in again.stdout
 
 
@@ -42,13 +44,24 @@ def unusable(tmp_path: Path) -> dict[str, bytes | None]:
         "picture.csv": bytes(range(128, 256)) * 40,
         "other.csv": b"a,b,c\n1,2,3\n",
         "old mac.csv": b"Summons Number,Issue Date,Violation Time,Violation Code\r1,07/06/2015,0143A,21\r",
+        "no code.csv": history.replace(b"Violation Code", b"Code", 1),
         "one line.csv": history.replace(b"\n", b","),
         "cut.csv.gz": gzip.compress(history)[:2000],
     }
 
 
 @pytest.mark.parametrize(
-    "name", ["missing.csv", "empty.csv", "picture.csv", "other.csv", "old mac.csv", "one line.csv", "cut.csv.gz"]
+    "name",
+    [
+        "missing.csv",
+        "empty.csv",
+        "picture.csv",
+        "other.csv",
+        "no code.csv",
+        "old mac.csv",
+        "one line.csv",
+        "cut.csv.gz",
+    ],
 )
 def test_what_is_no_history_ends_with_3_and_is_named(tmp_path: Path, name: str) -> None:
     content = unusable(tmp_path)[name]
@@ -59,6 +72,14 @@ def test_what_is_no_history_ends_with_3_and_is_named(tmp_path: Path, name: str) 
     assert done.stderr.startswith("error: ")
     assert name in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_header_alone_is_a_history_without_rows(tmp_path: Path) -> None:
+    header = make_history(tmp_path / "h.csv", 500).read_bytes().partition(b"\n")
+    (tmp_path / "header.csv").write_bytes(header[0] + header[1])
+    done = command("--history", tmp_path / "header.csv", "--output", tmp_path / "lake")
+    assert done.returncode == 0
+    assert done.stdout.startswith("0 units, 0 rows")
 
 
 @pytest.mark.parametrize(
@@ -88,6 +109,15 @@ def test_a_service_that_does_not_answer_ends_with_4(tmp_path: Path) -> None:
     )
     assert done.returncode == 4
     assert "AWS_ENDPOINT_URL" in done.stderr
+
+
+def test_a_bucket_that_is_not_there_ends_with_4_and_is_named(tmp_path: Path, s3: str) -> None:
+    history = make_history(tmp_path / "h.csv", 500)
+    done = command("--history", history, "--output", f"{s3}-of-nobody/x")
+    assert done.returncode == 4
+    assert done.stderr.startswith(f"error: {s3}-of-nobody/x: ")
+    assert "Check the bucket" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_full_disk_ends_with_5_and_a_later_run_goes_on(tmp_path: Path) -> None:
