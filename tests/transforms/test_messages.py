@@ -56,6 +56,7 @@ def decode(*lines: bytes) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
 
 HOSTILE: dict[str, tuple[bytes, str]] = {
     "NaN": (message().replace(b"40.7", b"NaN"), Reason.NOT_JSON),
+    "NaN in an unknown field": (message()[:-1] + b', "x": [NaN]}', Reason.NOT_JSON),
     "infinity": (message().replace(b"40.7", b"1e999"), Reason.FIELD_INVALID),
     "infinity in an unknown field": (message()[:-1] + b', "x": [1e999]}', Reason.FIELD_INVALID),
     "huge integer": (message(sequence=10**40), Reason.FIELD_INVALID),
