@@ -3,6 +3,7 @@
 What each dependency is for:
   apache-beam[aws]      the graph and its runners
   pyarrow               columns, CSV, Parquet, files on S3
+  confluent-kafka       the Kafka source and the simulator's sink: librdkafka, a million messages a second and core
   google-cloud-pubsub   the Pub/Sub source
   boto3                 conditional puts on S3 (also an extra of Beam's)
   duckdb                SQL over the lake
@@ -27,6 +28,7 @@ setup(
     install_requires=[
         "apache-beam[aws]",
         "pyarrow",
+        "confluent-kafka",
         "google-cloud-pubsub",
         "boto3",
         "duckdb",
