@@ -12,7 +12,7 @@ ARGS ?=
 
 .PHONY: help
 help: ## print this help
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  Variables: HISTORY=GLOB, MESSAGES=file:PATH (your own input for run-local), LAKE=$(LAKE), REPORT=$(REPORT), ARGS=..."
 
@@ -40,9 +40,25 @@ reconcile: install ## check that rows in = rows out for every unit of the lake, 
 doctor: install ## what this machine can run
 	@$(PY) -m runners.doctor
 
+.PHONY: services-up
+services-up: install ## Kafka, Pub/Sub and S3 servers on this machine, without Docker (ARGS=kafka: that one alone)
+	@$(PY) -m runners.services up $(ARGS)
+
+.PHONY: services-down
+services-down: install ## end them (ARGS=--clean: and remove what they have kept)
+	@$(PY) -m runners.services down $(ARGS)
+
+.PHONY: services-status
+services-status: install ## what runs (ARGS=--env: as lines for a shell)
+	@$(PY) -m runners.services status $(ARGS)
+
 .PHONY: test
 test: install ## unit and embedded tests (5 minutes at most on 2 cores)
-	@$(PY) -m pytest -n 2 $(ARGS)
+	@$(PY) -m pytest -n 2 --dist loadgroup -m "not services" $(ARGS)
+
+.PHONY: test-all
+test-all: install ## those, and the ones that need real services (2 minutes more, once these are installed)
+	@$(PY) -m pytest -n 2 --dist loadgroup $(ARGS)
 
 .PHONY: check
 check: install ## ruff, mypy --strict, import layers
@@ -56,5 +72,6 @@ bench: install ## time the pipeline against polars, DuckDB, pyarrow and per-row 
 	@$(PY) -m tests.benchmarks.bench $(ARGS)
 
 .PHONY: clean
-clean: ## remove the environment and what run-local made
-	rm -rf $(VENV) $(DATA)
+clean: ## end the services; remove them, the environment and what run-local made
+	@if [ -d .services ] && [ -x $(PY) ]; then $(PY) -m runners.services down; fi
+	rm -rf .services $(VENV) $(DATA)

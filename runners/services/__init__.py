@@ -1,0 +1,7 @@
+"""A Kafka broker, a Pub/Sub server, an S3 server and Prism from package registries: no Docker, no account."""
+
+from runners.services.ports import free_port
+from runners.services.programs import HOME
+from runners.services.services import NAMES, Services, State
+
+__all__ = ["HOME", "NAMES", "Services", "State", "free_port"]

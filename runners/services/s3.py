@@ -1,0 +1,90 @@
+"""An S3 server whose objects are files."""
+
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+import boto3
+import msgspec
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from runners.services.ports import is_open
+from runners.services.programs import go_install
+from runners.services.service import Service
+
+BUCKET = "prestacop"
+_REGION = "us-east-1"
+
+
+class Keys(msgspec.Struct, frozen=True):
+    """Who may use the server."""
+
+    access_key: str
+    secret_key: str
+
+
+class S3(Service):
+    """The server; its objects survive restarts and crashes. They are files: no ``a`` can be beside ``a/b``."""
+
+    name = "s3"
+    program = go_install("versitygw", "github.com/versity/versitygw/cmd/versitygw@v1.8.0")
+
+    def command(self, program: Path) -> list[str]:
+        objects, sidecar = self.folder / "objects", self.folder / "metadata"
+        for folder in (objects, sidecar):
+            folder.mkdir(exist_ok=True)
+        # Not every file system has the extended attributes where it would keep metadata otherwise.
+        posix = ["posix", "--sidecar", str(sidecar), str(objects)]
+        return [str(program), "--quiet", "--port", self.address, "--region", _REGION, *posix]
+
+    def secrets(self) -> dict[str, str]:
+        keys = self._keys()
+        return {"ROOT_ACCESS_KEY": keys.access_key, "ROOT_SECRET_KEY": keys.secret_key}
+
+    def is_ready(self) -> bool:
+        """Whether it has the bucket, which is made at the first start."""
+        if not is_open(self.port):
+            return False
+        try:
+            self._client().create_bucket(Bucket=BUCKET)
+        except ClientError as error:
+            return error.response["Error"]["Code"] == "BucketAlreadyOwnedByYou"
+        except BotoCoreError:
+            return False
+        return True
+
+    def environment(self) -> dict[str, str]:
+        keys = self._keys()
+        return {
+            "AWS_ENDPOINT_URL": f"http://{self.address}",
+            "AWS_ACCESS_KEY_ID": keys.access_key,
+            "AWS_SECRET_ACCESS_KEY": keys.secret_key,
+            "AWS_REGION": _REGION,
+            "AWS_DEFAULT_REGION": _REGION,  # the one that boto3 reads
+        }
+
+    def _keys(self) -> Keys:
+        """Those of the folder, made at the first start."""
+        path = self.folder / "keys.json"
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=Keys)
+        except FileNotFoundError:
+            keys = Keys(secrets.token_hex(10), secrets.token_hex(20))
+            new = path.with_suffix(".new")
+            with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+                file.write(msgspec.json.encode(keys))
+            new.replace(path)
+            return keys
+
+    def _client(self) -> Any:  # boto3's clients are made at run time and have no type of their own
+        keys = self._keys()
+        return boto3.client(
+            "s3",
+            endpoint_url=f"http://{self.address}",
+            aws_access_key_id=keys.access_key,
+            aws_secret_access_key=keys.secret_key,
+            region_name=_REGION,
+            config=Config(proxies={}, retries={"total_max_attempts": 1}, connect_timeout=2, read_timeout=5),
+        )
