@@ -2,10 +2,11 @@
 
 from argparse import ArgumentTypeError
 from datetime import datetime, timedelta
-from pathlib import Path
+
+from schemas.messages import MAX_IMAGE_BYTES
 
 from .dirt import MAX_FACTOR
-from .sinks import file_of
+from .sinks import Target, target_of
 
 
 def count(text: str) -> int:
@@ -64,9 +65,25 @@ def moment(text: str) -> datetime:
     return value
 
 
-def file(text: str) -> Path:
-    """The path of ``file:PATH``."""
+def hour(text: str) -> float:
+    """A time from 0 to an hour."""
+    value = float(text)
+    if not 0 <= value <= 3600:
+        raise ArgumentTypeError(f"{text} is not between 0 and 3600 seconds")
+    return value
+
+
+def image_bytes(text: str) -> int:
+    """The size of a picture, as large as a message may carry."""
+    value = int(text)
+    if not 0 <= value <= MAX_IMAGE_BYTES:
+        raise ArgumentTypeError(f"{text} is not between 0 and {MAX_IMAGE_BYTES}")
+    return value
+
+
+def target(text: str) -> Target:
+    """A file or a topic."""
     try:
-        return file_of(text)
+        return target_of(text)
     except ValueError as error:
         raise ArgumentTypeError(str(error)) from error

@@ -11,13 +11,14 @@ _SLOT_US: Final = 100_000
 
 
 class Published(msgspec.Struct, gc=False):
-    """A payload, when it is published, its identity (None if it cannot be read) and the branch it belongs in.
+    """A payload, when it is published, who says it, its identity (None if it cannot be read) and its branch.
 
     ``at_us`` is in microseconds since 1970.
     """
 
     at_us: int
     payload: bytes
+    drone: str
     message_id: str | None
     branch: str
 

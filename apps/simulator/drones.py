@@ -1,106 +1,106 @@
 """Publish the messages of a fleet, with the mishaps of a real network, and write down the truth."""
 
-import random
-from collections.abc import Iterator
-from contextlib import ExitStack, closing
+import math
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-from tqdm import tqdm
-
-from .corrupt import corrupt
-from .delays import Delays, Published
 from .drone_truth import DroneTruth
 from .files import appearing
-from .flight import Block, Flight, fly
-from .sinks import LineFile, Sink
+from .flight import Flight
+from .images import Picture
+from .interrupt import Stop, noted_interrupts
+from .mishaps import Mishaps, publish
+from .pace import BLOCK_S, as_it_comes
+from .progress import Progress
+from .sinks import Sink, Target, open_sink
 
-DUPLICATE_WITHIN_S: Final = 10.0
-"""A message is published again at most this many seconds after the first time."""
-
-_SECOND_US: Final = 1_000_000
+_PORTION_BYTES: Final = 8_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mishaps:
-    """What happens between a drone and the topic. Shares are of messages, times are in seconds.
+class Outcome:
+    """What was published, in how long, how late the last message of a live fleet was, and whether Ctrl-C ended it."""
 
-    Each message is published up to ``disorder_s`` after its event, ``late_share`` of them ``late_s`` after that;
-    ``duplicates`` of them are published once more, the identical bytes; ``corrupt`` of them are spoiled.
-    """
-
-    duplicates: float = 0.0
-    disorder_s: float = 0.0
-    late_share: float = 0.0
-    late_s: float = 0.0
-    corrupt: float = 0.0
+    messages: int
+    seconds: float
+    behind_s: float
+    interrupted: bool
 
     @property
-    def delays(self) -> bool:
-        """Whether messages may be published in another order than that of their events."""
-        return bool(self.duplicates or self.disorder_s or (self.late_share and self.late_s))
+    def rate(self) -> float:
+        """Messages a second."""
+        return self.messages / self.seconds
 
 
 def write_drones(
-    flight: Flight, mishaps: Mishaps, *, output: Path, images: Path | None = None, quiet: bool = False
-) -> int:
-    """Write messages to ``output``, one a line, the truth beside it, and images to ``images``; returns the lines.
+    flight: Flight,
+    mishaps: Mishaps,
+    *,
+    output: Target,
+    images: Target | None = None,
+    image_bytes: int = 0,
+    truth: Path | None = None,
+    live: bool = False,
+    quiet: bool = False,
+) -> Outcome:
+    """Publish messages to ``output``, images of at least ``image_bytes`` to ``images``, and write ``truth``.
 
-    The files get their names at the end, and are the same for the same arguments. Raises OSError.
+    Files get their names at the end, and are the same for the same arguments; the truth is written beside a file
+    if ``truth`` does not say where. When this returns, everything published to a topic was acknowledged. ``live``
+    publishes each message when its time comes; otherwise it goes as fast as the output takes it.
+
+    A topic cannot be taken back: Ctrl-C ends that early, and the files have what was published until then.
+
+    Raises OSError, OutputUnusable, TopicUnusable, ServiceUnavailable.
     """
-    truth = output.with_name(output.name + ".truth.parquet")
-    finals = [truth, output] if images is None else [truth, images, output]
+    if truth is None and isinstance(output, Path):
+        truth = output.with_name(output.name + ".truth.parquet")
+    files = [target for target in (truth, images, output) if isinstance(target, Path)]
+    topic = not isinstance(output, Path)
+    messages = 0
+    behind_s = 0.0
     with ExitStack() as stack:
-        parts = stack.enter_context(appearing(*finals))
-        record = stack.enter_context(DroneTruth(parts[0]))
-        sink: Sink = stack.enter_context(closing(LineFile(parts[-1])))
-        pictures: Sink | None = stack.enter_context(closing(LineFile(parts[1]))) if images else None
-        progress = stack.enter_context(tqdm(total=flight.messages, unit=" messages", unit_scale=True, disable=quiet))
-        lines = 0
-        for block, messages in publish(flight, mishaps):
-            sink.write([message.payload for message in messages])
-            record.add(messages)
-            lines += len(messages)
-            if block is not None:
-                if pictures is not None:
-                    pictures.write([make(image_id, time) for make, image_id, time in block.images])
-                progress.update(len(block.payloads))
-        return lines
+        stop = stack.enter_context(noted_interrupts() if topic else nullcontext(Stop()))
+        parts = dict(zip(files, stack.enter_context(appearing(*files)), strict=True))
+        record = stack.enter_context(DroneTruth(parts[truth])) if truth else None
+        sink = stack.enter_context(open_sink(_part(output, parts)))
+        pictures = stack.enter_context(open_sink(_part(images, parts))) if images else None
+        progress = stack.enter_context(
+            Progress(expected=_expected(flight, mishaps), live=live, topic=topic, quiet=quiet)
+        )
+        began = time.perf_counter()
+        steps = publish(flight, mishaps, block_s=BLOCK_S if live else math.inf)
+        for said, shown in as_it_comes(steps, stop) if live else steps:
+            sink.write([message.payload for message in said], [message.drone for message in said])
+            if record is not None:
+                record.add(said)
+            if pictures is not None:
+                _show(pictures, shown, image_bytes)
+            messages += len(said)
+            if live and said:
+                behind_s = max(time.time() - said[-1].at_us / 1e6, 0.0)
+            progress.show(messages, sink.waiting(), behind_s)
+            if stop.asked:
+                break
+    return Outcome(messages=messages, seconds=time.perf_counter() - began, behind_s=behind_s, interrupted=stop.asked)
 
 
-def publish(flight: Flight, mishaps: Mishaps) -> Iterator[tuple[Block | None, list[Published]]]:
-    """Each block of the flight with what is published meanwhile, and at last what is still under way."""
-    # Streams of their own: without its mishaps the flight is the same.
-    rng = np.random.default_rng((flight.seed, 1))
-    choices = random.Random(flight.seed)
-    delays = Delays()
-    for block in fly(flight):
-        messages = _messages(block, mishaps, rng, choices)
-        if mishaps.delays:
-            delays.put(messages)
-            messages = delays.due(block.until_us)
-        yield block, messages
-    yield None, delays.rest()
+def _part(target: Target, parts: dict[Path, Path]) -> Target:
+    """Where a file stands until it is whole; a topic is where it is."""
+    return parts[target] if isinstance(target, Path) else target
 
 
-def _messages(block: Block, mishaps: Mishaps, rng: np.random.Generator, choices: random.Random) -> list[Published]:
-    """The messages of a block, spoiled and delayed, and after them those that are published again."""
-    count = len(block.payloads)
-    payloads, branches = block.payloads.copy(), block.branches.copy()
-    ids: list[str | None] = [*block.ids]
-    for place in np.flatnonzero(rng.random(count) < mishaps.corrupt).tolist():
-        payloads[place], readable = corrupt(payloads[place], choices)
-        if not readable:
-            ids[place], branches[place] = None, "dead_letters"
+def _expected(flight: Flight, mishaps: Mishaps) -> int | None:
+    return None if math.isinf(flight.seconds) else round(flight.messages * (1 + mishaps.duplicates))
 
-    delay_s = rng.random(count) * mishaps.disorder_s + (rng.random(count) < mishaps.late_share) * mishaps.late_s
-    at_us = block.event_us + (delay_s * _SECOND_US).astype(np.int64)
-    messages = list(map(Published, at_us.tolist(), payloads, ids, branches))
 
-    again_us = at_us + 1 + (rng.random(count) * DUPLICATE_WITHIN_S * _SECOND_US).astype(np.int64)
-    for place in np.flatnonzero(rng.random(count) < mishaps.duplicates).tolist():
-        branch = branches[place] if ids[place] is None else "duplicates"
-        messages.append(Published(int(again_us[place]), payloads[place], ids[place], branch))
-    return messages
+def _show(sink: Sink, pictures: Sequence[Picture], size: int) -> None:
+    """Make the images, never more at once than memory has room for."""
+    portion = max(1, _PORTION_BYTES // max(size, 1_000))
+    for at in range(0, len(pictures), portion):
+        some = pictures[at : at + portion]
+        sink.write([picture.payload(size) for picture in some], [picture.image_id for picture in some])

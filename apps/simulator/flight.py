@@ -1,7 +1,9 @@
 """What a fleet has to say, block by block: each drone's messages before anything happens to them on the way."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import math
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -14,7 +16,7 @@ from schemas.messages import SCHEMA_VERSION, UNQUALIFIED, DroneMessage, v0_messa
 from . import city
 from .fleet import Fleet
 from .identity import Identities
-from .images import image_v0, image_v1
+from .images import Picture
 from .plates import Plates
 from .skew import draw, quantile_table
 
@@ -25,19 +27,18 @@ _SECOND_US: Final = 1_000_000
 _BRANCHES: Final = {None: "positions", UNQUALIFIED: "unqualified"}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
-ImageMaker = Callable[[str, str], bytes]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Flight:
     """What is flown. ``rate`` is in messages a second a drone, the shares are of drones (``v0_share``), messages
-    (``violation_share``), violations (``unqualified_share``, ``image_share``)."""
+    (``violation_share``), violations (``unqualified_share``, ``image_share``). It can go on for ever (``seconds`` is
+    infinite); where ``start`` is None, it takes off when the first block is asked for."""
 
     drones: int
     seconds: float
     rate: float
     seed: int
-    start: datetime
+    start: datetime | None
     v0_share: float = 0.0
     violation_share: float = 0.1
     unqualified_share: float = 0.01
@@ -46,7 +47,7 @@ class Flight:
     @property
     def ticks(self) -> int:
         """Messages a drone."""
-        return int(self.seconds * self.rate + 1e-9)
+        return sys.maxsize if math.isinf(self.seconds) else int(self.seconds * self.rate + 1e-9)
 
     @property
     def messages(self) -> int:
@@ -58,28 +59,35 @@ class Flight:
 class Block:
     """Messages in the order of their event times, and the images that belong to them.
 
-    The lists and arrays but ``images`` have one entry a message; ``event_us`` is in microseconds since 1970, and
-    ``until_us`` where the next block begins. An image is what makes its message, and the two texts that this takes.
+    The lists and arrays but ``pictures`` have one entry a message; ``event_us`` is in microseconds since 1970, and
+    ``until_us`` where the next block begins.
     """
 
     payloads: list[bytes]
+    drones: list[str]
     ids: list[str]
     branches: list[str]
     event_us: npt.NDArray[np.int64]
     until_us: int
-    images: list[tuple[ImageMaker, str, str]]
+    pictures: list[Picture]
 
 
-def fly(flight: Flight) -> Iterator[Block]:
-    """The blocks of a flight; the same for the same ``flight``."""
+def fly(flight: Flight, *, block_s: float = math.inf) -> Iterator[Block]:
+    """The blocks of a flight; the same for the same arguments.
+
+    A block lasts at most ``block_s`` if a tick does not last longer: the clock of a live flight cannot wait for it.
+    """
+    start = flight.start or datetime.now(UTC)
+    # Identities are made of all that a flight says: two that take off at different times share none.
+    flight = replace(flight, start=start)
     rng = np.random.default_rng(flight.seed)
     fleet = Fleet(rng, flight.drones)
     writer = _Writer(flight, rng)
     # Each drone speaks at its own moment of a tick. They are numbered in that order, but named in another.
     phases = np.sort(rng.random(flight.drones))
     sequences = np.zeros(flight.drones, dtype=np.int64)
-    start_us = (flight.start - _EPOCH) // timedelta(microseconds=1)
-    block_ticks = max(1, _BLOCK_MESSAGES // flight.drones)
+    start_us = (start - _EPOCH) // timedelta(microseconds=1)
+    block_ticks = max(1, int(min(_BLOCK_MESSAGES // flight.drones, block_s * flight.rate)))
     for first in range(0, flight.ticks, block_ticks):
         ticks = range(first, min(first + block_ticks, flight.ticks))
         states = []
@@ -119,8 +127,17 @@ class _Writer:
         latitude, longitude, altitude, battery, sequence = states
         violation = self._rng.random(count) < self._flight.violation_share
         violations = self._violations(int(violation.sum()))
+        block = Block(
+            payloads=[],
+            drones=self._names * ticks,
+            ids=[],
+            branches=[],
+            event_us=event_us,
+            until_us=until_us,
+            pictures=[],
+        )
         rows = zip(
-            self._names * ticks,
+            block.drones,
             self._old * ticks,
             self._identities.of(np.arange(first, first + count, dtype=np.uint64)),
             sequence.tolist(),
@@ -133,7 +150,6 @@ class _Writer:
             violation.tolist(),
             strict=True,
         )
-        block = Block(payloads=[], ids=[], branches=[], event_us=event_us, until_us=until_us, images=[])
         for name, old, identity, number, micros, time, north, east, height, charge, seen in rows:
             code = plate = image = None
             pictured = False
@@ -164,7 +180,7 @@ class _Writer:
                     )
                 )
             if image and pictured:
-                block.images.append((image_v0, image, epoch) if old else (image_v1, image, time))
+                block.pictures.append(Picture(micros, image, epoch if old else time, old))
             block.payloads.append(payload)
             block.ids.append(v0_message_id(payload) if old else identity)
             block.branches.append(_BRANCHES.get(code, "qualified"))

@@ -21,9 +21,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from apps.simulator.__main__ import main
-from apps.simulator.drones import DUPLICATE_WITHIN_S, Mishaps, write_drones
+from apps.simulator.drones import write_drones
 from apps.simulator.fleet import BEATS, FASTEST_M_S
 from apps.simulator.flight import Flight
+from apps.simulator.mishaps import DUPLICATE_WITHIN_S, Mishaps
 from schemas.messages import MAX_BYTES, MAX_DEPTH, MAX_EXTRA_FIELDS, DroneMessage, v0_message_id
 
 START = datetime(2026, 1, 15, 12, tzinfo=UTC)
@@ -38,7 +39,7 @@ def written(
 ) -> tuple[list[bytes], Truth]:
     """The lines, and (line, message_id, branch) of each."""
     output = folder / "drones.jsonl"
-    count = write_drones(flight, mishaps or Mishaps(), output=output, images=images, quiet=True)
+    count = write_drones(flight, mishaps or Mishaps(), output=output, images=images, quiet=True).messages
     *lines, end = output.read_bytes().split(b"\n")
     assert end == b""
     truth = pq.read_table(folder / "drones.jsonl.truth.parquet")
@@ -352,9 +353,17 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 @pytest.mark.parametrize(
     ("output", "more", "said"),
     [
-        ("kafka:drones", [], "only file:PATH"),
-        ("drones.jsonl", [], "only file:PATH"),
-        ("file:a", ["--images", "file:a"], "same file"),
+        ("kafka:drones", [], "kafka://HOST:PORT/TOPIC"),
+        ("drones.jsonl", [], "file:PATH"),
+        ("file:a", ["--images", "file:a"], "same place"),
+        ("kafka://a:1/t", ["--images", "kafka://a:1/t"], "same place"),
+        ("file:a", ["--truth", "a"], "same place"),
+        ("file:a", ["--live"], "--live is for topics"),
+        ("file:a", ["--image-bytes", "100"], "--images"),
+        ("file:a", ["--images", "file:b", "--image-bytes", "99999999"], "--image-bytes"),
+        ("kafka://a:1/t?sasl.password=hush", [], "KAFKA_SASL_PASSWORD"),
+        ("pubsub://p", [], "pubsub://PROJECT/NAME"),
+        ("file:a", ["--duplicates-within", "3601"], "--duplicates-within"),
         ("file:a", ["--late-share", "0.1"], "--late"),
         ("file:a", ["--corrupt", "1.5"], "--corrupt"),
         ("file:a", ["--rate", "0"], "--rate"),

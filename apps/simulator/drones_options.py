@@ -1,0 +1,200 @@
+"""The command ``drones``: its arguments, and how it is run."""
+
+import argparse
+import math
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from . import arguments
+from .drones import Outcome, write_drones
+from .flight import Flight
+from .interrupt import EXIT_INTERRUPTED
+from .mishaps import DUPLICATE_WITHIN_S, Mishaps
+from .sinks import TARGETS
+
+_DRONES: Final = f"""\
+Publish the messages of a fleet of drones over New York. URL is {TARGETS}.
+Beside a file stands file.truth.parquet: the identity of each line, and the branch of the graph that it belongs in.
+The same arguments always give the same file.
+
+A topic gets messages as fast as it acknowledges them, or with --live each one when its time comes. A drone's messages
+stay in order in Kafka: its name is their key. Success means that every message was acknowledged. Ctrl-C ends it, and
+waits for what is under way; once more, and it does not wait. The OPTIONs of Kafka are librdkafka's; the password is in
+the environment variable KAFKA_SASL_PASSWORD. Pub/Sub goes to PUBSUB_EMULATOR_HOST if that is set.
+"""
+_DRONES_EXAMPLES: Final = """\
+examples:
+  python -m apps.simulator drones --drones 100 --seconds 60 --rate 1 --seed 1 --output file:drones.jsonl
+  python -m apps.simulator drones --drones 10000 --seconds 600 --rate 1 --seed 1 --output file:rush.jsonl \\
+      --v0-share 0.2 --duplicates 0.01 --disorder 5 --late-share 0.001 --late 900 --corrupt 0.001
+  python -m apps.simulator drones --drones 10 --seconds 60 --rate 10 --seed 1 --output file:drones.jsonl \\
+      --images file:images.jsonl
+  python -m apps.simulator drones --drones 10000 --seconds 0 --live --output kafka://localhost:9092/drones
+  python -m apps.simulator drones --drones 100 --seconds 3600 --truth truth.parquet --output pubsub://prestacop/drones
+  KAFKA_SASL_PASSWORD=... python -m apps.simulator drones --drones 100 --seconds 60 --output \\
+      'kafka://kafka:9093/drones?security.protocol=SASL_SSL&sasl.mechanisms=SCRAM-SHA-512&sasl.username=simulator'
+"""
+_START: Final = datetime(2026, 1, 15, 12, tzinfo=UTC)
+_BEHIND_S: Final = 1.0
+"""Less than this is the time that a message takes."""
+
+
+def add_drones(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command to the parser."""
+    drones = commands.add_parser(
+        "drones",
+        help="drone messages",
+        description=_DRONES,
+        epilog=_DRONES_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    drones.set_defaults(run=_run, refuse=drones.error)
+    _add_fleet(drones.add_argument_group("the fleet"))
+    _add_mishaps(drones.add_argument_group("what happens on the way"))
+    add = drones.add_argument_group("where it goes").add_argument
+    add("--output", type=arguments.target, required=True, metavar="URL", help="of the messages")
+    add("--images", type=arguments.target, metavar="URL", help="of the images, one message each (none)")
+    add(
+        "--image-bytes",
+        type=arguments.image_bytes,
+        default=0,
+        metavar="N",
+        help="how large a picture is, about (as small as can be)",
+    )
+    add("--truth", type=Path, metavar="FILE", help="the truth in Parquet (beside a file, else none)")
+    add("--live", action="store_true", help="each message when its time comes, by the clock of this machine")
+    add("--quiet", action="store_true", help="no progress on stderr")
+
+
+def _add_fleet(fleet: argparse._ArgumentGroup) -> None:
+    add = fleet.add_argument
+    add("--drones", type=arguments.positive_count, required=True, metavar="N", help="size of the fleet")
+    add(
+        "--seconds",
+        type=arguments.seconds,
+        required=True,
+        metavar="T",
+        help="how long it flies, by its own clock; 0 with --live: until Ctrl-C",
+    )
+    add("--rate", type=arguments.rate, default=1.0, metavar="R", help="messages a second a drone (1)")
+    add("--seed", type=arguments.count, default=1, metavar="S", help="another seed, other messages (1)")
+    add(
+        "--start",
+        type=arguments.moment,
+        metavar="RFC3339",
+        help="when it takes off (2026-01-15T12:00:00Z; now with --live)",
+    )
+    add(
+        "--v0-share",
+        type=arguments.share,
+        default=0.0,
+        metavar="SHARE",
+        help="of the drones: speak the text line v0 (0)",
+    )
+    add(
+        "--violation-share",
+        type=arguments.share,
+        default=0.1,
+        metavar="SHARE",
+        help="of the messages: violations (0.1)",
+    )
+    add(
+        "--unqualified-share",
+        type=arguments.share,
+        default=0.01,
+        metavar="SHARE",
+        help="of the violations: code 0 (0.01)",
+    )
+    add(
+        "--image-share",
+        type=arguments.share,
+        default=1.0,
+        metavar="SHARE",
+        help="of the violations: have an image where the images go (1)",
+    )
+
+
+def _add_mishaps(mishaps: argparse._ArgumentGroup) -> None:
+    add = mishaps.add_argument
+    add("--duplicates", type=arguments.share, default=0.0, metavar="SHARE", help="of the messages: published twice (0)")
+    add(
+        "--duplicates-within",
+        type=arguments.hour,
+        default=DUPLICATE_WITHIN_S,
+        metavar="SECONDS",
+        help=f"the second time is up to so much later, at most an hour ({DUPLICATE_WITHIN_S:g})",
+    )
+    add(
+        "--disorder",
+        type=arguments.seconds,
+        default=0.0,
+        metavar="SECONDS",
+        help="publish up to so much later, by chance (0)",
+    )
+    add("--late-share", type=arguments.share, default=0.0, metavar="SHARE", help="of the messages: published late (0)")
+    add("--late", type=arguments.seconds, default=0.0, metavar="SECONDS", help="how late these are (0)")
+    add("--corrupt", type=arguments.share, default=0.0, metavar="SHARE", help="of the messages: spoiled (0)")
+
+
+def _run(options: argparse.Namespace) -> int:
+    _check(options)
+    flight = Flight(
+        drones=options.drones,
+        seconds=options.seconds if options.seconds or not options.live else math.inf,
+        rate=options.rate,
+        seed=options.seed,
+        start=options.start or (None if options.live else _START),
+        v0_share=options.v0_share,
+        violation_share=options.violation_share,
+        unqualified_share=options.unqualified_share,
+        image_share=options.image_share,
+    )
+    mishaps = Mishaps(
+        duplicates=options.duplicates,
+        duplicates_within_s=options.duplicates_within,
+        disorder_s=options.disorder,
+        late_share=options.late_share,
+        late_s=options.late,
+        corrupt=options.corrupt,
+    )
+    outcome = write_drones(
+        flight,
+        mishaps,
+        output=options.output,
+        images=options.images,
+        image_bytes=options.image_bytes,
+        truth=options.truth,
+        live=options.live,
+        quiet=options.quiet,
+    )
+    if not options.quiet:
+        acknowledged = "" if isinstance(options.output, Path) else ", all acknowledged"
+        took = f"in {outcome.seconds:.1f} s, {outcome.rate:,.0f} a second"
+        print(f"simulator: {outcome.messages:,} messages {took}{acknowledged}", file=sys.stderr)
+    if outcome.behind_s > _BEHIND_S:
+        _tell_behind(flight, mishaps, outcome)
+    return EXIT_INTERRUPTED if outcome.interrupted else 0
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Refuse what does not go together."""
+    if bool(options.late_share) != bool(options.late):
+        options.refuse("--late-share and --late go together")
+    if options.image_bytes and not options.images:
+        options.refuse("--image-bytes is for --images")
+    if options.live and isinstance(options.output, Path):
+        options.refuse("--live is for topics: a file is written as fast as it can be")
+    places = [place for place in (options.output, options.images, options.truth) if place]
+    if any(place in places[:at] for at, place in enumerate(places)):
+        options.refuse("two of --output, --images and --truth are the same place")
+
+
+def _tell_behind(flight: Flight, mishaps: Mishaps, outcome: Outcome) -> None:
+    asked = flight.drones * flight.rate * (1 + mishaps.duplicates)
+    print(
+        f"simulator: it did not keep up: {asked:,.0f} messages a second were asked for, {outcome.rate:,.0f} reached, "
+        f"the last one {outcome.behind_s:.1f} s late",
+        file=sys.stderr,
+    )

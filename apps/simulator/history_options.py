@@ -1,0 +1,66 @@
+"""The command ``history``: its arguments, and how it is run."""
+
+import argparse
+from pathlib import Path
+from typing import Final
+
+from . import arguments
+from .history import LAYOUTS, History, write_history
+
+_HISTORY: Final = """\
+Write a CSV with the columns, the skew and the dirt of the city's parking tickets of fiscal year 2015,
+and FILE.truth.parquet beside it: what the lake should make of each record.
+The same arguments always give the same bytes.
+"""
+_HISTORY_EXAMPLES: Final = """\
+examples:
+  python -m apps.simulator history --rows 2000000 --seed 1 --output tickets.csv
+  python -m apps.simulator history --rows 50000 --seed 1 --dirt 50 --crlf --bom --output windows.csv
+  python -m apps.simulator history --rows 12000000 --seed 1 --columns 43 --output year.csv.gz
+"""
+
+
+def add_history(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command to the parser."""
+    history = commands.add_parser(
+        "history",
+        help="the city's ticket CSV",
+        description=_HISTORY,
+        epilog=_HISTORY_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    history.set_defaults(run=_run)
+    history.add_argument(
+        "--rows", type=arguments.count, required=True, metavar="N", help="records, the header not counted"
+    )
+    history.add_argument("--seed", type=arguments.count, default=1, metavar="S", help="another seed, other tickets (1)")
+    history.add_argument("--output", type=Path, required=True, metavar="FILE", help="ends in .gz: compressed with gzip")
+    history.add_argument("--columns", type=int, choices=sorted(LAYOUTS), default=51, help="the layout of a year (51)")
+    history.add_argument(
+        "--dirt",
+        type=arguments.factor,
+        default=1.0,
+        metavar="FACTOR",
+        help="1 is as dirty as the real file, 0 is clean (1)",
+    )
+    history.add_argument("--crlf", action="store_true", help="end records with CR LF")
+    history.add_argument("--bom", action="store_true", help="begin with a byte order mark")
+    history.add_argument(
+        "--no-final-newline", dest="final_newline", action="store_false", help="do not end the last record"
+    )
+    history.add_argument("--quiet", action="store_true", help="no progress on stderr")
+
+
+def _run(options: argparse.Namespace) -> int:
+    history = History(
+        rows=options.rows,
+        seed=options.seed,
+        output=options.output,
+        columns=options.columns,
+        dirt=options.dirt,
+        crlf=options.crlf,
+        bom=options.bom,
+        final_newline=options.final_newline,
+    )
+    write_history(history, quiet=options.quiet)
+    return 0
