@@ -80,11 +80,11 @@ class Background:
         record = self._read()
         process = _process(record) if record else None
         if process:
-            with suppress(psutil.NoSuchProcess):
-                ask(process)
-            if not _wait(process, STOP_SECONDS):
-                process.kill()
-                _wait(process, STOP_SECONDS)
+            for end in (ask, psutil.Process.kill):
+                with suppress(psutil.NoSuchProcess):
+                    end(process)
+                if _wait(process, STOP_SECONDS):
+                    break
         self._record.unlink(missing_ok=True)
         return process is not None
 
@@ -102,13 +102,14 @@ def _process(record: Record) -> psutil.Process | None:
 def _is_gone(process: psutil.Process) -> bool:
     """Whether it has ended; one that nobody has collected yet still answers to signal 0."""
     try:
-        ended = not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+        # A process is called a zombie while threads of it still end and hold its port.
+        if process.is_running() and (process.status() != psutil.STATUS_ZOMBIE or process.num_threads() > 1):
+            return False
     except psutil.NoSuchProcess:
         return True
-    if ended:
-        with suppress(ChildProcessError):
-            os.waitpid(process.pid, os.WNOHANG)
-    return ended
+    with suppress(ChildProcessError):  # where another command has started it
+        os.waitpid(process.pid, os.WNOHANG)
+    return True
 
 
 def _wait(process: psutil.Process, seconds: float) -> bool:

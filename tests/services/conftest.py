@@ -1,0 +1,72 @@
+"""Real servers for tests: of a worker's own, on ports of their own, ended with its session."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runners.services import NAMES, Services, free_port
+
+
+@pytest.fixture(scope="session")
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+    """The servers of this session; none runs before a test asks for it."""
+    own = Services(data=tmp_path_factory.mktemp("services"), ports={name: free_port() for name in NAMES})
+    yield own
+    own.down()
+
+
+@pytest.fixture
+def kafka(services: Services) -> str:
+    """A broker's address."""
+    return up(services, "kafka")["KAFKA_BOOTSTRAP_SERVERS"]
+
+
+@pytest.fixture
+def pubsub(services: Services, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A Pub/Sub server's address; the clients of this test use it."""
+    environment = up(services, "pubsub")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return environment["PUBSUB_EMULATOR_HOST"]
+
+
+@pytest.fixture
+def s3_server(services: Services) -> dict[str, str]:
+    """The environment of an S3 server's clients."""
+    return up(services, "s3")
+
+
+@pytest.fixture
+def prism(services: Services) -> Path:
+    """The binary of Beam's runner for one machine."""
+    need(services, "prism")
+    return services.prism()
+
+
+@pytest.fixture
+def alone(services: Services, tmp_path: Path) -> Iterator[Services]:
+    """Servers of one test's own, to be ended by it; the one of Pub/Sub starts at once."""
+    for name in ("kafka", "pubsub"):
+        need(services, name)
+    own = Services(data=tmp_path / "data", ports={name: free_port() for name in NAMES})
+    yield own
+    own.down()
+
+
+def up(services: Services, name: str) -> dict[str, str]:
+    """Start one where it does not run, be it that a test has killed it; gives its environment."""
+    need(services, name)
+    services.up(name)
+    return services.environment(name)
+
+
+def need(services: Services, name: str) -> None:
+    """Skip the test where the machine lacks a tool; CI has them all."""
+    missing = services.missing(name)
+    if missing:
+        reason = f"{name} needs {', '.join(missing)}: see make doctor"
+        if "CI" in os.environ:
+            pytest.fail(reason)
+        pytest.skip(reason)

@@ -1,0 +1,58 @@
+"""Programs are installed once, whole, and anew when what decides what they are has changed."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from runners.services.programs import TARGET, Program
+from schemas.errors import ServiceUnavailable
+
+
+def program(source: Path, script: str) -> Program:
+    """One that a shell script makes."""
+    return Program("thing", ("sh", "-c", f"{script}; cp source {TARGET}/thing"), "thing", sources=(source,))
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """What it is made of."""
+    path = tmp_path / "source"
+    path.write_text("1")
+    return path
+
+
+def test_of_many_at_once_one_installs(tmp_path: Path, source: Path) -> None:
+    thing = program(source, "echo built >> log; sleep 0.3")
+    with ThreadPoolExecutor(8) as pool:
+        paths = set(pool.map(lambda _: thing.install(tmp_path / "home"), range(8)))
+    assert [path.read_text() for path in paths] == ["1"]
+    assert (tmp_path / "log").read_text() == "built\n"
+
+
+def test_it_is_installed_anew_when_a_source_or_its_command_changed(tmp_path: Path, source: Path) -> None:
+    home = tmp_path / "home"
+    first = program(source, "true").install(home)
+    source.write_text("2")
+    assert not program(source, "true").is_installed(home)
+    second = program(source, "true").install(home)
+    assert (first.read_text(), second.read_text()) == ("1", "2")
+    assert not program(source, "false").is_installed(home)
+
+
+def test_an_installation_that_failed_says_why_and_leaves_nothing_that_looks_whole(tmp_path: Path, source: Path) -> None:
+    home = tmp_path / "home"
+    with pytest.raises(ServiceUnavailable, match=r"(?s)thing could not be installed: sh -c .*no such module"):
+        program(source, f"touch {TARGET}/half; echo no such module >&2; exit 1").install(home)
+    assert not program(source, "true").is_installed(home)
+    assert sorted(path.name for path in program(source, "true").install(home).parent.iterdir()) == ["thing"]
+
+
+def test_a_tool_that_is_missing_is_named_with_what_to_install(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    thing = Program("thing", ("mvn", "package"), "thing", sources=(source,))
+    assert thing.missing(tmp_path) == ["mvn"]
+    with pytest.raises(ServiceUnavailable, match=r"mvn is not on the PATH: install Maven .*apt install maven"):
+        thing.install(tmp_path / "home")
