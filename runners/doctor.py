@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import psutil
 
+from runners.services import NAMES, Services
 from schemas.history import TIME_ZONE
 
 GIGABYTE = 1e9
@@ -42,8 +44,12 @@ def findings() -> Iterator[Finding]:
     yield Finding("disk", disk > 2, True, f"{disk:.1f} GB free here; run-local takes about 0.5 GB")
     java = _first_line("java", "-version")
     yield Finding("Java", bool(java), False, java or "not found; Flink, Spark and Kafka need Java 17")
+    maven = _first_line("mvn", "-version")
+    yield Finding("Maven", bool(maven), False, maven or "not found; it fetches Kafka")
     go = _first_line("go", "version")
     yield Finding("Go", bool(go), False, go or "not found; Prism, the Pub/Sub and the S3 server are built with it")
+    installed = [name for name in (*NAMES, "prism") if Services().is_installed(name)]
+    yield Finding("services", bool(installed), False, f"installed: {', '.join(installed) or 'none'}; make services-up")
     endpoint = os.environ.get("AWS_ENDPOINT_URL", "Amazon's own")
     keys = bool(os.environ.get("AWS_ACCESS_KEY_ID") or os.environ.get("AWS_PROFILE") or (Path.home() / ".aws").exists())
     yield Finding("S3", keys, False, f"endpoint {endpoint}; " + ("keys at hand" if keys else "no keys: AWS_PROFILE"))
@@ -62,7 +68,7 @@ def _first_line(*command: str) -> str | None:
         return None
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     lines = (found.stdout or found.stderr).splitlines()
-    return lines[0] if lines and not found.returncode else None
+    return re.sub(r"\x1b\[\d*m", "", lines[0]) if lines and not found.returncode else None  # Maven writes in colours
 
 
 def main() -> int:

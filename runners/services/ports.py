@@ -7,6 +7,7 @@ from secrets import randbelow
 HOST = "127.0.0.1"
 _FIRST, _COUNT = 20_000, 12_000
 """Below what systems give to outgoing connections, which would take such a port before its server does."""
+_given: set[int] = set()
 
 
 def is_free(port: int) -> bool:
@@ -29,8 +30,9 @@ def is_open(port: int) -> bool:
 
 
 def free_port() -> int:
-    """A port that nothing listens on; the seed of ``random``, which tests set, does not make two of them alike."""
+    """A port that nothing listens on and that was not given before; not by ``random``, whose seed tests set."""
     while True:
         port = _FIRST + randbelow(_COUNT)
-        if is_free(port):
+        if port not in _given and is_free(port):
+            _given.add(port)
             return port

@@ -21,13 +21,13 @@ TARGET = "{target}"
 _HOW_TO_GET = {
     "java": "a Java 17 runtime (Debian, Ubuntu: apt install openjdk-17-jre-headless)",
     "mvn": "Maven 3.8 or newer (Debian, Ubuntu: apt install maven)",
-    "go": "Go 1.21 or newer, which fetches the version it needs (https://go.dev/dl)",
+    "go": "Go 1.21 or newer, which fetches the version that it needs",
 }
 
 
 @dataclass(frozen=True)
 class Program:
-    """Something that a package manager builds or fetches."""
+    """Something that a package manager builds or fetches. Earlier versions stay: something may run from them."""
 
     name: str
     command: tuple[str, ...]

@@ -113,5 +113,5 @@ log.dirs={self.folder / "topics"}
         tool = ["kafka.tools.StorageTool", "format", "--standalone", f"--cluster-id={cluster}", f"--config={settings}"]
         done = subprocess.run([*java, *tool], capture_output=True, text=True, check=False)
         if done.returncode:
-            raise ServiceUnavailable(f"kafka cannot use {self.folder}:\n{(done.stdout + done.stderr).strip()}")
+            raise ServiceUnavailable(f"kafka could not prepare {self.folder}:\n{(done.stdout + done.stderr).strip()}")
         formatted.touch()

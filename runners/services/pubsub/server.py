@@ -10,7 +10,7 @@ _GO = Path(__file__).parent
 
 
 class PubSub(Service):
-    """The server; what it has ends with it, and a message that nobody reads for 10 minutes is dropped."""
+    """The server. It holds all it was ever sent until it ends, and gives out no message that waited for 10 minutes."""
 
     name = "pubsub"
     program = Program(
