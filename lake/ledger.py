@@ -1,7 +1,9 @@
 """The ledger: one small Parquet file a unit. Its appearance is the commit."""
 
 import io
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -12,6 +14,9 @@ from lake.layout import ledger_path
 from lake.storage import storage
 from schemas.lake import LEDGER, LEDGER_ROW, Source
 
+PUTS = 8
+"""Rows put at once: each waits for its answer."""
+
 
 def is_committed(root: str, source: Source, unit: str) -> bool:
     """Whether the unit is in the lake."""
@@ -19,13 +24,22 @@ def is_committed(root: str, source: Source, unit: str) -> bool:
     return bool(store.filesystem.get_file_info(store.full(ledger_path(source, unit))).is_file)
 
 
-def commit(root: str, row: dict[str, Any]) -> bool:
-    """Put the unit's row (of :data:`~schemas.lake.LEDGER_ROW`, without ``committed_at``) unless it is there; say
-    whether this call did. What the row speaks of is durable before the row is."""
+def commit(root: str, rows: list[dict[str, Any]]) -> list[str]:
+    """Put the units' rows (of :data:`~schemas.lake.LEDGER_ROW`, without ``committed_at``), each unless it is there.
+
+    What the rows speak of is durable before they are; one flush serves them all. Returns the names of the units that
+    this call committed.
+    """
+    storage(root).flush()
+    with ThreadPoolExecutor(PUTS) as pool:
+        put = list(pool.map(partial(_put, root), rows))
+    return [row["unit"] for row, new in zip(rows, put, strict=True) if new]
+
+
+def _put(root: str, row: dict[str, Any]) -> bool:
     table = pa.Table.from_pylist([{**row, "committed_at": datetime.now(UTC)}], schema=LEDGER_ROW)
     sink = io.BytesIO()
     pq.write_table(table, sink, compression="zstd")
-    storage(root).flush()
     return storage(root).put_new(ledger_path(Source(row["source"]), row["unit"]), sink.getbuffer())
 
 

@@ -37,7 +37,9 @@ CREATE VIEW repeated_summons AS
     SELECT summons_number, count(*) AS times, list({{'unit': unit, 'record': record}}) AS rows
     FROM (SELECT * FROM qualified UNION ALL SELECT * FROM unqualified)
     WHERE summons_number IS NOT NULL GROUP BY summons_number HAVING count(*) > 1;
-CREATE VIEW dead_letters AS SELECT * FROM dead_letters_of_all_units;
+CREATE VIEW dead_letters AS
+    SELECT * FROM dead_letters_of_all_units
+    QUALIFY source_id IS NULL OR row_number() OVER (PARTITION BY path, source_id ORDER BY unit, record) = 1;
 CREATE VIEW images AS SELECT * FROM images_of_all_units;
 
 CREATE VIEW stats AS
@@ -56,7 +58,8 @@ CREATE VIEW stats AS
     )
     GROUP BY ALL HAVING sum(n) <> 0;
 """
-"""What stands twice in several units is counted and shown once: the first by name of unit and record."""
+"""What stands twice in several units is counted and shown once: the first by name of unit and record. A payload that
+nobody can read is known by the name that Pub/Sub gave it."""
 
 
 class Lake:

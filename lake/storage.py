@@ -43,6 +43,10 @@ class Storage(ABC):
         """Write a whole file unless one of that name exists; say whether this call wrote it."""
 
     @abstractmethod
+    def delete(self, path: str) -> None:
+        """Remove a file; one that is gone already is no error."""
+
+    @abstractmethod
     def flush(self) -> None:
         """Return when all that :meth:`put` wrote would survive a power cut."""
 
@@ -83,6 +87,10 @@ class LocalStorage(Storage):
                 return False
             _sync_directory(target.parent)
             return True
+
+    def delete(self, path: str) -> None:
+        with _errors(self.root):
+            Path(self.base, path).unlink(missing_ok=True)
 
     def flush(self) -> None:
         os.sync()  # once a unit, where a sync of each of its files would take a tenth of a run
@@ -144,6 +152,10 @@ class S3Storage(Storage):
                     return False
                 raise
         return True
+
+    def delete(self, path: str) -> None:
+        with _errors(self.root):
+            self._client.delete_object(Bucket=self.bucket, Key=self._key(path))
 
     def flush(self) -> None:
         pass  # an object is durable when its PUT is answered

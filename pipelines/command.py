@@ -24,7 +24,7 @@ LOCAL_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 """What ``DirectRunner`` means here: Beam's own switch of that name takes Prism where it finds a binary of it."""
 
 
-def beam_options(parser: argparse.ArgumentParser, rest: Sequence[str]) -> PipelineOptions:
+def beam_options(parser: argparse.ArgumentParser, rest: Sequence[str], streaming: bool = False) -> PipelineOptions:
     """The flags that are not ours as Beam's options; ends with exit code 2 where one is not Beam's either."""
     beam = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for options in PipelineOptions.__subclasses__():
@@ -33,6 +33,8 @@ def beam_options(parser: argparse.ArgumentParser, rest: Sequence[str]) -> Pipeli
     if unknown:
         parser.error(f"unknown: {' '.join(unknown)}; flags are those above and Beam's own")
     given = vars(known)
+    if streaming:
+        return PipelineOptions(list(rest), streaming=True)
     local = given.get("runner") in (None, "DirectRunner")
     defaults: dict[str, str | int] = {"runner": LOCAL_RUNNER, "direct_running_mode": "multi_threading"} if local else {}
     if local and not any(flag.startswith("--direct_num_workers") for flag in rest):

@@ -3,7 +3,11 @@
 import argparse
 import re
 
+from pipelines.inputs import Url
+from schemas.urls import KAFKA, PUBSUB, kafka_url, pubsub_url
 from transforms.stats import HOUR
+
+BOUNDED, UNBOUNDED = "bounded", "unbounded"
 
 _UNITS = {"s": 1, "m": 60, "h": HOUR, "d": 24 * HOUR}
 
@@ -13,6 +17,18 @@ def recording(url: str) -> str:
     if not url.startswith("file:") or url == "file:":
         raise argparse.ArgumentTypeError(f"{url!r}: write file:PATH, a recording with one payload a line")
     return url.removeprefix("file://").removeprefix("file:")
+
+
+def source_url(text: str) -> Url:
+    """``file:PATH``, ``kafka://...`` or ``pubsub://...``. Raises ArgumentTypeError."""
+    try:
+        if text.startswith(KAFKA):
+            return kafka_url(text)
+        if text.startswith(PUBSUB):
+            return pubsub_url(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return recording(text)
 
 
 def duration(text: str) -> int:
@@ -47,14 +63,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--messages",
         metavar="URL",
-        type=recording,
-        help="drone messages: file:PATH reads a recording, one payload a line",
+        type=source_url,
+        help="drone messages: kafka://HOST:PORT/TOPIC, pubsub://PROJECT/SUBSCRIPTION, or file:PATH, a recording "
+        "with one payload a line",
     )
     group.add_argument(
         "--images",
         metavar="URL",
-        type=recording,
-        help="pictures that drones took: file:PATH reads a recording, one payload a line",
+        type=source_url,
+        help="pictures that drones took, from a topic of their own: the same three kinds of URL",
+    )
+    group.add_argument(
+        "--mode",
+        choices=(BOUNDED, UNBOUNDED),
+        default=BOUNDED,
+        help="of topics: from where the lake ends up to now (bounded, default), or without end",
+    )
+    group.add_argument(
+        "--skew",
+        type=duration,
+        default=10,
+        metavar="TIME",
+        help="how far the watermark of an unbounded run stays behind the clock: events that come later are late (10s)",
+    )
+    group.add_argument(
+        "--accept-loss",
+        action="store_true",
+        help="go on where a topic's messages were deleted before they were read; without it that is an error",
     )
     group.add_argument(
         "--output", metavar="DIR_OR_S3_URL", help="the lake: a directory or s3://BUCKET/PREFIX, made if need be"

@@ -3,33 +3,34 @@
 import argparse
 import shlex
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import PipelineOptions, PrismRunnerOptions, StandardOptions
 
-from lake.layout import data_path, ledger_path, partitions
 from pipelines.command import beam_options, progress_bar, run
-from pipelines.options import add_arguments
+from pipelines.dry_run import dry_run
+from pipelines.inputs import Asked, followed, planned
+from pipelines.options import UNBOUNDED, add_arguments
+from pipelines.prism import find_prism, prism
 from pipelines.summary import summary, units_of
-from pipelines.violations import Plan, Settings, violations
-from schemas.lake import Dataset, Source
-from sources.cells import Cell
-from sources.files import plan
-from sources.history import HistoryCsv
+from pipelines.violations import Settings, violations
 from sources.progress import progress
-from sources.recorded import RecordedMessages
-
-RUN_BYTES = 8 << 30
-"""A local run commits its units at its end, so a long input is read in several runs: what is stopped or killed
-loses no more than one, and memory stays what it is."""
 
 EXAMPLES = """\
 examples:
   python -m pipelines.violations --history 'tickets/*.csv.gz' --output data/lake
   python -m pipelines.violations --messages file:fleet.jsonl --output s3://prestacop/lake
+  python -m pipelines.violations --messages kafka://localhost:9092/drones --output data/lake
+  python -m pipelines.violations --messages pubsub://project/drones-lake --mode unbounded --output s3://prestacop/lake
   python -m pipelines.violations --history tickets.csv --output data/lake --dry-run
+
+A topic is read from where the lake ends: bounded up to now, unbounded without end (on Prism here, on Flink). Options of
+librdkafka follow the topic: kafka://broker:9093/drones?security.protocol=SASL_SSL&sasl.mechanisms=PLAIN&sasl.username=me;
+passwords come from the environment (KAFKA_SASL_PASSWORD).
 
 Beam's own options may follow (--runner, --direct_num_workers, ...). S3 keys and the endpoint come from the AWS
 credential chain and AWS_ENDPOINT_URL.
@@ -56,79 +57,76 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.error("nothing to read: give --history, --messages or --images")
     if arguments.live:  # with more threads than elements Beam 2.77 cannot read the panes of a window
         rest = ["--direct_num_workers=1", *rest]
-    options = beam_options(parser, rest)
+    options = beam_options(parser, rest, streaming=arguments.mode == UNBOUNDED)
+    prism_binary = _prism(parser, options) if arguments.mode == UNBOUNDED else None
     again = shlex.join(["python", "-m", "pipelines.violations", *argv])
     run(
-        lambda: _command(arguments, options),
+        lambda: _command(arguments, options, prism_binary),
         f"Units in the ledger are done; to go on with the others run again:\n  {again}",
     )
 
 
-def plan_input(history: str | None, messages: str | None, images: str | None = None) -> Plan:
-    """The cells of all inputs, each a path or a pattern. Raises InputUnusable."""
-    return Plan(
-        plan(history, HistoryCsv()) if history else [],
-        plan(messages, RecordedMessages(Source.DRONES)) if messages else [],
-        plan(images, RecordedMessages(Source.IMAGES)) if images else [],
-    )
-
-
-def run_plan(todo: Plan, to: Settings, options: PipelineOptions) -> None:
-    """Run the graph over a plan, in one pipeline after another where it is long."""
-    progress.planned(sum(cell.end - cell.start for cells in todo for cell in cells))
-    for part in _parts(todo):
+def run_graph(asked: Asked, to: Settings, options: PipelineOptions) -> None:
+    """Read everything up to now, in one pipeline after another where it is long."""
+    todo = planned(asked, to.root)
+    progress.planned(todo.size())
+    for inputs in todo.runs(to.root):
         with beam.Pipeline(options=options) as pipeline:
-            violations(pipeline, part, to)
+            violations(pipeline, inputs, to)
 
 
-def run_and_tell(todo: Plan, to: Settings, options: PipelineOptions, quiet: bool) -> list[str]:
-    """Run the graph over a plan under a progress bar; gives the lines of the summary."""
+def run_and_tell(asked: Asked, to: Settings, options: PipelineOptions, quiet: bool) -> list[str]:
+    """The same under a progress bar; gives the lines of the summary."""
     before, started = units_of(to.root), time.monotonic()
     with progress_bar("reading", quiet):
-        run_plan(todo, to, options)
+        run_graph(asked, to, options)
     return list(summary(to.root, before, time.monotonic() - started))
 
 
-def _parts(todo: Plan) -> Iterator[Plan]:
-    part, size = Plan([], [], []), 0
-    for place, cells in enumerate(todo):
-        for cell in cells:
-            part[place].append(cell)
-            size += cell.end - cell.start
-            if size >= RUN_BYTES:
-                yield part
-                part, size = Plan([], [], []), 0
-    if size:
-        yield part
+def follow(asked: Asked, to: Settings, options: PipelineOptions, skew: float) -> None:
+    """Read topics without end, until somebody stops it; the options name a runner that streams."""
+    pipeline = beam.Pipeline(options=options)
+    violations(pipeline, followed(asked, to.root, skew), to)
+    try:
+        pipeline.run().wait_until_finish()
+    except KeyboardInterrupt:
+        threading.excepthook = lambda _: None  # the threads of the worker will miss their runner
+        raise
 
 
-def _command(arguments: argparse.Namespace, options: PipelineOptions) -> int:
-    todo = plan_input(arguments.history, arguments.messages, arguments.images)
-    if arguments.dry_run:
-        _show(todo, arguments.output)
-        return 0
+@contextmanager
+def on_prism(options: PipelineOptions, binary: str) -> Iterator[PipelineOptions]:
+    """The options that run the body's pipelines on a Prism of their own, with the workers in this process."""
+    with prism(binary) as endpoint:
+        yield PipelineOptions.from_dictionary(
+            options.get_all_options(drop_default=True)
+            | {"runner": "PortableRunner", "job_endpoint": endpoint, "environment_type": "LOOPBACK"}
+        )
+
+
+def _prism(parser: argparse.ArgumentParser, options: PipelineOptions) -> str | None:
+    """The binary, where Prism is to be the runner; ends with exit code 2 where no runner that streams is at hand."""
+    runner = options.view_as(StandardOptions).runner
+    if runner not in (None, "DirectRunner", "PrismRunner"):
+        return None
+    if runner == "DirectRunner":
+        parser.error("the DirectRunner reads nothing without end: leave --runner out for Prism, or take FlinkRunner")
+    binary = find_prism(options.view_as(PrismRunnerOptions).prism_location)
+    if binary is None:
+        parser.error("--mode unbounded runs on Prism, which is not built yet: make services-up, or --prism_location")
+    return binary
+
+
+def _command(arguments: argparse.Namespace, options: PipelineOptions, prism_binary: str | None) -> int:
+    asked = Asked(arguments.history, arguments.messages, arguments.images, arguments.accept_loss)
     to = Settings(arguments.output, arguments.window, arguments.live, arguments.live_window, arguments.allowed_lateness)
-    print("\n".join(run_and_tell(todo, to, options, arguments.quiet)))
+    if arguments.dry_run:
+        print("\n".join(dry_run(asked, to.root)))
+    elif prism_binary:
+        with on_prism(options, prism_binary) as on:
+            follow(asked, to, on, arguments.skew)
+    elif arguments.mode == UNBOUNDED:
+        follow(asked, to, options, arguments.skew)
+    else:
+        print("\n".join(run_and_tell(asked, to, options, arguments.quiet)))
     return 0
-
-
-def _show(todo: Plan, root: str) -> None:
-    cells: list[Cell] = [cell for source in todo for cell in source]
-    print(f"{len(cells)} units of work would be read:")
-    for cell in cells:
-        kind = "gzip, cut into cells when unpacked" if cell.compressed else f"cell {cell.number}"
-        print(f"  {cell.source:8} {(cell.end - cell.start) / 1e6:9.1f} MB  {cell.path} ({kind})")
-    print(f"{sum(c.end - c.start for c in cells) / 1e6:.1f} MB in all; units that the ledger has are passed over.")
-    print("Each would write, below " + root + ":")
-    for source in sorted({c.source for c in cells}):
-        for dataset in _datasets(source):
-            month = "YYYY-MM" if "month" in partitions(dataset) else None
-            print("  " + data_path(dataset, source, "UNIT", month))
-        print("  " + ledger_path(source, "UNIT"))
-
-
-def _datasets(source: Source) -> list[Dataset]:
-    """The datasets in which a source's rows can land."""
-    if source == Source.IMAGES:
-        return [Dataset.IMAGES, Dataset.DEAD_LETTERS]
-    return [d for d in Dataset if d != Dataset.IMAGES and (d, source) != (Dataset.POSITIONS, Source.HISTORY)]

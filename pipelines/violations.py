@@ -13,11 +13,7 @@ from typing import NamedTuple
 
 import apache_beam as beam
 
-from schemas.lake import Dataset, Source
-from sources.cells import Cell
-from sources.files import ReadFiles
-from sources.history import HistoryCsv
-from sources.recorded import RecordedMessages
+from schemas.lake import Dataset
 from sources.units import BATCHES, TALLIES
 from transforms.dedupe import DropDuplicates
 from transforms.history import ParseHistory
@@ -30,12 +26,12 @@ from transforms.stats import CountByWindow
 from transforms.write import Commit, Write
 
 
-class Plan(NamedTuple):
-    """What one run reads: the cells of each source."""
+class Inputs(NamedTuple):
+    """What one run reads, each a transform that gives ``batches`` and ``tallies``; None: nothing of that kind."""
 
-    history: list[Cell]
-    messages: list[Cell]
-    images: list[Cell]
+    history: beam.PTransform | None = None
+    messages: beam.PTransform | None = None
+    images: beam.PTransform | None = None
 
 
 class Settings(NamedTuple):
@@ -51,23 +47,23 @@ class Settings(NamedTuple):
     allowed_lateness: int = 300
 
 
-def violations(pipeline: beam.Pipeline, plan: Plan, to: Settings) -> beam.PCollection:
+def violations(pipeline: beam.Pipeline, inputs: Inputs, to: Settings) -> beam.PCollection:
     """Build the graph; what comes out are the names of the units that it commits to the lake."""
     tallies = []
-    if plan.history:
-        read = pipeline | "History" >> ReadFiles(plan.history, HistoryCsv(), to.root)
+    if inputs.history:
+        read = pipeline | "History" >> inputs.history
         parsed = read[BATCHES] | "Parse history" >> ParseHistory()
         tallies += [read[TALLIES], *land("history", parsed[ROWS], parsed[DEAD_LETTERS], to)]
-    if plan.messages:
-        read = pipeline | "Messages" >> ReadFiles(plan.messages, RecordedMessages(Source.DRONES), to.root)
+    if inputs.messages:
+        read = pipeline | "Messages" >> inputs.messages
         decoded = read[BATCHES] | "Decode messages" >> DecodeMessages()
         fresh = decoded[ROWS] | "Drop duplicates" >> DropDuplicates()
         tallies += [read[TALLIES], fresh[TALLIES], *land("messages", fresh[ROWS], decoded[DEAD_LETTERS], to)]
         if to.live:
             panes = fresh[ROWS] | "Count live" >> CountLive(to.live_window_seconds, to.allowed_lateness)
             _ = panes | "Append panes" >> AppendPanes(to.live)
-    if plan.images:
-        read = pipeline | "Images" >> ReadFiles(plan.images, RecordedMessages(Source.IMAGES), to.root)
+    if inputs.images:
+        read = pipeline | "Images" >> inputs.images
         stored = read[BATCHES] | "Store images" >> StoreImages(to.root)
         kept = stored[ROWS] | "Write images" >> Write(to.root, Dataset.IMAGES)
         refused = stored[DEAD_LETTERS] | "Write dead letters of images" >> Write(to.root, Dataset.DEAD_LETTERS)

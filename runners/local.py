@@ -11,9 +11,10 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipelines.analysis import answers, print_answers
 from pipelines.command import beam_options, run
+from pipelines.inputs import Asked
 from pipelines.options import recording
 from pipelines.report import write_report
-from pipelines.run import plan_input, run_and_tell
+from pipelines.run import run_and_tell
 from pipelines.violations import Settings
 from transforms.stats import HOUR
 
@@ -48,7 +49,7 @@ def _command(arguments: argparse.Namespace, options: PipelineOptions) -> int:
     history, messages = arguments.history, arguments.messages
     if history is None and messages is None:
         history, messages = _make_input(arguments)
-    lines = run_and_tell(plan_input(history, messages), Settings(root, HOUR), options, arguments.quiet)
+    lines = run_and_tell(Asked(history, messages), Settings(root, HOUR), options, arguments.quiet)
     found = answers(root, options)
     write_report(found, report)
     print("\n".join(lines), end="\n\n")

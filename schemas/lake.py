@@ -50,8 +50,11 @@ DRONE_FIELDS = [
     pa.field("extra", EXTRA),
 ]
 
+PUBLISHED = pa.field("published_at", UTC)
+"""When a message came into its topic; a recording does not know."""
+
 POSITION = pa.schema(
-    [*ORIGIN, pa.field("event_time", UTC, nullable=False), *DRONE_FIELDS, pa.field("area", ENUM)],
+    [*ORIGIN, pa.field("event_time", UTC, nullable=False), *DRONE_FIELDS, pa.field("area", ENUM), PUBLISHED],
 )
 
 VIOLATION = pa.schema(
@@ -67,6 +70,7 @@ VIOLATION = pa.schema(
         pa.field("image_id", pa.string()),
         pa.field("answers", pa.string()),
         pa.field("officer_id", ENUM),
+        PUBLISHED,
         # of the history
         pa.field("summons_number", pa.int64()),
         pa.field("issue_date_text", ENUM),
@@ -94,9 +98,12 @@ DEAD_LETTER = pa.schema(
         pa.field("payload", pa.binary(), nullable=False),
         pa.field("path", ENUM, nullable=False),
         pa.field("offset", pa.int64(), nullable=False),
+        PUBLISHED,
+        pa.field("source_id", pa.string()),
     ],
 )
-"""``payload`` is the row or message as it came, ``offset`` its first byte in ``path``."""
+"""``payload`` is the row or message as it came, ``offset`` its first byte in ``path``; of a topic its offset there.
+``source_id`` is the name that Pub/Sub gave a message: one that was delivered twice has it twice."""
 
 STATS = pa.schema(
     [
@@ -119,6 +126,7 @@ IMAGE = pa.schema(
         pa.field("event_time", UTC, nullable=False),
         pa.field("object", pa.string(), nullable=False),
         pa.field("bytes", pa.int64(), nullable=False),
+        PUBLISHED,
     ],
 )
 """``object`` is the picture's path in the lake, a name made from its content."""

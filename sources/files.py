@@ -10,6 +10,7 @@ import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Protocol
 
@@ -19,13 +20,13 @@ import pyarrow.fs as pafs
 from apache_beam.metrics import Metrics
 
 from lake.ledger import is_committed
-from lake.memory import keep_memory
 from lake.storage import open_file, open_input
 from schemas.errors import InputUnusable
 from schemas.lake import Source
 from sources.cells import Borders, Cell, blocks, border, content_hash, grid
 from sources.progress import progress
-from sources.units import BATCHES, ROWS_IN, TALLIES, Tally, Unit, UnitBatch, UnitTally
+from sources.reading import Read
+from sources.units import ROWS_IN, Tally, Unit, UnitBatch, UnitTally
 
 
 class Header(NamedTuple):
@@ -73,25 +74,6 @@ def read_cell(cell: Cell, form: Format, lake_root: str) -> Iterator[UnitBatch | 
             progress.advance(cell.end - cell.start)
 
 
-@beam.typehints.with_output_types(UnitBatch)
-class _ReadCell(beam.DoFn):  # type: ignore[misc]  # Beam's classes are untyped
-    def __init__(self, form: Format, lake_root: str) -> None:
-        self._form = form
-        self._lake_root = lake_root
-        self._rows = Metrics.counter("source", "rows_in")
-
-    def setup(self) -> None:
-        keep_memory()
-
-    def process(self, cell: Cell) -> Iterator[Any]:
-        for item in read_cell(cell, self._form, self._lake_root):
-            if isinstance(item, UnitBatch):
-                yield item
-            else:
-                self._rows.inc(item[1].rows)
-                yield beam.pvalue.TaggedOutput(TALLIES, item)
-
-
 class ReadFiles(beam.PTransform):  # type: ignore[misc]
     """Planned cells -> ``batches`` of their units, and ``tallies``."""
 
@@ -102,12 +84,8 @@ class ReadFiles(beam.PTransform):  # type: ignore[misc]
         self._lake_root = lake_root
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> Any:
-        return (
-            pbegin
-            | "Plan" >> beam.Create(self._cells, reshuffle=False)
-            | "Spread" >> beam.Reshuffle()
-            | "Read" >> beam.ParDo(_ReadCell(self._form, self._lake_root)).with_outputs(TALLIES, main=BATCHES)
-        )
+        read = partial(read_cell, form=self._form, lake_root=self._lake_root)
+        return pbegin | "Plan" >> beam.Create(self._cells, reshuffle=False) | "Cells" >> Read(read)
 
 
 def _expand(pattern: str) -> list[str]:
@@ -144,7 +122,8 @@ def _read_unit(
     if start >= end:  # no record begins in this cell
         return
     content = content_hash(file, start, end, str(cell.number).encode(), header.text)
-    unit = Unit(cell.source, cell.path, cell.number, start, end, content, header.columns)
+    name = f"{cell.source}-{cell.number:05d}-{content}"
+    unit = Unit(cell.source, cell.path, start, end, name, header.columns)
     if is_committed(lake_root, unit.source, unit.name):
         Metrics.counter("source", "units_already_there").inc()
         _advance(cell, end - start)

@@ -8,15 +8,7 @@ import pyarrow as pa
 from schemas.lake import Source
 from sources.cells import Borders, Lines
 from sources.files import Header
-
-PAYLOADS = pa.schema(
-    [
-        pa.field("payload", pa.binary(), nullable=False),
-        pa.field("record", pa.int64(), nullable=False),
-        pa.field("offset", pa.int64(), nullable=False),
-    ]
-)
-"""One row a message: its bytes, its number in the unit, its position in the source."""
+from sources.payloads import payload_batch
 
 
 class RecordedMessages:
@@ -38,6 +30,4 @@ class RecordedMessages:
         if b"\r\n" in data:  # saved on Windows
             lines = [line.removesuffix(b"\r") for line in lines]
         record = np.arange(first_record, first_record + len(lines))
-        columns = [pa.array(lines, pa.binary()), pa.array(record), pa.array(starts)]
-        rows = pa.RecordBatch.from_arrays(columns, schema=PAYLOADS)
-        return rows, len(lines)
+        return payload_batch(lines, record, starts), len(lines)

@@ -1,8 +1,8 @@
 """Units of work, and the element that travels through the graph: a RecordBatch of one unit.
 
-A unit is planned before it is read and does not depend on any flag: its name is made from the bytes
-it holds, so the same bytes under another file name are the same unit. The batches of a unit flow
-through the graph in one bundle and in order; the one marked ``last`` ends it.
+A unit is planned before it is read and does not depend on any flag. One of a file is named by the bytes that it holds,
+so that the same bytes under another file name are the same unit; one of a stream by its place there. The batches of a
+unit flow through the graph in one bundle and in order; the one marked ``last`` ends it.
 """
 
 import io
@@ -19,23 +19,16 @@ from schemas.lake import Source
 
 @dataclass(frozen=True)
 class Unit:
-    """A range of bytes of one file, from ``start`` to before ``end``, cut at the ends of records."""
+    """A range of a file's bytes, a partition's offsets or a spooled segment's messages, ``end`` not included."""
 
     source: Source
     path: str
-    cell: int
-    """Which cell of the file's fixed grid."""
     start: int
     end: int
-    content: str
-    """A hash of the cell's number, its header and its bytes."""
+    name: str
+    """The unit's name for ever, in the ledger and as the name of its files."""
     columns: tuple[str, ...] = ()
     """The header of a CSV file, as it stands there."""
-
-    @property
-    def name(self) -> str:
-        """The unit's name for ever, in the ledger and as the name of its files."""
-        return f"{self.source}-{self.cell:05d}-{self.content}"
 
 
 class UnitBatch(NamedTuple):

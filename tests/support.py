@@ -8,7 +8,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from apps.simulator.__main__ import main as simulate
 from lake import lake
-from pipelines.run import plan_input, run_plan
+from pipelines.inputs import Asked
+from pipelines.run import run_graph as run
 from pipelines.violations import Settings
 
 LOCAL = PipelineOptions([], direct_running_mode="multi_threading", direct_num_workers=2)
@@ -34,8 +35,8 @@ def run_graph(
     options: PipelineOptions = LOCAL,
 ) -> None:
     """Run the graph as the command does."""
-    plan = plan_input(str(history) if history else None, str(messages) if messages else None)
-    run_plan(plan, Settings(str(root), 3600), options)
+    asked = Asked(str(history) if history else None, str(messages) if messages else None)
+    run(asked, Settings(str(root), 3600), options)
 
 
 def content(root: Path | str) -> dict[str, list[tuple[object, ...]]]:

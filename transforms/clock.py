@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from lake.layout import NEW_YORK
-from schemas.history import TIME_ZONE
 
 EPOCH = date(1970, 1, 1)
 NEVER = 24 * 60

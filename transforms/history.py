@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from schemas.history import Repair
-from schemas.lake import DEAD_LETTER, ENUM, constant
+from schemas.lake import DEAD_LETTER, ENUM, UTC, constant
 from schemas.messages import UNQUALIFIED
 from sources.units import Unit, UnitBatch
 from transforms.clock import Day, day, to_utc
@@ -164,6 +164,8 @@ def _dead_letters(unit: Unit, block: Block, text: CsvText, refused: list[Refused
             "payload": pa.array([block.data[a:b].rstrip(b"\r\n") for a, b in spans], pa.binary()),
             "path": constant(unit.path, len(rows)),
             "offset": pa.array([block.offset + a for a, _ in spans], pa.int64()),
+            "published_at": pa.nulls(len(rows), UTC),
+            "source_id": pa.nulls(len(rows), pa.string()),
         },
         schema=DEAD_LETTER,
     )

@@ -89,13 +89,15 @@ def store_pictures(root: str, batch: UnitBatch) -> Parsed:
             storage(root).put(object_path(picture.jpeg), picture.jpeg)
             found.append((place, picture))
     pictures = [picture for _, picture in found]
+    places = pa.array([place for place, _ in found], pa.int64())
     columns = [
         constant(batch.unit.name, len(found)),
-        batch.rows["record"].take(pa.array([place for place, _ in found], pa.int64())),
+        batch.rows["record"].take(places),
         pa.array([picture.image_id for picture in pictures], pa.string()),
         pa.array([picture.event_time for picture in pictures], pa.int64()).cast(UTC),
         pa.array([object_path(picture.jpeg) for picture in pictures], pa.string()),
         pa.array([len(picture.jpeg) for picture in pictures], pa.int64()),
+        batch.rows["published_at"].take(places),
     ]
     return Parsed(pa.RecordBatch.from_arrays(columns, schema=IMAGE), dead_letters(batch.unit, batch.rows, refused))
 

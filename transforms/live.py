@@ -5,7 +5,8 @@ without a word, leaves by a branch of its own. The exact counts are in ``stats/`
 """
 
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,6 +24,8 @@ from sources.units import UnitBatch
 from transforms.clock import MICROSECONDS
 from transforms.qualify import BRANCHES, branch_of
 
+ALL = 0
+"""The key of the counts of a window: one element a window and batch is summed, not one a code."""
 LIVE = "live"
 LATE = "late"
 
@@ -41,6 +44,10 @@ def count_by_window(rows: pa.RecordBatch, window_seconds: int) -> dict[int, list
         window, branch = divmod(rest, len(BRANCHES))
         found.setdefault(window * window_seconds, []).append((str(BRANCHES[branch]), shifted_code - 1, n))
     return found
+
+
+NOTHING: Count = ("", -1, 0)
+"""What a pane counts that only says that its window is complete."""
 
 
 class _Slices(beam.DoFn):  # type: ignore[misc]  # Beam's classes are untyped
@@ -75,8 +82,7 @@ class _Lateness(beam.DoFn):  # type: ignore[misc]
                 yield beam.pvalue.TaggedOutput(LATE, _pane(start, self._window_seconds, count, "too_late"))
             return
         close.set(start + self._open_for)
-        for dataset, code, n in counts:
-            yield TimestampedValue(((dataset, code), n), start)
+        yield TimestampedValue((ALL, counts), start)
 
     @on_timer(CLOSE)  # type: ignore[untyped-decorator]
     def close(self, closed: RuntimeState = beam.DoFn.StateParam(CLOSED)) -> None:  # noqa: B008
@@ -86,14 +92,14 @@ class _Lateness(beam.DoFn):  # type: ignore[misc]
 class _Panes(beam.DoFn):  # type: ignore[misc]
     def process(
         self,
-        element: tuple[tuple[str, int], int],
+        element: tuple[int, list[Count]],
         window: IntervalWindow = beam.DoFn.WindowParam,
         pane: PaneInfo = beam.DoFn.PaneInfoParam,
     ) -> Iterator[dict[str, Any]]:
-        (dataset, code), n = element
         seconds = (window.end.micros - window.start.micros) // MICROSECONDS
         timing = PaneInfoTiming.to_string(pane.timing).lower()
-        yield _pane(window.start.micros // MICROSECONDS, seconds, (dataset, code, n), timing)
+        for count in element[1] or [NOTHING]:
+            yield _pane(window.start.micros // MICROSECONDS, seconds, count, timing)
 
 
 def _pane(start: int, seconds: int, count: Count, timing: str) -> dict[str, Any]:
@@ -101,7 +107,7 @@ def _pane(start: int, seconds: int, count: Count, timing: str) -> dict[str, Any]
     return {
         "window_start": datetime.fromtimestamp(start, UTC).isoformat(),
         "window_seconds": seconds,
-        "dataset": dataset,
+        "dataset": dataset or None,
         "violation_code": None if code < 0 else code,
         "n": n,
         "timing": timing,
@@ -139,25 +145,41 @@ class CountLive(beam.PTransform):  # type: ignore[misc]
                 accumulation_mode=trigger.AccumulationMode.DISCARDING,
                 allowed_lateness=self._allowed_lateness,
             )
-            | "Typed" >> beam.Map(_same).with_output_types(tuple[tuple[str, int], int])
-            | "Sum" >> beam.CombinePerKey(sum)
+            | "Typed" >> beam.Map(_same).with_output_types(tuple[int, list[Count]])
+            | "Sum" >> beam.CombinePerKey(add_counts)
             | "Panes" >> beam.ParDo(_Panes()).with_output_types(dict[str, Any])
+            | "Out of windows" >> beam.WindowInto(GlobalWindows())  # as LATE is, or the two cannot be flattened
         )
         return {LIVE: panes, LATE: judged[LATE]}
 
 
-def _same(element: tuple[tuple[str, int], int]) -> tuple[tuple[str, int], int]:
+def _same(element: tuple[int, list[Count]]) -> tuple[int, list[Count]]:
     return element
+
+
+def add_counts(some: Iterable[list[Count]]) -> list[Count]:
+    """The sums by dataset and code."""
+    sums: Counter[tuple[str, int]] = Counter()
+    for counts in some:
+        for dataset, code, n in counts:
+            sums[dataset, code] += n
+    return [(dataset, code, n) for (dataset, code), n in sorted(sums.items())]
 
 
 class _Append(beam.DoFn):  # type: ignore[misc]
     def __init__(self, path: str) -> None:
         self._path = path
 
+    def start_bundle(self) -> None:
+        self._lines: list[str] = []
+
     def process(self, pane: dict[str, Any]) -> None:
-        # One write of a short line to a file opened for appending: lines of several workers do not mix.
+        self._lines.append(json.dumps(pane) + "\n")
+
+    def finish_bundle(self) -> None:
+        # One write to a file opened for appending: lines of several workers do not mix.
         with open(self._path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(pane) + "\n")
+            file.write("".join(self._lines))
 
 
 class AppendPanes(beam.PTransform):  # type: ignore[misc]

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from schemas.lake import DEAD_LETTER, DRONE_FIELDS, ENUM, ORIGIN, UTC, VIOLATION, constant
+from schemas.lake import DEAD_LETTER, DRONE_FIELDS, ENUM, ORIGIN, PUBLISHED, UTC, VIOLATION, constant
 from sources.units import Unit
 from transforms.payloads import Refusal
 
@@ -18,6 +18,7 @@ CELLS_PER_DEGREE: Final = 100
 MESSAGE: Final = pa.schema(
     [
         *ORIGIN,
+        PUBLISHED,
         pa.field("event_time", UTC, nullable=False),
         *DRONE_FIELDS,
         pa.field("kind", ENUM),
@@ -78,6 +79,8 @@ def dead_letters(unit: Unit, payloads: pa.RecordBatch, refused: list[Refused]) -
             "payload": payloads["payload"].take(places),
             "path": constant(unit.path, len(refused)),
             "offset": payloads["offset"].take(places),
+            "published_at": payloads["published_at"].take(places),
+            "source_id": payloads["source_id"].take(places),
         },
         schema=DEAD_LETTER,
     )

@@ -20,7 +20,7 @@ from transforms.payloads import Refusal
 
 
 def decode_payloads(unit: Unit, payloads: pa.RecordBatch) -> Parsed:
-    """Decode a batch of payloads (:data:`sources.recorded.PAYLOADS`).
+    """Decode a batch of payloads (:data:`sources.payloads.PAYLOADS`).
 
     Returns:
         Rows of :data:`MESSAGE` and dead letters; every payload is in one of the two.
@@ -37,7 +37,8 @@ def decode_payloads(unit: Unit, payloads: pa.RecordBatch) -> Parsed:
     kept = np.ones(len(places), bool)
     kept[[row for row, _ in misfit]] = False
     rows = rows.set_column(0, MESSAGE.field("unit"), constant(unit.name, rows.num_rows))
-    rows = rows.set_column(1, MESSAGE.field("record"), payloads["record"].take(pa.array(places)))
+    for at, name in ((1, "record"), (2, "published_at")):
+        rows = rows.set_column(at, MESSAGE.field(name), payloads[name].take(pa.array(places)))
     rows = rows.filter(pa.array(kept)).combine_chunks()
     batch = rows.to_batches()[0] if rows.num_rows else empty(MESSAGE)
     return Parsed(batch, dead_letters(unit, payloads, sorted(refused)))

@@ -5,6 +5,19 @@ from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
+from apache_beam.coders import PickleCoder, StrUtf8Coder
+from apache_beam.transforms.timeutil import TimeDomain
+from apache_beam.transforms.userstate import (
+    BagRuntimeState,
+    BagStateSpec,
+    ReadModifyWriteStateSpec,
+    RuntimeState,
+    RuntimeTimer,
+    TimerSpec,
+    on_timer,
+)
+from apache_beam.transforms.window import GlobalWindow, GlobalWindows
+from apache_beam.utils.windowed_value import WindowedValue
 
 from lake.files import write_unit
 from lake.ledger import commit
@@ -88,14 +101,56 @@ def _reporters(source: Source) -> set[str]:
     return branches | {DUPLICATES} if source == Source.DRONES else branches
 
 
+def is_complete(tallies: Iterable[Tally]) -> bool:
+    """Whether all steps have reported on the unit of these tallies."""
+    found = {tally.what: tally for tally in tallies}
+    start = found.get(ROWS_IN)
+    return start is not None and start.unit is not None and _reporters(start.unit.source) <= found.keys()
+
+
 class _Commit(beam.DoFn):  # type: ignore[misc]
+    """Gathers a unit's tallies in state, not by GroupByKey: a unit is committed when its last one is here, also where
+    the input never ends. What has not come when the input ends is missed then."""
+
+    TALLIES = BagStateSpec("tallies", PickleCoder())
+    UNIT = ReadModifyWriteStateSpec("unit", StrUtf8Coder())
+    END = TimerSpec("end", TimeDomain.WATERMARK)
+
     def __init__(self, root: str) -> None:
         self._root = root
 
-    def process(self, element: tuple[str, Iterable[Tally]]) -> Iterator[str]:
-        unit, tallies = element
-        if commit(self._root, ledger_row(unit, tallies)):
-            yield unit
+    def start_bundle(self) -> None:
+        self._complete: list[dict[str, Any]] = []
+
+    def process(
+        self,
+        element: UnitTally,
+        held: BagRuntimeState = beam.DoFn.StateParam(TALLIES),  # noqa: B008  # how Beam injects state
+        name: RuntimeState = beam.DoFn.StateParam(UNIT),  # noqa: B008
+        end: RuntimeTimer = beam.DoFn.TimerParam(END),  # noqa: B008
+    ) -> None:
+        unit, tally = element
+        tallies = [*held.read(), tally]
+        if not is_complete(tallies):
+            held.add(tally)
+            name.write(unit)
+            end.set(GlobalWindow().max_timestamp())
+            return
+        held.clear()
+        self._complete.append(ledger_row(unit, tallies))
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        if self._complete:
+            yield from map(GlobalWindows.windowed_value, commit(self._root, self._complete))
+
+    @on_timer(END)  # type: ignore[untyped-decorator]
+    def end(
+        self,
+        held: BagRuntimeState = beam.DoFn.StateParam(TALLIES),  # noqa: B008
+        name: RuntimeState = beam.DoFn.StateParam(UNIT),  # noqa: B008
+    ) -> None:
+        if tallies := list(held.read()):
+            ledger_row(name.read(), tallies)
 
 
 class Commit(beam.PTransform):  # type: ignore[misc]
@@ -106,8 +161,4 @@ class Commit(beam.PTransform):  # type: ignore[misc]
         self._root = root
 
     def expand(self, records: beam.PCollection) -> beam.PCollection:
-        return (
-            records
-            | "By unit" >> beam.GroupByKey()
-            | "Ledger" >> beam.ParDo(_Commit(self._root)).with_output_types(str)
-        )
+        return records | "Ledger" >> beam.ParDo(_Commit(self._root)).with_output_types(str)

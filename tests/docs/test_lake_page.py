@@ -8,7 +8,8 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from apps.simulator.__main__ import main as simulate
-from pipelines.run import plan_input, run_plan
+from pipelines.inputs import Asked
+from pipelines.run import run_graph
 from pipelines.violations import Settings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "lake.md").read_text(encoding="utf-8")
@@ -25,7 +26,7 @@ def small_lake(tmp_path_factory: pytest.TempPathFactory) -> str:
     fleet = ["--drones", "40", "--seconds", "300", "--seed", "1", "--corrupt", "0.01", "--unqualified-share", "0.1"]
     simulate(["drones", *fleet, "--output", f"file:{messages}", "--images", f"file:{images}", "--quiet"])
     root = str(folder / "lake")
-    run_plan(plan_input(history, messages, images), Settings(root, 3600), PipelineOptions([]))
+    run_graph(Asked(history, messages, images), Settings(root, 3600), PipelineOptions([]))
     return root
 
 

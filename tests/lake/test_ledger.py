@@ -31,7 +31,7 @@ def test_what_was_committed_is_read_back_in_the_order_of_names(root: str) -> Non
     assert read_ledger(root) == LEDGER_ROW.empty_table()
     rows = [row("drones-b"), row("history-a", source=Source.HISTORY), row("drones-a", 5)]
     assert not any(is_committed(root, Source(r["source"]), r["unit"]) for r in rows)
-    assert [commit(root, r) for r in rows] == [True] * 3
+    assert commit(root, rows) == [r["unit"] for r in rows]
     assert all(is_committed(root, Source(r["source"]), r["unit"]) for r in rows)
     ledger = read_ledger(root)
     assert ledger.schema == LEDGER_ROW
@@ -40,15 +40,15 @@ def test_what_was_committed_is_read_back_in_the_order_of_names(root: str) -> Non
 
 def test_of_many_that_commit_a_unit_one_does_and_its_row_stays(root: str) -> None:
     with ThreadPoolExecutor(16) as pool:
-        done = list(pool.map(lambda n: commit(root, row("drones-a", n)), range(16)))
+        done = list(pool.map(lambda n: bool(commit(root, [row("drones-a", n)])), range(16)))
     assert done.count(True) == 1
     assert read_ledger(root)["rows_in"].to_pylist() == [done.index(True)]
-    assert commit(root, row("drones-a", 99)) is False
+    assert commit(root, [row("drones-a", 99)]) == []
     assert read_ledger(root)["rows_in"].to_pylist() == [done.index(True)]
 
 
 def test_a_unit_of_one_source_is_none_of_another(root: str) -> None:
-    assert commit(root, row("drones-a"))
+    assert commit(root, [row("drones-a")])
     assert not is_committed(root, Source.HISTORY, "drones-a")
 
 
@@ -63,12 +63,12 @@ def test_files_are_durable_before_the_row_that_speaks_of_them(tmp_path: Path, mo
 
     monkeypatch.setattr(LocalStorage, "flush", lambda self: order.append("files"))
     monkeypatch.setattr(LocalStorage, "put_new", noted)
-    commit(str(tmp_path), row("drones-a"))
+    commit(str(tmp_path), [row("drones-a")])
     assert order == ["files", "row"]
 
 
 def test_a_row_that_is_being_written_and_a_foreign_file_are_not_of_the_ledger(tmp_path: Path) -> None:
-    commit(str(tmp_path), row("drones-a"))
+    commit(str(tmp_path), [row("drones-a")])
     folder = tmp_path / "ledger" / "source=drones"
     (folder / ".drones-b.parquet.0123").write_bytes(b"half a fi")
     (folder / "README.txt").write_text("what is this?")
@@ -76,7 +76,7 @@ def test_a_row_that_is_being_written_and_a_foreign_file_are_not_of_the_ledger(tm
 
 
 def test_the_ledger_is_plain_parquet_for_other_readers(tmp_path: Path) -> None:
-    commit(str(tmp_path), row("drones-a"))
+    commit(str(tmp_path), [row("drones-a")])
     (path,) = (tmp_path / "ledger" / "source=drones").iterdir()
     table = pq.ParquetFile(path).read()
     assert table.schema.field("committed_at").type == pa.timestamp("us", "UTC")

@@ -88,20 +88,20 @@ def test_a_unit_is_seen_when_it_is_committed_and_entirely(tmp_path: Path) -> Non
     first = write(root, "a", [Said("1"), Said("2", code=None), Said("3", code=0)])
     second = write(root, "b", [Said("4"), Said("5", code=None), Said("6", code=0)])
     assert ids(lake(root), "qualified") == []
-    commit(root, first)
+    commit(root, [first])
     before = lake(root)
     for _ in range(2):  # an open lake stays as it was
         assert [ids(before, str(d)) for d in BRANCHES] == [["2"], ["1"], ["3"]]
         assert before.sql("SELECT sum(n)::INT AS n FROM stats").to_pylist() == [{"n": 3}]
         assert sum(before.dataset(d).count_rows() for d in BRANCHES) == 3
-        commit(root, second)
+        commit(root, [second])
     after = lake(root)
     assert [ids(after, str(d)) for d in BRANCHES] == [["2", "5"], ["1", "4"], ["3", "6"]]
     assert after.sql("SELECT sum(n)::INT AS n FROM stats").to_pylist() == [{"n": 6}]
 
 
 def test_a_bare_glob_sees_files_of_a_unit_that_is_not_committed_and_the_lake_does_not(tmp_path: Path) -> None:
-    commit(str(tmp_path), write(str(tmp_path), "a", [Said("1")]))
+    commit(str(tmp_path), [write(str(tmp_path), "a", [Said("1")])])
     write(str(tmp_path), "b", [Said("2")])
     with lake(str(tmp_path)).connect() as connection:
         bare = f"SELECT count(*) FROM '{tmp_path}/qualified/**/*.parquet'"
@@ -142,8 +142,8 @@ def test_a_lake_may_have_any_name(tmp_path: Path, name: str) -> None:
     messages = [Said("1"), Said("2", code=None), Said("3", code=0), Said("1")]
     found = []
     for root in (str(tmp_path / "plain"), str(tmp_path / name / "lake")):
-        commit(root, write(root, "a", messages[:2]))
-        commit(root, write(root, "b", messages[2:]))
+        commit(root, [write(root, "a", messages[:2])])
+        commit(root, [write(root, "b", messages[2:])])
         found.append(all_views(lake(root)))
     assert found[0] == found[1]
     assert [len(found[0][name]) for name in ("qualified", "duplicates", "stats")] == [1, 1, 3]
@@ -151,7 +151,7 @@ def test_a_lake_may_have_any_name(tmp_path: Path, name: str) -> None:
 
 def test_the_partitions_are_columns_for_duckdb_and_for_pyarrow(tmp_path: Path) -> None:
     root = str(tmp_path)
-    commit(root, write(root, "a", [Said("1", 1_420_088_399), Said("2", 1_420_088_400)]))
+    commit(root, [write(root, "a", [Said("1", 1_420_088_399), Said("2", 1_420_088_400)])])
     lk = lake(root)
     expected = [{"month": "2014-12", "source": "drones"}, {"month": "2015-01", "source": "drones"}]
     assert lk.sql("SELECT month, source FROM qualified ORDER BY record").to_pylist() == expected
@@ -163,8 +163,8 @@ def test_the_partitions_are_columns_for_duckdb_and_for_pyarrow(tmp_path: Path) -
 def test_on_s3_the_views_are_the_same(tmp_path: Path, s3: str) -> None:
     found = []
     for root in (str(tmp_path), f"{s3}/some/lake", s3):
-        commit(root, write(root, "a", [Said("1"), Said("2", code=None)]))
-        commit(root, write(root, "b", [Said("1"), Said("3", code=0)]))
+        commit(root, [write(root, "a", [Said("1"), Said("2", code=None)])])
+        commit(root, [write(root, "b", [Said("1"), Said("3", code=0)])])
         write(root, "c", [Said("4")])
         found.append(all_views(lake(root)))
     assert found[0] == found[1] == found[2]
@@ -172,8 +172,8 @@ def test_on_s3_the_views_are_the_same(tmp_path: Path, s3: str) -> None:
 
 def test_a_summons_that_stands_twice_is_kept_twice_and_flagged(tmp_path: Path) -> None:
     root = str(tmp_path)
-    commit(root, write(root, "a", [Said(None), Said("x"), Said(None)]))
-    commit(root, write(root, "b", [Said(None)]))
+    commit(root, [write(root, "a", [Said(None), Said("x"), Said(None)])])
+    commit(root, [write(root, "b", [Said(None)])])
     lk = lake(root)
     assert lk.sql("FROM qualified").num_rows == 4
     (row,) = lk.sql("FROM repeated_summons").to_pylist()
@@ -209,7 +209,7 @@ def test_each_message_is_shown_and_counted_once_whatever_units_it_is_in(
     seen: set[str] = set()
     with tempfile.TemporaryDirectory() as root:
         for number, (messages, window) in enumerate(units):
-            commit(root, write(root, f"u{number}", messages, window))
+            commit(root, [write(root, f"u{number}", messages, window)])
             for record, m in enumerate(messages):
                 if m.id in seen:
                     continue
@@ -236,7 +236,7 @@ def part_of_day(second: int) -> str:
 
 def test_the_files_are_plain_parquet_for_other_readers(tmp_path: Path) -> None:
     root = str(tmp_path)
-    commit(root, write(root, "a", [Said("1")]))
+    commit(root, [write(root, "a", [Said("1")])])
     (path,) = lake(root).files(Dataset.QUALIFIED)
     schema = pq.ParquetFile(tmp_path / path).schema_arrow
     assert {f.name: f.type for f in schema} == {f.name: f.type for f in SCHEMAS[Dataset.QUALIFIED]}

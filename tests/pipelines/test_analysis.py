@@ -26,10 +26,11 @@ from pipelines.analysis import answers, print_answers
 from pipelines.answers import Answers, Area, DeadLetters, Officers, Sample, Share, Violations
 from pipelines.command import LOCAL_RUNNER
 from pipelines.findings import area_name, duration, percent
+from pipelines.inputs import Asked
 from pipelines.printed import lines
 from pipelines.questions import SAMPLES, TOP_AREAS, count
 from pipelines.report import render, write_report
-from pipelines.run import plan_input, run_plan
+from pipelines.run import run_graph
 from pipelines.violations import Settings
 from schemas.errors import InputUnusable
 from schemas.lake import SCHEMAS, Dataset, Source
@@ -77,7 +78,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Filled:
     second.write_bytes(b"".join(payloads[third:]))
     root = str(folder / "lake")
     for messages in (first, second):
-        run_plan(plan_input(str(history), str(messages)), Settings(root, 3600), OPTIONS)
+        run_graph(Asked(str(history), str(messages)), Settings(root, 3600), OPTIONS)
     drones, unreadable = truth_of_drones(payloads, recording)
     refused = truth_of_dead_letters(history)
     parts = range(2 * third), range(third, len(payloads))
@@ -255,7 +256,7 @@ class Recorder:
                 files.append({"dataset": str(dataset), "path": path, "rows": n, "bytes": size})
         counts = {door: len(by_dataset[Dataset(door)]) if door != "duplicates" else 0 for door in DOORS}
         numbers = {"range_start": 0, "range_end": 0, "rows_in": len(rows), "counted": len(rows), **counts}
-        commit(self.root, {"unit": name, "source": "drones", "path": "m.jsonl", **numbers, "files": files})
+        commit(self.root, [{"unit": name, "source": "drones", "path": "m.jsonl", **numbers, "files": files}])
 
 
 def violation(message_id: str, code: int, at: datetime = NOON, answers: str | None = None) -> dict[str, Any]:

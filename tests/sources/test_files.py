@@ -11,7 +11,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.util import assert_that, equal_to
 
-from pipelines.run import plan_input, run_plan
+from pipelines.inputs import Asked
+from pipelines.run import run_graph
 from pipelines.violations import Settings
 from schemas.errors import InputUnusable
 from schemas.lake import Source
@@ -137,7 +138,7 @@ def test_a_unit_that_the_lake_has_is_not_read_again(tmp_path: Path) -> None:
     batch, tally = read_all(str(path), root)
     assert isinstance(batch, UnitBatch)
     assert tally == (batch.unit.name, Tally(ROWS_IN, 2, unit=batch.unit))
-    run_plan(plan_input(str(path), None), Settings(str(root), 3600), PipelineOptions([]))
+    run_graph(Asked(str(path)), Settings(str(root), 3600), PipelineOptions([]))
     assert read_all(str(path), root) == []
     (tmp_path / "copy.csv.gz").write_bytes(gzip.compress(HEADER + ROWS, mtime=0))
     assert read_all(f"{tmp_path}/copy.csv.gz", root) == []
@@ -159,7 +160,7 @@ def test_a_recording_is_a_row_a_line_with_its_place(tmp_path: Path, monkeypatch:
 
 
 def test_a_batch_travels_without_the_batch_of_which_it_is_a_slice() -> None:
-    unit = Unit(Source.HISTORY, "é.csv", 3, 10, 20, "hash", ("Summons Number", "Days Parking In Effect    "))
+    unit = Unit(Source.HISTORY, "é.csv", 10, 20, "history-00003-hash", ("Summons Number", "Days Parking In Effect    "))
     whole = pa.RecordBatch.from_pydict(
         {"n": pa.array(range(100_000)), "text": pa.array(["x" * 20] * 100_000), "null": pa.nulls(100_000, pa.string())}
     )

@@ -39,10 +39,9 @@ UNITS = st.builds(
     Unit,
     source=st.sampled_from(Source),
     path=NAMES,
-    cell=st.integers(0, 99_999),
     start=st.integers(0, 2**60),
     end=st.integers(0, 2**60),
-    content=st.text("0123456789abcdef", min_size=32, max_size=32),
+    name=st.text("0123456789abcdef", min_size=32, max_size=32),
     columns=st.lists(NAMES, max_size=3).map(tuple),
 )
 
@@ -60,19 +59,8 @@ def test_a_batch_arrives_as_it_was_sent(
     assert isinstance(arrived.unit.columns, tuple)
 
 
-def test_a_unit_is_known_by_what_it_holds_and_not_by_where_it_lies() -> None:
-    unit = Unit(Source.HISTORY, "a.csv", 3, 10, 20, "hash", ("A",))
-    assert unit.name == Unit(Source.HISTORY, "copies/b.csv.gz", 3, 11, 21, "hash").name
-    others = [
-        Unit(Source.DRONES, "a.csv", 3, 10, 20, "hash"),
-        Unit(Source.HISTORY, "a.csv", 4, 10, 20, "hash"),
-        Unit(Source.HISTORY, "a.csv", 3, 10, 20, "another"),
-    ]
-    assert len({unit.name, *(other.name for other in others)}) == 4
-
-
 def test_batches_go_through_a_shuffle_unharmed() -> None:
-    unit = Unit(Source.DRONES, "fleet.jsonl", 0, 0, 9, "hash")
+    unit = Unit(Source.DRONES, "fleet.jsonl", 0, 9, "drones-00000-hash")
     rows = pa.RecordBatch.from_pylist([{"unit": unit.name, "code": n} for n in range(4)], schema=SCHEMA)
     sent = [UnitBatch(unit, rows.slice(n, 2), last=n == 2) for n in range(3)]
     with TestPipeline() as pipeline:

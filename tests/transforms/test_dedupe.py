@@ -13,7 +13,7 @@ from sources.units import DUPLICATES, TALLIES, Tally, Unit, UnitBatch
 from transforms.dedupe import DropDuplicates, first_seen
 from transforms.names import ROWS
 
-UNIT = Unit(Source.DRONES, "fleet.jsonl", 0, 0, 1, "hash")
+UNIT = Unit(Source.DRONES, "fleet.jsonl", 0, 1, "drones-00000-hash")
 
 
 def batch(ids: list[str], first: int = 0, last: bool = False) -> UnitBatch:
@@ -56,7 +56,7 @@ def test_of_two_the_one_that_was_published_first_stays_wherever_the_decoder_put_
 
 
 def test_the_ids_of_one_unit_say_nothing_of_another() -> None:
-    other = Unit(Source.DRONES, "fleet.jsonl", 1, 1, 2, "other")
+    other = Unit(Source.DRONES, "fleet.jsonl", 1, 2, "drones-00001-other")
     batches = [batch(["a"]), batch(["a"], last=True)._replace(unit=other), batch(["a"], 1, last=True)]
     with TestPipeline() as pipeline:
         fresh = pipeline | beam.Create([batches]) | beam.FlatMap(lambda b: b) | DropDuplicates()

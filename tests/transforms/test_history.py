@@ -77,7 +77,7 @@ def line(columns: Sequence[str], values: Mapping[str, str] = VALUES) -> bytes:
 
 def parse(columns: Sequence[str], data: bytes) -> tuple[Rows, Rows]:
     """The rows and the dead letters, as the graph finds them."""
-    unit = Unit(Source.HISTORY, "tickets.csv", 2, 0, OFFSET + len(data), "hash", tuple(columns))
+    unit = Unit(Source.HISTORY, "tickets.csv", 0, OFFSET + len(data), "history-00002-hash", tuple(columns))
     batch, records = HistoryCsv().batch(Header(b"", tuple(columns)), data, OFFSET, FIRST)
     rows, dead = parse_block(unit, Block(**batch.to_pylist()[0]))
     assert {row["record"] for row in rows.to_pylist() + dead.to_pylist()} == set(range(FIRST, FIRST + records))
@@ -253,7 +253,7 @@ def test_every_record_of_a_dirty_block_is_a_row_or_a_dead_letter(values: list[di
 
 
 def test_the_graph_parses_batches() -> None:
-    unit = Unit(Source.HISTORY, "tickets.csv", 2, 0, 500, "hash", SHORT)
+    unit = Unit(Source.HISTORY, "tickets.csv", 0, 500, "history-00002-hash", SHORT)
     data = b"\n".join([line(SHORT), b"1,2", changed(Violation_Code="0")])
     batch, _ = HistoryCsv().batch(Header(b"", SHORT), data, OFFSET, FIRST)
 

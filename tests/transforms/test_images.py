@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lake import lake
-from pipelines.run import plan_input, run_plan
+from pipelines.inputs import Asked
+from pipelines.run import run_graph
 from pipelines.violations import Settings
 from schemas.lake import Source
 from schemas.messages import MAX_IMAGE_BYTES, Reason
@@ -82,7 +83,7 @@ def test_no_text_of_a_message_reaches_a_path(tmp_path: Path) -> None:
     big = base64.b64encode(JPEG + bytes(MAX_IMAGE_BYTES - len(JPEG))).decode()
     recording.write_bytes(b"\n".join([v1(evil), v1("twice"), v1("big", big), b"broken"]) + b"\n")
     root = tmp_path / "lake"
-    run_plan(plan_input(None, None, str(recording)), Settings(str(root), 3600), LOCAL)
+    run_graph(Asked(images=str(recording)), Settings(str(root), 3600), LOCAL)
     rows = lake(str(root)).sql("SELECT image_id, object, bytes FROM images ORDER BY record").to_pylist()
     assert [row["image_id"] for row in rows] == [evil, "twice", "big"]
     assert rows[0]["object"] == rows[1]["object"] == object_path(JPEG)
@@ -97,7 +98,7 @@ def test_no_text_of_a_message_reaches_a_path(tmp_path: Path) -> None:
 
 
 def test_the_transform_has_both_branches(tmp_path: Path) -> None:
-    unit = Unit(Source.IMAGES, "i.jsonl", 0, 0, 1, "hash")
+    unit = Unit(Source.IMAGES, "i.jsonl", 0, 1, "images-00000-hash")
     rows, _ = RecordedMessages(Source.IMAGES).batch(Header(b"", ()), b"\n".join([v1(), b"x"]), 0, 0)
     with TestPipeline() as pipeline:
         element = UnitBatch(unit, rows, last=True)

@@ -15,7 +15,7 @@ from schemas.lake import Source
 from sources.units import Unit, UnitBatch
 from transforms.live import LATE, LIVE, AppendPanes, CountLive, count_by_window
 
-UNIT = Unit(Source.DRONES, "fleet.jsonl", 0, 0, 1, "hash")
+UNIT = Unit(Source.DRONES, "fleet.jsonl", 0, 1, "drones-00000-hash")
 
 
 def rows(*seconds: int, code: int = 21) -> pa.RecordBatch:

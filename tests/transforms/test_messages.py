@@ -24,7 +24,7 @@ from transforms.messages import DecodeMessages, decode_payloads
 from transforms.names import DEAD_LETTERS, ROWS
 from transforms.payloads import event_time_of, read_payload
 
-UNIT = Unit(Source.DRONES, "fleet.jsonl", 0, 0, 1, "hash")
+UNIT = Unit(Source.DRONES, "fleet.jsonl", 0, 1, "drones-00000-hash")
 CLEAN: dict[str, Any] = {
     "schema_version": 1, "message_id": "m", "drone_id": "drone-1", "sequence": 7, "latitude": 40.7, "longitude": -74.0,
     "event_time": "2026-01-15T12:00:00.5Z", "altitude_m": 30, "battery_pct": 50.5, "kind": "violation", "status": "raw",

@@ -4,14 +4,13 @@ import json
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
-import pyarrow as pa
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from schemas.lake import Source
 from schemas.messages import EVENT_SECONDS, MAX_BYTES, MAX_DEPTH, MAX_EXTRA_FIELDS, Reason
-from sources.recorded import PAYLOADS
+from sources.payloads import payload_batch
 from sources.units import Unit
 from transforms.messages import decode_payloads
 from transforms.payloads import FIELDS, Message, Refusal, event_time_of, read_payload
@@ -21,7 +20,7 @@ MANDATORY: dict[str, Any] = {
     "latitude": 40.7, "longitude": -74.0, "altitude_m": 30.0, "battery_pct": 50.5, "kind": "violation", "status": "raw",
 }  # fmt: skip
 VIOLATION = MANDATORY | {"violation_code": 21, "plate_id": "ABC", "image_id": "i"}
-UNIT = Unit(Source.DRONES, "fleet.jsonl", 0, 0, 1, "hash")
+UNIT = Unit(Source.DRONES, "fleet.jsonl", 0, 1, "drones-00000-hash")
 
 
 def message(**changes: Any) -> bytes:
@@ -32,8 +31,7 @@ def message(**changes: Any) -> bytes:
 def fast(*payloads: bytes) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """What the decoder of whole columns makes of payloads: rows, dead letters."""
     n = len(payloads)
-    columns = {"payload": list(payloads), "record": range(n), "offset": range(n)}
-    parsed = decode_payloads(UNIT, pa.RecordBatch.from_pydict(columns, schema=PAYLOADS))
+    parsed = decode_payloads(UNIT, payload_batch(payloads, range(n), range(n)))
     return parsed.rows.to_pylist(), parsed.dead_letters.to_pylist()
 
 

@@ -11,7 +11,7 @@ from schemas.lake import Dataset, Source
 from sources.units import Unit, UnitBatch
 from transforms.qualify import Qualify, split
 
-UNIT = Unit(Source.DRONES, "fleet.jsonl", 0, 0, 1, "hash")
+UNIT = Unit(Source.DRONES, "fleet.jsonl", 0, 1, "drones-00000-hash")
 KINDS = st.lists(st.tuples(st.sampled_from(["position", "violation"]), st.sampled_from([0, 21])), max_size=30)
 
 

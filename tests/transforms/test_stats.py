@@ -113,7 +113,7 @@ def test_counts_are_in_the_order_of_their_windows_and_stand_once() -> None:
 
 
 def test_the_transform_says_how_many_rows_it_counted_and_writes_the_counts(tmp_path: Path) -> None:
-    unit = Unit(Source.DRONES, "fleet.jsonl", 0, 0, 1, "hash")
+    unit = Unit(Source.DRONES, "fleet.jsonl", 0, 1, "drones-00000-hash")
     rows: list[Row] = [(1_420_000_000 + 10 * i, [None, 0, 21][i % 3], "NY") for i in range(30)]
     batches = [UnitBatch(unit, batch(rows[:10]), last=False), UnitBatch(unit, batch(rows[10:]), last=True)]
     with TestPipeline() as pipeline:

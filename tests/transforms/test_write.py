@@ -21,7 +21,7 @@ from transforms.per_unit import PerUnit
 from transforms.stats import CountByWindow
 from transforms.write import Commit, Write, ledger_row
 
-UNIT = Unit(Source.DRONES, "fleet.jsonl", 0, 0, 100, "hash")
+UNIT = Unit(Source.DRONES, "fleet.jsonl", 0, 100, "drones-00000-hash")
 
 
 def tallies(rows_in: int = 10, qualified: int = 3) -> list[Tally]:
@@ -104,7 +104,7 @@ def _short(element: UnitTally) -> tuple[str, str, int, list[tuple[str, int]]]:
 
 
 def test_units_of_one_bundle_do_not_mix(tmp_path: Path) -> None:
-    other = Unit(Source.DRONES, "fleet.jsonl", 1, 100, 200, "other")
+    other = Unit(Source.DRONES, "fleet.jsonl", 100, 200, "drones-00001-other")
     batches = [
         UnitBatch(UNIT, rows_of(2), last=False),
         UnitBatch(other, rows_of(5), last=True),

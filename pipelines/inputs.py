@@ -1,0 +1,137 @@
+"""From the flags to what the graph reads: files are planned here, topics up to now; without end, by the graph."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+
+from pipelines.violations import Inputs
+from schemas.lake import Source
+from schemas.urls import KafkaUrl, PubSubUrl
+from sources.cells import Cell
+from sources.files import Format, ReadFiles, plan
+from sources.history import HistoryCsv
+from sources.kafka import KafkaStream
+from sources.pubsub import PubSubStream
+from sources.recorded import RecordedMessages
+from sources.streams import MESSAGE_BYTES, FollowStream, ReadUnits, Stream, plan_until_now
+from sources.units import Unit
+
+RUN_BYTES = 8 << 30
+"""A local run keeps what it shuffles, so a long input is read in several runs."""
+
+Url = str | KafkaUrl | PubSubUrl
+"""A path or pattern of recordings, or a topic."""
+
+
+class Asked(NamedTuple):
+    """What the user wants to be read."""
+
+    history: str | None = None
+    messages: Url | None = None
+    images: Url | None = None
+    accept_loss: bool = False
+    """Go on where a topic's messages were deleted before they were read."""
+
+
+class Files(NamedTuple):
+    """Cells of files of one kind."""
+
+    pieces: list[Cell]
+    form: Format
+
+    def sizes(self) -> list[int]:
+        """Bytes of each piece."""
+        return [cell.end - cell.start for cell in self.pieces]
+
+    def reading(self, some: list[Any], root: str) -> beam.PTransform:
+        """Of some of the pieces."""
+        return ReadFiles(some, self.form, root)
+
+
+class Units(NamedTuple):
+    """Planned units of a stream."""
+
+    pieces: list[Unit]
+    stream: Stream
+
+    def sizes(self) -> list[int]:
+        """Bytes of each piece, as far as they are known before it is read."""
+        return [(unit.end - unit.start) * MESSAGE_BYTES for unit in self.pieces]
+
+    def reading(self, some: list[Any], root: str) -> beam.PTransform:
+        """Of some of the pieces."""
+        return ReadUnits(some, self.stream, root)
+
+
+class Planned(NamedTuple):
+    """All that a bounded run reads."""
+
+    history: Files | None
+    messages: Files | Units | None
+    images: Files | Units | None
+
+    def size(self) -> int:
+        """Bytes, as far as they are known."""
+        return sum(sum(source.sizes()) for source in self if source)
+
+    def runs(self, root: str) -> Iterator[Inputs]:
+        """What the graph reads, in one run after another where it is long."""
+        parts: list[list[Any]] = [[], [], []]
+        filled = 0
+        for part, source in zip(parts, self, strict=True):
+            for piece, size in zip(source.pieces, source.sizes(), strict=True) if source else ():
+                part.append(piece)
+                filled += size
+                if filled >= RUN_BYTES:
+                    yield self._reading(parts, root)
+                    parts[0][:], parts[1][:], parts[2][:], filled = [], [], [], 0
+        if any(parts):
+            yield self._reading(parts, root)
+
+    def _reading(self, parts: list[list[Any]], root: str) -> Inputs:
+        pairs = zip(self, parts, strict=True)
+        return Inputs(*(source.reading(part, root) if source and part else None for source, part in pairs))
+
+
+def planned(asked: Asked, root: str) -> Planned:
+    """Plan all inputs up to now. Raises InputUnusable, ServiceUnavailable."""
+    return Planned(
+        Files(plan(asked.history, HistoryCsv()), HistoryCsv()) if asked.history else None,
+        _planned(asked.messages, Source.DRONES, asked, root),
+        _planned(asked.images, Source.IMAGES, asked, root),
+    )
+
+
+def followed(asked: Asked, root: str, skew: float) -> Inputs:
+    """The topics without end; files, which have one, are planned. Raises InputUnusable."""
+
+    def reading(url: Url | None, source: Source) -> beam.PTransform | None:
+        if isinstance(url, str | None):
+            files = _planned(url, source, asked, root)
+            return files.reading(files.pieces, root) if files else None
+        return FollowStream(stream(url, source, asked.accept_loss), root, skew)
+
+    history = planned(Asked(asked.history), root).history
+    return Inputs(
+        history.reading(history.pieces, root) if history else None,
+        reading(asked.messages, Source.DRONES),
+        reading(asked.images, Source.IMAGES),
+    )
+
+
+def stream(url: KafkaUrl | PubSubUrl, source: Source, accept_loss: bool) -> Stream:
+    """The live source that a URL names."""
+    if isinstance(url, KafkaUrl):
+        return KafkaStream(url, source, accept_loss)
+    return PubSubStream(url, source)
+
+
+def _planned(url: Url | None, source: Source, asked: Asked, root: str) -> Files | Units | None:
+    if url is None:
+        return None
+    if isinstance(url, str):
+        form = RecordedMessages(source)
+        return Files(plan(url, form), form)
+    topic = stream(url, source, asked.accept_loss)
+    return Units(plan_until_now(topic, root), topic)

@@ -1,0 +1,60 @@
+"""Prism, Beam's own local runner that streams, as a child of this process."""
+
+import ctypes
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from schemas.errors import ServiceUnavailable
+
+BUILT = Path(".services/bin/prism")
+"""Where ``make services-up`` puts it."""
+START_SECONDS = 30
+_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
+
+
+def find_prism(given: str | None) -> str | None:
+    """The path of the binary: the one that was given, the project's own, or one on the PATH."""
+    return given or (str(BUILT) if BUILT.exists() else shutil.which("prism"))
+
+
+@contextmanager
+def prism(binary: str) -> Iterator[str]:
+    """Run Prism while the body runs; gives its address. It dies with this process, however this process dies.
+
+    Raises:
+        ServiceUnavailable: it did not start.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [binary, f"--job_port={port}", "--serve_http=false", "--log_kind=text", "--log_level=warn"]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent) as process:  # noqa: PLW1509
+        try:
+            _wait(process, port)
+            yield f"127.0.0.1:{port}"
+        finally:
+            process.kill()  # it keeps nothing
+
+
+def _wait(process: subprocess.Popen[bytes], port: int) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise ServiceUnavailable(f"{process.args!r} did not start; build it again with make services-up")
+
+
+def _die_with_parent() -> None:
+    os.setpgrp()  # Ctrl-C in the terminal is for us to handle
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)

@@ -1,0 +1,113 @@
+"""Units of a stream, agreed upon before they are read, whoever reads and however often it starts again.
+
+The plan of the unit that begins at an offset is a tiny object that is put only if none is there: whoever begins at that
+offset finds it and takes the same end. So exactness rests on the storage alone, not on a runner's checkpoints. Where a
+partition's chain of plans ends is where its reading goes on.
+"""
+
+import json
+from collections import deque
+from typing import NamedTuple
+
+from lake.ledger import is_committed
+from lake.storage import storage
+from schemas.lake import Source
+from sources.units import Unit
+
+
+class Plan(NamedTuple):
+    """What was agreed for the unit that begins at an offset."""
+
+    end: int
+    """The offset after its last message."""
+    since: int
+    """No message of it was published before this time, in microseconds since the epoch."""
+
+
+def plan_path(stream: str, partition: int, start: int) -> str:
+    """The path below the lake's root of the plan of the unit that begins at ``start``."""
+    return f"plans/{stream}/{partition:05d}/{start:019d}.json"
+
+
+def planned(root: str, stream: str, partition: int, start: int) -> Plan | None:
+    """The plan for ``start``, if there is one."""
+    try:
+        return Plan(**json.loads(storage(root).read(plan_path(stream, partition, start))))
+    except FileNotFoundError:
+        return None
+
+
+def agree(root: str, stream: str, partition: int, start: int, proposal: Plan) -> Plan:
+    """The plan for ``start``: the proposal, or what somebody else had agreed upon before."""
+    data = json.dumps(proposal._asdict()).encode()
+    if storage(root).put_new(plan_path(stream, partition, start), data):
+        return proposal
+    plan = planned(root, stream, partition, start)
+    if plan is None:
+        raise RuntimeError(f"{root}/{plan_path(stream, partition, start)} was refused as existing, and is not there")
+    return plan
+
+
+class Chain:
+    """The units of one partition, one behind the other.
+
+    Args:
+        stream: the stream's name for ever, as a part of a path.
+        path: what people call the partition.
+        floor: an offset before which all units are committed.
+    """
+
+    def __init__(self, root: str, source: Source, stream: str, partition: int, path: str, floor: int) -> None:
+        self._root = root
+        self._source = source
+        self._stream = stream
+        self._partition = partition
+        self._path = path
+        self.next = self.floor = floor
+        self.outstanding: deque[Unit] = deque()
+        """Planned and, when last looked, not committed."""
+
+    def follow(self) -> list[tuple[Unit, int]]:
+        """Go from the floor to the end of the chain; the units on the way that are not committed, and since when."""
+        self.next = self.floor
+        self.outstanding.clear()
+        found = []
+        while plan := planned(self._root, self._stream, self._partition, self.next):
+            found.append((self._unit(plan), plan.since))
+        self.settle()
+        return [(unit, since) for unit, since in found if unit in self.outstanding]
+
+    def extend(self, proposal: Plan) -> tuple[Unit, int]:
+        """Agree on the next unit."""
+        plan = agree(self._root, self._stream, self._partition, self.next, proposal)
+        return self._unit(plan), plan.since
+
+    def settle(self) -> None:
+        """Move the floor past the units that were committed meanwhile."""
+        while self.outstanding and is_committed(self._root, self._source, self.outstanding[0].name):
+            self.floor = self.outstanding.popleft().end
+
+    def _unit(self, plan: Plan) -> Unit:
+        name = f"{self._stream}-{self._partition:05d}-{self.next:019d}"
+        unit = Unit(self._source, self._path, self.next, plan.end, name)
+        self.outstanding.append(unit)
+        self.next = plan.end
+        return unit
+
+
+def read_floors(root: str, stream: str) -> dict[int, int]:
+    """For each partition an offset before which all is committed, as it was last written down: it may be old."""
+    try:
+        floors = json.loads(storage(root).read(_floors_path(stream)))
+    except FileNotFoundError:
+        return {}
+    return {int(partition): floor for partition, floor in floors.items()}
+
+
+def write_floors(root: str, stream: str, floors: dict[int, int]) -> None:
+    """Write the floors down: who starts next need not follow the chains from their beginning."""
+    storage(root).put(_floors_path(stream), json.dumps(floors).encode())
+
+
+def _floors_path(stream: str) -> str:
+    return f"plans/{stream}/floors.json"

@@ -1,0 +1,198 @@
+"""A Pub/Sub subscription as a source: units are segments that were spooled to the lake.
+
+Pub/Sub has no offsets to come back to, so messages are pulled, put into a file of the lake, acknowledged, and read
+from there. A crash between putting and acknowledging makes Pub/Sub deliver them again: the copies are found by their
+message_id, and those that nobody can read by the name that Pub/Sub gave them.
+"""
+
+import io
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+import pyarrow as pa
+from google.api_core import exceptions
+from google.api_core.retry import Retry
+from google.cloud import pubsub_v1
+from google.cloud.pubsub_v1.types import ReceivedMessage
+from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
+
+from lake.ledger import is_committed
+from lake.storage import storage
+from schemas.errors import InputUnusable, ServiceUnavailable
+from schemas.lake import Source
+from schemas.urls import PubSubUrl
+from sources.payloads import PAYLOADS, payload_batch
+from sources.streams import MICROSECONDS, Look, PlannedUnit, Planner, Stream
+from sources.units import Unit
+
+SEGMENT_MESSAGES = 100_000
+SEGMENT_BYTES = 64 << 20
+SEGMENT_SECONDS = 1.0
+"""A segment ends when one of these is reached; it must be acknowledged long before its first message's deadline."""
+PULL_MESSAGES = 1_000
+"""What Pub/Sub gives at most for one request."""
+PULLS = 4
+"""Requests under way at once."""
+ACKS = 2_000
+"""Acknowledged by one request, which may have 512 KiB."""
+PULL_SECONDS = 1.0
+QUIET_PULLS = 3
+"""So many rounds of requests without a message, and the subscription is taken to be empty."""
+PATIENCE_SECONDS = 120
+
+_RETRY = Retry(
+    predicate=lambda e: isinstance(
+        e, exceptions.ServiceUnavailable | exceptions.InternalServerError | exceptions.Unknown | exceptions.Aborted
+    ),
+    timeout=PATIENCE_SECONDS,
+)
+
+
+class PubSubStream(Stream):
+    """A subscription."""
+
+    def __init__(self, url: PubSubUrl, source: Source) -> None:
+        self.url = url
+        self.source = source
+
+    @property
+    def path(self) -> str:
+        """What people call it."""
+        return f"pubsub://{self.url.project}/{self.url.name}"
+
+    @property
+    def spool(self) -> str:
+        """Where its segments are, below the lake's root."""
+        return f"spool/{self.source}-pubsub-{self.url.project.replace(':', '.')}-{self.url.name}"
+
+    def planner(self, root: str) -> Planner:
+        return _PubSubPlanner(self, root)
+
+    def waiting(self, root: str) -> str:
+        spooled = len(_PubSubPlanner(self, root).resume())
+        return f"{spooled} segments spooled; what waits in {self.path} only a pull can tell"
+
+    def payloads(self, unit: Unit, root: str) -> Iterator[pa.RecordBatch]:
+        data = storage(root).read(f"{self.spool}/{unit.name}.arrow")
+        with pa.ipc.open_stream(data) as reader:
+            yield from reader
+
+
+class _PubSubPlanner(Planner):
+    def __init__(self, stream: PubSubStream, root: str) -> None:
+        self._stream = stream
+        self._root = root
+        self._subscription = Subscription(stream.url)
+        self._open: list[Unit] = []
+        self._until = 0
+
+    def resume(self) -> list[PlannedUnit]:
+        self._open = []
+        for info in storage(self._root).list(self._stream.spool):
+            name = info.base_name.removesuffix(".arrow")
+            self._open.append(Unit(self._stream.source, self._stream.path, 0, int(name.rpartition("-")[2]), name))
+        self._settle()
+        return [PlannedUnit(unit, 0) for unit in self._open]
+
+    def outstanding(self) -> int:
+        return len(self._open)
+
+    def look(self, room: int) -> Look:
+        self._settle()
+        now = round(time.time() * MICROSECONDS)
+        if not room:
+            return Look([], self._until, 0)
+        messages = self._subscription.pull()
+        units = [self._spool(messages)] if messages else []
+        self._until = units[0].since if units else now
+        return Look(units, self._until, 0)
+
+    def _spool(self, messages: list[ReceivedMessage]) -> PlannedUnit:
+        n = len(messages)
+        published = [round(m.message.publish_time.timestamp() * MICROSECONDS) for m in messages]
+        name = f"{self._stream.spool.removeprefix('spool/')}-{time.time_ns():020d}-{uuid.uuid4().hex[:12]}-{n}"
+        rows = payload_batch(
+            [m.message.data for m in messages], range(n), range(n), published, [m.message.message_id for m in messages]
+        )
+        sink = io.BytesIO()
+        with pa.ipc.new_stream(sink, PAYLOADS, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
+            writer.write_table(pa.Table.from_batches([rows]), max_chunksize=20_000)
+        store = storage(self._root)
+        store.put(f"{self._stream.spool}/{name}.arrow", sink.getbuffer())
+        store.flush()
+        self._subscription.acknowledge([m.ack_id for m in messages])
+        unit = Unit(self._stream.source, self._stream.path, 0, n, name)
+        self._open.append(unit)
+        return PlannedUnit(unit, min(published))
+
+    def _settle(self) -> None:
+        """Forget the segments that were committed, and free their room."""
+        still_open = []
+        for unit in self._open:
+            if is_committed(self._root, unit.source, unit.name):
+                storage(self._root).delete(f"{self._stream.spool}/{unit.name}.arrow")
+            else:
+                still_open.append(unit)
+        self._open = still_open
+
+
+class Subscription:
+    """Pulls and acknowledges."""
+
+    def __init__(self, url: PubSubUrl) -> None:
+        self._name = f"pubsub://{url.project}/{url.name}"
+        if emulator := os.environ.get("PUBSUB_EMULATOR_HOST"):
+            # The client's own channel to an emulator takes no message above 4 MB.
+            channel = grpc.insecure_channel(emulator, options=[("grpc.max_receive_message_length", -1)])
+            self._client = pubsub_v1.SubscriberClient(transport=SubscriberGrpcTransport(channel=channel))
+        else:
+            self._client = pubsub_v1.SubscriberClient()
+        self._path = self._client.subscription_path(url.project, url.name)
+        self._pool = ThreadPoolExecutor(PULLS)
+
+    def pull(self) -> list[ReceivedMessage]:
+        """What is there, up to the size of a segment; nothing if it stays quiet for a while."""
+        deadline = time.monotonic() + SEGMENT_SECONDS
+        found: list[ReceivedMessage] = []
+        size = quiet = 0
+        while quiet < QUIET_PULLS and not (found and time.monotonic() > deadline):
+            some = [m for answer in self._pool.map(self._pull, range(PULLS)) for m in answer]
+            quiet = 0 if some else QUIET_PULLS if found else quiet + 1
+            found += some
+            size += sum(len(m.message.data) for m in some)
+            if len(found) >= SEGMENT_MESSAGES or size >= SEGMENT_BYTES:
+                break
+        return found
+
+    def acknowledge(self, ids: list[str]) -> None:
+        """Never to be delivered again, if all goes well."""
+        for start in range(0, len(ids), ACKS):
+            self._ask(self._client.acknowledge, subscription=self._path, ack_ids=ids[start : start + ACKS])
+
+    def _pull(self, _: int) -> list[ReceivedMessage]:
+        try:
+            answer = self._ask(
+                self._client.pull, subscription=self._path, max_messages=PULL_MESSAGES, timeout=PULL_SECONDS
+            )
+        except exceptions.DeadlineExceeded:
+            return []
+        return list(answer.received_messages)
+
+    def _ask(self, question: Callable[..., Any], **arguments: Any) -> Any:
+        try:
+            return question(retry=_RETRY, **arguments)
+        except exceptions.NotFound as error:
+            raise InputUnusable(
+                f"{self._name}: there is no such subscription; check the name, or make it with python -m runners.topics"
+            ) from error
+        except exceptions.DeadlineExceeded:
+            raise
+        except (exceptions.GoogleAPICallError, exceptions.RetryError) as error:
+            raise ServiceUnavailable(
+                f"{self._name}: {error}. Check the network, GOOGLE_APPLICATION_CREDENTIALS and PUBSUB_EMULATOR_HOST"
+            ) from error

@@ -1,0 +1,235 @@
+"""Live sources: a planner that agrees on units of work with the storage, and readers of what was planned.
+
+Bounded, the command plans everything up to now and the graph reads it. Unbounded, the planner is one endless element
+that looks for more twice a second; what it plans is spread over all workers and read there. The planner reads no
+payload, so one element is enough for a topic of any width, and a runner may repeat or lose its state at will: what is
+planned and what is committed stands in the lake.
+"""
+
+import sys
+import threading
+import time
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from typing import Any, ClassVar, NamedTuple
+
+import apache_beam as beam
+import pyarrow as pa
+from apache_beam.io.restriction_trackers import OffsetRange, OffsetRestrictionTracker
+from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
+from apache_beam.metrics import Metrics
+from apache_beam.transforms.core import RestrictionProvider
+from apache_beam.transforms.window import TimestampedValue
+from apache_beam.utils.timestamp import Duration, Timestamp
+
+from lake.ledger import is_committed
+from schemas.lake import Source
+from sources.progress import progress
+from sources.reading import Read
+from sources.units import ROWS_IN, Tally, Unit, UnitBatch, UnitTally
+
+MAX_OUTSTANDING = 16
+"""Units that are planned and not committed; more would only wait, and be read again after a crash."""
+TICK_SECONDS = 0.5
+MESSAGE_BYTES = 300
+"""What a message is taken for by a progress bar, before its size is known."""
+MICROSECONDS = 1_000_000
+
+
+class PlannedUnit(NamedTuple):
+    """A unit of a stream."""
+
+    unit: Unit
+    since: int
+    """No message of it was published before this time, in microseconds since the epoch; 0 if unknown."""
+
+
+class Look(NamedTuple):
+    """What a planner found."""
+
+    units: list[PlannedUnit]
+    """New ones."""
+    until: int
+    """What will be planned later was published after this time, in microseconds since the epoch."""
+    behind: int
+    """How many messages are there that are not planned yet."""
+
+
+class Planner(ABC):
+    """Plans the units of one stream, as the only one in its process."""
+
+    @abstractmethod
+    def resume(self) -> list[PlannedUnit]:
+        """The units that were planned, by whomever, and are not committed."""
+
+    @abstractmethod
+    def look(self, room: int) -> Look:
+        """Plan what has come meanwhile, at most ``room`` units."""
+
+    @abstractmethod
+    def outstanding(self) -> int:
+        """How many units are planned and not committed."""
+
+
+class Stream(ABC):
+    """A live source of payloads."""
+
+    source: Source
+
+    @abstractmethod
+    def planner(self, root: str) -> Planner:
+        """A planner for the lake at ``root``. Raises InputUnusable, ServiceUnavailable."""
+
+    @abstractmethod
+    def waiting(self, root: str) -> str:
+        """What there is to read, for people; nothing is planned, nothing is acknowledged."""
+
+    @abstractmethod
+    def payloads(self, unit: Unit, root: str) -> Iterator[pa.RecordBatch]:
+        """The payloads of a planned unit, at least one batch, if an empty one."""
+
+
+def plan_until_now(stream: Stream, root: str) -> list[Unit]:
+    """All units of a stream from where the lake ends up to now."""
+    planner = stream.planner(root)
+    now = time.time() * MICROSECONDS
+    found = planner.resume()
+    until = 0
+    while until < now:
+        look = planner.look(room=sys.maxsize)
+        found += look.units
+        until = look.until
+    return [unit for unit, _ in found]
+
+
+def read_unit(unit: Unit, stream: Stream, root: str) -> Iterator[UnitBatch | UnitTally]:
+    """The batches of a unit that the ledger does not have yet, then its rows in."""
+    if is_committed(root, unit.source, unit.name):
+        Metrics.counter("source", "units_already_there").inc()
+        return
+    rows, size = 0, 0
+    held: pa.RecordBatch | None = None
+    for batch in stream.payloads(unit, root):
+        if held is not None:
+            yield UnitBatch(unit, held, last=False)
+        held = batch
+        rows += batch.num_rows
+        size += batch["payload"].nbytes
+        progress.came(batch.num_rows, batch["payload"].nbytes)
+        progress.advance(batch.num_rows * MESSAGE_BYTES)
+    if held is None:
+        raise RuntimeError(f"{stream} gave no batch for {unit}")
+    yield UnitBatch(unit, held, last=True)
+    Metrics.counter("source", "bytes_in").inc(size)
+    yield unit.name, Tally(ROWS_IN, rows, unit=unit)
+
+
+class ReadUnits(beam.PTransform):  # type: ignore[misc]  # Beam's classes are untyped
+    """Units that are planned already -> ``batches`` and ``tallies``."""
+
+    def __init__(self, units: Iterable[Unit], stream: Stream, root: str) -> None:
+        super().__init__()
+        self._units = list(units)
+        self._reader = _Reader(stream, root)
+
+    def expand(self, pbegin: beam.pvalue.PBegin) -> Any:
+        return pbegin | "Plan" >> beam.Create(self._units, reshuffle=False) | "Units" >> Read(self._reader)
+
+
+class FollowStream(beam.PTransform):  # type: ignore[misc]
+    """A stream without end -> ``batches`` and ``tallies``.
+
+    Args:
+        skew: seconds by which the watermark stays behind the publish times: how late an event may come in time.
+    """
+
+    def __init__(self, stream: Stream, root: str, skew: float) -> None:
+        super().__init__()
+        self._stream = stream
+        self._root = root
+        self._skew = skew
+
+    def expand(self, pbegin: beam.pvalue.PBegin) -> Any:
+        return (
+            pbegin
+            | beam.Impulse()
+            | "Plan" >> beam.ParDo(_Plan(self._stream, self._root, self._skew)).with_output_types(Unit)
+            | "Units" >> Read(_Reader(self._stream, self._root))
+        )
+
+
+class _Reader:
+    def __init__(self, stream: Stream, root: str) -> None:
+        self._stream = stream
+        self._root = root
+
+    def __call__(self, unit: Unit) -> Iterator[UnitBatch | UnitTally]:
+        return read_unit(unit, self._stream, self._root)
+
+
+class _Ticks(RestrictionProvider):  # type: ignore[misc]
+    def initial_restriction(self, element: Any) -> OffsetRange:
+        return OffsetRange(0, 2**62)
+
+    def create_tracker(self, restriction: OffsetRange) -> OffsetRestrictionTracker:
+        return _TickTracker(restriction)
+
+    def restriction_size(self, element: Any, restriction: OffsetRange) -> int:
+        return 1
+
+    def truncate(self, element: Any, restriction: OffsetRange) -> None:
+        return None  # drained: plan no more
+
+
+class _TickTracker(OffsetRestrictionTracker):  # type: ignore[misc]
+    def is_bounded(self) -> bool:
+        return False
+
+
+class _Plan(beam.DoFn):  # type: ignore[misc]
+    """Each tick is a position of the restriction: one that does not follow the last one of this process was begun anew
+    from an older checkpoint, and then all that is not committed is given out again."""
+
+    _lock: ClassVar[threading.Lock] = threading.Lock()
+    _planners: ClassVar[dict[str, tuple[Planner, int]]] = {}
+
+    def __init__(self, stream: Stream, root: str, skew: float) -> None:
+        self._stream = stream
+        self._root = root
+        self._skew = round(skew * MICROSECONDS)
+        self._id = uuid.uuid4().hex  # the planner outlives the bundle, and not the pipeline
+
+    @beam.DoFn.unbounded_per_element()  # type: ignore[untyped-decorator]
+    def process(
+        self,
+        element: bytes,
+        tracker: Any = beam.DoFn.RestrictionParam(_Ticks()),  # noqa: B008  # how Beam injects it
+        watermark: Any = beam.DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_provider()),  # noqa: B008
+    ) -> Iterator[Any]:
+        tick = tracker.current_restriction().start
+        if not tracker.try_claim(tick):
+            return
+        for unit, since in self._tick(tick, watermark):
+            yield TimestampedValue(unit, Timestamp(micros=since - self._skew))
+        tracker.defer_remainder(Duration(seconds=TICK_SECONDS))
+
+    def _tick(self, tick: int, watermark: Any) -> list[PlannedUnit]:
+        with self._lock:
+            planner, expected = self._planners.get(self._id, (None, -1))
+            units: list[PlannedUnit] = []
+            if planner is None:
+                planner = self._stream.planner(self._root)
+            if tick != expected:
+                units += planner.resume()
+            look = planner.look(max(MAX_OUTSTANDING - planner.outstanding(), 0))
+            self._planners[self._id] = planner, tick + 1
+        current = watermark.current_watermark()
+        until = Timestamp(micros=look.until - self._skew)
+        if current is None or until > current:
+            watermark.set_watermark(until)
+        lag = time.time() - look.until / MICROSECONDS
+        Metrics.gauge("source", f"{self._stream.source}_behind").set(look.behind)
+        Metrics.gauge("source", f"{self._stream.source}_watermark_lag_ms").set(round(lag * 1000))
+        progress.lags(self._stream.source, look.behind, lag)
+        return units + look.units
