@@ -78,12 +78,14 @@ def write_drones(
             sink.write([message.payload for message in said], [message.drone for message in said])
             if record is not None:
                 record.add(said)
+            waiting = sink.waiting()
             if pictures is not None:
                 _show(pictures, shown, image_bytes)
+                waiting += pictures.waiting()
             messages += len(said)
             if live and said:
                 behind_s = max(time.time() - said[-1].at_us / 1e6, 0.0)
-            progress.show(messages, sink.waiting(), behind_s)
+            progress.show(messages, waiting, behind_s)
             if stop.asked:
                 break
     return Outcome(messages=messages, seconds=time.perf_counter() - began, behind_s=behind_s, interrupted=stop.asked)

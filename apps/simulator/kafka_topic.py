@@ -30,7 +30,7 @@ _CONFIG: Final[dict[str, Any]] = {
 _START_S: Final = 10.0
 _APPEARS_S: Final = 3.0
 """A topic that was made a moment ago may not be known to every broker yet."""
-_SERVE_S: Final = 0.1
+_NAP_S: Final = 0.01
 _TOPIC_ERRORS: Final = (
     KafkaError.UNKNOWN_TOPIC_OR_PART,
     KafkaError._UNKNOWN_TOPIC,
@@ -66,22 +66,21 @@ class KafkaTopic(Sink):
                     produce(topic, payload, key, on_delivery=on_delivery)
                     break
                 except BufferError:
-                    self._serve(_SERVE_S)
+                    self._nap()
                 except KafkaException as error:
                     raise self._error(error.args[0]) from error
             self._written += 1
-        self._serve(0)
+        self._serve()
 
     def waiting(self) -> int:
         """How many messages are not acknowledged."""
-        self._serve(0)
+        self._serve()
         return self._written - self._acknowledged
 
     def finish(self) -> None:
         """Wait for the acknowledgement of every message."""
-        while self._producer.flush(_SERVE_S):
-            self._serve(0)
-        self._serve(0)
+        while self.waiting():
+            self._nap()
 
     def close(self) -> None:
         """Let go of what is not acknowledged."""
@@ -102,11 +101,16 @@ class KafkaTopic(Sink):
                 return
             if time.monotonic() > appears:
                 raise self._error(found)
-            time.sleep(_SERVE_S)
+            time.sleep(_NAP_S)
 
-    def _serve(self, seconds: float) -> None:
+    def _nap(self) -> None:
+        # Where Ctrl-C comes while it waits itself, flush() and poll() may lose it (SystemError, confluent-kafka 2.16).
+        time.sleep(_NAP_S)
+        self._serve()
+
+    def _serve(self) -> None:
         """Take the reports of deliveries. Raises for the first that failed."""
-        self._producer.poll(seconds)
+        self._producer.poll(0)
         if self._failure is not None:
             raise self._error(self._failure)
 

@@ -54,7 +54,7 @@ class PubSubTopic(Sink):
         try:
             self._client = PublisherClient()
         except GoogleAuthError as error:
-            raise ServiceUnavailable(f"Pub/Sub: {error}") from error
+            raise ServiceUnavailable(f"Pub/Sub: {error} An emulator's address is PUBSUB_EMULATOR_HOST.") from error
         self._find()
         self._threads = ThreadPoolExecutor(_REQUESTS, thread_name_prefix="publish")
 

@@ -209,6 +209,26 @@ def test_duplicates_are_the_identical_bytes_published_later(calm: tuple[list[byt
     assert [line for line, row in zip(lines, truth, strict=True) if row[2] != "duplicates"] == calm[0]
 
 
+def test_duplicates_may_come_an_hour_later(tmp_path: Path) -> None:
+    flight = replace(FLIGHT, seconds=5000, rate=0.1)
+    lines, truth = written(tmp_path, flight, Mishaps(duplicates=0.05, duplicates_within_s=3600))
+    first: dict[str | None, int] = {}
+    published = START.timestamp()
+    distances = []
+    for line, (number, identity, branch) in zip(lines, truth, strict=True):
+        seen = moment(msgspec.json.decode(line, type=DroneMessage))
+        if branch == "duplicates":
+            assert lines[first[identity]] == line
+            distances.append(published - seen)
+        else:
+            first[identity] = number
+            published = seen
+    assert len(first) == flight.messages
+    # When a duplicate is published, what stands before it says; behind the last message, that clock stands still.
+    assert 3000 < max(distances) <= 3600
+    assert sum(distance > 1000 for distance in distances) > len(distances) / 2
+
+
 def test_disorder_is_bounded(calm: tuple[list[bytes], Truth], tmp_path: Path) -> None:
     lines, _ = written(tmp_path, mishaps=Mishaps(disorder_s=4))
     assert lines != calm[0]
@@ -335,6 +355,11 @@ def test_some_images_can_be_missing(tmp_path: Path) -> None:
     violations = sum(b'"kind":"violation"' in line for line in lines)
     images = (tmp_path / "images.jsonl").read_bytes().count(b"\n")
     assert images / violations == pytest.approx(0.5, abs=0.05)
+
+
+def test_the_truth_of_a_file_may_stand_elsewhere(tmp_path: Path) -> None:
+    assert run(f"file:{tmp_path / 'drones.jsonl'}", "--truth", str(tmp_path / "truth"), "--quiet") == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["drones.jsonl", "truth"]
 
 
 def run(output: str, *more: str) -> int:

@@ -1,0 +1,136 @@
+"""A live fleet: nothing before its time, everything in its order, and an end when it is asked for."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from apps.simulator import progress as progress_module
+from apps.simulator.delays import Published
+from apps.simulator.flight import Flight, fly
+from apps.simulator.images import Picture
+from apps.simulator.interrupt import Stop, noted_interrupts
+from apps.simulator.mishaps import Mishaps, Step, publish
+from apps.simulator.pace import as_it_comes
+from apps.simulator.progress import Progress
+
+FLIGHT = Flight(drones=40, seconds=0.5, rate=10, seed=1, start=None)
+
+
+def now_us() -> int:
+    return time.time_ns() // 1000
+
+
+def step(*delays_ms: int, pictures: tuple[int, ...] = ()) -> Step:
+    """Messages and pictures that are due so many milliseconds from now."""
+    now = now_us()
+    return Step(
+        [Published(now + 1000 * delay, b"%d" % delay, "drone", None, "dead_letters") for delay in delays_ms],
+        [Picture(now + 1000 * delay, f"img-{delay}", "", False) for delay in pictures],
+    )
+
+
+def test_nothing_comes_before_its_time_nor_long_after() -> None:
+    messages, pictures = [], []
+    for said, shown in as_it_comes(iter([step(-50, 0, 100, 101), step(200, 500, pictures=(150, 300))]), Stop()):
+        now = now_us()
+        assert all(item.at_us <= now for item in said)
+        assert all(item.at_us <= now for item in shown)
+        # A machine that is busy with other tests may take its time.
+        assert all(now - item.at_us < 1_000_000 for item in said)
+        messages += [int(message.payload) for message in said]
+        pictures += [picture.image_id for picture in shown]
+    assert messages == [-50, 0, 100, 101, 200, 500]
+    assert pictures == ["img-150", "img-300"]
+
+
+def test_it_beats_while_nothing_is_due() -> None:
+    beats = list(as_it_comes(iter([step(550)]), Stop()))
+    assert 2 <= len(beats) <= 8
+    assert [len(said) for said, _ in beats] == [0] * (len(beats) - 1) + [1]
+
+
+def test_what_is_late_comes_at_once_and_together() -> None:
+    began = time.monotonic()
+    late = step(*range(-5000, 0))
+    assert [said for said, _ in as_it_comes(iter([late]), Stop())] == [late.messages]
+    assert time.monotonic() - began < 0.5
+
+
+def test_it_ends_when_it_is_asked_to() -> None:
+    stop = Stop()
+
+    def steps() -> Iterator[Step]:
+        while True:
+            yield step(0, 10_000)
+
+    came = []
+    for said, _ in as_it_comes(steps(), stop):
+        came += said
+        stop.asked = True
+    assert len(came) == 1
+
+
+def test_a_live_fleet_takes_off_now_and_its_blocks_are_short() -> None:
+    before = datetime.now(UTC)
+    blocks = list(fly(FLIGHT, block_s=0.1))
+    starts = [datetime.fromtimestamp(block.event_us[0] / 1e6, UTC) for block in blocks]
+    assert before <= starts[0] < before + timedelta(seconds=2)
+    assert len(blocks) == 5
+    assert {len(block.payloads) for block in blocks} == {40}
+    assert all(block.event_us[-1] < block.until_us for block in blocks)
+    # The same again a moment later is another flight.
+    assert not {name for block in blocks for name in block.ids} & {name for block in fly(FLIGHT) for name in block.ids}
+
+
+def test_a_fleet_may_fly_for_ever() -> None:
+    steps = publish(Flight(drones=2, seconds=float("inf"), rate=1, seed=1, start=None), Mishaps())
+    assert sum(len(next(steps).messages) for _ in range(3)) == 60_000
+
+
+def test_the_first_interrupt_is_noted_and_the_second_interrupts() -> None:
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with noted_interrupts() as stop:
+        assert not stop.asked
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.asked
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    with noted_interrupts() as stop:
+        assert not stop.asked
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
+
+
+def test_progress_in_plain_lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress(expected=2_000, live=False, topic=False, quiet=False) as progress:
+        progress.show(1_000, 0, 0)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(progress_module, "_PLAIN_S", 0.0)
+    with Progress(expected=2_000, live=False, topic=False, quiet=False) as progress:
+        progress.show(1_000, 0, 0)
+    said = capsys.readouterr().err
+    assert said.startswith("simulator: 1,000 published (50%), ")
+    assert said.endswith(" a second\n")
+    with Progress(expected=None, live=True, topic=True, quiet=False) as progress:
+        progress.show(1_000, 12, 3.14)
+    said = capsys.readouterr().err
+    assert said.startswith("simulator: 1,000 published, ")
+    assert said.endswith(" a second, 12 not acknowledged yet, 3.1 s behind\n")
+    with Progress(expected=None, live=True, topic=True, quiet=True) as progress:
+        progress.show(1_000, 12, 3.14)
+    assert capsys.readouterr().err == ""
+
+
+def test_progress_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(progress_module, "_TERMINAL_S", 0.0)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    with Progress(expected=None, live=False, topic=False, quiet=False) as progress:
+        progress.show(1, 0, 0)
+        progress.show(2, 0, 0)
+    said = capsys.readouterr().err
+    assert said.count("\r\x1b[Ksimulator: ") == 2
+    assert said.endswith("\r\x1b[K")
+    assert "\n" not in said
