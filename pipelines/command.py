@@ -36,10 +36,11 @@ def beam_options(parser: argparse.ArgumentParser, rest: Sequence[str], streaming
     if streaming:
         return PipelineOptions(list(rest), streaming=True)
     local = given.get("runner") in (None, "DirectRunner")
-    defaults: dict[str, str | int] = {"runner": LOCAL_RUNNER, "direct_running_mode": "multi_threading"} if local else {}
-    if local and not any(flag.startswith("--direct_num_workers") for flag in rest):
-        defaults["direct_num_workers"] = os.cpu_count() or 1
-    return PipelineOptions(list(rest), **defaults)
+    if not local:
+        return PipelineOptions(list(rest))
+    wanted: dict[str, str | int] = {"direct_running_mode": "multi_threading", "direct_num_workers": os.cpu_count() or 1}
+    defaults = {name: value for name, value in wanted.items() if not any(f.startswith(f"--{name}") for f in rest)}
+    return PipelineOptions(list(rest), runner=LOCAL_RUNNER, **defaults)
 
 
 @contextmanager

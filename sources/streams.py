@@ -1,7 +1,7 @@
 """Live sources: a planner that agrees on units of work with the storage, and readers of what was planned.
 
 Bounded, the command plans everything up to now and the graph reads it. Unbounded, the planner is one endless element
-that looks for more twice a second; what it plans is spread over all workers and read there. The planner reads no
+that looks for more once a second; what it plans is spread over all workers and read there. The planner reads no
 payload, so one element is enough for a topic of any width, and a runner may repeat or lose its state at will: what is
 planned and what is committed stands in the lake.
 """
@@ -31,7 +31,8 @@ from sources.units import ROWS_IN, Tally, Unit, UnitBatch, UnitTally
 
 MAX_OUTSTANDING = 16
 """Units that are planned and not committed; more would only wait, and be read again after a crash."""
-TICK_SECONDS = 0.5
+TICK_SECONDS = 1.0
+"""Between two looks: a shorter time makes smaller units and more files, a longer one later statistics."""
 MESSAGE_BYTES = 300
 """What a message is taken for by a progress bar, before its size is known."""
 MICROSECONDS = 1_000_000
@@ -185,6 +186,10 @@ class _Ticks(RestrictionProvider):  # type: ignore[misc]
 class _TickTracker(OffsetRestrictionTracker):  # type: ignore[misc]
     def is_bounded(self) -> bool:
         return False
+
+    def try_split(self, fraction: float) -> Any:
+        # A runner that looks for work to share would halve the ticks, and two would plan in turns.
+        return super().try_split(0) if fraction == 0 else None
 
 
 class _Plan(beam.DoFn):  # type: ignore[misc]

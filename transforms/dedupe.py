@@ -22,6 +22,13 @@ def first_seen(ids: pa.StringArray, seen: pa.StringArray) -> npt.NDArray[np.bool
     return first
 
 
+def _in_order(rows: pa.RecordBatch) -> pa.RecordBatch:
+    record = rows["record"].to_numpy()
+    if (record[1:] >= record[:-1]).all():
+        return rows
+    return rows.take(pa.array(np.argsort(record, kind="stable")))
+
+
 class _Seen:
     def __init__(self) -> None:
         self.ids = pa.array([], pa.string())
@@ -32,9 +39,9 @@ class _DropDuplicates(PerUnit[_Seen]):
     def process(self, batch: UnitBatch) -> Iterator[Any]:
         seen = self.kept(batch, _Seen())
         # Rows that were read with care stand behind the others: put them back in order first.
-        rows = batch.rows.take(pa.array(np.argsort(batch.rows["record"].to_numpy(), kind="stable")))
+        rows = _in_order(batch.rows)
         first = first_seen(rows["message_id"], seen.ids)
-        fresh = rows.filter(pa.array(first))
+        fresh = rows if first.all() else rows.filter(pa.array(first))
         seen.ids = pa.concat_arrays([seen.ids, fresh["message_id"]])
         seen.duplicates += len(first) - fresh.num_rows
         yield batch.with_rows(fresh)

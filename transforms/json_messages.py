@@ -4,6 +4,7 @@ A clean chunk takes one C loop for each of decoding, transposing and building th
 the quotes in the bytes do not add up (a key twice, an escape), the rows that are to blame are read one by one.
 """
 
+from operator import itemgetter, methodcaller
 from typing import Any, Final
 
 import msgspec
@@ -31,9 +32,10 @@ _decode: Final = msgspec.json.Decoder(DroneMessage).decode
 
 def decode_json(payload: pa.BinaryArray, places: Ints, done: Decoded) -> None:
     """Decode the payloads at these places of the batch, and put them into ``done``."""
+    if len(places) < len(payload):
+        payload = payload.take(pa.array(places))
     for start in range(0, len(places), CHUNK):
-        chunk = places[start : start + CHUNK]
-        _decode_chunk(payload.take(pa.array(chunk)).to_pylist(), chunk, done)
+        _decode_chunk(payload.slice(start, CHUNK).to_pylist(), places[start : start + CHUNK], done)
 
 
 def _decode_chunk(texts: list[bytes], places: Ints, done: Decoded) -> None:
@@ -82,8 +84,12 @@ def _doubtful(texts: list[bytes], rows: list[tuple[Any, ...] | None]) -> list[in
     """The messages that need a closer look: that could not be read, are too long, or hold quotes that their
     fields do not account for, as a key that stands twice and an escaped quote do."""
     if None not in rows and max(map(len, texts)) <= MAX_BYTES:
-        quotes = np.count_nonzero(np.frombuffer(b"".join(texts), np.uint8) == ord('"'))
-        if quotes == sum(map(_quotes, filter(None, rows))):
+        # All quotes at once; a message that has one too many and another that has one too few do not hide each other,
+        # since no message can have less than its fields account for.
+        quotes = b"".join(texts).count(b'"')
+        fields = [values for values in rows if values is not None]
+        coded = len(fields) - list(map(itemgetter(_CODE), fields)).count(None)
+        if quotes == _ALL_QUOTES * len(fields) - 4 * sum(map(_nones, fields)) - 2 * coded:
             return []
     return [
         row
@@ -97,6 +103,7 @@ def _quotes(values: tuple[Any, ...]) -> int:
     return _ALL_QUOTES - 4 * values.count(None) - 2 * (values[_CODE] is not None)
 
 
+_nones: Final = methodcaller("count", None)
 _COMMON_TIME: Final = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,6})?Z$"
 
 

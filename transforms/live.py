@@ -27,6 +27,7 @@ from transforms.qualify import BRANCHES, branch_of
 ALL = 0
 """The key of the counts of a window: one element a window and batch is summed, not one a code."""
 LIVE = "live"
+COMPLETE = "complete"
 LATE = "late"
 
 Count = tuple[str, int, int]
@@ -46,10 +47,6 @@ def count_by_window(rows: pa.RecordBatch, window_seconds: int) -> dict[int, list
     return found
 
 
-NOTHING: Count = ("", -1, 0)
-"""What a pane counts that only says that its window is complete."""
-
-
 class _Slices(beam.DoFn):  # type: ignore[misc]  # Beam's classes are untyped
     def __init__(self, window_seconds: int) -> None:
         self._window_seconds = window_seconds
@@ -64,6 +61,7 @@ class _Lateness(beam.DoFn):  # type: ignore[misc]
     the window for good. Costs one bit of state a window."""
 
     CLOSED = ReadModifyWriteStateSpec("closed", BooleanCoder())
+    END = TimerSpec("end", TimeDomain.WATERMARK)
     CLOSE = TimerSpec("close", TimeDomain.WATERMARK)
 
     def __init__(self, window_seconds: int, allowed_lateness: int) -> None:
@@ -74,15 +72,24 @@ class _Lateness(beam.DoFn):  # type: ignore[misc]
         self,
         element: tuple[int, list[Count]],
         closed: RuntimeState = beam.DoFn.StateParam(CLOSED),  # noqa: B008  # how Beam injects state
+        end: RuntimeTimer = beam.DoFn.TimerParam(END),  # noqa: B008
         close: RuntimeTimer = beam.DoFn.TimerParam(CLOSE),  # noqa: B008
     ) -> Iterator[Any]:
         start, counts = element
-        if closed.read():
+        known = closed.read()
+        if known:
             for count in counts:
                 yield beam.pvalue.TaggedOutput(LATE, _pane(start, self._window_seconds, count, "too_late"))
             return
-        close.set(start + self._open_for)
+        if known is None:  # a timer that was set again would fire again
+            closed.write(False)
+            end.set(start + self._window_seconds)
+            close.set(start + self._open_for)
         yield TimestampedValue((ALL, counts), start)
+
+    @on_timer(END)  # type: ignore[untyped-decorator]
+    def end(self, start: int = beam.DoFn.KeyParam) -> Iterator[Any]:
+        yield beam.pvalue.TaggedOutput(COMPLETE, _pane(start, self._window_seconds, ("", -1, 0), "on_time"))
 
     @on_timer(CLOSE)  # type: ignore[untyped-decorator]
     def close(self, closed: RuntimeState = beam.DoFn.StateParam(CLOSED)) -> None:  # noqa: B008
@@ -98,7 +105,7 @@ class _Panes(beam.DoFn):  # type: ignore[misc]
     ) -> Iterator[dict[str, Any]]:
         seconds = (window.end.micros - window.start.micros) // MICROSECONDS
         timing = PaneInfoTiming.to_string(pane.timing).lower()
-        for count in element[1] or [NOTHING]:
+        for count in element[1]:
             yield _pane(window.start.micros // MICROSECONDS, seconds, count, timing)
 
 
@@ -117,8 +124,9 @@ def _pane(start: int, seconds: int, count: Count, timing: str) -> dict[str, Any]
 class CountLive(beam.PTransform):  # type: ignore[misc]
     """Rows -> panes: dicts of window_start, window_seconds, dataset, violation_code, n and timing.
 
-    ``live`` fires early for each batch, on_time at the watermark (n may be 0: the window is complete) and late for each
-    batch after it; ``late`` has what came after the allowed lateness, timing too_late.
+    ``live`` fires early for each batch, on_time at the watermark and late for each batch after it; ``late`` has what
+    came after the allowed lateness, timing too_late. The on_time pane counts nothing: it says that the window is
+    complete, and comes from a timer, since not every runner fires an empty pane.
     """
 
     def __init__(self, window_seconds: int, allowed_lateness: int) -> None:
@@ -132,7 +140,9 @@ class CountLive(beam.PTransform):  # type: ignore[misc]
             | "Slices" >> beam.ParDo(_Slices(self._window_seconds)).with_output_types(tuple[int, list[Count]])
             | "Global" >> beam.WindowInto(GlobalWindows())
             | "Late?"
-            >> beam.ParDo(_Lateness(self._window_seconds, self._allowed_lateness)).with_outputs(LATE, main=LIVE)
+            >> beam.ParDo(_Lateness(self._window_seconds, self._allowed_lateness)).with_outputs(
+                COMPLETE, LATE, main=LIVE
+            )
         )
         panes = (
             judged[LIVE]
@@ -148,9 +158,10 @@ class CountLive(beam.PTransform):  # type: ignore[misc]
             | "Typed" >> beam.Map(_same).with_output_types(tuple[int, list[Count]])
             | "Sum" >> beam.CombinePerKey(add_counts)
             | "Panes" >> beam.ParDo(_Panes()).with_output_types(dict[str, Any])
-            | "Out of windows" >> beam.WindowInto(GlobalWindows())  # as LATE is, or the two cannot be flattened
+            | "Out of windows" >> beam.WindowInto(GlobalWindows())  # as the others are, or they cannot be flattened
         )
-        return {LIVE: panes, LATE: judged[LATE]}
+        live = (panes, judged[COMPLETE]) | "With ends" >> beam.Flatten()
+        return {LIVE: live, LATE: judged[LATE]}
 
 
 def _same(element: tuple[int, list[Count]]) -> tuple[int, list[Count]]:

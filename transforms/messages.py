@@ -39,7 +39,8 @@ def decode_payloads(unit: Unit, payloads: pa.RecordBatch) -> Parsed:
     rows = rows.set_column(0, MESSAGE.field("unit"), constant(unit.name, rows.num_rows))
     for at, name in ((1, "record"), (2, "published_at")):
         rows = rows.set_column(at, MESSAGE.field(name), payloads[name].take(pa.array(places)))
-    rows = rows.filter(pa.array(kept)).combine_chunks()
+    if misfit:
+        rows = rows.filter(pa.array(kept)).combine_chunks()
     batch = rows.to_batches()[0] if rows.num_rows else empty(MESSAGE)
     return Parsed(batch, dead_letters(unit, payloads, sorted(refused)))
 
