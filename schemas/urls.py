@@ -13,7 +13,16 @@ KAFKA: Final = "kafka://"
 PUBSUB: Final = "pubsub://"
 SECRETS: Final = {
     option: "KAFKA_" + option.upper().replace(".", "_")
-    for option in ("sasl.password", "sasl.oauthbearer.client.secret", "ssl.key.password", "ssl.keystore.password")
+    for option in (
+        "sasl.password",
+        "sasl.oauthbearer.assertion.private.key.passphrase",
+        "sasl.oauthbearer.assertion.private.key.pem",
+        "sasl.oauthbearer.client.credentials.client.secret",
+        "sasl.oauthbearer.client.secret",
+        "ssl.key.password",
+        "ssl.key.pem",
+        "ssl.keystore.password",
+    )
 }
 """The options that are secrets, and the environment variable that each is taken from."""
 

@@ -15,7 +15,8 @@ from .mishaps import DUPLICATE_WITHIN_S, Mishaps
 from .sinks import TARGETS
 
 _DRONES: Final = f"""\
-Publish the messages of a fleet of drones over New York. URL is {TARGETS}.
+Publish the messages of a fleet of drones over New York.
+A URL is {TARGETS}.
 Beside a file stands file.truth.parquet: the identity of each line, and the branch of the graph that it belongs in.
 The same arguments always give the same file.
 

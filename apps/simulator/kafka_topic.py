@@ -31,9 +31,8 @@ _START_S: Final = 10.0
 _APPEARS_S: Final = 3.0
 """A topic that was made a moment ago may not be known to every broker yet."""
 _NAP_S: Final = 0.01
-_TOPIC_ERRORS: Final = (
-    KafkaError.UNKNOWN_TOPIC_OR_PART,
-    KafkaError._UNKNOWN_TOPIC,
+_NO_TOPIC: Final = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC)
+_TOPIC_REFUSES: Final = (
     KafkaError.TOPIC_EXCEPTION,
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
     KafkaError.POLICY_VIOLATION,
@@ -84,7 +83,7 @@ class KafkaTopic(Sink):
 
     def close(self) -> None:
         """Let go of what is not acknowledged."""
-        self._producer.purge()
+        self._producer.purge()  # close() would wait for it
         self._producer.close()
 
     def _find(self) -> None:
@@ -127,7 +126,7 @@ class KafkaTopic(Sink):
 
     def _error(self, error: KafkaError) -> PrestaCopError:
         topic, bootstrap = self._url.topic, self._url.bootstrap
-        if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
+        if error.code() in _NO_TOPIC:
             return TopicUnusable(
                 f"there is no topic {topic} at {bootstrap}. Create it: "
                 f"kafka-topics.sh --bootstrap-server {bootstrap} --create --topic {topic} --partitions 8"
@@ -136,7 +135,7 @@ class KafkaTopic(Sink):
             return TopicUnusable(
                 f"topic {topic} at {bootstrap} refuses a message for its size: raise max.message.bytes of the topic"
             )
-        if error.code() in _TOPIC_ERRORS:
+        if error.code() in _TOPIC_REFUSES:
             return TopicUnusable(f"topic {topic} at {bootstrap} takes no messages: {error.str()}")
         lost = self._written - self._acknowledged
         trouble = f" ({self._trouble})" if self._trouble else ""

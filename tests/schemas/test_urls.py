@@ -68,6 +68,7 @@ def test_no_kafka_urls(text: str, said: str) -> None:
         ("kafka://a:1/t?sasl.username=u&sasl.password=hush", "KAFKA_SASL_PASSWORD"),
         ("kafka://a:1/t?sasl%2Epassword=hush", "KAFKA_SASL_PASSWORD"),
         ("kafka://a:1/t?ssl.key.password=hush", "KAFKA_SSL_KEY_PASSWORD"),
+        ("kafka://a:1/t?ssl.key.pem=hush", "KAFKA_SSL_KEY_PEM"),
         ("kafka://a:1/t?sasl.oauthbearer.client.secret=hush", "KAFKA_SASL_OAUTHBEARER_CLIENT_SECRET"),
     ],
 )
