@@ -1,6 +1,7 @@
 """Prism, Beam's own local runner that streams, as a child of this process."""
 
 import ctypes
+import glob
 import os
 import shutil
 import signal
@@ -10,19 +11,18 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from schemas.errors import ServiceUnavailable
 
-BUILT = Path(".services/bin/prism")
-"""Where ``make services-up`` puts it."""
+BUILT = ".services/prism-*/prism"
+"""Where ``make services-install`` puts it."""
 START_SECONDS = 30
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
 
 
 def find_prism(given: str | None) -> str | None:
     """The path of the binary: the one that was given, the project's own, or one on the PATH."""
-    return given or (str(BUILT) if BUILT.exists() else shutil.which("prism"))
+    return given or next(iter(glob.glob(BUILT)), None) or shutil.which("prism")
 
 
 @contextmanager
