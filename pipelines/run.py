@@ -113,7 +113,7 @@ def _prism(parser: argparse.ArgumentParser, options: PipelineOptions) -> str | N
         parser.error("the DirectRunner reads nothing without end: leave --runner out for Prism, or take FlinkRunner")
     binary = find_prism(options.view_as(PrismRunnerOptions).prism_location)
     if binary is None:
-        parser.error("--mode unbounded runs on Prism, which is not built yet: make services-install, or --prism_location")
+        parser.error("--mode unbounded needs Prism, which is not built yet: make services-install, or --prism_location")
     return binary
 
 
