@@ -1,0 +1,215 @@
+"""Whoever plans a partition, and however often it begins again, its units are the same, without overlap or gap."""
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Barrier
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lake.ledger import commit
+from schemas.lake import LEDGER_ROW, Source
+from sources.plans import Chain, Plan, agree, planned, read_floors, write_floors
+from sources.units import Unit
+
+STREAM = "drones-kafka-0123"
+PARTITION = 3
+
+
+@pytest.fixture(params=["local", "s3"])
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The root of a lake that does not exist yet, of either kind."""
+    return str(tmp_path / "lake") if request.param == "local" else f"{request.getfixturevalue('s3')}/some/lake"
+
+
+def chain(root: str, floor: int = 0, partition: int = PARTITION) -> Chain:
+    """A planner of the partition that has just begun."""
+    return Chain(root, Source.DRONES, STREAM, partition, f"kafka:drones/{partition}", floor)
+
+
+def extended(one: Chain, *ends: int) -> list[Unit]:
+    """The units that it plans up to these ends."""
+    return [one.extend(Plan(end, since=end * 1000))[0] for end in ends]
+
+
+def followed(root: str, floor: int = 0) -> list[Unit]:
+    """The units that whoever begins now is to read."""
+    return [unit for unit, _ in chain(root, floor).follow()]
+
+
+def committed(root: str, units: Iterable[Unit]) -> None:
+    """Put the units into the ledger."""
+    nothing = {f.name: 0 for f in LEDGER_ROW if f.name not in ("unit", "source", "path", "files", "committed_at")}
+    rows = [nothing | {"unit": u.name, "source": str(u.source), "path": u.path, "files": []} for u in units]
+    assert len(commit(root, rows)) == len(rows)
+
+
+def test_whoever_begins_at_an_offset_again_takes_the_same_end(root: str) -> None:
+    assert planned(root, STREAM, PARTITION, 0) is None
+    assert agree(root, STREAM, PARTITION, 0, Plan(10, since=5)) == Plan(10, since=5)
+    assert agree(root, STREAM, PARTITION, 0, Plan(99, since=7)) == Plan(10, since=5)
+    assert planned(root, STREAM, PARTITION, 0) == Plan(10, since=5)
+    assert agree(root, STREAM, PARTITION + 1, 0, Plan(99, since=7)) == Plan(99, since=7)
+    assert agree(root, STREAM + "4", PARTITION, 0, Plan(98, since=7)) == Plan(98, since=7)
+
+
+def test_of_many_that_race_for_an_offset_one_wins_and_all_take_its_end(root: str) -> None:
+    runners = 16
+    start = Barrier(runners)
+
+    def run(n: int) -> Plan:
+        start.wait()
+        return agree(root, STREAM, PARTITION, 0, Plan(100 + n, since=n))
+
+    with ThreadPoolExecutor(runners) as pool:
+        taken = set(pool.map(run, range(runners)))
+    assert len(taken) == 1
+    (plan,) = taken
+    assert plan.end == 100 + plan.since
+    assert planned(root, STREAM, PARTITION, 0) == plan
+
+
+def test_planners_that_race_along_a_partition_make_one_chain(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    racers = 8
+    start = Barrier(racers)
+
+    def race(n: int) -> list[Unit]:
+        one = chain(root)
+        while one.next < 200:
+            start.wait()
+            one.extend(Plan(min(200, one.next + 3 * n + 1), since=n))
+        return list(one.outstanding)
+
+    with ThreadPoolExecutor(racers) as pool:
+        chains = list(pool.map(race, range(racers)))
+    assert all(found == chains[0] for found in chains)
+    assert chains[0] == followed(root)
+    assert len({unit.end - unit.start for unit in chains[0]}) > 1  # not one of them planned it all
+
+
+def test_a_chain_goes_on_where_somebody_else_has_planned(root: str) -> None:
+    units = extended(chain(root), 10, 25, 30)
+    assert [(u.start, u.end) for u in units] == [(0, 10), (10, 25), (25, 30)]
+    assert len({u.name for u in units}) == 3
+    other = chain(root)
+    assert other.follow() == [(u, u.end * 1000) for u in units]
+    assert (other.next, list(other.outstanding)) == (30, units)
+    (last,) = extended(other, 31)
+    assert (last.start, last.end) == (30, 31)
+    assert followed(root) == [*units, last]
+
+
+def test_a_chain_that_did_not_look_takes_what_somebody_else_has_planned_meanwhile(root: str) -> None:
+    first, second = chain(root), chain(root)
+    units = extended(first, 10, 25)
+    taken = [second.extend(Plan(7, since=1)), second.extend(Plan(50, since=2))]
+    assert taken == [(u, u.end * 1000) for u in units]
+    assert second.next == 25
+
+
+def test_a_partition_takes_no_plan_of_another(tmp_path: Path) -> None:
+    extended(chain(str(tmp_path), partition=1), 10, 20)
+    assert chain(str(tmp_path), partition=2).follow() == []
+
+
+def test_units_that_are_committed_are_passed_over(root: str) -> None:
+    one = chain(root)
+    units = extended(one, 10, 20, 30, 40)
+    committed(root, units[:2])
+    assert followed(root) == units[2:]
+    one.settle()
+    assert (one.floor, list(one.outstanding), one.next) == (20, units[2:], 40)
+    committed(root, units[2:])
+    assert followed(root) == []
+    one.settle()
+    assert (one.floor, list(one.outstanding), one.next) == (40, [], 40)
+
+
+def test_the_floor_stays_below_the_first_unit_that_is_not_committed(root: str) -> None:
+    one = chain(root)
+    units = extended(one, 10, 20, 30)
+    committed(root, units[1:])  # workers commit in an order of their own
+    one.settle()
+    assert one.floor == 0
+    assert units[0] in followed(root)
+    committed(root, units[:1])
+    one.settle()
+    assert one.floor == 30
+    assert followed(root) == []
+
+
+def test_floors_are_read_as_they_were_written_and_are_none_at_first(root: str) -> None:
+    assert read_floors(root, STREAM) == {}
+    write_floors(root, STREAM, {0: 12, 11: 2**62})
+    write_floors(root, STREAM, {0: 15, 11: 2**62})
+    assert read_floors(root, STREAM) == {0: 15, 11: 2**62}
+    assert read_floors(root, STREAM + "4") == {}
+
+
+@pytest.mark.parametrize("floor", [0, 10, 20])
+def test_a_floor_that_is_old_gives_the_same_units(tmp_path: Path, floor: int) -> None:
+    root = str(tmp_path)
+    units = extended(chain(root), 10, 20, 30, 40)
+    committed(root, units[:2])
+    one = chain(root, floor)
+    assert [unit for unit, _ in one.follow()] == units[2:]
+    assert (one.floor, one.next) == (20, 40)
+
+
+STEPS = st.one_of(
+    st.tuples(st.just("extend"), st.integers(0, 2), st.integers(1, 9)),
+    st.tuples(st.just("follow"), st.integers(0, 2), st.just(0)),
+    st.tuples(st.just("settle"), st.integers(0, 2), st.just(0)),
+    st.tuples(st.just("write floor"), st.integers(0, 2), st.just(0)),
+    st.tuples(st.just("begin again"), st.integers(0, 2), st.just(0)),
+    st.tuples(st.just("commit"), st.just(0), st.integers(0, 9)),
+)
+"""What, by which of three planners, and how much of it (of a commit: which of the units that wait for it)."""
+
+
+@settings(max_examples=60)
+@given(st.lists(STEPS, max_size=40))
+def test_planners_that_know_nothing_of_each_other_never_overlap_and_leave_no_gap(
+    steps: list[tuple[str, int, int]],
+) -> None:
+    with TemporaryDirectory() as root:
+        planners = [chain(root) for _ in range(3)]
+        waiting: dict[str, Unit] = {}
+        seen: dict[int, Unit] = {}
+        done: set[str] = set()
+        for what, who, much in steps:
+            one = planners[who]
+            given_out: list[Unit] = []
+            match what:
+                case "extend":
+                    given_out = [one.extend(Plan(one.next + much, since=0))[0]]
+                case "follow":
+                    given_out = [unit for unit, _ in one.follow()]
+                    assert waiting.keys() <= {unit.name for unit in given_out}
+                case "settle":
+                    one.settle()
+                case "write floor":
+                    write_floors(root, STREAM, {PARTITION: one.floor})
+                case "begin again":
+                    planners[who] = chain(root, read_floors(root, STREAM).get(PARTITION, 0))
+                case "commit" if waiting:
+                    unit = waiting.pop(sorted(waiting)[much % len(waiting)])
+                    committed(root, [unit])
+                    done.add(unit.name)
+            for unit in given_out:
+                assert seen.setdefault(unit.start, unit) == unit
+                if unit.name not in done:
+                    waiting[unit.name] = unit
+        units = [seen[start] for start in sorted(seen)]
+        assert all(unit.start < unit.end for unit in units)
+        assert all(before.end == after.start for before, after in pairwise(units))
+        assert not units or units[0].start == 0
+        assert len({unit.name for unit in units}) == len(units)
+        last = chain(root)
+        assert waiting.keys() <= {unit.name for unit, _ in last.follow()}
+        assert last.next == (units[-1].end if units else 0)
