@@ -1,0 +1,129 @@
+"""Kill the pipeline, the broker and the object storage at random moments, and see what the lake has at the end."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from lake.ledger import read_ledger
+from lake.storage import storage
+from pipelines.options import BOUNDED
+from runners.services import Services
+from tests.recovery.comparison import Comparison, compare
+from tests.recovery.publisher import Publishing
+
+FLOORS = "floors"
+START_SECONDS = 1.6
+"""A pipeline's process does nothing before: it imports Beam."""
+WITHOUT_PLANS = """
+import uuid
+from sources import plans
+plans.agree = lambda root, stream, partition, start, proposal: proposal
+plans.planned = lambda *_: None
+made = plans.Unit
+plans.Unit = lambda source, path, start, end, name: made(source, path, start, end, f"{name}-{uuid.uuid4().hex}")
+"""
+"""The safety taken out: nothing is agreed upon, and what was begun is begun anew under another name."""
+
+
+class Attack(NamedTuple):
+    """What a campaign does to one pipeline."""
+
+    mode: str
+    messages: str
+    """The URL that the pipeline reads."""
+    root: str
+    kills: int
+    longest: float
+    """Seconds of work before a kill, at most."""
+    victims: tuple[str, ...] = ()
+    """Services that are killed too, one of them at every second kill."""
+    sabotage: str = ""
+    """Code that the pipeline's process executes first."""
+    log: Path = Path(os.devnull)
+    """Gets what the pipelines say."""
+
+
+class Outcome(NamedTuple):
+    """What came of it."""
+
+    lake: Comparison
+    kills: int
+    services_killed: int
+    gave_up: int
+    """Runs that ended by themselves before their kill: they had read everything, or a service was away."""
+    replayed: int
+    """Units that a kill found planned and not committed: another run read them again."""
+
+
+def campaign(
+    attack: Attack,
+    recording: Path,
+    publish_to: str,
+    rate: float,
+    services: Services,
+    say: Callable[[str], None] = print,
+) -> Outcome:
+    """Publish a recording, kill meanwhile, let a last run finish, and compare."""
+    dice = random.Random(attack.root)
+    services_killed = gave_up = 0
+    replayed: set[str] = set()
+    with Publishing(recording, publish_to, rate) as publishing:
+        for kill in range(1, attack.kills + 1):
+            victim = dice.choice(attack.victims) if attack.victims and kill % 2 == 0 else None
+            with _pipeline(attack, attack.mode) as process:
+                _wait(process, START_SECONDS + dice.uniform(0.2, attack.longest))
+                if victim:
+                    services.kill(victim)
+                    services_killed += 1
+                    _wait(process, dice.uniform(0.2, 2))
+                gave_up += process.poll() is not None
+            if victim:
+                services.up(victim)
+            begun = _begun(attack.root)
+            replayed |= begun
+            also = f" and {victim}" if victim else ""
+            say(f"kill {kill}{also}: {publishing.published:,} published, {len(begun)} units begun")
+        while not publishing.done:
+            time.sleep(0.1)
+    with _pipeline(attack, BOUNDED) as process:
+        if process.wait():
+            raise RuntimeError(f"the last run ended with {process.returncode}; see {attack.log}")
+    return Outcome(compare(attack.root, recording), attack.kills, services_killed, gave_up, len(replayed))
+
+
+@contextmanager
+def _pipeline(attack: Attack, mode: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A run of the command; killed with all its children when the body ends."""
+    command = [sys.executable, "-c", f"{attack.sabotage}\nfrom pipelines.run import main; main()"]
+    command += ["--messages", attack.messages, "--output", attack.root, "--mode", mode, "--quiet"]
+    with (
+        attack.log.open("ab") as log,
+        subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True) as process,
+    ):
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def _wait(process: subprocess.Popen[bytes], seconds: float) -> None:
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return
+
+
+def _begun(root: str) -> set[str]:
+    """The units that were planned or spooled, and are not in the ledger."""
+    plans = (info.path.removesuffix(".json").split("/")[-3:] for info in storage(root).list("plans"))
+    planned = {"-".join(parts) for parts in plans if parts[-1] != FLOORS}
+    spooled = {info.base_name.removesuffix(".arrow") for info in storage(root).list("spool")}
+    return (planned | spooled) - set(read_ledger(root)["unit"].to_pylist())
