@@ -221,7 +221,8 @@ class _Plan(beam.DoFn):  # type: ignore[misc]
 
     def _tick(self, tick: int, watermark: Any) -> list[PlannedUnit]:
         with self._lock:
-            planner, expected = self._planners.get(self._id, (None, -1))
+            # A planner that failed half-way has planned what it did not give out; it is not asked again.
+            planner, expected = self._planners.pop(self._id, (None, -1))
             units: list[PlannedUnit] = []
             if planner is None:
                 planner = self._stream.planner(self._root)
