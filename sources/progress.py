@@ -1,6 +1,8 @@
 """How far a run in this process is, for a progress bar or a line of live figures to show."""
 
 import threading
+import time
+from collections import Counter
 from typing import NamedTuple
 
 
@@ -9,8 +11,15 @@ class Lag(NamedTuple):
 
     messages: int
     """Published and not planned yet."""
-    seconds: float
-    """Between the clock and the publish time up to which everything is planned."""
+    until: float
+    """The publish time, in seconds since the epoch, up to which everything is planned."""
+    units: int
+    """Planned and not committed yet."""
+
+    @property
+    def seconds(self) -> float:
+        """Between that time and now."""
+        return time.time() - self.until
 
 
 class Progress:
@@ -20,10 +29,16 @@ class Progress:
         self._lock = threading.Lock()
         self.bytes_planned = 0
         self.bytes_done = 0
-        self.messages = 0
+        self.read: Counter[str] = Counter()
+        """Messages by source."""
         self.message_bytes = 0
         self.lag: dict[str, Lag] = {}
         """By source."""
+
+    @property
+    def messages(self) -> int:
+        """Read from all streams."""
+        return self.read.total()
 
     def planned(self, size: int) -> None:
         """``size`` bytes more will be read."""
@@ -35,16 +50,16 @@ class Progress:
         with self._lock:
             self.bytes_done += size
 
-    def came(self, messages: int, size: int) -> None:
+    def came(self, source: str, messages: int, size: int) -> None:
         """So many messages of a stream were read, of ``size`` bytes together."""
         with self._lock:
-            self.messages += messages
+            self.read[source] += messages
             self.message_bytes += size
 
-    def lags(self, source: str, messages: int, seconds: float) -> None:
+    def lags(self, source: str, lag: Lag) -> None:
         """How far the reader of a stream is behind."""
         with self._lock:
-            self.lag[source] = Lag(messages, seconds)
+            self.lag[source] = lag
 
 
 progress = Progress()

@@ -25,7 +25,7 @@ from apache_beam.utils.timestamp import Duration, Timestamp
 
 from lake.ledger import is_committed
 from schemas.lake import Source
-from sources.progress import progress
+from sources.progress import Lag, progress
 from sources.reading import Read
 from sources.units import ROWS_IN, Tally, Unit, UnitBatch, UnitTally
 
@@ -117,7 +117,7 @@ def read_unit(unit: Unit, stream: Stream, root: str) -> Iterator[UnitBatch | Uni
         held = batch
         rows += batch.num_rows
         size += batch["payload"].nbytes
-        progress.came(batch.num_rows, batch["payload"].nbytes)
+        progress.came(unit.source, batch.num_rows, batch["payload"].nbytes)
         progress.advance(batch.num_rows * MESSAGE_BYTES)
     if held is None:
         raise RuntimeError(f"{stream} gave no batch for {unit}")
@@ -229,6 +229,7 @@ class _Plan(beam.DoFn):  # type: ignore[misc]
             if tick != expected:
                 units += planner.resume()
             look = planner.look(max(MAX_OUTSTANDING - planner.outstanding(), 0))
+            outstanding = planner.outstanding()
             self._planners[self._id] = planner, tick + 1
         current = watermark.current_watermark()
         until = Timestamp(micros=look.until - self._skew)
@@ -237,5 +238,5 @@ class _Plan(beam.DoFn):  # type: ignore[misc]
         lag = time.time() - look.until / MICROSECONDS
         Metrics.gauge("source", f"{self._stream.source}_behind").set(look.behind)
         Metrics.gauge("source", f"{self._stream.source}_watermark_lag_ms").set(round(lag * 1000))
-        progress.lags(self._stream.source, look.behind, lag)
+        progress.lags(self._stream.source, Lag(look.behind, look.until / MICROSECONDS, outstanding))
         return units + look.units
