@@ -16,7 +16,7 @@ from typing import Any
 import grpc
 import pyarrow as pa
 from google.api_core import exceptions
-from google.api_core.retry import Retry
+from google.api_core.retry import Retry, if_exception_type
 from google.cloud import pubsub_v1
 from google.cloud.pubsub_v1.types import ReceivedMessage
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
@@ -45,12 +45,15 @@ QUIET_PULLS = 3
 """So many rounds of requests without a message, and the subscription is taken to be empty."""
 PATIENCE_SECONDS = 120
 
-_RETRY = Retry(
-    predicate=lambda e: isinstance(
-        e, exceptions.ServiceUnavailable | exceptions.InternalServerError | exceptions.Unknown | exceptions.Aborted
-    ),
-    timeout=PATIENCE_SECONDS,
+_PASSING = (
+    exceptions.ServiceUnavailable,
+    exceptions.InternalServerError,
+    exceptions.Unknown,
+    exceptions.Aborted,
+    exceptions.Cancelled,  # by the server, when it ends a stream
 )
+_PULL = Retry(predicate=if_exception_type(*_PASSING), timeout=PATIENCE_SECONDS)
+_ACKNOWLEDGE = Retry(predicate=if_exception_type(*_PASSING, exceptions.DeadlineExceeded), timeout=PATIENCE_SECONDS)
 
 
 class PubSubStream(Stream):
@@ -172,20 +175,22 @@ class Subscription:
     def acknowledge(self, ids: list[str]) -> None:
         """Never to be delivered again, if all goes well."""
         for start in range(0, len(ids), ACKS):
-            self._ask(self._client.acknowledge, subscription=self._path, ack_ids=ids[start : start + ACKS])
+            self._ask(
+                self._client.acknowledge, _ACKNOWLEDGE, subscription=self._path, ack_ids=ids[start : start + ACKS]
+            )
 
     def _pull(self, _: int) -> list[ReceivedMessage]:
         try:
             answer = self._ask(
-                self._client.pull, subscription=self._path, max_messages=PULL_MESSAGES, timeout=PULL_SECONDS
+                self._client.pull, _PULL, subscription=self._path, max_messages=PULL_MESSAGES, timeout=PULL_SECONDS
             )
         except exceptions.DeadlineExceeded:
             return []
         return list(answer.received_messages)
 
-    def _ask(self, question: Callable[..., Any], **arguments: Any) -> Any:
+    def _ask(self, question: Callable[..., Any], retry: Retry, **arguments: Any) -> Any:
         try:
-            return question(retry=_RETRY, **arguments)
+            return question(retry=retry, **arguments)
         except exceptions.NotFound as error:
             raise InputUnusable(
                 f"{self._name}: there is no such subscription; check the name, or make it with python -m runners.topics"

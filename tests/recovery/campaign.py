@@ -19,8 +19,7 @@ from tests.recovery.comparison import Comparison, compare
 from tests.recovery.publisher import Publishing
 
 FLOORS = "floors"
-START_SECONDS = 1.6
-"""A pipeline's process does nothing before: it imports Beam."""
+FIRST_PLAN_SECONDS = 60
 WITHOUT_PLANS = """
 import uuid
 from sources import plans
@@ -41,7 +40,7 @@ class Attack(NamedTuple):
     root: str
     kills: int
     longest: float
-    """Seconds of work before a kill, at most."""
+    """Seconds between a run's first plan and its kill, at most."""
     victims: tuple[str, ...] = ()
     """Services that are killed too, one of them at every second kill."""
     sabotage: str = ""
@@ -77,8 +76,10 @@ def campaign(
     with Publishing(recording, publish_to, rate) as publishing:
         for kill in range(1, attack.kills + 1):
             victim = dice.choice(attack.victims) if attack.victims and kill % 2 == 0 else None
+            before = _planned(attack.root)
             with _pipeline(attack, attack.mode) as process:
-                _wait(process, START_SECONDS + dice.uniform(0.2, attack.longest))
+                _wait_for_plan(process, attack.root, before)
+                _wait(process, dice.uniform(0, attack.longest))
                 if victim:
                     services.kill(victim)
                     services_killed += 1
@@ -86,7 +87,7 @@ def campaign(
                 gave_up += process.poll() is not None
             if victim:
                 services.up(victim)
-            begun = _begun(attack.root)
+            begun = _planned(attack.root) - set(read_ledger(attack.root)["unit"].to_pylist())
             replayed |= begun
             also = f" and {victim}" if victim else ""
             say(f"kill {kill}{also}: {publishing.published:,} published, {len(begun)} units begun")
@@ -121,9 +122,14 @@ def _wait(process: subprocess.Popen[bytes], seconds: float) -> None:
         return
 
 
-def _begun(root: str) -> set[str]:
-    """The units that were planned or spooled, and are not in the ledger."""
+def _wait_for_plan(process: subprocess.Popen[bytes], root: str, before: set[str]) -> None:
+    deadline = time.monotonic() + FIRST_PLAN_SECONDS
+    while process.poll() is None and time.monotonic() < deadline and _planned(root) <= before:
+        time.sleep(0.05)
+
+
+def _planned(root: str) -> set[str]:
+    """The units that were planned or spooled."""
     plans = (info.path.removesuffix(".json").split("/")[-3:] for info in storage(root).list("plans"))
-    planned = {"-".join(parts) for parts in plans if parts[-1] != FLOORS}
     spooled = {info.base_name.removesuffix(".arrow") for info in storage(root).list("spool")}
-    return (planned | spooled) - set(read_ledger(root)["unit"].to_pylist())
+    return spooled | {"-".join(parts) for parts in plans if parts[-1] != FLOORS}

@@ -22,7 +22,7 @@ from tests.recovery.campaign import WITHOUT_PLANS, Attack, Outcome, campaign
 from tests.support import make_messages
 
 PROJECT = "local-dev"
-LONGEST = {("kafka", BOUNDED): 1.5, ("pubsub", BOUNDED): 5.0, ("kafka", UNBOUNDED): 8.0, ("pubsub", UNBOUNDED): 8.0}
+LONGEST = {("kafka", BOUNDED): 0.7, ("pubsub", BOUNDED): 5.0, ("kafka", UNBOUNDED): 8.0, ("pubsub", UNBOUNDED): 8.0}
 """Seconds of work before a kill, at most: a bounded run over Kafka has read what came meanwhile in about a second."""
 DIRT = (
     "--duplicates",
