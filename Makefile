@@ -56,6 +56,14 @@ services-down: install ## end them (ARGS=--clean: and remove what they have kept
 services-status: install ## what runs (ARGS=--env: as lines for a shell)
 	@$(PY) -m runners.services status $(ARGS)
 
+# Without a place of its own (--kafka, --pubsub, --lake) in ARGS: that of the services here.
+TOPICS_AT = --kafka "$$KAFKA_BOOTSTRAP_SERVERS" --pubsub local-dev --lake s3://prestacop/lake
+TOPICS_HERE = vars=$$($(PY) -m runners.services status --env) || { echo "error: run make services-up before" >&2; exit 4; }; eval "$$vars";
+
+.PHONY: topics
+topics: install ## topics, subscriptions and bucket rules, at the services here (ARGS='--kafka HOST:PORT ...': elsewhere)
+	@$(if $(findstring --kafka,$(ARGS))$(findstring --pubsub,$(ARGS))$(findstring --lake,$(ARGS)),$(PY) -m runners.topics $(ARGS),$(TOPICS_HERE) $(PY) -m runners.topics $(TOPICS_AT) $(ARGS))
+
 .PHONY: test
 test: install ## unit and embedded tests (5 minutes at most on 2 cores)
 	@$(PY) -m pytest -n 2 --dist loadgroup -m "not services" $(ARGS)

@@ -1,0 +1,77 @@
+"""``make topics``: make what a deployment needs, and tell what differs."""
+
+import argparse
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from types import FrameType
+from typing import NoReturn
+
+from runners.topics import lifecycle, pubsub
+from runners.topics.arguments import merged, parser
+from runners.topics.kafka import KafkaTopics
+from runners.topics.lifecycle import Keep
+from runners.topics.lines import Line, Mode, Refused
+from runners.topics.wanted import ROLES, Topic, spoken, topics
+from schemas.errors import PrestaCopError
+from schemas.urls import kafka_url, pubsub_url
+
+INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; gives its exit code."""
+    usage = parser()
+    arguments = usage.parse_args(argv)
+    try:
+        wanted = _wanted(arguments)
+    except ValueError as error:
+        usage.error(str(error))
+    signal.signal(signal.SIGTERM, _interrupt)
+    well = True
+    try:
+        for line in _lines(arguments, wanted):
+            print(line.text(arguments.dry_run), flush=True)
+            well = well and line.is_well
+    except PrestaCopError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("\nstopped. Run it again: what is made is not made twice", file=sys.stderr)
+        return INTERRUPTED
+    return 0 if well or not arguments.strict else Refused.exit_code
+
+
+def _wanted(arguments: argparse.Namespace) -> list[Topic]:
+    """The topics, by names that each service takes. Raises ValueError."""
+    if not (arguments.kafka or arguments.pubsub or arguments.lake):
+        raise ValueError("say where: --kafka, --pubsub or --lake, one of them at least")
+    names = {role: getattr(arguments, role) for role in ROLES if getattr(arguments, role)}
+    wanted = topics(names, merged(arguments.partitions), merged(arguments.retention))
+    for topic in wanted:
+        if arguments.kafka:
+            kafka_url(f"kafka://{arguments.kafka.bootstrap}/{topic.name}")
+        if arguments.pubsub:
+            pubsub_url(f"pubsub://{arguments.pubsub}/{topic.name}")
+            least, most = pubsub.RETENTION_LIMITS
+            if not least <= topic.retention_seconds <= most:
+                raise ValueError(f"{topic.name}: Pub/Sub keeps messages for {spoken(least)} to {spoken(most)}")
+    return wanted
+
+
+def _lines(arguments: argparse.Namespace, wanted: list[Topic]) -> Iterator[Line]:
+    mode = Mode(arguments.update, arguments.dry_run)
+    if arguments.kafka:
+        yield from KafkaTopics(arguments.kafka).make(wanted, arguments.replication, mode)
+    if arguments.pubsub:
+        yield from pubsub.make(arguments.pubsub, wanted, mode)
+    if arguments.lake:
+        yield from lifecycle.make(arguments.lake, Keep(arguments.keep_pictures, arguments.keep_spool), mode)
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,169 @@
+"""The flags, and what they mean."""
+
+import argparse
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+from runners.topics.lifecycle import Lake
+from runners.topics.wanted import DAY, IMAGES, NAMES, PARTITIONS, RETENTION, ROLES, spoken
+from schemas.urls import KAFKA, KafkaUrl, kafka_url
+
+MODULE: Final = "python -m runners.topics"
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": DAY}
+_LONGEST_PREFIX: Final = 200
+"""A rule is named after the lake's prefix, and a name may have 255 characters."""
+
+_EXAMPLES: Final = f"""examples:
+  {MODULE} --kafka localhost:9092 --lake s3://prestacop/lake --dry-run
+  {MODULE} --kafka 'broker:9093?security.protocol=SSL' --partitions messages=12 --partitions images=8
+  {MODULE} --pubsub my-project --messages fleet --retention alerts=14d
+  {MODULE} --kafka broker:9092 --partitions 12 --update     what is there and differs is changed
+
+Each thing has a line: created, exists, differs, updated, or warning. What differs is changed by --update alone,
+and partitions are never taken away; where some are added, messages of a drone go to another one from then on.
+Kafka counts the retention from the time of a message: a recording published with its own times goes at once.
+The rules of a bucket are read, completed and put back: those with other ids stay. The lake keeps the rows of
+pictures that have expired. A server without such rules is told as a warning.
+
+Exit codes: 0 done, 2 wrong usage, 3 refused (--strict: or something differs, or is a warning), 4 service
+unavailable.
+Secrets are in the environment: KAFKA_SASL_PASSWORD and its like, AWS_PROFILE, GOOGLE_APPLICATION_CREDENTIALS."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's flags."""
+    made = argparse.ArgumentParser(
+        prog=MODULE,
+        description="Make what a deployment needs: topics, subscriptions, rules of the bucket. Again is harmless.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    where = made.add_argument_group("where (one of them at least)")
+    where.add_argument(
+        "--kafka",
+        type=cluster,
+        metavar="HOST:PORT",
+        help="brokers, with commas; ?OPTION=VALUE&... are librdkafka's",
+    )
+    where.add_argument("--pubsub", type=project, metavar="PROJECT", help="a Google Cloud project")
+    where.add_argument("--lake", type=lake, metavar="s3://BUCKET/PREFIX", help="the lake; its bucket is there")
+
+    topics = made.add_argument_group("topics")
+    for role, name in NAMES.items():
+        topics.add_argument(f"--{role}", default=name, metavar="NAME", help=f"the topic of the {role} ({name})")
+    topics.add_argument("--answers", metavar="NAME", help="of the officers' answers (that of the messages)")
+    topics.add_argument(
+        "--partitions",
+        type=per_topic(_count),
+        action="append",
+        default=[],
+        metavar="N",
+        help=f"of every topic, or ROLE=N of one ({_shown(PARTITIONS, str)}); as many readers there can be",
+    )
+    topics.add_argument(
+        "--retention",
+        type=per_topic(duration),
+        action="append",
+        default=[],
+        metavar="TIME",
+        help=f"how long messages are kept: 12h, 7d, or ROLE=TIME for one topic ({_shown(RETENTION, spoken)})",
+    )
+    topics.add_argument(
+        "--replication", type=_count, metavar="N", help="copies of each message in Kafka (3, or one a broker)"
+    )
+
+    bucket = made.add_argument_group("the bucket")
+    bucket.add_argument(
+        "--keep-pictures", type=days, default=365, metavar="DAYS", help="pictures go after so long (365d)"
+    )
+    bucket.add_argument(
+        "--keep-spool",
+        type=days,
+        default=30,
+        metavar="DAYS",
+        help="spooled segments go after so long (30d). The pipeline deletes those that it has committed; this "
+        "sweeps what a crash left. A pipeline that stands still for longer loses what it had spooled",
+    )
+
+    how = made.add_argument_group("how")
+    how.add_argument("--update", action="store_true", help="change the settings of what is there and differs")
+    how.add_argument("--dry-run", action="store_true", help="tell what would be done")
+    how.add_argument("--strict", action="store_true", help="exit with 3 where something differs, or is a warning")
+    return made
+
+
+def cluster(text: str) -> KafkaUrl:
+    """``HOST:PORT[,HOST:PORT...][?OPTION=VALUE&...]``. Raises ArgumentTypeError."""
+    place, mark, query = text.removeprefix(KAFKA).partition("?")
+    if "/" in place:
+        raise argparse.ArgumentTypeError("write HOST:PORT without a topic: those have flags of their own")
+    try:
+        return kafka_url(f"{KAFKA}{place}/{IMAGES}{mark}{query}")  # any topic: the form needs one
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def project(text: str) -> str:
+    """A Google Cloud project. Raises ArgumentTypeError."""
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9.:_-]*", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no Google Cloud project")
+    return text
+
+
+def lake(text: str) -> Lake:
+    """``s3://BUCKET[/PREFIX]``. Raises ArgumentTypeError."""
+    bucket, _, prefix = text.removeprefix("s3://").strip("/").partition("/")
+    if not text.startswith("s3://") or not bucket:
+        raise argparse.ArgumentTypeError(f"{text!r} is no s3://BUCKET/PREFIX; a directory has no rules")
+    if len(prefix) > _LONGEST_PREFIX:
+        raise argparse.ArgumentTypeError(f"a prefix of {len(prefix)} characters: {_LONGEST_PREFIX} at most")
+    return Lake(bucket, f"{prefix}/" if prefix else "")
+
+
+def duration(text: str) -> int:
+    """``90s``, ``30m``, ``12h``, ``7d`` in seconds. Raises ArgumentTypeError."""
+    found = re.fullmatch(r"(\d{1,6})([smhd])", text)
+    if not found or not int(found[1]):
+        raise argparse.ArgumentTypeError(f"{text!r} is no time: write 90s, 30m, 12h, 7d")
+    return int(found[1]) * _UNITS[found[2]]
+
+
+def days(text: str) -> int:
+    """``365d`` in days: a bucket counts nothing smaller. Raises ArgumentTypeError."""
+    seconds = duration(text)
+    if seconds % DAY:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of days: write 30d")
+    return seconds // DAY
+
+
+def per_topic(value: Callable[[str], int]) -> Callable[[str], dict[str, int]]:
+    """``VALUE`` for every topic, ``ROLE=VALUE`` for one.
+
+    >>> per_topic(int)("images=8")
+    {'images': 8}
+    """
+
+    def read(text: str) -> dict[str, int]:
+        role, mark, rest = text.rpartition("=")
+        if mark and role not in ROLES:
+            raise argparse.ArgumentTypeError(f"{role!r} is none of {', '.join(ROLES)}")
+        return dict.fromkeys([role] if mark else ROLES, value(rest))
+
+    return read
+
+
+def merged(given: list[dict[str, int]]) -> dict[str, int]:
+    """What was said of one topic wins over what was said of all; the last of each."""
+    return {role: n for one in sorted(given, key=len, reverse=True) for role, n in one.items()}
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch(r"[1-9]\d{0,4}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to 99999")
+    return int(text)
+
+
+def _shown(defaults: Any, text: Callable[[int], str]) -> str:
+    return ", ".join(f"{role} {text(defaults[role])}" for role in ROLES)

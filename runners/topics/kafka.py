@@ -1,0 +1,173 @@
+"""Topics of a Kafka cluster."""
+
+from collections.abc import Iterator
+from concurrent.futures import Future
+from typing import Any, Final
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it exports them without saying so
+    AdminClient,
+    AlterConfigOpType,
+    ClusterMetadata,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+    TopicMetadata,
+)
+from confluent_kafka.cimpl import NewPartitions, NewTopic
+
+from runners.topics.lines import CREATED, Difference, Line, Mode, Refused, compared
+from runners.topics.wanted import Topic
+from schemas.errors import OutputUnusable, PrestaCopError, ServiceUnavailable
+from schemas.urls import KafkaUrl, kafka_config
+
+ANSWER_SECONDS: Final = 20
+REPLICAS: Final = 3
+_NO_TOPIC: Final = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC)
+_AWAY: Final = (
+    KafkaError._TRANSPORT,
+    KafkaError._TIMED_OUT,
+    KafkaError._ALL_BROKERS_DOWN,
+    KafkaError._RESOLVE,
+    KafkaError.REQUEST_TIMED_OUT,
+    KafkaError.NOT_CONTROLLER,
+)
+_PARTITIONS: Final = "partitions"
+
+
+class KafkaTopics:
+    """The topics of the cluster that a URL names; the topic of the URL means nothing here."""
+
+    def __init__(self, url: KafkaUrl) -> None:
+        """Raises OutputUnusable for options that librdkafka refuses."""
+        self._bootstrap = url.bootstrap
+        self._trouble = ""
+        # Its own lines on stderr say less than the error at the end: only those that are fatal.
+        settings: dict[str, Any] = {"log_level": 2, **kafka_config(url), "error_cb": self._on_error}
+        try:
+            self._admin = AdminClient(settings)
+        except KafkaException as error:
+            raise OutputUnusable(f"Kafka's client does not take the options: {error.args[0].str()}") from error
+
+    def make(self, topics: list[Topic], replication: int | None, mode: Mode) -> Iterator[Line]:
+        """Make those that are missing, compare the others.
+
+        Args:
+            replication: copies of each message; as many as there are brokers, up to three, where nothing is given.
+        """
+        cluster = self._cluster()
+        copies = replication or min(REPLICAS, len(cluster.brokers))
+        for topic in topics:
+            found = cluster.topics.get(topic.name)
+            if (found is None or _is_missing(found)) and self._create(topic, copies, mode):
+                yield Line(CREATED, _thing(topic), _detail(topic, copies))
+            else:
+                yield from self._compare(topic, replication, mode)
+
+    def _create(self, topic: Topic, copies: int, mode: Mode) -> bool:
+        """Whether it was made here, and not by somebody else meanwhile."""
+        new = NewTopic(topic.name, topic.partitions, copies, config=_config(topic, copies))
+        # The broker looks at it in a dry run too: a copy more than there are brokers is told before.
+        future = self._admin.create_topics([new], validate_only=mode.dry_run)[topic.name]
+        self._result(future, topic.name, but=KafkaError.TOPIC_ALREADY_EXISTS)
+        return future.exception() is None
+
+    def _compare(self, topic: Topic, replication: int | None, mode: Mode) -> list[Line]:
+        found = self._cluster().topics[topic.name]
+        if found.error is not None:
+            raise self._error(found.error, topic.name)
+        copies = len(found.partitions[0].replicas)
+        differences = [
+            *_partitions(len(found.partitions), topic.partitions),
+            *_copies(copies, replication or copies),
+            *self._settings(topic.name, _config(topic, copies)),
+        ]
+        changed, lines = compared(_thing(topic), _detail(topic, copies), differences, mode)
+        if not mode.dry_run:
+            self._change(topic, changed)
+        return lines
+
+    def _settings(self, name: str, wanted: dict[str, str]) -> list[Difference]:
+        resource = ConfigResource(ResourceType.TOPIC, name)
+        entries = self._result(self._admin.describe_configs([resource])[resource], name)
+        found = {key: entries[key].value for key in wanted}
+        return [Difference(key, found[key], value) for key, value in wanted.items() if found[key] != value]
+
+    def _change(self, topic: Topic, differences: list[Difference]) -> None:
+        name = topic.name
+        if any(d.name == _PARTITIONS for d in differences):
+            self._result(self._admin.create_partitions([NewPartitions(name, topic.partitions)])[name], name)
+        entries = [
+            ConfigEntry(d.name, str(d.wanted), incremental_operation=AlterConfigOpType.SET)
+            for d in differences
+            if d.name != _PARTITIONS
+        ]
+        if entries:
+            resource = ConfigResource(ResourceType.TOPIC, name, incremental_configs=entries)
+            self._result(self._admin.incremental_alter_configs([resource])[resource], name)
+
+    def _cluster(self) -> ClusterMetadata:
+        try:
+            return self._admin.list_topics(timeout=ANSWER_SECONDS)
+        except KafkaException as error:
+            self._admin.poll(0)
+            trouble = self._trouble or error.args[0].str()
+            raise ServiceUnavailable(f"no Kafka answers at {self._bootstrap}: {trouble}") from error
+
+    def _result(self, future: "Future[Any]", name: str, but: int | None = None) -> Any:  # a type for each request
+        """What was answered; nothing where it is the error ``but``."""
+        try:
+            return future.result(timeout=2 * ANSWER_SECONDS)
+        except KafkaException as error:
+            if error.args[0].code() == but:
+                return None
+            raise self._error(error.args[0], name) from error
+        except TimeoutError as error:
+            raise ServiceUnavailable(f"Kafka at {self._bootstrap} does not answer for topic {name}") from error
+
+    def _error(self, error: KafkaError, name: str) -> PrestaCopError:
+        if error.code() in _AWAY:
+            return ServiceUnavailable(f"Kafka at {self._bootstrap}, topic {name}: {self._trouble or error.str()}")
+        return Refused(f"Kafka at {self._bootstrap} refuses topic {name}: {error.str()}")
+
+    def _on_error(self, error: KafkaError) -> None:
+        # That all brokers are down says less than what was said before of one of them.
+        if error.code() != KafkaError._ALL_BROKERS_DOWN:
+            self._trouble = error.str()
+
+
+def _is_missing(found: TopicMetadata) -> bool:
+    return found.error is not None and found.error.code() in _NO_TOPIC
+
+
+def _config(topic: Topic, copies: int) -> dict[str, str]:
+    """The settings that are ours; all others stay the broker's."""
+    config = {
+        "retention.ms": str(topic.retention_seconds * 1000),
+        "cleanup.policy": "delete",  # a compacted topic would keep the last message of each drone
+        "compression.type": "producer",  # messages stay as they were packed: the broker does not do it again
+        # An acknowledged message is on two machines, and one of three may be away.
+        "min.insync.replicas": "2" if copies >= REPLICAS else "1",
+    }
+    if topic.max_message_bytes:
+        config["max.message.bytes"] = str(topic.max_message_bytes)
+    return config
+
+
+def _partitions(found: int, wanted: int) -> list[Difference]:
+    kept = "partitions are never taken away" if found > wanted else ""
+    return [] if found == wanted else [Difference(_PARTITIONS, found, wanted, kept)]
+
+
+def _copies(found: int, wanted: int) -> list[Difference]:
+    kept = "kafka-reassign-partitions.sh moves copies"
+    return [] if found == wanted else [Difference("replication", found, wanted, kept)]
+
+
+def _thing(topic: Topic) -> str:
+    return f"kafka topic {topic.name}"
+
+
+def _detail(topic: Topic, copies: int) -> str:
+    config = " ".join(f"{key}={value}" for key, value in _config(topic, copies).items())
+    return f"{topic.partitions} partitions, replication {copies}, {config}"

@@ -1,0 +1,137 @@
+"""Topics and subscriptions of a Pub/Sub project; the clients go to ``PUBSUB_EMULATOR_HOST`` where that is set."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, Final
+
+from google.api_core import exceptions
+from google.api_core.retry import Retry, if_exception_type
+from google.auth.exceptions import GoogleAuthError
+from google.pubsub_v1 import ExpirationPolicy, PublisherClient, SubscriberClient, Subscription
+
+from runners.topics.lines import CREATED, Difference, Line, Mode, Refused, compared
+from runners.topics.wanted import DAY, Topic, spoken
+from schemas.errors import ServiceUnavailable
+
+ACK_SECONDS: Final = 60
+"""The pipeline acknowledges a segment when it is in the lake's spool: a few seconds, also where S3 is slow."""
+KEPT_SECONDS: Final = 7 * DAY
+"""How long a subscription waits for a pipeline that stands still."""
+RETENTION_LIMITS: Final = (600, 31 * DAY)
+"""What Pub/Sub allows for a topic."""
+_PASSES: Final = if_exception_type(
+    exceptions.Aborted,
+    exceptions.DeadlineExceeded,
+    exceptions.InternalServerError,
+    exceptions.ServiceUnavailable,
+    exceptions.Unknown,
+)
+_OPTIONS: Final[dict[str, Any]] = {"retry": Retry(_PASSES, timeout=20.0), "timeout": 20.0}
+
+
+def make(project: str, topics: list[Topic], mode: Mode) -> Iterator[Line]:
+    """Make the topics that are missing, and a subscription for each that feeds the lake; compare the others."""
+    with _errors(project), PublisherClient() as publisher, SubscriberClient() as subscriber:
+        for topic in topics:
+            yield from _topic(publisher, project, topic, mode)
+            if topic.feeds_lake:
+                yield from _subscription(subscriber, project, topic, mode)
+
+
+def _topic(client: PublisherClient, project: str, topic: Topic, mode: Mode) -> list[Line]:
+    thing, kept = f"pubsub topic {topic.name}", timedelta(seconds=topic.retention_seconds)
+    detail = f"keeps messages for {spoken(topic.retention_seconds)}"
+    wanted = {"name": f"projects/{project}/topics/{topic.name}", "message_retention_duration": kept}
+    found = _found(lambda: client.get_topic(topic=wanted["name"], **_OPTIONS))
+    if found is None:
+        if mode.dry_run or _made(lambda: client.create_topic(request=wanted, timeout=20.0)):
+            return [Line(CREATED, thing, detail)]
+        found = client.get_topic(topic=wanted["name"], **_OPTIONS)
+    differences = _retention(found, kept)
+    changed, lines = compared(thing, detail, differences, mode)
+    if changed and not mode.dry_run:
+        mask = {"paths": [d.name for d in changed]}
+        client.update_topic(request={"topic": wanted, "update_mask": mask}, **_OPTIONS)
+    return lines
+
+
+def _subscription(client: SubscriberClient, project: str, topic: Topic, mode: Mode) -> list[Line]:
+    name = f"{topic.name}-lake"
+    thing = f"pubsub subscription {name}"
+    detail = f"acknowledge within {ACK_SECONDS} s, keeps messages for {spoken(KEPT_SECONDS)}, never expires"
+    wanted = {
+        "name": f"projects/{project}/subscriptions/{name}",
+        "topic": f"projects/{project}/topics/{topic.name}",
+        "ack_deadline_seconds": ACK_SECONDS,
+        "message_retention_duration": timedelta(seconds=KEPT_SECONDS),
+        "expiration_policy": ExpirationPolicy(),  # without a time: never
+    }
+    found = _found(lambda: client.get_subscription(subscription=wanted["name"], **_OPTIONS))
+    if found is None:
+        if mode.dry_run or _made(lambda: client.create_subscription(request=wanted, timeout=20.0)):
+            return [Line(CREATED, thing, detail)]
+        found = client.get_subscription(subscription=wanted["name"], **_OPTIONS)
+    changed, lines = compared(thing, detail, _differences(found, wanted), mode)
+    if changed and not mode.dry_run:
+        mask = {"paths": [d.name for d in changed]}
+        client.update_subscription(request={"subscription": wanted, "update_mask": mask}, **_OPTIONS)
+    return lines
+
+
+def _differences(found: Subscription, wanted: dict[str, Any]) -> list[Difference]:
+    differences = _retention(found, wanted["message_retention_duration"])
+    if found.ack_deadline_seconds != ACK_SECONDS:
+        differences.append(Difference("ack_deadline_seconds", found.ack_deadline_seconds, ACK_SECONDS))
+    if "expiration_policy" not in found:
+        differences.append(Difference("expiration_policy", "31d", "never"))
+    elif "ttl" in found.expiration_policy:
+        expires = round(found.expiration_policy.ttl.total_seconds())
+        differences.append(Difference("expiration_policy", spoken(expires), "never"))
+    if "dead_letter_policy" in found:
+        # What the lake refuses stands in the lake; a message that goes there instead is in no ledger.
+        dead_letters = found.dead_letter_policy.dead_letter_topic
+        differences.append(Difference("dead_letter_policy", dead_letters, "none"))
+    if found.topic != wanted["topic"]:
+        kept = "a subscription stays with its topic: remove it, and run this again"
+        differences.append(Difference("topic", found.topic, wanted["topic"], kept))
+    return differences
+
+
+def _retention(found: Any, wanted: timedelta) -> list[Difference]:
+    name = "message_retention_duration"
+    has = found.message_retention_duration if name in found else timedelta()
+    seconds = round(has.total_seconds()), round(wanted.total_seconds())
+    return [] if has == wanted else [Difference(name, *map(spoken, seconds))]
+
+
+def _found(ask: Callable[[], Any]) -> Any | None:
+    """What is there, if anything is."""
+    try:
+        return ask()
+    except exceptions.NotFound:
+        return None
+
+
+def _made(ask: Callable[[], Any]) -> bool:
+    """Whether it was made here, and not by somebody else meanwhile."""
+    try:
+        ask()
+    except exceptions.AlreadyExists:
+        return False
+    return True
+
+
+@contextmanager
+def _errors(project: str) -> Iterator[None]:
+    try:
+        yield
+    except GoogleAuthError as error:
+        raise ServiceUnavailable(f"Pub/Sub: {error} An emulator's address is PUBSUB_EMULATOR_HOST.") from error
+    except exceptions.GoogleAPIError as error:
+        if isinstance(error, exceptions.ClientError) and not _PASSES(error):
+            raise Refused(f"Pub/Sub refuses it in project {project}: {error}") from error
+        raise ServiceUnavailable(
+            f"Pub/Sub does not answer for project {project}: {error}. "
+            "Check the network, GOOGLE_APPLICATION_CREDENTIALS and PUBSUB_EMULATOR_HOST"
+        ) from error
