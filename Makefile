@@ -28,6 +28,10 @@ install: $(VENV)/.installed ## make .venv with the pinned packages
 run-local: install ## a fleet's messages and a ticket history -> a lake, its answers and a report, on this machine
 	@$(PY) -m runners.local --data $(DATA) --lake $(LAKE) --report $(REPORT) $(if $(HISTORY),--history '$(HISTORY)') $(if $(MESSAGES),--messages '$(MESSAGES)') $(ARGS)
 
+.PHONY: live
+live: install ## a live fleet on Kafka, S3 and Prism here, followed into the lake, until Ctrl-C (ARGS=--help: all flags)
+	@$(PY) -m runners.live $(ARGS)
+
 .PHONY: analyze
 analyze: install ## answer the questions over the lake; writes the report
 	@$(PY) -m pipelines.analysis --lake $(LAKE) --report $(REPORT) $(ARGS)

@@ -1,0 +1,85 @@
+"""What this run has committed: the rows that are new in the lake's ledger, each read once."""
+
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pyarrow.compute as pc
+import pyarrow.dataset as pads
+
+from lake.storage import storage
+from schemas.errors import PrestaCopError
+from schemas.lake import LEDGER, LEDGER_ROW
+from sources.units import DUPLICATES, ROWS_IN
+from transforms.write import DOORS
+
+COUNTS = (ROWS_IN, *map(str, DOORS), DUPLICATES)
+"""The columns that are added up."""
+EVERY_SECONDS = 2.0
+SHARE = 0.05
+"""Of the time may go into looking: a ledger of many units takes long to list."""
+
+
+class Committed:
+    """Sums over the units that came into the ledger since this was made.
+
+    Raises:
+        ServiceUnavailable, OutputUnusable: the lake cannot be read.
+    """
+
+    def __init__(self, root: str) -> None:
+        self.units = 0
+        self.files = 0
+        self.rows: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        """By source, and by column of the ledger."""
+        self._root = root
+        self._known = set(self._paths())
+        self._looking = threading.Lock()
+
+    def look(self) -> None:
+        """Add what is new."""
+        with self._looking:
+            self._look()
+
+    def of(self, column: str) -> int:
+        """The sum of a column over all sources."""
+        return sum(rows[column] for rows in list(self.rows.values()))
+
+    def _look(self) -> None:
+        new = sorted(set(self._paths()) - self._known)
+        if not new:
+            return
+        dataset = pads.dataset(new, schema=LEDGER_ROW, format="parquet", filesystem=storage(self._root).filesystem)
+        table = dataset.to_table(columns=["source", "files", *COUNTS])
+        self._known.update(new)
+        self.units += table.num_rows
+        self.files += pc.sum(pc.list_value_length(table["files"])).as_py()
+        for row in table.drop_columns("files").to_pylist():
+            self.rows[row.pop("source")].update(row)
+
+    def _paths(self) -> list[str]:
+        return [info.path for info in storage(self._root).list(LEDGER) if info.extension == "parquet"]
+
+
+@contextmanager
+def kept_up_to_date(committed: Committed) -> Iterator[None]:
+    """Look for what is new every few seconds, in a thread, while the body runs."""
+    done = threading.Event()
+
+    def keep_looking() -> None:
+        wait = EVERY_SECONDS
+        while not done.wait(wait):
+            began = time.monotonic()
+            try:
+                committed.look()
+            except PrestaCopError:
+                continue  # the graph needs the same service, and says so if it does not come back
+            wait = max(EVERY_SECONDS, (time.monotonic() - began) / SHARE)
+
+    threading.Thread(target=keep_looking, daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
