@@ -86,8 +86,7 @@ def _differences(found: Subscription, wanted: dict[str, Any]) -> list[Difference
     if "expiration_policy" not in found:
         differences.append(Difference("expiration_policy", "31d", "never"))
     elif "ttl" in found.expiration_policy:
-        expires = round(found.expiration_policy.ttl.total_seconds())
-        differences.append(Difference("expiration_policy", spoken(expires), "never"))
+        differences.append(Difference("expiration_policy", _spoken(found.expiration_policy.ttl), "never"))
     if "dead_letter_policy" in found:
         # What the lake refuses stands in the lake; a message that goes there instead is in no ledger.
         dead_letters = found.dead_letter_policy.dead_letter_topic
@@ -100,9 +99,12 @@ def _differences(found: Subscription, wanted: dict[str, Any]) -> list[Difference
 
 def _retention(found: Any, wanted: timedelta) -> list[Difference]:
     name = "message_retention_duration"
-    has = found.message_retention_duration if name in found else timedelta()
-    seconds = round(has.total_seconds()), round(wanted.total_seconds())
-    return [] if has == wanted else [Difference(name, *map(spoken, seconds))]
+    has = found.message_retention_duration if name in found else None
+    return [] if has == wanted else [Difference(name, _spoken(has), _spoken(wanted))]
+
+
+def _spoken(time: timedelta | None) -> str:
+    return "none" if time is None else spoken(round(time.total_seconds()))
 
 
 def _found(ask: Callable[[], Any]) -> Any | None:
