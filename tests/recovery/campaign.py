@@ -41,6 +41,8 @@ class Attack(NamedTuple):
     kills: int
     longest: float
     """Seconds between a run's first plan and its kill, at most."""
+    settle: float = 0
+    """Seconds until Pub/Sub delivers again what a killed run had pulled and not acknowledged."""
     victims: tuple[str, ...] = ()
     """Services that are killed too, one of them at every second kill."""
     sabotage: str = ""
@@ -79,7 +81,8 @@ def campaign(
             before = _planned(attack.root)
             with _pipeline(attack, attack.mode) as process:
                 _wait_for_plan(process, attack.root, before)
-                _wait(process, dice.uniform(0, attack.longest))
+                if kill > 1:  # the first comes when nothing can be committed yet
+                    _wait(process, dice.uniform(0, attack.longest))
                 if victim:
                     services.kill(victim)
                     services_killed += 1
@@ -93,6 +96,7 @@ def campaign(
             say(f"kill {kill}{also}: {publishing.published:,} published, {len(begun)} units begun")
         while not publishing.done:
             time.sleep(0.1)
+    time.sleep(attack.settle)
     with _pipeline(attack, BOUNDED) as process:
         if process.wait():
             raise RuntimeError(f"the last run ended with {process.returncode}; see {attack.log}")

@@ -22,6 +22,8 @@ from tests.recovery.campaign import WITHOUT_PLANS, Attack, Outcome, campaign
 from tests.support import make_messages
 
 PROJECT = "local-dev"
+ACK_SECONDS = 10
+SETTLE = {"kafka": 0, "pubsub": ACK_SECONDS + 2}
 LONGEST = {("kafka", BOUNDED): 0.7, ("pubsub", BOUNDED): 5.0, ("kafka", UNBOUNDED): 8.0, ("pubsub", UNBOUNDED): 8.0}
 """Seconds of work before a kill, at most: a bounded run over Kafka has read what came meanwhile in about a second."""
 DIRT = (
@@ -58,7 +60,7 @@ def make_topic(services: Services, stream: str, name: str) -> tuple[str, str]:
     subscription = subscriber.subscription_path(PROJECT, f"{name}-lake")
     try:
         publisher.create_topic(name=topic)
-        subscriber.create_subscription(name=subscription, topic=topic, ack_deadline_seconds=10)
+        subscriber.create_subscription(name=subscription, topic=topic, ack_deadline_seconds=ACK_SECONDS)
     except AlreadyExists as error:
         raise RuntimeError(f"{topic} is there already") from error
     return f"pubsub://{PROJECT}/{name}", f"pubsub://{PROJECT}/{name}-lake"
@@ -106,16 +108,16 @@ def _one(
     os.environ |= services.environment(stream, "s3")
     storage.cache_clear()
     publish_to, read_from = make_topic(services, stream, name)
-    victims = ("kafka", "s3") if stream == "kafka" else ("s3",)  # the Pub/Sub server here keeps nothing
     attack = Attack(
-        mode,
-        read_from,
-        f"s3://prestacop/{name}",
-        arguments.kills,
-        LONGEST[stream, mode],
-        victims,
-        sabotage,
-        arguments.log.absolute(),
+        mode=mode,
+        messages=read_from,
+        root=f"s3://prestacop/{name}",
+        kills=arguments.kills,
+        longest=LONGEST[stream, mode],
+        settle=SETTLE[stream],
+        victims=("kafka", "s3") if stream == "kafka" else ("s3",),  # the Pub/Sub server here keeps nothing
+        sabotage=sabotage,
+        log=arguments.log.absolute(),
     )
     what = f"{stream}, {mode}" + (", without plans" if sabotage else "")
     print(f"{what}:", flush=True)

@@ -1,6 +1,5 @@
 """The campaigns of ``make soak``, shorter: what is killed at random loses nothing and doubles nothing."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,7 @@ from lake.storage import storage
 from pipelines.options import BOUNDED, UNBOUNDED
 from runners.services import Services
 from tests.recovery.campaign import WITHOUT_PLANS, Attack, Outcome, campaign
-from tests.recovery.soak import LONGEST, is_exact, make_recording, make_topic
+from tests.recovery.soak import LONGEST, SETTLE, is_exact, make_recording, make_topic
 from tests.services.conftest import up
 
 pytestmark = [pytest.mark.services, pytest.mark.xdist_group("services"), pytest.mark.timeout(480)]
@@ -31,8 +30,16 @@ def attacked(
     storage.cache_clear()
     name = f"recovery-{mode}{'-without-plans' if sabotage else ''}"
     publish_to, read_from = make_topic(services, stream, name)
-    root = f"s3://prestacop/{stream}-{name}"
-    attack = Attack(mode, read_from, root, 3, min(LONGEST[stream, mode], 2.0), ("s3",), sabotage, Path(os.devnull))
+    attack = Attack(
+        mode=mode,
+        messages=read_from,
+        root=f"s3://prestacop/{stream}-{name}",
+        kills=3,
+        longest=min(LONGEST[stream, mode], 2.0),
+        settle=SETTLE[stream],
+        victims=("s3",),
+        sabotage=sabotage,
+    )
     try:
         return campaign(attack, recording, publish_to, 3_000, services)
     finally:
