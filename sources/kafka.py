@@ -328,7 +328,7 @@ def consume(stream: KafkaStream, partition: int, start: int, end: int) -> Iterat
                 parked.broker.check(error)
                 _log.warning("%s: %s", parked.broker.name, error)
         if messages:
-            place = _offset(messages[-1]) + 1
+            place = max(place, _offset(messages[-1]) + 1)  # the end may have been told in the same breath
             heard = time.monotonic()
             while messages and _offset(messages[-1]) >= end:  # the offsets before were compacted away
                 messages.pop()
