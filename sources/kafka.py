@@ -81,7 +81,7 @@ class KafkaStream(Stream):
     def waiting(self, root: str) -> str:
         planner = _KafkaPlanner(self, root)
         again = planner.resume()
-        behind = planner.look(room=0).behind
+        behind = planner.behind()
         begun = f", {len(again)} units begun" if again else ""
         return f"{behind:,} new messages in {planner.partitions} partitions of {self.url.topic}{begun}"
 
@@ -152,8 +152,14 @@ class _KafkaPlanner(Planner):
             self._until[partition] = self._published(partition) if left else now
             Metrics.gauge("kafka", f"{self._stream.source}_offset_{partition}").set(self._chains[partition].next)
             Metrics.gauge("kafka", f"{self._stream.source}_lag_{partition}").set(left)
-        total = sum(max(end - self._chains[p].next, 0) for p, end in ends.items())
-        return Look(units, min(self._until.values(), default=now), total)
+        return Look(units, min(self._until.values(), default=now), self._left(ends))
+
+    def behind(self) -> int:
+        """How many messages are there that are not planned yet; nothing is written."""
+        return self._left(self._topic.ends())
+
+    def _left(self, ends: Mapping[int, int]) -> int:
+        return sum(max(end - self._chains[p].next, 0) for p, end in ends.items() if p in self._chains)
 
     def _begin(self, partitions: Iterable[int]) -> list[PlannedUnit]:
         """Follow the chains of partitions that were not there before."""
