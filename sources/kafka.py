@@ -10,7 +10,9 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -43,8 +45,15 @@ PATIENCE_SECONDS = 120
 START_SECONDS = 20
 """The same before anything was heard of it."""
 ANSWER_SECONDS = 10
+LISTEN_SECONDS = 0.1
 PARTITIONS_SECONDS = 10
 """How often new partitions are looked for."""
+FETCHING: Final[Mapping[str, int]] = {
+    "fetch.wait.max.ms": 100,
+    "fetch.message.max.bytes": 4 << 20,
+    "queued.max.messages.kbytes": 16 << 10,
+    "fetch.queue.backoff.ms": 5,  # the default waits a second whenever the queue is full: 150 k messages/s, not 700 k
+}
 MAX_PARKED = 8
 """Consumers that wait for the unit behind the one they read, with what they fetched of it already."""
 
@@ -203,8 +212,9 @@ class _Topic:
     def __init__(self, stream: KafkaStream) -> None:
         self._name = stream.url.topic
         self._broker = Broker(stream.url)
-        settings: dict[str, Any] = {**kafka_config(stream.url), "error_cb": self._broker.heard}
-        self._admin = AdminClient(settings, logger=_log)
+        settings: dict[str, Any] = {**kafka_config(stream.url), "error_cb": self._broker.heard, "log_level": 0}
+        with self._broker.options():
+            self._admin = AdminClient(settings)
         self._partitions: list[int] = []
         self._looked = 0.0
 
@@ -241,13 +251,25 @@ class _Topic:
         deadline = time.monotonic() + patience
         while True:
             try:
-                return {key: answer.result(ANSWER_SECONDS) for key, answer in question().items()}
+                return {key: self._result(answer) for key, answer in question().items()}
             except (KafkaException, TimeoutError) as error:
                 self._broker.check(error.args[0] if isinstance(error, KafkaException) else None)
                 if time.monotonic() > deadline:
                     raise self._broker.unavailable() from error
-                _log.warning("%s does not answer (%s); asking again", self._broker.name, error)
+                _log.warning("%s; asking again", self._broker.unavailable())
                 time.sleep(1)
+
+    def _result(self, answer: Future[Any]) -> Any:
+        """Wait for it, and listen meanwhile: some errors no patience mends, and others say why it does not come."""
+        deadline = time.monotonic() + ANSWER_SECONDS
+        while True:
+            try:
+                return answer.result(LISTEN_SECONDS)
+            except TimeoutError:
+                self._admin.poll(0)
+                self._broker.check(None)
+                if time.monotonic() > deadline:
+                    raise
 
 
 class Broker:
@@ -259,8 +281,18 @@ class Broker:
         self._last: KafkaError | None = None
 
     def heard(self, error: KafkaError) -> None:
-        """librdkafka's callback; it runs in a thread that cannot raise."""
-        self._last = error
+        """librdkafka's callback; what it raised would be lost."""
+        if error.code() != KafkaError._ALL_BROKERS_DOWN:  # which does not say why
+            self._last = error
+
+    @contextmanager
+    def options(self) -> Iterator[None]:
+        """While a client is made from the URL's options. Raises ServiceUnavailable where they are wrong."""
+        try:
+            yield
+        except KafkaException as error:
+            self.check(error.args[0])
+            raise
 
     def check(self, error: KafkaError | None) -> None:
         """Raise what another attempt does not mend. Raises InputUnusable, ServiceUnavailable."""
@@ -296,13 +328,11 @@ class _Parked:
             "enable.auto.commit": False,
             "auto.offset.reset": "error",
             "enable.partition.eof": True,
-            "fetch.wait.max.ms": 100,
-            "fetch.message.max.bytes": 4 << 20,
-            "queued.max.messages.kbytes": 16 << 10,
-            "fetch.queue.backoff.ms": 5,  # the default waits a second whenever the queue is full: 150 k messages/s
+            **FETCHING,
             "error_cb": self.broker.heard,
         }
-        self.consumer = Consumer({**settings, **kafka_config(stream.url)}, logger=_log)
+        with self.broker.options():
+            self.consumer = Consumer({**settings, **kafka_config(stream.url)}, logger=_log)
 
 
 _parked: defaultdict[str, list[_Parked]] = defaultdict(list)
