@@ -76,6 +76,10 @@ test: install ## unit and embedded tests (5 minutes at most on 2 cores)
 test-all: install ## those, and the ones that need real services (2 minutes more, once these are installed)
 	@$(PY) -m pytest -n 2 --dist loadgroup $(ARGS)
 
+.PHONY: bench-stream
+bench-stream: install ## Kafka -> lake beside a raw loop; how late statistics are; memory (8 minutes)
+	@$(PY) -m tests.benchmarks.stream $(ARGS)
+
 .PHONY: soak
 soak: install ## kill pipeline, broker and object storage at random while a million messages go through (15 minutes)
 	@$(PY) -m tests.recovery.soak $(ARGS)

@@ -1,0 +1,202 @@
+"""``python -m tests.benchmarks.stream``: Kafka -> lake and statistics, how many a second, how late, how much memory."""
+
+import argparse
+import json
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import psutil
+from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from runners.services import NAMES, Services, free_port
+from tests.benchmarks.measure import run
+
+EXAMPLES = """\
+Throughput: in each round a raw consume(5000) loop that decodes the JSON with msgspec and keeps nothing, then the
+pipeline, bounded, on the DirectRunner, read the same topic, each in a process of its own, start-up included.
+Latency: the pipeline reads without end while the simulator publishes; for each message the time from its publishing to
+the moment in which the live statistics had counted as many. Memory: of the pipeline and Prism, every 10 seconds.
+
+examples:
+  make bench-stream
+  make bench-stream ARGS='--messages 1000000 --rounds 1 --seconds 60'
+  make bench-stream ARGS='--rounds 0 --seconds 1800'      thirty minutes of memory and latency
+"""
+_ROOT = Path(__file__).resolve().parents[2]
+_PARTITIONS = 4
+_EVERY_SECONDS = 10
+
+
+class Live(NamedTuple):
+    """What a run without end showed."""
+
+    messages: int
+    counted: int
+    latency: npt.NDArray[np.float64]
+    """Seconds of each message."""
+    memory: list[float]
+    """MB, in the order of time."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks.stream",
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--messages", type=int, default=5_000_000, metavar="N", help="of the topic (5000000)")
+    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="of throughput; 0 leaves it out (3)")
+    parser.add_argument("--seconds", type=int, default=120, metavar="T", help="of latency; 0 leaves it out (120)")
+    parser.add_argument("--rate", type=int, default=10_000, metavar="R", help="messages a second there (10000)")
+    arguments = parser.parse_args(argv)
+    with tempfile.TemporaryDirectory(prefix="prestacop-bench-") as folder:
+        services = Services(data=Path(folder) / "services", ports={name: free_port() for name in NAMES})
+        try:
+            services.up("kafka")
+            address = services.environment("kafka")["KAFKA_BOOTSTRAP_SERVERS"]
+            if arguments.rounds:
+                _throughput(Path(folder), address, arguments.messages, arguments.rounds)
+            if arguments.seconds:
+                _tell(_live(Path(folder), address, services, arguments.rate, arguments.seconds), arguments.rate)
+        finally:
+            services.down(clean=True)
+    return 0
+
+
+def _throughput(folder: Path, address: str, messages: int, rounds: int) -> None:
+    url = _topic(address, "throughput")
+    subprocess.run(_simulator(url, max(messages // 3600, 1), 3600), cwd=_ROOT, check=True)
+    count = len(published(url))
+    raw_rates, rates = [], []
+    for number in range(1, rounds + 1):
+        raw = run([sys.executable, "-m", "tests.benchmarks.raw_loop", url, str(count)], _ROOT, folder / "raw.log")
+        root = folder / "lake"
+        command = [sys.executable, "-m", "pipelines.violations", "--messages", url, "--output", str(root), "--quiet"]
+        used = run(command, _ROOT, folder / "pipeline.log")
+        shutil.rmtree(root)
+        raw_rates.append(count / raw.wall_s)
+        rates.append(count / used.wall_s)
+        print(
+            f"round {number}: raw loop {raw_rates[-1]:>9,.0f} messages/s ({raw.cpu_s:.1f} CPU s), pipeline "
+            f"{rates[-1]:>9,.0f} messages/s ({used.cpu_s:.1f} CPU s, {used.peak_mb:.0f} MB)",
+            flush=True,
+        )
+    share = statistics.median(rates) / statistics.median(raw_rates)
+    print(f"{count:,} messages; the pipeline reaches {share:.0%} of the raw loop (medians; wanted: 50 %)", flush=True)
+
+
+def _live(folder: Path, address: str, services: Services, rate: int, seconds: int) -> Live:
+    url = _topic(address, "latency")
+    panes = folder / "panes.jsonl"
+    panes.touch()
+    command = [sys.executable, "-m", "pipelines.violations", "--mode", "unbounded", "--messages", url]
+    command += ["--output", str(folder / "live"), "--live", f"file:{panes}", "--live-window", "10s"]
+    command += ["--prism_location", str(services.prism())]
+    moments: list[tuple[float, int]] = []
+    tail = _Tail(panes)
+    memory: list[float] = []
+    with (folder / "live.log").open("wb") as log, _running(command, log.fileno()) as pipeline:
+        time.sleep(5)
+        with _running(_simulator(url, rate, seconds, "--live"), log.fileno()) as simulator:
+            ends = float("inf")
+            while time.time() < ends:
+                moments.append((time.time(), tail.read()))
+                if not len(moments) % (_EVERY_SECONDS * 20):
+                    memory.append(_megabytes(pipeline))
+                if simulator.poll() is not None and ends == float("inf"):
+                    ends = time.time() + 10
+                time.sleep(0.05)
+    times = published(url)
+    counts = np.array([n for _, n in moments])
+    seen = np.searchsorted(counts, np.arange(1, min(len(times), counts[-1]) + 1))
+    visible = np.array([t for t, _ in moments])[seen]
+    return Live(len(times), int(counts[-1]), visible - times[: len(visible)], memory)
+
+
+def _tell(live: Live, rate: int) -> None:
+    p50, p95, p99 = np.percentile(live.latency, [50, 95, 99])
+    print(
+        f"{live.messages:,} messages at {rate:,}/s, {live.counted:,} counted: from publishing to the statistic "
+        f"p50 {p50:.2f} s, p95 {p95:.2f} s, p99 {p99:.2f} s, worst {live.latency.max():.2f} s (wanted: p99 2 s)"
+    )
+    if len(live.memory) >= 6:
+        third = len(live.memory) // 3
+        middle, last = live.memory[third : 2 * third], live.memory[2 * third :]
+        growth = statistics.median(last) / statistics.median(middle) - 1
+        print(
+            f"memory of pipeline and Prism: {statistics.median(middle):.0f} MB in the middle third, "
+            f"{statistics.median(last):.0f} MB in the last ({growth:+.1%}), at most {max(live.memory):.0f} MB"
+        )
+
+
+def published(url: str) -> npt.NDArray[np.float64]:
+    """When each message of a topic was published, in seconds since the epoch, sorted."""
+    address, _, topic = url.removeprefix("kafka://").partition("/")
+    consumer = Consumer({"bootstrap.servers": address, "group.id": "times", "fetch.queue.backoff.ms": 5})
+    places = [TopicPartition(topic, partition, 0) for partition in range(_PARTITIONS)]
+    wanted = sum(consumer.get_watermark_offsets(place)[1] for place in places)
+    consumer.assign(places)
+    times: list[int] = []
+    while len(times) < wanted:
+        times += [m.timestamp()[1] for m in consumer.consume(10_000, timeout=1) if m.error() is None]
+    consumer.close()
+    return np.sort(np.array(times)) / 1000
+
+
+class _Tail:
+    """The sum of the counts in a growing file of panes."""
+
+    def __init__(self, panes: Path) -> None:
+        self._file = panes.open("rb")
+        self._rest = b""
+        self.total = 0
+
+    def read(self) -> int:
+        """Take what has come; gives the sum."""
+        *lines, self._rest = (self._rest + self._file.read()).split(b"\n")
+        self.total += sum(json.loads(line)["n"] for line in lines)
+        return self.total
+
+
+@contextmanager
+def _running(command: list[str], log: int) -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(command, cwd=_ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log) as process:
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGINT)
+
+
+def _topic(address: str, name: str) -> str:
+    admin = AdminClient({"bootstrap.servers": address})
+    admin.create_topics([NewTopic(name, num_partitions=_PARTITIONS)])[name].result()
+    return f"kafka://{address}/{name}"
+
+
+def _simulator(url: str, drones: int, seconds: int, *flags: str) -> list[str]:
+    fleet = ["--drones", str(drones), "--seconds", str(seconds), "--rate", "1", "--quiet"]
+    return [sys.executable, "-m", "apps.simulator", "drones", *fleet, "--output", url, *flags]
+
+
+def _megabytes(process: subprocess.Popen[bytes]) -> float:
+    family = psutil.Process(process.pid)
+    return float(sum(p.memory_info().rss for p in [family, *family.children(recursive=True)]) / 1e6)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
