@@ -392,7 +392,7 @@ def _take(stream: KafkaStream, partition: int, start: int) -> _Parked:
 
 def _after_loss(stream: KafkaStream, partition: int, place: int, end: int) -> int:
     first = _Topic(stream).first(partition)
-    lost = f"kafka:{stream.url.topic}/{partition}: messages {place:,} to {min(first, end) - 1:,} are gone"
+    lost = f"kafka:{stream.url.topic}/{partition}: messages {place:,} to {first - 1:,} are gone"
     if first <= place:
         raise InputUnusable(f"kafka:{stream.url.topic}/{partition} ends before offset {place:,}: it was cut short")
     if not stream.accept_loss:
