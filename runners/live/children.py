@@ -82,4 +82,4 @@ class Child:
         code = self._process.returncode if self._process else None
         how = f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with exit code {code}"
         tail = "\n".join(self.said().splitlines()[-TAIL_LINES:])
-        return ServiceUnavailable(f"the {self.name} {how}; {self.log} ends so:\n{tail}")
+        return ServiceUnavailable(f"the {self.name} {how}; {self.log} " + (f"ends so:\n{tail}" if tail else "is empty"))

@@ -54,9 +54,11 @@ def next_steps(lake: str, flags: str, stream: str, ended: Sequence[str], is_drai
         yield f"not all that was published is in the lake: {then}"
     yield f"lake    {lake}"
     if lake.startswith("s3://"):
-        up = f"{_SERVICES} up s3{flags}; " if "s3" in ended else ""
-        yield f'first   {up}eval "$({_SERVICES} status s3 --env{flags})"'
-    yield f"then    make reconcile LAKE={lake}    or    make analyze LAKE={lake}"
+        if "s3" in ended:
+            yield f"first   {_SERVICES} up s3{flags}"
+        yield f'then    eval "$({_SERVICES} status s3 --env{flags})"'
+    yield f"then    make reconcile LAKE={lake}"
+    yield f"or      make analyze LAKE={lake}"
     yield "again   make live: it goes on from there"
 
 

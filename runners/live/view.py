@@ -19,7 +19,7 @@ def lines(title: str, note: str, seen: Seen, columns: int) -> list[str]:
     shown = [
         *_folded([title, clock(seen.seconds), note], columns),
         "",
-        *_folded(_figures(seen), columns),
+        *_folded([GAP.join(_stream(seen)), GAP.join(_lake(seen))], columns),
         "",
         *_table(seen.complete, seen.filling, columns),
     ]
@@ -30,7 +30,7 @@ def plain(note: str, seen: Seen) -> str:
     """The same as one line, for a file or a pipe."""
     window = seen.complete
     last = [f"window {_time(window)}: {_rows(window)}"] if window else []
-    return ", ".join([clock(seen.seconds), *_figures(seen), *last, *([note] if note else [])])
+    return ", ".join([clock(seen.seconds), *_stream(seen), *_lake(seen), *last, *([note] if note else [])])
 
 
 def clock(seconds: float) -> str:
@@ -43,7 +43,7 @@ def clock(seconds: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02}:{second:02}"
 
 
-def _figures(seen: Seen) -> list[str]:
+def _stream(seen: Seen) -> list[str]:
     if not seen.started:
         return ["the graph starts"]
     behind = "" if seen.behind is None else f"{seen.behind:,} messages, "
@@ -52,6 +52,11 @@ def _figures(seen: Seen) -> list[str]:
         f"{seen.bytes_per_second / 1e6:.2f} MB/s",
         f"lag {behind}{seen.lag_seconds:.1f} s",
         f"{seen.under_way} units under way",
+    ]
+
+
+def _lake(seen: Seen) -> list[str]:
+    return [
         f"{seen.units:,} units committed",
         f"{seen.files:,} files",
         f"{seen.rows:,} rows",
