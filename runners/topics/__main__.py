@@ -1,6 +1,7 @@
 """``make topics``: make what a deployment needs, and tell what differs."""
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,7 @@ from schemas.errors import PrestaCopError
 from schemas.urls import kafka_url, pubsub_url
 
 INTERRUPTED = 130
+PIPE_CLOSED = 141
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,6 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except PrestaCopError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:  # who reads our output, such as head, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes at its end
+        return PIPE_CLOSED
     except KeyboardInterrupt:
         print("\nstopped. Run it again: what is made is not made twice", file=sys.stderr)
         return INTERRUPTED

@@ -1,5 +1,6 @@
 """Topics of a Kafka cluster."""
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from typing import Any, Final
@@ -23,7 +24,12 @@ from schemas.urls import KafkaUrl, kafka_config
 
 ANSWER_SECONDS: Final = 20
 REPLICAS: Final = 3
-_NO_TOPIC: Final = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC)
+_NAP_SECONDS: Final = 0.05
+_NOT_YET: Final = (
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError._UNKNOWN_TOPIC,
+    KafkaError.LEADER_NOT_AVAILABLE,
+)
 _AWAY: Final = (
     KafkaError._TRANSPORT,
     KafkaError._TIMED_OUT,
@@ -58,8 +64,7 @@ class KafkaTopics:
         cluster = self._cluster()
         copies = replication or min(REPLICAS, len(cluster.brokers))
         for topic in topics:
-            found = cluster.topics.get(topic.name)
-            if (found is None or _is_missing(found)) and self._create(topic, copies, mode):
+            if not _is_known(cluster, topic.name) and self._create(topic, copies, mode):
                 yield Line(CREATED, _thing(topic), _detail(topic, copies))
             else:
                 yield from self._compare(topic, replication, mode)
@@ -70,12 +75,13 @@ class KafkaTopics:
         # The broker looks at it in a dry run too: a copy more than there are brokers is told before.
         future = self._admin.create_topics([new], validate_only=mode.dry_run)[topic.name]
         self._result(future, topic.name, but=KafkaError.TOPIC_ALREADY_EXISTS)
-        return future.exception() is None
+        made = future.exception() is None
+        if made and not mode.dry_run:
+            self._found(topic.name, topic.partitions)
+        return made
 
     def _compare(self, topic: Topic, replication: int | None, mode: Mode) -> list[Line]:
-        found = self._cluster().topics[topic.name]
-        if found.error is not None:
-            raise self._error(found.error, topic.name)
+        found = self._found(topic.name)
         copies = len(found.partitions[0].replicas)
         differences = [
             *_partitions(len(found.partitions), topic.partitions),
@@ -97,6 +103,7 @@ class KafkaTopics:
         name = topic.name
         if any(d.name == _PARTITIONS for d in differences):
             self._result(self._admin.create_partitions([NewPartitions(name, topic.partitions)])[name], name)
+            self._found(name, topic.partitions)
         entries = [
             ConfigEntry(d.name, str(d.wanted), incremental_operation=AlterConfigOpType.SET)
             for d in differences
@@ -105,6 +112,21 @@ class KafkaTopics:
         if entries:
             resource = ConfigResource(ResourceType.TOPIC, name, incremental_configs=entries)
             self._result(self._admin.incremental_alter_configs([resource])[resource], name)
+
+    def _found(self, name: str, partitions: int = 1) -> TopicMetadata:
+        """A topic that is there; one that was made or grew a moment ago may not be known to every broker yet."""
+        appears = time.monotonic() + ANSWER_SECONDS
+        while True:
+            cluster = self._cluster()
+            if _is_known(cluster, name):
+                found = cluster.topics[name]
+                if found.error is not None:
+                    raise self._error(found.error, name)
+                if len(found.partitions) >= partitions:
+                    return found
+            if time.monotonic() > appears:
+                raise ServiceUnavailable(f"Kafka at {self._bootstrap} made topic {name} and does not know it")
+            time.sleep(_NAP_SECONDS)
 
     def _cluster(self) -> ClusterMetadata:
         try:
@@ -136,8 +158,9 @@ class KafkaTopics:
             self._trouble = error.str()
 
 
-def _is_missing(found: TopicMetadata) -> bool:
-    return found.error is not None and found.error.code() in _NO_TOPIC
+def _is_known(cluster: ClusterMetadata, name: str) -> bool:
+    found = cluster.topics.get(name)
+    return found is not None and (found.error is None or found.error.code() not in _NOT_YET)
 
 
 def _config(topic: Topic, copies: int) -> dict[str, str]:

@@ -53,7 +53,7 @@ class Keep(NamedTuple):
 def make(lake: Lake, keep: Keep, mode: Mode) -> list[Line]:
     """Add the rules that are missing, compare the others, put back those that are not ours."""
     with _errors(lake.bucket):
-        client = boto3.client("s3", config=Config(retries={"mode": "standard", "total_max_attempts": 5}))
+        client = boto3.Session().client("s3", config=Config(retries={"mode": "standard", "total_max_attempts": 5}))
         try:
             found = _found(client, lake.bucket)
             lines: list[Line] = []

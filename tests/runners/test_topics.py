@@ -178,7 +178,7 @@ def test_rules_of_others_stay(s3: str) -> None:
     ]
 
 
-def test_a_rule_that_differs_is_told_and_only_update_changes_it(s3: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_rule_that_differs_is_told_and_update_changes_it(s3: str, capsys: pytest.CaptureFixture[str]) -> None:
     asked = ["--lake", s3]
     main(asked)
     before = rules()
