@@ -32,7 +32,7 @@ from schemas.errors import InputUnusable, ServiceUnavailable
 from schemas.lake import Source
 from schemas.urls import KafkaUrl, kafka_config
 from sources.payloads import payload_batch
-from sources.plans import Chain, Plan, read_floors, write_floors
+from sources.plans import Chain, Plan, first_planned, read_floors, write_floors
 from sources.streams import MICROSECONDS, Look, PlannedUnit, Planner, Stream
 from sources.units import Unit
 
@@ -175,6 +175,8 @@ class _KafkaPlanner(Planner):
         found: list[PlannedUnit] = []
         for partition in sorted(set(partitions) - self._chains.keys()):
             floor = self._floors.get(partition)
+            if floor is None:  # what was read may be deleted since: the plans are asked before the topic
+                floor = first_planned(self._root, self._name, partition)
             if floor is None:
                 floor = self._topic.first(partition)
             path = f"kafka:{self._stream.url.topic}/{partition}"

@@ -26,7 +26,13 @@ class Plan(NamedTuple):
 
 def plan_path(stream: str, partition: int, start: int) -> str:
     """The path below the lake's root of the plan of the unit that begins at ``start``."""
-    return f"plans/{stream}/{partition:05d}/{start:019d}.json"
+    return f"{_plans_of(stream, partition)}/{start:019d}.json"
+
+
+def first_planned(root: str, stream: str, partition: int) -> int | None:
+    """Where the partition's first plan begins, if there is one."""
+    plans = storage(root).list(_plans_of(stream, partition))
+    return int(plans[0].base_name.removesuffix(".json")) if plans else None
 
 
 def planned(root: str, stream: str, partition: int, start: int) -> Plan | None:
@@ -107,6 +113,10 @@ def read_floors(root: str, stream: str) -> dict[int, int]:
 def write_floors(root: str, stream: str, floors: dict[int, int]) -> None:
     """Write the floors down: who starts next need not follow the chains from their beginning."""
     storage(root).put(_floors_path(stream), json.dumps(floors).encode())
+
+
+def _plans_of(stream: str, partition: int) -> str:
+    return f"plans/{stream}/{partition:05d}"
 
 
 def _floors_path(stream: str) -> str:
