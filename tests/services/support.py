@@ -1,0 +1,137 @@
+"""Topics of real servers, what is published to them, and what a lake has of it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow.parquet as pq
+from confluent_kafka import Message, Producer
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from lake import lake
+from pipelines.inputs import Asked, Url
+from pipelines.run import run_graph
+from pipelines.violations import Settings
+from schemas.urls import kafka_url, pubsub_url
+from tests.support import LOCAL
+
+LARGEST = 16_000_000
+ROOMY = {"queue.buffering.max.messages": 1_000_000, "queue.buffering.max.kbytes": 1_000_000}
+"""For a producer that is given all at once."""
+
+
+class Sent(NamedTuple):
+    """Where a message is in its topic, and since when."""
+
+    partition: int
+    offset: int
+    published_at: datetime
+
+
+Row = tuple[str, int, str | None, str, datetime]
+"""Path, offset, message_id, branch and publish time of a message; a dead letter has no message_id."""
+
+
+def make_topic(broker: str, topic: str, partitions: int = 4, **settings: str) -> str:
+    """Make it; gives its URL."""
+    admin = AdminClient({"bootstrap.servers": broker})  # by name: what it has not done ends with it
+    admin.create_topics([NewTopic(topic, partitions, 1, config=settings)])[topic].result(timeout=30)
+    return f"kafka://{broker}/{topic}"
+
+
+def publish(
+    broker: str, topic: str, payloads: Iterable[bytes | None], partition: int | None = None, **message: Any
+) -> list[Sent]:
+    """Publish to one partition, or to all in turns, and wait until the broker has all; where each is, in order."""
+    sent: dict[int, Sent] = {}
+    producer = Producer({"bootstrap.servers": broker, "message.max.bytes": LARGEST, **ROOMY})
+    partitions = len(producer.list_topics(topic, timeout=30).topics[topic].partitions)
+
+    def arrived(place: int, error: object, at: Message) -> None:
+        assert error is None, error
+        sent[place] = where(at)
+
+    for place, payload in enumerate(payloads):
+        to = place % partitions if partition is None else partition
+        producer.produce(topic, payload, partition=to, on_delivery=partial(arrived, place), **message)
+        producer.poll(0)
+    assert producer.flush(60) == 0
+    return [sent[place] for place in range(len(sent))]
+
+
+def where(message: Message) -> Sent:
+    """Of a message that the broker has."""
+    partition, offset = message.partition(), message.offset()
+    assert partition is not None
+    assert offset is not None
+    return Sent(partition, offset, datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC))
+
+
+def payloads_of(recording: Path) -> list[bytes]:
+    """The messages of a recording."""
+    return recording.read_bytes().split(b"\n")[:-1]
+
+
+def expected(topic: str, recording: Path, sent: list[Sent]) -> list[Row]:
+    """What the lake is to have of a recording without duplicates, whose lines were sent so."""
+    truth = pq.read_table(f"{recording}.truth.parquet").to_pylist()
+    assert [row["line"] for row in truth] == list(range(len(sent)))
+    rows = []
+    for row, (partition, offset, published_at) in zip(truth, sent, strict=True):
+        refused = row["branch"] == "dead_letters"
+        identity = None if refused else row["message_id"]
+        rows.append((f"kafka:{topic}/{partition}", offset, identity, row["branch"], published_at))
+    return sorted(rows, key=lambda row: row[:2])
+
+
+def stored(root: Path | str) -> list[Row]:
+    """What the lake has of all topics of Kafka."""
+    branches = " UNION ALL ".join(
+        f"SELECT l.path, l.range_start + record AS place, message_id, '{branch}' AS branch, published_at "
+        f"FROM {branch} JOIN ledger l USING (unit)"
+        for branch in ("positions", "qualified", "unqualified")
+    )
+    letters = "SELECT path, \"offset\", NULL, 'dead_letters', published_at FROM dead_letters"
+    with lake(str(root)).connect() as connection:
+        return connection.sql(f"{branches} UNION ALL {letters} ORDER BY 1, 2").fetchall()
+
+
+def rows_in(root: Path | str) -> int:
+    """How many rows the ledger says that were read."""
+    return sum(lake(str(root)).ledger["rows_in"].to_pylist())
+
+
+def read_up_to_now(root: Path | str, messages: str | None = None, images: str | None = None, **asked: Any) -> None:
+    """Run the graph as the command does, over the topics of these URLs."""
+    run_graph(Asked(None, _url(messages), _url(images), **asked), Settings(str(root), 3600), LOCAL)
+
+
+def _url(text: str | None) -> Url | None:
+    if text is None:
+        return None
+    return kafka_url(text) if text.startswith("kafka:") else pubsub_url(text)
+
+
+def command(root: Path | str, *arguments: str) -> list[str]:
+    """The command line of a pipeline."""
+    return [sys.executable, "-m", "pipelines.violations", "--quiet", "--output", str(root), *arguments]
+
+
+def run(
+    root: Path | str, *arguments: str, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run it as a user does."""
+    return subprocess.run(
+        command(root, *arguments),
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | (environment or {}),
+        timeout=120,
+    )

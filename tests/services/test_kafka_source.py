@@ -1,0 +1,376 @@
+"""A topic is read from where the lake ends up to now: all of it, once, whatever happens to it meanwhile."""
+
+import base64
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewPartitions
+
+from lake import lake
+from lake.storage import storage
+from pipelines.reconcile import reconcile
+from runners.services import Services, free_port
+from schemas.errors import ServiceUnavailable
+from schemas.lake import Source
+from schemas.messages import MAX_IMAGE_BYTES
+from schemas.urls import kafka_url
+from sources.kafka import UNIT_MESSAGES, KafkaStream
+from sources.progress import progress
+from tests.services.support import (
+    command,
+    expected,
+    make_topic,
+    payloads_of,
+    publish,
+    read_up_to_now,
+    rows_in,
+    run,
+    stored,
+)
+from tests.support import make_messages
+
+pytestmark = [pytest.mark.services, pytest.mark.xdist_group("services")]
+
+MISHAPS = ("--corrupt", "0.05", "--v0-share", "0.3", "--disorder", "5")
+
+
+def test_what_was_published_is_in_the_lake_and_what_comes_later_is_added(kafka: str, tmp_path: Path) -> None:
+    root = tmp_path / "lake"
+    url = make_topic(kafka, "exact")
+    first = make_messages(tmp_path / "first", 100, 20, *MISHAPS)
+    rows = expected("exact", first, publish(kafka, "exact", payloads_of(first)))
+    read_up_to_now(root, url)
+    assert stored(root) == rows
+    assert lake(str(root)).ledger.num_rows == 4
+
+    read_up_to_now(root, url)
+    assert lake(str(root)).ledger.num_rows == 4
+
+    second = make_messages(tmp_path / "second", 50, 10, "--seed", "2", *MISHAPS)
+    more = expected("exact", second, publish(kafka, "exact", payloads_of(second), partition=2))
+    read_up_to_now(root, url)
+    assert stored(root) == sorted(rows + more, key=lambda row: row[:2])
+    assert lake(str(root)).ledger.num_rows == 5
+    assert reconcile(str(root)) == []
+
+
+def test_keys_and_headers_say_nothing_and_a_tombstone_is_a_dead_letter(kafka: str, tmp_path: Path) -> None:
+    url = make_topic(kafka, "keyed", partitions=1)
+    recording = make_messages(tmp_path / "m", 5, 10)
+    sent = publish(kafka, "keyed", payloads_of(recording), key=b"", headers={"type": b"\xff", "none": None})
+    tombstone, nothing = publish(kafka, "keyed", [None, b""], key=b"drone-0001")
+    read_up_to_now(tmp_path / "lake", url)
+    rows = [("kafka:keyed/0", one.offset, None, "dead_letters", one.published_at) for one in (tombstone, nothing)]
+    assert stored(tmp_path / "lake") == [*expected("keyed", recording, sent), *rows]
+    query = "SELECT reason, payload, source_id FROM dead_letters"
+    assert (
+        lake(str(tmp_path / "lake")).sql(query).to_pylist()
+        == [{"reason": "payload_empty", "payload": b"", "source_id": None}] * 2
+    )
+
+
+def test_partitions_that_were_added_later_are_found(
+    kafka: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = make_topic(kafka, "growing", partitions=2)
+    publish(kafka, "growing", [b"1", b"2"])
+    monkeypatch.setattr("sources.kafka.PARTITIONS_SECONDS", 0)
+    planner = KafkaStream(kafka_url(url), Source.DRONES).planner(str(tmp_path / "other"))
+    planner.resume()
+    assert len(planner.look(room=9).units) == 2
+    read_up_to_now(tmp_path / "lake", url)
+    admin = AdminClient({"bootstrap.servers": kafka})
+    admin.create_partitions([NewPartitions("growing", 4)])["growing"].result(timeout=30)
+    publish(kafka, "growing", [b"3", b"4"], partition=3)
+    (found,) = planner.look(room=9).units
+    assert (found.unit.path, found.unit.start, found.unit.end) == ("kafka:growing/3", 0, 2)
+    read_up_to_now(tmp_path / "lake", url)
+    assert [row[:2] for row in stored(tmp_path / "lake")] == [
+        ("kafka:growing/0", 0), ("kafka:growing/1", 0), ("kafka:growing/3", 0), ("kafka:growing/3", 1),
+    ]  # fmt: skip
+
+
+def test_a_topic_that_was_made_again_is_another_one(kafka: str, tmp_path: Path) -> None:
+    root = tmp_path / "lake"
+    url = make_topic(kafka, "again", partitions=2)
+    publish(kafka, "again", [b"old 1", b"old 2", b"old 3"])
+    read_up_to_now(root, url)
+    admin = AdminClient({"bootstrap.servers": kafka})  # by name: what it has not done ends with it
+    admin.delete_topics(["again"])["again"].result(timeout=30)
+    make_topic(kafka, "again", partitions=2)
+    publish(kafka, "again", [b"new 1", b"new 2"])
+    read_up_to_now(root, url)
+    payloads = lake(str(root)).sql("SELECT payload FROM dead_letters ORDER BY 1")["payload"].to_pylist()
+    assert payloads == [b"new 1", b"new 2", b"old 1", b"old 2", b"old 3"]
+    assert lake(str(root)).ledger.num_rows == 4
+    assert reconcile(str(root)) == []
+
+
+@contextmanager
+def transaction(kafka: str, topic: str, *payloads: bytes) -> Iterator[Producer]:
+    """One that the body commits or aborts; its messages are in partition 0 before."""
+    producer = Producer({"bootstrap.servers": kafka, "transactional.id": f"{topic}-{time.time_ns()}"})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    for payload in payloads:
+        producer.produce(topic, payload, partition=0)
+    assert producer.flush(30) == 0
+    yield producer
+
+
+def letters(root: Path) -> list[tuple[int, bytes]]:
+    """Offset and payload of each dead letter."""
+    rows = lake(str(root)).sql('SELECT "offset", payload FROM dead_letters ORDER BY ALL').to_pylist()
+    return [(row["offset"], row["payload"]) for row in rows]
+
+
+@pytest.mark.parametrize("unit_messages", [200_000, 2])
+def test_messages_of_a_transaction_are_read_when_it_is_committed_and_never_when_aborted(
+    kafka: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unit_messages: int
+) -> None:
+    """Its marks take offsets too, and a unit may end with some, or have nothing else."""
+    monkeypatch.setitem(UNIT_MESSAGES, Source.DRONES, unit_messages)
+    monkeypatch.setattr("sources.kafka.PATIENCE_SECONDS", 15)
+    topic, root = f"transactions-{unit_messages}", tmp_path / "lake"
+    url = make_topic(kafka, topic, partitions=1)
+    with transaction(kafka, topic, b"c0", b"c1", b"c2") as producer:
+        producer.commit_transaction(30)
+    with transaction(kafka, topic, b"a4", b"a5", b"a6") as producer:
+        producer.abort_transaction(30)
+    read_up_to_now(root, url)
+    assert letters(root) == [(0, b"c0"), (1, b"c1"), (2, b"c2")]
+    with transaction(kafka, topic, b"c8", b"c9") as producer:
+        publish(kafka, topic, [b"10"], partition=0)
+        read_up_to_now(root, url)
+        assert len(letters(root)) == 3
+        assert sum(unit["range_end"] == 8 for unit in lake(str(root)).ledger.to_pylist()) == 1
+        producer.commit_transaction(30)
+    read_up_to_now(root, url)
+    assert letters(root)[3:] == [(8, b"c8"), (9, b"c9"), (10, b"10")]
+    assert rows_in(root) == 6
+    assert reconcile(str(root)) == []
+
+
+def test_messages_that_were_deleted_before_they_were_read_end_the_run_until_the_loss_is_accepted(
+    kafka: str, tmp_path: Path
+) -> None:
+    root = tmp_path / "lake"
+    url = make_topic(kafka, "lost", partitions=2)
+    recording = make_messages(tmp_path / "m", 10, 20)
+    payloads = payloads_of(recording)
+    sent = publish(kafka, "lost", payloads[:50], partition=0)
+    read_up_to_now(root, url)
+    sent += publish(kafka, "lost", payloads[50:150], partition=0)
+    sent += publish(kafka, "lost", payloads[150:], partition=1)
+    delete_before(kafka, "lost", 0, 120)
+    done = run(root, "--messages", url)
+    assert done.returncode == 3
+    assert done.stderr.startswith("error: kafka:lost/0: messages 50 to 119 are gone: ")
+    assert "--accept-loss" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert rows_in(root) == 50
+
+    read_up_to_now(root, url, accept_loss=True)
+    kept = [row for row in expected("lost", recording, sent) if row[0] == "kafka:lost/1" or not 50 <= row[1] < 120]
+    assert stored(root) == kept
+    assert rows_in(root) == len(payloads) - 70
+    assert reconcile(str(root)) == []
+
+
+def test_a_unit_that_was_lost_entirely_is_an_empty_one(kafka: str, tmp_path: Path) -> None:
+    root = tmp_path / "lake"
+    url = make_topic(kafka, "void", partitions=1)
+    publish(kafka, "void", [b"1"])
+    read_up_to_now(root, url)
+    publish(kafka, "void", [b"2", b"3"])
+    delete_before(kafka, "void", 0, 3)
+    read_up_to_now(root, url, accept_loss=True)
+    publish(kafka, "void", [b"4"])
+    read_up_to_now(root, url)
+    assert letters(root) == [(0, b"1"), (3, b"4")]
+    assert lake(str(root)).ledger["rows_in"].to_pylist() == [1, 0, 1]
+
+
+def test_messages_that_were_deleted_before_the_first_run_are_none_of_ours(kafka: str, tmp_path: Path) -> None:
+    url = make_topic(kafka, "short", partitions=1)
+    publish(kafka, "short", [b"0", b"1", b"2"])
+    delete_before(kafka, "short", 0, 2)
+    read_up_to_now(tmp_path / "lake", url)
+    assert letters(tmp_path / "lake") == [(2, b"2")]
+
+
+@pytest.mark.parametrize("floors", ["missing", "stale"])
+def test_what_was_read_and_deleted_is_not_read_again_wherever_the_plans_are_followed_from(
+    kafka: str, tmp_path: Path, floors: str
+) -> None:
+    root, topic = tmp_path / "lake", f"floors-{floors}"
+    url = make_topic(kafka, topic, partitions=1)
+    publish(kafka, topic, [b"0", b"1", b"2"])
+    read_up_to_now(root, url)
+    publish(kafka, topic, [b"3", b"4", b"5"])
+    read_up_to_now(root, url)
+    delete_before(kafka, topic, 0, 4)
+    (path,) = root.glob("plans/*/floors.json")
+    if floors == "missing":
+        path.unlink()
+    else:
+        path.write_text('{"0": 0}')
+    publish(kafka, topic, [b"6"])
+    read_up_to_now(root, url)
+    assert letters(root) == [(n, b"%d" % n) for n in range(7)]
+    assert rows_in(root) == 7
+
+
+def delete_before(kafka: str, topic: str, partition: int, offset: int) -> None:
+    """As the topic's retention does."""
+    admin = AdminClient({"bootstrap.servers": kafka})
+    place = TopicPartition(topic, partition, offset)
+    admin.delete_records([place])[place].result(timeout=30)
+
+
+def test_a_picture_of_10_megabytes_passes(kafka: str, tmp_path: Path) -> None:
+    root = tmp_path / "lake"
+    url = make_topic(kafka, "large", partitions=1)
+    jpegs = [b"\xff\xd8\xff" + bytes([n]) * (MAX_IMAGE_BYTES - 3) for n in range(3)]
+    publish(kafka, "large", map(picture, jpegs))
+    read_up_to_now(root, images=url)
+    query = "SELECT image_id, object, bytes, published_at IS NOT NULL AS told FROM images ORDER BY record"
+    rows = lake(str(root)).sql(query).to_pylist()
+    assert [(row["image_id"], row["bytes"], row["told"]) for row in rows] == [("photo", MAX_IMAGE_BYTES, True)] * 3
+    assert [storage(str(root)).read(row["object"]) for row in rows] == jpegs
+    assert reconcile(str(root)) == []
+
+
+def picture(jpeg: bytes) -> bytes:
+    """A message with it."""
+    message = {"schema_version": 1, "image_id": "photo", "event_time": "2026-01-15T12:00:00Z"}
+    return json.dumps(message | {"data": base64.b64encode(jpeg).decode()}).encode()
+
+
+def test_a_dry_run_tells_how_much_waits_and_writes_nothing(kafka: str, tmp_path: Path) -> None:
+    root = tmp_path / "lake"
+    url = make_topic(kafka, "dry")
+    publish(kafka, "dry", [b"%d" % n for n in range(1_234)])
+    done = run(root, "--messages", url, "--dry-run")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "1,234 new messages in 4 partitions of dry" in done.stdout
+    assert not root.exists()
+    read_up_to_now(root, url)
+    publish(kafka, "dry", [b"1", b"2"])
+    before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
+    assert "2 new messages in 4 partitions of dry" in run(root, "--messages", url, "--dry-run").stdout
+    assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
+
+
+def test_an_unknown_topic_ends_with_3_and_says_how_to_make_it(kafka: str, tmp_path: Path) -> None:
+    done = run(tmp_path / "lake", "--messages", f"kafka://{kafka}/nowhere")
+    assert done.returncode == 3
+    assert f"kafka://{kafka}/nowhere: there is no topic nowhere; check the name" in done.stderr
+    assert "python -m runners.topics" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "lake").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("security.protocol=SASL_PLAINTEXT&sasl.mechanisms=PLAIN&sasl.username=me", "handshake failed"),
+        ("security.protocol=SASL_PLAINTEXT", "GSSAPI"),  # librdkafka's own mechanism, which its wheels do not have
+        ("security.protocol=SSL&ssl.ca.location=/nowhere.pem", "ssl.ca.location"),
+        ("securty.protocol=SSL", 'No such configuration property: "securty.protocol"'),
+    ],
+)
+def test_wrong_options_end_with_4_at_once_by_name(kafka: str, tmp_path: Path, options: str, said: str) -> None:
+    url = make_topic(kafka, f"closed-{len(options)}")
+    began = time.monotonic()
+    done = run(tmp_path, "--messages", f"{url}?{options}", environment={"KAFKA_SASL_PASSWORD": "secret"})
+    assert time.monotonic() - began < 15
+    assert done.returncode == 4
+    assert done.stderr.startswith(f"error: {url}: ")
+    assert said in done.stderr
+    assert "security.protocol" in done.stderr
+    assert "secret" not in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Brokers are given up after a second."""
+    monkeypatch.setattr("sources.kafka.START_SECONDS", 1)
+    monkeypatch.setattr("sources.kafka.ANSWER_SECONDS", 1)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_no_broker_is_told_with_the_reason(tmp_path: Path) -> None:
+    url = f"kafka://127.0.0.1:{free_port()}/fleet"
+    with pytest.raises(ServiceUnavailable, match=f"{url} does not answer .*Connection refused.*Check the address"):
+        read_up_to_now(tmp_path / "lake", url)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_tls_with_a_broker_that_has_none_is_told_with_the_reason(kafka: str, tmp_path: Path) -> None:
+    url = make_topic(kafka, "plain")
+    with pytest.raises(ServiceUnavailable, match=r"does not answer .*connecting to a PLAINTEXT broker listener\?"):
+        read_up_to_now(tmp_path / "lake", f"{url}?security.protocol=SSL")
+
+
+def test_a_broker_that_is_killed_and_comes_back_costs_and_doubles_nothing(
+    kafka: str, services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(UNIT_MESSAGES, Source.DRONES, 5_000)
+    url = make_topic(kafka, "killed")
+    recording = make_messages(tmp_path / "m", 1_000, 120)
+    sent = publish(kafka, "killed", payloads_of(recording))
+    before = progress.messages
+    with ThreadPoolExecutor(1) as thread:
+        running = thread.submit(read_up_to_now, tmp_path / "lake", url)
+        while progress.messages == before and not running.done():
+            time.sleep(0.01)
+        services.kill("kafka")
+        seen = progress.messages - before
+        time.sleep(3)
+        services.up("kafka")
+        running.result(timeout=120)
+    assert seen < len(sent) / 2
+    assert stored(tmp_path / "lake") == expected("killed", recording, sent)
+    assert reconcile(str(tmp_path / "lake")) == []
+
+
+def test_a_run_that_was_killed_is_gone_on_with_by_its_own_plans(kafka: str, tmp_path: Path) -> None:
+    root = tmp_path / "lake"
+    url = make_topic(kafka, "stopped")
+    recording = make_messages(tmp_path / "m", 1_000, 30)
+    payloads = payloads_of(recording)
+    sent = publish(kafka, "stopped", payloads[:25_000])
+    with subprocess.Popen(command(root, "--messages", url)) as process:
+        while len(plans(root)) < 4:
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert lake(str(root)).ledger.num_rows == 0
+    planned = plans(root)
+
+    sent += publish(kafka, "stopped", payloads[25_000:])
+    done = run(root, "--messages", url)
+    assert done.returncode == 0
+    assert planned.items() <= plans(root).items()
+    assert len(plans(root)) == 8
+    assert rows_in(root) == len(payloads)
+    assert stored(root) == expected("stopped", recording, sent)
+    assert reconcile(str(root)) == []
+
+
+def plans(root: Path) -> dict[str, bytes]:
+    """The plans of units by their path."""
+    found = root.glob("plans/*/*/*.json")
+    return {str(path.relative_to(root)): path.read_bytes() for path in found if not path.name.startswith(".")}
