@@ -56,6 +56,9 @@ class DroneMessage(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False, f
 
 MAX_IMAGE_BYTES: Final = 10 * 1024 * 1024
 """A picture longer than this is a dead letter."""
+MAX_IMAGE_PIXELS: Final = 50_000_000
+"""A picture that claims more is a dead letter: a drone's camera has 48 million at most, and whoever opens a
+picture needs three bytes of memory for each."""
 
 
 class ImageMessage(msgspec.Struct, kw_only=True, gc=False):
@@ -94,5 +97,6 @@ class Reason:
     V0_MALFORMED: Final = "v0_malformed"
     IMAGE_NOT_BASE64: Final = "image_not_base64"
     IMAGE_NOT_JPEG: Final = "image_not_jpeg"
+    IMAGE_TOO_MANY_PIXELS: Final = "image_too_many_pixels"
     ANSWER_UNSIGNED: Final = "answer_unsigned"
     """``status="officer"`` without a signature that can be verified."""
