@@ -26,7 +26,7 @@ install: $(VENV)/.installed ## make .venv with the pinned packages
 
 .PHONY: run-local
 run-local: install ## a fleet's messages and a ticket history -> a lake, its answers and a report, on this machine
-	@$(PY) -m runners.local --data $(DATA) --lake $(LAKE) --report $(REPORT) $(if $(HISTORY),--history '$(HISTORY)') $(if $(MESSAGES),--messages '$(MESSAGES)') $(ARGS)
+	@$(PY) -m runners.local --data '$(DATA)' --lake '$(LAKE)' --report '$(REPORT)' $(if $(HISTORY),--history '$(HISTORY)') $(if $(MESSAGES),--messages '$(MESSAGES)') $(ARGS)
 
 .PHONY: live
 live: install ## a live fleet on Kafka, S3 and Prism here, followed into the lake, until Ctrl-C (ARGS=--help: all flags)
@@ -34,11 +34,11 @@ live: install ## a live fleet on Kafka, S3 and Prism here, followed into the lak
 
 .PHONY: analyze
 analyze: install ## answer the questions over the lake; writes the report
-	@$(PY) -m pipelines.analysis --lake $(LAKE) --report $(REPORT) $(ARGS)
+	@$(PY) -m pipelines.analysis --lake '$(LAKE)' --report '$(REPORT)' $(ARGS)
 
 .PHONY: reconcile
 reconcile: install ## check that rows in = rows out for every unit of the lake, and that the statistics add up
-	@$(PY) -m pipelines.reconcile --output $(LAKE) $(ARGS)
+	@$(PY) -m pipelines.reconcile --output '$(LAKE)' $(ARGS)
 
 .PHONY: doctor
 doctor: install ## what this machine can run

@@ -23,7 +23,8 @@ from schemas.errors import DiskFull, InputUnusable, OutputUnusable, ServiceUnava
 
 _CHECK = "Check the bucket, AWS_ENDPOINT_URL and the credentials"
 S3_ATTEMPTS = 5
-"""Beam's and boto3's default of 2 retries fails with 503 on 30 % of the calls; 5 attempts pass."""
+"""Unless AWS_MAX_ATTEMPTS says otherwise. Beam's and boto3's default of 2 retries fails with 503 on 30 % of the calls;
+5 attempts pass."""
 
 
 class Storage(ABC):
@@ -57,8 +58,11 @@ class Storage(ABC):
     def list(self, prefix: str) -> list[pafs.FileInfo]:
         """The files below a directory, sorted by path; none when there is no such directory."""
         selector = pafs.FileSelector(self.full(prefix), recursive=True, allow_not_found=True)
-        with _errors(self.root):
-            infos = self.filesystem.get_file_info(selector)
+        try:
+            with _errors(self.root):
+                infos = self.filesystem.get_file_info(selector)
+        except PermissionError as error:
+            raise OutputUnusable(f"{self.root}: {error}; give this user the right to read it") from error
         return sorted((i for i in infos if i.type == pafs.FileType.File), key=lambda i: str(i.path))
 
     def read(self, path: str) -> bytes:
@@ -133,7 +137,7 @@ class S3Storage(Storage):
         with _errors(self.root):
             self.filesystem = pafs.S3FileSystem(
                 endpoint_override=endpoint,
-                retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=S3_ATTEMPTS),
+                retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=_attempts()),
             )
         self._client = _s3_client()
         with _errors(self.root):
@@ -198,8 +202,12 @@ def open_file(url: str) -> Iterator[IO[bytes]]:
         raise InputUnusable(f"{url}: {error.strerror or error}") from error
 
 
+def _attempts() -> int:
+    return int(os.environ.get("AWS_MAX_ATTEMPTS", S3_ATTEMPTS))
+
+
 def _s3_client() -> Any:  # boto3's clients are made at run time and have no type of their own
-    return boto3.client("s3", config=Config(retries={"mode": "standard", "total_max_attempts": S3_ATTEMPTS}))
+    return boto3.client("s3", config=Config(retries={"mode": "standard", "total_max_attempts": _attempts()}))
 
 
 def _sync_directory(path: Path) -> None:

@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Any, NoReturn, TextIO, cast
 
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.runner import create_runner
 from tqdm import tqdm
 
 from schemas import errors
@@ -35,6 +36,10 @@ def beam_options(parser: argparse.ArgumentParser, rest: Sequence[str], streaming
     given = vars(known)
     if streaming:
         return PipelineOptions(list(rest), streaming=True)
+    try:
+        create_runner(given.get("runner") or LOCAL_RUNNER)
+    except (ValueError, ImportError, AttributeError) as error:
+        parser.error(f"--runner {given.get('runner')}: {error}")
     local = given.get("runner") in (None, "DirectRunner")
     if not local:
         return PipelineOptions(list(rest))

@@ -1,12 +1,14 @@
 """``python -m pipelines.violations``: plan the input, run the graph over it, say what happened."""
 
 import argparse
+import os
 import shlex
 import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, PrismRunnerOptions, StandardOptions
@@ -19,6 +21,9 @@ from pipelines.prism import find_prism, prism
 from pipelines.summary import summary, units_of
 from pipelines.violations import Settings, violations
 from sources.progress import progress
+
+PATIENT_ATTEMPTS = 12
+"""Requests to S3 in a run without end: some two minutes, in which a server may be started again."""
 
 EXAMPLES = """\
 examples:
@@ -57,6 +62,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.error("nothing to read: give --history, --messages or --images")
     if arguments.live:  # with more threads than elements Beam 2.77 cannot read the panes of a window
         rest = ["--direct_num_workers=1", *rest]
+    if arguments.live and not Path(arguments.live).absolute().parent.is_dir():
+        parser.error(f"--live file:{arguments.live}: there is no such directory; make it first")
     options = beam_options(parser, rest, streaming=arguments.mode == UNBOUNDED)
     prism_binary = _prism(parser, options) if arguments.mode == UNBOUNDED else None
     again = shlex.join(["python", "-m", "pipelines.violations", *argv])
@@ -85,6 +92,7 @@ def run_and_tell(asked: Asked, to: Settings, options: PipelineOptions, quiet: bo
 
 def follow(asked: Asked, to: Settings, options: PipelineOptions, skew: float) -> None:
     """Read topics without end, until somebody stops it; the options name a runner that streams."""
+    os.environ.setdefault("AWS_MAX_ATTEMPTS", str(PATIENT_ATTEMPTS))
     pipeline = beam.Pipeline(options=options)
     violations(pipeline, followed(asked, to.root, skew), to)
     try:

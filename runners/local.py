@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -55,7 +56,8 @@ def _command(arguments: argparse.Namespace, options: PipelineOptions) -> int:
     print("\n".join(lines), end="\n\n")
     print_answers(found)
     print(f"\nlake    {root}\nreport  {report}")
-    print(f"next    make reconcile LAKE={root}    or    make analyze LAKE={root}")
+    quoted = shlex.quote(root)
+    print(f"next    make reconcile LAKE={quoted}    or    make analyze LAKE={quoted}")
     return 0
 
 

@@ -97,6 +97,9 @@ def _expand(pattern: str) -> list[str]:
         infos = filesystem.get_file_info(pafs.FileSelector(base, recursive=True, allow_not_found=True))
         found = sorted(f"s3://{i.path}" for i in infos if i.is_file and Path(i.path).match(path))
     else:
+        plain = pattern.removeprefix("file://")
+        if Path(plain).is_file():  # a name may hold brackets
+            return [plain]
         found = sorted(p for p in glob.glob(pattern.removeprefix("file://"), recursive=True) if Path(p).is_file())
     if not found:
         raise InputUnusable(f"{pattern}: no file has this name; check the path (a pattern needs quotes in the shell)")

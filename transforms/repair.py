@@ -95,7 +95,7 @@ def _checked(hour: int, minute: int, repair: str | None) -> Time:
 
 @lru_cache(_CACHE)
 def repair_date(text: str | None) -> Date:
-    """``Issue Date``: ``MM/DD/YYYY``.
+    """``Issue Date``: ``MM/DD/YYYY``; of two digits, 69 to 99 are of the last century (as POSIX reads ``%y``).
 
     >>> repair_date("7/6/23")
     Date(value=datetime.date(2023, 7, 6), repair='date_two_digit_year', reason=None)
@@ -106,7 +106,7 @@ def repair_date(text: str | None) -> Date:
     if found := _DATE.fullmatch(text.strip()):
         month, day, year = int(found[1]), int(found[2]), int(found[3])
         if len(found[3]) == 2:
-            year, repair = 2000 + year, Repair.DATE_TWO_DIGIT_YEAR
+            year, repair = year + (2000 if year < 69 else 1900), Repair.DATE_TWO_DIGIT_YEAR
         elif len(found[1]) == 1 or len(found[2]) == 1:
             repair = Repair.DATE_UNPADDED
     elif found := _DATE_ISO.fullmatch(text.strip()):

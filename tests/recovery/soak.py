@@ -24,7 +24,7 @@ from tests.support import make_messages
 PROJECT = "local-dev"
 ACK_SECONDS = 10
 SETTLE = {"kafka": 0, "pubsub": ACK_SECONDS + 2}
-LONGEST = {("kafka", BOUNDED): 0.7, ("pubsub", BOUNDED): 5.0, ("kafka", UNBOUNDED): 8.0, ("pubsub", UNBOUNDED): 8.0}
+LONGEST = {("kafka", BOUNDED): 0.7, ("pubsub", BOUNDED): 5.0, ("kafka", UNBOUNDED): 4.0, ("pubsub", UNBOUNDED): 4.0}
 """Seconds of work before a kill, at most: a bounded run over Kafka has read what came meanwhile in about a second."""
 DIRT = (
     "--duplicates",
