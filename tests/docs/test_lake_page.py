@@ -25,9 +25,16 @@ def small_lake(tmp_path_factory: pytest.TempPathFactory) -> str:
     simulate(["history", "--rows", "6000", "--seed", "1", "--output", history, "--quiet"])
     fleet = ["--drones", "40", "--seconds", "300", "--seed", "1", "--corrupt", "0.01", "--unqualified-share", "0.1"]
     simulate(["drones", *fleet, "--output", f"file:{messages}", "--images", f"file:{images}", "--quiet"])
+    _lose_some(Path(images))
     root = str(folder / "lake")
     run_graph(Asked(history, messages, images), Settings(root, 3600), PipelineOptions([]))
     return root
+
+
+def _lose_some(recording: Path) -> None:
+    """Every hundredth picture never comes; of some others the message is spoiled already."""
+    lines = recording.read_bytes().splitlines(keepends=True)
+    recording.write_bytes(b"".join(line for n, line in enumerate(lines) if n % 100))
 
 
 @pytest.mark.parametrize(("dataset", "query"), SQL, ids=[name for name, _ in SQL])
