@@ -11,7 +11,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import numpy as np
@@ -39,7 +39,8 @@ from sources.units import Unit
 UNIT_MESSAGES: Mapping[Source, int] = {Source.DRONES: 200_000, Source.IMAGES: 1_000}
 """At most so many messages a unit: it is what a worker holds, and what is read again after a crash."""
 BATCH_BYTES = 8 << 20
-CONSUME = 5_000
+CONSUME: Final[Mapping[Source, int]] = {Source.DRONES: 5_000, Source.IMAGES: 16}
+"""Messages taken from librdkafka at once."""
 PATIENCE_SECONDS = 120
 """How long a broker may be silent before it is called unavailable."""
 START_SECONDS = 20
@@ -260,6 +261,13 @@ class _Topic:
                     raise self._broker.unavailable() from error
                 _log.warning("%s; asking again", self._broker.unavailable())
                 time.sleep(1)
+                self._look_for_leaders()
+
+    def _look_for_leaders(self) -> None:
+        # The client remembers who leads a partition since when, and looks again for no error that this leads to: after
+        # a broker has been restarted, each of its answers would be FENCED_LEADER_EPOCH.
+        with suppress(KafkaException):
+            self._admin.list_topics(self._name, timeout=1)
 
     def _result(self, answer: Future[Any]) -> Any:
         """Wait for it, and listen meanwhile: some errors no patience mends, and others say why it does not come."""
@@ -352,7 +360,7 @@ def consume(stream: KafkaStream, partition: int, start: int, end: int) -> Iterat
     place, heard = start, time.monotonic()
     while place < end:
         messages = []
-        for message in parked.consumer.consume(min(CONSUME, end - place), timeout=0.2):
+        for message in parked.consumer.consume(min(CONSUME[stream.source], end - place), timeout=0.2):
             error = message.error()
             offset = message.offset()
             if error is None:
