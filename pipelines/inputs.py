@@ -89,6 +89,12 @@ class Planned(NamedTuple):
         if any(parts):
             yield self._reading(parts, root)
 
+    def tidy(self, root: str) -> None:
+        """Remove what was only needed until all was committed."""
+        for source in self:
+            if isinstance(source, Units):
+                source.stream.tidy(root)
+
     def _reading(self, parts: list[list[Any]], root: str) -> Inputs:
         pairs = zip(self, parts, strict=True)
         return Inputs(*(source.reading(part, root) if source and part else None for source, part in pairs))

@@ -80,6 +80,7 @@ def run_graph(asked: Asked, to: Settings, options: PipelineOptions) -> None:
     for inputs in todo.runs(to.root):
         with beam.Pipeline(options=options) as pipeline:
             violations(pipeline, inputs, to)
+    todo.tidy(to.root)
 
 
 def run_and_tell(asked: Asked, to: Settings, options: PipelineOptions, quiet: bool) -> list[str]:

@@ -77,13 +77,32 @@ class PubSubStream(Stream):
         return _PubSubPlanner(self, root)
 
     def waiting(self, root: str) -> str:
-        spooled = len(_PubSubPlanner(self, root).resume())
+        Subscription(self.url)  # which tells where there is no server
+        spooled = sum(not is_committed(root, unit.source, unit.name) for unit in self.spooled(root))
         return f"{spooled} segments spooled; what waits in {self.path} only a pull can tell"
 
     def payloads(self, unit: Unit, root: str) -> Iterator[pa.RecordBatch]:
         data = storage(root).read(f"{self.spool}/{unit.name}.arrow")
         with pa.ipc.open_stream(data) as reader:
             yield from reader
+
+    def tidy(self, root: str) -> None:
+        self.without_committed(self.spooled(root), root)
+
+    def spooled(self, root: str) -> list[Unit]:
+        """All segments that are in the lake."""
+        names = (info.base_name.removesuffix(".arrow") for info in storage(root).list(self.spool))
+        return [Unit(self.source, self.path, 0, int(name.rpartition("-")[2]), name) for name in names]
+
+    def without_committed(self, units: list[Unit], root: str) -> list[Unit]:
+        """Those that are not committed; the segments of the others are removed."""
+        still_open = []
+        for unit in units:
+            if is_committed(root, unit.source, unit.name):
+                storage(root).delete(f"{self.spool}/{unit.name}.arrow")
+            else:
+                still_open.append(unit)
+        return still_open
 
 
 class _PubSubPlanner(Planner):
@@ -95,18 +114,14 @@ class _PubSubPlanner(Planner):
         self._until = 0
 
     def resume(self) -> list[PlannedUnit]:
-        self._open = []
-        for info in storage(self._root).list(self._stream.spool):
-            name = info.base_name.removesuffix(".arrow")
-            self._open.append(Unit(self._stream.source, self._stream.path, 0, int(name.rpartition("-")[2]), name))
-        self._settle()
+        self._open = self._stream.without_committed(self._stream.spooled(self._root), self._root)
         return [PlannedUnit(unit, 0) for unit in self._open]
 
     def outstanding(self) -> int:
         return len(self._open)
 
     def look(self, room: int) -> Look:
-        self._settle()
+        self._open = self._stream.without_committed(self._open, self._root)
         now = round(time.time() * MICROSECONDS)
         if not room:
             return Look([], self._until, 0)
@@ -132,16 +147,6 @@ class _PubSubPlanner(Planner):
         unit = Unit(self._stream.source, self._stream.path, 0, n, name)
         self._open.append(unit)
         return PlannedUnit(unit, min(published))
-
-    def _settle(self) -> None:
-        """Forget the segments that were committed, and free their room."""
-        still_open = []
-        for unit in self._open:
-            if is_committed(self._root, unit.source, unit.name):
-                storage(self._root).delete(f"{self._stream.spool}/{unit.name}.arrow")
-            else:
-                still_open.append(unit)
-        self._open = still_open
 
 
 class Subscription:

@@ -90,6 +90,9 @@ class Stream(ABC):
     def payloads(self, unit: Unit, root: str) -> Iterator[pa.RecordBatch]:
         """The payloads of a planned unit, at least one batch, if an empty one."""
 
+    def tidy(self, root: str) -> None:  # noqa: B027  # not every stream leaves something
+        """Remove what the lake holds of units only until they are committed."""
+
 
 def plan_until_now(stream: Stream, root: str) -> list[Unit]:
     """All units of a stream from where the lake ends up to now."""
