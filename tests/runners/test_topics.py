@@ -79,6 +79,11 @@ def test_each_topic_has_settings_of_its_own() -> None:
     ]
 
 
+def test_of_three_copies_two_are_there_before_a_message_is_acknowledged() -> None:
+    (drones, *_) = topics({}, {}, {})
+    assert [kafka._config(drones, copies)["min.insync.replicas"] for copies in (1, 2, 3)] == ["1", "1", "2"]
+
+
 def test_the_largest_picture_fits_into_a_message() -> None:
     assert MAX_IMAGE_BYTES * 4 // 3 + 1000 < LARGEST_IMAGE_MESSAGE
 
