@@ -18,7 +18,7 @@ from transforms.write import DOORS
 COUNTS = (ROWS_IN, *map(str, DOORS), DUPLICATES)
 """The columns that are added up."""
 EVERY_SECONDS = 2.0
-SHARE = 0.05
+SHARE = 0.1
 """Of the time may go into looking: a ledger of many units takes long to list."""
 
 

@@ -1,60 +1,36 @@
-"""The topics of the fleet's messages and images, made if they are not there."""
+"""The topics of the fleet's messages and images, made where they are not there."""
 
 import os
-from contextlib import suppress
 from typing import NamedTuple
 
-from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
-from google.api_core.exceptions import AlreadyExists, GoogleAPICallError
-from google.cloud import pubsub_v1
+from runners.topics import pubsub
+from runners.topics.kafka import KafkaTopics
+from runners.topics.lines import Mode
+from runners.topics.wanted import IMAGES, MESSAGES, topics
+from schemas.urls import kafka_url
 
-from schemas.errors import ServiceUnavailable
-
-PARTITIONS = {"drones": 2, "images": 1}
-"""Each makes a unit a second, and each unit some files."""
+PARTITIONS = {MESSAGES: 2, IMAGES: 1}
+"""Fewer than a deployment has: each makes a unit a second, and each unit some files."""
 PROJECT = "prestacop"
-SECONDS = 20
 
 
 class Urls(NamedTuple):
-    """Where one of the two kinds of messages is."""
+    """Where one kind of message is."""
 
     publish: str
     read: str
 
 
 def make_topics(stream: str) -> dict[str, Urls]:
-    """Those of a service, which is found by the environment. Raises ServiceUnavailable."""
-    return _kafka(os.environ["KAFKA_BOOTSTRAP_SERVERS"]) if stream == "kafka" else _pubsub()
-
-
-def _kafka(bootstrap: str) -> dict[str, Urls]:
-    # What the client logs about a broker that goes away is not for our users.
-    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
-    wanted = [NewTopic(name, partitions, replication_factor=1) for name, partitions in PARTITIONS.items()]
-    for made in admin.create_topics(wanted, request_timeout=SECONDS).values():
-        try:
-            made.result(SECONDS)
-        except KafkaException as error:
-            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise ServiceUnavailable(f"Kafka at {bootstrap} makes no topic: {error.args[0].str()}") from error
-    return {name: Urls(url, url) for name in PARTITIONS for url in (f"kafka://{bootstrap}/{name}",)}
-
-
-def _pubsub() -> dict[str, Urls]:
-    found = {}
-    with pubsub_v1.PublisherClient() as publisher, pubsub_v1.SubscriberClient() as subscriber:
-        for name in PARTITIONS:
-            topic = publisher.topic_path(PROJECT, name)
-            subscription = subscriber.subscription_path(PROJECT, f"{name}-lake")
-            try:
-                with suppress(AlreadyExists):
-                    publisher.create_topic(name=topic, timeout=SECONDS)
-                with suppress(AlreadyExists):
-                    subscriber.create_subscription(name=subscription, topic=topic, timeout=SECONDS)
-            except GoogleAPICallError as error:
-                raise ServiceUnavailable(f"Pub/Sub makes no topic: {error}") from error
-            found[name] = Urls(f"pubsub://{PROJECT}/{name}", f"pubsub://{PROJECT}/{name}-lake")
-    return found
+    """Those of a service, which the environment leads to; by name. Raises ServiceUnavailable, Refused."""
+    wanted = [topic for topic in topics({}, PARTITIONS, {}) if topic.feeds_lake]
+    if stream == "kafka":
+        cluster = f"kafka://{os.environ['KAFKA_BOOTSTRAP_SERVERS']}"
+        urls = {topic.name: Urls(f"{cluster}/{topic.name}", f"{cluster}/{topic.name}") for topic in wanted}
+        made = KafkaTopics(kafka_url(urls["drones"].read)).make(wanted, None, Mode())
+    else:
+        project = f"pubsub://{PROJECT}"
+        urls = {topic.name: Urls(f"{project}/{topic.name}", f"{project}/{topic.name}-lake") for topic in wanted}
+        made = pubsub.make(PROJECT, wanted, Mode())
+    list(made)  # what was there before may differ, and stays as it is
+    return urls
