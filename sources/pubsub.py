@@ -10,7 +10,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import grpc
@@ -40,11 +40,16 @@ PULLS = 4
 """Requests under way at once."""
 ACKS = 2_000
 """Acknowledged by one request, which may have 512 KiB."""
-PULL_SECONDS = 1.0
-QUIET_PULLS = 3
-"""So many rounds of requests without a message, and the subscription is taken to be empty."""
+PULL_SECONDS = 20.0
+"""A request is answered when there is a message, or after this time."""
+LOOK_SECONDS = 1.0
+QUIET_SECONDS = 10.0
+"""So long without a message, and the subscription is taken to be empty."""
 PATIENCE_SECONDS = 120
+START_SECONDS = 20
+"""How long a server may be silent before anything was heard of it."""
 
+_CHECK = "Check the network, GOOGLE_APPLICATION_CREDENTIALS and PUBSUB_EMULATOR_HOST"
 _PASSING = (
     exceptions.ServiceUnavailable,
     exceptions.InternalServerError,
@@ -111,6 +116,7 @@ class _PubSubPlanner(Planner):
         self._root = root
         self._subscription = Subscription(stream.url)
         self._open: list[Unit] = []
+        self._heard = time.monotonic()
         self._until = 0
 
     def resume(self) -> list[PlannedUnit]:
@@ -127,8 +133,14 @@ class _PubSubPlanner(Planner):
             return Look([], self._until, 0)
         messages = self._subscription.pull()
         units = [self._spool(messages)] if messages else []
-        self._until = units[0].since if units else now
+        if units:
+            self._heard, self._until = time.monotonic(), units[0].since
+        elif time.monotonic() - self._heard > QUIET_SECONDS:
+            self._until = now
         return Look(units, self._until, 0)
+
+    def close(self) -> None:
+        self._subscription.close()
 
     def _spool(self, messages: list[ReceivedMessage]) -> PlannedUnit:
         n = len(messages)
@@ -162,29 +174,48 @@ class Subscription:
             self._client = pubsub_v1.SubscriberClient()
         self._path = self._client.subscription_path(url.project, url.name)
         self._pool = ThreadPoolExecutor(PULLS)
+        self._asked: set[Future[list[ReceivedMessage]]] = set()
+        try:
+            grpc.channel_ready_future(self._client.transport.grpc_channel).result(START_SECONDS)
+        except grpc.FutureTimeoutError as error:  # a pull would call it an empty subscription
+            raise ServiceUnavailable(f"{self._name}: no server answers. {_CHECK}") from error
 
     def pull(self) -> list[ReceivedMessage]:
-        """What is there, up to the size of a segment; nothing if it stays quiet for a while."""
-        deadline = time.monotonic() + SEGMENT_SECONDS
+        """What is there, up to the size of a segment; nothing if nothing came for a look's time."""
+        end = time.monotonic() + LOOK_SECONDS
         found: list[ReceivedMessage] = []
-        size = quiet = 0
-        while quiet < QUIET_PULLS and not (found and time.monotonic() > deadline):
-            some = [m for answer in self._pool.map(self._pull, range(PULLS)) for m in answer]
-            quiet = 0 if some else QUIET_PULLS if found else quiet + 1
+        size = 0
+        while len(found) < SEGMENT_MESSAGES and size < SEGMENT_BYTES:
+            while len(self._asked) < PULLS:
+                self._asked.add(self._pool.submit(self._pull))
+            # What is not answered yet stays asked: a request that is cancelled may have taken messages with it.
+            answered, self._asked = wait(self._asked, max(end - time.monotonic(), 0), FIRST_COMPLETED)
+            some = [message for answer in answered for message in answer.result()]
+            if some and not found:
+                end = time.monotonic() + SEGMENT_SECONDS
             found += some
             size += sum(len(m.message.data) for m in some)
-            if len(found) >= SEGMENT_MESSAGES or size >= SEGMENT_BYTES:
+            if time.monotonic() >= end:
                 break
         return found
 
+    def close(self) -> None:
+        """Give back what was asked for and not taken."""
+        for answer in wait(self._asked, 0).done:
+            self._give_back([message.ack_id for message in answer.result()])
+        self._client.close()
+
     def acknowledge(self, ids: list[str]) -> None:
         """Never to be delivered again, if all goes well."""
-        for start in range(0, len(ids), ACKS):
-            self._ask(
-                self._client.acknowledge, _ACKNOWLEDGE, subscription=self._path, ack_ids=ids[start : start + ACKS]
-            )
+        for some in batched(ids):
+            self._ask(self._client.acknowledge, _ACKNOWLEDGE, subscription=self._path, ack_ids=some)
 
-    def _pull(self, _: int) -> list[ReceivedMessage]:
+    def _give_back(self, ids: list[str]) -> None:
+        for some in batched(ids):
+            arguments = {"subscription": self._path, "ack_ids": some, "ack_deadline_seconds": 0}
+            self._ask(self._client.modify_ack_deadline, _ACKNOWLEDGE, **arguments)
+
+    def _pull(self) -> list[ReceivedMessage]:
         try:
             answer = self._ask(
                 self._client.pull, _PULL, subscription=self._path, max_messages=PULL_MESSAGES, timeout=PULL_SECONDS
@@ -203,6 +234,10 @@ class Subscription:
         except exceptions.DeadlineExceeded:
             raise
         except (exceptions.GoogleAPICallError, exceptions.RetryError) as error:
-            raise ServiceUnavailable(
-                f"{self._name}: {error}. Check the network, GOOGLE_APPLICATION_CREDENTIALS and PUBSUB_EMULATOR_HOST"
-            ) from error
+            raise ServiceUnavailable(f"{self._name}: {error}. {_CHECK}") from error
+
+
+def batched(ids: list[str]) -> Iterator[list[str]]:
+    """As many as one request takes."""
+    for start in range(0, len(ids), ACKS):
+        yield ids[start : start + ACKS]
