@@ -1,26 +1,34 @@
 """Topics of real servers, what is published to them, and what a lake has of it."""
 
+import base64
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
+import msgspec
 import pyarrow.parquet as pq
 from confluent_kafka import Message, Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
+from google.api_core.exceptions import DeadlineExceeded
+from google.pubsub_v1 import PublisherClient, SubscriberClient
 
 from lake import lake
+from lake.storage import storage
 from pipelines.inputs import Asked, Url
 from pipelines.run import run_graph
 from pipelines.violations import Settings
+from schemas.messages import ImageMessage
 from schemas.urls import kafka_url, pubsub_url
-from tests.support import LOCAL
+from tests.support import LOCAL, make_messages
 
+T = TypeVar("T")
+PROJECT = "prestacop-sources"
 LARGEST = 16_000_000
 ROOMY = {"queue.buffering.max.messages": 1_000_000, "queue.buffering.max.kbytes": 1_000_000}
 """For a producer that is given all at once."""
@@ -78,6 +86,14 @@ def payloads_of(recording: Path) -> list[bytes]:
     return recording.read_bytes().split(b"\n")[:-1]
 
 
+def pictures(path: Path, size: int) -> list[bytes]:
+    """Messages of the simulator with pictures of about so many bytes."""
+    images = path.with_name(f"{path.name}.images")
+    flags = ["--violation-share", "0.3", "--images", f"file:{images}", "--image-bytes", str(size)]
+    make_messages(path, 5, 3, *flags)
+    return payloads_of(images)
+
+
 def expected(topic: str, recording: Path, sent: list[Sent]) -> list[Row]:
     """What the lake is to have of a recording without duplicates, whose lines were sent so."""
     truth = pq.read_table(f"{recording}.truth.parquet").to_pylist()
@@ -100,6 +116,18 @@ def stored(root: Path | str) -> list[Row]:
     letters = "SELECT path, \"offset\", NULL, 'dead_letters', published_at FROM dead_letters"
     with lake(str(root)).connect() as connection:
         return connection.sql(f"{branches} UNION ALL {letters} ORDER BY 1, 2").fetchall()
+
+
+def sent_pictures(payloads: list[bytes]) -> list[tuple[str, bytes]]:
+    """What the lake is to have of such messages: the name and the bytes of each picture."""
+    messages = [msgspec.json.decode(payload, type=ImageMessage) for payload in payloads]
+    return sorted((message.image_id, base64.b64decode(message.data)) for message in messages)
+
+
+def stored_pictures(root: Path | str) -> list[tuple[str, bytes]]:
+    """What it has."""
+    rows = lake(str(root)).sql("SELECT image_id, object FROM images").to_pylist()
+    return sorted((row["image_id"], storage(str(root)).read(row["object"])) for row in rows)
 
 
 def rows_in(root: Path | str) -> int:
@@ -135,3 +163,51 @@ def run(
         env=os.environ | (environment or {}),
         timeout=120,
     )
+
+
+class Subscription:
+    """A topic with a subscription, on the server of the environment."""
+
+    def __init__(self, name: str) -> None:
+        self._publisher = PublisherClient()
+        self._subscriber = SubscriberClient()
+        self._topic = f"projects/{PROJECT}/topics/{name}"
+        self._name = f"projects/{PROJECT}/subscriptions/{name}"
+        self.url = f"pubsub://{PROJECT}/{name}"
+        self._publisher.create_topic(name=self._topic)
+        self._subscriber.create_subscription(name=self._name, topic=self._topic, ack_deadline_seconds=60)
+
+    def __enter__(self) -> "Subscription":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._publisher.transport.close()
+        self._subscriber.transport.close()
+
+    def publish(self, payloads: Sequence[bytes]) -> list[str]:
+        """Publish them; the name that the server gave to each."""
+        names: list[str] = []
+        for some in batched(payloads, 1_000):
+            messages = [{"data": payload, "attributes": {"key": "a drone"}} for payload in some]
+            names += self._publisher.publish(topic=self._topic, messages=messages).message_ids
+        return names
+
+    def give_back(self, ids: list[str]) -> None:
+        """Let the server deliver these again at once, as it does when they were not acknowledged in time."""
+        for some in batched(ids, 1_000):
+            self._subscriber.modify_ack_deadline(subscription=self._name, ack_ids=some, ack_deadline_seconds=0)
+
+    def waiting(self) -> list[bytes]:
+        """What would be delivered now."""
+        try:
+            answer = self._subscriber.pull(subscription=self._name, max_messages=1_000, timeout=1, retry=None)
+        except DeadlineExceeded:
+            return []
+        self.give_back([message.ack_id for message in answer.received_messages])
+        return [message.message.data for message in answer.received_messages]
+
+
+def batched(items: Sequence[T], size: int) -> Iterator[list[T]]:
+    """In lists of that size, the last one shorter."""
+    for start in range(0, len(items), size):
+        yield list(items[start : start + size])

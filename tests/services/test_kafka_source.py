@@ -1,7 +1,5 @@
 """A topic is read from where the lake ends up to now: all of it, once, whatever happens to it meanwhile."""
 
-import base64
-import json
 import signal
 import subprocess
 import time
@@ -16,12 +14,10 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions
 
 from lake import lake
-from lake.storage import storage
 from pipelines.reconcile import reconcile
 from runners.services import Services, free_port
 from schemas.errors import ServiceUnavailable
 from schemas.lake import Source
-from schemas.messages import MAX_IMAGE_BYTES
 from schemas.urls import kafka_url
 from sources.kafka import UNIT_MESSAGES, KafkaStream
 from sources.progress import progress
@@ -30,11 +26,14 @@ from tests.services.support import (
     expected,
     make_topic,
     payloads_of,
+    pictures,
     publish,
     read_up_to_now,
     rows_in,
     run,
+    sent_pictures,
     stored,
+    stored_pictures,
 )
 from tests.support import make_messages
 
@@ -237,23 +236,16 @@ def delete_before(kafka: str, topic: str, partition: int, offset: int) -> None:
     admin.delete_records([place])[place].result(timeout=30)
 
 
-def test_a_picture_of_10_megabytes_passes(kafka: str, tmp_path: Path) -> None:
+def test_pictures_of_10_megabytes_pass(kafka: str, tmp_path: Path) -> None:
     root = tmp_path / "lake"
     url = make_topic(kafka, "large", partitions=1)
-    jpegs = [b"\xff\xd8\xff" + bytes([n]) * (MAX_IMAGE_BYTES - 3) for n in range(3)]
-    publish(kafka, "large", map(picture, jpegs))
+    payloads = pictures(tmp_path / "m", 10_000_000)
+    assert min(map(len, payloads)) >= 13_000_000
+    publish(kafka, "large", payloads)
     read_up_to_now(root, images=url)
-    query = "SELECT image_id, object, bytes, published_at IS NOT NULL AS told FROM images ORDER BY record"
-    rows = lake(str(root)).sql(query).to_pylist()
-    assert [(row["image_id"], row["bytes"], row["told"]) for row in rows] == [("photo", MAX_IMAGE_BYTES, True)] * 3
-    assert [storage(str(root)).read(row["object"]) for row in rows] == jpegs
+    assert stored_pictures(root) == sent_pictures(payloads)
+    assert lake(str(root)).sql("SELECT count(published_at) AS n FROM images")["n"].to_pylist() == [len(payloads)]
     assert reconcile(str(root)) == []
-
-
-def picture(jpeg: bytes) -> bytes:
-    """A message with it."""
-    message = {"schema_version": 1, "image_id": "photo", "event_time": "2026-01-15T12:00:00Z"}
-    return json.dumps(message | {"data": base64.b64encode(jpeg).decode()}).encode()
 
 
 def test_a_dry_run_tells_how_much_waits_and_writes_nothing(kafka: str, tmp_path: Path) -> None:
