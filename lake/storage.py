@@ -22,6 +22,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from schemas.errors import DiskFull, InputUnusable, OutputUnusable, ServiceUnavailable
 
 _CHECK = "Check the bucket, AWS_ENDPOINT_URL and the credentials"
+S3_CONNECTIONS = 64
+"""Pictures are put by 16 threads for each unit that is read."""
 S3_ATTEMPTS = 5
 """Unless AWS_MAX_ATTEMPTS says otherwise. Beam's and boto3's default of 2 retries fails with 503 on 30 % of the calls;
 5 attempts pass."""
@@ -207,7 +209,12 @@ def _attempts() -> int:
 
 
 def _s3_client() -> Any:  # boto3's clients are made at run time and have no type of their own
-    return boto3.client("s3", config=Config(retries={"mode": "standard", "total_max_attempts": _attempts()}))
+    return boto3.client(
+        "s3",
+        config=Config(
+            max_pool_connections=S3_CONNECTIONS, retries={"mode": "standard", "total_max_attempts": _attempts()}
+        ),
+    )
 
 
 def _sync_directory(path: Path) -> None:

@@ -145,6 +145,9 @@ class _KafkaPlanner(Planner):
         """How many the topic has."""
         return len(self._chains)
 
+    def close(self) -> None:
+        pass  # nothing is taken before it is planned
+
     def outstanding(self) -> int:
         return sum(len(chain.outstanding) for chain in self._chains.values())
 

@@ -43,7 +43,7 @@ ACKS = 2_000
 PULL_SECONDS = 20.0
 """A request is answered when there is a message, or after this time."""
 LOOK_SECONDS = 1.0
-QUIET_SECONDS = 10.0
+QUIET_SECONDS = 5.0
 """So long without a message, and the subscription is taken to be empty."""
 PATIENCE_SECONDS = 120
 START_SECONDS = 20

@@ -72,6 +72,10 @@ class Planner(ABC):
     def outstanding(self) -> int:
         """How many units are planned and not committed."""
 
+    @abstractmethod
+    def close(self) -> None:
+        """Give back what was taken and not planned."""
+
 
 class Stream(ABC):
     """A live source of payloads."""
@@ -104,6 +108,7 @@ def plan_until_now(stream: Stream, root: str) -> list[Unit]:
         look = planner.look(room=sys.maxsize)
         found += look.units
         until = look.until
+    planner.close()
     return [unit for unit, _ in found]
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import shutil
 import signal
 import statistics
@@ -37,6 +38,9 @@ examples:
 """
 _ROOT = Path(__file__).resolve().parents[2]
 _PARTITIONS = 4
+PICTURE_BYTES = 500_000
+PICTURE_LIMIT = 16 << 20
+"""Bytes of a message of the pictures' topic, at most."""
 _EVERY_SECONDS = 10
 
 
@@ -62,6 +66,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--messages", type=int, default=5_000_000, metavar="N", help="of the topic (5000000)")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="of throughput; 0 leaves it out (3)")
     parser.add_argument("--seconds", type=int, default=120, metavar="T", help="of latency; 0 leaves it out (120)")
+    parser.add_argument(
+        "--pictures", type=int, default=2_000, metavar="N", help="of 500 kB each; 0 leaves them out (2000)"
+    )
     parser.add_argument("--rate", type=int, default=10_000, metavar="R", help="messages a second there (10000)")
     arguments = parser.parse_args(argv)
     with tempfile.TemporaryDirectory(prefix="prestacop-bench-") as folder:
@@ -71,6 +78,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             address = services.environment("kafka")["KAFKA_BOOTSTRAP_SERVERS"]
             if arguments.rounds:
                 _throughput(Path(folder), address, arguments.messages, arguments.rounds)
+            if arguments.pictures:
+                _pictures(Path(folder), address, services, arguments.pictures)
             if arguments.seconds:
                 _tell(_live(Path(folder), address, services, arguments.rate, arguments.seconds), arguments.rate)
         finally:
@@ -88,6 +97,7 @@ def _throughput(folder: Path, address: str, messages: int, rounds: int) -> None:
         root = folder / "lake"
         command = [sys.executable, "-m", "pipelines.violations", "--messages", url, "--output", str(root), "--quiet"]
         used = run(command, _ROOT, folder / "pipeline.log")
+        size = sum(file.stat().st_size for file in root.rglob("*") if file.is_file())
         shutil.rmtree(root)
         raw_rates.append(count / raw.wall_s)
         rates.append(count / used.wall_s)
@@ -97,7 +107,24 @@ def _throughput(folder: Path, address: str, messages: int, rounds: int) -> None:
             flush=True,
         )
     share = statistics.median(rates) / statistics.median(raw_rates)
+    print(f"{size / count:.1f} bytes a message in the lake")
     print(f"{count:,} messages; the pipeline reaches {share:.0%} of the raw loop (medians; wanted: 50 %)", flush=True)
+
+
+def _pictures(folder: Path, address: str, services: Services, pictures: int) -> None:
+    services.up("s3")
+    messages, images = _topic(address, "with-pictures"), _topic(address, "pictures", PICTURE_LIMIT)
+    flags = ["--violation-share", "1", "--images", images, "--image-bytes", str(PICTURE_BYTES)]
+    subprocess.run(_simulator(messages, 100, pictures // 100, *flags), cwd=_ROOT, check=True)
+    command = [sys.executable, "-m", "pipelines.violations", "--images", images, "--output", "s3://prestacop/bench"]
+    os.environ |= services.environment("s3")
+    used = run([*command, "--quiet"], _ROOT, folder / "pictures.log")
+    megabytes = len(published(images)) * PICTURE_BYTES / 1e6
+    print(
+        f"{megabytes:,.0f} MB of pictures from Kafka to S3, both on this machine: {megabytes / used.wall_s:.0f} MB/s, "
+        f"{megabytes / used.cpu_s:.0f} MB a CPU second of the pipeline, {used.peak_mb:.0f} MB of memory",
+        flush=True,
+    )
 
 
 def _live(folder: Path, address: str, services: Services, rate: int, seconds: int) -> Live:
@@ -182,9 +209,10 @@ def _running(command: list[str], log: int) -> Iterator[subprocess.Popen[bytes]]:
             process.send_signal(signal.SIGINT)
 
 
-def _topic(address: str, name: str) -> str:
+def _topic(address: str, name: str, largest: int = 1 << 20) -> str:
     admin = AdminClient({"bootstrap.servers": address})
-    admin.create_topics([NewTopic(name, num_partitions=_PARTITIONS)])[name].result()
+    topic = NewTopic(name, num_partitions=_PARTITIONS, config={"max.message.bytes": str(largest)})
+    admin.create_topics([topic])[name].result()
     return f"kafka://{address}/{name}"
 
 

@@ -53,6 +53,10 @@ class FakePlanner(Planner):
         self.resumed = 0
         self.until = 1_000 * MICROSECONDS
         self.fails = False
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
 
     def resume(self) -> list[PlannedUnit]:
         self.resumed += 1
