@@ -115,11 +115,14 @@ def _pictures(folder: Path, address: str, services: Services, pictures: int) -> 
     services.up("s3")
     messages, images = _topic(address, "with-pictures"), _topic(address, "pictures", PICTURE_LIMIT)
     flags = ["--violation-share", "1", "--images", images, "--image-bytes", str(PICTURE_BYTES)]
-    subprocess.run(_simulator(messages, 100, pictures // 100, *flags), cwd=_ROOT, check=True)
+    took = run(_simulator(messages, 100, pictures // 100, *flags), _ROOT, folder / "simulator.log").wall_s
     command = [sys.executable, "-m", "pipelines.violations", "--images", images, "--output", "s3://prestacop/bench"]
     os.environ |= services.environment("s3")
     used = run([*command, "--quiet"], _ROOT, folder / "pictures.log")
+    started = time.perf_counter()
     megabytes = len(published(images)) * PICTURE_BYTES / 1e6
+    took += time.perf_counter() - started
+    print(f"one broker took and gave {megabytes:,.0f} MB of pictures at {2 * megabytes / took:.0f} MB/s", flush=True)
     print(
         f"{megabytes:,.0f} MB of pictures from Kafka to S3, both on this machine: {megabytes / used.wall_s:.0f} MB/s, "
         f"{megabytes / used.cpu_s:.0f} MB a CPU second of the pipeline, {used.peak_mb:.0f} MB of memory",

@@ -1,0 +1,133 @@
+"""Read ranges of offsets, with consumers that wait between two of them."""
+
+import logging
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+
+from schemas.errors import InputUnusable
+from schemas.urls import KafkaUrl, kafka_config
+from sources.kafka_broker import PATIENCE_SECONDS, Broker, Topic
+
+FETCHING: Final[Mapping[str, int]] = {
+    "fetch.wait.max.ms": 100,
+    "fetch.message.max.bytes": 4 << 20,
+    "queued.max.messages.kbytes": 16 << 10,
+    "fetch.queue.backoff.ms": 5,  # the default waits a second whenever the queue is full: 150 k messages/s, not 700 k
+}
+MAX_PARKED = 8
+"""Consumers that wait for the unit behind the one they read, with what they fetched of it already."""
+
+
+_log = logging.getLogger(__name__)
+_GONE = {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}
+
+
+class Access(NamedTuple):
+    """How a topic is read."""
+
+    url: KafkaUrl
+    at_once: int
+    """Messages taken from librdkafka at once."""
+    accept_loss: bool
+    """Go on where messages were deleted before they were read."""
+
+
+def offset_of(message: Message) -> int:
+    """A message's place in its partition."""
+    offset = message.offset()
+    if offset is None:
+        raise RuntimeError("a message that was consumed has no offset")
+    return offset
+
+
+class _Parked:
+    """A consumer between two units."""
+
+    def __init__(self, url: KafkaUrl) -> None:
+        self.broker = Broker(url)
+        self.place: tuple[int, int] = (-1, -1)
+        """The partition and the offset of its next message."""
+        settings: dict[str, Any] = {
+            "group.id": "prestacop",  # librdkafka wants one; nothing is ever committed to it
+            "enable.auto.commit": False,
+            "auto.offset.reset": "error",
+            "enable.partition.eof": True,
+            **FETCHING,
+            "error_cb": self.broker.heard,
+        }
+        with self.broker.options():
+            self.consumer = Consumer({**settings, **kafka_config(url)}, logger=_log)
+
+
+_parked: defaultdict[str, list[_Parked]] = defaultdict(list)
+_parking = threading.Lock()
+
+
+def consume(topic: Access, partition: int, start: int, end: int) -> Iterator[list[Message]]:
+    """The messages of a partition from one offset to before another, as long as it takes to get them.
+
+    Raises:
+        InputUnusable: the topic is not there, or messages were deleted before they were read.
+        ServiceUnavailable: the broker refuses us, or was silent for longer than PATIENCE_SECONDS.
+    """
+    parked = _take(topic, partition, start)
+    place, heard = start, time.monotonic()
+    while place < end:
+        messages = []
+        for message in parked.consumer.consume(min(topic.at_once, end - place), timeout=0.2):
+            error = message.error()
+            offset = message.offset()
+            if error is None:
+                messages.append(message)
+            elif error.code() == KafkaError._PARTITION_EOF:
+                place = max(place, offset or 0)  # the rest are marks of transactions
+            elif error.code() in _GONE:
+                place = _after_loss(topic, partition, place, end)
+                parked.consumer.assign([TopicPartition(topic.url.topic, partition, place)])
+            else:
+                parked.broker.check(error)
+                _log.warning("%s: %s", parked.broker.name, error)
+        if messages:
+            place = max(place, offset_of(messages[-1]) + 1)  # the end may have been told in the same breath
+            heard = time.monotonic()
+            while messages and offset_of(messages[-1]) >= end:  # the offsets before were compacted away
+                messages.pop()
+            yield messages
+        elif time.monotonic() - heard > PATIENCE_SECONDS:
+            raise parked.broker.unavailable()
+        else:
+            parked.broker.check(None)
+    parked.place = partition, place
+    with _parking:
+        _parked[str(topic.url)].append(parked)
+
+
+def _take(topic: Access, partition: int, start: int) -> _Parked:
+    """A consumer that stands there already, else the one that was parked longest, or a new one."""
+    with _parking:
+        parked = _parked[str(topic.url)]
+        for place, one in enumerate(parked):
+            if one.place == (partition, start):
+                return parked.pop(place)
+        one = parked.pop(0) if len(parked) >= MAX_PARKED else _Parked(topic.url)
+    one.consumer.assign([TopicPartition(topic.url.topic, partition, start)])
+    return one
+
+
+def _after_loss(topic: Access, partition: int, place: int, end: int) -> int:
+    first = Topic(topic.url).first(partition)
+    lost = f"kafka:{topic.url.topic}/{partition}: messages {place:,} to {first - 1:,} are gone"
+    if first <= place:
+        raise InputUnusable(f"kafka:{topic.url.topic}/{partition} ends before offset {place:,}: it was cut short")
+    if not topic.accept_loss:
+        raise InputUnusable(
+            f"{lost}: the topic's retention deleted them before they were read. Lengthen it; to go on without them "
+            "run again with --accept-loss"
+        )
+    _log.error("%s, and left out as --accept-loss says", lost)
+    return min(first, end)
