@@ -110,13 +110,15 @@ def planned(asked: Asked, root: str) -> Planned:
 
 
 def followed(asked: Asked, root: str, skew: float) -> Inputs:
-    """The topics without end; files, which have one, are planned. Raises InputUnusable."""
+    """The topics without end; files, which have one, are planned. Raises InputUnusable, ServiceUnavailable."""
 
     def reading(url: Url | None, source: Source) -> beam.PTransform | None:
         if isinstance(url, str | None):
             files = _planned(url, source, asked, root)
             return files.reading(files.pieces, root) if files else None
-        return FollowStream(stream(url, source, asked.accept_loss), root, skew)
+        topic = stream(url, source, asked.accept_loss)
+        topic.planner(root).close()  # what is wrong with it is told in one line; a worker would tell it in a hundred
+        return FollowStream(topic, root, skew)
 
     history = planned(Asked(asked.history), root).history
     return Inputs(
