@@ -21,8 +21,10 @@ _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
 
 
 def find_prism(given: str | None) -> str | None:
-    """The path of the binary: the one that was given, the project's own, or one on the PATH."""
-    return given or next(iter(glob.glob(BUILT)), None) or shutil.which("prism")
+    """The path of the binary: the one that was given, the project's own, or one on the PATH; None where it is not."""
+    if given:
+        return shutil.which(given)
+    return next(iter(glob.glob(BUILT)), None) or shutil.which("prism")
 
 
 @contextmanager

@@ -120,7 +120,10 @@ def _prism(parser: argparse.ArgumentParser, options: PipelineOptions) -> str | N
         return None
     if runner == "DirectRunner":
         parser.error("the DirectRunner reads nothing without end: leave --runner out for Prism, or take FlinkRunner")
-    binary = find_prism(options.view_as(PrismRunnerOptions).prism_location)
+    given = options.view_as(PrismRunnerOptions).prism_location
+    binary = find_prism(given)
+    if binary is None and given:
+        parser.error(f"--prism_location {given} is no program; make services-install builds one that is found without")
     if binary is None:
         parser.error("--mode unbounded needs Prism, which is not built yet: make services-install, or --prism_location")
     return binary
