@@ -4,6 +4,8 @@ import base64
 import os
 import subprocess
 import sys
+import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -118,6 +120,23 @@ def stored(root: Path | str) -> list[Row]:
         return connection.sql(f"{branches} UNION ALL {letters} ORDER BY 1, 2").fetchall()
 
 
+def seen(root: Path) -> Counter[tuple[str, str]]:
+    """What readers see: the message_id and the branch of each row, or of a dead letter its name in Pub/Sub."""
+    branches = " UNION ALL ".join(
+        f"SELECT message_id, '{branch}' FROM {branch}" for branch in ("positions", "qualified", "unqualified")
+    )
+    with lake(str(root)).connect() as connection:
+        query = f"{branches} UNION ALL SELECT source_id, 'dead_letters' FROM dead_letters"
+        return Counter(connection.sql(query).fetchall())
+
+
+def truth(recording: Path, names: list[str]) -> Counter[tuple[str, str]]:
+    """The same of a recording without duplicates, whose lines were given these names."""
+    rows = pq.read_table(f"{recording}.truth.parquet").to_pylist()
+    pairs = zip(rows, names, strict=True)
+    return Counter((n if r["branch"] == "dead_letters" else r["message_id"], r["branch"]) for r, n in pairs)
+
+
 def sent_pictures(payloads: list[bytes]) -> list[tuple[str, bytes]]:
     """What the lake is to have of such messages: the name and the bytes of each picture."""
     messages = [msgspec.json.decode(payload, type=ImageMessage) for payload in payloads]
@@ -185,7 +204,11 @@ class Subscription:
         self._subscriber.transport.close()
 
     def publish(self, payloads: Sequence[bytes]) -> list[str]:
-        """Publish them; the name that the server gave to each."""
+        """Publish them; the name that the server gave to each.
+
+        The server first has to notice who is gone: a request that waits there would take messages with it.
+        """
+        time.sleep(0.6)
         names: list[str] = []
         for some in batched(payloads, 1_000):
             messages = [{"data": payload, "attributes": {"key": "a drone"}} for payload in some]

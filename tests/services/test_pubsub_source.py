@@ -1,13 +1,11 @@
 """A subscription is read into the lake: each message is seen once, however often it is delivered."""
 
 import socket
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 
 import sources.pubsub
@@ -27,8 +25,10 @@ from tests.services.support import (
     read_up_to_now,
     rows_in,
     run,
+    seen,
     sent_pictures,
     stored_pictures,
+    truth,
 )
 from tests.support import make_messages
 
@@ -37,21 +37,10 @@ pytestmark = [pytest.mark.services, pytest.mark.xdist_group("services")]
 MISHAPS = ("--corrupt", "0.05", "--v0-share", "0.3", "--disorder", "5")
 
 
-def seen(root: Path) -> Counter[tuple[str, str]]:
-    """What readers see: the message_id and the branch of each row, or of a dead letter its name in Pub/Sub."""
-    branches = " UNION ALL ".join(
-        f"SELECT message_id, '{branch}' FROM {branch}" for branch in ("positions", "qualified", "unqualified")
-    )
-    with lake(str(root)).connect() as connection:
-        query = f"{branches} UNION ALL SELECT source_id, 'dead_letters' FROM dead_letters"
-        return Counter(connection.sql(query).fetchall())
-
-
-def truth(recording: Path, names: list[str]) -> Counter[tuple[str, str]]:
-    """The same of a recording without duplicates, whose lines were given these names."""
-    rows = pq.read_table(f"{recording}.truth.parquet").to_pylist()
-    pairs = zip(rows, names, strict=True)
-    return Counter((n if r["branch"] == "dead_letters" else r["message_id"], r["branch"]) for r, n in pairs)
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This server gives at once what it has."""
+    monkeypatch.setattr("sources.pubsub.QUIET_SECONDS", 1)
 
 
 def spooled(root: Path) -> list[str]:

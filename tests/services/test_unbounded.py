@@ -1,0 +1,267 @@
+"""The command follows topics without end on Prism: nothing is lost or doubled, and nothing is left behind."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from lake import lake
+from pipelines.reconcile import reconcile
+from tests.services.support import (
+    Subscription,
+    command,
+    expected,
+    make_topic,
+    payloads_of,
+    publish,
+    rows_in,
+    seen,
+    stored,
+    truth,
+)
+from tests.support import make_messages
+
+pytestmark = [pytest.mark.services, pytest.mark.xdist_group("services")]
+
+WINDOW, SKEW = 10, 2
+TARDY = 8
+"""Seconds that a shared machine may take for a window's end or for its own."""
+
+
+class Following:
+    """A run of the command without end."""
+
+    def __init__(self, process: subprocess.Popen[bytes], errors: Path, prism: Path) -> None:
+        self._process = process
+        self._errors = errors
+        self._prism = prism
+
+    def runs(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
+
+    def wait_until(self, condition: Callable[[], bool], seconds: float = 60) -> None:
+        """While it runs, until something is so."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert self.runs(), f"it ended with {self._process.returncode}: {self.said()}"
+            assert time.monotonic() < deadline, f"it did not happen in time: {self.said()}"
+            time.sleep(0.02)
+
+    def runner(self) -> psutil.Process:
+        """The Prism that it has started."""
+        (child,) = psutil.Process(self._process.pid).children(recursive=True)
+        assert child.exe() == str(self._prism.resolve())
+        return child
+
+    def end(self, how: signal.Signals) -> tuple[int, float]:
+        """End it; gives its exit code, and after how many seconds neither it nor its Prism was there any more."""
+        runner = self.runner()
+        began = time.monotonic()
+        self._process.send_signal(how)
+        code = self._process.wait(30)
+        psutil.wait_procs([runner], timeout=30)
+        assert not runner.is_running()
+        return code, time.monotonic() - began
+
+    def said(self) -> str:
+        """What is on its stderr."""
+        return self._errors.read_text()
+
+
+@pytest.fixture
+def follow(prism: Path, tmp_path: Path) -> Callable[..., Any]:
+    """Starts a run; its live windows go into a file."""
+
+    @contextmanager
+    def following(root: Path, messages: str) -> Iterator[Following]:
+        flags = ["--mode", "unbounded", "--prism_location", str(prism), "--messages", messages]
+        flags += ["--live", f"file:{tmp_path / 'live'}", "--live-window", f"{WINDOW}s", "--skew", f"{SKEW}s"]
+        errors = tmp_path / "stderr"
+        with errors.open("wb") as file, subprocess.Popen(command(root, *flags), stderr=file) as process:
+            try:
+                yield Following(process, errors, prism)
+            finally:
+                process.kill()
+
+    return following
+
+
+def recorded_now(path: Path, drones: int, seconds: int) -> Path:
+    """A recording of drones that begins now."""
+    return make_messages(path, drones, seconds, "--start", datetime.now(UTC).isoformat().replace("+00:00", "Z"))
+
+
+def panes(live: Path) -> list[dict[str, Any]]:
+    """All that were written up to now."""
+    lines = live.read_text().split("\n")[:-1] if live.exists() else []
+    return [json.loads(line) for line in lines]
+
+
+def has_ended(live: Path, window: datetime) -> bool:
+    """Whether there is a pane on time of the window that begins then."""
+    return (window.isoformat(), "on_time") in {(pane["window_start"], pane["timing"]) for pane in panes(live)}
+
+
+Sums = Counter[tuple[datetime, str, int | None]]
+
+
+def early(live: Path) -> Sums:
+    """The sums of the panes before a window's end, by window, dataset and code."""
+    sums: Sums = Counter()
+    for pane in panes(live):
+        if pane["timing"] == "early":
+            window = datetime.fromisoformat(pane["window_start"])
+            sums[window, pane["dataset"], pane["violation_code"]] += pane["n"]
+    return sums
+
+
+def counted(root: Path) -> Sums:
+    """The same of the rows that are in the lake."""
+    branches = " UNION ALL ".join(
+        f"SELECT event_time, '{branch}' AS dataset, {code} AS code FROM {branch}"
+        for branch, code in (
+            ("positions", "NULL"), ("qualified", "violation_code"), ("unqualified", "violation_code")
+        )
+    )  # fmt: skip
+    query = f"""SELECT time_bucket(INTERVAL '{WINDOW} seconds', event_time), dataset, code, count(*)
+                FROM ({branches}) GROUP BY ALL"""
+    with lake(str(root)).connect() as connection:
+        rows = connection.sql(query).fetchall()
+    return Counter({(window, dataset, code): n for window, dataset, code, n in rows})
+
+
+def assert_windows_end_in_time(following: Following, live: Path, windows: set[datetime]) -> None:
+    """Wait for the end of each, which comes not before the watermark and not much later."""
+    for start in sorted(windows):
+        following.wait_until(partial(has_ended, live, start), WINDOW + SKEW + TARDY + 10)
+        after = datetime.now(UTC) - start - timedelta(seconds=WINDOW)
+        assert timedelta(seconds=SKEW) <= after < timedelta(seconds=SKEW + TARDY)
+
+
+def test_a_topic_is_followed_until_ctrl_c(kafka: str, tmp_path: Path, follow: Callable[..., Any]) -> None:
+    """All messages are in one partition: the others, which are idle, hold no window up."""
+    root, live = tmp_path / "lake", tmp_path / "live"
+    url = make_topic(kafka, "followed")
+    with follow(root, url) as following:
+        following.wait_until(lambda: any(root.glob("plans/*/floors.json")))
+        recording = recorded_now(tmp_path / "m", 100, 4)
+        sent = publish(kafka, "followed", payloads_of(recording), partition=1)
+        following.wait_until(lambda: rows_in(root) == len(sent), 20)
+        rows = counted(root)
+        assert_windows_end_in_time(following, live, {window for window, *_ in rows})
+        assert early(live) == rows
+        assert {pane["timing"] for pane in panes(live)} == {"early", "on_time"}
+        code, seconds = following.end(signal.SIGINT)
+        said = following.said()
+    assert (code, seconds < 10) == (130, True)
+    assert "Traceback" not in said
+    assert f"run again:\n  python -m pipelines.violations --quiet --output {root}" in said
+    assert stored(root) == expected("followed", recording, sent)
+    assert reconcile(str(root)) == []
+
+
+def test_a_run_that_was_killed_is_gone_on_with_and_nothing_is_lost_or_doubled(
+    kafka: str, tmp_path: Path, follow: Callable[..., Any]
+) -> None:
+    root = tmp_path / "lake"
+    url = make_topic(kafka, "resumed")
+    recording = make_messages(tmp_path / "m", 1_000, 40)
+    payloads = payloads_of(recording)
+    with follow(root, url) as following:
+        sent = publish(kafka, "resumed", payloads[:1_000])
+        following.wait_until(lambda: rows_in(root) == len(sent))
+        sent += publish(kafka, "resumed", payloads[1_000:30_000])
+        following.wait_until(lambda: len(list(root.glob("plans/*/*/*.json"))) > 4)
+        code, seconds = following.end(signal.SIGKILL)
+    assert (code, seconds < 10) == (-signal.SIGKILL, True)
+    begun = len(list(root.glob("plans/*/*/*.json")))
+    done = rows_in(root)
+    assert done < len(sent)
+
+    sent += publish(kafka, "resumed", payloads[30_000:35_000])
+    with follow(root, url) as following:
+        following.wait_until(lambda: rows_in(root) >= len(sent))
+        sent += publish(kafka, "resumed", payloads[35_000:])
+        following.wait_until(lambda: rows_in(root) >= len(sent))
+        code, seconds = following.end(signal.SIGTERM)
+        said = following.said()
+    assert (code, seconds < 10) == (130, True)
+    assert "Traceback" not in said
+    assert rows_in(root) == len(payloads)
+    assert len(list(root.glob("plans/*/*/*.json"))) > begun
+    assert stored(root) == expected("resumed", recording, sent)
+    assert reconcile(str(root)) == []
+
+
+def test_a_subscription_is_followed_and_gone_on_with_after_a_kill(
+    pubsub: str, tmp_path: Path, follow: Callable[..., Any]
+) -> None:
+    root, live = tmp_path / "lake", tmp_path / "live"
+    with Subscription("followed") as subscription:
+        with follow(root, subscription.url) as following:
+            first = recorded_now(tmp_path / "first", 100, 4)
+            rows = truth(first, subscription.publish(payloads_of(first)))
+            following.wait_until(lambda: rows_in(root) == rows.total())
+            assert_windows_end_in_time(following, live, {window for window, *_ in counted(root)})
+            assert early(live) == counted(root)
+            code, seconds = following.end(signal.SIGKILL)
+        assert (code, seconds < 10) == (-signal.SIGKILL, True)
+
+        second = make_messages(tmp_path / "second", 100, 20, "--seed", "2", "--corrupt", "0.05")
+        payloads = payloads_of(second)
+        names = subscription.publish(payloads[:1_000])
+        with follow(root, subscription.url) as following:
+            names += subscription.publish(payloads[1_000:])
+            following.wait_until(lambda: rows_in(root) >= rows.total() + len(payloads))
+            following.wait_until(lambda: not list(root.glob("spool/*/*.arrow")))
+            code, seconds = following.end(signal.SIGTERM)
+            said = following.said()
+        assert subscription.waiting() == []
+    assert (code, seconds < 10) == (130, True)
+    assert "Traceback" not in said
+    assert seen(root) == rows + truth(second, names)
+    assert reconcile(str(root)) == []
+
+
+def run(*flags: str, **settings: Any) -> subprocess.CompletedProcess[str]:
+    """The command, where it ends by itself."""
+    line = [*command("lake", "--mode", "unbounded"), *flags]
+    return subprocess.run(line, capture_output=True, text=True, check=False, timeout=60, **settings)
+
+
+def test_an_unknown_topic_ends_with_3_in_one_line(kafka: str, prism: Path, tmp_path: Path) -> None:
+    done = run("--messages", f"kafka://{kafka}/nowhere", "--prism_location", str(prism), cwd=tmp_path)
+    assert done.returncode == 3
+    assert done.stderr.startswith(f"error: kafka://{kafka}/nowhere: there is no topic nowhere")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--runner", "DirectRunner"], "leave --runner out for Prism, or take FlinkRunner"),
+        ([], "make services-install"),
+        (["--prism_location", "/nowhere/prism"], "/nowhere/prism"),
+    ],
+)
+def test_without_a_runner_that_streams_it_ends_with_2_and_says_how_to_get_one(
+    tmp_path: Path, flags: list[str], said: str
+) -> None:
+    environment = os.environ | {"PATH": str(tmp_path)}
+    done = run("--messages", "kafka://127.0.0.1:9/fleet", *flags, cwd=tmp_path, env=environment)
+    assert done.returncode == 2
+    assert said in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "lake").exists()
