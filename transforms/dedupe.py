@@ -16,8 +16,9 @@ from transforms.per_unit import PerUnit
 
 def first_seen(ids: pa.StringArray, seen: pa.StringArray) -> npt.NDArray[np.bool_]:
     """Which rows have an id that stands neither in ``seen`` nor in a row before."""
-    first = np.zeros(len(ids), bool)
-    first[np.unique(ids.dictionary_encode().indices.to_numpy(), return_index=True)[1]] = True
+    # An id that was not there before gets the next number.
+    numbers = ids.dictionary_encode().indices.to_numpy()
+    first = np.diff(np.maximum.accumulate(numbers), prepend=-1) > 0
     first[pc.is_in(ids, value_set=seen).to_numpy(zero_copy_only=False)] = False
     return first
 

@@ -4,7 +4,6 @@ A clean chunk takes one C loop for each of decoding, transposing and building th
 the quotes in the bytes do not add up (a key twice, an escape), the rows that are to blame are read one by one.
 """
 
-from operator import itemgetter, methodcaller
 from typing import Any, Final
 
 import msgspec
@@ -24,6 +23,7 @@ CHUNK: Final = 2000
 
 _PLACE: Final = {name: place for place, name in enumerate(FIELDS)}
 _CODE: Final = _PLACE["violation_code"]
+_OPTIONAL: Final = [_PLACE[field.name] for field in msgspec.structs.fields(DroneMessage) if not field.required]
 _NUMBERS: Final = ("schema_version", "sequence", "latitude", "longitude", "altitude_m", "battery_pct")
 _ALL_QUOTES: Final = 2 * len(FIELDS) + 2 * (len(FIELDS) - len(_NUMBERS))
 """Of a message with all fields, were its violation_code a text: any field that is null has 4 quotes less."""
@@ -41,17 +41,20 @@ def decode_json(payload: pa.BinaryArray, places: Ints, done: Decoded) -> None:
 def _decode_chunk(texts: list[bytes], places: Ints, done: Decoded) -> None:
     rows = _decode_plain(texts)
     extras: dict[int, dict[str, str]] = {}
-    for row in _doubtful(texts, rows):
-        message = read_payload(texts[row])
-        if isinstance(message, Refusal):
-            done.refused.append((int(places[row]), message))
-            rows[row] = None
-        else:
-            rows[row], extras[row] = message
-    kept = np.array([row for row, values in enumerate(rows) if values is not None], np.int64)
-    if not len(kept):
-        return
-    columns: list[Any] = list(zip(*filter(None, rows), strict=True))
+    kept = np.arange(len(rows))
+    columns: list[Any] = [] if None in rows else list(zip(*rows, strict=True))
+    if not columns or not _accounted(texts, columns):
+        for row in _doubtful(texts, rows):
+            message = read_payload(texts[row])
+            if isinstance(message, Refusal):
+                done.refused.append((int(places[row]), message))
+                rows[row] = None
+            else:
+                rows[row], extras[row] = message
+        kept = np.array([row for row, values in enumerate(rows) if values is not None], np.int64)
+        if not len(kept):
+            return
+        columns = list(zip(*filter(None, rows), strict=True))
     texts_of_time = columns[_PLACE["event_time"]]
     columns[_PLACE["event_time"]] = times = _event_times(texts_of_time)
     named = dict(zip(FIELDS, columns, strict=True))
@@ -80,17 +83,23 @@ def _decode_plain(texts: list[bytes]) -> list[tuple[Any, ...] | None]:
     return _decode_plain(texts[:half]) + _decode_plain(texts[half:])
 
 
+def _accounted(texts: list[bytes], columns: list[tuple[Any, ...]]) -> bool:
+    """Whether no message is too long and all quotes belong to the fields that were read.
+
+    A message that has one too many and another one that has one too few do not hide each other: none has less than its
+    fields account for.
+    """
+    n = len(texts)
+    if max(map(len, texts)) > MAX_BYTES:
+        return False
+    quotes = np.count_nonzero(np.frombuffer(b"".join(texts), np.uint8) == ord('"'))
+    nones = sum(columns[place].count(None) for place in _OPTIONAL)
+    return bool(quotes == _ALL_QUOTES * n - 4 * nones - 2 * (n - columns[_CODE].count(None)))
+
+
 def _doubtful(texts: list[bytes], rows: list[tuple[Any, ...] | None]) -> list[int]:
     """The messages that need a closer look: that could not be read, are too long, or hold quotes that their
     fields do not account for, as a key that stands twice and an escaped quote do."""
-    if None not in rows and max(map(len, texts)) <= MAX_BYTES:
-        # All quotes at once; a message that has one too many and another that has one too few do not hide each other,
-        # since no message can have less than its fields account for.
-        quotes = b"".join(texts).count(b'"')
-        fields = [values for values in rows if values is not None]
-        coded = len(fields) - list(map(itemgetter(_CODE), fields)).count(None)
-        if quotes == _ALL_QUOTES * len(fields) - 4 * sum(map(_nones, fields)) - 2 * coded:
-            return []
     return [
         row
         for row, (text, values) in enumerate(zip(texts, rows, strict=True))
@@ -103,7 +112,6 @@ def _quotes(values: tuple[Any, ...]) -> int:
     return _ALL_QUOTES - 4 * values.count(None) - 2 * (values[_CODE] is not None)
 
 
-_nones: Final = methodcaller("count", None)
 _COMMON_TIME: Final = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,6})?Z$"
 
 

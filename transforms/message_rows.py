@@ -59,12 +59,12 @@ def city_cells(latitude: npt.NDArray[np.float64], longitude: npt.NDArray[np.floa
     """The cell of the city of each position, named by its south-west corner: ``40.71,-74.01``."""
     south = np.floor(latitude * CELLS_PER_DEGREE).astype(np.int64)
     west = np.floor(longitude * CELLS_PER_DEGREE).astype(np.int64)
-    keys, index = np.unique(south * 100_000 + west + 50_000, return_inverse=True)
+    cells = pa.array(south * 100_000 + west + 50_000).dictionary_encode()
     names = [
         f"{key // 100_000 / CELLS_PER_DEGREE:.2f},{(key % 100_000 - 50_000) / CELLS_PER_DEGREE:.2f}"
-        for key in keys.tolist()
+        for key in cells.dictionary.to_pylist()
     ]
-    return pa.DictionaryArray.from_arrays(pa.array(index, pa.int32()), pa.array(names, pa.string()))
+    return pa.DictionaryArray.from_arrays(cells.indices, pa.array(names, pa.string()))
 
 
 def dead_letters(unit: Unit, payloads: pa.RecordBatch, refused: list[Refused]) -> pa.RecordBatch:
