@@ -95,6 +95,9 @@ class _KafkaPlanner(Planner):
         """How many the topic has."""
         return len(self._chains)
 
+    def most(self) -> int:
+        return max(super().most(), 2 * self.partitions)
+
     def close(self) -> None:
         pass  # nothing is taken before it is planned
 
@@ -107,7 +110,8 @@ class _KafkaPlanner(Planner):
         ends = self._topic.ends()
         units = self._begin(ends)
         while room > 0 and (behind := [p for p, end in ends.items() if self._chains[p].next < end]):
-            for partition in behind[:room]:
+            # Where there is no room for all of them, those with most to read are first: none waits for ever.
+            for partition in sorted(behind, key=lambda p: self._chains[p].next - ends[p])[:room]:
                 units.append(self._extend(partition, ends[partition]))
                 room -= 1
         for partition, end in ends.items():

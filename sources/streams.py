@@ -30,7 +30,8 @@ from sources.reading import Read
 from sources.units import ROWS_IN, Tally, Unit, UnitBatch, UnitTally
 
 MAX_OUTSTANDING = 16
-"""Units that are planned and not committed; more would only wait, and be read again after a crash."""
+"""Units that are planned and not committed, unless a topic has more partitions; more would only wait, and be read again
+after a crash."""
 TICK_SECONDS = 1.0
 """Between two looks: a shorter time makes smaller units and more files, a longer one later statistics."""
 MESSAGE_BYTES = 300
@@ -67,6 +68,10 @@ class Planner(ABC):
     @abstractmethod
     def look(self, room: int) -> Look:
         """Plan what has come meanwhile, at most ``room`` units."""
+
+    def most(self) -> int:
+        """How many may be planned and not committed."""
+        return MAX_OUTSTANDING
 
     @abstractmethod
     def outstanding(self) -> int:
@@ -236,7 +241,7 @@ class _Plan(beam.DoFn):  # type: ignore[misc]
                 planner = self._stream.planner(self._root)
             if tick != expected:
                 units += planner.resume()
-            look = planner.look(max(MAX_OUTSTANDING - planner.outstanding(), 0))
+            look = planner.look(max(planner.most() - planner.outstanding(), 0))
             outstanding = planner.outstanding()
             self._planners[self._id] = planner, tick + 1
         current = watermark.current_watermark()

@@ -98,6 +98,18 @@ def test_partitions_that_were_added_later_are_found(
     ]  # fmt: skip
 
 
+def test_where_there_is_no_room_for_all_partitions_each_gets_its_turn(kafka: str, tmp_path: Path) -> None:
+    url = make_topic(kafka, "wide", partitions=6)
+    planner = KafkaStream(kafka_url(url), Source.DRONES).planner(str(tmp_path))
+    planner.resume()
+    read: list[str] = []
+    for _ in range(3):
+        publish(kafka, "wide", [b"x"] * 12)
+        read += [found.unit.path for found in planner.look(room=4).units]
+    assert len(read) == 12
+    assert set(read) == {f"kafka:wide/{partition}" for partition in range(6)}
+
+
 def test_a_topic_that_was_made_again_is_another_one(kafka: str, tmp_path: Path) -> None:
     root = tmp_path / "lake"
     url = make_topic(kafka, "again", partitions=2)
