@@ -1,0 +1,230 @@
+"""make live from its start to its end: what its fleet publishes is in the lake once, and no process is left."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import boto3
+import psutil
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+
+from lake import Lake, lake
+from lake.storage import storage
+from runners.services import NAMES, Services, free_port
+from tests.services.conftest import need
+
+pytestmark = [pytest.mark.services, pytest.mark.xdist_group("services")]
+
+LAKE = "s3://prestacop/lake"
+COUNTS = ("positions", "qualified", "unqualified", "dead_letters", "images", "duplicates")
+
+
+class Place(NamedTuple):
+    """Servers of a test's own, which need not run, and the flags with which make live finds them."""
+
+    services: Services
+    data: Path
+    flags: list[str]
+
+
+@pytest.fixture
+def place(services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    """All is below the folder of the test; the lake is read by the test itself as well."""
+    for name in (*NAMES, "prism"):
+        need(services, name)
+    ports = {name: free_port() for name in NAMES}
+    own = Services(data=tmp_path, ports=ports)
+    flags = [text for name, port in ports.items() for text in (f"--{name}-port", str(port))]
+    storage.cache_clear()
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it would keep the keys of another test's server
+    yield Place(own, tmp_path, ["--data", str(tmp_path), *flags])
+    own.down()
+    storage.cache_clear()
+
+
+class Live:
+    """The command, under way."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", output: Path) -> None:
+        self.process = process
+        self._output = output
+        self.family: list[psutil.Process] = []
+        """The command and all that it has started that ends with it, as of when it was last looked at."""
+
+    def said(self) -> str:
+        """On stdout and stderr."""
+        return self._output.read_text()
+
+    def wait_for(self, so: Callable[[str], object]) -> None:
+        """Wait until what it says is so."""
+        end = time.monotonic() + 120
+        while not so(self.said()):
+            assert self.process.poll() is None, self.said()
+            assert time.monotonic() < end, self.said()
+            time.sleep(0.1)
+        self.family = psutil.Process(self.process.pid).children(recursive=True)
+
+    def committed(self) -> int:
+        """The rows in the line that it said last."""
+        found = re.findall(r" ([\d,]+) rows,", self.said())
+        return int(found[-1].replace(",", "")) if found else 0
+
+
+@contextmanager
+def live(place: Place, *arguments: str) -> Iterator[Live]:
+    """Run it while the body runs; it has ended by itself at the end of that, or is killed."""
+    output = place.data / "output.txt"
+    command = [sys.executable, "-m", "runners.live", *arguments, *place.flags]
+    with (
+        output.open("wb") as file,
+        subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True) as process,
+    ):
+        try:
+            yield Live(process, output)
+        finally:
+            process.kill()
+
+
+def figures(said: str) -> dict[str, tuple[int, ...]]:
+    """The table of the summary: what was counted -> of drones, of images."""
+    lines = re.findall(r"^  (?:→ )?([a-z][a-z ]*?)  +([\d, ]+)$", said, re.MULTILINE)
+    return {
+        label.replace(" ", "_"): tuple(int(n.replace(",", "")) for n in numbers.split()) for label, numbers in lines
+    }
+
+
+@contextmanager
+def opened(place: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lake]:
+    """The lake, whose server runs meanwhile."""
+    place.services.up("s3")
+    for name, value in place.services.environment("s3").items():
+        monkeypatch.setenv(name, value)
+    yield lake(LAKE)
+
+
+def ledger_figures(lk: Lake) -> dict[str, tuple[int, ...]]:
+    """The same table, from the ledger."""
+    rows = lk.ledger.to_pylist()
+
+    def of(column: str) -> tuple[int, ...]:
+        return tuple(sum(row[column] for row in rows if row["source"] == source) for source in ("drones", "images"))
+
+    return {"committed": of("rows_in"), **{column: of(column) for column in COUNTS}}
+
+
+def assert_all_once(said: str, lk: Lake) -> None:
+    """The summary, the ledger and the rows of the lake say the same, and each message is there once."""
+    summary = figures(said)
+    assert summary.pop("read") == summary["committed"]
+    assert summary.pop("published") == summary["committed"][:1]
+    summary.pop("late")
+    assert summary == ledger_figures(lk)
+    (drones, pictures) = summary["committed"]
+    assert drones > 0
+    views = ("positions", "qualified", "unqualified", "dead_letters", "duplicates", "images")
+    counts = {view: lk.sql(f"SELECT count(*) AS n FROM {view}").to_pylist()[0]["n"] for view in views}
+    assert counts.pop("images") == pictures
+    assert sum(counts.values()) + summary["duplicates"][0] == drones
+    ids = " UNION ALL ".join(f"SELECT message_id FROM {view}" for view in views[:3])
+    (row,) = lk.sql(f"SELECT count(*) AS n, count(DISTINCT message_id) AS different FROM ({ids})").to_pylist()
+    assert row["n"] == row["different"]
+    command = [sys.executable, "-m", "pipelines.reconcile", "--output", LAKE, "--quiet"]
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def left(place: Place, family: list[psutil.Process]) -> list[str]:
+    """What runs of all that belongs to the place."""
+    named = (p for p in psutil.process_iter(["cmdline"]) if str(place.data) in " ".join(p.info["cmdline"] or ()))
+    return [str(p) for p in (*family, *named) if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+
+
+def ends(broker: str, topic: str, partitions: int) -> int:
+    """How many messages a topic has."""
+    consumer = Consumer({"bootstrap.servers": broker, "group.id": "test"})
+    places = [consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=30) for p in range(partitions)]
+    consumer.close()
+    return sum(place[1] for place in places if place)
+
+
+def test_a_fleet_on_kafka_is_in_the_lake_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    with live(place, "--drones", "200", "--seconds", "15", "--image-share", "0.2") as run:
+        run.wait_for(lambda said: "messages/s" in said)
+        assert run.process.wait(150) == 0, run.said()
+    assert "Traceback" not in run.said()
+    assert left(place, run.family) == []
+    assert [state.pid for state in place.services.status()] == [None, None, None]
+    with opened(place, monkeypatch) as lk:
+        assert_all_once(run.said(), lk)
+    place.services.up("kafka")
+    broker = place.services.environment("kafka")["KAFKA_BOOTSTRAP_SERVERS"]
+    assert (ends(broker, "drones", 2), ends(broker, "images", 1)) == figures(run.said())["committed"]
+
+
+def test_a_fleet_on_pubsub_is_in_the_lake_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    with live(place, "--stream", "pubsub", "--drones", "100", "--seconds", "8") as run:
+        run.wait_for(lambda said: "messages/s" in said)
+        assert run.process.wait(150) == 0, run.said()
+    assert "Traceback" not in run.said()
+    assert left(place, run.family) == []
+    with opened(place, monkeypatch) as lk:
+        assert_all_once(run.said(), lk)
+
+
+def test_it_outlives_a_broker_and_ctrl_c_ends_it_but_not_what_ran_before(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.services.up("kafka", "s3")
+    with live(place, "--drones", "100") as run:
+        run.wait_for(lambda _: run.committed() > 0)
+        place.services.kill("kafka")
+        place.services.up("kafka")
+        before = run.committed()
+        run.wait_for(lambda _: run.committed() > before + 1_000)
+        run.process.send_signal(signal.SIGINT)
+        assert run.process.wait(60) == 130, run.said()
+    assert "Traceback" not in run.said()
+    pids = [state.pid for state in place.services.status("kafka", "s3")]
+    assert all(pids)
+    place.services.down()
+    assert left(place, run.family) == []
+    with opened(place, monkeypatch) as lk:
+        assert_all_once(run.said(), lk)
+
+
+def test_when_a_part_of_it_dies_it_says_which_and_ends_the_rest(place: Place) -> None:
+    with live(place, "--drones", "10") as run:
+        run.wait_for(lambda said: "messages/s" in said)
+        (graph,) = (process for process in run.family if "runners.live.graph" in process.cmdline())
+        graph.kill()
+        assert run.process.wait(60) == 4, run.said()
+    assert "error: the graph was killed by signal 9" in run.said()
+    assert "Traceback" not in run.said()
+    assert left(place, run.family) == []
+
+
+def test_a_second_ctrl_c_ends_it_at_once_and_the_next_run_goes_on(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with live(place, "--drones", "100") as run:
+        run.wait_for(lambda _: run.committed() > 0)
+        os.killpg(run.process.pid, signal.SIGINT)  # as a terminal does
+        time.sleep(0.5)
+        os.killpg(run.process.pid, signal.SIGINT)
+        assert run.process.wait(20) == 130
+    assert left(place, run.family) == []
+    with live(place, "--drones", "100", "--seconds", "3") as again:
+        assert again.process.wait(150) == 0, again.said()
+    assert "Traceback" not in run.said() + again.said()
+    with opened(place, monkeypatch) as lk:
+        in_lake = ledger_figures(lk)["committed"]
+    place.services.up("kafka")
+    broker = place.services.environment("kafka")["KAFKA_BOOTSTRAP_SERVERS"]
+    assert (ends(broker, "drones", 2), ends(broker, "images", 1)) == in_lake
