@@ -10,13 +10,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from schemas.errors import ServiceUnavailable
 
 BUILT = ".services/prism-*/prism"
 """Where ``make services-install`` puts it."""
 START_SECONDS = 30
+GONE_SECONDS = 1
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
 
 
@@ -32,7 +33,7 @@ def prism(binary: str) -> Iterator[str]:
     """Run Prism while the body runs; gives its address. It dies with this process, however this process dies.
 
     Raises:
-        ServiceUnavailable: it did not start.
+        ServiceUnavailable: it did not start, or the body failed as it had ended.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -41,7 +42,8 @@ def prism(binary: str) -> Iterator[str]:
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent) as process:  # noqa: PLW1509
         try:
             _wait(process, port)
-            yield f"127.0.0.1:{port}"
+            with _blamed(process):
+                yield f"127.0.0.1:{port}"
         finally:
             process.kill()  # it keeps nothing
 
@@ -54,6 +56,17 @@ def _wait(process: subprocess.Popen[bytes], port: int) -> None:
                 return
         time.sleep(0.05)
     raise ServiceUnavailable(f"{process.args!r} did not start; build it again with make services-up")
+
+
+@contextmanager
+def _blamed(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        with suppress(subprocess.TimeoutExpired):
+            code = process.wait(GONE_SECONDS)
+            raise ServiceUnavailable(f"Prism has ended ({code}); run the same command again, it goes on") from error
+        raise
 
 
 def _die_with_parent() -> None:
