@@ -17,6 +17,7 @@ import grpc
 import pyarrow as pa
 from google.api_core import exceptions
 from google.api_core.retry import Retry, if_exception_type
+from google.auth.exceptions import GoogleAuthError
 from google.cloud import pubsub_v1
 from google.cloud.pubsub_v1.types import ReceivedMessage
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
@@ -171,7 +172,10 @@ class Subscription:
             channel = grpc.insecure_channel(emulator, options=[("grpc.max_receive_message_length", -1)])
             self._client = pubsub_v1.SubscriberClient(transport=SubscriberGrpcTransport(channel=channel))
         else:
-            self._client = pubsub_v1.SubscriberClient()
+            try:
+                self._client = pubsub_v1.SubscriberClient()
+            except GoogleAuthError as error:
+                raise ServiceUnavailable(f"{self._name}: {error} {_CHECK}") from error
         self._path = self._client.subscription_path(url.project, url.name)
         self._pool = ThreadPoolExecutor(PULLS)
         self._asked: set[Future[list[ReceivedMessage]]] = set()
@@ -179,6 +183,7 @@ class Subscription:
             grpc.channel_ready_future(self._client.transport.grpc_channel).result(START_SECONDS)
         except grpc.FutureTimeoutError as error:  # a pull would call it an empty subscription
             raise ServiceUnavailable(f"{self._name}: no server answers. {_CHECK}") from error
+        self._look()
 
     def pull(self) -> list[ReceivedMessage]:
         """What is there, up to the size of a segment; nothing if nothing came for a look's time."""
@@ -214,6 +219,14 @@ class Subscription:
         for some in batched(ids):
             arguments = {"subscription": self._path, "ack_ids": some, "ack_deadline_seconds": 0}
             self._ask(self._client.modify_ack_deadline, _ACKNOWLEDGE, **arguments)
+
+    def _look(self) -> None:
+        """Whether there is the subscription. Raises InputUnusable, ServiceUnavailable."""
+        try:
+            self._ask(self._client.get_subscription, _ACKNOWLEDGE, subscription=self._path)
+        except ServiceUnavailable as error:
+            if not isinstance(error.__cause__, exceptions.PermissionDenied):  # who may pull may not be allowed to look
+                raise
 
     def _pull(self) -> list[ReceivedMessage]:
         try:
