@@ -209,6 +209,16 @@ def test_an_unknown_subscription_ends_with_3_and_says_how_to_make_it(pubsub: str
     assert not (tmp_path / "lake").exists()
 
 
+def test_credentials_that_are_not_there_end_with_4(tmp_path: Path) -> None:
+    environment = {"PUBSUB_EMULATOR_HOST": "", "GOOGLE_APPLICATION_CREDENTIALS": "", "NO_GCE_CHECK": "true"}
+    environment |= {"CLOUDSDK_CONFIG": str(tmp_path)}
+    done = run(tmp_path / "lake", "--messages", "pubsub://prestacop-sources/fleet", environment=environment)
+    assert done.returncode == 4
+    assert done.stderr.startswith("error: pubsub://prestacop-sources/fleet: Your default credentials were not")
+    assert "GOOGLE_APPLICATION_CREDENTIALS" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_no_server_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", f"127.0.0.1:{free_port()}")
     monkeypatch.setattr("sources.pubsub.START_SECONDS", 1)
