@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pads
 
 from lake.storage import storage
-from schemas.errors import PrestaCopError
+from schemas.errors import PrestaCopError, ServiceUnavailable
 from schemas.lake import LEDGER, LEDGER_ROW
 from sources.units import DUPLICATES, ROWS_IN
 from transforms.write import DOORS
@@ -39,9 +39,12 @@ class Committed:
         self._looking = threading.Lock()
 
     def look(self) -> None:
-        """Add what is new."""
+        """Add what is new. Raises ServiceUnavailable."""
         with self._looking:
-            self._look()
+            try:
+                self._look()
+            except OSError as error:
+                raise ServiceUnavailable(f"the ledger of {self._root} cannot be read: {error}") from error
 
     def of(self, column: str) -> int:
         """The sum of a column over all sources."""

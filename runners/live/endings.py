@@ -50,6 +50,7 @@ def serving(services: Services, names: Sequence[str]) -> Iterator[list[str]]:
             services.kill(name)
 
     with ended(end, kill):
+        print(f"starting {' and '.join(names)}", flush=True)
         for name in names:
             for state in services.up(name):
                 own += [name] if state.fresh else []
