@@ -51,27 +51,53 @@ def beam_options(parser: argparse.ArgumentParser, rest: Sequence[str], streaming
 @contextmanager
 def progress_bar(label: str, quiet: bool) -> Iterator[None]:
     """Show on stderr how many of the planned bytes went through, while the body runs in this process."""
+
+    def update(bar: "tqdm[NoReturn]") -> None:
+        bar.total = max(progress.bytes_planned, 1)
+        bar.update(progress.bytes_done - bar.n)
+
+    with (
+        tqdm(
+            desc=label, unit="B", unit_scale=True, unit_divisor=1000, disable=quiet, file=sys.stderr, mininterval=0.3
+        ) as bar,
+        _shown(lambda: update(bar)),
+    ):
+        yield
+
+
+@contextmanager
+def stream_line(quiet: bool) -> Iterator[None]:
+    """Show on stderr how many messages came and how far the reader is behind, while the body runs in this process."""
+
+    def update(bar: "tqdm[NoReturn]") -> None:
+        lags = ", ".join(f"{source} {lag.messages:,} behind" for source, lag in progress.lag.items())
+        bar.set_postfix_str(lags, refresh=False)
+        bar.update(progress.messages - bar.n)
+
+    with (
+        tqdm(desc="reading", unit=" messages", unit_scale=True, disable=quiet, file=sys.stderr, mininterval=0.9) as bar,
+        _shown(lambda: update(bar)),
+    ):
+        yield
+
+
+@contextmanager
+def _shown(update: Callable[[], None]) -> Iterator[None]:
+    """Call ``update`` all the time, and at the end."""
     done = threading.Event()
-    with tqdm(
-        desc=label, unit="B", unit_scale=True, unit_divisor=1000, disable=quiet, file=sys.stderr, mininterval=0.3
-    ) as bar:
 
-        def show() -> None:
-            while not done.wait(0.2):
-                update()
-
-        def update() -> None:
-            bar.total = max(progress.bytes_planned, 1)
-            bar.update(progress.bytes_done - bar.n)
-
-        thread = threading.Thread(target=show, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            done.set()
-            thread.join()
+    def show() -> None:
+        while not done.wait(0.2):
             update()
+
+    thread = threading.Thread(target=show, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        update()
 
 
 def run(command: Callable[[], int], resume: str) -> NoReturn:

@@ -13,7 +13,7 @@ from pathlib import Path
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, PrismRunnerOptions, StandardOptions
 
-from pipelines.command import beam_options, progress_bar, run
+from pipelines.command import beam_options, progress_bar, run, stream_line
 from pipelines.dry_run import dry_run
 from pipelines.inputs import Asked, followed, planned
 from pipelines.options import UNBOUNDED, add_arguments
@@ -91,13 +91,14 @@ def run_and_tell(asked: Asked, to: Settings, options: PipelineOptions, quiet: bo
     return list(summary(to.root, before, time.monotonic() - started))
 
 
-def follow(asked: Asked, to: Settings, options: PipelineOptions, skew: float) -> None:
+def follow(asked: Asked, to: Settings, options: PipelineOptions, skew: float, quiet: bool) -> None:
     """Read topics without end, until somebody stops it; the options name a runner that streams."""
     os.environ.setdefault("AWS_MAX_ATTEMPTS", str(PATIENT_ATTEMPTS))
     pipeline = beam.Pipeline(options=options)
     violations(pipeline, followed(asked, to.root, skew), to)
     try:
-        pipeline.run().wait_until_finish()
+        with stream_line(quiet):
+            pipeline.run().wait_until_finish()
     except KeyboardInterrupt:
         threading.excepthook = lambda _: None  # the threads of the worker will miss their runner
         raise
@@ -136,9 +137,9 @@ def _command(arguments: argparse.Namespace, options: PipelineOptions, prism_bina
         print("\n".join(dry_run(asked, to.root)))
     elif prism_binary:
         with on_prism(options, prism_binary) as on:
-            follow(asked, to, on, arguments.skew)
+            follow(asked, to, on, arguments.skew, arguments.quiet)
     elif arguments.mode == UNBOUNDED:
-        follow(asked, to, options, arguments.skew)
+        follow(asked, to, options, arguments.skew, arguments.quiet)
     else:
         print("\n".join(run_and_tell(asked, to, options, arguments.quiet)))
     return 0
