@@ -116,7 +116,7 @@ class _KafkaPlanner(Planner):
                 room -= 1
         for partition, end in ends.items():
             left = max(end - self._chains[partition].next, 0)
-            self._until[partition] = self._published(partition) if left else now
+            self._until[partition] = self._published(partition, end) if left else now
             Metrics.gauge("kafka", f"{self._stream.source}_offset_{partition}").set(self._chains[partition].next)
             Metrics.gauge("kafka", f"{self._stream.source}_lag_{partition}").set(left)
         return Look(units, min(self._until.values(), default=now), self._left(ends))
@@ -146,18 +146,21 @@ class _KafkaPlanner(Planner):
     def _extend(self, partition: int, end: int) -> PlannedUnit:
         chain = self._chains[partition]
         if partition not in self._until:
-            self._until[partition] = self._published(partition)
+            self._until[partition] = self._published(partition, end)
         end = min(end, chain.next + UNIT_MESSAGES[self._stream.source])
         return PlannedUnit(*chain.extend(Plan(end, self._until[partition])))
 
-    def _published(self, partition: int) -> int:
+    def _published(self, partition: int, end: int) -> int:
         """When the partition's next message was published; a clock that is ahead is not believed."""
         now = round(time.time() * MICROSECONDS)
-        start = self._chains[partition].next
-        times = (
-            m.timestamp()[1] * 1000 for some in consume(self._stream.access, partition, start, start + 1) for m in some
-        )
-        return min(next(times, now), now)
+        start, step = self._chains[partition].next, 1
+        while start < end:
+            stop = min(start + step, end)
+            messages = [m for some in consume(self._stream.access, partition, start, stop) for m in some]
+            if messages:
+                return min(messages[0].timestamp()[1] * 1000, now)
+            start, step = stop, 16 * step  # there are marks of transactions, or compacted messages were
+        return now
 
     def _settle(self) -> None:
         for chain in self._chains.values():
