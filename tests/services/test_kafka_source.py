@@ -171,6 +171,22 @@ def test_messages_of_a_transaction_are_read_when_it_is_committed_and_never_when_
     assert reconcile(str(root)) == []
 
 
+def test_a_message_behind_marks_of_a_transaction_is_waited_for(kafka: str, tmp_path: Path) -> None:
+    """What is not planned yet holds the windows of its time, wherever the next offset with a message is."""
+    url = make_topic(kafka, "waited", partitions=1)
+    with transaction(kafka, "waited", *(b"aborted" for _ in range(40))) as producer:
+        producer.abort_transaction(30)
+    an_hour_ago = round(time.time() - 3600)
+    publish(kafka, "waited", [b"1", b"2"], timestamp=an_hour_ago * 1000)
+    planner = KafkaStream(kafka_url(url), Source.DRONES).planner(str(tmp_path))
+    assert planner.resume() == []
+    assert planner.look(room=0).until == an_hour_ago * 1_000_000
+    ((_, since),) = planner.look(room=1).units
+    assert since == an_hour_ago * 1_000_000
+    now = time.time() * 1_000_000
+    assert planner.look(room=0).until >= now
+
+
 def test_messages_that_were_deleted_before_they_were_read_end_the_run_until_the_loss_is_accepted(
     kafka: str, tmp_path: Path
 ) -> None:
