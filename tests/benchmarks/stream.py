@@ -23,7 +23,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from runners.services import NAMES, Services, free_port
-from tests.benchmarks.measure import run
+from tests.benchmarks.measure import JobFailed, run
 
 EXAMPLES = """\
 Throughput: in each round a raw consume(5000) loop that decodes the JSON with msgspec and keeps nothing, then the
@@ -145,6 +145,9 @@ def _live(folder: Path, address: str, services: Services, rate: int, seconds: in
         with _running(_simulator(url, rate, seconds, "--live"), log.fileno()) as simulator:
             ends = float("inf")
             while time.time() < ends:
+                if pipeline.poll() is not None:
+                    said = (folder / "live.log").read_text(errors="replace")[-2000:]
+                    raise JobFailed(f"the pipeline ended with {pipeline.returncode}:\n{said}")
                 moments.append((time.time(), tail.read()))
                 if not len(moments) % (_EVERY_SECONDS * 20):
                     memory.append(_megabytes(pipeline))
