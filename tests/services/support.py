@@ -27,6 +27,7 @@ from pipelines.run import run_graph
 from pipelines.violations import Settings
 from schemas.messages import ImageMessage
 from schemas.urls import kafka_url, pubsub_url
+from sources import kafka_consumer
 from tests.support import LOCAL, make_messages
 
 T = TypeVar("T")
@@ -155,8 +156,11 @@ def rows_in(root: Path | str) -> int:
 
 
 def read_up_to_now(root: Path | str, messages: str | None = None, images: str | None = None, **asked: Any) -> None:
-    """Run the graph as the command does, over the topics of these URLs."""
-    run_graph(Asked(None, _url(messages), _url(images), **asked), Settings(str(root), 3600), LOCAL)
+    """Run the graph as the command does, over the topics of these URLs; no consumer outlives it."""
+    try:
+        run_graph(Asked(None, _url(messages), _url(images), **asked), Settings(str(root), 3600), LOCAL)
+    finally:
+        kafka_consumer._parked.clear()
 
 
 def _url(text: str | None) -> Url | None:
