@@ -7,6 +7,7 @@ import re
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from types import FrameType
@@ -120,10 +121,11 @@ def run(command: Callable[[], int], resume: str) -> NoReturn:
         code = INTERRUPTED
     except Exception as error:
         known = _known(error)
-        if known is None:
-            raise
-        print(f"error: {known[1]}", file=sys.stderr)
-        code = known[0]
+        if known is None:  # a fault of ours
+            traceback.print_exc()
+        else:
+            print(f"error: {known[1]}", file=sys.stderr)
+        code = known[0] if known else 1
     sys.stdout.flush()
     sys.stderr.flush()
     # The threads of a runner that was stopped half-way would keep the process, and taking Beam's modules down in order

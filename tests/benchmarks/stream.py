@@ -146,7 +146,7 @@ def _live(folder: Path, address: str, services: Services, rate: int, seconds: in
             ends = float("inf")
             while time.time() < ends:
                 if pipeline.poll() is not None:
-                    said = (folder / "live.log").read_text(errors="replace")[-2000:]
+                    said = (folder / "live.log").read_text(errors="replace")[-4000:]
                     raise JobFailed(f"the pipeline ended with {pipeline.returncode}:\n{said}")
                 moments.append((time.time(), tail.read()))
                 if not len(moments) % (_EVERY_SECONDS * 20):
