@@ -119,7 +119,7 @@ def run(command: Callable[[], int], resume: str) -> NoReturn:
     except KeyboardInterrupt:
         print(f"\nstopped. {resume}", file=sys.stderr)
         code = INTERRUPTED
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  # it is told in full, and the process ends
         known = _known(error)
         if known is None:  # a fault of ours
             traceback.print_exc()
