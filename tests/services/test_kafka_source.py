@@ -171,6 +171,22 @@ def test_messages_of_a_transaction_are_read_when_it_is_committed_and_never_when_
     assert reconcile(str(root)) == []
 
 
+def test_a_unit_that_has_only_marks_and_aborted_messages_takes_none_of_the_next(
+    kafka: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(UNIT_MESSAGES, Source.DRONES, 2)
+    root = tmp_path / "lake"
+    url = make_topic(kafka, "gaps", partitions=1)
+    publish(kafka, "gaps", [b"0"])
+    with transaction(kafka, "gaps", b"a1", b"a2", b"a3", b"a4", b"a5") as producer:
+        producer.abort_transaction(30)
+    publish(kafka, "gaps", [b"7", b"8"])
+    read_up_to_now(root, url)
+    assert letters(root) == [(0, b"0"), (7, b"7"), (8, b"8")]
+    assert lake(str(root)).ledger["rows_in"].to_pylist() == [1, 0, 0, 1, 1]
+    assert reconcile(str(root)) == []
+
+
 def test_a_message_behind_marks_of_a_transaction_is_waited_for(kafka: str, tmp_path: Path) -> None:
     """What is not planned yet holds the windows of its time, wherever the next offset with a message is."""
     url = make_topic(kafka, "waited", partitions=1)

@@ -99,6 +99,8 @@ def test_a_chain_goes_on_where_somebody_else_has_planned(root: str) -> None:
     other = chain(root)
     assert other.follow() == [(u, u.end * 1000) for u in units]
     assert (other.next, list(other.outstanding)) == (30, units)
+    assert other.follow() == [(u, u.end * 1000) for u in units]  # as often as it likes
+    assert list(other.outstanding) == units
     (last,) = extended(other, 31)
     assert (last.start, last.end) == (30, 31)
     assert followed(root) == [*units, last]
