@@ -406,6 +406,23 @@ def test_a_run_that_was_killed_is_gone_on_with_by_its_own_plans(kafka: str, tmp_
     assert reconcile(str(root)) == []
 
 
+def test_two_runs_at_once_into_a_lake_on_s3_agree(
+    kafka: str, s3_server: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in s3_server.items():
+        monkeypatch.setenv(name, value)
+    root = "s3://prestacop/two-runs"
+    url = make_topic(kafka, "shared")
+    recording = make_messages(tmp_path / "m", 200, 20, *MISHAPS)
+    sent = publish(kafka, "shared", payloads_of(recording))
+    with ThreadPoolExecutor(2) as pool:
+        done = list(pool.map(lambda _: run(root, "--messages", url), range(2)))
+    assert [one.returncode for one in done] == [0, 0], [one.stderr for one in done]
+    assert stored(root) == expected("shared", recording, sent)
+    assert rows_in(root) == len(sent)
+    assert reconcile(root) == []
+
+
 def plans(root: Path) -> dict[str, bytes]:
     """The plans of units by their path."""
     found = root.glob("plans/*/*/*.json")
