@@ -22,6 +22,7 @@ from pipelines.summary import summary, units_of
 from pipelines.violations import Settings, violations
 from sources.progress import progress
 
+WITHOUT_END_SECONDS = 10 * 365 * 86_400
 PATIENT_ATTEMPTS = 12
 """Requests to S3 in a run without end: some two minutes, in which a server may be started again."""
 
@@ -110,7 +111,13 @@ def on_prism(options: PipelineOptions, binary: str) -> Iterator[PipelineOptions]
     with prism(binary) as endpoint:
         yield PipelineOptions.from_dictionary(
             options.get_all_options(drop_default=True)
-            | {"runner": "PortableRunner", "job_endpoint": endpoint, "environment_type": "LOOPBACK"}
+            | {
+                "runner": "PortableRunner",
+                "job_endpoint": endpoint,
+                "environment_type": "LOOPBACK",
+                # Beam gives up listening to the job, and with it the job, after 300 s.
+                "job_server_timeout": WITHOUT_END_SECONDS,
+            }
         )
 
 
