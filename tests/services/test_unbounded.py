@@ -89,11 +89,11 @@ def follow(prism: Path, tmp_path: Path) -> Callable[..., Any]:
     """Starts a run; its live windows go into a file."""
 
     @contextmanager
-    def following(root: Path, messages: str) -> Iterator[Following]:
+    def following(root: Path, messages: str, *more: str) -> Iterator[Following]:
         flags = ["--mode", "unbounded", "--prism_location", str(prism), "--messages", messages]
         flags += ["--live", f"file:{tmp_path / 'live'}", "--live-window", f"{WINDOW}s", "--skew", f"{SKEW}s"]
         errors = tmp_path / "stderr"
-        with errors.open("wb") as file, subprocess.Popen(command(root, *flags), stderr=file) as process:
+        with errors.open("wb") as file, subprocess.Popen(command(root, *flags, *more), stderr=file) as process:
             try:
                 yield Following(process, errors, prism)
             finally:
@@ -256,6 +256,20 @@ def test_an_unknown_topic_or_subscription_ends_with_3_in_one_line(
         assert done.returncode == 3
         assert done.stderr.startswith(f"error: {url}: {said}")
         assert done.stderr.count("\n") == 1
+
+
+def test_beams_time_out_of_the_job_server_does_not_end_a_run_without_end(
+    kafka: str, tmp_path: Path, follow: Callable[..., Any]
+) -> None:
+    """It is 300 s unless said otherwise, and holds for listening to the job too."""
+    root = tmp_path / "lake"
+    url = make_topic(kafka, "patient")
+    publish(kafka, "patient", [b"1"])
+    with follow(root, url, "--job_server_timeout=4") as following:
+        following.wait_until(lambda: rows_in(root) == 1)
+        time.sleep(6)
+        publish(kafka, "patient", [b"2"])
+        following.wait_until(lambda: rows_in(root) == 2)
 
 
 def test_a_runner_that_is_killed_ends_the_run(kafka: str, tmp_path: Path, follow: Callable[..., Any]) -> None:
