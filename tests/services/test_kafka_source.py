@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import IsolationLevel, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 from confluent_kafka.cimpl import NewPartitions
 
 from lake import lake
@@ -136,6 +136,18 @@ def transaction(kafka: str, topic: str, *payloads: bytes) -> Iterator[Producer]:
         producer.produce(topic, payload, partition=0)
     assert producer.flush(30) == 0
     yield producer
+    deadline = time.monotonic() + 30
+    committed, all_there = IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED
+    while end_of(kafka, topic, committed) < end_of(kafka, topic, all_there):
+        assert time.monotonic() < deadline  # the broker answers before it has written the mark
+        time.sleep(0.02)
+
+
+def end_of(kafka: str, topic: str, isolation: IsolationLevel) -> int:
+    """Where partition 0 ends."""
+    admin = AdminClient({"bootstrap.servers": kafka})
+    place, latest = TopicPartition(topic, 0), OffsetSpec.latest()  # type: ignore[no-untyped-call]
+    return int(admin.list_offsets({place: latest}, isolation_level=isolation)[place].result(30).offset)
 
 
 def letters(root: Path) -> list[tuple[int, bytes]]:
