@@ -70,11 +70,11 @@ topics: install ## topics, subscriptions and bucket rules, at the services here 
 
 .PHONY: test
 test: install ## unit and embedded tests (5 minutes at most on 2 cores)
-	@$(PY) -m pytest -n 2 --dist loadgroup -m "not services" $(ARGS)
+	@$(PY) -m pytest -n 2 -m "not services" $(ARGS)
 
 .PHONY: test-all
-test-all: install ## those, and the ones that need real services (2 minutes more, once these are installed)
-	@$(PY) -m pytest -n 2 --dist loadgroup $(ARGS)
+test-all: test ## those, and then the ones that need real services (10 minutes more, once these are installed)
+	@$(PY) -m pytest -m services $(ARGS)
 
 .PHONY: bench-stream
 bench-stream: install ## Kafka -> lake beside a raw loop; how late statistics are; memory (8 minutes)

@@ -37,7 +37,7 @@ from tests.services.support import (
 )
 from tests.support import make_messages
 
-pytestmark = [pytest.mark.services, pytest.mark.xdist_group("services")]
+pytestmark = pytest.mark.services
 
 MISHAPS = ("--corrupt", "0.05", "--v0-share", "0.3", "--disorder", "5")
 

@@ -21,7 +21,7 @@ from lake.storage import storage
 from runners.services import NAMES, Services, free_port
 from tests.services.conftest import need
 
-pytestmark = [pytest.mark.services, pytest.mark.xdist_group("services")]
+pytestmark = pytest.mark.services
 
 LAKE = "s3://prestacop/lake"
 COUNTS = ("positions", "qualified", "unqualified", "dead_letters", "images", "duplicates")

@@ -24,7 +24,7 @@ from google.cloud import pubsub_v1
 from runners.services import Services
 from schemas.errors import ServiceUnavailable
 
-pytestmark = [pytest.mark.services, pytest.mark.xdist_group("services")]
+pytestmark = pytest.mark.services
 
 BUCKET = "prestacop"
 

@@ -20,7 +20,7 @@ from runners.services import Services
 from schemas.messages import DroneMessage, ImageMessage
 from tests.apps.topics import consumed
 
-pytestmark = [pytest.mark.services, pytest.mark.xdist_group("services")]
+pytestmark = pytest.mark.services
 
 MISHAPS = ["--v0-share", "0.2", "--duplicates", "0.05", "--disorder", "4", "--corrupt", "0.01"]
 

@@ -17,7 +17,7 @@ from runners.topics.__main__ import main
 from schemas.messages import MAX_IMAGE_BYTES
 from tests.services.test_services import consume, publish
 
-pytestmark = [pytest.mark.services, pytest.mark.xdist_group("services")]
+pytestmark = pytest.mark.services
 
 PROJECT = "made"
 

@@ -32,7 +32,7 @@ from tests.services.support import (
 )
 from tests.support import make_messages
 
-pytestmark = [pytest.mark.services, pytest.mark.xdist_group("services")]
+pytestmark = pytest.mark.services
 
 WINDOW, SKEW = 10, 2
 TARDY = 15
