@@ -1,6 +1,7 @@
 """Fixtures of several tests."""
 
 import os
+import signal
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,9 @@ from hypothesis import HealthCheck, settings
 from moto.server import ThreadedMotoServer
 
 from lake.storage import storage
+
+# A shell that runs the tests in the background has SIGINT ignored, which all their children would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Machines that run tests are shared and slow at times: how long an example takes says nothing. CI takes the same
 # examples each time; whoever runs the tests elsewhere looks for new ones.
