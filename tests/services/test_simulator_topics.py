@@ -78,8 +78,8 @@ def test_an_unknown_topic_exits_3_and_says_how_to_make_it(kafka: str, capsys: py
 
 
 def test_a_killed_broker_costs_and_doubles_nothing(kafka: str, services: Services, tmp_path: Path) -> None:
-    make_topics(kafka, "killed")
-    fleet = ["--drones", "500", "--seconds", "15", "--live", "--output", f"kafka://{kafka}/killed"]
+    make_topics(kafka, "flying")
+    fleet = ["--drones", "500", "--seconds", "15", "--live", "--output", f"kafka://{kafka}/flying"]
     with ThreadPoolExecutor(1) as thread:
         running = thread.submit(simulate, *fleet, "--truth", str(tmp_path / "truth"))
         time.sleep(4)
@@ -87,7 +87,7 @@ def test_a_killed_broker_costs_and_doubles_nothing(kafka: str, services: Service
         time.sleep(1)
         services.up("kafka")
         assert running.result(timeout=120) == 0
-    messages = [msgspec.json.decode(payload(message), type=DroneMessage) for message in consumed(kafka, "killed")]
+    messages = [msgspec.json.decode(payload(message), type=DroneMessage) for message in consumed(kafka, "flying")]
     assert sorted(m.message_id for m in messages) == sorted(pq.read_table(tmp_path / "truth")["message_id"].to_pylist())
     assert len(messages) == 7500
     spoken = defaultdict(list)
