@@ -73,8 +73,8 @@ test: install ## unit and embedded tests (5 minutes at most on 2 cores)
 	@$(PY) -m pytest -n 2 -m "not services" $(ARGS)
 
 .PHONY: test-all
-test-all: test ## those, and then the ones that need real services (10 minutes more, once these are installed)
-	@$(PY) -m pytest -m services $(ARGS)
+test-all: test ## those, and then, one by one, those that need real services (10 minutes more, once these are installed)
+	@$(PY) -m pytest -n 1 -m services $(ARGS)
 
 .PHONY: bench-stream
 bench-stream: install ## Kafka -> lake beside a raw loop; how late statistics are; memory (8 minutes)
