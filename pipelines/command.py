@@ -17,13 +17,16 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import create_runner
 from tqdm import tqdm
 
+from pipelines.committed import Committed, kept_up_to_date
 from schemas import errors
 from sources.progress import progress
+from sources.units import ROWS_IN
 
 INTERRUPTED = 130
 PIPE_CLOSED = 141
 LOCAL_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 """What ``DirectRunner`` means here: Beam's own switch of that name takes Prism where it finds a binary of it."""
+WITHOUT_END_SECONDS = 10 * 365 * 86_400
 
 
 def beam_options(parser: argparse.ArgumentParser, rest: Sequence[str], streaming: bool = False) -> PipelineOptions:
@@ -35,15 +38,16 @@ def beam_options(parser: argparse.ArgumentParser, rest: Sequence[str], streaming
     if unknown:
         parser.error(f"unknown: {' '.join(unknown)}; flags are those above and Beam's own")
     given = vars(known)
-    if streaming:
-        return PipelineOptions(list(rest), streaming=True)
     try:
         create_runner(given.get("runner") or LOCAL_RUNNER)
     except (ValueError, ImportError, AttributeError) as error:
         parser.error(f"--runner {given.get('runner')}: {error}")
-    local = given.get("runner") in (None, "DirectRunner")
-    if not local:
-        return PipelineOptions(list(rest))
+    # Beam gives up listening to a job, and with it the job, after 300 s.
+    patient = {"job_server_timeout": WITHOUT_END_SECONDS} if not given["job_server_timeout"] else {}
+    if streaming:
+        return PipelineOptions(list(rest), streaming=True, **patient)
+    if given.get("runner") not in (None, "DirectRunner"):
+        return PipelineOptions(list(rest), **patient)
     wanted: dict[str, str | int] = {"direct_running_mode": "multi_threading", "direct_num_workers": os.cpu_count() or 1}
     defaults = {name: value for name, value in wanted.items() if not any(f.startswith(f"--{name}") for f in rest)}
     return PipelineOptions(list(rest), runner=LOCAL_RUNNER, **defaults)
@@ -77,6 +81,23 @@ def stream_line(quiet: bool) -> Iterator[None]:
 
     with (
         tqdm(desc="reading", unit=" messages", unit_scale=True, disable=quiet, file=sys.stderr, mininterval=0.9) as bar,
+        _shown(lambda: update(bar)),
+    ):
+        yield
+
+
+@contextmanager
+def committed_line(root: str, quiet: bool) -> Iterator[None]:
+    """Show on stderr what the lake gets from a cluster's workers, while the body runs."""
+    committed = Committed(root)
+
+    def update(bar: "tqdm[NoReturn]") -> None:
+        bar.set_postfix_str(f"{committed.units:,} units, {committed.files:,} files", refresh=False)
+        bar.update(committed.of(ROWS_IN) - bar.n)
+
+    with (
+        kept_up_to_date(committed),
+        tqdm(desc="committed", unit=" rows", unit_scale=True, disable=quiet, file=sys.stderr, mininterval=0.9) as bar,
         _shown(lambda: update(bar)),
     ):
         yield

@@ -80,6 +80,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of topics: from where the lake ends up to now (bounded, default), or without end",
     )
     group.add_argument(
+        "--every",
+        type=duration,
+        metavar="TIME",
+        help="bounded, again and again: how a runner that reads nothing without end, as Spark, follows a topic (30s)",
+    )
+    group.add_argument(
         "--skew",
         type=duration,
         default=10,

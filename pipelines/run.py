@@ -6,25 +6,36 @@ import shlex
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, PrismRunnerOptions, StandardOptions
 
-from pipelines.command import beam_options, progress_bar, run, stream_line
+from pipelines.cluster import Cluster, Place
+from pipelines.command import beam_options, committed_line, progress_bar, run, stream_line
 from pipelines.dry_run import dry_run
 from pipelines.inputs import Asked, followed, planned
 from pipelines.options import UNBOUNDED, add_arguments
-from pipelines.prism import find_prism, prism
+from pipelines.prism import find_prism, on_prism
+from pipelines.runner_options import by_runner
 from pipelines.summary import summary, units_of
 from pipelines.violations import Settings, violations
+from schemas.errors import ServiceUnavailable
 from sources.progress import progress
 
-WITHOUT_END_SECONDS = 10 * 365 * 86_400
+FAILURES = 3
+"""Runs one after another that may fail for want of a service before ``--every`` gives up."""
 PATIENT_ATTEMPTS = 12
 """Requests to S3 in a run without end: some two minutes, in which a server may be started again."""
+
+SPARK_IS_BOUNDED = (
+    "Spark reads nothing without end: Beam's runner for it (2.70) has no handler for a source that puts its rest off. "
+    "Follow the topic with --every 30s instead of --mode unbounded, or take Flink"
+)
 
 EXAMPLES = """\
 examples:
@@ -38,39 +49,54 @@ A topic is read from where the lake ends: bounded up to now, unbounded without e
 librdkafka follow the topic: kafka://broker:9093/drones?security.protocol=SASL_SSL&sasl.mechanisms=PLAIN&sasl.username=me;
 passwords come from the environment (KAFKA_SASL_PASSWORD).
 
-Beam's own options may follow (--runner, --direct_num_workers, ...). S3 keys and the endpoint come from the AWS
+S3 keys and the endpoint come from the AWS
 credential chain and AWS_ENDPOINT_URL.
+
+{by_runner}
 
 exit codes: 0 done, 1 the rows do not add up, 2 wrong usage, 3 input unusable, 4 service unavailable, 5 disk full
 """
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """The command."""
+def main(argv: Sequence[str] | None = None, cluster: Cluster | None = None) -> None:
+    """The command; where a cluster is given, it runs there."""
     argv = sys.argv[1:] if argv is None else argv
+    prog = cluster.command if cluster else "python -m pipelines.violations"
     parser = argparse.ArgumentParser(
-        prog="python -m pipelines.violations",
+        prog=prog,
         description="History and drone messages -> a Parquet lake with exact statistics and a ledger.",
-        epilog=EXAMPLES,
+        epilog=EXAMPLES.replace("{by_runner}", by_runner()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     add_arguments(parser)
     arguments, rest = parser.parse_known_args(argv)
+    unbounded = arguments.mode == UNBOUNDED
     if not arguments.output:
         parser.error("--output is missing: say where the lake is, for example --output data/lake")
     if not (arguments.history or arguments.messages or arguments.images):
         parser.error("nothing to read: give --history, --messages or --images")
+    if unbounded and arguments.every:
+        parser.error("--every is for bounded runs: --mode unbounded never ends")
     if arguments.live:  # with more threads than elements Beam 2.77 cannot read the panes of a window
         rest = ["--direct_num_workers=1", *rest]
     if arguments.live and not Path(arguments.live).absolute().parent.is_dir():
         parser.error(f"--live file:{arguments.live}: there is no such directory; make it first")
-    options = beam_options(parser, rest, streaming=arguments.mode == UNBOUNDED)
-    prism_binary = _prism(parser, options) if arguments.mode == UNBOUNDED else None
-    again = shlex.join(["python", "-m", "pipelines.violations", *argv])
+    options = beam_options(parser, rest, streaming=unbounded)
+    runner = options.view_as(StandardOptions).runner
+    if unbounded and runner == "SparkRunner":
+        parser.error(SPARK_IS_BOUNDED)
+    if cluster is None:
+        place: Place = _on_prism_or_as_given(parser, options) if unbounded else nullcontext
+    elif unbounded and cluster.refuses_unbounded:
+        parser.error(cluster.refuses_unbounded)
+    else:
+        place = cluster.place
+    again = shlex.join([*prog.split(), *argv])
+    done = cluster.leaving if cluster else "Units in the ledger are done"
     run(
-        lambda: _command(arguments, options, prism_binary),
-        f"Units in the ledger are done; to go on with the others run again:\n  {again}",
+        lambda: _command(arguments, options, place, shown_by_ledger=cluster is not None),
+        f"{done}; to go on with the others run again:\n  {again}",
     )
 
 
@@ -84,48 +110,36 @@ def run_graph(asked: Asked, to: Settings, options: PipelineOptions) -> None:
     todo.tidy(to.root)
 
 
-def run_and_tell(asked: Asked, to: Settings, options: PipelineOptions, quiet: bool) -> list[str]:
-    """The same under a progress bar; gives the lines of the summary."""
+def run_and_tell(
+    asked: Asked, to: Settings, options: PipelineOptions, shown: AbstractContextManager[None]
+) -> list[str]:
+    """The same while its progress is shown; gives the lines of the summary."""
     before, started = units_of(to.root), time.monotonic()
-    with progress_bar("reading", quiet):
+    with shown:
         run_graph(asked, to, options)
     return list(summary(to.root, before, time.monotonic() - started))
 
 
-def follow(asked: Asked, to: Settings, options: PipelineOptions, skew: float, quiet: bool) -> None:
+def follow(
+    asked: Asked, to: Settings, options: PipelineOptions, skew: float, shown: AbstractContextManager[None]
+) -> None:
     """Read topics without end, until somebody stops it; the options name a runner that streams."""
     os.environ.setdefault("AWS_MAX_ATTEMPTS", str(PATIENT_ATTEMPTS))
     pipeline = beam.Pipeline(options=options)
     violations(pipeline, followed(asked, to.root, skew), to)
     try:
-        with stream_line(quiet):
+        with shown:
             pipeline.run().wait_until_finish()
     except KeyboardInterrupt:
         threading.excepthook = lambda _: None  # the threads of the worker will miss their runner
         raise
 
 
-@contextmanager
-def on_prism(options: PipelineOptions, binary: str) -> Iterator[PipelineOptions]:
-    """The options that run the body's pipelines on a Prism of their own, with the workers in this process."""
-    with prism(binary) as endpoint:
-        yield PipelineOptions.from_dictionary(
-            options.get_all_options(drop_default=True)
-            | {
-                "runner": "PortableRunner",
-                "job_endpoint": endpoint,
-                "environment_type": "LOOPBACK",
-                # Beam gives up listening to the job, and with it the job, after 300 s.
-                "job_server_timeout": WITHOUT_END_SECONDS,
-            }
-        )
-
-
-def _prism(parser: argparse.ArgumentParser, options: PipelineOptions) -> str | None:
-    """The binary, where Prism is to be the runner; ends with exit code 2 where no runner that streams is at hand."""
+def _on_prism_or_as_given(parser: argparse.ArgumentParser, options: PipelineOptions) -> Place:
+    """Where a run without end runs; ends with exit code 2 where no runner that streams is at hand."""
     runner = options.view_as(StandardOptions).runner
     if runner not in (None, "DirectRunner", "PrismRunner"):
-        return None
+        return nullcontext
     if runner == "DirectRunner":
         parser.error("the DirectRunner reads nothing without end: leave --runner out for Prism, or take FlinkRunner")
     given = options.view_as(PrismRunnerOptions).prism_location
@@ -134,19 +148,44 @@ def _prism(parser: argparse.ArgumentParser, options: PipelineOptions) -> str | N
         parser.error(f"--prism_location {given} is no program; make services-install builds one that is found without")
     if binary is None:
         parser.error("--mode unbounded needs Prism, which is not built yet: make services-install, or --prism_location")
-    return binary
+    return partial(on_prism, binary=binary)
 
 
-def _command(arguments: argparse.Namespace, options: PipelineOptions, prism_binary: str | None) -> int:
+def _command(arguments: argparse.Namespace, options: PipelineOptions, place: Place, shown_by_ledger: bool) -> int:
     asked = Asked(arguments.history, arguments.messages, arguments.images, arguments.accept_loss)
     to = Settings(arguments.output, arguments.window, arguments.live, arguments.live_window, arguments.allowed_lateness)
+    quiet = arguments.quiet
     if arguments.dry_run:
         print("\n".join(dry_run(asked, to.root)))
-    elif prism_binary:
-        with on_prism(options, prism_binary) as on:
-            follow(asked, to, on, arguments.skew, arguments.quiet)
     elif arguments.mode == UNBOUNDED:
-        follow(asked, to, options, arguments.skew, arguments.quiet)
+        with place(options) as on:
+            follow(
+                asked, to, on, arguments.skew, committed_line(to.root, quiet) if shown_by_ledger else stream_line(quiet)
+            )
     else:
-        print("\n".join(run_and_tell(asked, to, options, arguments.quiet)))
+
+        def once() -> None:
+            shown = committed_line(to.root, quiet) if shown_by_ledger else progress_bar("reading", quiet)
+            with place(options) as on:
+                print("\n".join(run_and_tell(asked, to, on, shown)), flush=True)
+
+        if arguments.every:
+            _again_and_again(once, arguments.every)
+        once()
     return 0
+
+
+def _again_and_again(once: Callable[[], None], every: float) -> NoReturn:
+    """A run every so many seconds. Raises ServiceUnavailable when one after another could not be."""
+    failures = 0
+    while True:
+        started = time.monotonic()
+        try:
+            once()
+            failures = 0
+        except ServiceUnavailable as error:
+            failures += 1
+            if failures == FAILURES:
+                raise
+            print(f"error: {error}; the next run tries again", file=sys.stderr)
+        time.sleep(max(0, every - (time.monotonic() - started)))

@@ -11,7 +11,7 @@ from pathlib import Path
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipelines.analysis import answers, print_answers
-from pipelines.command import beam_options, run
+from pipelines.command import beam_options, progress_bar, run
 from pipelines.inputs import Asked
 from pipelines.options import recording
 from pipelines.report import write_report
@@ -50,7 +50,8 @@ def _command(arguments: argparse.Namespace, options: PipelineOptions) -> int:
     history, messages = arguments.history, arguments.messages
     if history is None and messages is None:
         history, messages = _make_input(arguments)
-    lines = run_and_tell(Asked(history, messages), Settings(root, HOUR), options, arguments.quiet)
+    shown = progress_bar("reading", arguments.quiet)
+    lines = run_and_tell(Asked(history, messages), Settings(root, HOUR), options, shown)
     found = answers(root, options)
     write_report(found, report)
     print("\n".join(lines), end="\n\n")

@@ -136,7 +136,8 @@ class _Commit(beam.DoFn):  # type: ignore[misc]
             name.write(unit)
             end.set(GlobalWindow().max_timestamp())
             return
-        held.clear()
+        for state in (held, name, end):  # a stream has a unit a second and partition, without end
+            state.clear()
         self._complete.append(ledger_row(unit, tallies))
 
     def finish_bundle(self) -> Iterator[WindowedValue]:

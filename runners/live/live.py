@@ -6,10 +6,10 @@ import signal
 from pathlib import Path
 from typing import NamedTuple
 
+from pipelines.committed import Committed, kept_up_to_date
 from pipelines.options import UNBOUNDED
 from runners.live.children import Child
 from runners.live.closing import next_steps, published, summary
-from runners.live.committed import Committed, kept_up_to_date
 from runners.live.endings import alone, ended, serving
 from runners.live.run import Run
 from runners.live.seen import Measured

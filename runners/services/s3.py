@@ -29,6 +29,7 @@ class S3(Service):
     """The server; its objects survive restarts and crashes. They are files: no ``a`` can be beside ``a/b``."""
 
     name = "s3"
+    usual_port = 7070
     program = go_install("versitygw", "github.com/versity/versitygw/cmd/versitygw@v1.8.0")
 
     def command(self, program: Path) -> list[str]:

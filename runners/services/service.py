@@ -2,17 +2,21 @@
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
+from runners.services.background import Background
 from runners.services.ports import HOST
 from runners.services.programs import Program
+from schemas.errors import ServiceUnavailable
 
 
 class Service(ABC):
     """One server on one port of this machine, its state in one folder."""
 
     name: ClassVar[str]
-    program: ClassVar[Program]
+    usual_port: ClassVar[int]
+    program: ClassVar[Program | None] = None
+    """None: it is a module of this project."""
     tools: ClassVar[tuple[str, ...]] = ()
     """What it needs to run, beside what installs it."""
 
@@ -25,9 +29,18 @@ class Service(ABC):
         """Where clients find it."""
         return f"{HOST}:{self.port}"
 
+    @classmethod
+    def beside(cls, other: "Service") -> Self:
+        """The one that runs beside another one. Raises ServiceUnavailable where it does not run."""
+        folder = other.folder.parent / cls.name
+        record = Background(folder).find()
+        if record is None:
+            raise ServiceUnavailable(f"{other.name} needs {cls.name}, which does not run; start all of them")
+        return cls(folder, record.port)
+
     @abstractmethod
     def command(self, program: Path) -> list[str]:
-        """Prepare the folder, and say how the server is started."""
+        """Prepare the folder, and say how the server is started; ``program`` is the installed one, or Python."""
 
     def secrets(self) -> dict[str, str]:
         """What only the server's environment tells it."""

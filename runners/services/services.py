@@ -2,10 +2,11 @@
 
 import os
 import shutil
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from runners.services.background import Background, Record
 from runners.services.kafka.broker import Kafka
@@ -17,13 +18,27 @@ from runners.services.s3 import S3
 from runners.services.service import Service
 from schemas.errors import ServiceUnavailable
 
-DATA = HOME / "data"
-PORTS = {"kafka": 9092, "pubsub": 8085, "s3": 7070}
 PRISM = go_install("prism", "github.com/apache/beam/sdks/v2/go/cmd/prism@v2.77.0")
 """Beam's runner for one machine, of Beam's own version; Beam starts and ends it by itself."""
 
-_KINDS: dict[str, type[Service]] = {kind.name: kind for kind in (Kafka, PubSub, S3)}
-NAMES = tuple(_KINDS)
+S = TypeVar("S", bound=Service)
+
+
+class Group(NamedTuple):
+    """Services that are started and ended together."""
+
+    kinds: tuple[type[Service], ...]
+    """In the order in which they start."""
+    programs: tuple[Program, ...]
+    """What is installed with them, and started by others."""
+    data: Path
+    """Where their state is, if nothing else is said."""
+
+
+SERVERS = Group((Kafka, PubSub, S3), (PRISM,), HOME / "data")
+DATA = SERVERS.data
+PORTS = {kind.name: kind.usual_port for kind in SERVERS.kinds}
+NAMES = tuple(PORTS)
 
 START_SECONDS = 60
 _LOCK = "lock"
@@ -50,12 +65,21 @@ class Services:
         home: where programs are installed.
         data: where their state is.
         ports: of those that shall not listen on their usual one.
+        group: which services these are.
     """
 
-    def __init__(self, home: Path = HOME, data: Path = DATA, ports: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        home: Path = HOME,
+        data: Path | None = None,
+        ports: Mapping[str, int] | None = None,
+        group: Group = SERVERS,
+    ) -> None:
         self._home = home.resolve()
-        self._data = data.resolve()
-        self._ports = PORTS | dict(ports or {})
+        self._data = (data or group.data).resolve()
+        self._kinds = {kind.name: kind for kind in group.kinds}
+        self._programs = {program.name: program for program in group.programs}
+        self._ports = {name: kind.usual_port for name, kind in self._kinds.items()} | dict(ports or {})
 
     def up(self, *names: str) -> list[State]:
         """Start those that do not run, install them before if need be, and wait until each answers.
@@ -63,11 +87,11 @@ class Services:
         Raises:
             ServiceUnavailable: a tool is missing, a port is taken, or a server ended or did not answer in time.
         """
-        return [self._up(name) for name in names or NAMES]
+        return [self._up(name) for name in names or self._kinds]
 
     def down(self, *names: str, clean: bool = False) -> list[State]:
         """End those that run; ``clean`` removes what they have kept. Gives the state of each before."""
-        return [self._down(name, clean) for name in names or NAMES]
+        return [self._down(name, clean) for name in names or self._kinds]
 
     def kill(self, name: str) -> None:
         """End one as a crash does."""
@@ -75,42 +99,52 @@ class Services:
 
     def status(self, *names: str) -> list[State]:
         """How each of them is."""
-        return [self._state(name) for name in names or NAMES]
+        return [self._state(name) for name in names or self._kinds]
+
+    def running(self, kind: type[S]) -> S:
+        """One of them that runs. Raises ServiceUnavailable where it does not."""
+        record = Background(self._folder(kind.name)).find()
+        if record is None:
+            raise ServiceUnavailable(f"no {kind.name} runs here ({self._folder(kind.name)}): start it before")
+        return kind(self._folder(kind.name), record.port)
 
     def environment(self, *names: str) -> dict[str, str]:
         """What clients of those that run find them by, as environment variables."""
         found: dict[str, str] = {}
-        for name in names or NAMES:
+        for name in names or self._kinds:
             record = Background(self._folder(name)).find()
             if record:
                 found |= self._service(name, record.port).environment()
         return found
 
     def install(self, *names: str) -> list[Path]:
-        """Install the programs of those, and Prism where none is named."""
-        return [self._program(name).install(self._home) for name in names or (*NAMES, "prism")]
+        """Install the programs of those; where none is named, of all, and what else belongs to them."""
+        wanted = [self._program(name) for name in names or (*self._kinds, *self._programs)]
+        return list(dict.fromkeys(program.install(self._home) for program in wanted if program))
 
     def prism(self) -> Path:
         """Prism's binary, installed if need be."""
         return PRISM.install(self._home)
 
     def missing(self, name: str) -> list[str]:
-        """The tools that this machine needs and does not have before it can run a service, or "prism"."""
-        tools = _KINDS[name].tools if name in _KINDS else ()
-        return [*missing(*tools), *self._program(name).missing(self._home)]
+        """The tools that this machine needs and does not have before it can run a service, or a program."""
+        tools = self._kinds[name].tools if name in self._kinds else ()
+        program = self._program(name)
+        return [*missing(*tools), *(program.missing(self._home) if program else ())]
 
     def is_installed(self, name: str) -> bool:
-        """Whether a service's program, or "prism", is there."""
-        return self._program(name).is_installed(self._home)
+        """Whether a service's program, or one of the others, is there."""
+        program = self._program(name)
+        return program is None or program.is_installed(self._home)
 
-    def _program(self, name: str) -> Program:
-        return PRISM if name == "prism" else _KINDS[name].program
+    def _program(self, name: str) -> Program | None:
+        return self._programs[name] if name in self._programs else self._kinds[name].program
 
     def _folder(self, name: str) -> Path:
         return self._data / name
 
     def _service(self, name: str, port: int) -> Service:
-        return _KINDS[name](self._folder(name), port)
+        return self._kinds[name](self._folder(name), port)
 
     def _state(self, name: str, fresh: bool = False) -> State:
         background = Background(self._folder(name))
@@ -121,8 +155,9 @@ class Services:
     def _up(self, name: str) -> State:
         folder = self._folder(name)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        need(*_KINDS[name].tools)
-        program = self._program(name).install(self._home)
+        need(*self._kinds[name].tools)
+        program = self._kinds[name].program
+        path = program.install(self._home) if program else Path(sys.executable)
         with locked(folder / _LOCK):
             background = Background(folder)
             if background.find():
@@ -132,7 +167,7 @@ class Services:
                 raise ServiceUnavailable(
                     f"{name}: another program listens on {service.address}; end it, or choose --{name}-port"
                 )
-            command = service.command(program)
+            command = service.command(path)
             record = background.start(command, _environment() | service.secrets(), service.port)
             try:
                 _wait(service, background, record)

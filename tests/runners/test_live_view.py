@@ -16,10 +16,10 @@ import psutil
 import pytest
 
 from lake.ledger import commit
+from pipelines.committed import Committed
 from runners.live import children as children_module
 from runners.live.children import Child
 from runners.live.closing import next_steps, published
-from runners.live.committed import Committed
 from runners.live.endings import SIGNALS, alone, ended
 from runners.live.figures import OVER_SECONDS, Figures, Rates, tell, told
 from runners.live.panes import Pane, Tail, Window, Windows

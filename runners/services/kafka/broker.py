@@ -66,6 +66,7 @@ class Kafka(Service):
     """The broker; its messages survive restarts and crashes."""
 
     name = "kafka"
+    usual_port = 9092
     program = Program(
         "kafka",
         ("mvn", "-q", "-B", "-f", "pom.xml", "dependency:copy-dependencies", f"-DoutputDirectory={TARGET}/lib"),

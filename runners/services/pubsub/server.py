@@ -13,6 +13,7 @@ class PubSub(Service):
     """The server. It holds all it was ever sent until it ends, and gives out no message that waited for 10 minutes."""
 
     name = "pubsub"
+    usual_port = 8085
     program = Program(
         "pubsub",
         ("go", "build", "-trimpath", "-ldflags=-s -w", "-o", f"{TARGET}/pubsub-server", "."),

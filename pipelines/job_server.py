@@ -1,0 +1,78 @@
+"""The server that takes a pipeline to its runner, as a child of this process: Prism, or Flink's or Spark's in Java."""
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+
+from schemas.errors import ServiceUnavailable
+
+START_SECONDS = 60
+GONE_SECONDS = 1
+_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
+
+
+@contextmanager
+def job_server(
+    name: str, command: Callable[[int], list[str]], log: int | None = None, environment: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    """Run it while the body runs; gives its address. It dies with this process, however this process dies.
+
+    Args:
+        name: for people.
+        command: how to start it on that port.
+        log: a file descriptor that gets what it prints; None: where this process prints.
+        environment: variables beside those of this process.
+
+    Raises:
+        ServiceUnavailable: it did not start, or the body failed as it had ended.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with subprocess.Popen(
+        command(port),
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        env=os.environ | (environment or {}),
+        preexec_fn=_die_with_parent,  # noqa: PLW1509
+    ) as process:
+        try:
+            _wait(name, process, port)
+            with _blamed(name, process):
+                yield f"127.0.0.1:{port}"
+        finally:
+            process.kill()  # it keeps nothing
+
+
+def _wait(name: str, process: subprocess.Popen[bytes], port: int) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise ServiceUnavailable(f"{name} did not start: {process.args!r}")
+
+
+@contextmanager
+def _blamed(name: str, process: subprocess.Popen[bytes]) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        with suppress(subprocess.TimeoutExpired):
+            code = process.wait(GONE_SECONDS)
+            raise ServiceUnavailable(f"{name} has ended ({code}); run the same command again, it goes on") from error
+        raise
+
+
+def _die_with_parent() -> None:
+    os.setpgrp()  # Ctrl-C in the terminal is for us to handle
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)

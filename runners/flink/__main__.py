@@ -1,0 +1,70 @@
+"""``make flink-up``, ``flink-status``, ``flink-stop``, ``flink-down``, ``submit-flink``."""
+
+import argparse
+import sys
+from functools import partial
+from pathlib import Path
+
+from pipelines.cluster import Cluster
+from pipelines.run import main as run
+from runners.flink import jobs
+from runners.flink.cluster import GROUP, JobManager
+from runners.flink.submit import on_flink
+from runners.services import Services
+from runners.services.command import Command, main
+from runners.services.here import find_servers
+
+_MODULE = "python -m runners.flink"
+_LEAVING = f"The job goes on in the cluster ({_MODULE} status; stop ends it). Units in the ledger are done"
+
+
+def _tell(services: Services) -> None:
+    if services.status(JobManager.name)[0].pid:
+        print("\n".join(jobs.told(services.running(JobManager))))
+
+
+def _more(actions: "argparse._SubParsersAction[argparse.ArgumentParser]", shared: argparse.ArgumentParser) -> None:
+    text = "end a job with a savepoint, from which another one can go on"
+    stop = actions.add_parser("stop", parents=[shared], help=text, description=text, allow_abbrev=False)
+    stop.add_argument("--job", metavar="ID", help="the job (the one that runs)")
+    stop.set_defaults(do=_stop)
+    text = "run the graph there: flags of python -m pipelines.violations (submit --help)"
+    actions.add_parser("submit", help=text, add_help=False)
+
+
+def _stop(services: Services, arguments: argparse.Namespace) -> int:
+    savepoint = jobs.stop(services.running(JobManager), arguments.job)
+    print(f"savepoint {savepoint}\nto go on from it:  {_MODULE} submit --savepoint_path {savepoint} ...")
+    return 0
+
+
+COMMAND = Command(
+    _MODULE,
+    GROUP,
+    "A Flink cluster on this machine: a JobManager, two TaskManagers, a pool of Python workers.",
+    f"""\
+  {_MODULE} up
+  {_MODULE} submit --history 'tickets/*.csv' --output s3://prestacop/lake
+  {_MODULE} submit --messages kafka://localhost:9092/drones --mode unbounded --output s3://prestacop/lake
+  {_MODULE} stop                    with a savepoint, whose path it prints
+  {_MODULE} submit --savepoint_path file:/... --parallelism 4 --messages ...
+""",
+    before_up=find_servers,
+    tell=_tell,
+    more=_more,
+)
+
+
+def _submit(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--data", type=Path)
+    known, rest = parser.parse_known_args(argv)
+    find_servers()
+    services = Services(data=known.data, group=GROUP)
+    run(rest, Cluster(f"{_MODULE} submit", partial(on_flink, services=services), leaving=_LEAVING))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["submit"]:
+        _submit(sys.argv[2:])
+    sys.exit(main(COMMAND))

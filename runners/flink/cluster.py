@@ -1,0 +1,155 @@
+"""A standalone Flink cluster of this machine: a JobManager, two TaskManagers, a pool of Python workers."""
+
+import json
+import subprocess
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
+
+from runners.services.ports import HOST, free_port
+from runners.services.programs import HOME, maven_package, pip_install
+from runners.services.service import Service
+from runners.services.services import Group
+from runners.workers.service import Workers
+from schemas.errors import ServiceUnavailable
+
+_HERE = Path(__file__).parent
+FLINK = pip_install("flink", "apache-flink-libraries==1.19.3", "pyflink")
+JOB_SERVER = maven_package("flink-job-server", _HERE / "pom.xml", "job-server.jar")
+ANSWER_SECONDS = 10
+ATTEMPTS = 100
+"""Restarts of a job, 2 s between them: whatever they replay is in the lake once."""
+
+_OPENED = "lang lang.reflect net io nio text time util util.concurrent util.concurrent.atomic util.concurrent.locks"
+_JAVA = (
+    "java",
+    "--add-exports=java.rmi/sun.rmi.registry=ALL-UNNAMED",
+    "--add-exports=java.security.jgss/sun.security.krb5=ALL-UNNAMED",
+    "--add-opens=java.base/sun.nio.ch=ALL-UNNAMED",
+    *(f"--add-opens=java.base/java.{package}=ALL-UNNAMED" for package in _OPENED.split()),
+    "-XX:+UseSerialGC",
+    f"-Dlog4j.configurationFile={_HERE / 'log4j.properties'}",
+)
+
+
+class JobManager(Service):
+    """Schedules the jobs; its REST interface is what the others and people talk to."""
+
+    name = "jobmanager"
+    usual_port = 8081
+    program = FLINK
+    tools = ("java",)
+
+    def command(self, program: Path) -> list[str]:
+        settings = self.settings / "config.yaml"
+        if not settings.exists():  # once: after a crash the TaskManagers look for it where it was
+            self.settings.mkdir()
+            settings.write_text(self._settings(free_port()))
+        main = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
+        return [*_JAVA, "-Xmx768m", "-cp", f"{program}/lib/*", main, "--configDir", str(self.settings)]
+
+    @property
+    def settings(self) -> Path:
+        """The folder of the configuration, the whole cluster's."""
+        return self.folder / "conf"
+
+    def is_ready(self) -> bool:
+        try:
+            self.ask("overview")
+        except ServiceUnavailable:
+            return False
+        return True
+
+    def environment(self) -> dict[str, str]:
+        return {"FLINK_MASTER": self.address}
+
+    def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        """What its REST interface answers; with a body it is a POST. Raises ServiceUnavailable."""
+        data = None if body is None else json.dumps(body).encode()
+        request = Request(f"http://{self.address}/{path}", data, {"Content-Type": "application/json"})
+        try:
+            with urlopen(request, timeout=ANSWER_SECONDS) as answer:
+                return json.load(answer)
+        except HTTPError as error:
+            raise ServiceUnavailable(f"the JobManager refuses {path}: {error.read().decode()[:500]}") from error
+        except (URLError, TimeoutError, ConnectionError, HTTPException) as error:
+            raise ServiceUnavailable(f"the JobManager at {self.address} does not answer: {error}") from error
+
+    def _settings(self, rpc_port: int) -> str:
+        return f"""\
+jobmanager.rpc.address: {HOST}
+jobmanager.rpc.port: {rpc_port}
+jobmanager.bind-host: {HOST}
+rest.address: {HOST}
+rest.bind-address: {HOST}
+rest.port: {self.port}
+taskmanager.host: {HOST}
+taskmanager.bind-host: {HOST}
+taskmanager.memory.process.size: 1536m
+taskmanager.memory.jvm-metaspace.size: 384m
+taskmanager.numberOfTaskSlots: 4
+taskmanager.load-balance.mode: SLOTS
+io.tmp.dirs: {self.folder / "tmp"}
+state.checkpoints.dir: file://{self.folder / "checkpoints"}
+state.savepoints.dir: file://{self.folder / "savepoints"}
+restart-strategy.type: fixed-delay
+restart-strategy.fixed-delay.attempts: {ATTEMPTS}
+restart-strategy.fixed-delay.delay: 2 s
+# A process that was killed is missed after 10 s, not 50.
+heartbeat.interval: 2000
+heartbeat.timeout: 10000
+"""
+
+
+class TaskManager(Service):
+    """Runs the parts of jobs; the Python in them runs in the workers' pool."""
+
+    program = FLINK
+    tools = ("java",)
+
+    def command(self, program: Path) -> list[str]:
+        settings = str(JobManager.beside(self).settings)
+        memory, *dynamic = self._memory(program, settings)
+        main = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
+        here = [f"-Dtaskmanager.rpc.port={self.port}", f"-Dtaskmanager.resource-id={self.name}"]
+        own = [part for flag in here for part in ("-D", flag.removeprefix("-D"))]
+        command = [*_JAVA, *memory.split(), "-cp", f"{program}/lib/*", main, "--configDir", settings]
+        return [*command, *(part for line in dynamic for part in line.split()), *own]
+
+    def is_ready(self) -> bool:
+        found = JobManager.beside(self).ask("taskmanagers")["taskmanagers"]
+        return any(manager["id"] == self.name for manager in found)
+
+    def environment(self) -> dict[str, str]:
+        return {}
+
+    def _memory(self, program: Path, settings: str) -> list[str]:
+        """The sizes that Flink's own start script asks this tool for: flags of Java, then of Flink."""
+        (dist,) = program.glob("lib/flink-dist*.jar")
+        tool = ["-cp", f"{program}/bin/bash-java-utils.jar:{dist}", "org.apache.flink.runtime.util.bash.BashJavaUtils"]
+        command = ["java", *tool, "GET_TM_RESOURCE_PARAMS", "--configDir", settings]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        result = "BASH_JAVA_UTILS_EXEC_RESULT:"
+        lines = [line.removeprefix(result) for line in done.stdout.splitlines() if line.startswith(result)]
+        if len(lines) != 2:
+            raise ServiceUnavailable(f"Flink could not size {self.name}:\n{(done.stdout + done.stderr).strip()}")
+        return lines
+
+
+class TaskManager1(TaskManager):
+    """The first."""
+
+    name = "taskmanager-1"
+    usual_port = 6122
+
+
+class TaskManager2(TaskManager):
+    """The second."""
+
+    name = "taskmanager-2"
+    usual_port = 6123
+
+
+GROUP = Group((JobManager, TaskManager1, TaskManager2, Workers), (JOB_SERVER,), HOME / "flink-data")

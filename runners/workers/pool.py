@@ -1,0 +1,94 @@
+"""``python -m runners.workers.pool``: starts Python workers for the runner of the same machine (``EXTERNAL``).
+
+Beam's own pool listens to the whole network, and starts what it is told to; this one listens here alone.
+"""
+
+import argparse
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+from apache_beam.portability.api import beam_fn_api_pb2, beam_fn_api_pb2_grpc
+
+from runners.services.ports import HOST
+
+STOP_SECONDS = 5
+
+
+class Pool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):  # type: ignore[misc]  # generated, untyped
+    """The workers of this machine, each a process."""
+
+    def __init__(self) -> None:
+        self._workers: dict[str, subprocess.Popen[bytes]] = {}
+        self._lock = threading.Lock()
+
+    def StartWorker(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802  # the protocol's name
+        """Start a process; that it fails is told by its log, and by the runner that misses it."""
+        arguments = {
+            "id": request.worker_id,
+            "logging_endpoint": request.logging_endpoint.url,
+            "artifact_endpoint": request.artifact_endpoint.url,
+            "provision_endpoint": request.provision_endpoint.url,
+            "control_endpoint": request.control_endpoint.url,
+        }
+        flags = [f"--{name}={value}" for name, value in arguments.items()]
+        with self._lock:
+            self._collect()
+            command = [sys.executable, "-m", "runners.workers.boot", *flags]
+            self._workers[request.worker_id] = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        return beam_fn_api_pb2.StartWorkerResponse()
+
+    def StopWorker(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        """End a process that was started, if it is still there."""
+        with self._lock:
+            worker = self._workers.pop(request.worker_id, None)
+        if worker:
+            _end(worker)
+        return beam_fn_api_pb2.StopWorkerResponse()
+
+    def close(self) -> None:
+        """End all of them."""
+        with self._lock:
+            for worker in self._workers.values():
+                worker.terminate()
+            for worker in self._workers.values():
+                _end(worker)
+
+    def _collect(self) -> None:
+        """Forget those that have ended by themselves, as they do when their runner is killed."""
+        self._workers = {name: worker for name, worker in self._workers.items() if worker.poll() is None}
+
+
+def _end(worker: subprocess.Popen[bytes]) -> None:
+    worker.terminate()
+    try:
+        worker.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        worker.kill()
+        worker.wait()
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    parser = argparse.ArgumentParser(prog="python -m runners.workers.pool", description=__doc__)
+    parser.add_argument("--port", type=int, required=True, help="where the runner finds it")
+    arguments = parser.parse_args(argv)
+    pool = Pool()
+    server = grpc.server(ThreadPoolExecutor(8))
+    beam_fn_api_pb2_grpc.add_BeamFnExternalWorkerPoolServicer_to_server(pool, server)
+    server.add_insecure_port(f"{HOST}:{arguments.port}")
+    server.start()
+    signal.sigwait({signal.SIGTERM, signal.SIGINT})
+    server.stop(grace=None)
+    pool.close()
+
+
+if __name__ == "__main__":
+    # Before any thread is there: each would take the signal by default, and end the process with its workers running.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    main()
