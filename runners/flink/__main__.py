@@ -47,7 +47,8 @@ COMMAND = Command(
   {_MODULE} submit --history 'tickets/*.csv' --output s3://prestacop/lake
   {_MODULE} submit --messages kafka://localhost:9092/drones --mode unbounded --output s3://prestacop/lake
   {_MODULE} stop                    with a savepoint, whose path it prints
-  {_MODULE} submit --savepoint_path file:/... --parallelism 4 --messages ...
+  {_MODULE} submit --go-on --parallelism 4 --messages ...
+                                    from the newest savepoint or checkpoint, with its open windows
 """,
     before_up=find_servers,
     tell=_tell,
@@ -58,13 +59,14 @@ COMMAND = Command(
 def _submit(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--data", type=Path)
+    parser.add_argument("--go-on", action="store_true")
     known, rest = parser.parse_known_args(argv)
     find_servers()
     services = Services(data=known.data, group=GROUP)
+    if known.go_on:
+        rest += ["--savepoint_path", jobs.snapshot_to_go_on_from(services)]
     run(rest, Cluster(f"{_MODULE} submit", partial(on_flink, services=services), leaving=_LEAVING))
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["submit"]:
-        _submit(sys.argv[2:])
-    sys.exit(main(COMMAND))
+    sys.exit(main(COMMAND, submit=_submit))

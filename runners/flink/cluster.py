@@ -34,6 +34,10 @@ _JAVA = (
 )
 
 
+class Refused(ServiceUnavailable):
+    """The JobManager is there and will not do what it is asked."""
+
+
 class JobManager(Service):
     """Schedules the jobs; its REST interface is what the others and people talk to."""
 
@@ -51,6 +55,11 @@ class JobManager(Service):
         return [*_JAVA, "-Xmx768m", "-cp", f"{program}/lib/*", main, "--configDir", str(self.settings)]
 
     @property
+    def snapshots(self) -> Path:
+        """The folder of checkpoints and savepoints; both outlive the JobManager."""
+        return self.folder / "snapshots"
+
+    @property
     def settings(self) -> Path:
         """The folder of the configuration, the whole cluster's."""
         return self.folder / "conf"
@@ -66,14 +75,14 @@ class JobManager(Service):
         return {"FLINK_MASTER": self.address}
 
     def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        """What its REST interface answers; with a body it is a POST. Raises ServiceUnavailable."""
+        """What its REST interface answers; with a body it is a POST. Raises ServiceUnavailable, Refused."""
         data = None if body is None else json.dumps(body).encode()
         request = Request(f"http://{self.address}/{path}", data, {"Content-Type": "application/json"})
         try:
             with urlopen(request, timeout=ANSWER_SECONDS) as answer:
                 return json.load(answer)
         except HTTPError as error:
-            raise ServiceUnavailable(f"the JobManager refuses {path}: {error.read().decode()[:500]}") from error
+            raise Refused(f"the JobManager refuses {path}: {error.read().decode()[:500]}") from error
         except (URLError, TimeoutError, ConnectionError, HTTPException) as error:
             raise ServiceUnavailable(f"the JobManager at {self.address} does not answer: {error}") from error
 
@@ -92,8 +101,8 @@ taskmanager.memory.jvm-metaspace.size: 384m
 taskmanager.numberOfTaskSlots: 4
 taskmanager.load-balance.mode: SLOTS
 io.tmp.dirs: {self.folder / "tmp"}
-state.checkpoints.dir: file://{self.folder / "checkpoints"}
-state.savepoints.dir: file://{self.folder / "savepoints"}
+state.checkpoints.dir: file://{self.snapshots}
+state.savepoints.dir: file://{self.snapshots}
 restart-strategy.type: fixed-delay
 restart-strategy.fixed-delay.attempts: {ATTEMPTS}
 restart-strategy.fixed-delay.delay: 2 s

@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from runners.flink.cluster import JobManager
+from runners.services import Services
 from schemas.errors import ServiceUnavailable
 
 SAVEPOINT_SECONDS = 120
+POLL_SECONDS = 0.2
 
 
 def told(manager: JobManager) -> Iterator[str]:
@@ -18,9 +20,9 @@ def told(manager: JobManager) -> Iterator[str]:
         f"{overview['slots-available']} of {overview['slots-total']} slots free"
     )
     for job in manager.ask("jobs/overview")["jobs"]:
-        done = latest_checkpoint(manager, job["jid"])
-        checkpoint = f"  last checkpoint {done}" if done else ""
-        yield f"  {job['state']:10}{job['jid']}  {job['duration'] / 1000:,.0f} s  {job['name']}{checkpoint}"
+        yield f"  {job['state']:10}{job['jid']}  {job['duration'] / 1000:,.0f} s  {job['name']}"
+    if snapshot := newest_snapshot(manager):
+        yield f"  newest checkpoint or savepoint: {snapshot}"
 
 
 def running(manager: JobManager) -> list[str]:
@@ -29,10 +31,19 @@ def running(manager: JobManager) -> list[str]:
     return [job["jid"] for job in manager.ask("jobs/overview")["jobs"] if job["state"] not in ended]
 
 
-def latest_checkpoint(manager: JobManager, job: str) -> str | None:
-    """Where the last one is that was completed."""
-    latest = manager.ask(f"jobs/{job}/checkpoints").get("latest", {}).get("completed")
-    return latest["external_path"] if latest else None
+def newest_snapshot(manager: JobManager) -> str | None:
+    """The newest checkpoint or savepoint that is complete, whatever became of its job and of the JobManager."""
+    complete = manager.snapshots.glob("**/_metadata")  # written last
+    newest = max(complete, key=lambda path: path.stat().st_mtime_ns, default=None)
+    return f"file:{newest.parent}" if newest else None
+
+
+def snapshot_to_go_on_from(services: Services) -> str:
+    """The newest one. Raises ServiceUnavailable where none was kept."""
+    snapshot = newest_snapshot(services.running(JobManager))
+    if snapshot is None:
+        raise ServiceUnavailable("no checkpoint or savepoint was kept: submit without --go-on")
+    return snapshot
 
 
 def stop(manager: JobManager, job: str | None) -> str:
@@ -49,14 +60,29 @@ def stop(manager: JobManager, job: str | None) -> str:
         if len(found) != 1:
             raise ServiceUnavailable(f"{len(found)} jobs run: say which with --job ({', '.join(found) or 'none'})")
         job = found[0]
-    trigger = manager.ask(f"jobs/{job}/savepoints", {"cancel-job": True})["request-id"]
     deadline = time.monotonic() + SAVEPOINT_SECONDS
+    _wait_until_all_run(manager, job, deadline)
+    trigger = manager.ask(f"jobs/{job}/savepoints", {"cancel-job": True})["request-id"]
     while time.monotonic() < deadline:
         answer: dict[str, Any] = manager.ask(f"jobs/{job}/savepoints/{trigger}")
         if answer["status"]["id"] == "COMPLETED":
-            operation = answer["operation"]
-            if "location" not in operation:
-                raise ServiceUnavailable(f"no savepoint of {job}: {operation['failure-cause']['class']}")
-            return str(operation["location"])
-        time.sleep(0.2)
+            return _location(job, answer["operation"])
+        time.sleep(POLL_SECONDS)
     raise ServiceUnavailable(f"no savepoint of {job} in {SAVEPOINT_SECONDS} s; it still runs")
+
+
+def _wait_until_all_run(manager: JobManager, job: str, deadline: float) -> None:
+    """A savepoint is of all tasks at once; just after a restart some are not there yet."""
+    while time.monotonic() < deadline:
+        found = manager.ask(f"jobs/{job}")
+        if found["state"] == "RUNNING" and all(step["status"] == "RUNNING" for step in found["vertices"]):
+            return
+        time.sleep(POLL_SECONDS)
+    raise ServiceUnavailable(f"{job} does not run, so no savepoint can be made of it ({found['state']})")
+
+
+def _location(job: str, operation: dict[str, Any]) -> str:
+    if "location" in operation:
+        return str(operation["location"])
+    causes = [line for line in operation["failure-cause"]["stack-trace"].splitlines() if line.startswith("Caused by:")]
+    raise ServiceUnavailable(f"no savepoint of {job}, which still runs: {causes[-1] if causes else operation}")

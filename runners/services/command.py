@@ -4,7 +4,7 @@ import argparse
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple, NoReturn
@@ -35,13 +35,19 @@ class Command(NamedTuple):
     """Adds actions to the first, whose flags are those of the second; each sets ``do``, as below."""
 
 
-def main(command: Command, argv: Sequence[str] | None = None) -> int:
-    """Run it; gives its exit code."""
-    arguments = _parser(command).parse_args(argv)
-    ports = {kind.name: getattr(arguments, _flag(kind.name)) for kind in command.group.kinds}
-    services = Services(arguments.home, arguments.data, ports, command.group)
+def main(command: Command, submit: Callable[[list[str]], None] | None = None) -> int:
+    """Run it; gives its exit code.
+
+    Args:
+        submit: gets what follows the word ``submit``, the flags of another command.
+    """
     signal.signal(signal.SIGTERM, _interrupt)
     try:
+        if submit and sys.argv[1:2] == ["submit"]:
+            submit(sys.argv[2:])
+        arguments = _parser(command).parse_args()
+        ports = {kind.name: getattr(arguments, _flag(kind.name)) for kind in command.group.kinds}
+        services = Services(arguments.home, arguments.data, ports, command.group)
         code: int = arguments.do(services, arguments)
         return code
     except PrestaCopError as error:

@@ -1,0 +1,43 @@
+"""``make spark-up``, ``spark-status``, ``spark-down``, ``submit-spark``, ``follow-spark``."""
+
+import argparse
+import sys
+from functools import partial
+from pathlib import Path
+
+from pipelines.cluster import Cluster
+from pipelines.run import SPARK_IS_BOUNDED
+from pipelines.run import main as run
+from runners.services import Services
+from runners.services.command import Command, main
+from runners.services.here import find_servers
+from runners.spark.cluster import GROUP
+from runners.spark.submit import on_spark
+
+_MODULE = "python -m runners.spark"
+
+COMMAND = Command(
+    _MODULE,
+    GROUP,
+    "A Spark cluster on this machine: a master, a worker, a pool of Python workers. "
+    "submit runs the graph there: flags of python -m pipelines.violations (submit --help).",
+    f"""\
+  {_MODULE} up
+  {_MODULE} submit --history 'tickets/*.csv' --output s3://prestacop/lake
+  {_MODULE} submit --every 30s --messages kafka://localhost:9092/drones --output s3://prestacop/lake
+""",
+    before_up=find_servers,
+)
+
+
+def _submit(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--data", type=Path)
+    known, rest = parser.parse_known_args(argv)
+    find_servers()
+    place = partial(on_spark, services=Services(data=known.data, group=GROUP))
+    run(rest, Cluster(f"{_MODULE} submit", place, refuses_unbounded=SPARK_IS_BOUNDED))
+
+
+if __name__ == "__main__":
+    sys.exit(main(COMMAND, submit=_submit))

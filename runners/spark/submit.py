@@ -1,0 +1,47 @@
+"""Submit the graph to the Spark cluster of this machine."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from pipelines.cluster import portable
+from pipelines.job_server import job_server
+from runners.services import HOME, Services
+from runners.spark.cluster import CORES, EXECUTOR_MEMORY, JOB_SERVER, SPARK, Master, SparkWorkers, java
+
+IDLE_MILLISECONDS = 60_000
+"""An idle Python worker stays so long: without it, each stage starts new ones."""
+
+
+@contextmanager
+def on_spark(options: PipelineOptions, services: Services) -> Iterator[PipelineOptions]:
+    """The options that run the body's pipelines there. Raises ServiceUnavailable where there is no cluster."""
+    master, workers = services.running(Master), services.running(SparkWorkers)
+    jar, spark = JOB_SERVER.install(HOME), SPARK.install(HOME)
+    defaults = {
+        "sdk_worker_parallelism": CORES,
+        "environment_cache_millis": IDLE_MILLISECONDS,
+        "files_to_stage": [str(jar)],
+    }
+
+    def command(port: int) -> list[str]:
+        """The job server is the driver of the application, too."""
+        spark_settings = [
+            "-Dspark.driver.host=127.0.0.1",
+            "-Dspark.driver.bindAddress=127.0.0.1",
+            "-Dspark.ui.enabled=false",
+            f"-Dspark.executor.memory={EXECUTOR_MEMORY}",
+        ]
+        where = [f"--spark-master-url={master.url}", "--job-host=127.0.0.1", f"--job-port={port}"]
+        ports = ["--artifact-port=0", "--expansion-port=0", f"--artifacts-dir={master.folder / 'artifacts'}"]
+        program = java(spark, "-Xmx1g", *spark_settings, "org.apache.beam.runners.spark.SparkJobServerDriver")
+        classes = program.index("-cp") + 1
+        program[classes] = f"{jar}:{program[classes]}"
+        return [*program, *where, *ports]
+
+    with (
+        (master.folder / "job-server.log").open("ab") as log,
+        job_server("Spark's job server", command, log.fileno(), {"SPARK_LOCAL_IP": "127.0.0.1"}) as endpoint,
+    ):
+        yield portable(options, endpoint, defaults, environment_type="EXTERNAL", environment_config=workers.address)
