@@ -60,6 +60,47 @@ services-down: install ## end them (ARGS=--clean: and remove what they have kept
 services-status: install ## what runs (ARGS=--env: as lines for a shell)
 	@$(PY) -m runners.services status $(ARGS)
 
+.PHONY: flink-up
+flink-up: install ## a Flink on this machine: JobManager, two TaskManagers, Python workers (Java 17; no Docker)
+	@$(PY) -m runners.flink up $(ARGS)
+
+.PHONY: flink-status
+flink-status: install ## what runs, the jobs, the newest checkpoint
+	@$(PY) -m runners.flink status $(ARGS)
+
+.PHONY: flink-stop
+flink-stop: install ## end the job that runs there with a savepoint, from which submit-flink ARGS='--go-on ...' goes on
+	@$(PY) -m runners.flink stop $(ARGS)
+
+.PHONY: flink-down
+flink-down: install ## end the cluster (ARGS=--clean: and remove its checkpoints)
+	@$(PY) -m runners.flink down $(ARGS)
+
+.PHONY: submit-flink
+submit-flink: install ## run the graph there (ARGS='--messages kafka://... --mode unbounded --output s3://...')
+	@$(PY) -m runners.flink submit $(ARGS)
+
+.PHONY: spark-up
+spark-up: install ## a Spark on this machine: master, worker, Python workers (Java 17; no Docker)
+	@$(PY) -m runners.spark up $(ARGS)
+
+.PHONY: spark-status
+spark-status: install ## what runs
+	@$(PY) -m runners.spark status $(ARGS)
+
+.PHONY: spark-down
+spark-down: install ## end the cluster
+	@$(PY) -m runners.spark down $(ARGS)
+
+.PHONY: submit-spark
+submit-spark: install ## run the graph there (ARGS='--history ... --output s3://...')
+	@$(PY) -m runners.spark submit $(ARGS)
+
+EVERY ?= 30s
+.PHONY: follow-spark
+follow-spark: install ## follow a topic there, a bounded run every EVERY=30s (ARGS='--messages kafka://... --output s3://...')
+	@$(PY) -m runners.spark submit --every $(EVERY) $(ARGS)
+
 # Without a place of its own (--kafka, --pubsub, --lake) in ARGS: that of the services here.
 TOPICS_AT = --kafka "$$KAFKA_BOOTSTRAP_SERVERS" --pubsub local-dev --lake s3://prestacop/lake
 TOPICS_HERE = vars=$$($(PY) -m runners.services status --env) || { echo "error: run make services-up before" >&2; exit 4; }; eval "$$vars";
@@ -95,7 +136,11 @@ check: install ## ruff, mypy --strict, import layers
 bench: install ## time the pipeline against polars, DuckDB, pyarrow and per-row Beam (20 minutes, 8 GB of disk)
 	@$(PY) -m tests.benchmarks.bench $(ARGS)
 
+.PHONY: bench-runners
+bench-runners: install ## rows/s of direct, flink and spark at parallelism 1 and 2, beside native PySpark
+	@$(PY) -m tests.benchmarks.runners $(ARGS)
+
 .PHONY: clean
-clean: ## end the services; remove them, the environment and what run-local made
-	@if [ -d .services ] && [ -x $(PY) ]; then $(PY) -m runners.services down; fi
+clean: ## end the services and clusters; remove them, the environment and what run-local made
+	@if [ -d .services ] && [ -x $(PY) ]; then for group in services flink spark; do $(PY) -m runners.$$group down; done; fi
 	rm -rf .services $(VENV) $(DATA)

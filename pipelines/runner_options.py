@@ -15,6 +15,9 @@ class FlinkJobOptions(PipelineOptions):  # type: ignore[misc]  # Beam's classes 
         parser.add_argument("--savepoint_path", help="a savepoint or checkpoint to go on from")
         parser.add_argument("--allow_non_restored_state", action="store_true", default=None)
         parser.add_argument("--retain_externalized_checkpoints_on_cancellation", action="store_true", default=None)
+        parser.add_argument(
+            "--operator_chaining", choices=("true", "false"), help="run steps in one thread where possible"
+        )
         parser.add_argument("--state_backend", help="hashmap or rocksdb")
         parser.add_argument("--state_backend_storage_path", help="where checkpoints are kept: file:, s3:, ...")
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
@@ -20,7 +21,7 @@ def on_flink(options: PipelineOptions, services: Services) -> Iterator[PipelineO
     """The options that run the body's pipelines there. Raises ServiceUnavailable where there is no cluster."""
     manager, workers = services.running(JobManager), services.running(Workers)
     jar = JOB_SERVER.install(HOME)
-    defaults = {"parallelism": PARALLELISM}
+    defaults: dict[str, Any] = {"parallelism": PARALLELISM}
     if options.view_as(StandardOptions).streaming:
         defaults |= {
             "checkpointing_interval": CHECKPOINT_MILLISECONDS,

@@ -11,9 +11,15 @@ from runners.workers.service import Workers
 
 SPARK = pip_install("spark", "pyspark==3.5.9", "pyspark")
 JOB_SERVER = maven_package("spark-job-server", Path(__file__).with_name("pom.xml"), "job-server.jar")
-CORES = os.cpu_count() or 1
 EXECUTOR_MEMORY = "1g"
 """Of the Java side; the rows are in the Python workers."""
+
+
+def cores() -> int:
+    """That the worker gives away: all, or what Spark's own variable says."""
+    return int(os.environ.get("SPARK_WORKER_CORES") or os.cpu_count() or 1)
+
+
 MEMORY = "4g"
 """That the worker may give away: to an executor, and to the next one while the first still ends."""
 
@@ -67,7 +73,7 @@ class Worker(Service):
     def command(self, program: Path) -> list[str]:
         self._home = program
         where = ["--host", HOST, "--port", str(self.port), "--webui-port", str(free_port())]
-        sizes = ["--cores", str(CORES), "--memory", MEMORY, "--work-dir", str(self.folder / "work")]
+        sizes = ["--cores", str(cores()), "--memory", MEMORY, "--work-dir", str(self.folder / "work")]
         master = Master.beside(self).url
         return java(program, "-Xmx512m", "org.apache.spark.deploy.worker.Worker", *where, *sizes, master)
 

@@ -8,7 +8,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from pipelines.cluster import portable
 from pipelines.job_server import job_server
 from runners.services import HOME, Services
-from runners.spark.cluster import CORES, EXECUTOR_MEMORY, JOB_SERVER, SPARK, Master, SparkWorkers, java
+from runners.spark.cluster import EXECUTOR_MEMORY, JOB_SERVER, SPARK, Master, SparkWorkers, cores, java
 
 IDLE_MILLISECONDS = 60_000
 """An idle Python worker stays so long: without it, each stage starts new ones."""
@@ -20,7 +20,7 @@ def on_spark(options: PipelineOptions, services: Services) -> Iterator[PipelineO
     master, workers = services.running(Master), services.running(SparkWorkers)
     jar, spark = JOB_SERVER.install(HOME), SPARK.install(HOME)
     defaults = {
-        "sdk_worker_parallelism": CORES,
+        "sdk_worker_parallelism": cores(),
         "environment_cache_millis": IDLE_MILLISECONDS,
         "files_to_stage": [str(jar)],
     }

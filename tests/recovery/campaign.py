@@ -34,7 +34,8 @@ plans.Unit = lambda source, path, start, end, name: made(source, path, start, en
 class Attack(NamedTuple):
     """What a campaign does to one pipeline."""
 
-    mode: str
+    how: tuple[str, ...]
+    """The flags of a run that is going to be killed: its mode."""
     messages: str
     """The URL that the pipeline reads."""
     root: str
@@ -47,6 +48,8 @@ class Attack(NamedTuple):
     """Services that are killed too, one of them at every second kill."""
     sabotage: str = ""
     """Code that the pipeline's process executes first."""
+    submit: tuple[str, ...] = ()
+    """A module and flags that submit to a cluster; without it the pipeline runs in its own process."""
     log: Path = Path(os.devnull)
     """Gets what the pipelines say."""
 
@@ -79,7 +82,7 @@ def campaign(
         for kill in range(1, attack.kills + 1):
             victim = dice.choice(attack.victims) if attack.victims and kill % 2 == 0 else None
             before = _planned(attack.root)
-            with _pipeline(attack, attack.mode) as process:
+            with _pipeline(attack, attack.how) as process:
                 _wait_for_plan(process, attack.root, before)
                 if kill > 1:  # the first comes when nothing can be committed yet
                     _wait(process, dice.uniform(0, attack.longest))
@@ -97,17 +100,18 @@ def campaign(
         while not publishing.done:
             time.sleep(0.1)
     time.sleep(attack.settle)
-    with _pipeline(attack, BOUNDED) as process:
+    with _pipeline(attack, ("--mode", BOUNDED)) as process:
         if process.wait():
             raise RuntimeError(f"the last run ended with {process.returncode}; see {attack.log}")
     return Outcome(compare(attack.root, recording), attack.kills, services_killed, gave_up, len(replayed))
 
 
 @contextmanager
-def _pipeline(attack: Attack, mode: str) -> Iterator[subprocess.Popen[bytes]]:
+def _pipeline(attack: Attack, how: tuple[str, ...]) -> Iterator[subprocess.Popen[bytes]]:
     """A run of the command; killed with all its children when the body ends."""
-    command = [sys.executable, "-c", f"{attack.sabotage}\nfrom pipelines.run import main; main()"]
-    command += ["--messages", attack.messages, "--output", attack.root, "--mode", mode, "--quiet"]
+    code = f"{attack.sabotage}\nfrom pipelines.run import main; main()"
+    command = [sys.executable, *(("-m", *attack.submit) if attack.submit else ("-c", code))]
+    command += ["--messages", attack.messages, "--output", attack.root, "--quiet", *how]
     with (
         attack.log.open("ab") as log,
         subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True) as process,

@@ -124,7 +124,7 @@ def _one(
     storage.cache_clear()
     publish_to, read_from = make_topic(services, stream, name)
     attack = Attack(
-        mode=mode,
+        how=("--mode", mode),
         messages=read_from,
         root=f"s3://prestacop/{name}",
         kills=arguments.kills,

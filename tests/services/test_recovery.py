@@ -31,7 +31,7 @@ def attacked(
     name = f"recovery-{mode}{'-without-plans' if sabotage else ''}"
     publish_to, read_from = make_topic(services, stream, name)
     attack = Attack(
-        mode=mode,
+        how=("--mode", mode),
         messages=read_from,
         root=f"s3://prestacop/{stream}-{name}",
         kills=3,
