@@ -44,6 +44,7 @@ setup(
         "dev": [
             "pytest", "pytest-xdist", "pytest-timeout", "hypothesis", "moto[server]",
             "ruff", "mypy", "import-linter", "types-tqdm", "boto3-stubs",
+            "kubernetes-validate", "jsonschema", "pyyaml", "types-jsonschema", "types-pyyaml",
         ],
     },
 )  # fmt: skip
