@@ -48,7 +48,7 @@ def of_kubernetes(document: Any) -> None:
 
 
 def of_flink(document: Any) -> None:
-    known = {"apiVersion": {}, "kind": {}, "metadata": {}}
+    known: dict[str, Any] = {"apiVersion": {}, "kind": {}, "metadata": {}}
     schema = crd_schema()
     schema["properties"] |= known
     jsonschema.validate(document, schema)
