@@ -8,6 +8,7 @@ What each dependency is for:
   boto3                 conditional puts on S3 (also an extra of Beam's)
   duckdb                SQL over the lake
   msgspec               typed JSON
+  cryptography          Ed25519: signatures of officers' answers
   xxhash                names of units, at the speed of memory
   altair, vl-convert    the report's charts, drawn without a browser
   tqdm                  progress
@@ -33,6 +34,7 @@ setup(
         "boto3",
         "duckdb",
         "msgspec",
+        "cryptography",
         "xxhash",
         "altair",
         "vl-convert-python",
