@@ -8,6 +8,8 @@ What each dependency is for:
   boto3                 conditional puts on S3 (also an extra of Beam's)
   duckdb                SQL over the lake
   msgspec               typed JSON
+  requests, urllib3     the webhook of alerts, and its retries
+  cryptography          Ed25519: signatures of officers' answers
   xxhash                names of units, at the speed of memory
   altair, vl-convert    the report's charts, drawn without a browser
   tqdm                  progress
@@ -33,6 +35,9 @@ setup(
         "boto3",
         "duckdb",
         "msgspec",
+        "cryptography",
+        "requests",
+        "urllib3",
         "xxhash",
         "altair",
         "vl-convert-python",
@@ -43,8 +48,8 @@ setup(
     extras_require={
         "dev": [
             "pytest", "pytest-xdist", "pytest-timeout", "hypothesis", "moto[server]",
-            "ruff", "mypy", "import-linter", "types-tqdm", "boto3-stubs",
-            "kubernetes-validate", "jsonschema", "pyyaml", "types-jsonschema", "types-pyyaml",
+            "ruff", "mypy", "import-linter", "types-tqdm", "types-requests", "boto3-stubs",
+            "kubernetes-validate", "jsonschema", "pyyaml", "types-jsonschema", "types-pyyaml", "aiosmtpd",
         ],
     },
 )  # fmt: skip

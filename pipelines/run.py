@@ -24,8 +24,10 @@ from pipelines.prism import find_prism, on_prism
 from pipelines.runner_options import by_runner
 from pipelines.summary import summary, units_of
 from pipelines.violations import Settings, violations
+from schemas.answers import load_public_keys
 from schemas.errors import ServiceUnavailable
 from sources.progress import progress
+from transforms.alert_channels import open_channel
 
 FAILURES = 3
 """Runs one after another that may fail for want of a service before ``--every`` gives up."""
@@ -43,6 +45,8 @@ examples:
   python -m pipelines.violations --messages file:fleet.jsonl --output s3://prestacop/lake
   python -m pipelines.violations --messages kafka://localhost:9092/drones --output data/lake
   python -m pipelines.violations --messages pubsub://project/drones-lake --mode unbounded --output s3://prestacop/lake
+  python -m pipelines.violations --messages kafka://localhost:9092/drones --mode unbounded --output data/lake \\
+      --officer-keys officers.pem --alerts kafka://localhost:9092/alerts
   python -m pipelines.violations --history tickets.csv --output data/lake --dry-run
 
 A topic is read from where the lake ends: bounded up to now, unbounded without end (on Prism here, on Flink). Options of
@@ -153,15 +157,20 @@ def _on_prism_or_as_given(parser: argparse.ArgumentParser, options: PipelineOpti
 
 def _command(arguments: argparse.Namespace, options: PipelineOptions, place: Place, shown_by_ledger: bool) -> int:
     asked = Asked(arguments.history, arguments.messages, arguments.images, arguments.accept_loss)
-    to = Settings(arguments.output, arguments.window, arguments.live, arguments.live_window, arguments.allowed_lateness)
+    to = Settings(
+        arguments.output, arguments.window, arguments.live, arguments.live_window, arguments.allowed_lateness,
+        load_public_keys(arguments.officer_keys) if arguments.officer_keys else (),
+        tuple(filter(None, (arguments.alerts, arguments.alert_webhook, arguments.alert_email))),
+    )  # fmt: skip
+    for target in to.alerts:
+        open_channel(target).close()  # what is wrong with it is told in one line; a worker would tell it in a hundred
     quiet = arguments.quiet
     if arguments.dry_run:
         print("\n".join(dry_run(asked, to.root)))
     elif arguments.mode == UNBOUNDED:
         with place(options) as on:
-            follow(
-                asked, to, on, arguments.skew, committed_line(to.root, quiet) if shown_by_ledger else stream_line(quiet)
-            )
+            shown = committed_line(to.root, quiet) if shown_by_ledger else stream_line(quiet)
+            follow(asked, to, on, arguments.skew, shown)
     else:
 
         def once() -> None:
@@ -176,14 +185,14 @@ def _command(arguments: argparse.Namespace, options: PipelineOptions, place: Pla
 
 
 def _again_and_again(once: Callable[[], None], every: float) -> NoReturn:
-    """A run every so many seconds. Raises ServiceUnavailable when one after another could not be."""
+    """A run every so many seconds. Raises what stopped the last one when one after another failed."""
     failures = 0
     while True:
         started = time.monotonic()
         try:
             once()
             failures = 0
-        except ServiceUnavailable as error:
+        except (ServiceUnavailable, RuntimeError) as error:  # the latter: a job that failed on a cluster
             failures += 1
             if failures == FAILURES:
                 raise

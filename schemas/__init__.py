@@ -1,5 +1,4 @@
 """Wire formats, the names of rules and reasons, and the lake's Arrow schemas.
 
-The modules that applications use (:mod:`schemas.messages`, :mod:`schemas.history`) import nothing
-outside the standard library; only :mod:`schemas.lake` needs pyarrow.
+Applications use all of these modules but :mod:`schemas.lake`, the only one that needs pyarrow.
 """
