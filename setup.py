@@ -8,6 +8,7 @@ What each dependency is for:
   boto3                 conditional puts on S3 (also an extra of Beam's)
   duckdb                SQL over the lake
   msgspec               typed JSON
+  requests, urllib3     the webhook of alerts, and its retries
   cryptography          Ed25519: signatures of officers' answers
   xxhash                names of units, at the speed of memory
   altair, vl-convert    the report's charts, drawn without a browser
@@ -35,6 +36,8 @@ setup(
         "duckdb",
         "msgspec",
         "cryptography",
+        "requests",
+        "urllib3",
         "xxhash",
         "altair",
         "vl-convert-python",
@@ -45,7 +48,8 @@ setup(
     extras_require={
         "dev": [
             "pytest", "pytest-xdist", "pytest-timeout", "hypothesis", "moto[server]",
-            "ruff", "mypy", "import-linter", "types-tqdm", "boto3-stubs",
+            "ruff", "mypy", "import-linter", "types-tqdm", "types-requests", "boto3-stubs",
+            "aiosmtpd",
         ],
     },
 )  # fmt: skip

@@ -95,7 +95,9 @@ class UnitsTogether:
         bins = ", ".join(f"count(*) FILTER (seconds <= {end})" for end in WITHIN_SECONDS)
         up_to = [0, *self._rows(f"SELECT {bins} FROM answered")[0], answered]
         within = tuple(b - a for a, b in pairwise(up_to))
-        return AcrossUnits(Officers(answered, p50, p95, within), {**codes, UNQUALIFIED: -answered})
+        return AcrossUnits(
+            Officers(answered, p50, p95, within), {**codes, UNQUALIFIED: codes.get(UNQUALIFIED, 0) - answered}
+        )
 
     def _rows(self, query: str) -> list[tuple[Any, ...]]:
         return self._connection.sql(query).fetchall()

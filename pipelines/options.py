@@ -2,10 +2,17 @@
 
 import argparse
 import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
 
 from pipelines.inputs import Url
-from schemas.urls import KAFKA, PUBSUB, kafka_url, pubsub_url
+from schemas.urls import KAFKA, PUBSUB, topic_url
+from transforms.alert_mail import mail_address
+from transforms.alert_webhook import webhook_url
 from transforms.stats import HOUR
+
+T = TypeVar("T")
 
 BOUNDED, UNBOUNDED = "bounded", "unbounded"
 
@@ -21,14 +28,19 @@ def recording(url: str) -> str:
 
 def source_url(text: str) -> Url:
     """``file:PATH``, ``kafka://...`` or ``pubsub://...``. Raises ArgumentTypeError."""
-    try:
-        if text.startswith(KAFKA):
-            return kafka_url(text)
-        if text.startswith(PUBSUB):
-            return pubsub_url(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-    return recording(text)
+    return _told(topic_url)(text) if text.startswith((KAFKA, PUBSUB)) else recording(text)
+
+
+def _told(reader: Callable[[str], T]) -> Callable[[str], T]:
+    """The same, whose error argparse says in full."""
+
+    def read(text: str) -> T:
+        try:
+            return reader(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return read
 
 
 def duration(text: str) -> int:
@@ -116,6 +128,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=300,
         metavar="TIME",
         help="how long after a live window's end its late rows still fire (5m); later ones are told as too_late",
+    )
+    group.add_argument(
+        "--officer-keys",
+        type=Path,
+        metavar="FILE",
+        help="public keys (PEM) of those who sign officers' answers; without it every answer is a dead letter",
+    )
+    group.add_argument(
+        "--alerts",
+        type=_told(topic_url),
+        metavar="URL",
+        help="the topic that is told each unqualified violation of a drone: kafka://HOST:PORT/TOPIC or "
+        "pubsub://PROJECT/TOPIC",
+    )
+    group.add_argument(
+        "--alert-webhook",
+        type=_told(webhook_url),
+        metavar="URL",
+        help="a web service that is told as well, signed with ALERT_WEBHOOK_SECRET of the environment",
+    )
+    group.add_argument(
+        "--alert-email",
+        type=_told(mail_address),
+        metavar="ADDRESS",
+        help="who is told as well, through SMTP_HOST of the environment",
     )
     group.add_argument(
         "--dry-run", action="store_true", help="say which units would be read and what would be written, and stop"

@@ -20,7 +20,9 @@ from pipelines.options import UNBOUNDED, add_arguments
 from pipelines.prism import find_prism, prism
 from pipelines.summary import summary, units_of
 from pipelines.violations import Settings, violations
+from schemas.answers import load_public_keys
 from sources.progress import progress
+from transforms.alert_channels import open_channel
 
 WITHOUT_END_SECONDS = 10 * 365 * 86_400
 PATIENT_ATTEMPTS = 12
@@ -32,6 +34,8 @@ examples:
   python -m pipelines.violations --messages file:fleet.jsonl --output s3://prestacop/lake
   python -m pipelines.violations --messages kafka://localhost:9092/drones --output data/lake
   python -m pipelines.violations --messages pubsub://project/drones-lake --mode unbounded --output s3://prestacop/lake
+  python -m pipelines.violations --messages kafka://localhost:9092/drones --mode unbounded --output data/lake \\
+      --officer-keys officers.pem --alerts kafka://localhost:9092/alerts
   python -m pipelines.violations --history tickets.csv --output data/lake --dry-run
 
 A topic is read from where the lake ends: bounded up to now, unbounded without end (on Prism here, on Flink). Options of
@@ -139,7 +143,13 @@ def _prism(parser: argparse.ArgumentParser, options: PipelineOptions) -> str | N
 
 def _command(arguments: argparse.Namespace, options: PipelineOptions, prism_binary: str | None) -> int:
     asked = Asked(arguments.history, arguments.messages, arguments.images, arguments.accept_loss)
-    to = Settings(arguments.output, arguments.window, arguments.live, arguments.live_window, arguments.allowed_lateness)
+    to = Settings(
+        arguments.output, arguments.window, arguments.live, arguments.live_window, arguments.allowed_lateness,
+        load_public_keys(arguments.officer_keys) if arguments.officer_keys else (),
+        tuple(filter(None, (arguments.alerts, arguments.alert_webhook, arguments.alert_email))),
+    )  # fmt: skip
+    for target in to.alerts:
+        open_channel(target).close()  # what is wrong with it is told in one line; a worker would tell it in a hundred
     if arguments.dry_run:
         print("\n".join(dry_run(asked, to.root)))
     elif prism_binary:

@@ -3,18 +3,22 @@
 history CSV ─► Read ─► Parse ────────────┐               ┌─► positions    ─► Write ─┐
                         └► dead letters  ├─► Qualify ────┼─► qualified    ─► Write ─┤
 messages ────► Read ─► Decode ─► Dedupe ─┤               └─► unqualified  ─► Write ─┼─► Commit: ledger
-                        └► dead letters  ├─► Count by window ─► stats ──────────────┤
+                        └► dead letters  │                    └─► alerts            │
+                                         ├─► Count by window ─► stats ──────────────┤
                                          └─► Count live ─► panes                    │
 images ──────► Read ─► Store ─► images   ─► Write ──────────────────────────────────┘
                         └► dead letters
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import apache_beam as beam
 
 from schemas.lake import Dataset
 from sources.units import BATCHES, TALLIES
+from transforms.alert_channels import Target
+from transforms.alerts import PublishAlerts
 from transforms.dedupe import DropDuplicates
 from transforms.history import ParseHistory
 from transforms.images import StoreImages
@@ -45,6 +49,10 @@ class Settings(NamedTuple):
     """The file to which the live statistics are appended."""
     live_window_seconds: int = 60
     allowed_lateness: int = 300
+    officer_keys: tuple[bytes, ...] = ()
+    """The public keys of officers' answers, 32 bytes each."""
+    alerts: tuple[Target, ...] = ()
+    """Where unqualified violations of drones are told."""
 
 
 def violations(pipeline: beam.Pipeline, inputs: Inputs, to: Settings) -> beam.PCollection:
@@ -56,9 +64,10 @@ def violations(pipeline: beam.Pipeline, inputs: Inputs, to: Settings) -> beam.PC
         tallies += [read[TALLIES], *land("history", parsed[ROWS], parsed[DEAD_LETTERS], to)]
     if inputs.messages:
         read = pipeline | "Messages" >> inputs.messages
-        decoded = read[BATCHES] | "Decode messages" >> DecodeMessages()
+        decoded = read[BATCHES] | "Decode messages" >> DecodeMessages(to.officer_keys)
         fresh = decoded[ROWS] | "Drop duplicates" >> DropDuplicates()
-        tallies += [read[TALLIES], fresh[TALLIES], *land("messages", fresh[ROWS], decoded[DEAD_LETTERS], to)]
+        landed = land("messages", fresh[ROWS], decoded[DEAD_LETTERS], to, to.alerts)
+        tallies += [read[TALLIES], fresh[TALLIES], *landed]
         if to.live:
             panes = fresh[ROWS] | "Count live" >> CountLive(to.live_window_seconds, to.allowed_lateness)
             _ = panes | "Append panes" >> AppendPanes(to.live)
@@ -71,9 +80,13 @@ def violations(pipeline: beam.Pipeline, inputs: Inputs, to: Settings) -> beam.PC
     return tallies | "All tallies" >> beam.Flatten() | "Commit" >> Commit(to.root)
 
 
-def land(source: str, rows: beam.PCollection, dead_letters: beam.PCollection, to: Settings) -> list[beam.PCollection]:
+def land(
+    source: str, rows: beam.PCollection, dead_letters: beam.PCollection, to: Settings, alerts: Sequence[Target] = ()
+) -> list[beam.PCollection]:
     """The way of every row into the lake, whatever its source: its dataset and its window's count."""
     branches = rows | f"Qualify {source}" >> Qualify()
+    if alerts:
+        _ = branches[Dataset.UNQUALIFIED] | "Publish alerts" >> PublishAlerts(alerts)
     written = [branches[d] | f"Write {d} of {source}" >> Write(to.root, d) for d in BRANCHES]
     refused = dead_letters | f"Write dead letters of {source}" >> Write(to.root, Dataset.DEAD_LETTERS)
     counted = rows | f"Count {source} by window" >> CountByWindow(to.root, to.window_seconds)

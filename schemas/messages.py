@@ -99,4 +99,4 @@ class Reason:
     IMAGE_NOT_JPEG: Final = "image_not_jpeg"
     IMAGE_TOO_MANY_PIXELS: Final = "image_too_many_pixels"
     ANSWER_UNSIGNED: Final = "answer_unsigned"
-    """``status="officer"`` without a signature that can be verified."""
+    """``status="officer"`` without the signature of a known key (:mod:`schemas.answers`)."""

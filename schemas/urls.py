@@ -78,6 +78,18 @@ def kafka_url(text: str) -> KafkaUrl:
     return KafkaUrl(bootstrap, topic, _options(query))
 
 
+Topic = KafkaUrl | PubSubUrl
+
+
+def topic_url(text: str) -> Topic:
+    """The topic of either service that ``text`` names. Raises ValueError."""
+    if text.startswith(KAFKA):
+        return kafka_url(text)
+    if text.startswith(PUBSUB):
+        return pubsub_url(text)
+    raise ValueError(f"{text!r} is no topic: write {_KAFKA_FORM} or {_PUBSUB_FORM}")
+
+
 def kafka_config(url: KafkaUrl) -> dict[str, str]:
     """The librdkafka configuration that a producer and a consumer of ``url`` share, secrets from the environment."""
     secrets = {option: os.environ[variable] for option, variable in SECRETS.items() if os.environ.get(variable)}

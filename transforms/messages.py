@@ -1,6 +1,6 @@
 """Decode drone payloads: v1 JSON and v0 lines to typed rows, what is neither to dead letters."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -14,13 +14,19 @@ from schemas.messages import Reason
 from sources.units import Unit, UnitBatch
 from transforms.json_messages import decode_json
 from transforms.line_messages import decode_lines
-from transforms.message_rows import MESSAGE, Decoded, Refused, dead_letters
+from transforms.message_rows import MESSAGE, Decoded, Ints, dead_letters
 from transforms.names import DEAD_LETTERS, ROWS, Parsed
+from transforms.officer_answers import refuse_answer
 from transforms.payloads import Refusal
 
 
-def decode_payloads(unit: Unit, payloads: pa.RecordBatch) -> Parsed:
+def decode_payloads(unit: Unit, payloads: pa.RecordBatch, officer_keys: Sequence[bytes] = ()) -> Parsed:
     """Decode a batch of payloads (:data:`sources.payloads.PAYLOADS`).
+
+    Args:
+        unit: where they are from.
+        payloads: what was read.
+        officer_keys: the public keys (32 bytes each) one of which must have signed an officer's answer.
 
     Returns:
         Rows of :data:`MESSAGE` and dead letters; every payload is in one of the two.
@@ -32,10 +38,10 @@ def decode_payloads(unit: Unit, payloads: pa.RecordBatch) -> Parsed:
     decode_lines(payloads["payload"], np.flatnonzero(~is_json), done)
     rows = pa.Table.from_batches(done.rows, schema=MESSAGE).unify_dictionaries().combine_chunks()
     places = np.concatenate(done.places) if done.places else np.empty(0, np.int64)
-    misfit = _misfits(rows)
-    refused = [*done.refused, *((int(places[row]), refusal) for row, refusal in misfit)]
+    misfit = _misfits(rows) | _no_answers(rows, payloads["payload"], places, officer_keys)
+    refused = [*done.refused, *((int(places[row]), refusal) for row, refusal in misfit.items())]
     kept = np.ones(len(places), bool)
-    kept[[row for row, _ in misfit]] = False
+    kept[list(misfit)] = False
     rows = rows.set_column(0, MESSAGE.field("unit"), constant(unit.name, rows.num_rows))
     for at, name in ((1, "record"), (2, "published_at")):
         rows = rows.set_column(at, MESSAGE.field(name), payloads[name].take(pa.array(places)))
@@ -45,17 +51,20 @@ def decode_payloads(unit: Unit, payloads: pa.RecordBatch) -> Parsed:
     return Parsed(batch, dead_letters(unit, payloads, sorted(refused)))
 
 
-def _misfits(rows: pa.Table) -> list[Refused]:
-    """The decoded rows that say something impossible, with their row number."""
+def _misfits(rows: pa.Table) -> dict[int, Refusal]:
+    """The decoded rows that say something impossible, by row number."""
     violation = pc.equal(rows["kind"].cast(pa.string()), "violation").to_numpy()
     code = rows["violation_code"].is_valid().to_numpy()
-    officer = pc.equal(rows["status"].cast(pa.string()), "officer").to_numpy()
     found = {int(row): Refusal(Reason.FIELD_MISSING, "violation_code") for row in np.flatnonzero(violation & ~code)}
     extra = Refusal(Reason.FIELD_INVALID, "a position has no violation_code")
-    found |= {int(row): extra for row in np.flatnonzero(~violation & code)}
-    unsigned = Refusal(Reason.ANSWER_UNSIGNED, "only the console's key signs an answer")
-    found |= {int(row): unsigned for row in np.flatnonzero(officer)}
-    return sorted(found.items())
+    return found | {int(row): extra for row in np.flatnonzero(~violation & code)}
+
+
+def _no_answers(rows: pa.Table, payload: pa.BinaryArray, places: Ints, keys: Sequence[bytes]) -> dict[int, Refusal]:
+    """The decoded rows that say they are an officer's answer and are none, by row number."""
+    officer = np.flatnonzero(pc.equal(rows["status"].cast(pa.string()), "officer").to_numpy()).tolist()
+    found = {row: refuse_answer(payload[int(places[row])].as_py(), keys) for row in officer}
+    return {row: refusal for row, refusal in found.items() if refusal}
 
 
 def _first_bytes(payload: pa.BinaryArray) -> npt.NDArray[np.uint8]:
@@ -66,14 +75,21 @@ def _first_bytes(payload: pa.BinaryArray) -> npt.NDArray[np.uint8]:
 
 
 class _Decode(beam.DoFn):  # type: ignore[misc]  # Beam's classes are untyped
+    def __init__(self, officer_keys: tuple[bytes, ...]) -> None:
+        self._officer_keys = officer_keys
+
     def process(self, batch: UnitBatch) -> Iterator[Any]:
-        parsed = decode_payloads(batch.unit, batch.rows)
+        parsed = decode_payloads(batch.unit, batch.rows, self._officer_keys)
         yield batch.with_rows(parsed.rows)
         yield beam.pvalue.TaggedOutput(DEAD_LETTERS, batch.with_rows(parsed.dead_letters))
 
 
 class DecodeMessages(beam.PTransform):  # type: ignore[misc]
-    """Payloads -> ``rows`` of messages, and ``dead_letters``."""
+    """Payloads -> ``rows`` of messages, and ``dead_letters``; an answer is a row if one of the keys has signed it."""
+
+    def __init__(self, officer_keys: tuple[bytes, ...] = ()) -> None:
+        super().__init__()
+        self._officer_keys = officer_keys
 
     def expand(self, batches: beam.PCollection) -> Any:
-        return batches | "Decode" >> beam.ParDo(_Decode()).with_outputs(DEAD_LETTERS, main=ROWS)
+        return batches | "Decode" >> beam.ParDo(_Decode(self._officer_keys)).with_outputs(DEAD_LETTERS, main=ROWS)

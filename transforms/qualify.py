@@ -17,10 +17,14 @@ BRANCHES = (Dataset.POSITIONS, Dataset.QUALIFIED, Dataset.UNQUALIFIED)
 
 
 def branch_of(rows: pa.RecordBatch) -> npt.NDArray[np.int8]:
-    """For each row the index of its dataset in BRANCHES. A history row is always a violation."""
+    """For each row the index of its dataset in BRANCHES. A history row is always a violation; an officer's answer is
+    qualified whatever its code, since nobody has to look at it any more."""
     unqualified = pc.equal(rows["violation_code"], UNQUALIFIED).fill_null(False).to_numpy(zero_copy_only=False)
     branch = np.where(unqualified, 2, 1).astype(np.int8)
     if "kind" in rows.schema.names:
+        few = np.flatnonzero(unqualified)
+        answers = pc.equal(rows["status"].take(pa.array(few)).cast(pa.string()), "officer").fill_null(False)
+        branch[few[answers.to_numpy(zero_copy_only=False)]] = 1
         branch[pc.equal(rows["kind"].cast(pa.string()), "position").to_numpy(zero_copy_only=False)] = 0
     return branch
 

@@ -35,11 +35,15 @@ class Said(NamedTuple):
     code: int | None = 21
     """None: a position."""
     area: str | None = "K"
+    answers: str | None = None
+    """Of an officer's answer: the message that it answers."""
 
     @property
     def dataset(self) -> Dataset:
         """Where it belongs."""
-        return Dataset.POSITIONS if self.code is None else Dataset.QUALIFIED if self.code else Dataset.UNQUALIFIED
+        if self.code is None:
+            return Dataset.POSITIONS
+        return Dataset.QUALIFIED if self.code or self.answers else Dataset.UNQUALIFIED
 
 
 def write(root: str, unit: str, messages: Sequence[Said], window: int = 3600) -> dict[str, Any]:
@@ -52,6 +56,9 @@ def write(root: str, unit: str, messages: Sequence[Said], window: int = 3600) ->
         "message_id": pa.array([m.id for m in messages], pa.string()),
         "area": pa.array([m.area for m in messages], pa.string()).dictionary_encode(),
         "kind": pa.array(["position" if m.code is None else "violation" for m in messages]).dictionary_encode(),
+        "status": pa.array(["officer" if m.answers else "raw" for m in messages]).dictionary_encode(),
+        "answers": pa.array([m.answers for m in messages], pa.string()),
+        "officer_id": pa.array(["kelly" if m.answers else None for m in messages], pa.string()).dictionary_encode(),
         "summons_number": pa.array([7 if m.id is None else None for m in messages], pa.int64()),
     }
     rows = pa.RecordBatch.from_pydict(columns)

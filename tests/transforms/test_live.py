@@ -25,6 +25,7 @@ def rows(*seconds: int, code: int = 21) -> pa.RecordBatch:
         {
             "event_time": pa.array([s * 1_000_000 for s in seconds]).cast(pa.timestamp("us", "UTC")),
             "violation_code": pa.array([code] * n, pa.int16()),
+            "status": pa.array(["raw"] * n).dictionary_encode(),
             "kind": pa.array(["violation"] * n).dictionary_encode(),
         }
     )

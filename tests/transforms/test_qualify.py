@@ -12,15 +12,18 @@ from sources.units import Unit, UnitBatch
 from transforms.qualify import Qualify, split
 
 UNIT = Unit(Source.DRONES, "fleet.jsonl", 0, 1, "drones-00000-hash")
-KINDS = st.lists(st.tuples(st.sampled_from(["position", "violation"]), st.sampled_from([0, 21])), max_size=30)
+KINDS = st.lists(st.tuples(st.sampled_from(["position", "violation", "answer"]), st.sampled_from([0, 21])), max_size=30)
 
 
 def messages(kinds: list[tuple[str, int]]) -> pa.RecordBatch:
-    """Messages of these kinds and codes, with their place."""
+    """Messages of these kinds and codes, with their place; an answer is an officer's violation."""
     codes = [None if kind == "position" else code for kind, code in kinds]
+    said = [kind.replace("answer", "violation") for kind, _ in kinds]
+    officer = ["officer" if kind == "answer" else "raw" for kind, _ in kinds]
     return pa.RecordBatch.from_pydict(
         {
-            "kind": pa.array([kind for kind, _ in kinds], pa.string()).dictionary_encode(),
+            "kind": pa.array(said, pa.string()).dictionary_encode(),
+            "status": pa.array(officer, pa.string()).dictionary_encode(),
             "violation_code": pa.array(codes, pa.int16()),
             "place": pa.array(range(len(kinds)), pa.int64()),
         }
@@ -32,8 +35,8 @@ def test_every_row_takes_exactly_one_branch(kinds: list[tuple[str, int]]) -> Non
     found = {d: rows["place"].to_pylist() for d, rows in split(messages(kinds)).items()}
     expected: dict[Dataset, list[int]] = {d: [] for d in found}
     for place, (kind, code) in enumerate(kinds):
-        dataset = Dataset.POSITIONS if kind == "position" else Dataset.QUALIFIED if code else Dataset.UNQUALIFIED
-        expected[dataset].append(place)
+        seen = Dataset.QUALIFIED if code or kind == "answer" else Dataset.UNQUALIFIED
+        expected[Dataset.POSITIONS if kind == "position" else seen].append(place)
     assert found == expected
 
 

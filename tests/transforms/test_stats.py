@@ -42,6 +42,7 @@ def batch(rows: list[Row]) -> pa.RecordBatch:
             "event_time": pa.array(np.array(seconds) * 1_000_000).cast(pa.timestamp("us", "UTC")),
             "violation_code": pa.array(codes, pa.int16()),
             "area": pa.array(areas, pa.string()).dictionary_encode(),
+            "status": pa.array(["raw"] * len(rows)).dictionary_encode(),
             "kind": pa.array(["position" if c is None else "violation" for c in codes]).dictionary_encode(),
         }
     )

@@ -1,0 +1,197 @@
+"""A real web service and a real mail server on this machine are told alerts, also when they fail at first."""
+
+import smtplib
+import time
+from base64 import b64decode, b64encode
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+
+import pytest
+from aiosmtpd.controller import Controller
+
+from runners.services import free_port
+from schemas.alerts import decode
+from schemas.errors import InputUnusable, ServiceUnavailable
+from tests.schemas.test_answers import alert
+from transforms.alert_mail import Mail, MailAddress, mail_address
+from transforms.alert_webhook import ATTEMPTS, SECRET, Webhook, sign_webhook, webhook_url
+
+KEY = b"k" * 32
+HOSTILE = 'x"\r\nBcc: all@example.org\r\n\r\n<script>'
+
+
+class _Service(ThreadingHTTPServer):
+    """Answers with each of some codes, and then 204."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.codes: list[int] = []
+        self.got: list[tuple[dict[str, str], bytes]] = []
+        self.url = f"http://127.0.0.1:{self.server_address[1]}/hook"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Service
+
+    def do_POST(self) -> None:  # the name that the server calls
+        body = self.rfile.read(int(self.headers["content-length"]))
+        self.server.got.append(({name.lower(): value for name, value in self.headers.items()}, body))
+        code = self.server.codes.pop(0) if self.server.codes else 204
+        self.send_response(code)
+        self.send_header("content-length", "0")
+        self.send_header("location", "/elsewhere")
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing on stderr."""
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Service]:
+    monkeypatch.setenv(SECRET, "whsec_" + b64encode(KEY).decode())
+    with _Service() as server:
+        thread = Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def hook(service: _Service) -> Iterator[Webhook]:
+    opened = Webhook(webhook_url(service.url), backoff_seconds=0.01)
+    yield opened
+    opened.close()
+
+
+def test_a_webhook_gets_the_alert_signed(service: _Service, hook: Webhook) -> None:
+    hook.send([alert(), alert(message_id=HOSTILE)])
+    for (headers, body), name in zip(service.got, ("m1", HOSTILE), strict=True):
+        assert decode(body) == alert(message_id=name)
+        signed = sign_webhook(KEY, headers["webhook-id"], int(headers["webhook-timestamp"]), body)
+        assert headers["webhook-signature"] == signed
+        assert abs(int(headers["webhook-timestamp"]) - time.time()) < 60
+        assert headers["content-type"] == "application/json"
+
+
+def test_the_signature_is_that_of_the_standard() -> None:
+    # The example of https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+    secret = b64decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    signed = sign_webhook(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}')
+    assert signed == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+def test_a_webhook_that_fails_for_a_while_gets_it_all_the_same(service: _Service, hook: Webhook) -> None:
+    service.codes = [503, 500, 429]
+    hook.send([alert()])
+    assert len(service.got) == 4
+    assert len({headers["webhook-id"] for headers, _ in service.got}) == 1
+
+
+@pytest.mark.parametrize(("code", "attempts"), [(503, ATTEMPTS), (401, 1), (302, 1)])
+def test_a_webhook_that_does_not_take_it_is_an_error(
+    service: _Service, hook: Webhook, code: int, attempts: int
+) -> None:
+    service.codes = [code] * 20
+    with pytest.raises(ServiceUnavailable, match=f"does not take an alert: {code}"):
+        hook.send([alert()])
+    assert len(service.got) == attempts
+
+
+def test_a_webhook_that_is_not_there_is_an_error(service: _Service) -> None:
+    hook = Webhook(webhook_url(f"http://127.0.0.1:{free_port()}/"), backoff_seconds=0.001)
+    with pytest.raises(ServiceUnavailable, match="does not answer"):
+        hook.send([alert()])
+    hook.close()
+
+
+@pytest.mark.parametrize("secret", ["", "whsec_", "whsec_!", "secret", "whsec_" + b64encode(b"short").decode()])
+def test_a_webhook_without_a_good_secret_is_not_opened(monkeypatch: pytest.MonkeyPatch, secret: str) -> None:
+    monkeypatch.setenv(SECRET, secret)
+    with pytest.raises(InputUnusable, match="openssl rand"):
+        Webhook(webhook_url("https://example.org/hook"))
+
+
+@pytest.mark.parametrize("url", ["http://example.org/", "ftp://example.org/", "example.org", "https://"])
+def test_plates_are_not_sent_in_the_clear(url: str) -> None:
+    with pytest.raises(ValueError, match="https"):
+        webhook_url(url)
+
+
+class _Mailbox:
+    """A mail server's handler: refuses with each of some answers, and then takes mails."""
+
+    def __init__(self) -> None:
+        self.answers: list[str] = []
+        self.mails: list[Any] = []
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
+        if self.answers:
+            return self.answers.pop(0)
+        self.mails.append(envelope)
+        return "250 OK"
+
+
+@pytest.fixture
+def mailbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Mailbox]:
+    box = _Mailbox()
+    controller = Controller(box, hostname="127.0.0.1", port=free_port())
+    controller.start()
+    monkeypatch.setenv("SMTP_HOST", "127.0.0.1")
+    monkeypatch.setenv("SMTP_PORT", str(controller.port))
+    monkeypatch.delenv("SMTP_USER", raising=False)
+    yield box
+    controller.stop()
+
+
+def test_a_mail_tells_all_alerts_of_a_bundle(mailbox: _Mailbox) -> None:
+    Mail(MailAddress("desk@example.org")).send([alert(), alert(message_id="m2", drone_id=HOSTILE, plate_id=HOSTILE)])
+    (envelope,) = mailbox.mails
+    assert envelope.rcpt_tos == ["desk@example.org"]
+    head, _, body = envelope.content.decode().partition("\r\n\r\n")
+    assert "2 parking violations wait for an officer" in head
+    assert "Bcc" not in head
+    assert '"message_id": "m1"' in body
+    assert '"message_id": "m2"' in body
+    assert not any(line.startswith("Bcc") for line in body.splitlines())
+
+
+def test_the_same_alerts_are_the_same_mail(mailbox: _Mailbox) -> None:
+    for _ in range(2):
+        Mail(MailAddress("desk@example.org")).send([alert()])
+    heads = [envelope.content.decode().partition("\r\n\r\n")[0] for envelope in mailbox.mails]
+    assert len({line for head in heads for line in head.splitlines() if line.startswith("Message-ID")}) == 1
+
+
+def test_a_mail_server_that_is_busy_gets_it_all_the_same(mailbox: _Mailbox) -> None:
+    mailbox.answers = ["451 busy", "421 later"]
+    Mail(MailAddress("desk@example.org"), backoff_seconds=0.01).send([alert()])
+    assert len(mailbox.mails) == 1
+
+
+def test_a_mail_server_that_refuses_is_an_error(mailbox: _Mailbox) -> None:
+    mailbox.answers = ["554 no"] * 2
+    with pytest.raises(ServiceUnavailable, match="does not take an alert"):
+        Mail(MailAddress("desk@example.org"), backoff_seconds=0.01).send([alert()])
+    assert mailbox.answers == ["554 no"]
+
+
+def test_no_password_is_sent_without_tls(mailbox: _Mailbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SMTP_USER", "desk")
+    with pytest.raises(ServiceUnavailable, match="STARTTLS") as raised:
+        Mail(MailAddress("desk@example.org"), backoff_seconds=0.01).send([alert()])
+    assert isinstance(raised.value.__cause__, smtplib.SMTPNotSupportedError)
+
+
+def test_mail_needs_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SMTP_HOST", raising=False)
+    with pytest.raises(InputUnusable, match="SMTP_HOST"):
+        Mail(MailAddress("desk@example.org"))
+
+
+@pytest.mark.parametrize("text", ["desk", "a@b\nBcc: c@d", "Desk <desk@example.org>", "a@b, c@d", "@example.org", "a@"])
+def test_what_is_no_address_is_told(text: str) -> None:
+    with pytest.raises(ValueError, match="no e-mail address"):
+        mail_address(text)

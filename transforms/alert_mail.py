@@ -1,0 +1,99 @@
+"""Alerts by e-mail, one mail for all alerts of a bundle.
+
+The server is SMTP_HOST (and SMTP_PORT) in the environment; with SMTP_USER and SMTP_PASSWORD it is talked to under TLS.
+The sender is SMTP_FROM, or else the receiver.
+"""
+
+import json
+import os
+import smtplib
+import ssl
+from collections.abc import Sequence
+from email.message import EmailMessage
+from email.utils import parseaddr
+from hashlib import blake2b
+from typing import Final, NamedTuple
+
+from apache_beam.utils.retry import with_exponential_backoff
+
+from schemas.alerts import Alert
+from schemas.errors import InputUnusable, ServiceUnavailable
+
+TIMEOUT_SECONDS: Final = 15
+RETRIES: Final = 5
+"""After 1, 2, 4, 8 and 16 seconds, about."""
+
+
+class MailAddress(NamedTuple):
+    """Who gets the mails."""
+
+    address: str
+
+
+def mail_address(text: str) -> MailAddress:
+    """One address, without a name. Raises ValueError."""
+    name, address = parseaddr(text)
+    local, _, domain = address.rpartition("@")
+    if name or address != text or not local or not domain or not text.isascii() or not text.isprintable():
+        raise ValueError(f"{text!r} is no e-mail address: write desk@example.org")
+    return MailAddress(text)
+
+
+def mail_of(alerts: Sequence[Alert], sender: str, receiver: str) -> EmailMessage:
+    """One mail for some alerts: the same alerts have the same Message-ID. What a drone says stands in its body alone,
+    escaped as JSON is."""
+    mail = EmailMessage()
+    mail["From"], mail["To"] = sender, receiver
+    mail["Subject"] = f"{len(alerts)} parking violation{'s wait' if len(alerts) > 1 else ' waits'} for an officer"
+    names = json.dumps([alert.message_id for alert in alerts]).encode()
+    mail["Message-ID"] = f"<{blake2b(names, digest_size=16).hexdigest()}@prestacop>"
+    mail.set_content("".join(map(_line, alerts)))
+    return mail
+
+
+def _line(alert: Alert) -> str:
+    place = f"{alert.latitude:.5f}, {alert.longitude:.5f}"
+    said = {"drone": alert.drone_id, "plate": alert.plate_id, "message_id": alert.message_id}
+    return f"{json.dumps(alert.event_time)}  {place}  {json.dumps(said)}\n"
+
+
+class Mail:
+    """A mail server; it is tried again, later and later."""
+
+    def __init__(self, target: MailAddress, backoff_seconds: float = 1.0) -> None:
+        """Nothing is sent yet. Raises InputUnusable: the environment names no server."""
+        self._receiver = target.address
+        self._user, self._password = os.environ.get("SMTP_USER"), os.environ.get("SMTP_PASSWORD", "")
+        self._sender = os.environ.get("SMTP_FROM", target.address)
+        host, port = os.environ.get("SMTP_HOST"), os.environ.get("SMTP_PORT", "587" if self._user else "25")
+        if not host or not port.isdigit():
+            raise InputUnusable("e-mail needs SMTP_HOST in the environment, and SMTP_PORT where it is not 25 or 587")
+        self._server = (host, int(port))
+        again = with_exponential_backoff(num_retries=RETRIES, initial_delay_secs=backoff_seconds, retry_filter=_passes)
+        self._deliver = again(self._deliver_once)
+
+    def send(self, alerts: Sequence[Alert]) -> None:
+        """See :class:`transforms.alert_channels.Channel`."""
+        try:
+            self._deliver(mail_of(alerts, self._sender, self._receiver))
+        except OSError as error:  # smtplib's are too
+            raise ServiceUnavailable(f"the mail server {self._server[0]} does not take an alert: {error}") from error
+
+    def close(self) -> None:
+        """No connection outlives a mail."""
+
+    def _deliver_once(self, mail: EmailMessage) -> None:
+        with smtplib.SMTP(*self._server, timeout=TIMEOUT_SECONDS) as server:
+            if self._user:
+                server.starttls(context=ssl.create_default_context())
+                server.login(self._user, self._password)
+            server.send_message(mail)
+
+
+def _passes(error: Exception) -> bool:
+    """Whether another attempt may help."""
+    if isinstance(error, smtplib.SMTPResponseException):
+        return 400 <= error.smtp_code < 500
+    if isinstance(error, smtplib.SMTPRecipientsRefused):
+        return all(400 <= code < 500 for code, _ in error.recipients.values())
+    return isinstance(error, OSError) and not isinstance(error, smtplib.SMTPNotSupportedError)

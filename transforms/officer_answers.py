@@ -1,0 +1,37 @@
+"""Messages that say they are an officer's answer: read one by one, 1 in 1,000 messages is one."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from schemas.answers import verify
+from schemas.messages import DroneMessage, Reason
+from transforms.payloads import Refusal
+
+_decode: Final = msgspec.json.Decoder(DroneMessage).decode
+
+
+def refuse_answer(payload: bytes, officer_keys: Sequence[bytes]) -> Refusal | None:
+    """Why a readable message with the status ``officer`` is no answer; None where it is one.
+
+    Args:
+        payload: the message as it came: what was signed are its own texts, not what became of them in a column.
+        officer_keys: the public keys, 32 bytes each.
+    """
+    if not officer_keys:
+        return Refusal(Reason.ANSWER_UNSIGNED, "this run knows no officer's key (--officer-keys)")
+    try:
+        message = _decode(payload)
+    except msgspec.MsgspecError as error:
+        return Refusal(Reason.ANSWER_UNSIGNED, f"a signature covers the fields of a v1 message alone: {error}"[:200])
+    if message.signature is None:
+        return Refusal(Reason.ANSWER_UNSIGNED, "no signature")
+    if not verify(message, officer_keys):
+        return Refusal(Reason.ANSWER_UNSIGNED, "the signature is not of this message and a known key")
+    if message.kind != "violation":
+        return Refusal(Reason.FIELD_INVALID, "an answer is of the kind violation")
+    for name in ("violation_code", "answers", "officer_id"):
+        if getattr(message, name) is None:
+            return Refusal(Reason.FIELD_MISSING, name)
+    return None
