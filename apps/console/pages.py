@@ -145,8 +145,8 @@ def _live(console: Console) -> dict[str, Any]:
     now = console.clock()
     figures = console.panes.figures if console.panes else None
     hot = console.database.rows(
-        "SELECT round(latitude, 2) AS latitude, round(longitude, 2) AS longitude, count(*) AS n,"
-        " count(DISTINCT drone_id) AS drones FROM alerts WHERE raised_at > ? GROUP BY 1, 2 ORDER BY n DESC LIMIT 300",
+        "SELECT round(latitude, 2) AS latitude, round(longitude, 2) AS longitude, count(*) AS n FROM alerts"
+        " WHERE raised_at > ? GROUP BY 1, 2 ORDER BY n DESC LIMIT 300",
         now - HOUR,
     )
     most = max((row["n"] for row in hot), default=1)
@@ -157,7 +157,7 @@ def _live(console: Console) -> dict[str, Any]:
     values: dict[str, Any] = {
         "figures": figures,
         "map": city_map(points, "Where alerts were raised in the last hour"),
-        "hot": hot[:5],
+        "hot": hot[:3],
         "borough_of": borough_of,
         "work": work(console.database, "", now),
         "unqualified": UNQUALIFIED,

@@ -47,7 +47,7 @@ def test_pictures_of_the_pages(busy: Console) -> None:
         light.reload()
         _take(light, "queue")
         light.get_by_role("button", name="Take the oldest").click()
-        light.wait_for_url("**/desk*")
+        light.wait_for_selector("#code:focus")
         light.keyboard.type("stand")
         _take(light, "desk")
 
