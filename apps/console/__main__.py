@@ -104,6 +104,10 @@ class _Server(uvicorn.Server):
         if password:
             print(f"one-time password of {ADMIN}: {password}  (change it at the first login)", flush=True)
 
+    async def shutdown(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
+        self._console.ending = True
+        await super().shutdown(sockets)  # type: ignore[arg-type]
+
 
 def _is_here(host: str) -> bool:
     try:

@@ -57,9 +57,11 @@ class Console:
     ) -> None:
         self.clock = clock
         self.codes = codes
-        self.version = 0
-        """Another number after each change of the queue."""
-        self.live_version = 0
+        self.version = time.time_ns()
+        """Another number after each change of the queue, and than that of the console before."""
+        self.live_version = self.version
+        self.ending = False
+        """Streams end when this is set: a server waits for them."""
         self.database = Database(folder)
         self.accounts = accounts(self.database, clock)
         self.audit = Audit(self.database, clock)

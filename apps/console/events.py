@@ -12,19 +12,20 @@ from .web import Visit
 _LOOK_S: Final = 0.25
 _BEAT_S: Final = 2.0
 """An empty line so often shows whether the browser is still there."""
-_CHANGED: Final = b"event: changed\ndata:\n\n"
+_CHANGED: Final = b"event: changed\ndata: 1\n\n"
+"""Browsers pass over an event whose data is empty."""
 _BEAT: Final = b": \n\n"
 
 
 async def queue_events(console: Console, visit: Visit) -> AsyncIterator[bytes]:
     """The queue has changed."""
-    async for event in _changes(visit, lambda: console.version):
+    async for event in _changes(console, visit, lambda: console.version):
         yield event
 
 
 async def live_events(console: Console, visit: Visit) -> AsyncIterator[bytes]:
     """The live figures have changed."""
-    async for event in _changes(visit, lambda: console.live_version):
+    async for event in _changes(console, visit, lambda: console.live_version):
         yield event
 
 
@@ -37,7 +38,7 @@ async def desk_events(console: Console, visit: Visit) -> AsyncIterator[bytes]:
         return
     with console.presence.listening(lease):
         version = console.version
-        async for beat in _changes(visit, lambda: console.version):
+        async for beat in _changes(console, visit, lambda: console.version):
             if beat == _CHANGED and console.version != version:
                 version = console.version
                 held = await run_in_threadpool(console.desk.held, visit.who.name)
@@ -47,11 +48,13 @@ async def desk_events(console: Console, visit: Visit) -> AsyncIterator[bytes]:
             yield _BEAT
 
 
-async def _changes(visit: Visit, version: Callable[[], int]) -> AsyncIterator[bytes]:
-    """An event for each change, a beat where there is none, until the browser is gone."""
+async def _changes(console: Console, visit: Visit, version: Callable[[], int]) -> AsyncIterator[bytes]:
+    """An event for each change, a beat where there is none, until the browser or the console is gone."""
     yield b"retry: 2000\n\n"
-    seen, quiet = version(), 0.0
-    while not await visit.request.is_disconnected():
+    # A change between a page and its stream is one too; so is one while a browser had no connection.
+    asked = visit.request.query_params.get("seen", "")
+    seen, quiet = int(asked) if asked.isdecimal() and len(asked) < 25 else version(), 0.0
+    while not console.ending and not await visit.request.is_disconnected():
         await asyncio.sleep(_LOOK_S)
         quiet += _LOOK_S
         if version() != seen:

@@ -102,6 +102,7 @@ def queue_list(console: Console, renderer: Renderer, visit: Visit) -> Response:
 
 
 def _queue(console: Console, visit: Visit) -> dict[str, Any]:
+    version = console.version  # before what it is the version of
     order = "newest" if visit.request.query_params.get("order") == "newest" else "oldest"
     direction = "DESC" if order == "newest" else "ASC"
     rows = console.database.rows(
@@ -115,6 +116,7 @@ def _queue(console: Console, visit: Visit) -> dict[str, Any]:
         for row in rows
     ]
     return {
+        "version": version,
         "order": order,
         "alerts": [(row, borough_of(row["latitude"], row["longitude"])) for row in rows[:_SHOWN]],
         "map": city_map(points, f"{len(points)} open alerts on the map of New York"),
@@ -142,6 +144,7 @@ def live_figures(console: Console, renderer: Renderer, visit: Visit) -> Response
 
 
 def _live(console: Console) -> dict[str, Any]:
+    version = console.live_version
     now = console.clock()
     figures = console.panes.figures if console.panes else None
     hot = console.database.rows(
@@ -155,6 +158,7 @@ def _live(console: Console) -> dict[str, Any]:
         for row in reversed(hot)
     ]
     values: dict[str, Any] = {
+        "version": version,
         "figures": figures,
         "map": city_map(points, "Where alerts were raised in the last hour"),
         "hot": hot[:3],

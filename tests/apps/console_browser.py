@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 from apps.console.app import build
 from apps.console.console import Console
@@ -52,6 +52,7 @@ def served(console: Console) -> Iterator[str]:
     console.start()
     port = server.servers[0].sockets[0].getsockname()[1]
     yield f"http://127.0.0.1:{port}"
+    console.ending = True
     server.should_exit = True
     thread.join()
     console.stop()
@@ -91,6 +92,12 @@ def collect_errors(page: Page) -> list[str]:
         dialog.dismiss()
 
     page.on("pageerror", lambda error: errors.append(f"script: {error}"))
-    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+
+    def on_console(message: ConsoleMessage) -> None:
+        # This is how htmx reports a stream that ends with its page.
+        if message.type == "error" and message.text != "[object Event]":
+            errors.append(message.text)
+
+    page.on("console", on_console)
     page.on("dialog", on_dialog)
     return errors
