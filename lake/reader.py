@@ -42,6 +42,29 @@ CREATE VIEW dead_letters AS
     QUALIFY source_id IS NULL OR row_number() OVER (PARTITION BY path, source_id ORDER BY unit, record) = 1;
 CREATE VIEW images AS SELECT * FROM images_of_all_units;
 
+CREATE VIEW answers AS
+    SELECT answers AS alert_id, message_id, officer_id, violation_code, event_time AS answered_at, published_at,
+           CASE WHEN row_number() OVER (PARTITION BY answers ORDER BY event_time, message_id) = 1
+                THEN 'first' ELSE 'second' END AS counts_as
+    FROM qualified WHERE status = 'officer';
+CREATE VIEW alerts AS
+    SELECT u.* EXCLUDE (violation_code, answers, officer_id),
+           a.message_id IS NOT NULL AS answered, a.message_id AS answer_id, a.violation_code AS answered_code,
+           a.officer_id, a.answered_at, epoch(a.answered_at - u.event_time) AS seconds_to_answer
+    FROM unqualified u LEFT JOIN answers a ON a.alert_id = u.message_id AND a.counts_as = 'first'
+    WHERE u.message_id IS NOT NULL;
+CREATE VIEW human_work AS
+    SELECT day, violation_code, count(*) AS violations, count(*) FILTER (needed) AS needed_officer,
+           count(*) FILTER (needed) / count(*) AS share,
+           count(*) FILTER (needed AND violation_code IS NULL) AS open,
+           quantile_cont(seconds_to_answer, 0.5) AS p50_seconds, quantile_cont(seconds_to_answer, 0.95) AS p95_seconds
+    FROM (
+        SELECT event_time, violation_code, false AS needed, NULL AS seconds_to_answer
+        FROM qualified WHERE message_id IS NOT NULL AND status <> 'officer'
+        UNION ALL SELECT event_time, answered_code, true, seconds_to_answer FROM alerts
+    ), LATERAL (SELECT (event_time AT TIME ZONE '{TIME_ZONE}')::DATE AS day)
+    GROUP BY ALL;
+
 CREATE VIEW stats AS
     SELECT dataset, window_start, window_seconds, violation_code, part_of_day, area, sum(n)::BIGINT AS n
     FROM (
@@ -59,7 +82,8 @@ CREATE VIEW stats AS
     GROUP BY ALL HAVING sum(n) <> 0;
 """
 """What stands twice in several units is counted and shown once: the first by name of unit and record. A payload that
-nobody can read is known by the name that Pub/Sub gave it."""
+nobody can read is known by the name that Pub/Sub gave it. Of several answers to one alert the first one by its time and
+then by its id counts; the others are kept, and marked as second."""
 
 
 class Lake:

@@ -31,10 +31,11 @@ _AGAIN = """
 """
 _ANSWERED = f"""
     CREATE TEMP TABLE answered AS
-    SELECT code, epoch(answered_at - event_time) AS seconds
+    SELECT code, n - 1 AS later, epoch(answered_at - event_time) AS seconds
     FROM {Dataset.UNQUALIFIED}_of_all_units ANTI JOIN again USING (unit, record)
     JOIN (
-        SELECT answers, arg_min(violation_code, (event_time, message_id)) AS code, min(event_time) AS answered_at
+        SELECT answers, arg_min(violation_code, (event_time, message_id)) AS code, min(event_time) AS answered_at,
+               count(*) AS n
         FROM {Dataset.QUALIFIED}_of_all_units ANTI JOIN again USING (unit, record)
         WHERE status = 'officer' GROUP BY answers
     ) answer ON answer.answers = message_id
@@ -91,13 +92,13 @@ class UnitsTogether:
         answered = sum(codes.values())
         if not answered:
             return AcrossUnits(Officers(), {})
-        p50, p95 = self._rows("SELECT quantile_cont(seconds, 0.5), quantile_cont(seconds, 0.95) FROM answered")[0]
+        numbers = "quantile_cont(seconds, 0.5), quantile_cont(seconds, 0.95), sum(later)::INT"
+        p50, p95, later = self._rows(f"SELECT {numbers} FROM answered")[0]
         bins = ", ".join(f"count(*) FILTER (seconds <= {end})" for end in WITHIN_SECONDS)
         up_to = [0, *self._rows(f"SELECT {bins} FROM answered")[0], answered]
         within = tuple(b - a for a, b in pairwise(up_to))
-        return AcrossUnits(
-            Officers(answered, p50, p95, within), {**codes, UNQUALIFIED: codes.get(UNQUALIFIED, 0) - answered}
-        )
+        change = {**codes, UNQUALIFIED: codes.get(UNQUALIFIED, 0) - answered}
+        return AcrossUnits(Officers(answered, p50, p95, within, codes, later), change)
 
     def _rows(self, query: str) -> list[tuple[Any, ...]]:
         return self._connection.sql(query).fetchall()

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from schemas.lake import Source
 from schemas.messages import UNQUALIFIED
 from transforms.clock import PART_OF_HOUR, PARTS_OF_DAY
 
@@ -54,13 +55,17 @@ class Violations(msgspec.Struct, frozen=True):
     months: dict[str, int]
     """By ``YYYY-MM``."""
     codes: dict[int, int]
-    """By code; an answered violation has its officer's code, 0 are those that still have none."""
+    """By code; an answered violation has its officer's code, 0 are those that have none or were none."""
     areas: tuple[Area, ...]
     """The most frequent ones."""
     unqualified: int
     """Came without a code, answered since or not."""
     answers: int
     """Rows with the status ``officer``."""
+    days: dict[str, int] = {}
+    """Of drones, by ``YYYY-MM-DD``."""
+    unqualified_days: dict[str, int] = {}
+    """Those of them that came without a code."""
 
     @property
     def total(self) -> int:
@@ -88,12 +93,16 @@ class Officers(msgspec.Struct, frozen=True):
     """What police officers did about the violations that drones could not qualify."""
 
     answered: int = 0
-    """Violations with an answer that gives a code; the first answer counts."""
+    """Violations with an answer; the first one counts."""
     p50_seconds: float | None = None
     """From the violation to its answer; None where there is no answer."""
     p95_seconds: float | None = None
     within: tuple[int, ...] = (0,) * (len(WITHIN_SECONDS) + 1)
     """Answered violations by time to the answer, a bin for each of WITHIN_SECONDS and one for the longer ones."""
+    codes: dict[int, int] = {}
+    """Answered violations by the code that they got; UNQUALIFIED: the officer saw no violation."""
+    later: int = 0
+    """Answers to what was answered before: they are kept, and do not count."""
 
 
 class Sample(msgspec.Struct, frozen=True, order=True):
@@ -192,3 +201,16 @@ class Answers(msgspec.Struct, frozen=True):
     def needing_officer(self) -> dict[str, Share]:
         """By source, the violations that came without a code."""
         return {v.source: Share(v.unqualified, v.total) for v in self.sources}
+
+    @property
+    def officers_by_code(self) -> dict[int, Share]:
+        """Of the drones' violations of a code, those whose code an officer gave; the most frequent first."""
+        given = sorted(self.officers.codes.items(), key=lambda item: (-item[1], item[0]))
+        drones = next((v.codes for v in self.sources if v.source == Source.DRONES), {})
+        return {code: Share(n, drones[code]) for code, n in given if code != UNQUALIFIED}
+
+    @property
+    def officers_by_day(self) -> dict[str, Share]:
+        """Of the drones' violations of a day, those that came without a code; the last day first."""
+        drones = [v for v in self.sources if v.source == Source.DRONES]
+        return {d: Share(v.unqualified_days.get(d, 0), n) for v in drones for d, n in sorted(v.days.items())[::-1]}

@@ -2,6 +2,7 @@
 
 from pipelines.answers import MONTHS, Answers, Share
 from schemas.lake import Source
+from schemas.messages import UNQUALIFIED
 
 NBSP = "\u00a0"
 
@@ -110,8 +111,10 @@ def officers(found: Answers) -> str:
     if work.p50_seconds is None or work.p95_seconds is None:
         return f"No officer has answered yet: all {asked:,} violations without a code wait."
     return (
-        f"Officers gave a code to {work.answered:,} of {asked:,} ({percent(Share(work.answered, asked))}): half within "
-        f"{duration(work.p50_seconds)}, 95{NBSP}% within {duration(work.p95_seconds)}."
+        f"Officers answered {work.answered:,} of {asked:,} ({percent(Share(work.answered, asked))}): half within "
+        f"{duration(work.p50_seconds)}, 95{NBSP}% within {duration(work.p95_seconds)}. "
+        f"Still open: {asked - work.answered:,}; no violation: {work.codes.get(UNQUALIFIED, 0):,}; "
+        f"second answers, kept and not counted: {work.later:,}."
     )
 
 

@@ -11,6 +11,7 @@ from pipelines.findings import area_name, percent
 BAR = 24
 TOP_CODES = 10
 TOP_AREAS = 6
+LAST_DAYS = 7
 LABEL = 34
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _HEIGHTS = "▁▂▃▄▅▆▇█"
@@ -56,6 +57,10 @@ def _answers(found: Answers) -> Iterator[str]:
         if v.answers:
             yield _share(f"{v.source}: rows of an officer", Share(v.answers, v.total))
     yield "  " + findings.officers(found)
+    for code, share in list(found.officers_by_code.items())[:TOP_CODES]:
+        yield _share(f"by an officer: {code_name(code)}", share)
+    for day, share in list(found.officers_by_day.items())[:LAST_DAYS]:
+        yield _share(f"without a code on {day}", share)
 
     yield from _heading("", "Where")
     for v in found.sources:

@@ -36,7 +36,9 @@ RESULT = "analysis/latest.json"
 """Where below the lake's root the answers are put: the one place that every worker and the main process can reach."""
 
 WEEK, MONTH, CODE, AREA, KIND = "week", "month", "code", "area", "kind"
-"""What is counted: by hour of the week, by YYYY-MM, by code, by area, and rows by what they are."""
+DAY, UNQUALIFIED_DAY = "day", "unqualified day"
+"""What is counted: by hour of the week, by YYYY-MM, by code, by area, and rows by what they are; of drones also by
+YYYY-MM-DD."""
 UNQUALIFIED_ROWS, ANSWERS = "unqualified", "answers"
 COUNTS, AREAS, OFFICERS, LEDGER, LETTERS = "counts", "areas", "officers", "ledger", "letters"
 
@@ -80,21 +82,24 @@ def count(dataset: str, source: str, rows: pa.RecordBatch) -> Counter[Key]:
     # New York's clock differs from UTC by whole hours, so that only the few distinct hours need its rules.
     hours = pa.array(rows["event_time"].cast(pa.int64()).to_numpy() // (HOUR * MICROSECONDS))
     seen = hours.value_counts()
-    for week, month, n in zip(*_local(seen.field("values")), seen.field("counts").to_pylist(), strict=True):
+    for week, day, n in zip(*_local(seen.field("values")), seen.field("counts").to_pylist(), strict=True):
         numbers[WEEK, source, week] += n
-        numbers[MONTH, source, month] += n
+        numbers[MONTH, source, day[: len("YYYY-MM")]] += n
+        if source == DRONES:
+            numbers[DAY, source, day] += n
+            numbers[UNQUALIFIED_DAY, source, day] += n if dataset == Dataset.UNQUALIFIED else 0
     numbers.update({(CODE, source, str(code)): n for code, n in _pairs(rows["violation_code"])})
     numbers.update({(AREA, source, area or ""): n for area, n in _pairs(rows["area"])})
     return numbers
 
 
 def _local(hours: pa.Array) -> tuple[list[str], list[str]]:
-    """Hours since the epoch, UTC, as hours of New York's week and as its months."""
+    """Hours since the epoch, UTC, as hours of New York's week and as its days."""
     utc = pa.array(hours.to_numpy() * HOUR * MICROSECONDS, pa.timestamp("us", TIME_ZONE))
     local = pc.local_timestamp(utc)
     week = pc.day_of_week(local).to_numpy() * HOURS + pc.hour(local).to_numpy()
-    months = local.to_numpy().astype("datetime64[M]")
-    return week.astype(str).tolist(), np.datetime_as_string(months).tolist()
+    days = local.to_numpy().astype("datetime64[D]")
+    return week.astype(str).tolist(), np.datetime_as_string(days).tolist()
 
 
 def _pairs(column: pa.Array) -> Iterator[tuple[Any, int]]:
@@ -212,6 +217,8 @@ def _violations(source: str, counts: dict[str, dict[str, int]], areas: tuple[Are
         areas=areas,
         unqualified=kinds.get(UNQUALIFIED_ROWS, 0),
         answers=kinds.get(ANSWERS, 0),
+        days=dict(sorted(counts.get(DAY, {}).items())),
+        unqualified_days=dict(sorted(counts.get(UNQUALIFIED_DAY, {}).items())),
     )
 
 

@@ -17,6 +17,7 @@ from schemas.errors import InputUnusable
 from schemas.lake import Source
 
 TOP_CODES = 10
+LAST_DAYS = 14
 LEAST_PERCENT = 0.1
 """An area with less than this is in the table, not in the chart: most are typing errors."""
 VIOLATIONS = "violations"
@@ -205,7 +206,17 @@ def _human_work(found: Answers) -> str:
         shares = [(end, f"{n:,}", percent(Share(n, work.answered))) for end, n in zip(ends, work.within, strict=True)]
         figures.append(_figure(drawn, _table(("up to", "answered", "share"), shares), "Time to an answer"))
     facts = f"<p>{escape(findings.officers(found))}</p>"
+    by_code = [(code_name(code), *_of(share)) for code, share in list(found.officers_by_code.items())[:TOP_CODES]]
+    if by_code:
+        facts += _table(("code", "by an officer", VIOLATIONS, "share"), by_code)
+    by_day = [(day, *_of(share)) for day, share in list(found.officers_by_day.items())[:LAST_DAYS]]
+    if by_day:
+        facts += _table(("day", "without a code", VIOLATIONS, "share"), by_day)
     return _section(5, "How much human work?", findings.human_work(found), facts, figures)
+
+
+def _of(share: Share) -> tuple[str, str, str]:
+    return f"{share.n:,}", f"{share.of:,}", percent(share)
 
 
 def _where(found: Answers) -> str:

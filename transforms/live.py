@@ -22,7 +22,7 @@ from apache_beam.utils.windowed_value import PaneInfo, PaneInfoTiming
 
 from sources.units import UnitBatch
 from transforms.clock import MICROSECONDS
-from transforms.qualify import BRANCHES, branch_of
+from transforms.qualify import BRANCHES, branch_of, is_answer
 
 ALL = 0
 """The key of the counts of a window: one element a window and batch is summed, not one a code."""
@@ -30,20 +30,25 @@ LIVE = "live"
 COMPLETE = "complete"
 LATE = "late"
 
+ANSWERS = "answers"
+DATASETS = (*map(str, BRANCHES), ANSWERS)
+"""What is counted apart: officers' answers, which go to qualified/, are no violations that a drone saw."""
+
 Count = tuple[str, int, int]
-"""Dataset, violation code (-1 where it has none), number of rows."""
+"""One of DATASETS, violation code (-1 where it has none), number of rows."""
 
 
 def count_by_window(rows: pa.RecordBatch, window_seconds: int) -> dict[int, list[Count]]:
     """The counts of a batch, cut into its windows: start of the window (seconds since the epoch) -> counts."""
     windows = rows["event_time"].cast(pa.int64()).to_numpy() // (window_seconds * MICROSECONDS)
     code = rows["violation_code"].fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64) + 1
-    keys, numbers = np.unique((windows * len(BRANCHES) + branch_of(rows)) * 256 + code, return_counts=True)
+    branches = np.where(is_answer(rows["status"]), DATASETS.index(ANSWERS), branch_of(rows))
+    keys, numbers = np.unique((windows * len(DATASETS) + branches) * 256 + code, return_counts=True)
     found: dict[int, list[Count]] = {}
     for key, n in zip(keys.tolist(), numbers.tolist(), strict=True):
         rest, shifted_code = divmod(key, 256)
-        window, branch = divmod(rest, len(BRANCHES))
-        found.setdefault(window * window_seconds, []).append((str(BRANCHES[branch]), shifted_code - 1, n))
+        window, branch = divmod(rest, len(DATASETS))
+        found.setdefault(window * window_seconds, []).append((DATASETS[branch], shifted_code - 1, n))
     return found
 
 

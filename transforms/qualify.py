@@ -13,7 +13,15 @@ from schemas.lake import Dataset
 from schemas.messages import UNQUALIFIED
 from sources.units import UnitBatch
 
+OFFICER = "officer"
 BRANCHES = (Dataset.POSITIONS, Dataset.QUALIFIED, Dataset.UNQUALIFIED)
+
+
+def is_answer(status: pa.DictionaryArray) -> npt.NDArray[np.bool_]:
+    """Which rows are an officer's answer; where none is, only the few distinct values are looked at."""
+    place = pc.index(status.dictionary, OFFICER).as_py()
+    found: npt.NDArray[np.bool_] = np.zeros(len(status), bool)
+    return found if place < 0 else status.indices.fill_null(-1).to_numpy() == place
 
 
 def branch_of(rows: pa.RecordBatch) -> npt.NDArray[np.int8]:
@@ -22,9 +30,7 @@ def branch_of(rows: pa.RecordBatch) -> npt.NDArray[np.int8]:
     unqualified = pc.equal(rows["violation_code"], UNQUALIFIED).fill_null(False).to_numpy(zero_copy_only=False)
     branch = np.where(unqualified, 2, 1).astype(np.int8)
     if "kind" in rows.schema.names:
-        few = np.flatnonzero(unqualified)
-        answers = pc.equal(rows["status"].take(pa.array(few)).cast(pa.string()), "officer").fill_null(False)
-        branch[few[answers.to_numpy(zero_copy_only=False)]] = 1
+        branch[is_answer(rows["status"])] = 1
         branch[pc.equal(rows["kind"].cast(pa.string()), "position").to_numpy(zero_copy_only=False)] = 0
     return branch
 

@@ -4,6 +4,7 @@ from argparse import ArgumentTypeError
 from datetime import datetime, timedelta
 
 from schemas.messages import MAX_IMAGE_BYTES
+from schemas.urls import Topic, topic_url
 
 from .dirt import MAX_FACTOR
 from .sinks import Target, target_of
@@ -79,6 +80,14 @@ def image_bytes(text: str) -> int:
     if not 0 <= value <= MAX_IMAGE_BYTES:
         raise ArgumentTypeError(f"{text} is not between 0 and {MAX_IMAGE_BYTES}")
     return value
+
+
+def topic(text: str) -> Topic:
+    """A topic of Kafka or Pub/Sub."""
+    try:
+        return topic_url(text)
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from error
 
 
 def target(text: str) -> Target:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from schemas.urls import Topic
+
 from .drone_truth import DroneTruth
 from .files import appearing
 from .flight import Flight
@@ -16,6 +18,7 @@ from .interrupt import Stop, noted_interrupts
 from .mishaps import Mishaps, publish
 from .pace import BLOCK_S, as_it_comes
 from .progress import Progress
+from .radio import open_radio
 from .sinks import Sink, Target, open_sink
 
 _PORTION_BYTES: Final = 8_000_000
@@ -45,13 +48,16 @@ def write_drones(
     image_bytes: int = 0,
     truth: Path | None = None,
     live: bool = False,
+    commands: Topic | None = None,
+    confirmations: Topic | None = None,
     quiet: bool = False,
 ) -> Outcome:
     """Publish messages to ``output``, images of at least ``image_bytes`` to ``images``, and write ``truth``.
 
     Files get their names at the end, and are the same for the same arguments; the truth is written beside a file
     if ``truth`` does not say where. When this returns, everything published to a topic was acknowledged. ``live``
-    publishes each message when its time comes; otherwise it goes as fast as the output takes it.
+    publishes each message when its time comes; otherwise it goes as fast as the output takes it. The fleet obeys what
+    comes from ``commands`` (of Pub/Sub a subscription) after it took off, and says so to ``confirmations``.
 
     A topic cannot be taken back: Ctrl-C ends that early, and the files have what was published until then.
 
@@ -69,11 +75,13 @@ def write_drones(
         record = stack.enter_context(DroneTruth(parts[truth])) if truth else None
         sink = stack.enter_context(open_sink(_part(output, parts)))
         pictures = stack.enter_context(open_sink(_part(images, parts))) if images else None
+        confirming = stack.enter_context(open_sink(confirmations)) if confirmations else None
+        radio = stack.enter_context(open_radio(commands, confirming)) if commands else None
         progress = stack.enter_context(
             Progress(expected=_expected(flight, mishaps), live=live, topic=topic, quiet=quiet)
         )
         began = time.perf_counter()
-        steps = publish(flight, mishaps, block_s=BLOCK_S if live else math.inf)
+        steps = publish(flight, mishaps, block_s=BLOCK_S if live else math.inf, radio=radio)
         for said, shown in as_it_comes(steps, stop) if live else steps:
             sink.write([message.payload for message in said], [message.drone for message in said])
             if record is not None:

@@ -33,6 +33,8 @@ examples:
   python -m apps.simulator drones --drones 10 --seconds 60 --rate 10 --seed 1 --output file:drones.jsonl \\
       --images file:images.jsonl
   python -m apps.simulator drones --drones 10000 --seconds 0 --live --output kafka://localhost:9092/drones
+  python -m apps.simulator drones --drones 100 --seconds 0 --live --output kafka://localhost:9092/drones \\
+      --commands kafka://localhost:9092/commands --confirmations kafka://localhost:9092/confirmations
   python -m apps.simulator drones --drones 100 --seconds 3600 --truth truth.parquet --output pubsub://prestacop/drones
   KAFKA_SASL_PASSWORD=... python -m apps.simulator drones --drones 100 --seconds 60 --output \\
       'kafka://kafka:9093/drones?security.protocol=SASL_SSL&sasl.mechanisms=SCRAM-SHA-512&sasl.username=simulator'
@@ -66,6 +68,13 @@ def add_drones(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     )
     add("--truth", type=Path, metavar="FILE", help="the truth in Parquet (beside a file, else none)")
     add("--live", action="store_true", help="each message when its time comes, by the clock of this machine")
+    add(
+        "--commands",
+        type=arguments.topic,
+        metavar="URL",
+        help="with --live: obey what this topic says (kafka://HOST:PORT/TOPIC, pubsub://PROJECT/SUBSCRIPTION)",
+    )
+    add("--confirmations", type=arguments.topic, metavar="URL", help="the topic that is told when a drone obeys")
     add("--quiet", action="store_true", help="no progress on stderr")
 
 
@@ -168,6 +177,8 @@ def _run(options: argparse.Namespace) -> int:
         image_bytes=options.image_bytes,
         truth=options.truth,
         live=options.live,
+        commands=options.commands,
+        confirmations=options.confirmations,
         quiet=options.quiet,
     )
     if not options.quiet:
@@ -192,6 +203,14 @@ def _check(options: argparse.Namespace) -> None:
         options.refuse("--image-bytes is for --images")
     if options.live and isinstance(options.output, Path):
         options.refuse("--live is for topics: a file is written as fast as it can be")
-    places = [place for place in (options.output, options.images, options.truth) if place]
+    if options.commands and not options.live:
+        options.refuse("--commands is for --live: a fleet that is not in the air obeys nobody")
+    if options.confirmations and not options.commands:
+        options.refuse("--confirmations is for --commands")
+    places = [
+        place
+        for place in (options.output, options.images, options.truth, options.commands, options.confirmations)
+        if place
+    ]
     if any(place in places[:at] for at, place in enumerate(places)):
-        options.refuse("two of --output, --images and --truth are the same place")
+        options.refuse("two of --output, --images, --truth, --commands and --confirmations are the same place")

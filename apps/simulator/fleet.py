@@ -32,14 +32,15 @@ _DRAIN_PCT_S: Final = 100 / 1800
 _CHARGE_PCT_S: Final = 100 / 900
 _FULL_PCT: Final = 98.0
 _RESERVE_PCT: Final = 10.0
-_PATROL, _RETURN, _CHARGE = range(3)
+_PATROL, _RETURN, _CHARGE, _HOLD = range(4)
 
 
 class Fleet:
     """The state of all drones as columns; arrays have the shape ``(drones,)``.
 
     A drone flies from one random point of its beat to the next, turns back to its dock while the battery still lasts
-    for the way, charges there, and flies again.
+    for the way, charges there, and flies again. One that is told to hold stays where it is until its battery calls it
+    back; one that is told to return stays in its dock. In the dock, to hold is to stay there.
     """
 
     def __init__(self, rng: np.random.Generator, drones: int) -> None:
@@ -55,28 +56,45 @@ class Fleet:
         self.position = self._points(everyone)
         """Latitude and longitude in degrees; shape ``(drones, 2)``."""
         self.battery_pct: Floats = rng.uniform(30, 100, drones)
+        self.silent = np.zeros(drones, bool)
+        """Who reports no violations any more."""
+        self._grounded = np.zeros(drones, bool)
 
     @property
     def altitude_m(self) -> Floats:
         """Height above the ground in metres, 0 in the dock."""
         return np.where(self._state == _CHARGE, 0.0, self._height + self._rng.normal(0, 0.5, len(self._height)))
 
+    def hold(self, drone: int) -> None:
+        """Tell a drone to stay where it is."""
+        self.silent[drone] = False
+        self._grounded[drone] = self._state[drone] == _CHARGE
+        if not self._grounded[drone]:
+            self._state[drone] = _HOLD
+
+    def recall(self, drone: int) -> None:
+        """Tell a drone to fly to its dock, to stay there, and to report no more violations."""
+        self.silent[drone] = self._grounded[drone] = True
+        if self._state[drone] != _CHARGE:
+            self._go_home(np.array([drone]))
+
     def step(self, seconds: float) -> None:
         """Move on by ``seconds``."""
         way = (self._goal - self.position) * (_METRES_A_DEGREE, _METRES_A_DEGREE * _LONGITUDE)
         distance = np.hypot(way[:, 0], way[:, 1])
         charging = self._state == _CHARGE
-        reach = np.where(charging, 0.0, self._speed * seconds)
+        still = charging | (self._state == _HOLD)
+        reach = np.where(still, 0.0, self._speed * seconds)
         arrived = reach >= distance
         share = np.divide(reach, distance, out=np.ones_like(reach), where=~arrived)
         # A new array each time: callers keep the old one.
-        self.position = self.position + (self._goal - self.position) * np.where(charging, 0.0, share)[:, None]
+        self.position = self.position + (self._goal - self.position) * np.where(still, 0.0, share)[:, None]
 
         change = np.where(charging, _CHARGE_PCT_S, -_DRAIN_PCT_S) * seconds
         self.battery_pct = np.clip(self.battery_pct + change, 0.0, 100.0)
 
-        self._arrive(np.flatnonzero(arrived & ~charging))
-        self._take_off(np.flatnonzero(charging & (self.battery_pct >= _FULL_PCT)))
+        self._arrive(np.flatnonzero(arrived & ~still))
+        self._take_off(np.flatnonzero(charging & (self.battery_pct >= _FULL_PCT) & ~self._grounded))
         self._turn_back()
 
     def _arrive(self, drones: npt.NDArray[np.intp]) -> None:
@@ -95,10 +113,13 @@ class Fleet:
     def _turn_back(self) -> None:
         home = (self._dock - self.position) * (_METRES_A_DEGREE, _METRES_A_DEGREE * _LONGITUDE)
         needed = np.hypot(home[:, 0], home[:, 1]) / FASTEST_M_S * _DRAIN_PCT_S
-        low = np.flatnonzero((self._state == _PATROL) & (self.battery_pct < needed + _RESERVE_PCT))
-        self._state[low] = _RETURN
-        self._goal[low] = self._dock[low]
-        self._speed[low] = FASTEST_M_S
+        away = (self._state == _PATROL) | (self._state == _HOLD)
+        self._go_home(np.flatnonzero(away & (self.battery_pct < needed + _RESERVE_PCT)))
+
+    def _go_home(self, drones: npt.NDArray[np.intp]) -> None:
+        self._state[drones] = _RETURN
+        self._goal[drones] = self._dock[drones]
+        self._speed[drones] = FASTEST_M_S
 
     def _points(self, drones: npt.NDArray[np.intp]) -> Floats:
         south, north, west, east, _ = self._beat[drones].T

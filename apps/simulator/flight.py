@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -18,6 +18,7 @@ from .fleet import Fleet
 from .identity import Identities
 from .images import Picture
 from .plates import Plates
+from .radio import Radio
 from .skew import draw, quantile_table
 
 _BLOCK_MESSAGES: Final = 20_000
@@ -72,10 +73,11 @@ class Block:
     pictures: list[Picture]
 
 
-def fly(flight: Flight, *, block_s: float = math.inf) -> Iterator[Block]:
-    """The blocks of a flight; the same for the same arguments.
+def fly(flight: Flight, *, block_s: float = math.inf, radio: Radio | None = None) -> Iterator[Block]:
+    """The blocks of a flight; the same for the same arguments, where no command comes over the ``radio``.
 
     A block lasts at most ``block_s`` if a tick does not last longer: the clock of a live flight cannot wait for it.
+    Commands are obeyed from the beginning of the next block on.
     """
     start = flight.start or datetime.now(UTC)
     # Identities are made of all that a flight says: two that take off at different times share none.
@@ -88,7 +90,11 @@ def fly(flight: Flight, *, block_s: float = math.inf) -> Iterator[Block]:
     sequences = np.zeros(flight.drones, dtype=np.int64)
     start_us = (start - _EPOCH) // timedelta(microseconds=1)
     block_ticks = max(1, int(min(_BLOCK_MESSAGES // flight.drones, block_s * flight.rate)))
+    numbers = {name: number for number, name in enumerate(writer.names)}
     for first in range(0, flight.ticks, block_ticks):
+        if radio is not None:
+            begins_us = start_us + int(first / flight.rate * _SECOND_US)
+            _obey(radio, fleet, numbers, begins_us)
         ticks = range(first, min(first + block_ticks, flight.ticks))
         states = []
         for _ in ticks:
@@ -101,7 +107,18 @@ def fly(flight: Flight, *, block_s: float = math.inf) -> Iterator[Block]:
             [np.concatenate(column) for column in zip(*states, strict=True)],
             start_us + (moments * _SECOND_US).astype(np.int64),
             start_us + int(ticks.stop / flight.rate * _SECOND_US),
+            fleet.silent,
         )
+
+
+def _obey(radio: Radio, fleet: Fleet, numbers: Mapping[str, int], now_us: int) -> None:
+    known = [command for command in radio.take() if command.drone_id in numbers]
+    for command in known:
+        tell = fleet.recall if command.command == "return" else fleet.hold
+        tell(numbers[command.drone_id])
+    if known:
+        (now,) = _rfc3339(np.array([now_us]))
+        radio.confirm(known, now)
 
 
 class _Writer:
@@ -111,7 +128,7 @@ class _Writer:
         self._flight = flight
         self._rng = rng
         self._identities = Identities(repr(flight))
-        self._names = [f"drone-{number + 1:04d}" for number in rng.permutation(flight.drones).tolist()]
+        self.names = [f"drone-{number + 1:04d}" for number in rng.permutation(flight.drones).tolist()]
         self._old = rng.permutation(np.arange(flight.drones) < round(flight.v0_share * flight.drones)).tolist()
         codes = city.code_weights()
         self._codes = quantile_table(list(codes.values()), 65_536)
@@ -119,17 +136,23 @@ class _Writer:
         self._plates = Plates()
 
     def block(
-        self, first: int, states: list[npt.NDArray[Any]], event_us: npt.NDArray[np.int64], until_us: int
+        self,
+        first: int,
+        states: list[npt.NDArray[Any]],
+        event_us: npt.NDArray[np.int64],
+        until_us: int,
+        silent: npt.NDArray[np.bool_],
     ) -> Block:
-        """Messages from number ``first`` on; ``states`` are latitude, longitude, altitude, battery and sequence."""
+        """Messages from number ``first`` on; ``states`` are latitude, longitude, altitude, battery and sequence,
+        ``silent`` says which drones report no violations."""
         count = len(event_us)
         ticks = count // self._flight.drones
         latitude, longitude, altitude, battery, sequence = states
-        violation = self._rng.random(count) < self._flight.violation_share
+        violation = (self._rng.random(count) < self._flight.violation_share) & ~np.tile(silent, ticks)
         violations = self._violations(int(violation.sum()))
         block = Block(
             payloads=[],
-            drones=self._names * ticks,
+            drones=self.names * ticks,
             ids=[],
             branches=[],
             event_us=event_us,

@@ -12,6 +12,7 @@ from .corrupt import corrupt
 from .delays import Delays, Published
 from .flight import Block, Flight, fly
 from .images import Picture
+from .radio import Radio
 
 DUPLICATE_WITHIN_S: Final = 10.0
 """A message is published again at most this many seconds after the first time, unless said otherwise."""
@@ -48,13 +49,15 @@ class Step(NamedTuple):
     pictures: list[Picture]
 
 
-def publish(flight: Flight, mishaps: Mishaps, *, block_s: float = math.inf) -> Iterator[Step]:
+def publish(
+    flight: Flight, mishaps: Mishaps, *, block_s: float = math.inf, radio: Radio | None = None
+) -> Iterator[Step]:
     """What is published during each block of the flight, and at last what is still under way."""
     # Streams of their own: without its mishaps the flight is the same.
     rng = np.random.default_rng((flight.seed, 1))
     choices = random.Random(flight.seed)
     delays = Delays()
-    for block in fly(flight, block_s=block_s):
+    for block in fly(flight, block_s=block_s, radio=radio):
         messages = _messages(block, mishaps, rng, choices)
         if mishaps.delays:
             delays.put(messages)

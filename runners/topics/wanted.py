@@ -12,11 +12,18 @@ IMAGES: Final = "images"
 ALERTS: Final = "alerts"
 ANSWERS: Final = "answers"
 COMMANDS: Final = "commands"
-ROLES: Final = (MESSAGES, IMAGES, ALERTS, ANSWERS, COMMANDS)
+CONFIRMATIONS: Final = "confirmations"
+ROLES: Final = (MESSAGES, IMAGES, ALERTS, ANSWERS, COMMANDS, CONFIRMATIONS)
 
-NAMES: Final[Mapping[str, str]] = {MESSAGES: "drones", IMAGES: "images", ALERTS: "alerts", COMMANDS: "commands"}
+NAMES: Final[Mapping[str, str]] = {
+    MESSAGES: "drones",
+    IMAGES: "images",
+    ALERTS: "alerts",
+    COMMANDS: "commands",
+    CONFIRMATIONS: "confirmations",
+}
 """Answers have none of their own: an officer's answer is a drone message, and goes where those go."""
-PARTITIONS: Final[Mapping[str, int]] = {MESSAGES: 4, IMAGES: 4, ALERTS: 1, ANSWERS: 1, COMMANDS: 4}
+PARTITIONS: Final[Mapping[str, int]] = {MESSAGES: 4, IMAGES: 4, ALERTS: 1, ANSWERS: 1, COMMANDS: 4, CONFIRMATIONS: 1}
 """Alerts and answers are few, and in one partition they have one order."""
 RETENTION: Final[Mapping[str, int]] = {
     MESSAGES: 7 * DAY,
@@ -24,6 +31,7 @@ RETENTION: Final[Mapping[str, int]] = {
     ALERTS: 30 * DAY,
     ANSWERS: 7 * DAY,
     COMMANDS: DAY,
+    CONFIRMATIONS: DAY,
 }
 """How long the lake may stand still before it misses something; an order to a drone is stale the day after."""
 
@@ -44,7 +52,7 @@ def topics(names: Mapping[str, str], partitions: Mapping[str, int], retention: M
     """The topics to make, defaults where nothing is given. Raises ValueError where two have one name.
 
     >>> [topic.name for topic in topics({"messages": "fleet"}, {}, {})]
-    ['fleet', 'images', 'alerts', 'commands']
+    ['fleet', 'images', 'alerts', 'commands', 'confirmations']
     """
     named = {**NAMES, **names}
     named.setdefault(ANSWERS, named[MESSAGES])

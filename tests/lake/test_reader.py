@@ -247,3 +247,32 @@ def test_the_files_are_plain_parquet_for_other_readers(tmp_path: Path) -> None:
     (path,) = lake(root).files(Dataset.QUALIFIED)
     schema = pq.ParquetFile(tmp_path / path).schema_arrow
     assert {f.name: f.type for f in schema} == {f.name: f.type for f in SCHEMAS[Dataset.QUALIFIED]}
+
+
+def test_the_first_answer_counts_and_the_second_is_kept(tmp_path: Path) -> None:
+    root, at = str(tmp_path), 1_420_000_000
+    asked = [Said("open", at, 0), Said("coded", at, 0), Said("nothing", at, 0), Said("drone's", at, 14)]
+    answers = [
+        Said("late", at + 100, 38, answers="coded"),
+        Said("b", at + 20, 21, answers="coded"),
+        Said("a", at + 20, 14, answers="coded"),
+        Said("c", at + 40, 0, answers="nothing"),
+        Said("lost", at + 10, 7, answers="an alert that nobody knows"),
+    ]
+    commit(root, [write(root, "one", asked), write(root, "two", answers), write(root, "twice", answers[:3])])
+    lk = lake(root)
+    marks = lk.sql("SELECT message_id, counts_as FROM answers WHERE alert_id = 'coded' ORDER BY ALL").to_pylist()
+    assert [tuple(mark.values()) for mark in marks] == [("a", "first"), ("b", "second"), ("late", "second")]
+    columns = "message_id, answered, answer_id, answered_code, officer_id, seconds_to_answer"
+    assert [tuple(row.values()) for row in lk.sql(f"SELECT {columns} FROM alerts ORDER BY 1").to_pylist()] == [
+        ("coded", True, "a", 14, "kelly", 20.0),
+        ("nothing", True, "c", 0, "kelly", 40.0),
+        ("open", False, None, None, None, None),
+    ]
+    columns = "day::VARCHAR, violation_code, violations, needed_officer, share, open, p50_seconds, p95_seconds"
+    work = lk.sql(f"SELECT {columns} FROM human_work ORDER BY violation_code NULLS LAST").to_pylist()
+    assert [tuple(row.values()) for row in work] == [
+        ("2014-12-30", 0, 1, 1, 1.0, 0, 40.0, 40.0),
+        ("2014-12-30", 14, 2, 1, 0.5, 0, 20.0, 20.0),
+        ("2014-12-30", None, 1, 1, 1.0, 1, None, None),
+    ]

@@ -247,7 +247,8 @@ class Recorder:
         by_dataset: dict[Dataset, list[dict[str, Any]]] = defaultdict(list)
         for record, row in enumerate(rows):
             code = row.get("violation_code")
-            dataset = Dataset.DEAD_LETTERS if code is None else Dataset.QUALIFIED if code else Dataset.UNQUALIFIED
+            qualified = Dataset.QUALIFIED if code or row.get("answers") else Dataset.UNQUALIFIED
+            dataset = Dataset.DEAD_LETTERS if code is None else qualified
             by_dataset[dataset].append({"unit": name, "record": record, **row})
         files = []
         for dataset, some in by_dataset.items():
@@ -285,11 +286,19 @@ def test_officers_answers(tmp_path: Path) -> None:
     assert drones.unqualified == 3
     assert drones.answers == 5
     assert drones.codes == {0: 1, 14: 2, 21: 1}
-    assert found.officers == Officers(2, 90.0, 117.0, (1, 1, 0, 0, 0, 0, 0))
+    assert found.officers.p95_seconds == pytest.approx(114)
+    officers = msgspec.structs.replace(found.officers, p95_seconds=114.0)
+    assert officers == Officers(3, 60.0, 114.0, (2, 1, 0, 0, 0, 0, 0), {0: 1, 14: 2}, 1)
+    assert found.officers_by_code == {14: Share(2, 2)}
+    assert found.officers_by_day == {"2026-01-15": Share(3, 4)}
     assert found.needing_officer == {"drones": Share(3, 4)}
     printed = "\n".join(lines(found)).replace("\u00a0", " ")
-    assert "Officers gave a code to 2 of 3 (66.7 %): half within 1 min 30 s, 95 % within 1 min 57 s." in printed
-    assert "Answered violations by time to the answer: 1\u00a0min 1, 5\u00a0min 1" in render(found)
+    assert "Officers answered 3 of 3 (100.0 %): half within 1 min, 95 % within 1 min 54 s." in printed
+    assert "Still open: 0; no violation: 1; second answers, kept and not counted: 1." in printed
+    assert "without a code on 2026-01-15" in printed
+    page = render(found)
+    assert "Answered violations by time to the answer: 1\u00a0min 2, 5\u00a0min 1" in page
+    assert '<tr><th scope="row">2026-01-15</th><td>3</td><td>4</td><td>75.0\u00a0%</td></tr>' in page
 
 
 def test_no_answer_yet(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def s3_that_answers(status: int, code: str, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_answers_go_where_the_messages_go_unless_a_topic_is_named() -> None:
-    assert [topic.name for topic in topics({}, {}, {})] == ["drones", "images", "alerts", "commands"]
+    assert [topic.name for topic in topics({}, {}, {})] == ["drones", "images", "alerts", "commands", "confirmations"]
     assert topics({"answers": "drones"}, {}, {}) == topics({}, {}, {})
     assert topics({"messages": "fleet", "answers": "fleet"}, {}, {})[0].name == "fleet"
     own = topics({"answers": "answers"}, {}, {})
@@ -76,6 +76,7 @@ def test_each_topic_has_settings_of_its_own() -> None:
         Topic("images", 8, 7 * DAY, LARGEST_IMAGE_MESSAGE, True),
         Topic("alerts", 12, DAY, None, False),
         Topic("commands", 12, DAY, None, False),
+        Topic("confirmations", 12, DAY, None, False),
     ]
 
 

@@ -24,7 +24,7 @@ PROJECT = "made"
 
 def names(prefix: str) -> list[str]:
     """Flags for topics that no other test has."""
-    roles = ("messages", "images", "alerts", "commands")
+    roles = ("messages", "images", "alerts", "commands", "confirmations")
     return [part for role in roles for part in (f"--{role}", f"{prefix}-{role}")]
 
 
@@ -45,13 +45,13 @@ def states(capsys: pytest.CaptureFixture[str]) -> list[str]:
 def test_kafka_gets_its_topics_once(kafka: str, capsys: pytest.CaptureFixture[str]) -> None:
     asked = ["--kafka", kafka, *names("once"), "--partitions", "messages=12", "--strict"]
     assert main([*asked, "--dry-run"]) == 0
-    assert capsys.readouterr().out.count("would create kafka topic once-") == 4
+    assert capsys.readouterr().out.count("would create kafka topic once-") == 5
     admin = AdminClient({"bootstrap.servers": kafka})
     assert "once-messages" not in admin.list_topics(timeout=10).topics
     assert main(asked) == 0
-    assert states(capsys) == ["created"] * 4
+    assert states(capsys) == ["created"] * 5
     assert main(asked) == 0
-    assert states(capsys) == ["exists"] * 4
+    assert states(capsys) == ["exists"] * 5
     found = settings(kafka, "once-messages")
     wanted = {"partitions": "12", "retention.ms": "604800000", "compression.type": "producer"}
     assert found | wanted == found

@@ -47,6 +47,14 @@ def test_a_batch_is_cut_into_its_windows() -> None:
     }  # fmt: skip
 
 
+def test_answers_are_counted_apart() -> None:
+    batch = rows(1, 2, 3)
+    status = pa.array(["raw", "officer", "officer"]).dictionary_encode()
+    codes = pa.array([0, 0, 21], pa.int16())
+    batch = batch.set_column(1, "violation_code", codes).set_column(2, "status", status)
+    assert count_by_window(batch, 60) == {0: [("unqualified", 0, 1), ("answers", 0, 1), ("answers", 21, 1)]}
+
+
 def test_panes_fire_early_on_time_and_late_and_nothing_is_dropped() -> None:
     stream = (
         TestStream()

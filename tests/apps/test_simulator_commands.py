@@ -1,0 +1,165 @@
+"""A drone obeys the commands that it gets by name, and confirms them; the others fly on."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Literal
+
+import msgspec
+import numpy as np
+import pytest
+
+from apps.simulator.__main__ import main
+from apps.simulator.fleet import Fleet
+from apps.simulator.flight import Block, Flight, fly
+from apps.simulator.radio import Radio
+from apps.simulator.sinks import Sink
+from schemas.commands import Command, Confirmation
+from schemas.messages import DroneMessage
+
+RATE = 4
+FLIGHT = Flight(drones=5, seconds=600, rate=RATE, seed=1, start=None, violation_share=0.5)
+
+
+class _Said(Sink):
+    """Keeps what was published."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[bytes, str]] = []
+
+    def write(self, payloads: Sequence[bytes], keys: Sequence[str]) -> None:
+        self.said += zip(payloads, keys, strict=True)
+
+    def waiting(self) -> int:
+        return 0
+
+    def finish(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class _Radio(Radio):
+    """Gives what is put into it."""
+
+    def __init__(self) -> None:
+        self.sink = _Said()
+        super().__init__(self.sink)
+        self.coming: list[bytes] = []
+
+    def _payloads(self) -> Sequence[bytes]:
+        coming, self.coming = self.coming, []
+        return coming
+
+    def close(self) -> None: ...
+
+    def tell(self, drone: str, order: Literal["return", "hold"], name: str = "c1") -> None:
+        command = Command(command_id=name, drone_id=drone, command=order, time="2026-01-15T12:00:00Z")
+        self.coming.append(msgspec.json.encode(command))
+
+
+@pytest.fixture
+def radio() -> _Radio:
+    return _Radio()
+
+
+def messages(blocks: Iterator[Block], n: int) -> list[DroneMessage]:
+    """What is said in so many blocks of a second."""
+    return [msgspec.json.decode(p, type=DroneMessage) for block in islice(blocks, n) for p in block.payloads]
+
+
+def of(said: list[DroneMessage], drone: str) -> list[DroneMessage]:
+    return [message for message in said if message.drone_id == drone]
+
+
+def places(said: list[DroneMessage]) -> set[tuple[float, float]]:
+    return {(message.latitude, message.longitude) for message in said}
+
+
+def test_a_drone_that_returns_reports_no_violation_and_stays_in_its_dock(radio: _Radio) -> None:
+    blocks = fly(FLIGHT, block_s=1, radio=radio)
+    before = messages(blocks, 20)
+    radio.tell("drone-0002", "return")
+    after = messages(blocks, 500)
+    for drone in ("drone-0001", "drone-0002"):
+        kinds = {message.kind for message in of(after, drone)}
+        assert kinds == ({"position"} if drone == "drone-0002" else {"position", "violation"})
+        assert {message.kind for message in of(before, drone)} == {"position", "violation"}
+    landed = of(after, "drone-0002")[-400:]
+    assert len(places(landed)) == 1
+    assert {message.altitude_m for message in landed} == {0.0}
+    assert places(landed) != places(of(after, "drone-0002")[:1]), "it flew there"
+
+
+def test_a_drone_that_holds_stays_and_reports_on(radio: _Radio) -> None:
+    blocks = fly(FLIGHT, block_s=1, radio=radio)
+    messages(blocks, 5)
+    radio.tell("drone-0003", "hold")
+    held = messages(blocks, 60)
+    assert len(places(of(held, "drone-0003"))) == 1
+    assert {message.kind for message in of(held, "drone-0003")} == {"position", "violation"}
+    assert len(places(of(held, "drone-0001"))) > 100
+
+
+def test_the_last_command_counts(radio: _Radio) -> None:
+    blocks = fly(FLIGHT, block_s=1, radio=radio)
+    radio.tell("drone-0001", "return", "c1")
+    radio.tell("drone-0001", "hold", "c2")
+    said = messages(blocks, 30)
+    assert {message.kind for message in of(said, "drone-0001")} == {"position", "violation"}
+    assert len(radio.sink.said) == 2
+
+
+def test_a_command_is_confirmed_once_it_is_obeyed(radio: _Radio) -> None:
+    blocks = fly(FLIGHT, block_s=1, radio=radio)
+    messages(blocks, 3)
+    radio.tell("drone-0004", "return", "c7")
+    radio.tell("nobody", "return", "c8")
+    said = messages(blocks, 1)
+    ((payload, key),) = radio.sink.said
+    confirmation = msgspec.json.decode(payload, type=Confirmation)
+    assert (confirmation.command_id, confirmation.drone_id, confirmation.command, key) == (
+        "c7", "drone-0004", "return", "drone-0004",
+    )  # fmt: skip
+    assert confirmation.time <= min(message.event_time for message in said)
+
+
+@pytest.mark.parametrize(
+    "payload", [b"", b"\xff", b"{}", b'{"command_id":"c","drone_id":"drone-0001","command":"fall","time":""}']
+)
+def test_what_is_no_command_is_told_and_the_fleet_flies_on(
+    radio: _Radio, payload: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    radio.coming = [payload]
+    assert messages(fly(FLIGHT, block_s=1, radio=radio), 1)
+    assert "no command" in capsys.readouterr().err
+    assert not radio.sink.said
+
+
+def test_a_fleet_that_nobody_tells_anything_is_the_same_with_a_radio(radio: _Radio) -> None:
+    flight = replace(FLIGHT, start=datetime(2026, 1, 15, tzinfo=UTC), seconds=30)
+    assert [b.payloads for b in fly(flight, radio=radio)] == [b.payloads for b in fly(flight)]
+
+
+def test_a_drone_that_holds_goes_home_before_its_battery_is_empty() -> None:
+    fleet = Fleet(np.random.default_rng(1), 1)
+    fleet.hold(0)
+    for _ in range(4 * 3600):
+        fleet.step(1)
+        assert fleet.battery_pct[0] > 0
+    assert fleet.battery_pct[0] > 10
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--commands", "kafka://h:1/c"], "--live"),
+        (["--live", "--confirmations", "kafka://h:1/c"], "--confirmations is for --commands"),
+        (["--live", "--commands", "file:c"], "no topic"),
+        (["--live", "--commands", "kafka://h:1/d"], "same place"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(flags: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["drones", "--drones", "1", "--seconds", "1", "--output", "kafka://h:1/d", *flags])
+    assert said in capsys.readouterr().err
