@@ -32,6 +32,10 @@ run-local: install ## a fleet's messages and a ticket history -> a lake, its ans
 live: install ## a live fleet on Kafka, S3 and Prism here, followed into the lake, until Ctrl-C (ARGS=--help: all flags)
 	@$(PY) -m runners.live $(ARGS)
 
+.PHONY: console
+console: install ## the officers' console at the services here, http://127.0.0.1:8300 (ARGS='--codes FILE.csv': the city's names)
+	@$(CONSOLE_HERE) $(PY) -m apps.console $(if $(findstring --alerts,$(ARGS)),,$(CONSOLE_AT)) --data '$(DATA)/console' $(ARGS)
+
 .PHONY: analyze
 analyze: install ## answer the questions over the lake; writes the report
 	@$(PY) -m pipelines.analysis --lake '$(LAKE)' --report '$(REPORT)' $(ARGS)
@@ -63,6 +67,10 @@ services-status: install ## what runs (ARGS=--env: as lines for a shell)
 # Without a place of its own (--kafka, --pubsub, --lake) in ARGS: that of the services here.
 TOPICS_AT = --kafka "$$KAFKA_BOOTSTRAP_SERVERS" --pubsub local-dev --lake s3://prestacop/lake
 TOPICS_HERE = vars=$$($(PY) -m runners.services status --env) || { echo "error: run make services-up before" >&2; exit 4; }; eval "$$vars";
+
+# What make live reads and writes, unless ARGS says otherwise.
+CONSOLE_AT = --alerts "$$k/alerts" --answers "$$k/drones" --images "$$k/images" --commands "$$k/commands" --confirmations "$$k/confirmations" --panes .services/data/live/panes.jsonl
+CONSOLE_HERE = $(if $(findstring --alerts,$(ARGS)),,$(TOPICS_HERE) k="kafka://$$KAFKA_BOOTSTRAP_SERVERS";)
 
 .PHONY: topics
 topics: install ## topics, subscriptions and bucket rules, at the services here (ARGS='--kafka HOST:PORT ...': elsewhere)

@@ -1,6 +1,7 @@
 """``python -m apps.console``: the command line."""
 
 import argparse
+import signal
 import ssl
 import sys
 from collections.abc import Sequence
@@ -11,12 +12,12 @@ from typing import Final
 import uvicorn
 
 from schemas.errors import OutputUnusable, PrestaCopError
+from schemas.urls import Topic, topic_url
 
 from .accounts import ADMIN
 from .app import build
 from .codes import read_codes
 from .console import PUBLIC_KEY, Console, Wiring
-from .topics import Url, topic_url
 
 INTERRUPTED: Final = 130
 _EPILOG: Final = """\
@@ -73,6 +74,8 @@ def _serve(console: Console, given: argparse.Namespace) -> int:
     except (OSError, ssl.SSLError) as error:
         raise OutputUnusable(f"--tls-cert and --tls-key cannot be used: {error}") from error
     server = _Server(config, console, given)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: uvicorn raises it again when it has ended
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # the background of a shell ignores it
     try:
         server.run()
     except KeyboardInterrupt:
@@ -94,7 +97,6 @@ class _Server(uvicorn.Server):
             return
         self._console.start()
         scheme = "https" if self._given.tls_cert else "http"
-        print(f"console: {scheme}://{self._given.host}:{self._given.port}  (Ctrl-C ends it)", flush=True)
         if scheme == "http" and not _is_here(self._given.host):
             print(
                 "warning: passwords travel in the clear: --tls-cert and --tls-key, or a proxy with TLS", file=sys.stderr
@@ -103,6 +105,7 @@ class _Server(uvicorn.Server):
         password = self._console.accounts.first_password()
         if password:
             print(f"one-time password of {ADMIN}: {password}  (change it at the first login)", flush=True)
+        print(f"console: {scheme}://{self._given.host}:{self._given.port}  (Ctrl-C ends it)", flush=True)
 
     async def shutdown(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
         self._console.ending = True
@@ -121,7 +124,7 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
-def _url(text: str) -> Url:
+def _url(text: str) -> Topic:
     try:
         return topic_url(text)
     except ValueError as error:

@@ -12,6 +12,7 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from schemas import answers
+from schemas.urls import Topic
 
 from .accounts import Accounts
 from .audit import Audit
@@ -24,7 +25,7 @@ from .outbox import ANSWERS, COMMANDS, Outbox
 from .pictures import IMAGES, Pictures
 from .presence import Presence
 from .reading import positions
-from .topics import Follower, Reader, Url, open_publisher, open_reader
+from .topics import Follower, Reader, open_publisher, open_reader
 
 KEY: Final = "console-key.pem"
 PUBLIC_KEY: Final = "console-key.pub.pem"
@@ -36,11 +37,11 @@ _TIDY_TICKS: Final = 60
 class Wiring:
     """What the console is connected to; None: nothing of the kind."""
 
-    alerts: Url | None = None
-    answers: Url | None = None
-    images: Url | None = None
-    commands: Url | None = None
-    confirmations: Url | None = None
+    alerts: Topic | None = None
+    answers: Topic | None = None
+    images: Topic | None = None
+    commands: Topic | None = None
+    confirmations: Topic | None = None
     panes: Path | None = None
 
 
@@ -116,7 +117,7 @@ class Console:
         for outbox in self._outboxes:
             outbox.wake()
 
-    def _reader(self, name: str, url: Url) -> Reader:
+    def _reader(self, name: str, url: Topic) -> Reader:
         return open_reader(url, positions(self.database, name))
 
     def _changed(self) -> None:

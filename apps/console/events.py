@@ -10,6 +10,8 @@ from .console import Console
 from .web import Visit
 
 _LOOK_S: Final = 0.25
+_GAP_S: Final = 1.0
+"""Changes that follow each other sooner are one event, after this time."""
 _BEAT_S: Final = 2.0
 """An empty line so often shows whether the browser is still there."""
 _CHANGED: Final = b"event: changed\ndata: 1\n\n"
@@ -54,11 +56,13 @@ async def _changes(console: Console, visit: Visit, version: Callable[[], int]) -
     # A change between a page and its stream is one too; so is one while a browser had no connection.
     asked = visit.request.query_params.get("seen", "")
     seen, quiet = int(asked) if asked.isdecimal() and len(asked) < 25 else version(), 0.0
+    since = _GAP_S
     while not console.ending and not await visit.request.is_disconnected():
         await asyncio.sleep(_LOOK_S)
         quiet += _LOOK_S
-        if version() != seen:
-            seen, quiet = version(), 0.0
+        since += _LOOK_S
+        if version() != seen and since >= _GAP_S:
+            seen, quiet, since = version(), 0.0, 0.0
             yield _CHANGED
         elif quiet >= _BEAT_S:
             quiet = 0.0

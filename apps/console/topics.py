@@ -5,11 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from schemas.errors import PrestaCopError
-from schemas.urls import KAFKA, PUBSUB, KafkaUrl, PubSubUrl, kafka_url, pubsub_url
+from schemas.urls import KafkaUrl, Topic
 
 from .outbox import Publisher
 
-Url = KafkaUrl | PubSubUrl
 _NAP_S: Final = 2.0
 
 
@@ -79,16 +78,7 @@ class Follower:
             reader.close()
 
 
-def topic_url(text: str) -> Url:
-    """The topic, or for reading from Pub/Sub the subscription, that ``text`` names. Raises ValueError."""
-    if text.startswith(KAFKA):
-        return kafka_url(text)
-    if text.startswith(PUBSUB):
-        return pubsub_url(text)
-    raise ValueError(f"{text!r} is no topic: write kafka://HOST:PORT/TOPIC or pubsub://PROJECT/NAME")
-
-
-def open_reader(url: Url, positions: Mapping[int, int]) -> Reader:
+def open_reader(url: Topic, positions: Mapping[int, int]) -> Reader:
     """Read from these positions on, or from the beginning. Raises PrestaCopError."""
     # The clients of the services take long to load.
     if isinstance(url, KafkaUrl):
@@ -100,7 +90,7 @@ def open_reader(url: Url, positions: Mapping[int, int]) -> Reader:
     return PubSubReader(url)
 
 
-def open_publisher(url: Url) -> Publisher:
+def open_publisher(url: Topic) -> Publisher:
     """Publish to a topic. Raises PrestaCopError."""
     if isinstance(url, KafkaUrl):
         from .kafka_topics import KafkaPublisher  # noqa: PLC0415

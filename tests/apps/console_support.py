@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 from argon2 import PasswordHasher
-from httpx2 import Response
+from httpx2 import Client, Response
 from starlette.testclient import TestClient
 
 from apps.console.access import Role
@@ -77,10 +77,14 @@ def outbox(console: Console, topic: str = "answers") -> list[dict[str, Any]]:
 
 
 class Browser:
-    """A client that fills in forms, without scripts."""
+    """A client of a console, or of an address, that fills in forms, without scripts."""
 
-    def __init__(self, console: Console) -> None:
-        self.client = TestClient(build(console), base_url="http://console.test", follow_redirects=True)
+    def __init__(self, console: Console | str) -> None:
+        self.client: Client
+        if isinstance(console, str):
+            self.client = Client(base_url=console, follow_redirects=True)
+        else:
+            self.client = TestClient(build(console), base_url="http://console.test", follow_redirects=True)
 
     def log_in(self, name: str, password: str = PASSWORD) -> Response:
         """By the form."""
@@ -89,6 +93,10 @@ class Browser:
     def get(self, path: str) -> Response:
         """A page."""
         return self.client.get(path)
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self.client.close()
 
     def csrf(self, page: str) -> str:
         """The token of the forms of a page."""

@@ -3,7 +3,7 @@
 import json
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -141,10 +141,10 @@ class Broker:
         self.away = False
         self.got: list[Posted] = []
 
-    def publish(self, messages: object) -> None:
+    def publish(self, messages: Sequence[Posted]) -> None:
         if self.away:
             raise ServiceUnavailable("away")
-        self.got += messages  # type: ignore[operator]
+        self.got += messages
 
     def close(self) -> None: ...
 

@@ -84,7 +84,7 @@ def test_twenty_answers_with_the_keys_alone(console: Console, address: str, page
     at(page, "21")
     page.keyboard.type("zzz")
     page.keyboard.press("Enter")
-    page.get_by_text("No code has “zzz”").wait_for()
+    page.get_by_text("No code is “zzz”").wait_for()
     page.keyboard.type("l")
     for key in ("ArrowDown", "ArrowUp", "ArrowDown", "Enter"):
         page.keyboard.press(key)
