@@ -31,6 +31,7 @@ from schemas.messages import SCHEMA_VERSION, DroneMessage
 
 _PURPOSE: Final = b"prestacop answer v1\n"
 """Stands before what is signed: a signature that was made for anything else is none of an answer."""
+_decode: Final = msgspec.json.Decoder(DroneMessage).decode
 _END_OF_KEY: Final = b"-----END PUBLIC KEY-----"
 
 
@@ -77,7 +78,11 @@ def answer_to(alert: Alert, *, lease: str, officer_id: str, violation_code: int,
 
 
 def sign(message: DroneMessage, key: Ed25519PrivateKey) -> DroneMessage:
-    """The same message with its signature; one that it had is replaced."""
+    """The same message with its signature; one that it had is replaced.
+
+    Raises msgspec.ValidationError: the graph would not read it, for a code above 99 or a text that is too long.
+    """
+    message = _decode(msgspec.json.encode(message))  # as it is read: 40 is the latitude 40.0
     signature = urlsafe_b64encode(key.sign(_signed_bytes(message))).decode()
     return msgspec.structs.replace(message, signature=signature)
 

@@ -94,7 +94,9 @@ class Webhook:
                 self._url, body, headers=headers, timeout=TIMEOUT_SECONDS, allow_redirects=False
             )
         except requests.RequestException as error:
-            raise ServiceUnavailable(f"the webhook at {self._host} does not answer: {error}") from error
+            # Its text has the whole URL, which may be a secret.
+            name = type(error).__name__
+            raise ServiceUnavailable(f"the webhook at {self._host} does not answer ({name})") from None
         if not 200 <= answer.status_code < 300:
             raise ServiceUnavailable(
                 f"the webhook at {self._host} does not take an alert: {answer.status_code} {answer.reason}"

@@ -85,6 +85,14 @@ def test_a_signature_has_one_spelling(place: int, inserted: str) -> None:
     assert not verify(msgspec.structs.replace(signed, signature=spelled), KEYS)
 
 
+def test_what_is_signed_is_what_will_be_read() -> None:
+    whole = msgspec.structs.replace(answer(), latitude=40)
+    wire = msgspec.json.encode(sign(whole, KEY))
+    assert verify(msgspec.json.decode(wire, type=DroneMessage), KEYS)
+    with pytest.raises(msgspec.ValidationError, match="violation_code"):
+        sign(answer(100), KEY)
+
+
 def test_an_answer_of_another_key_does_not_verify() -> None:
     assert not verify(sign(answer(), new_key()), KEYS)
     assert not verify(sign(answer(), KEY), ())
