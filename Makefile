@@ -84,6 +84,10 @@ test: install ## unit and embedded tests (5 minutes at most on 2 cores)
 test-all: test ## those, and then, one by one, those that need real services (10 minutes more, once these are installed)
 	@$(PY) -m pytest -n 1 -m services $(ARGS)
 
+.PHONY: pictures
+pictures: install ## take the documentation's pictures of the console again, in Chromium
+	@PRESTACOP_PICTURES=docs/console $(PY) -m pytest -q tests/apps/test_console_pictures.py
+
 .PHONY: bench-stream
 bench-stream: install ## Kafka -> lake beside a raw loop; how late statistics are; memory (8 minutes)
 	@$(PY) -m tests.benchmarks.stream $(ARGS)

@@ -1,7 +1,8 @@
-"""Pictures of the console's pages for the documentation, taken in a real Chromium."""
+"""Pictures of the console's pages, taken in a real Chromium; `make pictures` puts them into the documentation."""
 
 import base64
 import json
+import os
 import random
 import time
 from datetime import UTC, datetime
@@ -18,7 +19,13 @@ from schemas.messages import ImageMessage
 from tests.apps.console_browser import car, chromium, log_in, served
 from tests.apps.console_support import add_account, alert, make_console, raise_alerts
 
-DOCS = Path(__file__).parents[2] / "docs" / "console"
+MORE_CODES = {
+    16: "NO STANDING-EXC. TRUCK LOADING",
+    18: "NO STANDING-BUS LANE",
+    19: "NO STANDING-BUS STOP",
+    46: "DOUBLE PARKING",
+    48: "BIKE LANE",
+}
 COLOURS = ("#3b6ea8", "#b8453a", "#4b5a55", "#d8d4c8", "#2f3540", "#8a6f3c")
 PLACES = (
     (40.7581, -73.9855), (40.6782, -73.9442), (40.7282, -73.7949), (40.8448, -73.8648), (40.5795, -74.1502),
@@ -33,58 +40,59 @@ def busy(tmp_path: Path) -> Console:
     panes = tmp_path / "panes.jsonl"
     _write_panes(panes)
     console = make_console(tmp_path / "state", panes=panes)
+    console.codes.choices = dict(sorted((console.codes.choices | MORE_CODES).items()))
     for name in ("k.byrne", "a.ortiz"):
         add_account(console, name, Role.OFFICER)
     return console
 
 
-def test_pictures_of_the_pages(busy: Console) -> None:
+def test_pictures_of_the_pages(busy: Console, tmp_path: Path) -> None:
+    folder = Path(os.environ.get("PRESTACOP_PICTURES", tmp_path))
     with chromium() as browser, served(busy) as address:
         _fill(busy, browser)
         light = _page(browser, 1440, 900, "light")
         log_in(light, address, "k.byrne")
         _answer_some(busy)
         light.reload()
-        _take(light, "queue")
+        _take(light, folder, "queue")
         light.get_by_role("button", name="Take the oldest").click()
         light.wait_for_selector("#code:focus")
         light.keyboard.type("stand")
-        _take(light, "desk")
+        _take(light, folder, "desk")
 
         dark = _page(browser, 1440, 900, "dark")
         log_in(dark, address, "supervisor")
         for name in ("live", "queue"):
             dark.goto(f"{address}/{name}")
-            _take(dark, f"{name}-dark")
+            _take(dark, folder, f"{name}-dark")
         busy.drones.tell("supervisor", "drone-0007", "return")
         for name in ("drones", "accounts", "audit"):
             dark.goto(f"{address}/{name}")
-            _take(dark, f"{name}-dark")
+            _take(dark, folder, f"{name}-dark")
 
         light.goto(f"{address}/live")
-        _take(light, "live")
+        _take(light, folder, "live")
         wall = _page(browser, 1920, 1080, "dark")
         log_in(wall, address, "viewer")
         wall.goto(f"{address}/live?wall")
-        _take(wall, "live-wall")
+        _take(wall, folder, "live-wall")
         phone = _page(browser, 390, 844, "light")
         log_in(phone, address, "officer")
-        _take(phone, "queue-phone")
+        _take(phone, folder, "queue-phone")
         phone.goto(f"{address}/live")
-        _take(phone, "live-phone")
-    assert {path.stem for path in DOCS.glob("*.png")} >= {"queue", "desk", "live", "live-dark", "live-phone"}
+        _take(phone, folder, "live-phone")
+    assert len(list(folder.glob("*.png"))) == 11
 
 
 def _page(browser: Browser, width: int, height: int, scheme: Literal["light", "dark"]) -> Page:
     return browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
 
 
-def _take(page: Page, name: str) -> None:
+def _take(page: Page, folder: Path, name: str) -> None:
     page.wait_for_load_state("load")
     page.wait_for_timeout(300)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{name} is too wide"
-    DOCS.mkdir(exist_ok=True)
-    page.screenshot(path=DOCS / f"{name}.png")
+    page.screenshot(path=folder / f"{name}.png")
 
 
 def _fill(console: Console, browser: Browser) -> None:
