@@ -36,6 +36,8 @@ class Held(NamedTuple):
 class Answered(NamedTuple):
     """An answer that is on the disk."""
 
+    alert: str
+    """The message_id of what it answers."""
     violation_code: int
     counts: bool
     """Whether it was the first to its alert."""
@@ -130,8 +132,8 @@ class Desk:
         now = self._clock()
         with self._database.transaction() as connection:
             row = connection.execute(
-                "SELECT leases.*, payload, answered, raised_at FROM leases JOIN alerts ON alerts.id = leases.alert"
-                " WHERE leases.id = ? AND officer = ?",
+                "SELECT leases.*, message_id, payload, answered, raised_at"
+                " FROM leases JOIN alerts ON alerts.id = leases.alert WHERE leases.id = ? AND officer = ?",
                 (lease, officer),
             ).fetchone()
             if row is None:
@@ -140,8 +142,8 @@ class Desk:
             if before is None:
                 before = self._insert(connection, row, officer, violation_code, now)
         self._changed()
-        at = before["answered_at"]
-        return Answered(before["violation_code"], bool(before["counts"]), at - row["taken_at"], at - row["raised_at"])
+        code, counts, at = before["violation_code"], bool(before["counts"]), before["answered_at"]
+        return Answered(row["message_id"], code, counts, at - row["taken_at"], at - row["raised_at"])
 
     def _insert(
         self, connection: sqlite3.Connection, lease: sqlite3.Row, officer: str, violation_code: int, now: float

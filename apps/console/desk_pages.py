@@ -53,7 +53,7 @@ def answer(console: Console, renderer: Renderer, visit: Visit) -> Response:
         return to("/queue")
     console.publish()
     name = console.codes.name(answered.violation_code)
-    console.audit.note(visit.who.name, visit.address, "answer", f"{answered.violation_code} by {visit.form['lease']}")
+    console.audit.note(visit.who.name, visit.address, "answer", f"{answered.violation_code} to {answered.alert}")
     console.accounts.say(visit.who, _done(name, answered))
     return _next(console, visit)
 

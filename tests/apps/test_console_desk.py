@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from apps.console import live
 from apps.console.codes import Codes, read_codes
 from apps.console.console import KEY, PUBLIC_KEY, Console
 from apps.console.desk import LEASE_SECONDS
@@ -242,6 +243,17 @@ def test_codes_are_found_by_number_and_by_words(tmp_path: Path) -> None:
 def test_whatever_is_typed_finds_codes_of_the_table_alone(text: str) -> None:
     codes = Codes({14: "NO STANDING", 40: "FIRE HYDRANT"})
     assert set(codes.find(text)) <= {0, 14, 40}
+
+
+def test_of_a_long_file_of_panes_the_end_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pane = {"window_start": datetime.now(UTC).isoformat(), "window_seconds": 10, "dataset": "qualified"}
+    lines = [json.dumps(pane | {"violation_code": code, "n": 1, "timing": "early"}) + "\n" for code in range(10, 99)]
+    (tmp_path / "panes").write_text("".join(lines))
+    monkeypatch.setattr(live, "MOST_BYTES", 2 * len(lines[0]) + 5)
+    panes = Panes(tmp_path / "panes")
+    assert panes.look(time.time())
+    assert set(panes.figures.codes) == {97, 98}
+    assert not panes.unreadable
 
 
 def test_panes_are_added_up_and_a_file_begun_again_is_counted_anew(tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ def _answer_some(console: Console) -> None:
         held = console.desk.pick("k.byrne" if place % 3 else "a.ortiz", "newest" if place % 2 else "oldest")
         assert held is not None
         console.desk.answer("k.byrne" if place % 3 else "a.ortiz", held.lease, (14, 21, 40, 45)[place % 4])
-        console.audit.note("k.byrne", "127.0.0.1", "answer", f"21 by {held.lease}")
+        console.audit.note("k.byrne", "127.0.0.1", "answer", f"21 to {held.alert['message_id']}")
     console.desk.pick("a.ortiz")
 
 

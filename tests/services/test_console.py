@@ -25,7 +25,7 @@ from schemas.answers import load_public_keys, verify
 from schemas.messages import DroneMessage
 from tests.apps.console_browser import chromium, collect_errors
 from tests.apps.console_support import PASSWORD, Browser, alert
-from tests.services.support import make_topic, publish
+from tests.services.support import Subscription, make_topic, publish
 from tests.services.test_unbounded import follow as follow  # noqa: PLC0414  # a fixture
 
 pytestmark = pytest.mark.services
@@ -160,6 +160,20 @@ def test_a_broker_that_is_away_is_said_and_ctrl_c_ends_it_without_a_traceback(ka
         assert browser.get("/health").status_code == 503
         assert running.end(signal.SIGINT) == 130
         assert "Traceback" not in running.said()
+
+
+def test_alerts_come_from_pubsub_and_answers_go_there(pubsub: str, tmp_path: Path) -> None:
+    with Subscription("console-alerts") as alerts, Subscription("console-drones") as drones:
+        alerts.publish([encode(alert("a", time.time())), b"no alert"])
+        with console(tmp_path / "state", alerts.url, drones.url) as running, closing(log_in_first(running)) as browser:
+            assert answer_next(browser, "40").startswith("Done: ")
+            wait_until(drones.waiting)
+            (payload,) = drones.waiting()
+            message = msgspec.json.decode(payload, type=DroneMessage)
+            assert (message.answers, message.violation_code) == ("a", 40)
+            assert verify(message, load_public_keys(tmp_path / "state" / PUBLIC_KEY))
+            assert alerts.waiting() == []
+            assert "no alert" in browser.get("/audit").text
 
 
 def test_the_loop_from_a_drone_to_an_officer_and_into_the_lake(
