@@ -32,6 +32,10 @@ run-local: install ## a fleet's messages and a ticket history -> a lake, its ans
 live: install ## a live fleet on Kafka, S3 and Prism here, followed into the lake, until Ctrl-C (ARGS=--help: all flags)
 	@$(PY) -m runners.live $(ARGS)
 
+.PHONY: console
+console: install ## the officers' console at the services here, http://127.0.0.1:8300 (ARGS='--codes FILE.csv': the city's names)
+	@$(CONSOLE_HERE) $(PY) -m apps.console $(if $(findstring --alerts,$(ARGS)),,$(CONSOLE_AT)) --data '$(DATA)/console' $(ARGS)
+
 .PHONY: analyze
 analyze: install ## answer the questions over the lake; writes the report
 	@$(PY) -m pipelines.analysis --lake '$(LAKE)' --report '$(REPORT)' $(ARGS)
@@ -105,6 +109,10 @@ follow-spark: install ## follow a topic there, a bounded run every EVERY=30s (AR
 TOPICS_AT = --kafka "$$KAFKA_BOOTSTRAP_SERVERS" --pubsub local-dev --lake s3://prestacop/lake
 TOPICS_HERE = vars=$$($(PY) -m runners.services status --env) || { echo "error: run make services-up before" >&2; exit 4; }; eval "$$vars";
 
+# What make live reads and writes, unless ARGS says otherwise.
+CONSOLE_AT = --alerts "$$k/alerts" --answers "$$k/drones" --images "$$k/images" --commands "$$k/commands" --confirmations "$$k/confirmations" --panes .services/data/live/panes.jsonl
+CONSOLE_HERE = $(if $(findstring --alerts,$(ARGS)),,$(TOPICS_HERE) k="kafka://$$KAFKA_BOOTSTRAP_SERVERS";)
+
 .PHONY: topics
 topics: install ## topics, subscriptions and bucket rules, at the services here (ARGS='--kafka HOST:PORT ...': elsewhere)
 	@$(if $(findstring --kafka,$(ARGS))$(findstring --pubsub,$(ARGS))$(findstring --lake,$(ARGS)),$(PY) -m runners.topics $(ARGS),$(TOPICS_HERE) $(PY) -m runners.topics $(TOPICS_AT) $(ARGS))
@@ -116,6 +124,10 @@ test: install ## unit and embedded tests (5 minutes at most on 2 cores)
 .PHONY: test-all
 test-all: test ## those, and then, one by one, those that need real services (10 minutes more, once these are installed)
 	@$(PY) -m pytest -n 1 -m services $(ARGS)
+
+.PHONY: pictures
+pictures: install ## take the documentation's pictures of the console again, in Chromium
+	@PRESTACOP_PICTURES=docs/console $(PY) -m pytest -q tests/apps/test_console_pictures.py
 
 .PHONY: bench-stream
 bench-stream: install ## Kafka -> lake beside a raw loop; how late statistics are; memory (8 minutes)

@@ -13,6 +13,8 @@ What each dependency is for:
   xxhash                names of units, at the speed of memory
   altair, vl-convert    the report's charts, drawn without a browser
   tqdm                  progress
+  starlette, uvicorn, Jinja2   the console: routes, the server, pages
+  argon2-cffi           the console's passwords
   polars                the simulator's CSV writer
   psutil                what this machine has, for the doctor
 """
@@ -27,6 +29,7 @@ setup(
     packages=find_packages(
         include=[f"{p}*" for p in ("apps", "lake", "pipelines", "runners", "schemas", "sources", "transforms")]
     ),
+    package_data={"apps.console": ["schema.sql", "static/*", "templates/*"]},
     install_requires=[
         "apache-beam[aws]",
         "pyarrow",
@@ -42,12 +45,17 @@ setup(
         "altair",
         "vl-convert-python",
         "tqdm",
+        "starlette",
+        "uvicorn",
+        "Jinja2",
+        "argon2-cffi",
         "polars",
         "psutil",
     ],
     extras_require={
         "dev": [
             "pytest", "pytest-xdist", "pytest-timeout", "hypothesis", "moto[server]",
+            "httpx2", "playwright",
             "ruff", "mypy", "import-linter", "types-tqdm", "types-requests", "boto3-stubs",
             "kubernetes-validate", "jsonschema", "pyyaml", "types-jsonschema", "types-pyyaml", "aiosmtpd",
         ],

@@ -1,0 +1,165 @@
+"""``python -m apps.console``: the command line."""
+
+import argparse
+import signal
+import ssl
+import sys
+from collections.abc import Sequence
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Final
+
+import uvicorn
+
+from schemas.errors import OutputUnusable, PrestaCopError
+from schemas.urls import Topic, topic_url
+
+from .accounts import ADMIN
+from .app import build
+from .codes import read_codes
+from .console import PUBLIC_KEY, Console, Wiring
+
+INTERRUPTED: Final = 130
+_EPILOG: Final = """\
+examples:
+  python -m apps.console --alerts kafka://127.0.0.1:9092/alerts --answers kafka://127.0.0.1:9092/drones \\
+      --images kafka://127.0.0.1:9092/images --panes data/panes.jsonl --codes dof_violation_codes.csv
+  python -m apps.console --alerts pubsub://prestacop/console-alerts --answers pubsub://prestacop/drones
+
+The first start prints a one-time password of the account admin, and makes the key that signs answers: give the graph
+the public one, DIR/console-key.pub.pem. Keys, roles and security: docs/console.md.
+
+exit codes: 0 ended, 2 wrong usage, 3 input unusable, 4 the port cannot be had, 130 interrupted
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    given = _parser().parse_args(arguments)
+    if bool(given.tls_cert) != bool(given.tls_key):
+        return _fail("--tls-cert and --tls-key go together", 2)
+    wiring = Wiring(
+        alerts=given.alerts,
+        answers=given.answers,
+        images=given.images,
+        commands=given.commands,
+        confirmations=given.confirmations,
+        panes=given.panes,
+    )
+    try:
+        console = Console(given.data, read_codes(given.codes), wiring)
+    except PrestaCopError as error:
+        return _fail(str(error), error.exit_code)
+    try:
+        return _serve(console, given)
+    except PrestaCopError as error:
+        return _fail(str(error), error.exit_code)
+    finally:
+        console.stop()
+
+
+def _serve(console: Console, given: argparse.Namespace) -> int:
+    config = uvicorn.Config(
+        build(console),
+        host=given.host,
+        port=given.port,
+        log_level="warning",
+        ssl_certfile=given.tls_cert,
+        ssl_keyfile=given.tls_key,
+        timeout_graceful_shutdown=2,
+        server_header=False,
+    )
+    try:
+        config.load()
+    except (OSError, ssl.SSLError) as error:
+        raise OutputUnusable(f"--tls-cert and --tls-key cannot be used: {error}") from error
+    server = _Server(config, console, given)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: uvicorn raises it again when it has ended
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # the background of a shell ignores it
+    try:
+        server.run()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return 0 if server.started else 4
+
+
+class _Server(uvicorn.Server):
+    """Says where it is once it is there, and only then gives the password away."""
+
+    def __init__(self, config: uvicorn.Config, console: Console, given: argparse.Namespace) -> None:
+        super().__init__(config)
+        self._console = console
+        self._given = given
+
+    async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
+        await super().startup(sockets)  # type: ignore[arg-type]
+        if not self.started:
+            return
+        self._console.start()
+        scheme = "https" if self._given.tls_cert else "http"
+        if scheme == "http" and not _is_here(self._given.host):
+            print(
+                "warning: passwords travel in the clear: --tls-cert and --tls-key, or a proxy with TLS", file=sys.stderr
+            )
+        print(f"the graph verifies answers with {self._given.data / PUBLIC_KEY}", flush=True)
+        password = self._console.accounts.first_password()
+        if password:
+            print(f"one-time password of {ADMIN}: {password}  (change it at the first login)", flush=True)
+        print(f"console: {scheme}://{self._given.host}:{self._given.port}  (Ctrl-C ends it)", flush=True)
+
+    async def shutdown(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
+        self._console.ending = True
+        await super().shutdown(sockets)  # type: ignore[arg-type]
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return code
+
+
+def _url(text: str) -> Topic:
+    try:
+        return topic_url(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 2**16:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: 1 to 65535")
+    return int(text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m apps.console",
+        description="The officer's console: alerts in, signed answers out, and the live page.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--alerts", type=_url, required=True, metavar="URL", help="topic of alerts (Pub/Sub: a subscription)")
+    add("--answers", type=_url, required=True, metavar="URL", help="topic of the drones, for answers")
+    add("--images", type=_url, metavar="URL", help="topic of pictures (Pub/Sub: a subscription)")
+    add("--commands", type=_url, metavar="URL", help="topic of commands to drones")
+    add("--confirmations", type=_url, metavar="URL", help="topic of their confirmations (Pub/Sub: a subscription)")
+    add("--panes", type=Path, metavar="FILE", help="live statistics of the graph, what its --live file:FILE appends to")
+    add("--codes", type=Path, metavar="FILE", help="table of codes, CSV with CODE and DEFINITION (numbers alone)")
+    add("--data", type=Path, default=Path("data/console"), metavar="DIR", help="state and key (data/console)")
+    add("--host", default="127.0.0.1", metavar="ADDRESS", help="where it listens (127.0.0.1)")
+    add("--port", type=_port, default=8300, metavar="N", help="the same (8300)")
+    add("--tls-cert", metavar="FILE", help="certificate, for https")
+    add("--tls-key", metavar="FILE", help="its key")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

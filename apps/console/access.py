@@ -1,0 +1,53 @@
+"""Who may do what: every route of the console is in this table, or it cannot be built."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final
+
+
+class Role(StrEnum):
+    """What an account is for; each may do what those before it may."""
+
+    VIEWER = "viewer"
+    OFFICER = "officer"
+    SUPERVISOR = "supervisor"
+
+
+Roles = frozenset[Role]
+
+ANYONE: Final = None
+"""Also who is not logged in."""
+_ALL: Final[Roles] = frozenset(Role)
+_OFFICERS: Final[Roles] = frozenset((Role.OFFICER, Role.SUPERVISOR))
+_SUPERVISORS: Final[Roles] = frozenset((Role.SUPERVISOR,))
+
+ACCESS: Final[Mapping[tuple[str, str], Roles | None]] = {
+    ("GET", "/health"): ANYONE,
+    ("GET", "/login"): ANYONE,
+    ("POST", "/login"): ANYONE,
+    ("POST", "/logout"): _ALL,
+    ("GET", "/password"): _ALL,
+    ("POST", "/password"): _ALL,
+    ("GET", "/"): _ALL,
+    ("GET", "/queue"): _ALL,
+    ("GET", "/queue/list"): _ALL,
+    ("GET", "/queue/events"): _ALL,
+    ("GET", "/pictures/{alert:int}"): _ALL,
+    ("GET", "/live"): _ALL,
+    ("GET", "/live/figures"): _ALL,
+    ("GET", "/live/events"): _ALL,
+    ("GET", "/desk"): _OFFICERS,
+    ("GET", "/desk/events"): _OFFICERS,
+    ("POST", "/desk/pick"): _OFFICERS,
+    ("POST", "/desk/answer"): _OFFICERS,
+    ("POST", "/desk/back"): _OFFICERS,
+    ("GET", "/drones"): _SUPERVISORS,
+    ("POST", "/drones"): _SUPERVISORS,
+    ("GET", "/accounts"): _SUPERVISORS,
+    ("POST", "/accounts"): _SUPERVISORS,
+    ("POST", "/accounts/change"): _SUPERVISORS,
+    ("POST", "/accounts/reset"): _SUPERVISORS,
+    ("GET", "/audit"): _SUPERVISORS,
+}
+BEFORE_CHANGE: Final = frozenset((("POST", "/logout"), ("GET", "/password"), ("POST", "/password")))
+"""All that an account may do that has not changed its one-time password yet."""

@@ -1,0 +1,71 @@
+"""The web application: every route, each with its page."""
+
+from typing import Final
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
+
+from . import desk_pages, events, pages, supervisor_pages
+from .console import Console
+from .rendering import STATIC, Renderer
+from .web import Headers, Page, events_route, page_route
+
+PAGES: Final[dict[tuple[str, str], Page]] = {
+    ("GET", "/health"): pages.health,
+    ("GET", "/login"): pages.login_form,
+    ("POST", "/login"): pages.log_in,
+    ("POST", "/logout"): pages.log_out,
+    ("GET", "/password"): pages.password_form,
+    ("POST", "/password"): pages.change_password,
+    ("GET", "/"): pages.home,
+    ("GET", "/queue"): pages.queue,
+    ("GET", "/queue/list"): pages.queue_list,
+    ("GET", "/pictures/{alert:int}"): pages.picture,
+    ("GET", "/live"): pages.live,
+    ("GET", "/live/figures"): pages.live_figures,
+    ("GET", "/desk"): desk_pages.desk,
+    ("POST", "/desk/pick"): desk_pages.pick,
+    ("POST", "/desk/answer"): desk_pages.answer,
+    ("POST", "/desk/back"): desk_pages.hand_back,
+    ("GET", "/drones"): supervisor_pages.drones,
+    ("POST", "/drones"): supervisor_pages.tell_drone,
+    ("GET", "/accounts"): supervisor_pages.accounts,
+    ("POST", "/accounts"): supervisor_pages.create_account,
+    ("POST", "/accounts/change"): supervisor_pages.change_account,
+    ("POST", "/accounts/reset"): supervisor_pages.reset_account,
+    ("GET", "/audit"): supervisor_pages.audit,
+}
+EVENTS: Final = {
+    "/queue/events": events.queue_events,
+    "/live/events": events.live_events,
+    "/desk/events": events.desk_events,
+}
+
+
+class _Static(StaticFiles):
+    """Files whose addresses change with them."""
+
+    def file_response(self, *args: object, **kwargs: object) -> Response:
+        response = super().file_response(*args, **kwargs)  # type: ignore[arg-type]
+        response.headers["Cache-Control"] = "public, max-age=86400"
+        return response
+
+
+def build(console: Console) -> ASGIApp:
+    """The application of a console."""
+    renderer = Renderer(console.clock, console.accounts.said)
+
+    async def failed(request: Request, error: Exception) -> Response:
+        status = getattr(error, "status_code", 500)
+        text = "There is no such page." if status == 404 else "Nothing was changed by that."
+        return renderer.error(status, f"Error {status}", text, None)
+
+    routes: list[BaseRoute] = [Mount("/static", _Static(directory=STATIC))]
+    routes += [events_route(console, renderer, path, stream) for path, stream in EVENTS.items()]
+    routes += [page_route(console, renderer, method, path, page) for (method, path), page in PAGES.items()]
+    # Around all, so that what fails has the headers too.
+    return Headers(Starlette(routes=routes, exception_handlers={404: failed, 405: failed, 500: failed}))

@@ -1,0 +1,71 @@
+"""Charts as SVG, drawn here: their colours are the stylesheet's, light and dark."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from markupsafe import Markup
+
+from schemas.history import TIME_ZONE
+
+_WIDTH, _HEIGHT = 1000, 250
+_LEFT, _BOTTOM, _TOP = 72, 34, 16
+_COLUMN = '<rect class="{}" x="{}" y="{}" width="{}" height="{}"><title>{} {} {}</title></rect>'
+_ZONE = ZoneInfo(TIME_ZONE)
+
+
+def minutes_chart(minutes: Sequence[tuple[int, int, int]]) -> Markup:
+    """Stacked columns: minute since the epoch, qualified and unqualified violations."""
+    top = nice_ceiling(max((qualified + unqualified for _, qualified, unqualified in minutes), default=0))
+    height = _HEIGHT - _BOTTOM - _TOP
+    step = (_WIDTH - _LEFT) / max(len(minutes), 1)
+    lines = [(round(top * part), round(_TOP + height * (1 - part), 1)) for part in (0, 0.5, 1)]
+    grid = Markup("").join(
+        Markup('<line x1="{}" x2="{}" y1="{y}" y2="{y}"/><text x="{}" y="{}" text-anchor="end">{}</text>').format(
+            _LEFT, _WIDTH, _LEFT - 8, y + 4, f"{n:,}", y=y
+        )
+        for n, y in lines
+    )
+    columns, labels = [], []
+    for place, (minute, qualified, unqualified) in enumerate(minutes):
+        moment = datetime.fromtimestamp(minute * 60, _ZONE)
+        x, base = _LEFT + place * step, float(_TOP + height)
+        for kind, n in (("qualified", qualified), ("unqualified", unqualified)):
+            if not n:
+                continue
+            size = max(n / top * height, 1.5)  # what is there is seen, were it one of ten thousand
+            base -= size
+            where = (round(x + step * 0.12, 1), round(base, 1), round(step * 0.76, 1), round(size, 1))
+            columns.append(Markup(_COLUMN).format(kind, *where, f"{moment:%H:%M}", f"{n:,}", kind))
+        if moment.minute % 10 == 0:
+            labels.append(
+                Markup('<text x="{}" y="{}" text-anchor="middle">{}</text>').format(
+                    round(x + step / 2, 1), _HEIGHT - 6, f"{moment:%H:%M}"
+                )
+            )
+    return Markup(
+        '<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="Violations a minute, the last {} minutes">'
+        "<g class=grid>{}</g>{}<g class=grid>{}</g></svg>"
+    ).format(_WIDTH, _HEIGHT, len(minutes), grid, Markup("").join(columns), Markup("").join(labels))
+
+
+def share_bar(share: float) -> Markup:
+    """A bar that fills a share of its width, 0 to 1."""
+    return Markup(
+        '<svg class="bar" viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true">'
+        '<rect class=track width="100" height="6"/><rect class=fill width="{}" height="6"/></svg>'
+    ).format(round(100 * share, 1))
+
+
+def nice_ceiling(most: int) -> int:
+    """The next of 2, 4, 10, 20, 40, 100 ...: half of it is a whole number too.
+
+    >>> nice_ceiling(0), nice_ceiling(13), nice_ceiling(40), nice_ceiling(5321)
+    (2, 20, 40, 10000)
+    """
+    power = 1
+    while True:
+        for factor in (2, 4, 10):
+            if factor * power >= most:
+                return factor * power
+        power *= 10

@@ -1,0 +1,149 @@
+"""Everything that a console consists of, started together and ended together."""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from schemas import answers
+from schemas.urls import Topic
+
+from .accounts import Accounts
+from .audit import Audit
+from .codes import Codes
+from .database import Database
+from .desk import ALERTS, Desk
+from .drones import CONFIRMATIONS, Drones
+from .live import Panes
+from .outbox import ANSWERS, COMMANDS, Outbox
+from .pictures import IMAGES, Pictures
+from .presence import Presence
+from .reading import positions
+from .topics import Follower, Reader, open_publisher, open_reader
+
+KEY: Final = "console-key.pem"
+PUBLIC_KEY: Final = "console-key.pub.pem"
+_TICK_S: Final = 1.0
+_TIDY_TICKS: Final = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wiring:
+    """What the console is connected to; None: nothing of the kind."""
+
+    alerts: Topic | None = None
+    answers: Topic | None = None
+    images: Topic | None = None
+    commands: Topic | None = None
+    confirmations: Topic | None = None
+    panes: Path | None = None
+
+
+class Console:
+    """The console's parts. Raises OutputUnusable, InputUnusable."""
+
+    def __init__(
+        self,
+        folder: Path,
+        codes: Codes,
+        wiring: Wiring,
+        clock: Callable[[], float] = time.time,
+        accounts: Callable[[Database, Callable[[], float]], Accounts] = Accounts,
+    ) -> None:
+        self.clock = clock
+        self.codes = codes
+        self.version = time.time_ns()
+        """Another number after each change of the queue, and than that of the console before."""
+        self.live_version = self.version
+        self.ending = False
+        """Streams end when this is set: a server waits for them."""
+        self.database = Database(folder)
+        self.accounts = accounts(self.database, clock)
+        self.audit = Audit(self.database, clock)
+        self.desk = Desk(self.database, _key(folder), clock, self._changed)
+        self.drones = Drones(self.database, clock)
+        self.pictures = Pictures(self.database, folder / "pictures", clock, self._changed)
+        self.presence = Presence(clock)
+        self.panes = Panes(wiring.panes) if wiring.panes else None
+        self.commands_go_out = wiring.commands is not None
+        self._outboxes: list[Outbox] = [
+            Outbox(self.database, topic, open_publisher(url))
+            for topic, url in ((ANSWERS, wiring.answers), (COMMANDS, wiring.commands))
+            if url is not None
+        ]
+        takers = (
+            (ALERTS, wiring.alerts, self.desk.take),
+            (IMAGES, wiring.images, self.pictures.take),
+            (CONFIRMATIONS, wiring.confirmations, self.drones.take),
+        )
+        self._followers = [
+            Follower(name, partial(self._reader, name, url), take) for name, url, take in takers if url is not None
+        ]
+        self._stopping = threading.Event()
+        self._ticker = threading.Thread(target=self._tick, name="console tick", daemon=True)
+
+    def start(self) -> None:
+        """Begin to read, to publish and to watch the deadlines."""
+        for outbox in self._outboxes:
+            outbox.start()
+        for follower in self._followers:
+            follower.start()
+        self._ticker.start()
+
+    def stop(self) -> None:
+        """End; what is not acknowledged by then is published at the next start."""
+        self._stopping.set()
+        if self._ticker.is_alive():
+            self._ticker.join(5)
+            for follower in self._followers:
+                follower.stop()
+            for outbox in self._outboxes:
+                outbox.stop()
+        self.database.close()
+
+    def troubles(self) -> list[str]:
+        """What does not work at the moment."""
+        troubles = [follower.trouble for follower in self._followers] + [outbox.trouble for outbox in self._outboxes]
+        return [trouble for trouble in troubles if trouble]
+
+    def publish(self) -> None:
+        """There is something new in an outbox."""
+        for outbox in self._outboxes:
+            outbox.wake()
+
+    def _reader(self, name: str, url: Topic) -> Reader:
+        return open_reader(url, positions(self.database, name))
+
+    def _changed(self) -> None:
+        self.version += 1
+
+    def _tick(self) -> None:
+        ticks = 0
+        while not self._stopping.wait(_TICK_S):
+            self.desk.expire()
+            for lease in self.presence.gone():
+                self.desk.end(lease, "gone")
+            if self.panes is None or self.panes.look(self.clock()):
+                self.live_version += 1
+            ticks += 1
+            if ticks % _TIDY_TICKS == 0:
+                self.pictures.tidy()
+
+
+def _key(folder: Path) -> Ed25519PrivateKey:
+    """The key that signs answers, made at the first start; the graph needs the public one beside it."""
+    path = folder / KEY
+    if not path.exists():
+        key = answers.new_key()
+        partial_path = path.with_suffix(".part")
+        partial_path.unlink(missing_ok=True)
+        answers.save_key(key, partial_path)
+        answers.save_public_key(key, folder / PUBLIC_KEY)
+        os.replace(partial_path, path)
+    return answers.load_key(path)

@@ -1,0 +1,67 @@
+"""The console's state: one SQLite file. What a transaction has committed is on the disk, whatever ends the process."""
+
+import fcntl
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import RLock
+from typing import Final
+
+from schemas.errors import OutputUnusable
+
+_SCHEMA: Final = (Path(__file__).parent / "schema.sql").read_text(encoding="utf-8")
+
+
+class Database:
+    """One connection that all threads share, one after the other."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open or make the state in a folder. Raises OutputUnusable: another console uses it, or it cannot be made."""
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._held = (folder / "lock").open("w")
+        except OSError as error:
+            raise OutputUnusable(f"{folder}: there can be no state of the console: {error.strerror}") from error
+        try:
+            fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self._held.close()
+            raise OutputUnusable(f"{folder}: another console uses this folder; name another with --data") from error
+        self._lock = RLock()
+        self._connection = sqlite3.connect(folder / "console.sqlite", isolation_level=None, check_same_thread=False)
+        self._connection.row_factory = sqlite3.Row
+        self._connection.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;")
+        self._connection.executescript(_SCHEMA)
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """All of it or nothing; at the end of the ``with`` block it is on the disk."""
+        with self._lock:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+    def rows(self, query: str, *values: object) -> list[sqlite3.Row]:
+        """What a query gives."""
+        with self._lock:
+            return self._connection.execute(query, values).fetchall()
+
+    def row(self, query: str, *values: object) -> sqlite3.Row | None:
+        """Its first row."""
+        found = self.rows(query, *values)
+        return found[0] if found else None
+
+    def number(self, query: str, *values: object) -> int:
+        """The number that it counts."""
+        return int(self.rows(query, *values)[0][0])
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._lock:
+            self._connection.close()
+        self._held.close()

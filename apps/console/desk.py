@@ -1,0 +1,185 @@
+"""Alerts, who holds them, and the answers to them."""
+
+import secrets
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Final, Literal, NamedTuple
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from schemas import alerts, answers
+from schemas.alerts import Alert
+
+from .database import Database
+from .outbox import ANSWERS, post
+from .reading import reached, refuse
+
+ALERTS: Final = "alerts"
+LEASE_SECONDS: Final = 120.0
+"""An alert that its officer has not answered by then is anyone's again."""
+
+Order = Literal["oldest", "newest"]
+Ending = Literal["handed back", "deadline", "gone"]
+
+
+class Held(NamedTuple):
+    """An alert and the lease by which an officer holds it."""
+
+    lease: str
+    alert: sqlite3.Row
+    taken_at: float
+    deadline: float
+
+
+class Answered(NamedTuple):
+    """An answer that is on the disk."""
+
+    alert: str
+    """The message_id of what it answers."""
+    violation_code: int
+    counts: bool
+    """Whether it was the first to its alert."""
+    seconds: float
+    """From the pick to the answer."""
+    waited: float
+    """From the alert to the answer, in seconds."""
+
+
+class Desk:
+    """What officers do. Everything that it has returned survives a kill.
+
+    Args:
+        changed: called after each change that a page shows.
+    """
+
+    def __init__(
+        self, database: Database, key: Ed25519PrivateKey, clock: Callable[[], float], changed: Callable[[], None]
+    ) -> None:
+        self._database = database
+        self._key = key
+        self._clock = clock
+        self._changed = changed
+
+    def take(self, payloads: Sequence[bytes], positions: Mapping[int, int]) -> None:
+        """Keep alerts as they come; one that is known is known by its message_id. What is none is kept as refused."""
+        now = self._clock()
+        with self._database.transaction() as connection:
+            for payload in payloads:
+                try:
+                    alert = alerts.decode(payload)
+                    raised_at = datetime.fromisoformat(alert.alert_time).timestamp()
+                except (msgspec.MsgspecError, ValueError) as error:
+                    refuse(connection, ALERTS, payload, str(error), now)
+                    continue
+                connection.execute(
+                    "INSERT INTO alerts"
+                    " (message_id, payload, drone_id, plate_id, image_id, latitude, longitude, raised_at)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (message_id) DO NOTHING",
+                    (
+                        *(alert.message_id, payload, alert.drone_id, alert.plate_id, alert.image_id),
+                        *(alert.latitude, alert.longitude, min(raised_at, now)),
+                    ),
+                )
+            reached(connection, ALERTS, positions)
+        if payloads:
+            self._changed()
+
+    def pick(self, officer: str, order: Order = "oldest", alert: int | None = None) -> Held | None:
+        """Give an officer an alert that nobody holds: that one, or the first in order. None: there is none.
+
+        An officer who holds one keeps it.
+        """
+        self.expire()
+        direction = "ASC" if order == "oldest" else "DESC"
+        now = self._clock()
+        with self._database.transaction() as connection:
+            if not connection.execute(
+                "SELECT 1 FROM leases WHERE officer = ? AND ended_at IS NULL", [officer]
+            ).fetchone():
+                found = connection.execute(
+                    "SELECT id FROM alerts WHERE answered = 0 AND (id = :alert OR :alert IS NULL)"
+                    " AND NOT EXISTS (SELECT 1 FROM leases WHERE leases.alert = alerts.id AND ended_at IS NULL)"
+                    f" ORDER BY raised_at {direction}, id {direction} LIMIT 1",
+                    {"alert": alert},
+                ).fetchone()
+                if found is None:
+                    return None
+                connection.execute(
+                    "INSERT INTO leases (id, alert, officer, taken_at, deadline) VALUES (?, ?, ?, ?, ?)",
+                    (secrets.token_urlsafe(12), found["id"], officer, now, now + LEASE_SECONDS),
+                )
+        self._changed()
+        return self.held(officer)
+
+    def held(self, officer: str) -> Held | None:
+        """What an officer holds."""
+        self.expire()
+        lease = self._database.row("SELECT * FROM leases WHERE officer = ? AND ended_at IS NULL", officer)
+        if lease is None:
+            return None
+        alert = self._database.row("SELECT * FROM alerts WHERE id = ?", lease["alert"])
+        assert alert is not None  # a foreign key
+        return Held(lease["id"], alert, lease["taken_at"], lease["deadline"])
+
+    def answer(self, officer: str, lease: str, violation_code: int) -> Answered | None:
+        """Keep an answer, signed, and put it into the outbox. None: this officer never had such a lease.
+
+        The first answer to an alert counts. One by a lease that has ended is kept all the same, and counts where
+        nobody was faster; the same lease answers once, whatever it is asked again.
+        """
+        now = self._clock()
+        with self._database.transaction() as connection:
+            row = connection.execute(
+                "SELECT leases.*, message_id, payload, answered, raised_at"
+                " FROM leases JOIN alerts ON alerts.id = leases.alert WHERE leases.id = ? AND officer = ?",
+                (lease, officer),
+            ).fetchone()
+            if row is None:
+                return None
+            before = connection.execute("SELECT * FROM answers WHERE lease = ?", [lease]).fetchone()
+            if before is None:
+                before = self._insert(connection, row, officer, violation_code, now)
+        self._changed()
+        code, counts, at = before["violation_code"], bool(before["counts"]), before["answered_at"]
+        return Answered(row["message_id"], code, counts, at - row["taken_at"], at - row["raised_at"])
+
+    def _insert(
+        self, connection: sqlite3.Connection, lease: sqlite3.Row, officer: str, violation_code: int, now: float
+    ) -> sqlite3.Row:
+        alert: Alert = alerts.decode(lease["payload"])
+        when = datetime.fromtimestamp(now, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        message = answers.answer_to(
+            alert, lease=lease["id"], officer_id=officer, violation_code=violation_code, event_time=when
+        )
+        payload = msgspec.json.encode(answers.sign(message, self._key))
+        connection.execute(
+            "INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (message.message_id, lease["alert"], lease["id"], officer, violation_code, now, 1 - lease["answered"]),
+        )
+        connection.execute("UPDATE alerts SET answered = 1 WHERE id = ?", [lease["alert"]])
+        connection.execute(
+            "UPDATE leases SET ended_at = ?, how = 'answered' WHERE id = ? AND ended_at IS NULL", (now, lease["id"])
+        )
+        post(connection, ANSWERS, message.message_id, alert.drone_id, payload)
+        row: sqlite3.Row = connection.execute("SELECT * FROM answers WHERE lease = ?", [lease["id"]]).fetchone()
+        return row
+
+    def end(self, lease: str, how: Ending, officer: str | None = None) -> bool:
+        """Give an alert back to the queue; whether it was held (by that officer)."""
+        with self._database.transaction() as connection:
+            ended = connection.execute(
+                "UPDATE leases SET ended_at = ?, how = ?"
+                " WHERE id = ? AND ended_at IS NULL AND officer = coalesce(?, officer)",
+                (self._clock(), how, lease, officer),
+            ).rowcount
+        if ended:
+            self._changed()
+        return bool(ended)
+
+    def expire(self) -> None:
+        """End the leases whose deadline has passed."""
+        now = self._clock()
+        for row in self._database.rows("SELECT id FROM leases WHERE ended_at IS NULL AND deadline <= ?", now):
+            self.end(row["id"], "deadline")

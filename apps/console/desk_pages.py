@@ -1,0 +1,87 @@
+"""Pages of an officer: one alert after the other."""
+
+from starlette.responses import Response
+
+from .city import Point, borough_of, city_map
+from .console import Console
+from .desk import Answered, Order
+from .figures import work
+from .rendering import Renderer, duration
+from .web import Visit, to
+
+
+def desk(console: Console, renderer: Renderer, visit: Visit) -> Response:
+    """The alert that the officer holds."""
+    held = console.desk.held(visit.who.name)
+    if held is None:
+        return to("/queue")
+    alert = held.alert
+    place = Point(alert["latitude"], alert["longitude"], "here", 6, alert["drone_id"])
+    return renderer.page(
+        "desk.html",
+        visit.who,
+        held=held,
+        alert=alert,
+        order=_order(visit.request.query_params.get("order")),
+        borough=borough_of(alert["latitude"], alert["longitude"]),
+        pictured=console.pictures.of(alert["id"]) is not None,
+        map=city_map([place], "Where the alert is on the map of New York"),
+        codes=console.codes.choices.items(),
+        work=work(console.database, visit.who.name, console.clock()),
+    )
+
+
+def pick(console: Console, renderer: Renderer, visit: Visit) -> Response:
+    """Hold an alert: a certain one, or the first in order."""
+    wanted = visit.form.get("alert", "")
+    return _next(console, visit, int(wanted) if wanted.isdecimal() and len(wanted) < 19 else None)
+
+
+def answer(console: Console, renderer: Renderer, visit: Visit) -> Response:
+    """Answer the alert that a lease is about, and go on to the next one."""
+    text = visit.form.get("code", "")[:100]
+    found = console.codes.find(text)
+    if len(found) != 1:
+        problem = (
+            f"{len(found)} codes have “{text}”: type more." if found else f"No code is “{text}”: nothing is answered."
+        )
+        console.accounts.say(visit.who, problem if text else "Type a code, or words of its name.")
+        return to(f"/desk?order={_order(visit.form.get('order'))}")
+    answered = console.desk.answer(visit.who.name, visit.form.get("lease", ""), found[0])
+    if answered is None:
+        console.accounts.say(visit.who, "That alert was never yours: nothing is answered.")
+        return to("/queue")
+    console.publish()
+    name = console.codes.name(answered.violation_code)
+    console.audit.note(visit.who.name, visit.address, "answer", f"{answered.violation_code} to {answered.alert}")
+    console.accounts.say(visit.who, _done(name, answered))
+    return _next(console, visit)
+
+
+def hand_back(console: Console, renderer: Renderer, visit: Visit) -> Response:
+    """Give the alert back to the queue."""
+    if console.desk.end(visit.form.get("lease", ""), "handed back", visit.who.name):
+        console.audit.note(visit.who.name, visit.address, "handed back", visit.form["lease"])
+        console.accounts.say(visit.who, "Handed back: it is in the queue again.")
+    return to("/queue")
+
+
+def _next(console: Console, visit: Visit, alert: int | None = None) -> Response:
+    order = _order(visit.form.get("order"))
+    held = console.desk.pick(visit.who.name, order, alert)
+    if held is not None:
+        return to(f"/desk?order={order}")
+    if alert is not None:
+        console.accounts.say(visit.who, "Somebody else was faster: that alert is held or answered.")
+    return to(f"/queue?order={order}")
+
+
+def _order(text: str | None) -> Order:
+    return "newest" if text == "newest" else "oldest"
+
+
+def _done(name: str, answered: Answered) -> str:
+    took = f"in {duration(answered.seconds)}, {duration(answered.waited)} after the alert"
+    if answered.counts:
+        return f"Done: {name}, {took}."
+    return f"Kept as a second answer: {name}, {took}. Another answer was first and counts."

@@ -1,0 +1,68 @@
+"""Commands to drones, and their confirmations."""
+
+import secrets
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Final, get_args
+
+import msgspec
+
+from schemas.commands import Command, Confirmation, Order
+from schemas.messages import MAX_ID_CHARS
+
+from .accounts import Refused
+from .database import Database
+from .outbox import COMMANDS, post
+from .reading import reached, refuse
+
+CONFIRMATIONS: Final = "confirmations"
+ORDERS: Final[tuple[Order, ...]] = get_args(Order)
+
+
+class Drones:
+    """What drones were told, and whether they obey."""
+
+    def __init__(self, database: Database, clock: Callable[[], float]) -> None:
+        self._database = database
+        self._clock = clock
+
+    def tell(self, supervisor: str, drone_id: str, order: str) -> None:
+        """Put a command into the outbox. Raises Refused."""
+        if order not in ORDERS:
+            raise Refused(f"A drone can be told to {' or to '.join(ORDERS)}.")
+        if not 0 < len(drone_id) <= MAX_ID_CHARS:
+            raise Refused("Which drone? Type its id, as alerts show it.")
+        now = self._clock()
+        when = datetime.fromtimestamp(now, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        command = Command(command_id=secrets.token_hex(16), drone_id=drone_id, command=order, time=when)
+        with self._database.transaction() as connection:
+            connection.execute(
+                "INSERT INTO commands VALUES (?, ?, ?, ?, ?, NULL)",
+                (command.command_id, drone_id, order, supervisor, now),
+            )
+            post(connection, COMMANDS, command.command_id, drone_id, msgspec.json.encode(command))
+
+    def take(self, payloads: Sequence[bytes], positions: Mapping[int, int]) -> None:
+        """Note confirmations as they come; what is none is kept as refused."""
+        now = self._clock()
+        with self._database.transaction() as connection:
+            for payload in payloads:
+                try:
+                    confirmation = msgspec.json.decode(payload, type=Confirmation)
+                except msgspec.MsgspecError as error:
+                    refuse(connection, CONFIRMATIONS, payload, str(error), now)
+                    continue
+                connection.execute(
+                    "UPDATE commands SET confirmed_at = coalesce(confirmed_at, ?) WHERE command_id = ?",
+                    (now, confirmation.command_id),
+                )
+            reached(connection, CONFIRMATIONS, positions)
+
+    def told(self, limit: int = 50) -> list[sqlite3.Row]:
+        """The newest commands first, and whether each is published and confirmed."""
+        return self._database.rows(
+            "SELECT commands.*, published_at FROM commands JOIN outbox ON message_id = command_id"
+            " ORDER BY given_at DESC, outbox.number DESC LIMIT ?",
+            limit,
+        )

@@ -1,0 +1,69 @@
+"""Streams of server-sent events: a page is told that something has changed, and asks for what it shows."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Final
+
+from starlette.concurrency import run_in_threadpool
+
+from .console import Console
+from .web import Visit
+
+_LOOK_S: Final = 0.25
+_GAP_S: Final = 1.0
+"""Changes that follow each other sooner are one event, after this time."""
+_BEAT_S: Final = 2.0
+"""An empty line so often shows whether the browser is still there."""
+_CHANGED: Final = b"event: changed\ndata: 1\n\n"
+"""Browsers pass over an event whose data is empty."""
+_BEAT: Final = b": \n\n"
+
+
+async def queue_events(console: Console, visit: Visit) -> AsyncIterator[bytes]:
+    """The queue has changed."""
+    async for event in _changes(console, visit, lambda: console.version):
+        yield event
+
+
+async def live_events(console: Console, visit: Visit) -> AsyncIterator[bytes]:
+    """The live figures have changed."""
+    async for event in _changes(console, visit, lambda: console.live_version):
+        yield event
+
+
+async def desk_events(console: Console, visit: Visit) -> AsyncIterator[bytes]:
+    """As long as the page of whoever holds an alert listens, its browser is there; it is told when the lease ends."""
+    held = await run_in_threadpool(console.desk.held, visit.who.name)
+    lease = visit.request.query_params.get("lease", "")
+    if held is None or held.lease != lease:
+        yield _CHANGED
+        return
+    with console.presence.listening(lease):
+        version = console.version
+        async for beat in _changes(console, visit, lambda: console.version):
+            if beat == _CHANGED and console.version != version:
+                version = console.version
+                held = await run_in_threadpool(console.desk.held, visit.who.name)
+                if held is None or held.lease != lease:
+                    yield _CHANGED
+                    return
+            yield _BEAT
+
+
+async def _changes(console: Console, visit: Visit, version: Callable[[], int]) -> AsyncIterator[bytes]:
+    """An event for each change, a beat where there is none, until the browser or the console is gone."""
+    yield b"retry: 2000\n\n"
+    # A change between a page and its stream is one too; so is one while a browser had no connection.
+    asked = visit.request.query_params.get("seen", "")
+    seen, quiet = int(asked) if asked.isdecimal() and len(asked) < 25 else version(), 0.0
+    since = _GAP_S
+    while not console.ending and not await visit.request.is_disconnected():
+        await asyncio.sleep(_LOOK_S)
+        quiet += _LOOK_S
+        since += _LOOK_S
+        if version() != seen and since >= _GAP_S:
+            seen, quiet, since = version(), 0.0, 0.0
+            yield _CHANGED
+        elif quiet >= _BEAT_S:
+            quiet = 0.0
+            yield _BEAT

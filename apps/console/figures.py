@@ -1,0 +1,53 @@
+"""What the queue's page says about the work: how much waits, and how fast it is done."""
+
+from typing import Final, NamedTuple
+
+from .database import Database
+
+HOUR: Final = 3600.0
+
+
+class Work(NamedTuple):
+    """The last hour's work."""
+
+    open: int
+    held: int
+    oldest: float | None
+    """When the oldest open alert was raised."""
+    answered: int
+    """Answers that count, of all officers."""
+    mine: int
+    p50: float | None
+    """Seconds from an alert to its answer: half of them took no longer."""
+    p95: float | None
+    waiting: int
+    """Answers and commands that are not acknowledged."""
+    refused: int
+    """Messages that could not be used."""
+
+
+def work(database: Database, officer: str, now: float) -> Work:
+    """The work up to now."""
+    row = database.row(
+        "SELECT count(*) AS n, min(raised_at) AS oldest, (SELECT count(*) FROM leases WHERE ended_at IS NULL) AS held,"
+        " (SELECT count(*) FROM outbox WHERE published_at IS NULL) AS waiting,"
+        " (SELECT count(*) FROM refused) AS refused"
+        " FROM alerts WHERE answered = 0"
+    )
+    assert row is not None  # it counts
+    times = database.rows(
+        "SELECT answers.officer AS officer, answered_at - raised_at AS seconds FROM answers JOIN alerts ON alert = id"
+        " WHERE counts AND answered_at > ? ORDER BY seconds",
+        now - HOUR,
+    )
+    seconds = [found["seconds"] for found in times]
+    mine = sum(found["officer"] == officer for found in times)
+    return Work(
+        *(row["n"], row["held"], row["oldest"], len(times), mine, _quantile(seconds, 0.5), _quantile(seconds, 0.95)),
+        *(row["waiting"], row["refused"]),
+    )
+
+
+def _quantile(ordered: list[float], share: float) -> float | None:
+    """The smallest value that so many are not above."""
+    return ordered[max(-int(-share * len(ordered) // 1) - 1, 0)] if ordered else None

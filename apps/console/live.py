@@ -1,0 +1,150 @@
+"""The live page's figures, from the panes that the graph appends to a file: aggregates alone, however many messages."""
+
+from collections import Counter, deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from schemas.history import TIME_ZONE
+
+QUALIFIED: Final = "qualified"
+UNQUALIFIED: Final = "unqualified"
+DEAD_LETTERS: Final = "dead_letters"
+_VIOLATIONS: Final = (QUALIFIED, UNQUALIFIED)
+KEPT_MINUTES: Final = 24 * 60
+MOST_BYTES: Final = 64 * 1024**2
+"""Of a file that is longer at the start its end is read: at 10,000 messages a second some 50 minutes."""
+_AHEAD_SECONDS: Final = 3600
+"""A window that begins later than that belongs to a drone whose clock is wrong: it would be the newest for ever."""
+_PARTS: Final = (("morning", range(6, 13)), ("afternoon", range(13, 20)))
+"""As in the four questions: 6:00 to 12:59 and 13:00 to 19:59 in New York."""
+PARTS_OF_DAY: Final = ("morning", "afternoon", "other")
+_ZONE: Final = ZoneInfo(TIME_ZONE)
+
+
+class Pane(msgspec.Struct, frozen=True):
+    """A line of the file: a change of a window's count."""
+
+    window_start: datetime
+    window_seconds: int
+    dataset: str | None
+    violation_code: int | None
+    n: int
+    timing: str
+
+
+@dataclass
+class Figures:
+    """What was counted, by minute of event time.
+
+    The rows of a window shorter than a minute are its minute's, those of a longer one are its first minute's.
+    """
+
+    rows: dict[int, Counter[str]] = field(default_factory=dict)
+    """Minute since the epoch -> dataset -> rows."""
+    codes: Counter[int] = field(default_factory=Counter)
+    parts: Counter[str] = field(default_factory=Counter)
+    totals: Counter[str] = field(default_factory=Counter)
+    late: int = 0
+    """Rows that came when their window was complete, and were counted in it."""
+    too_late: int = 0
+    """Rows that came when their window was closed for good."""
+    complete_until: float | None = None
+    """End of the newest window that is complete, in seconds since the epoch."""
+    panes: int = 0
+
+    def add(self, panes: Iterable[Pane], now: float) -> None:
+        """Count some more."""
+        for pane in panes:
+            self.panes += 1
+            start = pane.window_start.timestamp()
+            if pane.timing == "too_late":
+                self.too_late += pane.n
+            elif pane.timing == "late":
+                self.late += pane.n
+            if start > now + _AHEAD_SECONDS:
+                continue
+            if pane.timing == "on_time":
+                self.complete_until = max(self.complete_until or 0.0, start + pane.window_seconds)
+            if pane.dataset is not None and pane.timing != "too_late":
+                self._count(pane, pane.dataset, int(start) // 60)
+        for minute in [minute for minute in self.rows if minute < now // 60 - KEPT_MINUTES]:
+            del self.rows[minute]
+
+    def _count(self, pane: Pane, dataset: str, minute: int) -> None:
+        self.rows.setdefault(minute, Counter())[dataset] += pane.n
+        self.totals[dataset] += pane.n
+        if dataset not in _VIOLATIONS:
+            return
+        self.parts[part_of_day(pane.window_start)] += pane.n
+        if dataset == QUALIFIED and pane.violation_code is not None:
+            self.codes[pane.violation_code] += pane.n
+
+    def violations_by_minute(self, minutes: int, now: float) -> list[tuple[int, int, int]]:
+        """Minute since the epoch, qualified and unqualified violations of each of the last minutes, oldest first."""
+        last = int(now // 60)
+        found = []
+        for minute in range(last - minutes + 1, last + 1):
+            counts = self.rows.get(minute, Counter())
+            found.append((minute, counts[QUALIFIED], counts[UNQUALIFIED]))
+        return found
+
+    def lag_seconds(self, now: float) -> float | None:
+        """How far the newest complete window's end is behind."""
+        return None if self.complete_until is None else max(now - self.complete_until, 0.0)
+
+
+def part_of_day(moment: datetime) -> str:
+    """Of New York.
+
+    >>> part_of_day(datetime.fromisoformat("2026-01-15T17:59:00Z"))
+    'morning'
+    """
+    hour = moment.astimezone(_ZONE).hour
+    return next((name for name, hours in _PARTS if hour in hours), "other")
+
+
+class Panes:
+    """A file of panes that grows, read to its last whole line."""
+
+    def __init__(self, path: Path) -> None:
+        self.figures = Figures()
+        self.unreadable: deque[str] = deque(maxlen=3)
+        """Lines that are no panes, the last ones."""
+        self._path = path
+        self._at = 0
+        self._inode = 0
+        self._decode = msgspec.json.Decoder(Pane).decode
+
+    def look(self, now: float) -> bool:
+        """Read on; whether anything was new. A file that was begun again is counted from its beginning."""
+        try:
+            with self._path.open("rb") as file:
+                status = self._path.stat()
+                if status.st_size < self._at or status.st_ino != self._inode:
+                    self.figures, self._inode = Figures(), status.st_ino
+                    self._at = max(status.st_size - MOST_BYTES, 0)
+                    file.seek(self._at)
+                    self._at += len(file.readline()) if self._at else 0  # it begins somewhere in a line
+                file.seek(self._at)
+                data = file.read()
+        except FileNotFoundError:  # nothing was counted yet
+            return False
+        whole = data[: data.rfind(b"\n") + 1]
+        self._at += len(whole)
+        self.figures.add(self._panes(whole), now)
+        return bool(whole)
+
+    def _panes(self, lines: bytes) -> list[Pane]:
+        panes = []
+        for line in lines.splitlines():
+            try:
+                panes.append(self._decode(line))
+            except msgspec.MsgspecError as error:
+                self.unreadable.append(str(error))
+        return panes

@@ -1,0 +1,187 @@
+"""Pages for everyone: logging in, the password, the queue, the live page."""
+
+import secrets
+from typing import Any, Final
+
+from starlette.responses import FileResponse, JSONResponse, Response
+
+from .accounts import SESSION_SECONDS, Refused, TooManyFailures
+from .charts import minutes_chart, share_bar
+from .city import Point, borough_of, city_map
+from .console import Console
+from .figures import HOUR, work
+from .live import PARTS_OF_DAY, UNQUALIFIED
+from .rendering import STATIC, Renderer
+from .web import Visit, session_cookie, set_cookie, to
+
+_SHOWN: Final = 50
+_ON_MAP: Final = 2_000
+_MINUTES: Final = 60
+_MOST_CODES: Final = 8
+
+
+def health(console: Console, renderer: Renderer, visit: Visit) -> Response:
+    """For whoever watches the process: 503 while something does not work; what, the queue's page says."""
+    return JSONResponse({"ok": not console.troubles()}, status_code=503 if console.troubles() else 200)
+
+
+def home(console: Console, renderer: Renderer, visit: Visit) -> Response:
+    """To the queue."""
+    return to("/queue")
+
+
+def login_form(console: Console, renderer: Renderer, visit: Visit) -> Response:
+    """The way in."""
+    if visit.session is not None:
+        return to("/queue")
+    return _login(renderer, visit, 200, "")
+
+
+def log_in(console: Console, renderer: Renderer, visit: Visit) -> Response:
+    """Name and password for a session."""
+    name = visit.form.get("name", "").strip()[:200]
+    try:
+        token = console.accounts.log_in(name, visit.form.get("password", "")[:1000], visit.address)
+    except Refused as refused:
+        console.audit.note(name, visit.address, "login refused", str(refused))
+        return _login(renderer, visit, 429 if isinstance(refused, TooManyFailures) else 403, str(refused), name)
+    console.audit.note(name, visit.address, "login")
+    response = to("/queue")
+    set_cookie(response, visit.request, session_cookie(visit.request), token, SESSION_SECONDS)
+    response.delete_cookie("login", path="/")
+    return response
+
+
+def _login(renderer: Renderer, visit: Visit, status: int, problem: str, name: str = "") -> Response:
+    csrf = secrets.token_urlsafe(32)
+    response = renderer.page("login.html", None, status, csrf=csrf, problem=problem, name=name)
+    set_cookie(response, visit.request, "login", csrf)
+    return response
+
+
+def log_out(console: Console, renderer: Renderer, visit: Visit) -> Response:
+    """The end of a session; an alert that is held goes back."""
+    held = console.desk.held(visit.who.name)
+    if held:
+        console.desk.end(held.lease, "handed back", visit.who.name)
+    console.accounts.log_out(visit.who)
+    console.audit.note(visit.who.name, visit.address, "logout")
+    response = to("/login")
+    response.delete_cookie(session_cookie(visit.request), path="/")
+    return response
+
+
+def password_form(console: Console, renderer: Renderer, visit: Visit) -> Response:
+    """To change one's password."""
+    return renderer.page("password.html", visit.who, problem="")
+
+
+def change_password(console: Console, renderer: Renderer, visit: Visit) -> Response:
+    """Another password; other sessions of the account end."""
+    new = visit.form.get("new", "")[:1000]
+    try:
+        if new != visit.form.get("again", ""):
+            raise Refused("The two new passwords differ.")
+        console.accounts.change_password(visit.who, visit.form.get("old", "")[:1000], new)
+    except Refused as refused:
+        console.audit.note(visit.who.name, visit.address, "password refused", str(refused))
+        return renderer.page("password.html", visit.who, 422, problem=str(refused))
+    console.audit.note(visit.who.name, visit.address, "password changed")
+    console.accounts.say(visit.who, "Your password is changed.")
+    return to("/queue")
+
+
+def queue(console: Console, renderer: Renderer, visit: Visit) -> Response:
+    """Open alerts."""
+    return renderer.page("queue.html", visit.who, **_queue(console, visit))
+
+
+def queue_list(console: Console, renderer: Renderer, visit: Visit) -> Response:
+    """The same without what is around it."""
+    return renderer.part("queue_list.html", visit.who, **_queue(console, visit))
+
+
+def _queue(console: Console, visit: Visit) -> dict[str, Any]:
+    version = console.version  # before what it is the version of
+    order = "newest" if visit.request.query_params.get("order") == "newest" else "oldest"
+    direction = "DESC" if order == "newest" else "ASC"
+    rows = console.database.rows(
+        "SELECT alerts.*, leases.officer, pictures.file IS NOT NULL AS pictured FROM alerts"
+        " LEFT JOIN leases ON leases.alert = alerts.id AND leases.ended_at IS NULL LEFT JOIN pictures USING (image_id)"
+        f" WHERE answered = 0 ORDER BY raised_at {direction}, alerts.id {direction} LIMIT ?",
+        _ON_MAP,
+    )
+    points = [
+        Point(row["latitude"], row["longitude"], "held" if row["officer"] else "alert", title=row["drone_id"])
+        for row in rows
+    ]
+    return {
+        "version": version,
+        "order": order,
+        "alerts": [(row, borough_of(row["latitude"], row["longitude"])) for row in rows[:_SHOWN]],
+        "map": city_map(points, f"{len(points)} open alerts on the map of New York"),
+        "work": work(console.database, visit.who.name, console.clock()),
+        "troubles": console.troubles(),
+    }
+
+
+def picture(console: Console, renderer: Renderer, visit: Visit) -> Response:
+    """An alert's picture, or a drawing that says that there is none."""
+    found = console.pictures.of(visit.request.path_params["alert"])
+    if found is None:
+        return FileResponse(STATIC / "no-picture.svg", media_type="image/svg+xml")
+    return FileResponse(found, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=86400"})
+
+
+def live(console: Console, renderer: Renderer, visit: Visit) -> Response:
+    """The live page."""
+    return renderer.page("live.html", visit.who, wall="wall" in visit.request.query_params, **_live(console))
+
+
+def live_figures(console: Console, renderer: Renderer, visit: Visit) -> Response:
+    """The same without what is around it."""
+    return renderer.part("live_figures.html", visit.who, **_live(console))
+
+
+def _live(console: Console) -> dict[str, Any]:
+    version = console.live_version
+    now = console.clock()
+    figures = console.panes.figures if console.panes else None
+    hot = console.database.rows(
+        "SELECT round(latitude, 2) AS latitude, round(longitude, 2) AS longitude, count(*) AS n FROM alerts"
+        " WHERE raised_at > ? GROUP BY 1, 2 ORDER BY n DESC LIMIT 300",
+        now - HOUR,
+    )
+    most = max((row["n"] for row in hot), default=1)
+    points = [
+        Point(*(row["latitude"], row["longitude"], "hot"), 4 + 12 * (row["n"] / most) ** 0.5, f"{row['n']} alerts")
+        for row in reversed(hot)
+    ]
+    values: dict[str, Any] = {
+        "version": version,
+        "figures": figures,
+        "map": city_map(points, "Where alerts were raised in the last hour"),
+        "hot": hot[:3],
+        "borough_of": borough_of,
+        "work": work(console.database, "", now),
+        "unqualified": UNQUALIFIED,
+        "commands": console.database.number("SELECT count(*) FROM commands WHERE confirmed_at IS NULL"),
+    }
+    if figures is not None:
+        minutes = figures.violations_by_minute(_MINUTES, now)
+        # The minute that runs is not over: the rate is the last whole one's.
+        values |= {
+            "chart": minutes_chart(minutes),
+            "rate": sum(minutes[-2][1:]),
+            "codes": _shares(
+                [(console.codes.name(code), n, code) for code, n in figures.codes.most_common(_MOST_CODES)]
+            ),
+            "parts": _shares([(part, figures.parts[part], part) for part in PARTS_OF_DAY]),
+            "lag": figures.lag_seconds(now),
+        }
+    return values
+
+
+def _shares(rows: list[tuple[str, int, object]]) -> list[tuple[str, int, object, str]]:
+    most = max((n for _, n, _ in rows), default=0)
+    return [(name, n, key, share_bar(n / most if most else 0)) for name, n, key in rows]

@@ -1,0 +1,108 @@
+"""Pictures, from the images' topic: they wait for their alerts, and their alerts for them.
+
+The graph puts them into the lake under names that only its own readers find; an officer needs one within seconds, so
+the console keeps the newest itself. Their names on the disk are hashes: nothing that a message says is ever part of a
+path.
+"""
+
+import base64
+import binascii
+import hashlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from schemas.messages import MAX_ID_CHARS, MAX_IMAGE_BYTES, ImageMessage
+
+from .database import Database
+from .reading import reached, refuse
+
+IMAGES: Final = "images"
+KEPT_BYTES: Final = 2 * 1024**3
+"""Beyond this the oldest pictures go; never one whose alert is open."""
+_JPEG: Final = b"\xff\xd8\xff"
+_decode: Final = msgspec.json.Decoder(ImageMessage).decode
+
+
+class Pictures:
+    """The pictures that the console has."""
+
+    def __init__(
+        self, database: Database, folder: Path, clock: Callable[[], float], changed: Callable[[], None]
+    ) -> None:
+        self._database = database
+        self._folder = folder
+        self._clock = clock
+        self._changed = changed
+        folder.mkdir(mode=0o700, exist_ok=True)
+
+    def take(self, payloads: Sequence[bytes], positions: Mapping[int, int]) -> None:
+        """Keep pictures as they come; what is none is kept as refused."""
+        now = self._clock()
+        found: list[tuple[str, str, int, float]] = []
+        refused: list[tuple[bytes, str]] = []
+        for payload in payloads:
+            try:
+                image_id, jpeg = _read(payload)
+            except (msgspec.MsgspecError, ValueError) as error:
+                refused.append((payload[:1000], str(error)))
+                continue
+            name = hashlib.sha256(jpeg).hexdigest() + ".jpg"
+            partial = self._folder / f"{name}.part"
+            partial.write_bytes(jpeg)
+            os.replace(partial, self._folder / name)
+            found.append((image_id, name, len(jpeg), now))
+        with self._database.transaction() as connection:
+            connection.executemany("INSERT INTO pictures VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", found)
+            for payload, reason in refused:
+                refuse(connection, IMAGES, payload, reason, now)
+            reached(connection, IMAGES, positions)
+        self._changed()
+
+    def of(self, alert: int) -> Path | None:
+        """The picture of an alert, if it is here."""
+        row = self._database.row("SELECT file FROM alerts JOIN pictures USING (image_id) WHERE alerts.id = ?", alert)
+        return self._folder / row["file"] if row else None
+
+    def tidy(self, kept_bytes: int = KEPT_BYTES) -> None:
+        """Remove the oldest where there are too many."""
+        excess = self._database.number("SELECT coalesce(sum(bytes), 0) FROM pictures") - kept_bytes
+        if excess <= 0:
+            return
+        old = self._database.rows(
+            "SELECT image_id, file, bytes FROM pictures WHERE NOT EXISTS"
+            " (SELECT 1 FROM alerts WHERE alerts.image_id = pictures.image_id AND answered = 0) ORDER BY came_at"
+        )
+        for row in old:
+            if excess <= 0:
+                return
+            with self._database.transaction() as connection:
+                connection.execute("DELETE FROM pictures WHERE image_id = ?", [row["image_id"]])
+                same = connection.execute("SELECT 1 FROM pictures WHERE file = ?", [row["file"]]).fetchone()
+            if same is None:
+                (self._folder / row["file"]).unlink(missing_ok=True)
+            excess -= row["bytes"]
+
+
+def _read(payload: bytes) -> tuple[str, bytes]:
+    """The name and the JPEG of an image message, v1 or v0. Raises MsgspecError, ValueError."""
+    if payload.startswith(b"{"):
+        message = _decode(payload)
+        image_id, data = message.image_id, message.data
+    else:
+        parts = payload.decode().split(";")
+        if len(parts) != 3 or not 0 < len(parts[1]) <= MAX_ID_CHARS:
+            raise ValueError("no line of the form epoch;image_id;data")
+        image_id, data = parts[1], parts[2]
+    if len(data) > MAX_IMAGE_BYTES * 4 // 3 + 4:
+        raise ValueError(f"more than {MAX_IMAGE_BYTES} bytes")
+    try:
+        jpeg = base64.b64decode(data, validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"not in base64: {error}") from error
+    if not jpeg.startswith(_JPEG):
+        raise ValueError("not a JPEG")
+    return image_id, jpeg

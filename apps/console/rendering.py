@@ -1,0 +1,85 @@
+"""Pages from templates: whatever a message says is text in them, never markup."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Final
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.responses import HTMLResponse, Response
+
+from .access import ACCESS
+from .accounts import Session
+
+STATIC: Final = Path(__file__).parent / "static"
+_TEMPLATES: Final = Path(__file__).parent / "templates"
+
+
+class Renderer:
+    """Renders templates; ``said`` takes the note for a session's next page."""
+
+    def __init__(self, clock: Callable[[], float], said: Callable[[Session], str]) -> None:
+        self._said = said
+        self._environment = Environment(
+            loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        )
+        self._environment.filters.update(duration=duration, utc=utc, iso=iso)
+        self._environment.globals.update(now=clock, asset=asset, may=may)
+
+    def page(self, template: str, session: Session | None, status: int = 200, **values: Any) -> Response:
+        """A whole page."""
+        note = self._said(session) if session else ""
+        values = {"session": session, "note": note, "section": "", **values}
+        return HTMLResponse(self._environment.get_template(template).render(values), status_code=status)
+
+    def part(self, template: str, session: Session, **values: Any) -> Response:
+        """A part of one."""
+        return HTMLResponse(self._environment.get_template(template).render(session=session, **values))
+
+    def error(self, status: int, title: str, text: str, session: Session | None) -> Response:
+        """A page that says what went wrong and what to do next."""
+        return self.page("error.html", session, status, title=title, text=text)
+
+
+def may(session: Session | None, method: str, path: str) -> bool:
+    """Whether a page shows the way to a route."""
+    roles = ACCESS[method, path]
+    return roles is None or (session is not None and not session.must_change and session.role in roles)
+
+
+def duration(seconds: float | None) -> str:
+    """For people.
+
+    >>> [duration(seconds) for seconds in (None, 2.44, 75, 7300, 200_000)]
+    ['–', '2.4 s', '1 min 15 s', '2 h 1 min', '2 d 7 h']
+    """
+    if seconds is None:
+        return "–"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = int(seconds)
+    for size, name, below, smaller in ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s")):
+        if whole >= size:
+            return f"{whole // size} {name} {whole % size // below} {smaller}"
+    return f"{whole} s"
+
+
+def utc(seconds: float) -> str:
+    """A time for people."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def iso(seconds: float) -> str:
+    """A time for browsers."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
+_asset_versions: dict[str, str] = {}
+
+
+def asset(name: str) -> str:
+    """The address of a static file; another one when it changes, so that browsers may keep it."""
+    if name not in _asset_versions:
+        _asset_versions[name] = blake2b((STATIC / name).read_bytes(), digest_size=6).hexdigest()
+    return f"/static/{name}?v={_asset_versions[name]}"

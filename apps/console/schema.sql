@@ -1,0 +1,109 @@
+-- Times are seconds since the epoch.
+CREATE TABLE IF NOT EXISTS alerts (
+    id INTEGER PRIMARY KEY,
+    message_id TEXT NOT NULL UNIQUE,
+    payload BLOB NOT NULL,
+    drone_id TEXT NOT NULL,
+    plate_id TEXT,
+    image_id TEXT,
+    latitude REAL NOT NULL,
+    longitude REAL NOT NULL,
+    raised_at REAL NOT NULL,
+    answered INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX IF NOT EXISTS open_alerts ON alerts (raised_at) WHERE answered = 0;
+CREATE INDEX IF NOT EXISTS raised_alerts ON alerts (raised_at);
+CREATE INDEX IF NOT EXISTS pictured_alerts ON alerts (image_id);
+
+CREATE TABLE IF NOT EXISTS leases (
+    id TEXT PRIMARY KEY,
+    alert INTEGER NOT NULL REFERENCES alerts (id),
+    officer TEXT NOT NULL,
+    taken_at REAL NOT NULL,
+    deadline REAL NOT NULL,
+    ended_at REAL,
+    how TEXT  -- answered, handed back, deadline, gone
+);
+-- No two officers hold one alert, and no officer two: whoever tries gets an error of the database.
+CREATE UNIQUE INDEX IF NOT EXISTS held_alerts ON leases (alert) WHERE ended_at IS NULL;
+CREATE UNIQUE INDEX IF NOT EXISTS holding_officers ON leases (officer) WHERE ended_at IS NULL;
+
+CREATE TABLE IF NOT EXISTS answers (
+    message_id TEXT PRIMARY KEY,
+    alert INTEGER NOT NULL REFERENCES alerts (id),
+    lease TEXT NOT NULL UNIQUE REFERENCES leases (id),
+    officer TEXT NOT NULL,
+    violation_code INTEGER NOT NULL,
+    answered_at REAL NOT NULL,
+    counts INTEGER NOT NULL  -- 0: another answer to this alert came before
+);
+CREATE INDEX IF NOT EXISTS recent_answers ON answers (answered_at);
+
+CREATE TABLE IF NOT EXISTS commands (
+    command_id TEXT PRIMARY KEY,
+    drone_id TEXT NOT NULL,
+    command TEXT NOT NULL,
+    supervisor TEXT NOT NULL,
+    given_at REAL NOT NULL,
+    confirmed_at REAL
+);
+
+CREATE TABLE IF NOT EXISTS outbox (
+    number INTEGER PRIMARY KEY,
+    topic TEXT NOT NULL,  -- answers, commands
+    message_id TEXT NOT NULL UNIQUE,
+    key TEXT NOT NULL,
+    payload BLOB NOT NULL,
+    published_at REAL
+);
+CREATE INDEX IF NOT EXISTS unpublished ON outbox (topic, number) WHERE published_at IS NULL;
+
+-- How far each partition has been read; written together with what was read.
+CREATE TABLE IF NOT EXISTS positions (
+    topic TEXT NOT NULL,
+    partition INTEGER NOT NULL,
+    next INTEGER NOT NULL,
+    PRIMARY KEY (topic, partition)
+);
+CREATE TABLE IF NOT EXISTS refused (
+    number INTEGER PRIMARY KEY,
+    topic TEXT NOT NULL,
+    payload BLOB NOT NULL,
+    reason TEXT NOT NULL,
+    came_at REAL NOT NULL
+);
+CREATE TABLE IF NOT EXISTS pictures (
+    image_id TEXT PRIMARY KEY,
+    file TEXT NOT NULL,
+    bytes INTEGER NOT NULL,
+    came_at REAL NOT NULL
+);
+
+CREATE TABLE IF NOT EXISTS accounts (
+    name TEXT PRIMARY KEY,
+    role TEXT NOT NULL,
+    hash TEXT NOT NULL,
+    must_change INTEGER NOT NULL,
+    active INTEGER NOT NULL DEFAULT 1
+);
+CREATE TABLE IF NOT EXISTS sessions (
+    token_hash TEXT PRIMARY KEY,
+    name TEXT NOT NULL REFERENCES accounts (name),
+    csrf TEXT NOT NULL,
+    expires_at REAL NOT NULL,
+    note TEXT NOT NULL DEFAULT ''  -- what the next page says
+);
+CREATE TABLE IF NOT EXISTS failures (
+    name TEXT NOT NULL,
+    address TEXT NOT NULL,
+    at REAL NOT NULL
+);
+CREATE INDEX IF NOT EXISTS recent_failures ON failures (at);
+CREATE TABLE IF NOT EXISTS audit (
+    number INTEGER PRIMARY KEY,
+    at REAL NOT NULL,
+    who TEXT NOT NULL,
+    address TEXT NOT NULL,
+    action TEXT NOT NULL,
+    detail TEXT NOT NULL
+);

@@ -1,0 +1,114 @@
+"""Pages of a supervisor: drones, accounts, the audit log."""
+
+from starlette.responses import Response
+
+from .access import Role
+from .accounts import Refused
+from .console import Console
+from .drones import ORDERS
+from .rendering import Renderer
+from .web import Visit, to
+
+
+def drones(console: Console, renderer: Renderer, visit: Visit) -> Response:
+    """Commands, and those that were given."""
+    return renderer.page(
+        "drones.html",
+        visit.who,
+        told=console.drones.told(),
+        orders=ORDERS,
+        ready=console.commands_go_out,
+        drone=visit.request.query_params.get("drone", ""),
+    )
+
+
+def tell_drone(console: Console, renderer: Renderer, visit: Visit) -> Response:
+    """Give a command."""
+    drone, order = visit.form.get("drone", "").strip(), visit.form.get("order", "")
+    try:
+        if not console.commands_go_out:
+            raise Refused("No topic of commands: start the console with --commands URL.")
+        console.drones.tell(visit.who.name, drone, order)
+    except Refused as refused:
+        console.accounts.say(visit.who, str(refused))
+        return to("/drones")
+    console.publish()
+    console.audit.note(visit.who.name, visit.address, "command", f"{order} to {drone}")
+    console.accounts.say(visit.who, f"{drone} is told to {order}.")
+    return to("/drones")
+
+
+def accounts(console: Console, renderer: Renderer, visit: Visit) -> Response:
+    """All accounts."""
+    return _accounts(console, renderer, visit)
+
+
+def create_account(console: Console, renderer: Renderer, visit: Visit) -> Response:
+    """Another account; its one-time password is on this page alone."""
+    name, role = visit.form.get("name", "").strip(), visit.form.get("role", "")
+    try:
+        password = console.accounts.create(name, _role(role))
+    except Refused as refused:
+        return _accounts(console, renderer, visit, 422, problem=str(refused))
+    console.audit.note(visit.who.name, visit.address, "account made", f"{name}, {role}")
+    return _accounts(console, renderer, visit, name=name, password=password)
+
+
+def change_account(console: Console, renderer: Renderer, visit: Visit) -> Response:
+    """Another role, or no more logins."""
+    name, role, active = visit.form.get("name", ""), visit.form.get("role", ""), "active" in visit.form
+    try:
+        console.accounts.change(name, _role(role), active)
+    except Refused as refused:
+        return _accounts(console, renderer, visit, 422, problem=str(refused))
+    console.audit.note(visit.who.name, visit.address, "account changed", f"{name}, {role}, active: {active}")
+    console.accounts.say(visit.who, f"{name} is changed, and logged out.")
+    return to("/accounts")
+
+
+def reset_account(console: Console, renderer: Renderer, visit: Visit) -> Response:
+    """Another one-time password."""
+    name = visit.form.get("name", "")
+    try:
+        password = console.accounts.reset(name)
+    except Refused as refused:
+        return _accounts(console, renderer, visit, 422, problem=str(refused))
+    console.audit.note(visit.who.name, visit.address, "password reset", name)
+    return _accounts(console, renderer, visit, name=name, password=password)
+
+
+def audit(console: Console, renderer: Renderer, visit: Visit) -> Response:
+    """Who did what."""
+    before = visit.request.query_params.get("before", "")
+    lines = console.audit.lines(int(before) if before.isdecimal() and len(before) < 19 else None)
+    refused = console.database.rows("SELECT * FROM refused ORDER BY number DESC LIMIT 20")
+    return renderer.page(
+        "audit.html", visit.who, lines=lines, refused=refused, last=lines[-1]["number"] if lines else 0
+    )
+
+
+def _accounts(
+    console: Console,
+    renderer: Renderer,
+    visit: Visit,
+    status: int = 200,
+    problem: str = "",
+    name: str = "",
+    password: str = "",
+) -> Response:
+    rows = console.database.rows("SELECT name, role, must_change, active FROM accounts ORDER BY name")
+    return renderer.page(
+        *("accounts.html", visit.who, status),
+        rows=rows,
+        roles=list(Role),
+        problem=problem,
+        name=name,
+        password=password,
+    )
+
+
+def _role(text: str) -> Role:
+    try:
+        return Role(text)
+    except ValueError as error:
+        raise Refused("Choose a role.") from error

@@ -1,0 +1,164 @@
+"""What stands between a browser and the pages: sessions, roles, CSRF tokens, and the headers of every answer."""
+
+import hmac
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Final, NamedTuple
+from urllib.parse import parse_qsl
+
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .access import ACCESS, BEFORE_CHANGE
+from .accounts import Session
+from .console import Console
+from .rendering import Renderer
+
+MOST_FORM_BYTES: Final = 16 * 1024
+_HEADERS: Final = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+_HSTS: Final = "max-age=31536000"
+
+
+class Visit(NamedTuple):
+    """A request of someone who may make it."""
+
+    request: Request
+    session: Session | None
+    form: dict[str, str]
+
+    @property
+    def who(self) -> Session:
+        """Who is logged in, on a route that is not open to anyone."""
+        assert self.session is not None
+        return self.session
+
+    @property
+    def address(self) -> str:
+        """Of the browser."""
+        return self.request.client.host if self.request.client else ""
+
+
+Page = Callable[[Console, Renderer, Visit], Response]
+Events = Callable[[Console, Visit], AsyncIterator[bytes]]
+
+
+def session_cookie(request: Request) -> str:
+    """Its name: over https, one that no other host and no page over http can set."""
+    return "__Host-session" if request.url.scheme == "https" else "session"
+
+
+def set_cookie(response: Response, request: Request, name: str, value: str, seconds: float | None = None) -> None:
+    """One that scripts cannot read and other sites cannot send."""
+    response.set_cookie(
+        name,
+        value,
+        max_age=int(seconds) if seconds else None,
+        path="/",
+        secure=request.url.scheme == "https",
+        httponly=True,
+        samesite="strict",
+    )
+
+
+def to(path: str) -> Response:
+    """See there, by GET."""
+    return RedirectResponse(path, status_code=303)
+
+
+def page_route(console: Console, renderer: Renderer, method: str, path: str, page: Page) -> Route:
+    """A route for those who may use it. Raises KeyError: the table of access does not have it."""
+
+    async def endpoint(request: Request) -> Response:
+        visit = await _admit(console, renderer, request, method, path)
+        if isinstance(visit, Response):
+            return visit
+        return await run_in_threadpool(page, console, renderer, visit)
+
+    return _route(method, path, endpoint)
+
+
+def events_route(console: Console, renderer: Renderer, path: str, events: Events) -> Route:
+    """The same for a stream of server-sent events."""
+
+    async def endpoint(request: Request) -> Response:
+        visit = await _admit(console, renderer, request, "GET", path)
+        if isinstance(visit, Response):
+            return visit
+        return StreamingResponse(events(console, visit), media_type="text/event-stream")
+
+    return _route("GET", path, endpoint)
+
+
+def _route(method: str, path: str, endpoint: Callable[[Request], Any]) -> Route:
+    if (method, path) not in ACCESS:
+        raise KeyError(f"{method} {path} is not in the table of access")
+    return Route(path, endpoint, methods=[method], name=f"{method} {path}")
+
+
+async def _admit(console: Console, renderer: Renderer, request: Request, method: str, path: str) -> Visit | Response:
+    """Who comes, with what; or the answer to those who may not."""
+    roles = ACCESS[method, path]
+    session = await run_in_threadpool(console.accounts.session, request.cookies.get(session_cookie(request), ""))
+    if roles is not None:
+        if session is None:
+            return to("/login")
+        if session.must_change and (method, path) not in BEFORE_CHANGE:
+            return to("/password")
+        if session.role not in roles:
+            await run_in_threadpool(console.audit.note, session.name, _address(request), "refused", f"{method} {path}")
+            return renderer.error(403, "That is not for you", f"Your role is {session.role}.", session)
+    if method == "GET":
+        return Visit(request, session, {})
+    form = await _form(request)
+    if form is None:
+        return renderer.error(413, "Too much", "Forms of the console are smaller.", session)
+    expected = session.csrf if roles is not None and session else request.cookies.get("login", "")
+    if not expected or not hmac.compare_digest(form.get("csrf", "").encode(), expected.encode()):
+        return renderer.error(403, "This form is out of date", "Go back, load the page again and repeat it.", session)
+    return Visit(request, session, form)
+
+
+async def _form(request: Request) -> dict[str, str] | None:
+    """Fields of a form, the last one of a name; None: it is too large."""
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > MOST_FORM_BYTES:
+            return None
+    return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else ""
+
+
+class Headers:
+    """Gives every answer the headers that keep a browser safe."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers[name] = value
+                if scope["scheme"] == "https":
+                    headers["Strict-Transport-Security"] = _HSTS
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        await self._app(scope, receive, with_headers if scope["type"] == "http" else send)

@@ -1,0 +1,103 @@
+"""A console on a port of its own, and a real Chromium."""
+
+import os
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+
+from apps.console.app import build
+from apps.console.console import Console
+from tests.apps.console_support import PASSWORD
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = [
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+]
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """The system's, which no network is needed for; without one the test is skipped, in CI it fails."""
+    if CHROMIUM is None:
+        reason = "there is no chromium: apt-get install chromium"
+        if "CI" in os.environ:
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def served(console: Console) -> Iterator[str]:
+    """The console's address, as long as it is served."""
+    server = uvicorn.Server(
+        uvicorn.Config(build(console), port=0, log_level="warning", timeout_graceful_shutdown=1, lifespan="off")
+    )
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+        time.sleep(0.01)
+    console.start()
+    port = server.servers[0].sockets[0].getsockname()[1]
+    yield f"http://127.0.0.1:{port}"
+    console.ending = True
+    server.should_exit = True
+    thread.join()
+    console.stop()
+
+
+def log_in(page: Page, address: str, name: str, password: str = PASSWORD) -> None:
+    """By the form, with the keys."""
+    page.goto(f"{address}/login")
+    page.get_by_label("Name").fill(name)
+    page.get_by_label("Password").fill(password)
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/queue")
+
+
+def car(browser: Browser, plate: str, colour: str, number: int) -> bytes:
+    """A JPEG of a parked car from above the kerb, drawn for this."""
+    page = browser.new_page(viewport={"width": 960, "height": 600})
+    shift = number * 37 % 90
+    street = (Path(__file__).parent / "parked_car.html").read_text()
+    page.set_content(street.format(plate=plate, colour=colour, shift=shift, sky=210 + number * 17 % 30))
+    picture: bytes = page.screenshot(type="jpeg", quality=85)
+    page.close()
+    return picture
+
+
+def keys(page: Page, text: str) -> None:
+    """Type it, as an officer does."""
+    page.keyboard.type(text)
+
+
+def collect_errors(page: Page) -> list[str]:
+    """What the browser complains about from now on: errors of scripts, of the content security policy, dialogs."""
+    errors: list[str] = []
+
+    def on_dialog(dialog: Any) -> None:
+        errors.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
+    page.on("pageerror", lambda error: errors.append(f"script: {error}"))
+
+    def on_console(message: ConsoleMessage) -> None:
+        # This is how htmx reports a stream that ends with its page.
+        if message.type == "error" and message.text != "[object Event]":
+            errors.append(message.text)
+
+    page.on("console", on_console)
+    page.on("dialog", on_dialog)
+    return errors

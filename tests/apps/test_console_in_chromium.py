@@ -1,0 +1,283 @@
+"""The console in a real Chromium: the keys, a browser that is gone, hostile text, and whether everyone can use it."""
+
+import itertools
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from apps.console import presence
+from apps.console.console import Console
+from tests.apps.console_browser import chromium, collect_errors, log_in, served
+from tests.apps.console_support import alert, make_console, outbox, raise_alerts
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture
+def console(tmp_path: Path) -> Console:
+    return make_console(tmp_path / "state")
+
+
+@pytest.fixture
+def address(console: Console) -> Iterator[str]:
+    with served(console) as url:
+        yield url
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    context = browser.new_context()
+    yield context.new_page()
+    context.close()
+
+
+def until(condition: Callable[[], bool], seconds: float = 30) -> None:
+    """Wait until something is so."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def focused(page: Page) -> str:
+    """The id of what has the focus."""
+    return str(page.evaluate("document.activeElement.id"))
+
+
+def at(page: Page, message_id: str) -> None:
+    """Wait until an alert's page is there, and takes keys."""
+    page.locator(".facts dd.id", has_text=re.compile(f"^{message_id}$")).wait_for()
+    page.wait_for_selector("#code:focus")
+
+
+def test_twenty_answers_with_the_keys_alone(console: Console, address: str, page: Page) -> None:
+    errors = collect_errors(page)
+    raise_alerts(console, *(alert(f"{place:02d}", time.time() - 100 + place) for place in range(22)))
+    log_in(page, address, "officer")
+    page.keyboard.press("o")
+    began = time.monotonic()
+    for place in range(20):
+        at(page, f"{place:02d}")
+        page.keyboard.type(("40", "clean", "0", "no stand")[place % 4])
+        page.keyboard.press("Enter")
+        at(page, f"{place + 1:02d}")
+    print(f"20 answers in {time.monotonic() - began:.1f} s")
+    assert [sent["violation_code"] for sent in outbox(console)] == [40, 21, 0, 14] * 5
+    assert [sent["answers"] for sent in outbox(console)] == [f"{place:02d}" for place in range(20)]
+    note = page.get_by_role("status").first.text_content()
+    assert note is not None
+    assert note.startswith("Done: NO STANDING-DAY/TIME LIMITS, in ")
+
+    page.keyboard.type("lane")
+    page.keyboard.press("Escape")
+    page.wait_for_url("**/queue")
+    assert console.desk.held("officer") is None
+    page.keyboard.press("n")
+    at(page, "21")
+    page.keyboard.type("zzz")
+    page.keyboard.press("Enter")
+    page.get_by_text("No code is “zzz”").wait_for()
+    page.keyboard.type("l")
+    for key in ("ArrowDown", "ArrowUp", "ArrowDown", "Enter"):
+        page.keyboard.press(key)
+    until(lambda: len(outbox(console)) == 21)
+    assert outbox(console)[-1]["violation_code"] != 0
+    assert errors == []
+
+
+def test_a_new_alert_appears_by_itself_and_one_that_is_answered_goes(
+    console: Console, address: str, page: Page
+) -> None:
+    log_in(page, address, "viewer")
+    page.get_by_text("No alert is open").wait_for()
+    raise_alerts(console, alert("a", time.time(), plate_id="FRESH01"))
+    page.get_by_text("FRESH01").wait_for()
+    assert page.get_by_role("button", name="Take").count() == 0
+    held = console.desk.pick("officer")
+    assert held is not None
+    page.locator("li.held").wait_for()
+    console.desk.answer("officer", held.lease, 40)
+    page.get_by_text("No alert is open").wait_for()
+
+
+def test_an_alert_comes_back_when_the_browser_is_gone(
+    console: Console, address: str, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(presence, "GRACE_SECONDS", 1.0)
+    raise_alerts(console, alert("a", time.time()))
+    context = browser.new_context()
+    page = context.new_page()
+    log_in(page, address, "officer")
+    page.keyboard.press("o")
+    page.wait_for_selector("#code:focus")
+    time.sleep(3)
+    page.reload()
+    time.sleep(3)
+    assert console.desk.held("officer") is not None
+    context.close()
+    until(lambda: console.desk.held("officer") is None)
+    (lease,) = console.database.rows("SELECT how FROM leases")
+    assert lease["how"] == "gone"
+
+
+def test_whoever_loses_an_alert_is_told(console: Console, address: str, page: Page) -> None:
+    raise_alerts(console, alert("a", time.time()))
+    log_in(page, address, "officer")
+    page.keyboard.press("o")
+    page.wait_for_selector("#code:focus")
+    held = console.desk.held("officer")
+    assert held is not None
+    console.desk.end(held.lease, "deadline")
+    page.wait_for_url("**/queue*")
+
+
+SCRIPTS = (
+    "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "<svg onload=alert(1)>", "<body onload=alert(1)>",
+    "<iframe src=javascript:alert(1)>", "javascript:alert(1)", "<a href=javascript:alert(1)>x</a>", "{{7*7}}",
+    "{% include 'x' %}", "${alert(1)}", "<details open ontoggle=alert(1)>", "<input autofocus onfocus=alert(1)>",
+    "<style>*{display:none}</style>", "<link rel=stylesheet href=//x>", "<base href=//x/>",
+    "<meta http-equiv=refresh content=0>",
+    "<math><mtext><script>alert(1)</script></mtext></math>", "<svg><script>alert(1)</script></svg>",
+    "<div hx-get=/audit hx-trigger=load>", "<form action=//x><button autofocus>", "<object data=//x>",
+    "<embed src=//x>",
+    "<template><script>alert(1)</script></template>", "</title><script>alert(1)</script>", "\u202e<b>\u0000\ud7ff",
+)  # fmt: skip
+BREAKS = ("", '"', "'", "`", '">', "'>", "-->", "]]>")
+HANDLERS = "[...document.querySelectorAll('*')].flatMap(e => [...e.attributes]).filter(a => /^on/.test(a.name)).length"
+PAYLOADS = tuple("".join(pair) for pair in itertools.product(BREAKS, SCRIPTS))
+
+
+def test_two_hundred_scripts_in_messages_are_text(console: Console, address: str, page: Page) -> None:
+    assert len(PAYLOADS) == 200
+    errors = collect_errors(page)
+    at = time.time()
+    raise_alerts(
+        console,
+        *(
+            alert(f"{place}{text}", at - place, drone_id=text, plate_id=text, image_id=text)
+            for place, text in enumerate(PAYLOADS)
+        ),
+    )
+    console.desk.take([text.encode() for text in PAYLOADS], {})
+    console.codes.choices |= {place % 99 + 1: text for place, text in enumerate(PAYLOADS[:99])}
+    log_in(page, address, "supervisor")
+    shown = set()
+    for _ in PAYLOADS:
+        held = console.desk.pick("supervisor", "newest")
+        assert held is not None
+        page.goto(f"{address}/desk", wait_until="domcontentloaded")
+        assert page.locator("h1").text_content() == held.alert["plate_id"].replace("\0", "")  # as HTML demands
+        assert page.locator("#codes li").count() == len(console.codes.choices)
+        shown.add(held.alert["plate_id"])
+        console.desk.answer("supervisor", held.lease, 40)
+    assert shown == set(PAYLOADS)
+    raise_alerts(console, *(alert(f"q{text}", at, drone_id=text, plate_id=text) for text in PAYLOADS[::4]))
+    for path in ("/queue", "/live", "/audit", "/drones?drone=" + "%3Csvg%20onload=alert(1)%3E%22"):
+        page.goto(address + path)
+        page.wait_for_timeout(200)
+        assert page.locator("script").count() == 3
+        assert page.evaluate(HANDLERS) == 0
+    for text in PAYLOADS[::10]:
+        console.drones.tell("supervisor", text, "hold")
+        page.goto(f"{address}/desk?order={text}")
+        page.request.post(f"{address}/login", form={"name": text, "password": text})
+    page.goto(f"{address}/drones")
+    page.wait_for_timeout(300)
+    assert page.locator("tbody tr").count() == 20
+    assert errors == []
+
+
+CONTRAST = """() => {
+  const channel = (v) => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+  const parse = (c) => (c.match(/[\\d.]+/g) ?? []).map(Number);
+  const luminance = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
+  const behind = (e) => { for (; e; e = e.parentElement) {
+    const c = parse(getComputedStyle(e).backgroundColor);
+    if (c.length === 3 || c[3] === 1) return c; } return [255, 255, 255]; };
+  const bad = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const e = walker.currentNode.parentElement;
+    const text = walker.currentNode.textContent.trim();
+    if (!text || e.closest('svg, .hidden, .skip, [hidden], option, button:disabled') || !e.offsetParent) continue;
+    const style = getComputedStyle(e);
+    const [a, b] = [luminance(parse(style.color)), luminance(behind(e))];
+    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    if (ratio < 4.5) bad.push(`${ratio.toFixed(2)} ${e.tagName}.${e.className} ${text}`);
+  }
+  return bad;
+}"""
+NAMELESS = """() => [...document.querySelectorAll('input, select, button, a, img, svg')].filter((e) => {
+  if (e.type === 'hidden') return false;
+  if (e.closest('[aria-hidden=true]') || e.getAttribute('aria-hidden') === 'true') return false;
+  if (e.tagName === 'IMG') return !e.hasAttribute('alt');
+  const labels = [...(e.labels ?? [])].map((l) => l.textContent).join('');
+  return !(e.getAttribute('aria-label') || labels || e.textContent).trim();
+}).map((e) => e.outerHTML)"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_everyone_can_read_and_name_what_is_there(
+    console: Console, address: str, browser: Browser, scheme: str
+) -> None:
+    raise_alerts(console, *(alert(f"{place}", time.time() - place) for place in range(3)))
+    console.desk.pick("officer")
+    context = browser.new_context(color_scheme="dark" if scheme == "dark" else "light")
+    page = context.new_page()
+    page.goto(f"{address}/login")
+    assert page.evaluate(NAMELESS) == []
+    assert page.evaluate(CONTRAST) == []
+    assert focused(page) == "name"
+    log_in(page, address, "supervisor")
+    console.desk.pick("supervisor")
+    console.drones.tell("supervisor", "drone-1", "hold")
+    for path in ("/queue", "/desk", "/live", "/drones", "/accounts", "/audit", "/password"):
+        page.goto(address + path)
+        assert page.evaluate(NAMELESS) == [], path
+        assert page.evaluate(CONTRAST) == [], path
+        assert page.evaluate("document.querySelectorAll('h1').length") == 1, path
+        assert page.evaluate("document.documentElement.lang") == "en", path
+    context.close()
+
+
+def test_the_focus_goes_where_one_reads(console: Console, address: str, page: Page) -> None:
+    raise_alerts(console, alert("a", time.time()))
+    log_in(page, address, "officer")
+    page.goto(f"{address}/queue")
+    stops = []
+    for _ in range(10):
+        page.keyboard.press("Tab")
+        stops.append(page.evaluate("document.activeElement.textContent.trim().split(/\\s+/)[0]"))
+        assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
+    assert stops == [
+        "Skip",
+        "PrestaCop",
+        "Queue",
+        "Live",
+        "officerofficer",
+        "Log",
+        "Oldest",
+        "Newest",
+        "Take",
+        "Newest",
+    ]
+
+
+def test_the_console_asks_nobody_else_for_anything(console: Console, address: str, page: Page) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    raise_alerts(console, alert("a", time.time()))
+    log_in(page, address, "supervisor")
+    for path in ("/queue", "/live", "/drones", "/accounts", "/audit"):
+        page.goto(address + path)
+        page.wait_for_timeout(100)
+    assert len(asked) > 10
+    assert all(url.startswith(address) for url in asked)

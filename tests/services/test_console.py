@@ -1,0 +1,236 @@
+"""The console as a process over real services: killed at the worst moments, and the loop from drone to lake."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+
+from apps.console.accounts import ADMIN
+from apps.console.console import PUBLIC_KEY
+from apps.console.database import Database
+from lake import lake
+from runners.services import free_port
+from schemas.alerts import encode
+from schemas.answers import load_public_keys, verify
+from schemas.messages import DroneMessage
+from tests.apps.console_browser import chromium, collect_errors
+from tests.apps.console_support import PASSWORD, Browser, alert
+from tests.services.support import Subscription, make_topic, publish
+from tests.services.test_unbounded import follow as follow  # noqa: PLC0414  # a fixture
+
+pytestmark = pytest.mark.services
+
+NOWHERE = "kafka://127.0.0.1:1/drones"
+
+
+class Running:
+    """A console that runs."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: Path, address: str) -> None:
+        self.address = address
+        self._process = process
+        self._log = log
+
+    def said(self) -> str:
+        """What it prints."""
+        return self._log.read_text()
+
+    def password(self) -> str:
+        """The one-time password."""
+        found = re.search(rf"one-time password of {ADMIN}: (\S+)", self.said())
+        assert found is not None, self.said()
+        return found[1]
+
+    def end(self, how: signal.Signals) -> int:
+        """End it; gives its exit code."""
+        self._process.send_signal(how)
+        return self._process.wait(30)
+
+
+@contextmanager
+def console(state: Path, alerts: str, answers: str, *flags: str) -> Iterator[Running]:
+    """Start the command; it is there when it says so."""
+    port, log = free_port(), state.with_suffix(".log")
+    command = [sys.executable, "-m", "apps.console", "--alerts", alerts, "--answers", answers, "--data", str(state)]
+    with log.open("wb") as file:
+        process = subprocess.Popen([*command, "--port", str(port), *flags], stdout=file, stderr=file, env=os.environ)
+    running = Running(process, log, f"http://127.0.0.1:{port}")
+    try:
+        wait_until(lambda: "console: http" in running.said() or process.poll() is not None)
+        assert process.poll() is None, running.said()
+        yield running
+    finally:
+        process.kill()
+        process.wait()
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 60) -> None:
+    """Until something is so."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def log_in_first(running: Running) -> Browser:
+    """As admin, with the one-time password and then another."""
+    browser = Browser(running.address)
+    once = running.password()
+    assert browser.log_in(ADMIN, once).url.path == "/password"
+    assert browser.post("/password", "/password", old=once, new=PASSWORD, again=PASSWORD).url.path == "/queue"
+    return browser
+
+
+def answer_next(browser: Browser, code: str) -> str:
+    """Take the oldest alert and answer it; what the page says."""
+    wait_until(lambda: "Take alert" in browser.get("/queue").text or browser.get("/desk").url.path == "/desk")
+    page = browser.post("/queue", "/desk/pick", order="oldest")
+    lease = re.search(r'name="lease" value="([^"]+)"', page.text)
+    assert lease is not None
+    said = browser.post("/desk", "/desk/answer", lease=lease[1], code=code, order="oldest").text
+    note = re.search(r'role="status">([^<]*)<', said)
+    assert note is not None
+    return note[1]
+
+
+def published(broker: str, topic: str, n: int, seconds: float = 60) -> list[bytes]:
+    """What is in a topic of one partition, once there are so many."""
+    consumer = Consumer({"bootstrap.servers": broker, "group.id": "test", "enable.auto.commit": False})
+    consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
+    found: list[bytes] = []
+    end = time.monotonic() + seconds
+    while len(found) < n and time.monotonic() < end:
+        found += [message.value() or b"" for message in consumer.consume(n + 100, 1)]
+    found += [message.value() or b"" for message in consumer.consume(100, 1)]
+    consumer.close()
+    return found
+
+
+def test_an_answer_that_an_officer_saw_done_survives_kill_9_and_is_published_with_one_id(
+    kafka: str, tmp_path: Path
+) -> None:
+    alerts, drones = make_topic(kafka, "killed-alerts", 1), make_topic(kafka, "killed-drones", 1)
+    now = time.time()
+    publish(kafka, "killed-alerts", [encode(alert(name, now)) for name in ("a", "b", "c")])
+    state = tmp_path / "state"
+    with console(state, alerts, NOWHERE) as running, closing(log_in_first(running)) as browser:
+        said = [answer_next(browser, code) for code in ("40", "0", "21")]
+        assert all(note.startswith("Done: ") for note in said)
+        assert running.end(signal.SIGKILL) == -signal.SIGKILL
+
+    with console(state, alerts, drones) as running:
+        first = published(kafka, "killed-drones", 3)
+        messages = [msgspec.json.decode(payload, type=DroneMessage) for payload in first]
+        assert [(m.answers, m.violation_code, m.officer_id) for m in messages] == [
+            ("a", 40, ADMIN), ("b", 0, ADMIN), ("c", 21, ADMIN),
+        ]  # fmt: skip
+        assert all(verify(message, load_public_keys(state / PUBLIC_KEY)) for message in messages)
+        # Alerts that come again, or are read again, are answered already.
+        publish(kafka, "killed-alerts", [encode(alert("a", now + 9))])
+        with closing(Browser(running.address)) as browser:
+            browser.log_in(ADMIN)
+            time.sleep(2)
+            assert "No alert is open" in browser.get("/queue").text
+        assert running.end(signal.SIGKILL) == -signal.SIGKILL
+
+    # Killed after the broker had the last one, before that was noted.
+    database = Database(state)
+    with database.transaction() as connection:
+        connection.execute("UPDATE outbox SET published_at = NULL WHERE number = 3")
+    database.close()
+    with console(state, alerts, drones) as running:
+        again = published(kafka, "killed-drones", 4)
+        assert running.end(signal.SIGTERM) == 130
+    assert again == [*first, first[2]]
+
+
+def test_a_broker_that_is_away_is_said_and_ctrl_c_ends_it_without_a_traceback(kafka: str, tmp_path: Path) -> None:
+    with console(tmp_path / "state", NOWHERE, NOWHERE) as running, closing(log_in_first(running)) as browser:
+        wait_until(lambda: "no Kafka answers at 127.0.0.1:1" in browser.get("/queue").text)
+        assert browser.get("/health").status_code == 503
+        assert running.end(signal.SIGINT) == 130
+        assert "Traceback" not in running.said()
+
+
+def test_alerts_come_from_pubsub_and_answers_go_there(pubsub: str, tmp_path: Path) -> None:
+    with Subscription("console-alerts") as alerts, Subscription("console-drones") as drones:
+        alerts.publish([encode(alert("a", time.time())), b"no alert"])
+        with console(tmp_path / "state", alerts.url, drones.url) as running, closing(log_in_first(running)) as browser:
+            assert answer_next(browser, "40").startswith("Done: ")
+            wait_until(drones.waiting)
+            (payload,) = drones.waiting()
+            message = msgspec.json.decode(payload, type=DroneMessage)
+            assert (message.answers, message.violation_code) == ("a", 40)
+            assert verify(message, load_public_keys(tmp_path / "state" / PUBLIC_KEY))
+            assert alerts.waiting() == []
+            assert "no alert" in browser.get("/audit").text
+
+
+def test_the_loop_from_a_drone_to_an_officer_and_into_the_lake(
+    kafka: str, tmp_path: Path, follow: Callable[..., Any]
+) -> None:
+    drones, images = make_topic(kafka, "whole-drones"), make_topic(kafka, "whole-images")
+    alerts, commands = make_topic(kafka, "whole-alerts", 1), make_topic(kafka, "whole-commands", 1)
+    confirmations = make_topic(kafka, "whole-confirmations", 1)
+    root, state = tmp_path / "lake", tmp_path / "state"
+    more = ("--images", images, "--commands", commands, "--confirmations", confirmations)
+    with console(state, alerts, drones, *more, "--panes", str(tmp_path / "live")) as running, chromium() as browser:
+        page = browser.new_page()
+        errors = collect_errors(page)
+        page.goto(f"{running.address}/login")
+        page.get_by_label("Name").fill(ADMIN)
+        page.get_by_label("Password").fill(running.password())
+        page.keyboard.press("Enter")
+        page.get_by_label("Password that you have now").fill(running.password())
+        page.get_by_label("New password, 12 characters or more").fill(PASSWORD)
+        page.get_by_label("The same again").fill(PASSWORD)
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/queue")
+        flags = ["--alerts", alerts, "--officer-keys", str(state / PUBLIC_KEY)]
+        fleet = [
+            *(sys.executable, "-m", "apps.simulator", "drones", "--live", "--drones", "20", "--rate", "5"),
+            *("--seconds", "90", "--violation-share", "0.2", "--unqualified-share", "0.1", "--output", drones),
+            *("--images", images, "--commands", commands, "--confirmations", confirmations, "--quiet"),
+        ]
+        with follow(root, drones, *flags) as following, subprocess.Popen(fleet) as flying:
+            try:
+                page.get_by_role("button", name="Take alert").first.wait_for(timeout=90_000)
+                page.keyboard.press("o")
+                page.wait_for_selector("#code:focus")
+                drone = page.locator(".facts dd").first.text_content()
+                answered = page.locator(".facts dd.id").first.text_content()
+                page.wait_for_selector("img[alt='Picture that the drone took']")
+                page.keyboard.type("40")
+                page.keyboard.press("Enter")
+                page.get_by_text("Done: Code 40").wait_for()
+
+                def officers() -> list[dict[str, Any]]:
+                    query = "SELECT answers, officer_id, violation_code FROM qualified WHERE status = 'officer'"
+                    rows: list[dict[str, Any]] = lake(str(root)).sql(query).to_pylist()
+                    return rows
+
+                following.wait_until(officers, 60)
+                assert officers() == [{"answers": answered, "officer_id": ADMIN, "violation_code": 40}]
+                page.goto(f"{running.address}/live")
+                page.locator(".chart rect").first.wait_for()
+                page.goto(f"{running.address}/drones?drone={drone}")
+                page.get_by_role("button", name="Hold position").click()
+
+                def confirmed() -> bool:
+                    page.goto(f"{running.address}/drones")
+                    return page.get_by_text("confirmed after").count() == 1
+
+                wait_until(confirmed)
+            finally:
+                flying.kill()
+        assert errors == []
