@@ -4,7 +4,7 @@ import argparse
 import re
 
 from pipelines.inputs import Url
-from schemas.urls import KAFKA, PUBSUB, kafka_url, pubsub_url
+from schemas.urls import KAFKA, PUBSUB, KafkaUrl, PubSubUrl, kafka_url, pubsub_url
 from transforms.stats import HOUR
 
 BOUNDED, UNBOUNDED = "bounded", "unbounded"
@@ -21,6 +21,15 @@ def recording(url: str) -> str:
 
 def source_url(text: str) -> Url:
     """``file:PATH``, ``kafka://...`` or ``pubsub://...``. Raises ArgumentTypeError."""
+    return _topic(text) or recording(text)
+
+
+def history_url(text: str) -> Url:
+    """A path or pattern, ``s3://...``, ``kafka://...`` or ``pubsub://...``. Raises ArgumentTypeError."""
+    return _topic(text) or text
+
+
+def _topic(text: str) -> KafkaUrl | PubSubUrl | None:
     try:
         if text.startswith(KAFKA):
             return kafka_url(text)
@@ -28,7 +37,7 @@ def source_url(text: str) -> Url:
             return pubsub_url(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
-    return recording(text)
+    return None
 
 
 def duration(text: str) -> int:
@@ -57,8 +66,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the graph")
     group.add_argument(
         "--history",
-        metavar="GLOB",
-        help="ticket CSV files of the city, plain or gzip: a path, a quoted pattern, or s3://BUCKET/KEY",
+        metavar="GLOB_OR_URL",
+        type=history_url,
+        help="ticket CSV files of the city, plain or gzip: a path, a quoted pattern, s3://BUCKET/KEY, or the topic "
+        "that python -m apps.loader has sent them to: kafka://HOST:PORT/TOPIC, pubsub://PROJECT/SUBSCRIPTION",
     )
     group.add_argument(
         "--messages",

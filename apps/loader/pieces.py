@@ -8,9 +8,9 @@ from schemas.records import MAX_ODD_BYTES, read_odd
 
 from .source import SourceFile
 
-BLOCK_BYTES: Final = 1 << 18
-MAX_PIECE_BYTES: Final = 1 << 19
-"""A Kafka topic takes messages of 1 MiB, if nobody has said otherwise."""
+BLOCK_BYTES: Final = 1 << 16
+MAX_PIECE_BYTES: Final = 1 << 18
+"""With the header and the rest of a record less than half of what a Kafka topic takes if nobody has said otherwise."""
 
 
 class Place(NamedTuple):
@@ -32,12 +32,14 @@ def pieces(source: SourceFile, file: IO[bytes], at: Place, rows: int) -> Iterato
     file.seek(place.offset)
     held, start, ended = b"", 0, False
     while True:
-        while not ended and len(held) - start < MAX_PIECE_BYTES + MAX_ODD_BYTES:
+        cut = _cut(held, start, rows, source.columns, ended)
+        if cut is None:
             block = file.read(BLOCK_BYTES)
             held, start, ended = held[start:] + block, 0, not block
-        if start == len(held):
+            continue
+        end, records = cut
+        if end == start:
             break
-        end, records = _cut(held, start, rows, source.columns)
         piece = _piece(source, place, held[start:end])
         place, start = Place(piece.end, piece.record + records), end
         yield piece, place
@@ -55,16 +57,21 @@ def _piece(source: SourceFile, place: Place, data: bytes) -> Piece:
     return Piece(source.fingerprint, source.path.name, source.header, place.offset, place.record, data)
 
 
-def _cut(data: bytes, start: int, rows: int, columns: int) -> tuple[int, int]:
-    """Where a piece ends that begins at ``start``, and how many records end in it."""
+def _cut(data: bytes, start: int, rows: int, columns: int, ended: bool) -> tuple[int, int] | None:
+    """Where a piece ends that begins at ``start``, and how many records end in it; None where the data is too short to
+    say and has not ended."""
     end = start
     for _ in range(rows):
         next_end = data.find(b"\n", end, start + MAX_PIECE_BYTES) + 1
         if not next_end:
+            if len(data) - start < MAX_PIECE_BYTES and not ended:
+                return None
             break
         end = next_end
     if end == start:  # a record that is larger than a piece, or the last one without its newline
         return min(len(data), start + MAX_PIECE_BYTES), int(len(data) - start <= MAX_PIECE_BYTES)
+    if len(data) - end < MAX_ODD_BYTES and not ended:
+        return None
     records = data.count(b"\n", start, end)
     while (quote := data.find(b'"', start, end)) >= 0:
         odd = read_odd(data, data.rfind(b"\n", start, quote) + 1 or start, columns)

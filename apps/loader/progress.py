@@ -5,7 +5,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from tqdm import tqdm as Bar
+    import tqdm as bars
 
 _PLAIN_S: Final = 10.0
 

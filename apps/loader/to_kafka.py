@@ -21,9 +21,10 @@ _CONFIG: Final[dict[str, Any]] = {
     "enable.idempotence": True,
     "acks": "all",
     "compression.type": "lz4",
-    # All that is under way, and so all that this process holds. More than this, and send() waits.
-    "queue.buffering.max.kbytes": 2048,
+    # All that is under way; more than this, and send() waits. A message larger than this would never be taken.
+    "queue.buffering.max.kbytes": 512,
     "batch.size": 600_000,
+    "max.in.flight": 2,
     # For ever: how long to wait is decided here.
     "message.timeout.ms": 0,
     "reconnect.backoff.max.ms": 10_000,
