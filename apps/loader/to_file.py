@@ -32,6 +32,7 @@ class ToFile(Target):
     def resume(self, source: SourceFile, begun: Mapping[str, Any], arrived: Place) -> Place | None:
         self._source, part = source, self._part(source)
         if self._final.exists() and not part.exists() and arrived.offset == source.size:
+            self._place = arrived
             return arrived  # it was stopped behind its last step
         with told(self._folder):
             self._descriptor = os.open(part, os.O_WRONLY | os.O_CREAT, 0o644)
@@ -55,8 +56,9 @@ class ToFile(Target):
         self._place = upto
 
     def arrived(self) -> Place:
-        with told(self._folder):
-            os.fsync(self._descriptor)
+        if self._descriptor >= 0:
+            with told(self._folder):
+                os.fsync(self._descriptor)
         return self._place
 
     def finish(self) -> None:

@@ -45,7 +45,7 @@ class ToS3(Target):
         return {"key": key, "upload": upload, "part_bytes": max(PART_BYTES, source.size // (MAX_PARTS - 1) + 1)}
 
     def resume(self, source: SourceFile, begun: Mapping[str, Any], arrived: Place) -> Place | None:
-        self._source, self._part_bytes = source, begun["part_bytes"]
+        self._source, self._part_bytes, self._place = source, begun["part_bytes"], arrived
         self._upload = {"Bucket": self._bucket, "Key": begun["key"], "UploadId": begun["upload"]}
         try:
             parts = self._parts()
