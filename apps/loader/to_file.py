@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, Final
 
+from schemas.errors import InUse
+
 from .disk import lock, sync_folder, told
 from .pieces import Place, blocks
 from .source import SourceFile
@@ -26,7 +28,6 @@ class ToFile(Target):
     def begin(self, source: SourceFile) -> Mapping[str, Any]:
         with told(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._part(source).unlink(missing_ok=True)
         return {}
 
     def resume(self, source: SourceFile, begun: Mapping[str, Any], arrived: Place) -> Place | None:
@@ -37,6 +38,8 @@ class ToFile(Target):
         with told(self._folder):
             self._descriptor = os.open(part, os.O_WRONLY | os.O_CREAT, 0o644)
             lock(self._descriptor, f"{part} is being written")
+            if not part.exists() or part.stat().st_ino != os.fstat(self._descriptor).st_ino:
+                raise InUse(f"{self._final} has just been written by another process; run the same command again")
             # What stands behind may be half of a block, or zeros where a power cut took the bytes and left the length.
             self._place = Place(min(arrived.offset, os.fstat(self._descriptor).st_size))
             os.ftruncate(self._descriptor, self._place.offset)

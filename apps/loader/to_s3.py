@@ -5,7 +5,7 @@ from typing import IO, Any, Final
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoCredentialsError
+from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError, NoCredentialsError
 
 from schemas.errors import InputUnusable, NotPermitted, PrestaCopError
 
@@ -106,7 +106,7 @@ class ToS3(Target):
         return self._patience.attempt(lambda: getattr(self._client, operation)(**arguments), self._trouble)
 
     def _trouble(self, error: Exception) -> str | PrestaCopError:
-        if isinstance(error, HTTPClientError):
+        if isinstance(error, HTTPClientError | ConnectionError):
             return f"{self._url}: {error}"
         if isinstance(error, NoCredentialsError):
             return NotPermitted(f"{self._url}: {error}. Set AWS_PROFILE, or keys in the environment")

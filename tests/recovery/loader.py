@@ -80,10 +80,10 @@ def _hash_there(target: str, url: str, folder: Path) -> bytes:
         content = path.read_bytes()
         path.unlink()
     elif target == "s3":
-        client = boto3.client("s3")
-        (found,) = client.list_objects_v2(Bucket=BUCKET)["Contents"]
-        content = client.get_object(Bucket=BUCKET, Key=found["Key"])["Body"].read()
-        client.delete_object(Bucket=BUCKET, Key=found["Key"])
+        client, bucket = boto3.client("s3"), url.split("/")[2]
+        (found,) = client.list_objects_v2(Bucket=bucket)["Contents"]
+        content = client.get_object(Bucket=bucket, Key=found["Key"])["Body"].read()
+        client.delete_object(Bucket=bucket, Key=found["Key"])
     else:
         stream = KafkaStream(kafka_url(url), Source.HISTORY)
         last = look(stream, str(folder))[-1]

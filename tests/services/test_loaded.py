@@ -1,6 +1,8 @@
 """What the loader has sent is read by the graph as the file itself is: the same units, the same rows."""
 
 import gzip
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from itertools import islice
@@ -20,8 +22,11 @@ from pipelines.inputs import Asked
 from pipelines.options import history_url
 from pipelines.run import run_graph as run
 from pipelines.violations import Settings
+from runners.services import Services
+from schemas.errors import InputUnusable
 from sources import kafka_consumer
-from tests.services.support import PROJECT, make_topic
+from tests.recovery.loader import campaign
+from tests.services.support import PROJECT, make_topic, publish
 from tests.support import LOCAL, content, make_history, run_graph
 
 pytestmark = pytest.mark.services
@@ -135,3 +140,49 @@ def test_a_file_whose_end_has_not_come_waits_and_what_is_there_twice_is_read_onc
     read(tmp_path / "loaded", url)
     run_graph(tmp_path / "direct", history)
     assert content(tmp_path / "loaded") == content(tmp_path / "direct")
+
+
+def test_a_broker_that_is_away_for_a_while_is_waited_for(alone: Services, tmp_path: Path, history: Path) -> None:
+    alone.up("kafka")
+    url = make_topic(alone.environment("kafka")["KAFKA_BOOTSTRAP_SERVERS"], "away", partitions=2)
+    flags = ["--to", url, "--journal", str(tmp_path / "journal"), "--batch-rows", "20", "--max-rate", "300k"]
+    line = [sys.executable, "-m", "apps.loader", str(history), *flags]
+    with subprocess.Popen(line, stderr=subprocess.PIPE, text=True) as process:
+        while (
+            not (journals := list((tmp_path / "journal").glob("*"))) or b'"record": 1' not in journals[0].read_bytes()
+        ):
+            time.sleep(0.05)
+        alone.down("kafka")
+        time.sleep(4)
+        assert process.poll() is None
+        alone.up("kafka")
+        _, said = process.communicate(timeout=120)
+    assert (process.returncode, "Traceback" in said) == (0, False)
+    read(tmp_path / "loaded", url)
+    run_graph(tmp_path / "direct", history)
+    assert content(tmp_path / "loaded") == content(tmp_path / "direct")
+
+
+def test_a_topic_that_is_not_there_ends_with_2(kafka: str, tmp_path: Path, history: Path) -> None:
+    line = [str(history), "--to", f"kafka://{kafka}/of-nobody", "--journal", str(tmp_path / "j"), "--quiet"]
+    assert loader(line) == 2
+
+
+@pytest.mark.parametrize("target", ["kafka", "s3"])
+def test_kills_at_random_moments(
+    target: str, kafka: str, s3_server: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in s3_server.items():
+        monkeypatch.setenv(name, value)
+    if target == "s3":
+        boto3.client("s3").create_bucket(Bucket="killed")
+    url = make_topic(kafka, "killed", partitions=2) if target == "kafka" else "s3://killed/history"
+    outcome = campaign(tmp_path, target, kills=10, seed=3, url=url)
+    assert (outcome.kills, outcome.different) == (10, 0)
+
+
+def test_messages_of_others_are_told(kafka: str, tmp_path: Path) -> None:
+    url = make_topic(kafka, "others")
+    publish(kafka, "others", [b'{"message_id": "1"}'], partition=2)
+    with pytest.raises(InputUnusable, match=r"kafka:others/2: message 0 is none that the loader has sent"):
+        read(tmp_path / "loaded", url)
