@@ -22,7 +22,7 @@ from tests.apps.loads import HEADER, ROWS, Collected, command, to
 from tests.support import make_history
 
 AS_NOBODY = """
-import os, sys
+import locale, os, sys
 from apps.loader import __main__ as loader, to_file
 os.setegid(65534), os.seteuid(65534)
 sys.exit(loader.main(sys.argv[1:]))
@@ -238,7 +238,7 @@ class stopped_half_way:  # noqa: N801  # a context manager
             time.sleep(0.01)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *error: object) -> None:
         self._process.send_signal(signal.SIGINT)
         _, self.said = self._process.communicate(timeout=30)
         self.code = self._process.returncode
