@@ -22,8 +22,9 @@ from tests.apps.loads import HEADER, ROWS, Collected, command, to
 from tests.support import make_history
 
 AS_NOBODY = """
-import locale, os, sys
+import os, sys
 from apps.loader import __main__ as loader, to_file
+loader.main(["--status", "--journal", "nowhere"]), b"x".decode("utf-8-sig")  # which imports the rest
 os.setegid(65534), os.seteuid(65534)
 sys.exit(loader.main(sys.argv[1:]))
 """
