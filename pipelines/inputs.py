@@ -144,7 +144,7 @@ def followed(asked: Asked, root: str, skew: float) -> Inputs:
         topic.planner(root).close()  # what is wrong with it is told in one line; a worker would tell it in a hundred
         return FollowStream(topic, root, skew)
 
-    history = planned(Asked(asked.history), root).history
+    history = _history(asked.history, asked, root)
     return Inputs(
         history.reading(history.pieces, root) if history else None,
         reading(asked.messages, Source.DRONES),

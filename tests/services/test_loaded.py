@@ -1,6 +1,7 @@
 """What the loader has sent is read by the graph as the file itself is: the same units, the same rows."""
 
 import gzip
+import os
 import subprocess
 import sys
 import time
@@ -63,6 +64,18 @@ def test_rows_from_kafka_are_those_of_the_file_row_by_row(kafka: str, tmp_path: 
     assert content(tmp_path / "loaded") == content(tmp_path / "direct")
     assert lake(str(tmp_path / "direct")).ledger.num_rows > 3
     read(tmp_path / "direct", url)
+    assert content(tmp_path / "loaded") == content(tmp_path / "direct")
+
+
+def test_a_file_that_was_loaded_twice_from_two_computers_is_in_the_lake_once(
+    kafka: str, tmp_path: Path, history: Path
+) -> None:
+    url = make_topic(kafka, "twice", partitions=3)
+    load(history, url)
+    os.utime(history, (1, 1))
+    load(history, url, "--restart")
+    read(tmp_path / "loaded", url)
+    run_graph(tmp_path / "direct", history)
     assert content(tmp_path / "loaded") == content(tmp_path / "direct")
 
 
