@@ -3,9 +3,9 @@
 What each dependency is for:
   apache-beam[aws]      the graph and its runners
   pyarrow               columns, CSV, Parquet, files on S3
-  confluent-kafka       the Kafka source and the simulator's sink: librdkafka, a million messages a second and core
-  google-cloud-pubsub   the Pub/Sub source
-  boto3                 conditional puts on S3 (also an extra of Beam's)
+  confluent-kafka       the Kafka source, simulator and loader: librdkafka, a million messages a second and core
+  google-cloud-pubsub   the Pub/Sub source, simulator and loader
+  boto3                 conditional puts on S3 (also an extra of Beam's), the loader's uploads
   duckdb                SQL over the lake
   msgspec               typed JSON
   requests, urllib3     the webhook of alerts, and its retries

@@ -11,11 +11,12 @@ def dry_run(asked: Asked, root: str) -> Iterator[str]:
     """Lines for people. Raises InputUnusable, ServiceUnavailable."""
     topics = [
         (source, url)
-        for source, url in ((Source.DRONES, asked.messages), (Source.IMAGES, asked.images))
+        for source, url in zip(Source, (asked.history, asked.messages, asked.images), strict=True)
         if url is not None and not isinstance(url, str)
     ]
-    messages, images = (url if isinstance(url, str) else None for url in (asked.messages, asked.images))
-    files = [part for part in planned(Asked(asked.history, messages, images), root) if isinstance(part, Files)]
+    asked_for = (asked.history, asked.messages, asked.images)
+    history, messages, images = (url if isinstance(url, str) else None for url in asked_for)
+    files = [part for part in planned(Asked(history, messages, images), root) if isinstance(part, Files)]
     cells = [cell for part in files for cell in part.pieces]
     if cells:
         yield f"{len(cells)} units of work would be read:"

@@ -1,5 +1,6 @@
 """From the flags to what the graph reads: files are planned here, topics up to now; without end, by the graph."""
 
+import logging
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from sources.cells import Cell
 from sources.files import Format, ReadFiles, plan
 from sources.history import HistoryCsv
 from sources.kafka import KafkaStream
+from sources.loaded import LoadedCell, ReadLoaded, look
 from sources.pubsub import PubSubStream
 from sources.recorded import RecordedMessages
 from sources.streams import MESSAGE_BYTES, FollowStream, ReadUnits, Stream, plan_until_now
@@ -20,6 +22,8 @@ from sources.units import Unit
 RUN_BYTES = 8 << 30
 """A local run keeps what it shuffles, so a long input is read in several runs."""
 
+_log = logging.getLogger(__name__)
+
 Url = str | KafkaUrl | PubSubUrl
 """A path or pattern of recordings, or a topic."""
 
@@ -27,7 +31,7 @@ Url = str | KafkaUrl | PubSubUrl
 class Asked(NamedTuple):
     """What the user wants to be read."""
 
-    history: str | None = None
+    history: Url | None = None
     messages: Url | None = None
     images: Url | None = None
     accept_loss: bool = False
@@ -49,6 +53,24 @@ class Files(NamedTuple):
         return ReadFiles(some, self.form, root)
 
 
+class LoadedFiles(NamedTuple):
+    """Cells of files that the loader has sent to a topic."""
+
+    pieces: list[LoadedCell]
+    stream: Stream
+    form: Format
+    spent: set[Unit]
+    """Of the stream: not needed any more when all pieces are in the lake."""
+
+    def sizes(self) -> list[int]:
+        """Bytes of each piece."""
+        return [piece.cell.end - piece.cell.start for piece in self.pieces]
+
+    def reading(self, some: list[Any], root: str) -> beam.PTransform:
+        """Of some of the pieces."""
+        return ReadLoaded(some, self.stream, self.form, root)
+
+
 class Units(NamedTuple):
     """Planned units of a stream."""
 
@@ -67,7 +89,7 @@ class Units(NamedTuple):
 class Planned(NamedTuple):
     """All that a bounded run reads."""
 
-    history: Files | None
+    history: Files | LoadedFiles | None
     messages: Files | Units | None
     images: Files | Units | None
 
@@ -94,6 +116,8 @@ class Planned(NamedTuple):
         for source in self:
             if isinstance(source, Units):
                 source.stream.tidy(root)
+            elif isinstance(source, LoadedFiles):
+                source.stream.forget(source.spent, root)
 
     def _reading(self, parts: list[list[Any]], root: str) -> Inputs:
         pairs = zip(self, parts, strict=True)
@@ -103,7 +127,7 @@ class Planned(NamedTuple):
 def planned(asked: Asked, root: str) -> Planned:
     """Plan all inputs up to now. Raises InputUnusable, ServiceUnavailable."""
     return Planned(
-        Files(plan(asked.history, HistoryCsv()), HistoryCsv()) if asked.history else None,
+        _history(asked.history, asked, root),
         _planned(asked.messages, Source.DRONES, asked, root),
         _planned(asked.images, Source.IMAGES, asked, root),
     )
@@ -120,7 +144,7 @@ def followed(asked: Asked, root: str, skew: float) -> Inputs:
         topic.planner(root).close()  # what is wrong with it is told in one line; a worker would tell it in a hundred
         return FollowStream(topic, root, skew)
 
-    history = planned(Asked(asked.history), root).history
+    history = _history(asked.history, asked, root)
     return Inputs(
         history.reading(history.pieces, root) if history else None,
         reading(asked.messages, Source.DRONES),
@@ -133,6 +157,24 @@ def stream(url: KafkaUrl | PubSubUrl, source: Source, accept_loss: bool) -> Stre
     if isinstance(url, KafkaUrl):
         return KafkaStream(url, source, accept_loss)
     return PubSubStream(url, source)
+
+
+def _history(url: Url | None, asked: Asked, root: str) -> Files | LoadedFiles | None:
+    if url is None:
+        return None
+    form = HistoryCsv()
+    if isinstance(url, str):
+        return Files(plan(url, form), form)
+    topic = stream(url, form.source, asked.accept_loss)
+    cells: list[LoadedCell] = []
+    units: dict[bool, set[Unit]] = {True: set(), False: set()}
+    for file in look(topic, root):
+        units[file.is_complete] |= {span.unit for span in file.spans}
+        if file.is_complete:
+            cells += file.cells(form)
+        else:
+            _log.warning("%s: %d bytes are there, and its end is not; a later run reads it", file.path, file.there)
+    return LoadedFiles(cells, topic, form, units[True] - units[False])
 
 
 def _planned(url: Url | None, source: Source, asked: Asked, root: str) -> Files | Units | None:

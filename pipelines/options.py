@@ -31,6 +31,11 @@ def source_url(text: str) -> Url:
     return _told(topic_url)(text) if text.startswith((KAFKA, PUBSUB)) else recording(text)
 
 
+def history_url(text: str) -> Url:
+    """A path or pattern, ``s3://...``, ``kafka://...`` or ``pubsub://...``. Raises ArgumentTypeError."""
+    return _told(topic_url)(text) if text.startswith((KAFKA, PUBSUB)) else text
+
+
 def _told(reader: Callable[[str], T]) -> Callable[[str], T]:
     """The same, whose error argparse says in full."""
 
@@ -69,8 +74,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the graph")
     group.add_argument(
         "--history",
-        metavar="GLOB",
-        help="ticket CSV files of the city, plain or gzip: a path, a quoted pattern, or s3://BUCKET/KEY",
+        metavar="GLOB_OR_URL",
+        type=history_url,
+        help="ticket CSV files of the city, plain or gzip: a path, a quoted pattern, s3://BUCKET/KEY, or the topic "
+        "that python -m apps.loader has sent them to: kafka://HOST:PORT/TOPIC, pubsub://PROJECT/SUBSCRIPTION",
     )
     group.add_argument(
         "--messages",

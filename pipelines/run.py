@@ -47,6 +47,7 @@ examples:
   python -m pipelines.violations --messages pubsub://project/drones-lake --mode unbounded --output s3://prestacop/lake
   python -m pipelines.violations --messages kafka://localhost:9092/drones --mode unbounded --output data/lake \\
       --officer-keys officers.pem --alerts kafka://localhost:9092/alerts
+  python -m pipelines.violations --history kafka://localhost:9092/tickets --output data/lake
   python -m pipelines.violations --history tickets.csv --output data/lake --dry-run
 
 A topic is read from where the lake ends: bounded up to now, unbounded without end (on Prism here, on Flink). Options of

@@ -13,7 +13,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from pipelines.analysis import answers, print_answers
 from pipelines.command import beam_options, progress_bar, run
 from pipelines.inputs import Asked
-from pipelines.options import recording
+from pipelines.options import history_url, recording
 from pipelines.report import write_report
 from pipelines.run import run_and_tell
 from pipelines.violations import Settings
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, default=Path("data"), help="where the input is made (data)")
     parser.add_argument("--lake", metavar="DIR_OR_S3_URL", help="the lake (DATA/lake)")
     parser.add_argument("--report", type=Path, help="the page that is written (DATA/report.html)")
-    parser.add_argument("--history", metavar="GLOB", help="your ticket CSV files")
+    parser.add_argument("--history", type=history_url, metavar="GLOB_OR_URL", help="your ticket CSV files")
     parser.add_argument("--messages", type=recording, metavar="file:PATH", help="your recording of drone messages")
     parser.add_argument("--rows", type=int, default=500_000, help="rows of the history that is made (500000)")
     parser.add_argument("--drones", type=int, default=200, help="drones whose messages are made (200)")

@@ -5,6 +5,9 @@ PrestaCopError
  ├─ InputUnusable       3  a file that cannot be read, or is not what it is said to be
  ├─ ServiceUnavailable  4  object storage or a broker that does not answer
  ├─ DiskFull            5  no room for the lake
+ ├─ InputChanged        6  a file that was changed while it was loaded
+ ├─ NotPermitted        7  what this user has no right to read or to write
+ ├─ InUse               8  another process is at it
  └─ NotReconciled       1  rows in and rows out differ
 """
 
@@ -39,6 +42,24 @@ class DiskFull(PrestaCopError):
     """The file system of the lake has no room left."""
 
     exit_code = 5
+
+
+class InputChanged(PrestaCopError):
+    """The input is not what it was when work on it began."""
+
+    exit_code = 6
+
+
+class NotPermitted(PrestaCopError):
+    """This user has no right to read the input, or to write there."""
+
+    exit_code = 7
+
+
+class InUse(PrestaCopError):
+    """Another process does the same at this moment."""
+
+    exit_code = 8
 
 
 class NotReconciled(PrestaCopError):

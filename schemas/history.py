@@ -7,7 +7,11 @@ Sources: NYC Open Data, "Parking Violations Issued - Fiscal Year 2014 .. 2024" (
 NYC Department of Finance, "DOF Parking Violation Codes" (codes 1 to 99).
 """
 
+import csv
+import io
 from typing import Final
+
+from schemas.errors import InputUnusable
 
 TIME_ZONE: Final = "America/New_York"
 
@@ -36,6 +40,8 @@ COLUMNS_34: Final = COLUMNS_43[:34]
 
 MANDATORY: Final = ("Summons Number", "Issue Date", "Violation Time", "Violation Code")
 """Without one of these a row cannot be placed in the lake."""
+
+MAX_HEADER_BYTES: Final = 1 << 16
 
 COUNTY_ALIASES: Final = {
     "NY": ("MAN", "MH", "MN", "M", "NEW Y", "NEWY", "NEW YORK", "MANHATTAN"),
@@ -115,3 +121,33 @@ def column_key(name: str) -> str:
     """What a column's name is compared by: letters and digits alone, so that ``Days Parking In Effect    ``
     and ``days_parking_in_effect`` are the same."""
     return "".join(c for c in name.lower() if c.isalnum())
+
+
+def columns_of(line: bytes, url: str) -> tuple[str, ...]:
+    """The names of the columns of a file of tickets.
+
+    Args:
+        line: what stands there up to and including the first newline, at most MAX_HEADER_BYTES.
+
+    Raises InputUnusable where this is no file of tickets.
+    """
+    if not line:
+        raise InputUnusable(f"{url}: the file is empty; a history CSV begins with a line of column names")
+    if len(line) >= MAX_HEADER_BYTES:
+        raise InputUnusable(f"{url}: this is no CSV file: its first line has no end within {MAX_HEADER_BYTES} bytes")
+    try:
+        text = line.decode("utf-8-sig")
+        rows = list(csv.reader(io.StringIO(text.rstrip("\r\n"), newline=""), strict=True))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputUnusable(f"{url}: this is no CSV file: its first line is no line of column names") from error
+    if len(rows) > 1:
+        raise InputUnusable(f"{url}: its lines end in a carriage return alone; convert them to newlines")
+    columns = tuple(rows[0]) if rows else ()
+    present = {column_key(name) for name in columns}
+    missing = [name for name in MANDATORY if column_key(name) not in present]
+    if missing:
+        raise InputUnusable(
+            f"{url}: this is no history of tickets: the first line does not name {', '.join(missing)}. "
+            "Leave the file out, or put the line of column names back"
+        )
+    return columns

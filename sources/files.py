@@ -69,7 +69,7 @@ def read_cell(cell: Cell, form: Format, lake_root: str) -> Iterator[UnitBatch | 
         if cell.compressed:
             parts = [part._replace(compressed=True) for part in grid(cell.source, cell.path, size)]
         for part in parts:
-            yield from _read_unit(file, part, size, form, header, lake_root)
+            yield from read_part(file, part, size, form, header, lake_root)
         if cell.compressed:
             progress.advance(cell.end - cell.start)
 
@@ -116,9 +116,10 @@ def _plan_file(url: str, form: Format) -> list[Cell]:
         return grid(form.source, url, size)
 
 
-def _read_unit(
+def read_part(
     file: IO[bytes], cell: Cell, size: int, form: Format, header: Header, lake_root: str
 ) -> Iterator[UnitBatch | UnitTally]:
+    """The same of a cell of an open file of ``size`` bytes."""
     borders = form.borders(header)
     start = border(file, cell.start, borders) if cell.number else len(header.text)
     end = border(file, cell.end, borders) if cell.end < size else size

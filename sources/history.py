@@ -3,21 +3,16 @@
 A block is one row: its bytes stay as they are until the parser, which alone looks inside.
 """
 
-import csv
-import io
 from typing import IO
 
 import numpy as np
 import pyarrow as pa
 
-from schemas.errors import InputUnusable
-from schemas.history import MANDATORY, column_key
+from schemas.history import MAX_HEADER_BYTES, columns_of
 from schemas.lake import Source
 from sources.cells import Borders
 from sources.files import Header
 from sources.records import count_records, odd_records, record_end, record_start
-
-MAX_HEADER_BYTES = 1 << 16
 
 BLOCK = pa.schema(
     [
@@ -53,28 +48,7 @@ class HistoryCsv:
     def header(self, file: IO[bytes], url: str) -> Header:
         file.seek(0)
         line = b"".join(file.read(MAX_HEADER_BYTES).partition(b"\n")[:2])
-        if not line:
-            raise InputUnusable(f"{url}: the file is empty; a history CSV begins with a line of column names")
-        if len(line) >= MAX_HEADER_BYTES:
-            raise InputUnusable(
-                f"{url}: this is no CSV file: its first line has no end within {MAX_HEADER_BYTES} bytes"
-            )
-        try:
-            text = line.decode("utf-8-sig")
-            rows = list(csv.reader(io.StringIO(text.rstrip("\r\n"), newline=""), strict=True))
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise InputUnusable(f"{url}: this is no CSV file: its first line is no line of column names") from error
-        if len(rows) > 1:
-            raise InputUnusable(f"{url}: its lines end in a carriage return alone; convert them to newlines")
-        columns = tuple(rows[0]) if rows else ()
-        present = {column_key(name) for name in columns}
-        missing = [name for name in MANDATORY if column_key(name) not in present]
-        if missing:
-            raise InputUnusable(
-                f"{url}: this is no history of tickets: the first line does not name {', '.join(missing)}. "
-                "Leave the file out, or put the line of column names back"
-            )
-        return Header(line, columns)
+        return Header(line, columns_of(line, url))
 
     def borders(self, header: Header) -> Borders:
         return CsvRecords(len(header.columns))

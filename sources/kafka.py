@@ -23,10 +23,10 @@ from sources.plans import Chain, Plan, first_planned, read_floors, write_floors
 from sources.streams import MICROSECONDS, Look, PlannedUnit, Planner, Stream
 from sources.units import Unit
 
-UNIT_MESSAGES: Mapping[Source, int] = {Source.DRONES: 200_000, Source.IMAGES: 1_000}
+UNIT_MESSAGES: Mapping[Source, int] = {Source.DRONES: 200_000, Source.IMAGES: 1_000, Source.HISTORY: 32}
 """At most so many messages a unit: it is what a worker holds, and what is read again after a crash."""
 BATCH_BYTES = 8 << 20
-CONSUME: Final[Mapping[Source, int]] = {Source.DRONES: 5_000, Source.IMAGES: 16}
+CONSUME: Final[Mapping[Source, int]] = {Source.DRONES: 5_000, Source.IMAGES: 16, Source.HISTORY: 16}
 """Messages taken from librdkafka at once."""
 
 
@@ -42,6 +42,10 @@ class KafkaStream(Stream):
         self.source = source
         self.access = Access(url, CONSUME[source], accept_loss)
 
+    @property
+    def path(self) -> str:
+        return f"kafka:{self.url.topic}"
+
     def planner(self, root: str) -> Planner:
         return _KafkaPlanner(self, root)
 
@@ -51,6 +55,15 @@ class KafkaStream(Stream):
         behind = planner.behind()
         begun = f", {len(again)} units begun" if again else ""
         return f"{behind:,} new messages in {planner.partitions} partitions of {self.url.topic}{begun}"
+
+    def everything(self, root: str) -> list[Unit]:
+        topic, step = Topic(self.url), UNIT_MESSAGES[self.source]
+        found = []
+        for partition, end in topic.ends().items():
+            path = f"{self.path}/{partition}"
+            starts = range(topic.first(partition), end, step)
+            found += [Unit(self.source, path, start, min(start + step, end), "") for start in starts]
+        return found
 
     def payloads(self, unit: Unit, root: str) -> Iterator[pa.RecordBatch]:
         partition = int(unit.path.rpartition("/")[2])
@@ -137,7 +150,7 @@ class _KafkaPlanner(Planner):
                 floor = first_planned(self._root, self._name, partition)
             if floor is None:
                 floor = self._topic.first(partition)
-            path = f"kafka:{self._stream.url.topic}/{partition}"
+            path = f"{self._stream.path}/{partition}"
             chain = Chain(self._root, self._stream.source, self._name, partition, path, floor)
             found += (PlannedUnit(*unit) for unit in chain.follow())
             self._chains[partition] = chain

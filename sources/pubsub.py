@@ -10,7 +10,7 @@ import os
 import time
 import uuid
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
@@ -29,7 +29,7 @@ from schemas.errors import InputUnusable, ServiceUnavailable
 from schemas.lake import Source
 from schemas.urls import PubSubUrl
 from sources.payloads import PAYLOADS, payload_batch
-from sources.streams import MICROSECONDS, Look, PlannedUnit, Planner, Stream
+from sources.streams import MICROSECONDS, Look, PlannedUnit, Planner, Stream, plan_until_now
 from sources.units import Unit
 
 SEGMENT_MESSAGES = 100_000
@@ -73,7 +73,6 @@ class PubSubStream(Stream):
 
     @property
     def path(self) -> str:
-        """What people call it."""
         return f"pubsub://{self.url.project}/{self.url.name}"
 
     @property
@@ -89,10 +88,18 @@ class PubSubStream(Stream):
         spooled = sum(not is_committed(root, unit.source, unit.name) for unit in self.spooled(root))
         return f"{spooled} segments spooled; what waits in {self.path} only a pull can tell"
 
+    def everything(self, root: str) -> list[Unit]:
+        plan_until_now(self, root)  # which spools what waits
+        return self.spooled(root)
+
     def payloads(self, unit: Unit, root: str) -> Iterator[pa.RecordBatch]:
         data = storage(root).read(f"{self.spool}/{unit.name}.arrow")
         with pa.ipc.open_stream(data) as reader:
             yield from reader
+
+    def forget(self, units: Iterable[Unit], root: str) -> None:
+        for unit in units:
+            storage(root).delete(f"{self.spool}/{unit.name}.arrow")
 
     def tidy(self, root: str) -> None:
         self.without_committed(self.spooled(root), root)

@@ -6,16 +6,10 @@ one by one: they hold a quoted newline, or a quote is stray and taken as an ordi
 that the parser is better off without them.
 """
 
-import csv
-import io
-from typing import NamedTuple
-
 import numpy as np
 import numpy.typing as npt
 
-MAX_ODD_BYTES = 1 << 16
-MAX_ODD_LINES = 64
-"""A quoted field that goes on for longer than this is taken for a stray quote."""
+from schemas.records import MAX_ODD_BYTES, OddRecord, is_record, read_odd
 
 _QUOTE, _COMMA, _NEWLINE, _RETURN = 34, 44, 10, 13
 _FEW = 5000
@@ -23,18 +17,6 @@ _PAGE = 4096
 _HIGH_BITS = np.uint64(0x8080808080808080)
 
 Offsets = npt.NDArray[np.int64]
-
-
-class OddRecord(NamedTuple):
-    """A record that the CSV parser must not see."""
-
-    start: int
-    end: int
-    """After its newline."""
-    lines: int
-    fields: list[bytes]
-    stray_quote: bool
-    """Whether a quote was taken as an ordinary character."""
 
 
 def odd_records(data: bytes, columns: int) -> list[OddRecord]:
@@ -88,7 +70,7 @@ def record_start(window: bytes, at: int, complete: bool, columns: int) -> int:
         if not end:
             return len(window) if complete else -1
         line = window[position:end]
-        if position and _is_record(line, columns):
+        if position and is_record(line, columns):
             break
         position = end
     if position >= at:
@@ -203,58 +185,3 @@ def _byte_after(positions: Offsets, array: npt.NDArray[np.uint8]) -> npt.NDArray
     inside = array[np.minimum(positions + 1, len(array) - 1)]
     after: npt.NDArray[np.uint8] = np.where(positions + 1 < len(array), inside, _NEWLINE)
     return after
-
-
-def read_odd(data: bytes, start: int, columns: int) -> OddRecord:
-    """The odd record that begins at ``start``."""
-    line_end = data.find(b"\n", start) + 1 or len(data)
-    line = data[start:line_end]
-    text, lines, fields = line, 1, _fields(line)
-    if len(fields) != columns:
-        joined = _joined_lines(data, start)
-        if joined is not None and len(candidate := _fields(joined)) == columns and not _holds_records(joined, columns):
-            text, lines, fields = joined, joined.rstrip(b"\r\n").count(b"\n") + 1, candidate
-    stripped = text.rstrip(b"\r\n")
-    stray = _has_stray_quote(stripped)
-    if not fields or (stray and len(fields) != columns):
-        fields = stripped.split(b",")
-    return OddRecord(start, start + len(text), lines, fields, stray)
-
-
-def _joined_lines(data: bytes, start: int) -> bytes | None:
-    """The lines from ``start`` up to the one in which the quotes come out even; None where none does in time."""
-    end, quotes = start, 0
-    for _ in range(MAX_ODD_LINES):
-        next_end = data.find(b"\n", end) + 1 or len(data)
-        if next_end == end or next_end - start > MAX_ODD_BYTES:
-            return None
-        quotes += data.count(b'"', end, next_end)
-        end = next_end
-        if quotes % 2 == 0 and end > start:
-            return data[start:end]
-    return None
-
-
-def _holds_records(record: bytes, columns: int) -> bool:
-    """Whether a line behind the first one is a whole record by itself: two stray quotes stand around it."""
-    return any(_is_record(line, columns) for line in record.split(b"\n")[1:])
-
-
-def _is_record(line: bytes, columns: int) -> bool:
-    return len(_fields(line)) == columns and not _has_stray_quote(line)
-
-
-def _fields(record: bytes) -> list[bytes]:
-    """The fields of a record as the CSV format has it; an empty list where it is not well formed."""
-    text = record.decode("latin-1").removesuffix("\n").removesuffix("\r")
-    try:
-        rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
-    except csv.Error:
-        return []
-    return [field.encode("latin-1") for field in rows[0]] if len(rows) == 1 else []
-
-
-def _has_stray_quote(record: bytes) -> bool:
-    flat = np.frombuffer(record.replace(b"\n", b" ").replace(b"\r", b" "), np.uint8)  # newlines in fields are no ends
-    quotes = np.flatnonzero(flat == _QUOTE)
-    return bool(len(quotes)) and bool(len(_stray_quotes(quotes, flat)))

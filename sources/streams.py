@@ -87,6 +87,11 @@ class Stream(ABC):
 
     source: Source
 
+    @property
+    @abstractmethod
+    def path(self) -> str:
+        """What people call it."""
+
     @abstractmethod
     def planner(self, root: str) -> Planner:
         """A planner for the lake at ``root``. Raises InputUnusable, ServiceUnavailable."""
@@ -96,8 +101,15 @@ class Stream(ABC):
         """What there is to read, for people; nothing is planned, nothing is acknowledged."""
 
     @abstractmethod
+    def everything(self, root: str) -> list[Unit]:
+        """All that is there now, whatever of it was read before, in units of a few MiB or so."""
+
+    @abstractmethod
     def payloads(self, unit: Unit, root: str) -> Iterator[pa.RecordBatch]:
         """The payloads of a planned unit, at least one batch, if an empty one."""
+
+    def forget(self, units: Iterable[Unit], root: str) -> None:  # noqa: B027  # a topic forgets by its retention
+        """Remove what the lake holds of units of :meth:`everything`."""
 
     def tidy(self, root: str) -> None:  # noqa: B027  # not every stream leaves something
         """Remove what the lake holds of units only until they are committed."""

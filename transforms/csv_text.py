@@ -9,7 +9,8 @@ import pyarrow.csv as pacsv
 
 from schemas.history import Reason, Repair, column_key
 from schemas.lake import ENUM
-from sources.records import LineIndex, OddRecord, is_utf8, read_odd
+from schemas.records import OddRecord, read_odd
+from sources.records import LineIndex, is_utf8
 
 Ints = npt.NDArray[np.int64]
 Note = tuple[str, Ints]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sources import cells, records
+from sources import cells
 from sources.files import plan, read_cell
 from sources.history import HistoryCsv
 from sources.units import Unit, UnitBatch
@@ -52,8 +52,9 @@ def read(path: Path, sizes: Sizes) -> Found:
         patch.setattr(cells, "BLOCK_BYTES", sizes.block)
         patch.setattr(cells, "LOOKBACK_BYTES", sizes.look_back)
         patch.setattr(cells, "_LOOKAHEAD_BYTES", sizes.look_ahead)
-        patch.setattr(records, "MAX_ODD_BYTES", sizes.odd)
-        patch.setattr(records, "_FEW", sizes.few_quotes)
+        patch.setattr("schemas.records.MAX_ODD_BYTES", sizes.odd)
+        patch.setattr("sources.records.MAX_ODD_BYTES", sizes.odd)
+        patch.setattr("sources.records._FEW", sizes.few_quotes)
         form = HistoryCsv()
         for cell in plan(str(path), form):
             for item in read_cell(cell, form, str(path.parent / "lake")):

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.errors import InputUnusable
-from schemas.history import COLUMNS_34, COLUMNS_43, COLUMNS_51, MANDATORY, column_key
+from schemas.history import COLUMNS_34, COLUMNS_43, COLUMNS_51, MANDATORY, MAX_HEADER_BYTES, column_key
 from sources import cells
 from sources.files import Header
-from sources.history import BLOCK, MAX_HEADER_BYTES, HistoryCsv
+from sources.history import BLOCK, HistoryCsv
 
 
 def header(first_lines: bytes) -> Header:

@@ -3,12 +3,14 @@
 import csv
 import io
 
+import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from sources import records
-from sources.records import LineIndex, OddRecord, count_records, odd_records, record_end, record_start
+from schemas import records
+from schemas.records import OddRecord, _has_stray_quote
+from sources.records import LineIndex, _stray_quotes, count_records, odd_records, record_end, record_start
 
 PLAIN = b"1,07/06/2015,0143A,21\n"
 ODD: dict[str, tuple[bytes, int, list[bytes], bool]] = {
@@ -165,7 +167,7 @@ def test_well_formed_csv_is_read_back_record_by_record(rows: list[list[str]], en
     data = "".join(text + end for text in texts).encode()
     with pytest.MonkeyPatch.context() as patch:
         for few in (0, 5000):
-            patch.setattr(records, "_FEW", few)
+            patch.setattr("sources.records._FEW", few)
             odd = odd_records(data, 4)
             assert count_records(data, odd) == len(rows)
             left = [[field.encode() for field in row] for row in rows]
@@ -189,3 +191,10 @@ def test_any_bytes_are_records_that_stand_one_behind_the_other(data: bytes) -> N
         cut = record_end(data, size, True, 4)
         assert cut >= size
         assert odd_records(data[:cut], 4) == [record for record in odd if record.start < cut]
+
+
+@given(st.text('a",\r\n\xe9', max_size=12).map(str.encode))
+def test_one_record_by_itself_has_stray_quotes_where_all_of_a_block_together_have(record: bytes) -> None:
+    flat = np.frombuffer(record.replace(b"\n", b" ").replace(b"\r", b" "), np.uint8)
+    quotes = np.flatnonzero(flat == ord('"'))
+    assert _has_stray_quote(record) == bool(len(quotes) and len(_stray_quotes(quotes, flat)))

@@ -79,6 +79,11 @@ class FakeStream(Stream):
 
     source = Source.DRONES
 
+    path = "fake"
+
+    def everything(self, root: str) -> list[Unit]:
+        raise NotImplementedError
+
     def __init__(self, *sizes: list[int], planner: Planner | None = None) -> None:
         self._sizes = sizes
         self._planner = planner

@@ -1,0 +1,188 @@
+"""``python -m apps.loader``: the command line."""
+
+import argparse
+import os
+import re
+import shlex
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Final, NoReturn
+
+from schemas.errors import InputUnusable, PrestaCopError
+from schemas.urls import KAFKA, PUBSUB, kafka_url, pubsub_url
+
+from .journal import folder
+from .load import Wanted, load
+from .status import status
+from .target import Patience, Target
+
+INTERRUPTED: Final = 130
+PIPE_CLOSED: Final = 141
+_FORMS: Final = "kafka://HOST:PORT/TOPIC?OPTION=VALUE, pubsub://PROJECT/TOPIC, s3://BUCKET/PREFIX or file:DIR"
+_SIZES: Final = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
+_TIMES: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+_EPILOG: Final = """\
+examples:
+  python -m apps.loader tickets-2015.csv --to kafka://broker:9092/tickets
+  python -m apps.loader archive/*.csv.gz --to s3://prestacop/history --max-rate 2M
+  python -m apps.loader tickets.csv --to file:/mnt/stick
+  python -m apps.loader --status
+
+A load that was stopped, by Ctrl-C, by a power cut, by anything, goes on where it was: run the same command again. To
+file: and s3: the file arrives as it is, and appears when it is whole. To kafka: and pubsub: it arrives as messages,
+each with the header, the file's fingerprint and the number of its first record. What arrived is a --history of
+python -m pipelines.violations. docs/loader.md has more.
+
+Passwords come from the environment (KAFKA_SASL_PASSWORD, AWS_PROFILE, GOOGLE_APPLICATION_CREDENTIALS).
+
+exit codes: 0 loaded, 2 wrong usage or no such place, 3 no file of tickets, 4 service unavailable, 5 disk full, 6 the
+file was changed meanwhile, 7 no permission, 8 another process loads it, 130 stopped
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    argv = sys.argv[1:] if argv is None else argv
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        if arguments.status:
+            lines = list(status(arguments.journal))
+            print("\n".join(lines) or f"nothing was loaded from here yet ({arguments.journal} has no journal)")
+            return 0
+        if not arguments.files or not arguments.to:
+            parser.error("say what and where to: FILE... --to URL")
+        text, make = arguments.to
+        wanted = Wanted(
+            arguments.journal,
+            text,
+            lambda patience: make(arguments.batch_rows, patience),
+            arguments.patience,
+            arguments.max_rate,
+            arguments.restart,
+            arguments.quiet,
+        )
+        for path in arguments.files:
+            print(load(path, wanted), flush=True)
+    except PrestaCopError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:  # who reads our output, such as head, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes at its end
+        return PIPE_CLOSED
+    except OSError as error:  # what concerns writing has words of its own
+        print(f"error: reading failed: {error}. What has arrived is written down; look at the disk", file=sys.stderr)
+        return InputUnusable.exit_code
+    except KeyboardInterrupt:
+        again = shlex.join(["python", "-m", "apps.loader", *argv])
+        print(f"\nstopped. What has arrived is written down; to go on run again:\n  {again}", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+Make = Callable[[int, Patience], Target]
+
+
+def target(text: str) -> tuple[str, Make]:
+    """The URL of a target, and how to make it. Only what it needs is imported. Raises ArgumentTypeError."""
+    try:
+        if text.startswith(KAFKA):
+            kafka = kafka_url(text)
+
+            def to_kafka(rows: int, patience: Patience) -> Target:
+                from .to_kafka import ToKafka  # noqa: PLC0415
+
+                return ToKafka(kafka, rows, patience)
+
+            return text, to_kafka
+        if text.startswith(PUBSUB):
+            pubsub = pubsub_url(text)
+
+            def to_pubsub(rows: int, patience: Patience) -> Target:
+                from .to_pubsub import ToPubSub  # noqa: PLC0415
+
+                return ToPubSub(pubsub, rows, patience)
+
+            return text, to_pubsub
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    if re.fullmatch(r"s3://[^/]+(/.*)?", text):
+
+        def to_s3(rows: int, patience: Patience) -> Target:
+            from .to_s3 import ToS3  # noqa: PLC0415
+
+            return ToS3(text, patience)
+
+        return text, to_s3
+    place = text.removeprefix("file://").removeprefix("file:")
+    if text.startswith("file:") and place:
+
+        def to_file(rows: int, patience: Patience) -> Target:
+            from .to_file import ToFile  # noqa: PLC0415
+
+            return ToFile(Path(place))
+
+        return f"file:{Path(place).absolute()}", to_file
+    raise argparse.ArgumentTypeError(f"{text!r} is no place to load to: write {_FORMS}")
+
+
+def _rate(text: str) -> float:
+    found = re.fullmatch(r"(\d{1,9})([kMG]?)", text)
+    if not found or not int(found[1]):
+        raise argparse.ArgumentTypeError(f"{text!r} is no rate: write 500k, 2M, 1G, bytes a second")
+    return float(int(found[1]) * _SIZES[found[2]])
+
+
+def _time(text: str) -> float:
+    found = re.fullmatch(r"(\d{1,9})([smhd])", text)
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time: write 30s, 5m, 1h, 1d")
+    return float(int(found[1]) * _TIMES[found[2]])
+
+
+def _rows(text: str) -> int:
+    if not re.fullmatch(r"[1-9]\d{0,5}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of rows: write 500")
+    return int(text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m apps.loader",
+        description="Send the city's files of tickets to where the graph reads them: little memory, one pass, and no "
+        "power cut loses or doubles a row.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="a CSV of tickets, plain or gzip")
+    parser.add_argument("--to", type=target, metavar="URL", help=_FORMS)
+    parser.add_argument("--batch-rows", type=_rows, default=500, metavar="N", help="rows a message (500)")
+    parser.add_argument("--max-rate", type=_rate, metavar="RATE", help="bytes a second: 500k, 2M (as fast as it goes)")
+    parser.add_argument(
+        "--patience", type=_time, default=86_400.0, metavar="TIME", help="how long the network may be away (1d)"
+    )
+    parser.add_argument("--restart", action="store_true", help="load from the start, whatever has arrived already")
+    parser.add_argument("--status", action="store_true", help="say how far each load from this computer is, and stop")
+    parser.add_argument(
+        "--journal",
+        type=Path,
+        default=folder(),
+        metavar="DIR",
+        help="where it is written down (%(default)s)",
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+    return parser
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""Load one file: send what has not arrived, and write down what has."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from schemas.errors import InputChanged
+
+from . import journal
+from .journal import Journal
+from .pieces import Place
+from .progress import Progress
+from .source import SourceFile, look_at
+from .target import Patience, Target
+
+WRITTEN_EVERY_S: Final = 0.25
+"""So much is sent again after a power cut, at most; each time is a sync of the disk."""
+
+
+class Wanted(NamedTuple):
+    """What the user asked for."""
+
+    journals: Path
+    target: str
+    """Its URL: one journal a file and target."""
+    make: Callable[[Patience], Target]
+    patience: float
+    """Seconds."""
+    max_rate: float | None = None
+    """Bytes a second."""
+    restart: bool = False
+    quiet: bool = False
+
+
+def load(path: Path, wanted: Wanted) -> str:
+    """Load a file, or what is left of it; gives a line for people.
+
+    Raises InputChanged, InputUnusable, InUse, NotPermitted, OutputUnusable, DiskFull, ServiceUnavailable.
+    """
+    with journal.opened(wanted.journals, path, wanted.target) as written:
+        source = look_at(path)
+        same = written.begun.get("fingerprint") == source.fingerprint
+        if written.done and same and not wanted.restart:
+            return f"{path} has been loaded to {wanted.target} already; --restart loads it again"
+        if written.begun and not written.done and not same and not wanted.restart:
+            raise InputChanged(
+                f"{path} is not the file whose load has begun: it was changed since. Put the old one back, or load the "
+                "new one from its start with --restart"
+            )
+        progress = Progress(path.name, source.size, written.place.offset if same else 0, wanted.quiet)
+        try:
+            target = wanted.make(Patience(wanted.patience, progress.tell))
+            try:
+                fresh = not same or written.done or wanted.restart
+                return _load(source, target, written, wanted, progress, fresh)
+            finally:
+                target.close()
+        finally:
+            progress.close()
+
+
+def _load(source: SourceFile, target: Target, written: Journal, wanted: Wanted, progress: Progress, fresh: bool) -> str:
+    at = None if fresh else target.resume(source, written.begun, written.place)
+    if at is None:
+        facts = {"path": str(source.path.absolute()), "target": wanted.target, "size": source.size}
+        written.begin({**facts, "fingerprint": source.fingerprint, **target.begin(source)})
+        at = target.resume(source, written.begun, Place(0)) or Place(0)
+    began, first, sent, last = time.monotonic(), at.offset, 0, time.monotonic()
+    with source.open(target.text) as file:
+        try:
+            for chunk, behind in target.chunks(source, file, at):
+                source.check(file)
+                target.send(chunk, behind)
+                at = behind
+                sent += len(chunk)
+                progress.show(source.read_of(file))
+                if time.monotonic() - last > WRITTEN_EVERY_S:
+                    written.arrived(target.arrived())
+                    last = time.monotonic()
+                if wanted.max_rate:
+                    time.sleep(max(sent / wanted.max_rate - (time.monotonic() - began), 0))
+            source.check(file)
+            written.arrived(target.arrived())
+            target.finish()
+        except KeyboardInterrupt:
+            written.arrived(target.arrived())
+            raise
+    written.finished(at)
+    took = max(time.monotonic() - began, 1e-3)
+    resumed = f" (the first {first:,} had arrived before)" if first else ""
+    rows = f", {at.record:,} rows" if at.record else ""
+    return (
+        f"{source.path}: {at.offset:,} bytes{rows}{resumed}, {(at.offset - first) / took / 1e6:.1f} MB/s. To read it:\n"
+        f"  python -m pipelines.violations --history '{target.next_step}' --output LAKE"
+    )

@@ -1,0 +1,80 @@
+"""Cut a file into what is sent at once, from any place on: one pass, a few blocks in memory."""
+
+from collections.abc import Iterator
+from typing import IO, Final, NamedTuple
+
+from schemas.loaded import Piece
+from schemas.records import MAX_ODD_BYTES, read_odd
+
+from .source import SourceFile
+
+BLOCK_BYTES: Final = 1 << 16
+MAX_PIECE_BYTES: Final = 1 << 18
+"""With the header and the rest of a record less than half of what a Kafka topic takes if nobody has said otherwise."""
+
+
+class Place(NamedTuple):
+    """How far a load is."""
+
+    offset: int
+    """In the bytes that are sent: of a gzip file to a topic, those of its text."""
+    record: int = 0
+    """Records before it, where they are counted."""
+
+
+def pieces(source: SourceFile, file: IO[bytes], at: Place, rows: int) -> Iterator[tuple[Piece, Place]]:
+    """The pieces of a file from ``at`` on, of about ``rows`` records each, then the one that ends it; each with the
+    place behind it.
+
+    A piece ends with a record, unless that does not fit into one.
+    """
+    place = at if at.offset else Place(len(source.header))
+    file.seek(place.offset)
+    held, start, ended = b"", 0, False
+    while True:
+        cut = _cut(held, start, rows, source.columns, ended)
+        if cut is None:
+            block = file.read(BLOCK_BYTES)
+            held, start, ended = held[start:] + block, 0, not block
+            continue
+        end, records = cut
+        if end == start:
+            break
+        piece = _piece(source, place, held[start:end])
+        place, start = Place(piece.end, piece.record + records), end
+        yield piece, place
+    yield _piece(source, place, b"")._replace(size=place.offset), place
+
+
+def blocks(file: IO[bytes], at: Place, size: int) -> Iterator[bytes]:
+    """The bytes of a file from ``at`` on, in blocks of ``size``, the last one shorter."""
+    file.seek(at.offset)
+    while block := file.read(size):
+        yield block
+
+
+def _piece(source: SourceFile, place: Place, data: bytes) -> Piece:
+    return Piece(source.fingerprint, source.path.name, source.header, place.offset, place.record, data)
+
+
+def _cut(data: bytes, start: int, rows: int, columns: int, ended: bool) -> tuple[int, int] | None:
+    """Where a piece ends that begins at ``start``, and how many records end in it; None where the data is too short to
+    say and has not ended."""
+    end = start
+    for _ in range(rows):
+        next_end = data.find(b"\n", end, start + MAX_PIECE_BYTES) + 1
+        if not next_end:
+            if len(data) - start < MAX_PIECE_BYTES and not ended:
+                return None
+            break
+        end = next_end
+    if end == start:  # a record that is larger than a piece, or the last one without its newline
+        return min(len(data), start + MAX_PIECE_BYTES), int(len(data) - start <= MAX_PIECE_BYTES)
+    if len(data) - end < MAX_ODD_BYTES and not ended:
+        return None
+    records = data.count(b"\n", start, end)
+    while (quote := data.find(b'"', start, end)) >= 0:
+        odd = read_odd(data, data.rfind(b"\n", start, quote) + 1 or start, columns)
+        records -= min(odd.lines - 1, data.count(b"\n", odd.start, end) - 1)
+        start, end = odd.end, max(end, odd.end)
+    return end, records

@@ -1,0 +1,66 @@
+"""How far a load is, on stderr: a bar on a terminal, elsewhere a line now and then."""
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    import tqdm as bars
+
+_PLAIN_S: Final = 10.0
+
+
+class Progress:
+    """Of one file of ``size`` bytes, ``done`` of which have arrived already."""
+
+    def __init__(self, name: str, size: int, done: int, quiet: bool) -> None:
+        self._name, self._size, self._quiet = name, max(size, 1), quiet
+        self._began, self._first, self._done = time.monotonic(), done, done
+        self._shown = self._began
+        self._note = ""
+        self._bar: bars.tqdm[Any] | None = None
+        if sys.stderr.isatty() and not quiet:
+            from tqdm import tqdm  # noqa: PLC0415  # 7 of 40 MB that a run without a terminal need not have
+
+            self._bar = tqdm(
+                desc=name, total=size, initial=done, unit="B", unit_scale=True, unit_divisor=1000, mininterval=0.3
+            )
+
+    def show(self, done: int) -> None:
+        """So many bytes have been sent."""
+        step, self._done = done - self._done, done
+        if self._note and step:
+            self.tell("")
+        if self._bar is not None:
+            self._bar.update(step)
+        else:
+            self._line()
+
+    def tell(self, note: str) -> None:
+        """Why it waits; empty: it does not any more."""
+        self._note = note
+        if self._bar is not None:
+            self._bar.set_postfix_str(note)
+        else:
+            self._line()
+
+    def close(self) -> None:
+        """Leave the bar where it is."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def _line(self) -> None:
+        now = time.monotonic()
+        if self._quiet or now - self._shown < _PLAIN_S:
+            return
+        self._shown = now
+        rate = (self._done - self._first) / (now - self._began)
+        left = spoken((self._size - self._done) / rate) if rate else "unknown time"
+        text = f"{self._name}: {self._done / self._size:.0%} of {self._size / 1e6:,.1f} MB, {rate / 1e6:.1f} MB/s"
+        print(f"{text}, {self._note or f'{left} left'}", file=sys.stderr, flush=True)
+
+
+def spoken(seconds: float) -> str:
+    """A time for people: ``1:02:03``."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"

@@ -1,0 +1,89 @@
+"""The file that is loaded: what it is known by, and whether it is still what it was."""
+
+import gzip
+import hashlib
+import os
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Final, NamedTuple, cast
+
+from schemas.errors import InputChanged, InputUnusable, NotPermitted
+from schemas.history import MAX_HEADER_BYTES, columns_of
+
+_SAMPLE: Final = 1 << 16
+_GZIP: Final = b"\x1f\x8b"
+
+
+class SourceFile(NamedTuple):
+    """A file of tickets, plain or gzip, as it was when it was looked at."""
+
+    path: Path
+    size: int
+    changed_ns: int
+    """When it was last written to."""
+    compressed: bool
+    fingerprint: str
+    """Made from size, time of change, and both ends: enough to tell files apart without reading them."""
+    header: bytes
+    columns: int
+
+    @property
+    def arrives_as(self) -> str:
+        """Its name at a target that keeps files: two files of one name do not meet."""
+        name, dot, suffix = self.path.name.partition(".")
+        return f"{name}-{self.fingerprint[:12]}{dot}{suffix}"
+
+    @contextmanager
+    def open(self, text: bool) -> Iterator[IO[bytes]]:
+        """The file's bytes; of a gzip file its text if that is wanted. Raises InputUnusable where it is damaged."""
+        with _opened(self.path) as file:
+            if not (text and self.compressed):
+                yield file
+                return
+            try:
+                with gzip.open(file) as unpacked:
+                    yield cast(IO[bytes], unpacked)
+            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+                raise InputUnusable(f"{self.path}: the gzip file is damaged ({error}); get it again") from error
+
+    def read_of(self, file: IO[bytes]) -> int:
+        """How many of its bytes, packed ones where it is packed, were read."""
+        return os.lseek(file.fileno(), 0, os.SEEK_CUR)
+
+    def check(self, file: IO[bytes]) -> None:
+        """Whether it is still the same. Raises InputChanged."""
+        found = os.fstat(file.fileno())
+        if (found.st_size, found.st_mtime_ns) != (self.size, self.changed_ns):
+            raise InputChanged(
+                f"{self.path} was changed while it was being loaded; what was sent of it is not taken for a file. When "
+                "nobody writes to it any more, run the same command with --restart"
+            )
+
+
+def look_at(path: Path) -> SourceFile:
+    """Look at a file's ends. Raises InputUnusable where it is no file of tickets, NotPermitted."""
+    with _opened(path) as file:
+        found = os.fstat(file.fileno())
+        begin = file.read(_SAMPLE)
+        file.seek(max(found.st_size - _SAMPLE, 0))
+        digest = hashlib.blake2b(f"{found.st_size} {found.st_mtime_ns} ".encode(), digest_size=16)
+        digest.update(begin)
+        digest.update(file.read(_SAMPLE))
+    looked_at = SourceFile(path, found.st_size, found.st_mtime_ns, begin.startswith(_GZIP), digest.hexdigest(), b"", 0)
+    with looked_at.open(text=True) as file:
+        header = b"".join(file.read(MAX_HEADER_BYTES).partition(b"\n")[:2])
+    return looked_at._replace(header=header, columns=len(columns_of(header, str(path))))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    try:
+        file = path.open("rb", buffering=0)
+    except PermissionError as error:
+        raise NotPermitted(f"{path}: this user may not read it; give it the right (chmod +r), or be another") from error
+    except OSError as error:
+        raise InputUnusable(f"{path}: {error.strerror}; name a file of tickets") from error
+    with file:
+        yield cast(IO[bytes], file)

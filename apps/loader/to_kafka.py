@@ -1,0 +1,206 @@
+"""To a Kafka topic: messages of whole records."""
+
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import IO, Any, Final
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from schemas.errors import NotPermitted, OutputUnusable, PrestaCopError
+from schemas.loaded import encode
+from schemas.urls import KafkaUrl, kafka_config
+
+from .pieces import Place, pieces
+from .source import SourceFile
+from .target import Patience, Target
+
+# The options of a URL go before these.
+_CONFIG: Final[dict[str, Any]] = {
+    "enable.idempotence": True,
+    "acks": "all",
+    "compression.type": "lz4",
+    # All that is under way; more than this, and send() waits. A message larger than this would never be taken.
+    "queue.buffering.max.kbytes": 512,
+    "batch.size": 600_000,
+    "max.in.flight": 2,
+    # For ever: how long to wait is decided here.
+    "message.timeout.ms": 0,
+    "reconnect.backoff.max.ms": 10_000,
+    # Its own lines on stderr say less than what is told here.
+    "log_level": 0,
+}
+_NAP_S: Final = 0.002
+_APPEARS_S: Final = 3.0
+"""A topic that was made a moment ago may not be known to every broker yet."""
+_NO_TOPIC: Final = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC)
+_DENIED: Final = (
+    KafkaError._AUTHENTICATION,
+    KafkaError.SASL_AUTHENTICATION_FAILED,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError._SSL,
+)
+"""What waiting does not mend."""
+_PURGED: Final = (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT)
+
+
+class _Sent:
+    """A message under way."""
+
+    def __init__(self, chunk: bytes, upto: Place) -> None:
+        self.chunk = chunk
+        self.upto = upto
+        self.is_there = False
+
+
+class ToKafka(Target):
+    """A topic. All of a file has the same key, so that it stays in order.
+
+    The idempotent producer keeps a message from being there twice as long as this process lives; behind a restart some
+    are sent again, and readers know them by the file's fingerprint and their offset.
+    """
+
+    text = True
+
+    def __init__(self, url: KafkaUrl, rows: int, patience: Patience) -> None:
+        self._url = url
+        self._rows = rows
+        self._patience = patience
+        self._name = f"kafka://{url.bootstrap}/{url.topic}"
+        self._under_way: deque[_Sent] = deque()
+        self._failed: KafkaError | None = None
+        self._trouble = ""
+        self._place = Place(0)
+        self._producer = self._new_producer()
+        self._find()
+
+    def begin(self, source: SourceFile) -> Mapping[str, Any]:
+        return {}
+
+    def resume(self, source: SourceFile, begun: Mapping[str, Any], arrived: Place) -> Place | None:
+        self._key, self._place = source.fingerprint, arrived
+        return arrived
+
+    def chunks(self, source: SourceFile, file: IO[bytes], at: Place) -> Iterator[tuple[bytes, Place]]:
+        for piece, behind in pieces(source, file, at, self._rows):
+            yield encode(piece), behind
+
+    def send(self, chunk: bytes, upto: Place) -> None:
+        if not self._under_way:
+            self._patience.asks()
+        sent = _Sent(chunk, upto)
+        while not self._produce(sent):
+            self._wait()
+        self._under_way.append(sent)
+        self._serve()
+
+    def arrived(self) -> Place:
+        self._serve()
+        return self._place
+
+    def finish(self) -> None:
+        while self._under_way:
+            self._wait()
+
+    def close(self) -> None:
+        self._producer.purge()
+        self._producer.close()
+
+    @property
+    def next_step(self) -> str:
+        return self._name
+
+    def _new_producer(self) -> Producer:
+        try:
+            return Producer({**_CONFIG, **kafka_config(self._url), "error_cb": self._on_error})
+        except KafkaException as error:
+            raise OutputUnusable(f"Kafka's client does not take the options: {error.args[0].str()}") from error
+
+    def _find(self) -> None:
+        appears = time.monotonic() + _APPEARS_S
+        while True:
+            try:
+                found = self._producer.list_topics(self._url.topic, timeout=1).topics[self._url.topic].error
+            except KafkaException as error:
+                found = error.args[0]
+                self._producer.poll(0)
+                self._raise_if_denied(found)
+                self._patience.check(f"{self._name} does not answer ({self._trouble or found.str()})")
+                continue
+            if found is None:
+                self._patience.heard()
+                return
+            if time.monotonic() > appears:
+                raise self._refusal(found)
+            time.sleep(_NAP_S)
+
+    def _produce(self, sent: _Sent) -> bool:
+        deliver = partial(self._on_delivery, sent)
+        try:
+            self._producer.produce(self._url.topic, sent.chunk, self._key, on_delivery=deliver)
+        except BufferError:
+            return False
+        except KafkaException as error:
+            self._failed = error.args[0]
+            self._serve()
+            return False
+        return True
+
+    def _wait(self) -> None:
+        # Where Ctrl-C comes while it waits itself, poll() may lose it (SystemError, confluent-kafka 2.16).
+        time.sleep(_NAP_S)
+        self._serve()
+        if self._under_way:
+            self._patience.check(f"{self._name} does not answer{self._trouble and f' ({self._trouble})'}")
+
+    def _serve(self) -> None:
+        """Take the reports of deliveries."""
+        self._producer.poll(0)
+        if self._failed is None:
+            return
+        if not (self._failed.fatal() or self._failed.code() == KafkaError._FATAL):
+            raise self._refusal(self._failed)
+        # The broker has lost what it knew of this producer: another one sends what is not acknowledged again.
+        self._failed = None
+        self.close()
+        self._producer = self._new_producer()
+        for sent in self._under_way:
+            self._produce(sent)
+
+    def _on_delivery(self, sent: _Sent, error: KafkaError | None, _: Message) -> None:
+        if error is None:
+            sent.is_there = True
+            while self._under_way and self._under_way[0].is_there:
+                self._place = self._under_way.popleft().upto
+            self._trouble = ""
+            self._patience.heard()
+        elif error.code() not in _PURGED:
+            self._failed = self._failed or error
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.fatal() or error.code() in _DENIED:
+            self._failed = self._failed or error
+        elif error.code() != KafkaError._ALL_BROKERS_DOWN:  # which does not say why
+            self._trouble = error.str()
+
+    def _raise_if_denied(self, error: KafkaError) -> None:
+        for problem in (self._failed, error):
+            if problem is not None and problem.code() in _DENIED:
+                raise self._refusal(problem)
+
+    def _refusal(self, error: KafkaError) -> PrestaCopError:
+        if error.code() in _NO_TOPIC:
+            return OutputUnusable(
+                f"{self._name}: there is no topic {self._url.topic}; check the name, or make it: kafka-topics.sh "
+                f"--bootstrap-server {self._url.bootstrap} --create --topic {self._url.topic}"
+            )
+        if error.code() in _DENIED:
+            return NotPermitted(
+                f"{self._name}: {error.str()}. Check security.protocol and the other options of the URL, and "
+                "KAFKA_SASL_PASSWORD"
+            )
+        if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+            return OutputUnusable(f"{self._name} refuses a message for its size: raise its max.message.bytes to 1 MiB")
+        return OutputUnusable(f"{self._name} takes no messages: {error.str()}")

@@ -1,0 +1,128 @@
+"""To an S3 bucket: the file itself, as an upload in parts that appears when it is whole."""
+
+from collections.abc import Iterator, Mapping
+from typing import IO, Any, Final
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError, NoCredentialsError
+
+from schemas.errors import InputUnusable, NotPermitted, PrestaCopError
+
+from .pieces import Place, blocks
+from .source import SourceFile
+from .target import Patience, Target
+
+PART_BYTES: Final = 8 << 20
+MAX_PARTS: Final = 10_000
+"""S3 takes no more, and none but the last below 5 MiB."""
+_BUSY: Final = (429, 500, 502, 503, 504)
+_DENIED: Final = (401, 403)
+
+
+class ToS3(Target):
+    """A bucket, or a prefix in it. Keys, region and endpoint come from the AWS credential chain and
+    ``AWS_ENDPOINT_URL``."""
+
+    text = False
+
+    def __init__(self, url: str, patience: Patience) -> None:
+        self._url = url.rstrip("/")
+        self._bucket, _, self._prefix = self._url.removeprefix("s3://").partition("/")
+        self._patience = patience
+        once = Config(retries={"mode": "standard", "total_max_attempts": 1}, connect_timeout=10, read_timeout=60)
+        try:
+            self._client = boto3.client("s3", config=once)
+        except BotoCoreError as error:
+            raise NotPermitted(f"{self._url}: {error}. Check AWS_PROFILE, the region and the keys") from error
+        self._upload: dict[str, Any] = {}
+        self._part_bytes = 0
+        self._place = Place(0)
+
+    def begin(self, source: SourceFile) -> Mapping[str, Any]:
+        key = f"{self._prefix}/{source.arrives_as}".lstrip("/")
+        upload = self._ask("create_multipart_upload", Bucket=self._bucket, Key=key)["UploadId"]
+        return {"key": key, "upload": upload, "part_bytes": max(PART_BYTES, source.size // (MAX_PARTS - 1) + 1)}
+
+    def resume(self, source: SourceFile, begun: Mapping[str, Any], arrived: Place) -> Place | None:
+        self._source, self._part_bytes, self._place = source, begun["part_bytes"], arrived
+        self._upload = {"Bucket": self._bucket, "Key": begun["key"], "UploadId": begun["upload"]}
+        try:
+            parts = self._parts()
+        except _Gone:
+            return arrived if arrived.offset == source.size and self._is_there() else None
+        size = 0
+        for number, part in enumerate(parts, 1):
+            if part["PartNumber"] != number or (part["Size"] != self._part_bytes and size + part["Size"] < source.size):
+                break
+            size += part["Size"]
+        self._place = Place(size)
+        return self._place
+
+    def chunks(self, source: SourceFile, file: IO[bytes], at: Place) -> Iterator[tuple[bytes, Place]]:
+        for block in blocks(file, at, self._part_bytes):
+            at = Place(at.offset + len(block))
+            yield block, at
+
+    def send(self, chunk: bytes, upto: Place) -> None:
+        number = (upto.offset - len(chunk)) // self._part_bytes + 1
+        self._ask("upload_part", **self._upload, PartNumber=number, Body=chunk)
+        self._place = upto
+
+    def arrived(self) -> Place:
+        return self._place  # a part is durable when it is acknowledged
+
+    def finish(self) -> None:
+        try:
+            parts = [{"PartNumber": part["PartNumber"], "ETag": part["ETag"]} for part in self._parts()]
+            self._ask("complete_multipart_upload", **self._upload, MultipartUpload={"Parts": parts})
+        except _Gone as error:
+            if not self._is_there():  # else an answer was lost, or it was stopped behind its last step
+                raise InputUnusable(
+                    f"{self._url}: the upload was ended by somebody else; run the same command with --restart"
+                ) from error
+
+    @property
+    def next_step(self) -> str:
+        return f"s3://{self._bucket}/{self._upload['Key']}"
+
+    def _parts(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        while True:
+            after = {"PartNumberMarker": found[-1]["PartNumber"]} if found else {}
+            answer = self._ask("list_parts", **self._upload, **after)
+            found += answer.get("Parts", [])
+            if not answer.get("IsTruncated"):
+                return found
+
+    def _is_there(self) -> bool:
+        try:
+            found = self._ask("head_object", Bucket=self._bucket, Key=self._upload["Key"])
+        except _Gone:
+            return False
+        return bool(found["ContentLength"] == self._source.size)
+
+    def _ask(self, operation: str, **arguments: Any) -> Any:
+        return self._patience.attempt(lambda: getattr(self._client, operation)(**arguments), self._trouble)
+
+    def _trouble(self, error: Exception) -> str | PrestaCopError:
+        if isinstance(error, HTTPClientError | ConnectionError):
+            return f"{self._url}: {error}"
+        if isinstance(error, NoCredentialsError):
+            return NotPermitted(f"{self._url}: {error}. Set AWS_PROFILE, or keys in the environment")
+        if not isinstance(error, ClientError):
+            raise error
+        code, status = error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]
+        if code == "NoSuchBucket":
+            return InputUnusable(f"{self._url}: there is no bucket {self._bucket}; check the name")
+        if code in ("NoSuchUpload", "NoSuchKey", "404"):
+            return _Gone(str(error))
+        if status in _DENIED:
+            return NotPermitted(f"{self._url}: {error}. Check AWS_PROFILE or the keys, and the right to s3:PutObject")
+        if status in _BUSY:
+            return f"{self._url}: {error}"
+        return InputUnusable(f"{self._url}: {error}")
+
+
+class _Gone(PrestaCopError):
+    """There is no such upload or object."""

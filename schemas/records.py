@@ -1,0 +1,85 @@
+"""Records of a CSV text whose quotes may be broken, one by one: where each ends, and what its fields are.
+
+Plain Python: whoever sends a file uses it as well as whoever reads one.
+"""
+
+import csv
+import io
+from typing import NamedTuple
+
+MAX_ODD_BYTES = 1 << 16
+MAX_ODD_LINES = 64
+"""A quoted field that goes on for longer than this is taken for a stray quote."""
+
+
+class OddRecord(NamedTuple):
+    """A record that the CSV parser must not see."""
+
+    start: int
+    end: int
+    """After its newline."""
+    lines: int
+    fields: list[bytes]
+    stray_quote: bool
+    """Whether a quote was taken as an ordinary character."""
+
+
+def read_odd(data: bytes, start: int, columns: int) -> OddRecord:
+    """The odd record that begins at ``start``."""
+    line_end = data.find(b"\n", start) + 1 or len(data)
+    line = data[start:line_end]
+    text, lines, fields = line, 1, _fields(line)
+    if len(fields) != columns:
+        joined = _joined_lines(data, start)
+        if joined is not None and len(candidate := _fields(joined)) == columns and not _holds_records(joined, columns):
+            text, lines, fields = joined, joined.rstrip(b"\r\n").count(b"\n") + 1, candidate
+    stripped = text.rstrip(b"\r\n")
+    stray = _has_stray_quote(stripped)
+    if not fields or (stray and len(fields) != columns):
+        fields = stripped.split(b",")
+    return OddRecord(start, start + len(text), lines, fields, stray)
+
+
+def _joined_lines(data: bytes, start: int) -> bytes | None:
+    """The lines from ``start`` up to the one in which the quotes come out even; None where none does in time."""
+    end, quotes = start, 0
+    for _ in range(MAX_ODD_LINES):
+        next_end = data.find(b"\n", end) + 1 or len(data)
+        if next_end == end or next_end - start > MAX_ODD_BYTES:
+            return None
+        quotes += data.count(b'"', end, next_end)
+        end = next_end
+        if quotes % 2 == 0 and end > start:
+            return data[start:end]
+    return None
+
+
+def _holds_records(record: bytes, columns: int) -> bool:
+    """Whether a line behind the first one is a whole record by itself: two stray quotes stand around it."""
+    return any(is_record(line, columns) for line in record.split(b"\n")[1:])
+
+
+def is_record(line: bytes, columns: int) -> bool:
+    """Whether a line is a whole record by itself, beyond doubt."""
+    return len(_fields(line)) == columns and not _has_stray_quote(line)
+
+
+def _fields(record: bytes) -> list[bytes]:
+    """The fields of a record as the CSV format has it; an empty list where it is not well formed."""
+    text = record.decode("latin-1").removesuffix("\n").removesuffix("\r")
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+    except csv.Error:
+        return []
+    return [field.encode("latin-1") for field in rows[0]] if len(rows) == 1 else []
+
+
+def _has_stray_quote(record: bytes) -> bool:
+    """Whether the quotes do not stand in pairs at the edges of fields."""
+    flat = b"," + record.replace(b"\n", b" ").replace(b"\r", b" ") + b","  # newlines in fields are no ends
+    opens, place = True, flat.find(b'"')
+    while place >= 0:
+        if flat[place - 1 if opens else place + 1] not in b',"':
+            return True
+        opens, place = not opens, flat.find(b'"', place + 1)
+    return not opens

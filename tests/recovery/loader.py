@@ -1,0 +1,131 @@
+"""``python -m tests.recovery.loader``: kill the loader at random moments, a thousand times, and compare by hash.
+
+A file is loaded, each life of the loader ended by ``kill -9`` at a random moment, until it is there; what arrived is
+compared with the file; then the next one.
+"""
+
+import argparse
+import hashlib
+import os
+import random
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import boto3
+
+from runners.services import NAMES, Services, free_port
+from schemas.lake import Source
+from schemas.urls import kafka_url
+from sources.kafka import KafkaStream
+from sources.loaded import PiecedFile, look
+from tests.services.support import make_topic
+from tests.support import make_history
+
+ROWS: Final = {"file": 12_000, "kafka": 12_000, "s3": 120_000}
+"""Of the file: 3 MB, or on S3 some parts of 8 MiB."""
+RATE: Final = {"file": "4M", "kafka": "4M", "s3": "40M"}
+LONGEST_S: Final = 1.2
+"""Of a life. A tenth of it is spent on starting."""
+BUCKET: Final = "loaded"
+ROOT: Final = Path(__file__).resolve().parents[2]
+
+
+class Outcome(NamedTuple):
+    """What a campaign came to."""
+
+    kills: int
+    loads: int
+    """That came to their end."""
+    different: int
+    """Of which something else arrived than was sent."""
+
+
+def campaign(folder: Path, target: str, kills: int, seed: int, url: str = "") -> Outcome:
+    """Kill the loader so often; the last load comes to its end unharmed.
+
+    Args:
+        url: of a topic, or of a place in a bucket.
+    """
+    chance = random.Random(seed)
+    source = make_history(folder / "tickets.csv", ROWS[target], "--dirt", "20", "--seed", str(seed))
+    url = url or f"file:{folder}/out"
+    line = [sys.executable, "-m", "apps.loader", str(source), "--to", url, "--journal", str(folder / "journals")]
+    done = loads = different = 0
+    while done < kills or not loads:
+        os.utime(source, (loads + 1, loads + 1))  # another file, as far as the loader can tell
+        while True:
+            rate = ["--max-rate", RATE[target]] if done < kills else []
+            with subprocess.Popen([*line, "--quiet", *rate], cwd=ROOT, stdout=subprocess.DEVNULL) as process:
+                try:
+                    process.wait(chance.uniform(0, LONGEST_S) if done < kills else None)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    done += 1
+                    continue
+            if process.returncode:
+                raise RuntimeError(f"the loader ended with {process.returncode}")
+            break
+        loads += 1
+        different += _hash_there(target, url, folder) != hashlib.sha256(source.read_bytes()).digest()
+    return Outcome(done, loads, different)
+
+
+def _hash_there(target: str, url: str, folder: Path) -> bytes:
+    """Of the one file that has arrived since the last time; it is taken away, so far as that can be done."""
+    if target == "file":
+        (path,) = (folder / "out").iterdir()
+        content = path.read_bytes()
+        path.unlink()
+    elif target == "s3":
+        client, bucket = boto3.client("s3"), url.split("/")[2]
+        (found,) = client.list_objects_v2(Bucket=bucket)["Contents"]
+        content = client.get_object(Bucket=bucket, Key=found["Key"])["Body"].read()
+        client.delete_object(Bucket=bucket, Key=found["Key"])
+    else:
+        stream = KafkaStream(kafka_url(url), Source.HISTORY)
+        last = look(stream, str(folder))[-1]
+        with PiecedFile(last, stream, str(folder)) as file:
+            content = file.read(last.size or 0) if last.is_complete else b""
+    return hashlib.sha256(content).digest()
+
+
+def main() -> int:
+    """The command; 0 if all that arrived was what was sent."""
+    parser = argparse.ArgumentParser(prog="python -m tests.recovery.loader", description=__doc__)
+    parser.add_argument("--kills", type=int, default=1_000, metavar="N", help="for each target (1000)")
+    parser.add_argument("--to", nargs="+", choices=ROWS, default=["file"], help="(file)")
+    parser.add_argument("--seed", type=int, default=1, metavar="S")
+    arguments = parser.parse_args()
+    good = True
+    with tempfile.TemporaryDirectory(prefix="prestacop-kills-") as name:
+        services = Services(data=Path(name) / "services", ports={name: free_port() for name in NAMES})
+        try:
+            for target in arguments.to:
+                folder = Path(name) / target
+                folder.mkdir()
+                outcome = campaign(folder, target, arguments.kills, arguments.seed, _up(services, target))
+                print(
+                    f"{target}: {outcome.kills} kills, {outcome.loads} loads, {outcome.different} different", flush=True
+                )
+                good &= outcome.different == 0
+        finally:
+            services.down(clean=True)
+    return 0 if good else 1
+
+
+def _up(services: Services, target: str) -> str:
+    if target == "file":
+        return ""
+    services.up(target)
+    if target == "kafka":
+        return make_topic(services.environment("kafka")["KAFKA_BOOTSTRAP_SERVERS"], "killed", partitions=2)
+    os.environ.update(services.environment("s3"))
+    boto3.client("s3").create_bucket(Bucket=BUCKET)
+    return f"s3://{BUCKET}/history"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,201 @@
+"""What the loader has sent is read by the graph as the file itself is: the same units, the same rows."""
+
+import gzip
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from google.pubsub_v1 import PublisherClient, SubscriberClient
+
+from apps.loader.__main__ import main as loader
+from apps.loader.pieces import Place
+from apps.loader.to_kafka import ToKafka
+from lake import lake
+from lake.storage import storage
+from pipelines.inputs import Asked
+from pipelines.options import history_url
+from pipelines.run import run_graph as run
+from pipelines.violations import Settings
+from runners.services import Services
+from schemas.errors import InputUnusable
+from sources import kafka_consumer
+from tests.recovery.loader import campaign
+from tests.services.support import PROJECT, make_topic, publish
+from tests.support import LOCAL, content, make_history, run_graph
+
+pytestmark = pytest.mark.services
+
+DIRT = ("--dirt", "30", "--seed", "7")
+
+
+@pytest.fixture
+def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A dirty file of several cells."""
+    monkeypatch.setattr("sources.cells.CELL_BYTES", 300_000)
+    monkeypatch.setattr("sources.cells.BLOCK_BYTES", 50_000)
+    return make_history(tmp_path / "tickets.csv", 5_000, *DIRT)
+
+
+def load(history: Path, url: str, *flags: str) -> None:
+    """Load it as a user does; the journal is beside it."""
+    assert loader([str(history), "--to", url, "--journal", str(history.parent / "journal"), "--quiet", *flags]) == 0
+
+
+def read(root: Path, url: str) -> None:
+    """Run the graph over what was loaded; no consumer outlives it."""
+    try:
+        run(Asked(history_url(url)), Settings(str(root), 3600), LOCAL)
+    finally:
+        kafka_consumer._parked.clear()
+
+
+def test_rows_from_kafka_are_those_of_the_file_row_by_row(kafka: str, tmp_path: Path, history: Path) -> None:
+    url = make_topic(kafka, "tickets", partitions=3)
+    load(history, url, "--batch-rows", "77")
+    read(tmp_path / "loaded", url)
+    run_graph(tmp_path / "direct", history)
+    assert content(tmp_path / "loaded") == content(tmp_path / "direct")
+    assert lake(str(tmp_path / "direct")).ledger.num_rows > 3
+    read(tmp_path / "direct", url)
+    assert content(tmp_path / "loaded") == content(tmp_path / "direct")
+
+
+def test_a_file_that_was_loaded_twice_from_two_computers_is_in_the_lake_once(
+    kafka: str, tmp_path: Path, history: Path
+) -> None:
+    url = make_topic(kafka, "twice", partitions=3)
+    load(history, url)
+    os.utime(history, (1, 1))
+    load(history, url, "--restart")
+    read(tmp_path / "loaded", url)
+    run_graph(tmp_path / "direct", history)
+    assert content(tmp_path / "loaded") == content(tmp_path / "direct")
+
+
+def test_a_gzip_file_is_sent_as_its_text(kafka: str, tmp_path: Path, history: Path) -> None:
+    packed = tmp_path / "tickets.csv.gz"
+    packed.write_bytes(gzip.compress(history.read_bytes()))
+    url = make_topic(kafka, "packed")
+    load(packed, url)
+    read(tmp_path / "loaded", url)
+    run_graph(tmp_path / "direct", history)
+    assert content(tmp_path / "loaded") == content(tmp_path / "direct")
+
+
+def test_rows_from_s3_are_those_of_the_file_row_by_row(
+    s3_server: dict[str, str], tmp_path: Path, history: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in s3_server.items():
+        monkeypatch.setenv(name, value)
+    storage.cache_clear()
+    boto3.client("s3").create_bucket(Bucket="loaded")
+    monkeypatch.setattr("apps.loader.to_s3.PART_BYTES", 5 << 20)
+    load(history, "s3://loaded/history")
+    read(tmp_path / "loaded", "s3://loaded/history/*.csv")
+    run_graph(tmp_path / "direct", history)
+    assert content(tmp_path / "loaded") == content(tmp_path / "direct")
+    storage.cache_clear()
+
+
+def test_rows_from_a_directory_are_those_of_the_file_row_by_row(tmp_path: Path, history: Path) -> None:
+    load(history, f"file:{tmp_path}/out")
+    read(tmp_path / "loaded", f"{tmp_path}/out/*.csv")
+    run_graph(tmp_path / "direct", history)
+    assert content(tmp_path / "loaded") == content(tmp_path / "direct")
+
+
+def test_rows_from_pubsub_are_those_of_the_file_and_the_spool_is_emptied(
+    pubsub: str, tmp_path: Path, history: Path
+) -> None:
+    publisher, subscriber = PublisherClient(), SubscriberClient()
+    topic, subscription = f"projects/{PROJECT}/topics/tickets", f"projects/{PROJECT}/subscriptions/tickets-lake"
+    publisher.create_topic(name=topic)
+    subscriber.create_subscription(name=subscription, topic=topic, ack_deadline_seconds=60)
+    load(history, f"pubsub://{PROJECT}/tickets", "--batch-rows", "100")
+    read(tmp_path / "loaded", f"pubsub://{PROJECT}/tickets-lake")
+    run_graph(tmp_path / "direct", history)
+    assert content(tmp_path / "loaded") == content(tmp_path / "direct")
+    assert list((tmp_path / "loaded/spool").rglob("*.arrow")) == []
+
+
+def test_a_file_whose_end_has_not_come_waits_and_what_is_there_twice_is_read_once(
+    kafka: str, tmp_path: Path, history: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = make_topic(kafka, "halves")
+    journal = tmp_path / "journal"
+
+    whole = ToKafka.chunks
+
+    def break_off(target: ToKafka, *arguments: Any) -> Iterator[tuple[bytes, Place]]:
+        yield from islice(whole(target, *arguments), 20)
+        while not target.arrived().offset:
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ToKafka, "chunks", break_off)
+    command = [str(history), "--to", url, "--journal", str(journal), "--quiet", "--batch-rows", "50"]
+    assert loader(command) == 130
+    monkeypatch.setattr(ToKafka, "chunks", whole)
+    read(tmp_path / "loaded", url)
+    assert lake(str(tmp_path / "loaded")).ledger.num_rows == 0
+    assert "its end is not" in caplog.text
+    (lost,) = journal.iterdir()
+    lost.unlink()  # so all is sent again, cut at other places
+    command[-1] = "33"
+    assert loader(command) == 0
+    read(tmp_path / "loaded", url)
+    run_graph(tmp_path / "direct", history)
+    assert content(tmp_path / "loaded") == content(tmp_path / "direct")
+
+
+def test_a_broker_that_is_away_for_a_while_is_waited_for(alone: Services, tmp_path: Path, history: Path) -> None:
+    alone.up("kafka")
+    url = make_topic(alone.environment("kafka")["KAFKA_BOOTSTRAP_SERVERS"], "away", partitions=2)
+    flags = ["--to", url, "--journal", str(tmp_path / "journal"), "--batch-rows", "20", "--max-rate", "300k"]
+    line = [sys.executable, "-m", "apps.loader", str(history), *flags]
+    with subprocess.Popen(line, stderr=subprocess.PIPE, text=True) as process:
+        while (
+            not (journals := list((tmp_path / "journal").glob("*"))) or b'"record": 1' not in journals[0].read_bytes()
+        ):
+            time.sleep(0.05)
+        alone.down("kafka")
+        time.sleep(4)
+        assert process.poll() is None
+        alone.up("kafka")
+        _, said = process.communicate(timeout=120)
+    assert (process.returncode, "Traceback" in said) == (0, False)
+    read(tmp_path / "loaded", url)
+    run_graph(tmp_path / "direct", history)
+    assert content(tmp_path / "loaded") == content(tmp_path / "direct")
+
+
+def test_a_topic_that_is_not_there_ends_with_2(kafka: str, tmp_path: Path, history: Path) -> None:
+    line = [str(history), "--to", f"kafka://{kafka}/of-nobody", "--journal", str(tmp_path / "j"), "--quiet"]
+    assert loader(line) == 2
+
+
+@pytest.mark.parametrize("target", ["kafka", "s3"])
+def test_kills_at_random_moments(
+    target: str, kafka: str, s3_server: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in s3_server.items():
+        monkeypatch.setenv(name, value)
+    if target == "s3":
+        boto3.client("s3").create_bucket(Bucket="killed")
+    url = make_topic(kafka, "killed", partitions=2) if target == "kafka" else "s3://killed/history"
+    outcome = campaign(tmp_path, target, kills=10, seed=3, url=url)
+    assert (outcome.kills, outcome.different) == (10, 0)
+
+
+def test_messages_of_others_are_told(kafka: str, tmp_path: Path) -> None:
+    url = make_topic(kafka, "others")
+    publish(kafka, "others", [b'{"message_id": "1"}'], partition=2)
+    with pytest.raises(InputUnusable, match=r"kafka:others/2: message 0 is none that the loader has sent"):
+        read(tmp_path / "loaded", url)
