@@ -40,6 +40,10 @@ analyze: install ## answer the questions over the lake; writes the report
 reconcile: install ## check that rows in = rows out for every unit of the lake, and that the statistics add up
 	@$(PY) -m pipelines.reconcile --output '$(LAKE)' $(ARGS)
 
+.PHONY: compact
+compact: install ## merge the lake's small files, each message once (ARGS=--vacuum: remove those that were replaced)
+	@$(PY) -m pipelines.compact --lake '$(LAKE)' $(ARGS)
+
 .PHONY: doctor
 doctor: install ## what this machine can run
 	@$(PY) -m runners.doctor

@@ -15,7 +15,7 @@ from lake.storage import storage
 from pipelines.answers import Answers
 from pipelines.command import beam_options, progress_bar, run
 from pipelines.printed import lines
-from pipelines.questions import RESULT, files_of, questions
+from pipelines.questions import RESULT, questions
 from pipelines.report import write_report
 from schemas.errors import InputUnusable
 from schemas.lake import Dataset
@@ -50,7 +50,7 @@ def answers(lake_root: str, options: PipelineOptions) -> Answers:
             f"{lake_root}: no lake, or one without a committed unit; "
             f"fill it first: python -m pipelines.violations --history GLOB --output {shlex.quote(lake_root)}"
         )
-    files = files_of(lk, Dataset.QUALIFIED, Dataset.UNQUALIFIED, Dataset.DEAD_LETTERS)
+    files = lk.entries(Dataset.QUALIFIED, Dataset.UNQUALIFIED, Dataset.DEAD_LETTERS)
     progress.planned(sum(file.bytes for file in files))
     with beam.Pipeline(options=options) as pipeline:
         questions(pipeline, lk)
