@@ -44,6 +44,10 @@ reconcile: install ## check that rows in = rows out for every unit of the lake, 
 compact: install ## merge the lake's small files, each message once (ARGS=--vacuum: remove those that were replaced)
 	@$(PY) -m pipelines.compact --lake '$(LAKE)' $(ARGS)
 
+.PHONY: replay
+replay: install ## after a rule was mended: let dead letters of a reason go through it again (REASON=time_unreadable)
+	@$(PY) -m pipelines.replay --lake '$(LAKE)' $(if $(REASON),--reason '$(REASON)') $(ARGS)
+
 .PHONY: doctor
 doctor: install ## what this machine can run
 	@$(PY) -m runners.doctor

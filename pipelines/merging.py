@@ -21,6 +21,7 @@ from schemas.errors import NotReconciled
 from schemas.history import TIME_ZONE
 from schemas.lake import STATS, Dataset, Source
 from sources.progress import progress
+from sources.units import DUPLICATES
 
 _DUPLICATES = f"""
     SELECT dataset, source, strftime(event_time AT TIME ZONE '{TIME_ZONE}', '%Y-%m') AS month, unit, list(record)
@@ -66,14 +67,22 @@ def compaction(pipeline: beam.Pipeline, root: str, pieces: list[Bin], change: Ch
         change: its number and what it is; it has no files yet.
     """
     named = [(piece, change.file_name(part)) for part, piece in enumerate(pieces, 1)]
-    return (
+    merged = (
         pipeline
         | "Bins" >> beam.Create(named)
         | "Spread" >> beam.Reshuffle()
         | "Merge" >> beam.ParDo(_Merge(root))
-        | "Together" >> beam.GroupByKey()
-        | "Commit" >> beam.ParDo(_Commit(root, change, _dropped(pieces)))
-    )
+    )  # fmt: skip
+    return commit_parts(merged, root, change, _dropped(pieces))
+
+
+def commit_parts(parts: beam.PCollection, root: str, change: Change, dropped: int = 0) -> beam.PCollection:
+    """Parts of a change, all under the key None -> the change, put. Nothing is put where there is no part.
+
+    Args:
+        dropped: how many rows the parts are to count as duplicates from now on.
+    """
+    return parts | "Together" >> beam.GroupByKey() | "Commit" >> beam.ParDo(_Commit(root, change, dropped))
 
 
 @beam.typehints.with_output_types(tuple[None, Merged])
@@ -102,7 +111,7 @@ class _Commit(beam.DoFn):  # type: ignore[misc]
             replaces=[path for part in parts for path in part.replaces],
             moves=[move for part in parts for move in part.moves],
         )
-        dropped = sum(move.rows for move in put.moves)
+        dropped = sum(move.rows for move in put.moves if move.into == DUPLICATES)
         if dropped != self._dropped:
             raise NotReconciled(f"{dropped} rows dropped of {self._dropped}; run python -m pipelines.reconcile")
         put_change(self._root, put)
