@@ -48,6 +48,10 @@ compact: install ## merge the lake's small files, each message once (ARGS=--vacu
 replay: install ## after a rule was mended: let dead letters of a reason go through it again (REASON=time_unreadable)
 	@$(PY) -m pipelines.replay --lake '$(LAKE)' $(if $(REASON),--reason '$(REASON)') $(ARGS)
 
+.PHONY: trace
+trace: install ## the whole story of a message or a summons (ID=8002531292)
+	@$(PY) -m pipelines.trace --lake '$(LAKE)' '$(ID)' $(ARGS)
+
 .PHONY: doctor
 doctor: install ## what this machine can run
 	@$(PY) -m runners.doctor
