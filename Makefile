@@ -33,8 +33,12 @@ live: install ## a live fleet on Kafka, S3 and Prism here, followed into the lak
 	@$(PY) -m runners.live $(ARGS)
 
 .PHONY: analyze
-analyze: install ## answer the questions over the lake; writes the report
-	@$(PY) -m pipelines.analysis --lake '$(LAKE)' --report '$(REPORT)' $(ARGS)
+analyze: install ## answer the questions over the lake; writes the report (CODES=FILE: with the fines)
+	@$(PY) -m pipelines.analysis --lake '$(LAKE)' --report '$(REPORT)' $(if $(CODES),--codes '$(CODES)') $(ARGS)
+
+.PHONY: fines
+fines: install ## dollars by window and code, as CSV (CODES=FILE: the city's table of violation codes)
+	@$(PY) -m pipelines.fines --lake '$(LAKE)' $(if $(CODES),--codes '$(CODES)') $(ARGS)
 
 .PHONY: reconcile
 reconcile: install ## check that rows in = rows out for every unit of the lake, and that the statistics add up

@@ -159,10 +159,18 @@ class Lake:
         names = ", ".join("'" + store.full(path).replace("'", "''") + "'" for path in files)
         columns = partitions(dataset)
         types = ", ".join(f"'{name}': VARCHAR" for name in columns)
+        # Files of earlier versions have fewer columns.
+        _copy(connection, f"no_{dataset}", _plain(SCHEMAS[dataset]).empty_table())
         connection.execute(
-            f"CREATE VIEW {view} AS SELECT * EXCLUDE ({', '.join(columns)}), {', '.join(columns)} "
-            f"FROM read_parquet([{names}], hive_partitioning = true, hive_types = {{{types}}})"
+            f"CREATE VIEW {view} AS SELECT * EXCLUDE ({', '.join(columns)}), {', '.join(columns)} FROM "
+            f"(FROM no_{dataset} UNION ALL BY NAME FROM read_parquet([{names}], hive_partitioning = true, "
+            f"hive_types = {{{types}}}, union_by_name = true))"
         )
+
+
+def _plain(schema: pa.Schema) -> pa.Schema:
+    """The schema with texts in place of dictionaries, which DuckDB would take for enumerations."""
+    return pa.schema([f.with_type(pa.string()) if pa.types.is_dictionary(f.type) else f for f in schema])
 
 
 def _copy(connection: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -> None:
