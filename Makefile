@@ -37,12 +37,28 @@ console: install ## the officers' console at the services here, http://127.0.0.1
 	@$(CONSOLE_HERE) $(PY) -m apps.console $(if $(findstring --alerts,$(ARGS)),,$(CONSOLE_AT)) --data '$(DATA)/console' $(ARGS)
 
 .PHONY: analyze
-analyze: install ## answer the questions over the lake; writes the report
-	@$(PY) -m pipelines.analysis --lake '$(LAKE)' --report '$(REPORT)' $(ARGS)
+analyze: install ## answer the questions over the lake; writes the report (CODES=FILE: with the fines)
+	@$(PY) -m pipelines.analysis --lake '$(LAKE)' --report '$(REPORT)' $(if $(CODES),--codes '$(CODES)') $(ARGS)
+
+.PHONY: fines
+fines: install ## dollars by window and code, as CSV (CODES=FILE: the city's table of violation codes)
+	@$(PY) -m pipelines.fines --lake '$(LAKE)' $(if $(CODES),--codes '$(CODES)') $(ARGS)
 
 .PHONY: reconcile
 reconcile: install ## check that rows in = rows out for every unit of the lake, and that the statistics add up
 	@$(PY) -m pipelines.reconcile --output '$(LAKE)' $(ARGS)
+
+.PHONY: compact
+compact: install ## merge the lake's small files, each message once (ARGS=--vacuum: remove those that were replaced)
+	@$(PY) -m pipelines.compact --lake '$(LAKE)' $(ARGS)
+
+.PHONY: replay
+replay: install ## after a rule was mended: let dead letters of a reason go through it again (REASON=time_unreadable)
+	@$(PY) -m pipelines.replay --lake '$(LAKE)' $(if $(REASON),--reason '$(REASON)') $(ARGS)
+
+.PHONY: trace
+trace: install ## the whole story of a message or a summons (ID=8002531292)
+	@$(PY) -m pipelines.trace --lake '$(LAKE)' '$(ID)' $(ARGS)
 
 .PHONY: doctor
 doctor: install ## what this machine can run

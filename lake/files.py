@@ -16,13 +16,19 @@ _MINUTE = 60_000_000
 
 
 def write_unit(
-    root: str, dataset: Dataset, source: Source, unit: str, batches: list[pa.RecordBatch]
+    root: str,
+    dataset: Dataset,
+    source: Source,
+    unit: str,
+    batches: list[pa.RecordBatch],
+    row_group: int | None = None,
 ) -> list[tuple[str, int, int]]:
     """Write a unit's rows of one dataset, whole files under names that the unit alone decides.
 
     Args:
         batches: all rows of the unit in that dataset; columns that they lack are null in the files, columns
             that the dataset does not have are left out.
+        row_group: rows of a row group, of which readers skip those that they need not; a million if not given.
 
     Returns:
         For each file its path below the root, its rows and its bytes.
@@ -32,12 +38,14 @@ def write_unit(
     if not table.num_rows:
         return []
     if "month" not in partitions(dataset):
-        return [_write(root, data_path(dataset, source, unit, None), _conform(table, schema))]
+        return [_write(root, data_path(dataset, source, unit, None), _conform(table, schema), row_group)]
     order = time_order(table["event_time"].chunk(0).cast(pa.int64()).to_numpy())
     table = table.take(pa.array(order))
     event_time = table["event_time"].chunk(0).cast(pa.int64()).to_numpy()
     return [
-        _write(root, data_path(dataset, source, unit, month), _conform(table.slice(start, end - start), schema))
+        _write(
+            root, data_path(dataset, source, unit, month), _conform(table.slice(start, end - start), schema), row_group
+        )
         for month, start, end in months(event_time)
     ]
 
@@ -86,7 +94,7 @@ def _used(column: pa.DictionaryArray) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(renumbered, column.dictionary.filter(pa.array(used[:-1])))
 
 
-def _write(root: str, path: str, table: pa.Table) -> tuple[str, int, int]:
+def _write(root: str, path: str, table: pa.Table, row_group: int | None) -> tuple[str, int, int]:
     sink = io.BytesIO()
     filled = [
         field for field, column in zip(table.schema, table.columns, strict=True) if column.null_count < len(table)
@@ -94,6 +102,7 @@ def _write(root: str, path: str, table: pa.Table) -> tuple[str, int, int]:
     pq.write_table(
         table,
         sink,
+        row_group_size=row_group,
         # A compressor for each of the many columns without a value would take a third of a small file's time.
         compression={field.name: "zstd" if field in filled else "none" for field in table.schema},
         compression_level={field.name: 1 for field in filled},

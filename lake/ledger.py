@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
-from lake.layout import ledger_path
+from lake.layout import change_path, ledger_path
 from lake.storage import storage
 from schemas.lake import LEDGER, LEDGER_ROW, Source
 
@@ -37,17 +37,29 @@ def commit(root: str, rows: list[dict[str, Any]]) -> list[str]:
 
 
 def _put(root: str, row: dict[str, Any]) -> bool:
+    return put_row(root, ledger_path(Source(row["source"]), row["unit"]), row)
+
+
+def put_row(root: str, path: str, row: dict[str, Any]) -> bool:
+    """Put a row under a path, with the time, unless one is there; says whether this call did it."""
     table = pa.Table.from_pylist([{**row, "committed_at": datetime.now(UTC)}], schema=LEDGER_ROW)
     sink = io.BytesIO()
     pq.write_table(table, sink, compression="zstd")
-    return storage(root).put_new(ledger_path(Source(row["source"]), row["unit"]), sink.getbuffer())
+    return storage(root).put_new(path, sink.getbuffer())
 
 
 def read_ledger(root: str) -> pa.Table:
     """All committed units, in the order of their names."""
     store = storage(root)
-    paths = [info.path for info in store.list(LEDGER) if info.extension == "parquet"]
+    changes = store.full(change_path(1)).rpartition("/")[0]
+    paths = [info.path for info in store.list(LEDGER) if not info.path.startswith(f"{changes}/")]
+    return read_rows(root, paths)
+
+
+def read_rows(root: str, paths: list[str]) -> pa.Table:
+    """The ledger's files among these full paths, in the order of their names."""
+    paths = [path for path in paths if path.endswith(".parquet")]
     if not paths:
         return LEDGER_ROW.empty_table()
-    rows = pads.dataset(paths, schema=LEDGER_ROW, format="parquet", filesystem=store.filesystem)
+    rows = pads.dataset(paths, schema=LEDGER_ROW, format="parquet", filesystem=storage(root).filesystem)
     return rows.to_table().sort_by("unit")  # many small files, read many at a time

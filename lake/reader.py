@@ -1,12 +1,14 @@
 """Read the lake through its ledger: a unit is seen entirely or not at all, a message once."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as pads
 
+from lake.changes import live_files, moved, read_changes, replaced_by
 from lake.layout import partitions
 from lake.ledger import read_ledger
 from lake.storage import LocalStorage, storage
@@ -64,20 +66,21 @@ CREATE VIEW human_work AS
         UNION ALL SELECT event_time, answered_code, true, seconds_to_answer FROM alerts
     ), LATERAL (SELECT (event_time AT TIME ZONE '{TIME_ZONE}')::DATE AS day)
     GROUP BY ALL;
+CREATE VIEW duplicates_counted AS
+    SELECT unit, dataset, make_timestamptz(epoch_us(event_time) // size * size) AS window_start, window_seconds,
+           violation_code,
+           CASE WHEN hour BETWEEN 6 AND 12 THEN 'morning' WHEN hour BETWEEN 13 AND 19 THEN 'afternoon'
+                ELSE 'other' END AS part_of_day, area, count(*) AS n
+    FROM (SELECT *, hour(event_time AT TIME ZONE '{TIME_ZONE}') AS hour FROM duplicates)
+    JOIN (SELECT DISTINCT unit, window_seconds, window_seconds::BIGINT * 1000000 AS size FROM stats_of_all_units)
+    USING (unit) GROUP BY ALL;
 
 CREATE VIEW stats AS
     SELECT dataset, window_start, window_seconds, violation_code, part_of_day, area, sum(n)::BIGINT AS n
     FROM (
-        SELECT dataset, window_start, window_seconds, violation_code, part_of_day, area, n
-        FROM stats_of_all_units
+        SELECT dataset, window_start, window_seconds, violation_code, part_of_day, area, n FROM stats_of_all_units
         UNION ALL
-        SELECT dataset, make_timestamptz(epoch_us(event_time) // size * size),
-               window_seconds, violation_code,
-               CASE WHEN hour BETWEEN 6 AND 12 THEN 'morning' WHEN hour BETWEEN 13 AND 19 THEN 'afternoon'
-                    ELSE 'other' END, area, -1
-        FROM (SELECT *, hour(event_time AT TIME ZONE '{TIME_ZONE}') AS hour FROM duplicates)
-        JOIN (SELECT DISTINCT unit, window_seconds, window_seconds::BIGINT * 1000000 AS size FROM stats_of_all_units)
-        USING (unit)
+        SELECT dataset, window_start, window_seconds, violation_code, part_of_day, area, -n FROM duplicates_counted
     )
     GROUP BY ALL HAVING sum(n) <> 0;
 """
@@ -86,19 +89,48 @@ nobody can read is known by the name that Pub/Sub gave it. Of several answers to
 then by its id counts; the others are kept, and marked as second."""
 
 
-class Lake:
-    """A lake at a directory or ``s3://`` URL, as its ledger was when this object was made."""
+class LakeFile(NamedTuple):
+    """A file of the lake, its path below the root."""
 
-    def __init__(self, root: str) -> None:
+    dataset: str
+    source: str
+    path: str
+    rows: int
+    bytes: int
+
+
+class Lake:
+    """A lake at a directory or ``s3://`` URL, as its ledger was when this object was made.
+
+    Args:
+        units: names of all units of some sources at that time; the others are left out.
+        changes: so many changes of files; later ones are left out.
+    """
+
+    def __init__(self, root: str, units: Iterable[str] | None = None, changes: int | None = None) -> None:
         self.root = root
-        self.ledger = read_ledger(root)
-        """One row a committed unit (:data:`schemas.lake.LEDGER_ROW`)."""
+        self.changes = read_changes(root).slice(0, changes)
+        """One row a change of files (:mod:`lake.changes`), in their order."""
+        ledger = read_ledger(root)  # after the changes
+        if units is not None:
+            ledger = ledger.filter(pc.is_in(ledger["unit"], value_set=pa.array(units, pa.string())))
+        self.ledger = moved(ledger, self.changes)
+        """One row a committed unit (:data:`schemas.lake.LEDGER_ROW`): its counts as they are now, its ``files`` as it
+        wrote them."""
+        replaced = replaced_by(self.changes)
+        self.replaced = frozenset(replaced.to_pylist())
+        """The paths of files that are not read any more."""
+        files = live_files((ledger, self.changes), replaced)
+        self._files = files if units is None else files.filter(pc.is_in(files["source"], value_set=ledger["source"]))
+
+    def entries(self, *datasets: Dataset) -> list[LakeFile]:
+        """The committed files of some datasets."""
+        wanted = self._files.filter(pc.is_in(self._files["dataset"], value_set=pa.array(map(str, datasets))))
+        return [LakeFile(**row) for row in wanted.to_pylist()]
 
     def files(self, dataset: Dataset) -> list[str]:
         """The paths below the root of the dataset's committed files."""
-        return [
-            file["path"] for files in self.ledger["files"].to_pylist() for file in files if file["dataset"] == dataset
-        ]
+        return [file.path for file in self.entries(dataset)]
 
     def dataset(self, dataset: Dataset) -> pads.Dataset:
         """The committed files as a pyarrow dataset, partitions as columns; messages that stand in several units are
@@ -120,10 +152,11 @@ class Lake:
         )
 
     def connect(self) -> duckdb.DuckDBPyConnection:
-        """A DuckDB connection with a view of each dataset, of the ledger, and ``duplicates``; its clock is UTC."""
+        """A DuckDB connection with views of datasets, ``ledger``, ``changes`` and ``duplicates``; its clock is UTC."""
         connection = duckdb.connect()
         connection.execute("SET TimeZone = 'UTC'")
         _copy(connection, "ledger", self.ledger)
+        _copy(connection, "changes", self.changes)
         for dataset in Dataset:
             self._register(connection, dataset)
         connection.execute(_VIEWS)
@@ -149,10 +182,18 @@ class Lake:
         names = ", ".join("'" + store.full(path).replace("'", "''") + "'" for path in files)
         columns = partitions(dataset)
         types = ", ".join(f"'{name}': VARCHAR" for name in columns)
+        # Files of earlier versions have fewer columns.
+        _copy(connection, f"no_{dataset}", _plain(SCHEMAS[dataset]).empty_table())
         connection.execute(
-            f"CREATE VIEW {view} AS SELECT * EXCLUDE ({', '.join(columns)}), {', '.join(columns)} "
-            f"FROM read_parquet([{names}], hive_partitioning = true, hive_types = {{{types}}})"
+            f"CREATE VIEW {view} AS SELECT * EXCLUDE ({', '.join(columns)}), {', '.join(columns)} FROM "
+            f"(FROM no_{dataset} UNION ALL BY NAME FROM read_parquet([{names}], hive_partitioning = true, "
+            f"hive_types = {{{types}}}, union_by_name = true))"
         )
+
+
+def _plain(schema: pa.Schema) -> pa.Schema:
+    """The schema with texts in place of dictionaries, which DuckDB would take for enumerations."""
+    return pa.schema([f.with_type(pa.string()) if pa.types.is_dictionary(f.type) else f for f in schema])
 
 
 def _copy(connection: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -> None:

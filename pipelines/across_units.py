@@ -4,14 +4,15 @@ DuckDB finds both, in the drones' units alone; what comes back are counts.
 """
 
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from itertools import pairwise
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
+import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from lake import Lake, lake
+from lake import Lake
 from pipelines.answers import WITHIN_SECONDS, Officers
 from schemas.errors import InputUnusable
 from schemas.lake import Dataset
@@ -51,13 +52,23 @@ class AcrossUnits(NamedTuple):
     """What the answers change in the counts by code: each takes one from 0 and gives one to its code."""
 
 
-def snapshot(root: str, units: tuple[str, ...]) -> Lake:
-    """The lake as it was when its ledger held these units. Raises InputUnusable where one of them has left it."""
-    lk = lake(root)
-    lk.ledger = lk.ledger.filter(pc.is_in(lk.ledger["unit"], value_set=pa.array(units, pa.string())))
-    if lk.ledger.num_rows != len(units):
+def snapshot(root: str, units: tuple[str, ...], changes: int) -> Lake:
+    """The lake as it was when it had these units of their sources, and so many changes of files.
+
+    Raises InputUnusable where one of them has left it.
+    """
+    lk = Lake(root, units, changes)
+    if lk.ledger.num_rows != len(units) or lk.changes.num_rows != changes:
         raise InputUnusable(f"{root}: units left the ledger while it was read; run the analysis again")
     return lk
+
+
+@contextmanager
+def spilling(lk: Lake) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection to the lake that goes to the disk before it takes much memory."""
+    with TemporaryDirectory(prefix="prestacop-") as folder, lk.connect() as connection:
+        connection.execute(f"SET memory_limit = '{MEMORY}'; SET temp_directory = '{folder}'")
+        yield connection
 
 
 class UnitsTogether:
@@ -68,17 +79,15 @@ class UnitsTogether:
     """
 
     def __init__(self, lk: Lake) -> None:
-        self._spilled = TemporaryDirectory(prefix="prestacop-")
-        self._connection = lk.connect()
-        self._connection.execute(f"SET memory_limit = '{MEMORY}'; SET temp_directory = '{self._spilled.name}'")
+        self._open = ExitStack()
+        self._connection = self._open.enter_context(spilling(lk))
         self._connection.execute(_DUPLICATES if lk.ledger.num_rows > 1 else _NO_DUPLICATES)
 
     def __enter__(self) -> "UnitsTogether":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._connection.close()
-        self._spilled.cleanup()
+        self._open.close()
 
     def repeated(self, dataset: Dataset) -> Iterator[pa.RecordBatch]:
         """The rows of a dataset whose message another unit has too, all but the one that counts: columns

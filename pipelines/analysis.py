@@ -14,8 +14,9 @@ from lake import lake
 from lake.storage import storage
 from pipelines.answers import Answers
 from pipelines.command import beam_options, progress_bar, run
+from pipelines.fines import GET_IT, fines, read_rates
 from pipelines.printed import lines
-from pipelines.questions import RESULT, files_of, questions
+from pipelines.questions import RESULT, questions
 from pipelines.report import write_report
 from schemas.errors import InputUnusable
 from schemas.lake import Dataset
@@ -25,6 +26,7 @@ EXAMPLES = """\
 examples:
   python -m pipelines.analysis --lake data/lake
   python -m pipelines.analysis --lake s3://prestacop/lake --report fiscal-2015.html
+  python -m pipelines.analysis --lake data/lake --codes dof_violation_codes.csv
 
 Beam's own options may follow (--runner, --direct_num_workers, ...). S3 keys and the endpoint come from the AWS
 credential chain and AWS_ENDPOINT_URL. The numbers are also put into the lake, as analysis/latest.json.
@@ -50,7 +52,7 @@ def answers(lake_root: str, options: PipelineOptions) -> Answers:
             f"{lake_root}: no lake, or one without a committed unit; "
             f"fill it first: python -m pipelines.violations --history GLOB --output {shlex.quote(lake_root)}"
         )
-    files = files_of(lk, Dataset.QUALIFIED, Dataset.UNQUALIFIED, Dataset.DEAD_LETTERS)
+    files = lk.entries(Dataset.QUALIFIED, Dataset.UNQUALIFIED, Dataset.DEAD_LETTERS)
     progress.planned(sum(file.bytes for file in files))
     with beam.Pipeline(options=options) as pipeline:
         questions(pipeline, lk)
@@ -76,6 +78,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--report", type=Path, default=Path("report.html"), metavar="PATH", help="the page to write (report.html)"
     )
+    parser.add_argument(
+        "--codes", type=Path, metavar="FILE", help=f"the city's table of violation codes, for the fines: {GET_IT}"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     arguments, rest = parser.parse_known_args(argv)
     options = beam_options(parser, rest)
@@ -83,8 +88,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _command(arguments: argparse.Namespace, options: PipelineOptions) -> int:
+    rates = read_rates(arguments.codes) if arguments.codes else None
     with progress_bar("reading", arguments.quiet):
         found = answers(arguments.lake, options)
+    if rates is not None:
+        found = msgspec.structs.replace(found, fines=fines(lake(arguments.lake), rates))
     print_answers(found)
     write_report(found, arguments.report)
     print(f"\nreport  {arguments.report}")

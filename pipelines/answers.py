@@ -125,6 +125,33 @@ class DeadLetters(msgspec.Struct, frozen=True):
     samples: tuple[Sample, ...]
 
 
+class Fine(msgspec.Struct, frozen=True):
+    """What the violations of one code cost."""
+
+    violations: int
+    dollars: int | None
+    """None where the city's table has no rate."""
+    unsure: int
+    """Violations of which the data does not say which of two rates holds: counted at the lower one."""
+    unsure_more: int
+    """Dollars more, if all of them were in Manhattan up to 96th Street."""
+
+
+class Fines(msgspec.Struct, frozen=True):
+    """What all violations cost."""
+
+    codes: dict[int, Fine]
+    """The code with most dollars first."""
+
+    @property
+    def dollars(self) -> int:
+        return sum(fine.dollars or 0 for fine in self.codes.values())
+
+    @property
+    def unsure_more(self) -> int:
+        return sum(fine.unsure_more for fine in self.codes.values())
+
+
 class Share(NamedTuple):
     """Of how many violations something holds."""
 
@@ -148,6 +175,8 @@ class Answers(msgspec.Struct, frozen=True):
     officers: Officers
     dead_letters: tuple[DeadLetters, ...]
     """The most frequent first."""
+    fines: Fines | None = None
+    """None where the city's rates were not given."""
 
     @property
     def total(self) -> int:

@@ -118,6 +118,17 @@ def officers(found: Answers) -> str:
     )
 
 
+def fines(found: Answers) -> str:
+    """What the violations cost."""
+    if found.fines is None:
+        return "The city's table of rates was not given"
+    first = next(((code, fine) for code, fine in found.fines.codes.items() if fine.dollars), None)
+    if first is None:
+        return "No violation has a fine"
+    share = Share(first[1].dollars or 0, found.fines.dollars)
+    return f"${found.fines.dollars:,} of fines; code {first[0]} brings {round_percent(share)} of them"
+
+
 def covered(found: Answers) -> str:
     """From which month to which the violations are: ``Jul 2014 to Jun 2015``."""
     months = sorted({month for v in found.sources for month in v.months})

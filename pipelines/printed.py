@@ -62,6 +62,12 @@ def _answers(found: Answers) -> Iterator[str]:
     for day, share in list(found.officers_by_day.items())[:LAST_DAYS]:
         yield _share(f"without a code on {day}", share)
 
+    yield from _heading("", findings.fines(found))
+    if found.fines is None:
+        yield "  give it as --codes FILE: data.cityofnewyork.us/d/ncbg-6agr, as CSV"
+    for code, fine in list(found.fines.codes.items() if found.fines else ())[:TOP_CODES]:
+        yield _share(f"${fine.dollars or 0:,} {code_name(code)}", Share(fine.violations, found.total))
+
     yield from _heading("", "Where")
     for v in found.sources:
         areas = [(f"{v.source}: {area_name(v.source, a.name)}", Share(a.n, v.total)) for a in v.areas[:TOP_AREAS]]

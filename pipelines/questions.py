@@ -12,7 +12,7 @@ An element is a file, and of each file a few columns are read, batch by batch; o
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import apache_beam as beam
 import msgspec
@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lake import Lake
+from lake.reader import LakeFile
 from lake.storage import storage
 from pipelines.across_units import VIOLATIONS, UnitsTogether, snapshot
 from pipelines.answers import HOURS, WEEKDAYS, Answers, Area, DeadLetters, Officers, Sample, Units, Violations
@@ -55,15 +56,6 @@ LettersKey = tuple[str, str]
 """The source and the reason."""
 Letters = tuple[int, tuple[Sample, ...]]
 """How many, and the first of them."""
-
-
-class LakeFile(NamedTuple):
-    """A committed file of the lake."""
-
-    dataset: str
-    source: str
-    path: str
-    bytes: int
 
 
 def count(dataset: str, source: str, rows: pa.RecordBatch) -> Counter[Key]:
@@ -128,9 +120,9 @@ class _CountAcrossUnits(beam.DoFn):  # type: ignore[misc]
     def __init__(self, root: str) -> None:
         self._root = root
 
-    def process(self, units: tuple[str, ...]) -> Iterator[Any]:
+    def process(self, as_of: tuple[tuple[str, ...], int]) -> Iterator[Any]:
         found: Counter[Key] = Counter()
-        with UnitsTogether(snapshot(self._root, units)) as together:
+        with UnitsTogether(snapshot(self._root, *as_of)) as together:
             for dataset in VIOLATIONS:
                 for rows in together.repeated(dataset):
                     found.subtract(count(dataset, DRONES, rows))
@@ -222,16 +214,6 @@ def _violations(source: str, counts: dict[str, dict[str, int]], areas: tuple[Are
     )
 
 
-def files_of(lk: Lake, *datasets: Dataset) -> list[LakeFile]:
-    """The committed files of some datasets."""
-    return [
-        LakeFile(file["dataset"], unit["source"], file["path"], file["bytes"])
-        for unit in lk.ledger.select(["source", "files"]).to_pylist()
-        for file in unit["files"]
-        if file["dataset"] in datasets
-    ]
-
-
 def ledger_totals(lk: Lake) -> tuple[Units, ...]:
     """The ledger's totals by source."""
     names = [name for name in Units.__struct_fields__ if name not in ("source", "units")]
@@ -247,11 +229,11 @@ def questions(pipeline: beam.Pipeline, lk: Lake) -> beam.PCollection:
     """Build the graph over the units that the ledger had when ``lk`` was opened; its end puts RESULT into the lake."""
     root, drones = lk.root, lk.ledger.filter(pc.equal(lk.ledger["source"], Source.DRONES))["unit"].to_pylist()
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    violations = _each(pipeline, "files of violations", files_of(lk, *VIOLATIONS))
+    violations = _each(pipeline, "files of violations", lk.entries(*VIOLATIONS))
     counted = violations | "Count" >> beam.ParDo(_CountFile(root))
     across = (
         pipeline
-        | "Drones' units" >> beam.Create([tuple(drones)] if drones else [])
+        | "Drones' units" >> beam.Create([(tuple(drones), lk.changes.num_rows)] if drones else [])
         | "Across units" >> beam.ParDo(_CountAcrossUnits(root)).with_outputs(OFFICERS, main=COUNTS)
     )
     sums = (counted, across[COUNTS]) | "Counts" >> beam.Flatten() | "Sum" >> beam.CombinePerKey(sum)
@@ -263,7 +245,7 @@ def questions(pipeline: beam.Pipeline, lk: Lake) -> beam.PCollection:
         | "Most frequent" >> beam.combiners.Top.PerKey(TOP_AREAS)
     )
     letters = (
-        _each(pipeline, "files of dead letters", files_of(lk, Dataset.DEAD_LETTERS))
+        _each(pipeline, "files of dead letters", lk.entries(Dataset.DEAD_LETTERS))
         | "Read" >> beam.ParDo(_ReadLetters(root))
         | "Sum by reason" >> beam.CombinePerKey(join_letters)
     )

@@ -43,7 +43,7 @@ def write_report(found: Answers, path: Path) -> None:
 
 def render(found: Answers) -> str:
     """The page."""
-    sections = [_when, _days, _quarters, _codes, _human_work, _where] if found.total else []
+    sections = [_when, _days, _quarters, _codes, _human_work, _fines, _where] if found.total else []
     body = "\n".join(section(found) for section in [*sections, _ledger])
     title = f"{found.total:,} parking violations"
     sources = " and ".join(f"{v.total:,} from {_the(v.source)}" for v in found.sources)
@@ -217,6 +217,43 @@ def _human_work(found: Answers) -> str:
 
 def _of(share: Share) -> tuple[str, str, str]:
     return f"{share.n:,}", f"{share.of:,}", percent(share)
+
+
+def _fines(found: Answers) -> str:
+    question, said = "What does it cost?", findings.fines(found)
+    if found.fines is None:
+        todo = (
+            "<p>Run the analysis again with <code>--codes FILE</code>, the city's table of violation codes with their "
+            "two rates: data.cityofnewyork.us/d/ncbg-6agr, as CSV.</p>"
+        )
+        return _section(None, question, said, todo, [])
+    fined = {code: fine for code, fine in found.fines.codes.items() if fine.dollars}
+    top = list(fined.items())[:TOP_CODES]
+    shares = {code: Share(fine.dollars or 0, found.fines.dollars) for code, fine in fined.items()}
+    bars = [
+        Ranked(code_name(code), shares[code].n, f"${shares[code].n:,} · {percent(shares[code])}") for code, _ in top
+    ]
+    rows = [
+        (code_name(code), f"{fine.violations:,}", "no rate" if fine.dollars is None else f"${fine.dollars:,}",
+         f"{fine.unsure:,}", f"${fine.unsure_more:,}")
+        for code, fine in found.fines.codes.items()
+    ]  # fmt: skip
+    facts = _table(
+        ("", "dollars"),
+        [
+            ("all codes", f"${found.fines.dollars:,}"),
+            ("more, if unsure ones were below 96th St.", f"${found.fines.unsure_more:,}"),
+        ],
+    )
+    note = (
+        '<p class="note">Manhattan up to 96th Street has rates of its own: of the history, county and precinct say '
+        "which holds. Where they do not, and for drones, that of all other areas is taken; such violations are "
+        "unsure.</p>"
+    )
+    label = f"The {len(top)} codes with most dollars: " + _spoken((code_name(code), shares[code].n) for code, _ in top)
+    table = _table(("code", VIOLATIONS, "dollars", "unsure", "dollars more"), rows)
+    figures = [_figure(ranking(label, bars, x_title="dollars"), table)] if top else []
+    return _section(None, question, said, facts + note, figures)
 
 
 def _where(found: Answers) -> str:

@@ -57,8 +57,8 @@ def _refused(lk: Lake, added: list[str]) -> Iterator[str]:
         yield f"           {visible(letter['payload'])}"
 
 
-def visible(payload: bytes) -> str:
+def visible(payload: bytes, characters: int = SAMPLE_CHARACTERS) -> str:
     """The beginning of a payload, safe to print."""
-    text = payload[: 2 * SAMPLE_CHARACTERS].decode("utf-8", "backslashreplace")
+    text = payload[: 2 * characters].decode("utf-8", "backslashreplace")
     shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-    return shown if len(shown) <= SAMPLE_CHARACTERS else shown[: SAMPLE_CHARACTERS - 1] + "…"
+    return shown if len(shown) <= characters else shown[: characters - 1] + "…"

@@ -29,6 +29,8 @@ class Source(StrEnum):
 
 
 LEDGER = "ledger"
+CHANGES = "changes"
+"""The partition of the ledger that holds, in place of units, changes of files that units had written."""
 
 ENUM = pa.dictionary(pa.int32(), pa.string())
 """A text of few distinct values."""
@@ -135,6 +137,12 @@ FILES = pa.list_(
     pa.struct([("dataset", pa.string()), ("path", pa.string()), ("rows", pa.int64()), ("bytes", pa.int64())]),
 )
 
+MOVES = pa.list_(
+    pa.struct([("unit", pa.string()), ("out_of", pa.string()), ("into", pa.string()), ("rows", pa.int64())])
+)
+"""Rows of a unit that a change took out of one count of the ledger's row and into another: from ``qualified`` into
+``duplicates``, from ``dead_letters`` into ``qualified``."""
+
 LEDGER_ROW = pa.schema(
     [
         pa.field("unit", pa.string(), nullable=False),
@@ -152,10 +160,14 @@ LEDGER_ROW = pa.schema(
         pa.field("counted", pa.int64(), nullable=False),
         pa.field("files", FILES, nullable=False),
         pa.field("committed_at", UTC, nullable=False),
+        pa.field("columns", pa.list_(pa.string())),
+        pa.field("replaces", pa.list_(pa.string())),
+        pa.field("moves", MOVES),
     ],
 )
-"""One row a unit, one file a row: its appearance commits the unit. ``rows_in`` is counted by the
-source, the other counts by the writers; ``counted`` is the sum of the unit's statistics."""
+"""One row a unit, one file a row: its appearance commits the unit. ``rows_in`` is counted by the source, the other
+counts by the writers; ``counted`` is the sum of the unit's statistics; ``columns`` is the header of a CSV file.
+A change (:mod:`lake.changes`) is a row without counts: its ``files`` stand for those that it ``replaces``."""
 
 SCHEMAS: dict[Dataset, pa.Schema] = {
     Dataset.POSITIONS: POSITION,

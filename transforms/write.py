@@ -88,6 +88,7 @@ def ledger_row(unit: str, tallies: Iterable[Tally]) -> dict[str, Any]:
         **counts,
         "counted": found[Dataset.STATS].rows if Dataset.STATS in found else 0,
         "files": [file._asdict() for what in sorted(found) for file in found[what].files],
+        "columns": list(start.unit.columns),
     }
 
 

@@ -13,6 +13,7 @@ from pipelines.run import run_graph
 from pipelines.violations import Settings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "lake.md").read_text(encoding="utf-8")
+MACROS = (Path(__file__).parents[2] / "docs" / "sql" / "duckdb.sql").read_text(encoding="utf-8")
 SQL = re.findall(r"```sql\n-- (\w+)(.*?)```", PAGE, re.DOTALL)
 PYTHON = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
@@ -41,6 +42,7 @@ def _lose_some(recording: Path) -> None:
 def test_each_dataset_has_a_duckdb_query_that_answers(small_lake: str, dataset: str, query: str) -> None:
     with duckdb.connect() as connection:
         connection.execute("SET VARIABLE lake = $lake", {"lake": small_lake})
+        connection.execute(MACROS)
         rows = connection.sql(query.partition("\n")[2]).fetchall()
     assert rows, f"the query of {dataset} finds nothing"
 

@@ -1,0 +1,64 @@
+-- The committed files of a lake, as DuckDB sees them. First say where the lake is, then read this file:
+--
+--   duckdb -cmd "SET VARIABLE lake = 'data/lake'" -init docs/sql/duckdb.sql
+--
+-- and ask, for example:  SELECT violation_code, count(*) FROM committed('qualified') GROUP BY ALL ORDER BY 2 DESC;
+
+-- The ledger, also one whose rows an earlier version wrote: what that did not know is null.
+CREATE OR REPLACE MACRO ledger_rows() AS TABLE
+SELECT * FROM (
+    SELECT NULL::VARCHAR[] AS columns, NULL::VARCHAR[] AS replaces,
+           NULL::STRUCT(unit VARCHAR, out_of VARCHAR, "into" VARCHAR, "rows" BIGINT)[] AS moves
+    WHERE false
+) UNION ALL BY NAME
+FROM read_parquet(getvariable('lake') || '/ledger/**/*.parquet', hive_partitioning = true, union_by_name = true);
+
+-- Units of work, as they were committed; compaction and replay are rows of the ledger too, and none.
+CREATE OR REPLACE MACRO units() AS TABLE FROM ledger_rows() WHERE source <> 'changes';
+
+-- The files that hold the lake's rows now: all that the ledger names, but for those that a change replaced.
+CREATE OR REPLACE MACRO committed_files() AS TABLE
+SELECT file.dataset, getvariable('lake') || '/' || file.path AS path, file.rows, file.bytes
+FROM (SELECT unnest(files) AS file FROM ledger_rows())
+WHERE file.path NOT IN (SELECT unnest(replaces) FROM ledger_rows());
+
+-- The rows of a dataset: positions, qualified, unqualified, dead_letters, stats or images.
+CREATE OR REPLACE MACRO committed(dataset_name) AS TABLE
+SELECT * EXCLUDE (filename)
+FROM read_parquet(
+    getvariable('lake') || '/' || dataset_name || '/**/*.parquet',
+    hive_partitioning = true, union_by_name = true, filename = true
+)
+WHERE filename IN (SELECT path FROM committed_files());
+
+-- The same for messages, each once: the readers' choice of those that stand in several units.
+CREATE OR REPLACE MACRO once(dataset_name) AS TABLE
+FROM committed(dataset_name)
+WHERE message_id IS NULL OR (unit, record) IN (
+    SELECT arg_min((unit, record), (unit, record)) FROM (
+        SELECT message_id, unit, record FROM committed('positions')
+        UNION ALL SELECT message_id, unit, record FROM committed('qualified')
+        UNION ALL SELECT message_id, unit, record FROM committed('unqualified')
+    ) WHERE message_id IS NOT NULL GROUP BY message_id
+);
+
+-- The four questions.
+CREATE OR REPLACE MACRO violations() AS TABLE
+SELECT *, event_time AT TIME ZONE 'America/New_York' AS local_time
+FROM (FROM once('qualified') UNION ALL BY NAME FROM once('unqualified'))
+WHERE status IS DISTINCT FROM 'officer';
+
+CREATE OR REPLACE MACRO parts_of_day() AS TABLE
+SELECT CASE WHEN hour(local_time) BETWEEN 6 AND 12 THEN 'morning'
+            WHEN hour(local_time) BETWEEN 13 AND 19 THEN 'afternoon' ELSE 'other' END AS part_of_day, count(*) AS n
+FROM violations() GROUP BY ALL ORDER BY n DESC;
+
+CREATE OR REPLACE MACRO working_days() AS TABLE
+SELECT CASE WHEN isodow(local_time) <= 5 THEN 'working days' ELSE 'weekends' END AS days, count(*) AS n
+FROM violations() GROUP BY ALL ORDER BY n DESC;
+
+CREATE OR REPLACE MACRO quarters() AS TABLE
+SELECT 'Q' || quarter(local_time) AS quarter, count(*) AS n FROM violations() GROUP BY ALL ORDER BY quarter;
+
+CREATE OR REPLACE MACRO codes() AS TABLE
+SELECT violation_code, count(*) AS n FROM violations() GROUP BY ALL ORDER BY n DESC, violation_code;

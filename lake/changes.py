@@ -1,0 +1,150 @@
+"""Changes of files that units had written: compaction and replay put other files in their place, all at once.
+
+A change is a file of the ledger, ``ledger/source=changes/change-000001.parquet``. It names the files that it replaces
+and those that stand for them, and is put only if there is none of that number. So of two that start from the same state
+one wins, the other starts again, and no file is ever replaced twice. The replaced files stay, for readers that are
+under way, until :func:`vacuum`.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import count, takewhile
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lake.layout import change_path
+from lake.ledger import put_row, read_rows
+from lake.storage import storage
+from schemas.lake import CHANGES, LEDGER_ROW, Dataset
+
+CHANGE = "change-"
+"""How the names of changes and of their files begin."""
+_NUMBER = re.compile(r"/change-(\d{6,})\.parquet$")
+_FILE = re.compile(r"/change-(\d{6,})-[0-9a-f]+-\d+\.parquet$")
+
+
+class Move(NamedTuple):
+    """Rows of a unit that a change took out of one count and into another, each named as in the ledger's row."""
+
+    unit: str
+    out_of: str
+    into: str
+    rows: int
+
+
+class Change(NamedTuple):
+    """What a change does; the paths are below the lake's root."""
+
+    number: int
+    token: str
+    """Tells attempts at the same number apart, also in the names of their files."""
+    what: str
+    """In a word or two, for people."""
+    files: Sequence[tuple[str, str, int, int]] = ()
+    """The new ones: dataset, path, rows, bytes."""
+    replaces: Sequence[str] = ()
+    moves: Sequence[Move] = ()
+
+    @property
+    def name(self) -> str:
+        return f"{CHANGE}{self.number:06d}-{self.token}"
+
+    def file_name(self, part: int) -> str:
+        """The name of one of its files, without the ending."""
+        return f"{self.name}-{part:05d}"
+
+
+def read_changes(root: str) -> pa.Table:
+    """The changes of a lake, in their order.
+
+    To be read before the ledger: a unit whose files a change replaces was committed before the change.
+    """
+    folder = change_path(1).rpartition("/")[0]
+    paths = {int(m[1]): info.path for info in storage(root).list(folder) if (m := _NUMBER.search(info.path))}
+    # A listing may miss a change that came while it went on, and yet show the next one.
+    return read_rows(root, list(takewhile(bool, (paths.get(number, "") for number in count(1)))))
+
+
+def put_change(root: str, change: Change) -> bool:
+    """Put a change, unless another one of its number is there; says whether this call did it.
+
+    The change was planned when ``change.number - 1`` was the last one, and its files are written.
+    """
+    storage(root).flush()
+    row = {
+        **{field.name: 0 for field in LEDGER_ROW if field.type == pa.int64()},
+        "unit": change.name,
+        "source": CHANGES,
+        "path": change.what,
+        "files": [dict(zip(("dataset", "path", "rows", "bytes"), file, strict=True)) for file in change.files],
+        "replaces": list(change.replaces),
+        "moves": [move._asdict() for move in change.moves],
+    }
+    return put_row(root, change_path(change.number), row)
+
+
+def replaced_by(changes: pa.Table) -> pa.Array:
+    """The paths of all files that these changes replace."""
+    return pc.list_flatten(changes["replaces"].combine_chunks())
+
+
+def moved(ledger: pa.Table, changes: pa.Table) -> pa.Table:
+    """The ledger with its counts as they are after the changes."""
+    deltas: dict[str, Counter[str]] = {}
+    for move in (move for moves in changes["moves"].to_pylist() for move in moves):
+        for what, rows in ((move["out_of"], -move["rows"]), (move["into"], move["rows"])):
+            deltas.setdefault(what, Counter())[move["unit"]] += rows
+            if what in (Dataset.POSITIONS, Dataset.QUALIFIED, Dataset.UNQUALIFIED):
+                deltas.setdefault("counted", Counter())[move["unit"]] += rows
+    units = ledger["unit"].to_pylist() if deltas else []
+    for what, of in deltas.items():
+        sums = pc.add(ledger[what], pa.array([of[unit] for unit in units], pa.int64()))
+        place = ledger.schema.get_field_index(what)
+        ledger = ledger.set_column(place, ledger.schema.field(place), sums)
+    return ledger
+
+
+class Vacuumed(NamedTuple):
+    """What a vacuum removed."""
+
+    files: int
+    bytes: int
+    kept: int
+    """Replaced files that are too young to be removed."""
+
+
+def vacuum(root: str, older_than: timedelta) -> Vacuumed:
+    """Remove the files that were replaced so long ago, and those of attempts that can no longer succeed.
+
+    A reader that opened the lake before a change goes on reading the replaced files: it must be done within this time.
+    """
+    changes = read_changes(root)
+    before = datetime.now(UTC) - older_than
+    old = changes.filter(pc.less_equal(changes["committed_at"], pa.scalar(before, pa.timestamp("us", "UTC"))))
+    removable, replaced = (set(replaced_by(table).to_pylist()) for table in (old, changes))
+    named = {file["path"] for files in changes["files"].to_pylist() for file in files}
+    store = storage(root)
+    files = size = kept = 0
+    for info in (info for dataset in Dataset for info in store.list(str(dataset))):
+        path = info.path.removeprefix(f"{store.base}/")
+        attempt = _FILE.search(path)
+        lost = attempt is not None and int(attempt[1]) <= changes.num_rows and path not in named
+        if path in removable or lost:
+            store.delete(path)
+            files, size = files + 1, size + info.size
+        elif path in replaced:
+            kept += 1
+    return Vacuumed(files, size, kept)
+
+
+def live_files(tables: Iterable[pa.Table], replaced: pa.Array) -> pa.Table:
+    """The files of ledger and changes that no change has replaced: dataset, path, rows, bytes, and their source."""
+    flat = [pc.list_flatten(table["files"].combine_chunks()) for table in tables]
+    files = pa.Table.from_struct_array(pa.chunked_array(flat))
+    files = files.filter(pc.invert(pc.is_in(files["path"], value_set=replaced)))
+    source = pc.struct_field(pc.extract_regex(files["path"], r"^[^/]+/source=(?P<source>[^/]+)/"), "source")
+    return files.append_column("source", source)

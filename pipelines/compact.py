@@ -1,0 +1,131 @@
+"""``python -m pipelines.compact``: the lake's small files become few, and each message stands in them once."""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from lake import Lake
+from lake.changes import Change, vacuum
+from pipelines.command import beam_options, progress_bar, run
+from pipelines.merging import changed, compaction, plan
+from pipelines.options import duration
+from schemas.errors import InputUnusable
+from schemas.lake import Dataset
+from sources.progress import progress
+
+EXAMPLES = """\
+examples:
+  python -m pipelines.compact --lake data/lake
+  python -m pipelines.compact --lake s3://prestacop/lake --file-mb 256
+  python -m pipelines.compact --lake data/lake --vacuum
+  python -m pipelines.compact --lake data/lake --vacuum --older-than 0s    # nobody reads the lake now
+
+It may run beside pipelines that write, beside readers and beside itself, and be stopped at any moment: what it does is
+seen all at once, when its row of the ledger appears. The files that it replaces stay for readers that are under way;
+--vacuum removes those that were replaced a day ago. Readers that take all files of a directory, without the ledger,
+see rows twice from the one step to the other: let them rest meanwhile, and vacuum with --older-than 0s.
+
+Beam's own options may follow (--runner, --direct_num_workers, ...). S3 keys and the endpoint come from the AWS
+credential chain and AWS_ENDPOINT_URL.
+
+exit codes: 0 done, 1 the lake does not add up, 2 wrong usage, 3 there is no lake, 4 service unavailable, 5 disk full
+"""
+
+
+def compact(root: str, target: int, options: PipelineOptions) -> dict[str, Any] | None:
+    """Compact the lake.
+
+    Args:
+        target: bytes of a merged file.
+
+    Returns:
+        The change's row of the ledger; None where there was nothing to do.
+
+    Raises:
+        InputUnusable: where there is no lake.
+    """
+
+    def attempt(change: Change) -> None:
+        lk = Lake(root, changes=change.number - 1)
+        if not lk.ledger.num_rows:
+            raise InputUnusable(f"{root}: no unit is in the ledger; run python -m pipelines.violations first")
+        if pieces := plan(lk, target):
+            progress.planned(sum(file.bytes for piece in pieces for file in piece.files))
+            with beam.Pipeline(options=options) as pipeline:
+                compaction(pipeline, root, pieces, change)
+
+    return changed(root, "compaction", attempt)
+
+
+def figures(root: str, change: dict[str, Any]) -> Iterator[str]:
+    """The lines that say what a compaction did, dataset by dataset."""
+    number = int(change["unit"].split("-")[1])
+    before, after = (Lake(root, changes=n).entries for n in (number - 1, number))
+    yield f"  {'':14}{'files':>18}{'MB':>22}{'rows':>28}"
+    for dataset in Dataset:
+        was, now = before(dataset), after(dataset)
+        if was:
+            mb = [sum(file.bytes for file in files) / 1e6 for files in (was, now)]
+            rows = [sum(file.rows for file in files) for files in (was, now)]
+            cells = f"{len(was):,} → {len(now):,}", f"{mb[0]:,.2f} → {mb[1]:,.2f}", f"{rows[0]:,} → {rows[1]:,}"
+            yield f"  {dataset.replace('_', ' '):14}{cells[0]:>18}{cells[1]:>22}{cells[2]:>28}"
+    dropped = sum(move["rows"] for move in change["moves"])
+    yield f"{dropped:,} rows left out, of messages that stand in several units" if dropped else "no row left out"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The command."""
+    argv = sys.argv[1:] if argv is None else argv
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.compact",
+        description="Merge the lake's small files, sorted by event time, without messages that stand in several units.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--lake", required=True, metavar="DIR_OR_S3_URL", help="the lake")
+    parser.add_argument(
+        "--file-mb", type=_megabytes, default=64, metavar="N", help="size of a merged file, a million rows at most (64)"
+    )
+    parser.add_argument("--vacuum", action="store_true", help="remove files that were replaced, and merge none")
+    parser.add_argument(
+        "--older-than", type=duration, default=86_400, metavar="TIME", help="of a vacuum: replaced so long ago (1d)"
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    arguments, rest = parser.parse_known_args(argv)
+    options = beam_options(parser, rest)
+    again = shlex.join(["python", "-m", "pipelines.compact", *argv])
+    run(lambda: _command(arguments, options), f"The lake is as it was; run it again:\n  {again}")
+
+
+def _command(arguments: argparse.Namespace, options: PipelineOptions) -> int:
+    root = arguments.lake
+    if arguments.vacuum:
+        done = vacuum(root, timedelta(seconds=arguments.older_than))
+        print(f"{done.files:,} files removed, {done.bytes / 1e6:,.2f} MB; {done.kept:,} are younger and stay")
+        return 0
+    with progress_bar("merging", arguments.quiet):
+        change = compact(root, arguments.file_mb << 20, options)
+    if change is None:
+        print(f"nothing to compact: {root} has no small files side by side, and no message twice")
+        return 0
+    print("\n".join(figures(root, change)))
+    print(f"{len(change['replaces']):,} replaced files stay for readers that are under way. To remove them:")
+    print(f"  python -m pipelines.compact --lake {shlex.quote(root)} --vacuum")
+    return 0
+
+
+def _megabytes(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= 1024:
+        raise argparse.ArgumentTypeError(f"{text!r}: write a number of megabytes from 1 to 1024")
+    return int(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""Compaction as a graph: bins of small files in, one change of the lake out.
+
+bins ─► Reshuffle ─► Merge ─► Together ─► Commit: one change, in the ledger
+"""
+
+import secrets
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lake import Lake
+from lake.changes import Change, put_change, read_changes
+from lake.layout import data_path
+from lake.merge import Bin, Drop, Merged, bins, merge
+from lake.reader import LakeFile
+from pipelines.across_units import spilling
+from schemas.errors import NotReconciled
+from schemas.history import TIME_ZONE
+from schemas.lake import STATS, Dataset, Source
+from sources.progress import progress
+from sources.units import DUPLICATES
+
+_DUPLICATES = f"""
+    SELECT dataset, source, strftime(event_time AT TIME ZONE '{TIME_ZONE}', '%Y-%m') AS month, unit, list(record)
+    FROM duplicates JOIN (SELECT unit, source FROM ledger) USING (unit) GROUP BY ALL
+"""
+_COUNTED = f"""
+    SELECT source, {", ".join("-n AS n" if name == "n" else name for name in STATS.names)}
+    FROM duplicates_counted JOIN (SELECT unit, source FROM ledger) USING (unit)
+"""
+
+
+def plan(lk: Lake, target: int) -> list[Bin]:
+    """What to merge, and what to leave out: of each message all but the one that readers see.
+
+    Args:
+        target: bytes of a merged file.
+    """
+    drop: dict[str, Drop] = {}
+    with spilling(lk) as connection:
+        for dataset, source, month, unit, records in connection.sql(_DUPLICATES).fetchall():
+            directory = _directory(data_path(Dataset(dataset), Source(source), unit, month))
+            drop.setdefault(directory, {})[unit] = records
+        counted = connection.sql(_COUNTED).to_arrow_table()
+    for unit, source in set(zip(counted["unit"].to_pylist(), counted["source"].to_pylist(), strict=True)):
+        directory = _directory(data_path(Dataset.STATS, Source(source), unit, None))
+        drop.setdefault(directory, {})[unit] = []
+    files: dict[str, list[LakeFile]] = {}
+    for file in lk.entries(*Dataset):
+        files.setdefault(_directory(file.path), []).append(file)
+    found = [piece for directory in sorted(files) for piece in bins(files[directory], drop.get(directory, {}), target)]
+    for place, piece in enumerate(found):
+        if piece.dataset == Dataset.STATS and piece.drop:
+            here = pc.is_in(counted["unit"], value_set=pa.array(piece.drop, pa.string()))
+            found[place] = piece._replace(add=counted.filter(here).select(STATS.names).cast(STATS))
+            counted = counted.filter(pc.invert(here))  # each is taken off once
+    return found
+
+
+def compaction(pipeline: beam.Pipeline, root: str, pieces: list[Bin], change: Change) -> beam.PCollection:
+    """Build the graph; its end puts the change, with what became of the bins.
+
+    Args:
+        change: its number and what it is; it has no files yet.
+    """
+    named = [(piece, change.file_name(part)) for part, piece in enumerate(pieces, 1)]
+    merged = (
+        pipeline
+        | "Bins" >> beam.Create(named)
+        | "Spread" >> beam.Reshuffle()
+        | "Merge" >> beam.ParDo(_Merge(root))
+    )  # fmt: skip
+    return commit_parts(merged, root, change, _dropped(pieces))
+
+
+def commit_parts(parts: beam.PCollection, root: str, change: Change, dropped: int = 0) -> beam.PCollection:
+    """Parts of a change, all under the key None -> the change, put. Nothing is put where there is no part.
+
+    Args:
+        dropped: how many rows the parts are to count as duplicates from now on.
+    """
+    return parts | "Together" >> beam.GroupByKey() | "Commit" >> beam.ParDo(_Commit(root, change, dropped))
+
+
+@beam.typehints.with_output_types(tuple[None, Merged])
+class _Merge(beam.DoFn):  # type: ignore[misc]  # Beam's classes are untyped
+    def __init__(self, root: str) -> None:
+        self._root = root
+
+    def process(self, element: tuple[Bin, str]) -> Iterator[tuple[None, Merged]]:
+        piece, name = element
+        merged = merge(self._root, piece, name)
+        progress.advance(sum(file.bytes for file in piece.files))
+        if merged:
+            yield None, merged
+
+
+class _Commit(beam.DoFn):  # type: ignore[misc]
+    def __init__(self, root: str, change: Change, dropped: int) -> None:
+        self._root = root
+        self._change = change
+        self._dropped = dropped
+
+    def process(self, element: tuple[None, Iterable[Merged]]) -> None:
+        parts = sorted(element[1], key=lambda part: part.replaces)
+        put = self._change._replace(
+            files=[file for part in parts for file in part.files],
+            replaces=[path for part in parts for path in part.replaces],
+            moves=[move for part in parts for move in part.moves],
+        )
+        dropped = sum(move.rows for move in put.moves if move.into == DUPLICATES)
+        if dropped != self._dropped:
+            raise NotReconciled(f"{dropped} rows dropped of {self._dropped}; run python -m pipelines.reconcile")
+        put_change(self._root, put)
+
+
+def _dropped(pieces: list[Bin]) -> int:
+    """How many rows are to be dropped; the bin of a change's file may name rows that stand in another one."""
+    return len({(piece.dataset, unit, n) for piece in pieces for unit, records in piece.drop.items() for n in records})
+
+
+def changed(root: str, what: str, attempt: Callable[[Change], None]) -> dict[str, Any] | None:
+    """Make a change, and make it anew for as long as somebody else's comes first.
+
+    Args:
+        attempt: looks at the lake and puts the change, or does not where there is nothing to change.
+
+    Returns:
+        The change's row of the ledger; None where there was nothing to change.
+    """
+    while True:
+        change = Change(read_changes(root).num_rows + 1, secrets.token_hex(4), what)
+        attempt(change)
+        put = read_changes(root).slice(change.number - 1, 1).to_pylist()
+        if not put or put[0]["unit"] == change.name:
+            return next(iter(put), None)
+
+
+def _directory(path: str) -> str:
+    return path.rpartition("/")[0]

@@ -1,0 +1,123 @@
+"""``python -m pipelines.replay``: dead letters go through the rules again; those that pass enter the lake once."""
+
+import argparse
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from lake import Lake, lake
+from lake.changes import Change
+from pipelines.command import beam_options, progress_bar, run
+from pipelines.merging import changed
+from pipelines.replaying import letters_of, replaying
+from schemas import history, messages
+from schemas.errors import InputUnusable
+from sources.progress import progress
+
+EXAMPLES = """\
+examples:
+  python -m pipelines.replay --lake data/lake --reason time_unreadable
+  python -m pipelines.replay --lake s3://prestacop/lake --reason field_invalid
+
+To be run after a rule was mended. What passes now leaves dead_letters/ and enters its dataset under the unit and the
+number that it always had; what another rule refuses now says so; the rest stays. Again, it changes nothing. It may
+run beside everything else, and be stopped at any moment: what it does is seen all at once.
+
+Beam's own options may follow (--runner, --direct_num_workers, ...). S3 keys and the endpoint come from the AWS
+credential chain and AWS_ENDPOINT_URL.
+
+exit codes: 0 done, 2 wrong usage, 3 there is no lake, 4 service unavailable, 5 disk full
+"""
+
+
+REASONS = sorted(
+    {text for reasons in (history.Reason, messages.Reason) for name, text in vars(reasons).items() if name.isupper()}
+)
+"""All that a dead letter may say."""
+
+
+def replay(root: str, reason: str, options: PipelineOptions) -> dict[str, Any] | None:
+    """Replay the dead letters of a reason.
+
+    Returns:
+        The change's row of the ledger; None where nothing changed.
+
+    Raises:
+        InputUnusable: where there is no lake; where the columns of a history file are not known any more.
+    """
+
+    def attempt(change: Change) -> None:
+        lk = Lake(root, changes=change.number - 1)
+        if not lk.ledger.num_rows:
+            raise InputUnusable(f"{root}: no unit is in the ledger; run python -m pipelines.violations first")
+        if files := letters_of(lk, reason):
+            progress.planned(sum(letters.file.bytes for letters in files))
+            with beam.Pipeline(options=options) as pipeline:
+                replaying(pipeline, root, files, change)
+
+    return changed(root, f"replay of {reason}", attempt)
+
+
+def waiting(root: str) -> dict[str, int]:
+    """The dead letters of a lake by reason, most frequent first."""
+    query = "SELECT reason, count(*) AS n FROM dead_letters_of_all_units GROUP BY ALL ORDER BY n DESC, reason"
+    found = lake(root).sql(query)
+    return {row["reason"]: row["n"] for row in found.to_pylist()}
+
+
+def told(change: dict[str, Any] | None, reason: str, before: dict[str, int], after: dict[str, int]) -> Iterator[str]:
+    """What a replay did, line by line."""
+    if change is None:
+        yield f"nothing changed: all {before[reason]:,} dead letters of {reason} are still refused for it"
+        return
+    into: Counter[str] = Counter()
+    for move in change["moves"]:
+        into[move["into"]] += move["rows"]
+    yield f"{before[reason]:,} dead letters of {reason}:"
+    yield from (f"  {n:>9,}  → {dataset}" for dataset, n in into.most_common())
+    yield f"  {after.get(reason, 0):>9,}  are still refused for it"
+    more = {name: n - before.get(name, 0) for name, n in after.items() if n > before.get(name, 0) and name != reason}
+    yield from (f"  {n:>9,}  are refused for {name} now" for name, n in more.items())
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The command."""
+    argv = sys.argv[1:] if argv is None else argv
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.replay",
+        description="Let dead letters of one reason go through the rules again, after a rule was mended.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--lake", required=True, metavar="DIR_OR_S3_URL", help="the lake")
+    parser.add_argument(
+        "--reason", required=True, metavar="R", choices=REASONS, help="why they were refused, such as time_unreadable"
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    arguments, rest = parser.parse_known_args(argv)
+    options = beam_options(parser, rest)
+    again = shlex.join(["python", "-m", "pipelines.replay", *argv])
+    run(lambda: _command(arguments, options), f"The lake is as it was; run it again:\n  {again}")
+
+
+def _command(arguments: argparse.Namespace, options: PipelineOptions) -> int:
+    root, reason = arguments.lake, arguments.reason
+    before = waiting(root)
+    if reason not in before:
+        there = ", ".join(f"{name} ({n:,})" for name, n in before.items()) or "none at all"
+        print(f"nothing to replay: no dead letter is refused for {reason}; there are: {there}")
+        return 0
+    with progress_bar("replaying", arguments.quiet):
+        change = replay(root, reason, options)
+    print("\n".join(told(change, reason, before, waiting(root))))
+    return 0
+
+
+if __name__ == "__main__":
+    main()

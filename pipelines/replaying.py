@@ -1,0 +1,189 @@
+"""Replay as a graph: dead letters of a reason go through the rules again, one change of the lake comes out.
+
+files of dead letters ─► Reshuffle ─► Judge again ─► Together ─► Commit: one change, in the ledger
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from lake import Lake
+from lake.changes import Change, Move
+from lake.files import write_unit
+from lake.merge import Merged
+from lake.reader import LakeFile
+from lake.storage import open_file, storage
+from pipelines.merging import commit_parts
+from schemas.errors import InputUnusable, PrestaCopError
+from schemas.lake import DEAD_LETTER, Dataset, Source
+from sources.history import HistoryCsv
+from sources.payloads import PAYLOADS
+from sources.progress import progress
+from sources.records import count_records, odd_records
+from sources.units import Unit, UnitBatch
+from transforms.history import Block, parse_block
+from transforms.images import store_pictures
+from transforms.messages import decode_payloads
+from transforms.names import Parsed
+from transforms.qualify import split
+from transforms.stats import HOUR
+from transforms.stats import Counter as WindowCounter
+
+_WINDOWS = "SELECT unit, any_value(window_seconds) FROM stats_of_all_units GROUP BY unit"
+
+
+class Letters(NamedTuple):
+    """A file with dead letters of the reason."""
+
+    file: LakeFile
+    reason: str
+    units: dict[str, Unit]
+    """By name, those whose letters the file holds."""
+    windows: dict[str, int]
+    """The size of the windows of each unit's statistics, in seconds."""
+
+
+def letters_of(lk: Lake, reason: str) -> list[Letters]:
+    """The files that hold dead letters of the reason."""
+    rows = {row["unit"]: row for row in lk.ledger.to_pylist()}
+    with lk.connect() as connection:
+        windows = dict(connection.sql(_WINDOWS).fetchall())
+    found = []
+    for file in lk.entries(Dataset.DEAD_LETTERS):
+        table = _read(lk.root, file)
+        here = table.filter(pc.equal(table["reason"].cast(pa.string()), reason))["unit"].unique().to_pylist()
+        if here:
+            units = {name: _unit(rows[name]) for name in sorted(here)}
+            found.append(Letters(file, reason, units, {name: windows.get(name, HOUR) for name in units}))
+    return found
+
+
+def _unit(row: dict[str, Any]) -> Unit:
+    """The unit of a row of the ledger. Raises InputUnusable where nobody knows any more how its columns are called."""
+    columns = tuple(row["columns"] or ())
+    if row["source"] == Source.HISTORY and not columns:  # committed by a version that did not write them down
+        try:
+            with open_file(row["path"]) as file:
+                columns = HistoryCsv().header(file, row["path"]).columns
+        except PrestaCopError as error:
+            raise InputUnusable(
+                f"unit {row['unit']} does not say how the columns of its file are called, and the file cannot be asked "
+                f"({error}); put it back for the time of the replay"
+            ) from error
+    return Unit(Source(row["source"]), row["path"], row["range_start"], row["range_end"], row["unit"], columns)
+
+
+def judge(root: str, unit: Unit, letters: pa.RecordBatch) -> Parsed:
+    """Let dead letters of a unit go through the rules again.
+
+    Returns:
+        What passes, as rows of the unit under their old numbers, and the letters that are still refused, with the
+        reason that holds now.
+    """
+    payloads = letters.select(PAYLOADS.names)
+    if unit.source == Source.DRONES:
+        return decode_payloads(unit, payloads)
+    if unit.source == Source.IMAGES:
+        return store_pictures(root, UnitBatch(unit, payloads, last=True))
+    # A payload without quotes and returns is one line; what one with them is depends on what stands behind it.
+    special = np.array([any(byte in payload for byte in b'"\r\n') for payload in payloads["payload"].to_pylist()], bool)
+    groups = [np.flatnonzero(~special), *(np.array([place]) for place in np.flatnonzero(special))]
+    parts = [_parse(unit, letters.take(pa.array(group))) for group in groups if len(group)]
+    rows = pa.Table.from_batches([part.rows for part in parts]).unify_dictionaries().combine_chunks()
+    dead = pa.Table.from_batches([part.dead_letters for part in parts]).unify_dictionaries().combine_chunks()
+    return Parsed(_batch(rows), _batch(dead))
+
+
+def _parse(unit: Unit, letters: pa.RecordBatch) -> Parsed:
+    """Parse lines of the history that are known to be so many records."""
+    data = b"".join(payload + b"\n" for payload in letters["payload"].to_pylist())
+    odd = odd_records(data, len(unit.columns))
+    if count_records(data, odd) != letters.num_rows:  # it was cut out of a longer record: no rule can read it
+        return Parsed(parse_block(unit, Block(b"", 0, 0, 0, [])).rows, letters)
+    parsed = parse_block(unit, Block(data, 0, 0, letters.num_rows, [record.start for record in odd]))
+    place = parsed.rows.schema.get_field_index("record")
+    rows = parsed.rows.set_column(place, "record", letters["record"].take(parsed.rows["record"]))
+    still = letters.take(parsed.dead_letters["record"])
+    for name in ("reason", "detail"):
+        still = still.set_column(still.schema.get_field_index(name), DEAD_LETTER.field(name), parsed.dead_letters[name])
+    return Parsed(rows, still)
+
+
+def _batch(table: pa.Table) -> pa.RecordBatch:
+    return table.to_batches()[0] if table.num_rows else pa.RecordBatch.from_pylist([], schema=table.schema)
+
+
+def replay_file(root: str, letters: Letters, name: str) -> Merged | None:
+    """Judge the letters of a file, and write what comes of them under this name; None where nothing changes."""
+    table = _read(root, letters.file)
+    of_reason = pc.equal(table["reason"].cast(pa.string()), letters.reason)
+    judged, kept = table.filter(of_reason), table.filter(pc.invert(of_reason)).to_batches()
+    parts: dict[Dataset, list[pa.RecordBatch]] = {Dataset.DEAD_LETTERS: kept}
+    moves: list[Move] = []
+    for unit in letters.units.values():
+        mine = _batch(judged.filter(pc.equal(judged["unit"].cast(pa.string()), unit.name)).combine_chunks())
+        parsed = judge(root, unit, mine)
+        parts[Dataset.DEAD_LETTERS].append(parsed.dead_letters)
+        for dataset, rows in _branches(unit.source, parsed.rows).items():
+            if rows.num_rows:
+                parts.setdefault(dataset, []).append(rows)
+                moves.append(Move(unit.name, str(Dataset.DEAD_LETTERS), str(dataset), rows.num_rows))
+        if parsed.rows.num_rows and unit.source != Source.IMAGES:
+            counter = WindowCounter(letters.windows[unit.name])
+            counter.add(parsed.rows)
+            parts.setdefault(Dataset.STATS, []).append(counter.counts(unit.name))
+    still = pa.Table.from_batches(parts[Dataset.DEAD_LETTERS], schema=DEAD_LETTER)
+    if not moves and _reasons(still) == _reasons(table):
+        return None
+    source = Source(letters.file.source)
+    files = [
+        (str(dataset), path, rows, size)
+        for dataset, batches in parts.items()
+        for path, rows, size in (write_unit(root, dataset, source, name, batches) if batches else ())
+    ]
+    return Merged(files, [letters.file.path], moves)
+
+
+def _branches(source: Source, rows: pa.RecordBatch) -> dict[Dataset, pa.RecordBatch]:
+    return {Dataset.IMAGES: rows} if source == Source.IMAGES else split(rows)
+
+
+def _reasons(letters: pa.Table) -> Counter[tuple[str, str]]:
+    return Counter(zip(letters["reason"].to_pylist(), letters["detail"].to_pylist(), strict=True))
+
+
+def _read(root: str, file: LakeFile) -> pa.Table:
+    store = storage(root)
+    with store.filesystem.open_input_file(store.full(file.path)) as opened:
+        return pq.ParquetFile(opened).read().cast(DEAD_LETTER)
+
+
+def replaying(pipeline: beam.Pipeline, root: str, files: list[Letters], change: Change) -> beam.PCollection:
+    """Build the graph; its end puts the change, if anything changes."""
+    named = [(letters, change.file_name(part)) for part, letters in enumerate(files, 1)]
+    judged = (
+        pipeline
+        | "Files of dead letters" >> beam.Create(named)
+        | "Spread" >> beam.Reshuffle()
+        | "Judge again" >> beam.ParDo(_Replay(root))
+    )
+    return commit_parts(judged, root, change)
+
+
+@beam.typehints.with_output_types(tuple[None, Merged])
+class _Replay(beam.DoFn):  # type: ignore[misc]  # Beam's classes are untyped
+    def __init__(self, root: str) -> None:
+        self._root = root
+
+    def process(self, element: tuple[Letters, str]) -> Iterator[tuple[None, Merged]]:
+        letters, name = element
+        merged = replay_file(self._root, letters, name)
+        progress.advance(letters.file.bytes)
+        if merged:
+            yield None, merged

@@ -1,0 +1,151 @@
+"""``python -m pipelines.trace ID``: the whole story of a message or a summons.
+
+Where it stood in its source, its unit, what was repaired, its branch and files, the officer's answer, and what changed
+since. Whatever stands in several units is told for each.
+"""
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import PurePosixPath
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.dataset as pads
+
+from lake import Lake, lake
+from lake.changes import CHANGE
+from lake.storage import storage
+from pipelines.across_units import VIOLATIONS
+from pipelines.codes import code_name
+from pipelines.command import run
+from pipelines.summary import visible
+from schemas.errors import InputUnusable
+from schemas.lake import Dataset
+
+EXAMPLES = """\
+examples:
+  python -m pipelines.trace 2cfedfe41ab83ac4ec650bde764fa961 --lake data/lake
+  python -m pipelines.trace 8002531292 --lake s3://prestacop/lake
+
+The ID is a message_id, a summons number, an image_id, the name that Pub/Sub gave a message, or UNIT/RECORD. A dead
+letter is found by any of them that stands in its payload.
+
+exit codes: 0 found, 1 not in this lake, 2 wrong usage, 3 there is no lake, 4 service unavailable
+"""
+
+_FOUND = "SELECT * FROM {dataset}_of_all_units WHERE {where}"
+_WHERE = {
+    Dataset.POSITIONS: "message_id = $id",
+    Dataset.QUALIFIED: "message_id = $id OR summons_number = try_cast($id AS BIGINT) OR image_id = $id",
+    Dataset.UNQUALIFIED: "message_id = $id OR summons_number = try_cast($id AS BIGINT) OR image_id = $id",
+    Dataset.IMAGES: "image_id = $id",
+    Dataset.DEAD_LETTERS: "source_id = $id OR contains(payload::VARCHAR, $id)",
+}
+_BY_PLACE = " OR (unit || '/' || record = $id)"
+_ANSWERS = "SELECT * FROM qualified_of_all_units WHERE answers = $id ORDER BY event_time, message_id"
+_HIDDEN = "SELECT 1 FROM duplicates WHERE unit = $unit AND record = $record"
+_TOLD = {"unit", "record", "event_time", "violation_code", "repairs", "source", "month"}
+
+
+def trace(lk: Lake, wanted: str) -> Iterator[str]:
+    """The story, line by line; none where nothing has this ID."""
+    units = {row["unit"]: row for row in lk.ledger.to_pylist()}
+    with lk.connect() as connection:
+        for dataset, where in _WHERE.items():
+            query = _FOUND.format(dataset=dataset, where=where + _BY_PLACE) + " ORDER BY unit, record"
+            for row in _rows(connection, query, id=wanted):
+                yield from _story(lk, connection, dataset, row, units[row["unit"]])
+        for answer in _rows(connection, _ANSWERS, id=wanted):
+            yield f"answered · {code_name(answer['violation_code'])}"
+            when, officer = _time(answer["event_time"]), answer["officer_id"]
+            yield f"  officer    {officer}, {when}, in message {answer['message_id']}"
+
+
+def _story(
+    lk: Lake, connection: duckdb.DuckDBPyConnection, dataset: Dataset, row: dict[str, Any], unit: dict[str, Any]
+) -> Iterator[str]:
+    yield f"{dataset} · {row['unit']}/{row['record']}"
+    yield f"  source     {unit['path']}, record {row['record']:,} of {unit['rows_in']:,} from {unit['range_start']:,}"
+    yield f"  unit       {row['unit']}, committed {_time(unit['committed_at'])}"
+    if dataset == Dataset.DEAD_LETTERS:
+        yield f"  refused    {row['reason']}" + (f" ({row['detail']})" if row["detail"] else "")
+        yield f"  payload    at {row['offset']:,} of {row['path']}: {visible(row['payload'])}"
+    else:
+        yield f"  event      {_time(row['event_time'])}"
+        yield from _branch(dataset, row)
+    if _rows(connection, _HIDDEN, unit=row["unit"], record=row["record"]):
+        yield "  duplicate  not shown to readers: the same message stands in another unit or before"
+    changes = {change["unit"]: change for change in lk.changes.to_pylist()}
+    for path in _files(lk, dataset, row):
+        change = changes.get(PurePosixPath(path).name.rpartition("-")[0])
+        by = f", by {change['path']} {_time(change['committed_at'])}" if change else ""
+        yield f"  file       {path}{by}"
+    for change in changes.values():
+        for move in change["moves"]:
+            if (move["unit"], move["into"]) == (row["unit"], dataset):
+                when = f"{change['path']}, {_time(change['committed_at'])}"
+                yield f"  changed    {when}: {move['rows']:,} rows of the unit came here from {move['out_of']}"
+
+
+def _branch(dataset: Dataset, row: dict[str, Any]) -> Iterator[str]:
+    if dataset in VIOLATIONS:
+        code = row["violation_code"]
+        yield f"  branch     {dataset}: " + (code_name(code) if code else "a police officer must look at it")
+        yield f"  repairs    {', '.join(row['repairs'] or ()) or 'none'}"
+    said = {name: value for name, value in row.items() if name not in _TOLD and value not in (None, {})}
+    yield "  values     " + visible(json.dumps(said, default=str, ensure_ascii=False).encode(), 2_000)
+
+
+def _files(lk: Lake, dataset: Dataset, row: dict[str, Any]) -> Iterator[str]:
+    """The files that are read for the row: its unit's own, or one of a change."""
+    store = storage(lk.root)
+    at = (pads.field("unit").cast(pa.string()) == row["unit"]) & (pads.field("record") == row["record"])
+    for file in lk.entries(dataset):
+        if PurePosixPath(file.path).name.startswith((row["unit"], CHANGE)):
+            rows = pads.dataset(store.full(file.path), format="parquet", filesystem=store.filesystem)
+            if rows.count_rows(filter=at):
+                yield file.path
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, query: str, **parameters: Any) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = connection.sql(query, params=parameters).to_arrow_table().to_pylist()
+    return found
+
+
+def _time(value: datetime) -> str:
+    return f"{value:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.trace",
+        description="Tell the whole story of a message or a summons: source, unit, repairs, branch, answer, files.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("id", metavar="ID", help="a message_id, a summons number, or UNIT/RECORD")
+    parser.add_argument("--lake", required=True, metavar="DIR_OR_S3_URL", help="the lake")
+    arguments = parser.parse_args(argv)
+    run(lambda: _command(arguments.lake, arguments.id), "Nothing was changed; run it again.")
+
+
+def _command(root: str, wanted: str) -> int:
+    lk = lake(root)
+    if not lk.ledger.num_rows:
+        raise InputUnusable(f"{root}: no unit is in the ledger; run python -m pipelines.violations first")
+    lines = list(trace(lk, wanted))
+    print(
+        "\n".join(
+            lines or [f"{wanted} is not in {root}: not a message_id, summons number, image_id or UNIT/RECORD there"]
+        )
+    )
+    return 0 if lines else 1
+
+
+if __name__ == "__main__":
+    main()

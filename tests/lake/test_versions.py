@@ -1,0 +1,140 @@
+"""Lakes that earlier versions wrote are read by every documented reader, alone and beside files of today."""
+
+import re
+import shutil
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import lake.files
+import lake.reader
+from lake import Lake
+from lake.changes import vacuum
+from pipelines.compact import compact
+from pipelines.reconcile import reconcile
+from schemas.lake import LEDGER_ROW, SCHEMAS, Dataset
+from tests.lake.versions.make import MESSAGE, TICKETS, make
+from tests.lakes import Said, write
+from tests.support import LOCAL
+
+HERE = Path(__file__).parent / "versions"
+DOCS = Path(__file__).parents[2] / "docs"
+VERSIONS = sorted(path.name for path in HERE.iterdir() if (path / "lake").is_dir())
+COUNTS = {"positions": 1, "qualified": 2, "unqualified": 1, "dead_letters": 2}
+ALL = {"positions": ["m2"], "qualified": ["8000000001", "m1"], "unqualified": ["8000000002"]}
+
+
+@pytest.fixture(params=VERSIONS)
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A copy of the lake of a version."""
+    return str(shutil.copytree(HERE / request.param / "lake", tmp_path / "lake"))
+
+
+@pytest.fixture
+def newer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A version to come: violations and positions have one more optional column."""
+    for dataset in (Dataset.POSITIONS, Dataset.QUALIFIED, Dataset.UNQUALIFIED):
+        schema = SCHEMAS[dataset].append(pa.field("wind_speed", pa.int64()))
+        monkeypatch.setitem(SCHEMAS, dataset, schema)
+
+
+def names(row: dict[str, Any]) -> str:
+    """What a row is known by."""
+    return str(row["message_id"] or row["summons_number"])
+
+
+def by_lake(root: str) -> dict[str, list[str]]:
+    """The rows that ``lake()`` shows."""
+    found = {}
+    for view in ALL:
+        number = "NULL AS summons_number" if view == "positions" else "summons_number"
+        found[view] = sorted(map(names, Lake(root).sql(f"SELECT message_id, {number} FROM {view}").to_pylist()))
+    return found
+
+
+def by_pyarrow(root: str) -> dict[str, list[str]]:
+    """Those of the pyarrow datasets."""
+    rows = {view: Lake(root).dataset(Dataset(view)).to_table().to_pylist() for view in ALL}
+    return {view: sorted(names({"summons_number": None} | row) for row in of) for view, of in rows.items()}
+
+
+def by_macros(root: str) -> dict[str, list[str]]:
+    """Those of docs/sql/duckdb.sql."""
+    found = {}
+    with duckdb.connect() as connection:
+        connection.execute("SET VARIABLE lake = $lake", {"lake": root})
+        connection.execute((DOCS / "sql" / "duckdb.sql").read_text(encoding="utf-8"))
+        for view in ALL:
+            number = "" if view == "positions" else ", summons_number::VARCHAR"
+            query = f"SELECT coalesce(message_id{number}) AS name FROM once('{view}') ORDER BY ALL"
+            found[view] = [name for (name,) in connection.sql(query).fetchall()]
+    return found
+
+
+def by_polars(root: str) -> dict[str, list[str]]:
+    """Those of the page's polars example."""
+    (code,) = re.findall(r"```python\n(import polars.*?)print", (DOCS / "lake.md").read_text("utf-8"), re.DOTALL)
+    scope: dict[str, Any] = {"LAKE": root}
+    exec(code, scope)
+    rows = {view: scope["rows"](view).collect().to_dicts() for view in ALL}
+    return {view: sorted(names({"summons_number": None} | row) for row in of) for view, of in rows.items()}
+
+
+READERS = {"lake": by_lake, "pyarrow": by_pyarrow, "macros": by_macros, "polars": by_polars}
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_every_reader_reads_every_version(root: str, reader: str) -> None:
+    assert READERS[reader](root) == ALL
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.usefixtures("newer")
+def test_a_new_optional_column_breaks_no_reader_of_old_files_nor_of_both(root: str, reader: str) -> None:
+    assert READERS[reader](root) == ALL
+    row = write(root, "zz", [Said("new", 1_436_200_000), Said("here", 1_436_200_000, code=None)])
+    lake.ledger.commit(root, [row])  # a file that has the column beside those that do not
+    expected = {**ALL, "positions": ["here", "m2"], "qualified": [*ALL["qualified"], "new"]}
+    assert READERS[reader](root) == expected
+    assert Lake(root).sql("SELECT count(*) AS n, count(wind_speed) AS known FROM qualified").to_pylist() == [
+        {"n": 3, "known": 0}
+    ]
+    assert compact(root, 1 << 20, LOCAL)
+    vacuum(root, timedelta(0))
+    assert READERS[reader](root) == expected
+    assert reconcile(root) == []
+
+
+def test_an_old_lake_adds_up_and_its_units_are_those_of_today(
+    root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert reconcile(root) == []
+    found = Lake(root)
+    assert {view: found.sql(f"FROM {view}").num_rows for view in COUNTS} == COUNTS
+    for dataset in ALL:
+        (extra,) = found.sql(f"SELECT extra FROM {dataset} WHERE len(map_keys(extra)) > 0").to_pylist() or [None]
+        assert (dataset == "unqualified") == (extra is None)
+        assert extra is None or dict(extra["extra"]) == {"wind": '{"speed": 7}'}
+    monkeypatch.chdir(tmp_path)  # and back
+    make(tmp_path / "today")  # the same input: the units are those of the old lake
+    today = Lake(str(tmp_path / "today" / "lake"))
+    assert today.ledger["unit"].to_pylist() == found.ledger["unit"].to_pylist()
+
+
+def test_the_newest_lake_is_of_today() -> None:
+    """Where this fails, schemas/lake.py has changed: ``python -m tests.lake.versions.make vN`` keeps a lake of it."""
+    newest = HERE / VERSIONS[-1] / "lake"
+    schemas = {str(dataset): schema for dataset, schema in SCHEMAS.items()} | {"ledger": LEDGER_ROW}
+    for dataset, schema in schemas.items():
+        for path in (newest / dataset).rglob("*.parquet"):
+            assert pq.ParquetFile(path).schema_arrow.remove_metadata().equals(schema), dataset
+
+
+def test_what_was_put_in() -> None:
+    assert len(TICKETS) + len(["message", "position", "refused"]) == sum(COUNTS.values())
+    assert "wind" in MESSAGE

@@ -1,0 +1,76 @@
+"""Small lakes whose every row is known."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from lake import Lake
+from lake.files import write_unit
+from schemas.lake import Dataset, Source
+from transforms.qualify import BRANCHES, split
+from transforms.stats import Counter
+
+
+class Said(NamedTuple):
+    """A message."""
+
+    id: str | None
+    second: int = 1_420_000_000
+    code: int | None = 21
+    """None: a position."""
+    area: str | None = "K"
+    answers: str | None = None
+    """Of an officer's answer: the message that it answers."""
+
+    @property
+    def dataset(self) -> Dataset:
+        """Where it belongs."""
+        if self.code is None:
+            return Dataset.POSITIONS
+        return Dataset.QUALIFIED if self.code or self.answers else Dataset.UNQUALIFIED
+
+
+def write(root: str, unit: str, messages: Sequence[Said], window: int = 3600) -> dict[str, Any]:
+    """Write the files of a unit; gives its row of the ledger, which is not there yet."""
+    columns = {
+        "unit": pa.array([unit] * len(messages), pa.string()).dictionary_encode(),
+        "record": np.arange(len(messages)),
+        "event_time": pa.array([m.second * 1_000_000 for m in messages], pa.int64()).cast(pa.timestamp("us", "UTC")),
+        "violation_code": pa.array([m.code for m in messages], pa.int16()),
+        "message_id": pa.array([m.id for m in messages], pa.string()),
+        "area": pa.array([m.area for m in messages], pa.string()).dictionary_encode(),
+        "kind": pa.array(["position" if m.code is None else "violation" for m in messages]).dictionary_encode(),
+        "status": pa.array(["officer" if m.answers else "raw" for m in messages]).dictionary_encode(),
+        "answers": pa.array([m.answers for m in messages], pa.string()),
+        "officer_id": pa.array(["kelly" if m.answers else None for m in messages], pa.string()).dictionary_encode(),
+        "summons_number": pa.array([7 if m.id is None else None for m in messages], pa.int64()),
+    }
+    rows = pa.RecordBatch.from_pydict(columns)
+    counter = Counter(window)
+    counter.add(rows)
+    parts = {**split(rows), Dataset.STATS: counter.counts(unit)}
+    files = [
+        {"dataset": str(dataset), "path": path, "rows": n, "bytes": size}
+        for dataset, part in parts.items()
+        for path, n, size in write_unit(root, dataset, Source.DRONES, unit, [part])
+    ]
+    counts = dict.fromkeys(("dead_letters", "images", "duplicates"), 0) | {
+        str(d): sum(m.dataset == d for m in messages) for d in BRANCHES
+    }
+    place = {"unit": unit, "source": "drones", "path": "fleet.jsonl", "range_start": 0, "range_end": 1}
+    return {**place, **counts, "rows_in": len(messages), "counted": len(messages), "files": files}
+
+
+def ids(lk: Lake, view: str) -> list[str]:
+    """Of a view's rows, in order."""
+    found: list[str] = lk.sql(f"SELECT message_id FROM {view} ORDER BY unit, record")["message_id"].to_pylist()
+    return found
+
+
+def all_views(lk: Lake) -> dict[str, list[tuple[Any, ...]]]:
+    """All that readers see."""
+    with lk.connect() as connection:
+        views = [*map(str, Dataset), "duplicates"]
+        return {view: connection.sql(f"FROM {view} ORDER BY ALL").fetchall() for view in views}

@@ -1,0 +1,248 @@
+"""Compaction: fewer files, the same rows, whatever stops it and whoever reads or writes beside it."""
+
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from lake import Lake, lake
+from lake.changes import Change, put_change, read_changes, vacuum
+from lake.ledger import commit, is_committed
+from lake.storage import LocalStorage, S3Storage, storage
+from pipelines.compact import compact, figures
+from pipelines.reconcile import reconcile
+from schemas.errors import InputUnusable
+from schemas.lake import Dataset, Source
+from tests.lakes import Said, all_views, ids, write
+from tests.support import LOCAL, content, make_history, make_messages, run_graph
+
+MB = 1 << 20
+KILLS = 4
+ALL = ("positions", "qualified", "unqualified", "dead_letters", "stats", "images")
+
+
+@pytest.fixture(params=["local", "s3"])
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The root of a lake that does not exist yet, of either kind."""
+    return str(tmp_path / "lake") if request.param == "local" else f"{request.getfixturevalue('s3')}/some/lake"
+
+
+def add(root: str, number: int) -> None:
+    """A unit of five messages, one of which the unit before has too."""
+    mine = [Said(f"{number}-{n}", 1_420_000_000 + 86_400 * n, code=(None, 21, 0, 38)[n]) for n in range(4)]
+    commit(root, [write(root, f"drones-{number:05d}", [*mine, Said(f"{number - 1}-1", 1_420_086_400)])])
+
+
+def expected(units: int) -> list[str]:
+    """The messages of the first so many units."""
+    return sorted({f"{number}-{n}" for number in range(units) for n in range(4)} | ({"-1-1"} if units else set()))
+
+
+def seen(lk: Lake) -> list[str]:
+    """All messages that a reader sees."""
+    return sorted(name for view in ("positions", "qualified", "unqualified") for name in ids(lk, view))
+
+
+def rows(root: str) -> dict[str, list[tuple[object, ...]]]:
+    """All that readers see of the datasets."""
+    found = all_views(lake(root))
+    return {view: found[view] for view in ALL}
+
+
+def test_files_become_few_and_sorted_and_readers_see_what_they_saw(root: str) -> None:
+    for number in range(6):
+        add(root, number)
+    before, were = rows(root), len(lake(root).entries(*Dataset))
+    change = compact(root, MB, LOCAL)
+    assert change is not None
+    lk = lake(root)
+    assert rows(root) == before
+    assert seen(lk) == expected(6)
+    assert (were, len(lk.entries(*Dataset))) == (6 * 5, 5)  # a month apart: two of the qualified
+    assert lk.sql("FROM duplicates").num_rows == 0
+    assert sum(lk.ledger["duplicates"].to_pylist()) == 5
+    assert reconcile(root) == []
+    for path in lk.files(Dataset.QUALIFIED):
+        with storage(root).filesystem.open_input_file(storage(root).full(path)) as file:
+            times = pq.ParquetFile(file).read()["event_time"].to_pylist()
+        assert times == sorted(times)
+    assert any("→" in line for line in figures(root, change))
+
+
+def test_twice_is_once_and_new_units_are_merged_with_the_old(root: str) -> None:
+    for number in range(3):
+        add(root, number)
+    assert compact(root, MB, LOCAL)
+    assert compact(root, MB, LOCAL) is None
+    for number in range(3, 6):
+        add(root, number)
+    before = rows(root)
+    assert compact(root, MB, LOCAL)
+    assert rows(root) == before
+    assert lake(root).changes.num_rows == 2
+    assert len(lake(root).entries(*Dataset)) == 5
+    assert reconcile(root) == []
+
+
+def test_a_message_that_comes_again_after_a_compaction_is_hidden_and_removed_by_the_next(root: str) -> None:
+    for number in range(3):
+        add(root, number)
+    assert compact(root, MB, LOCAL)
+    # By name it stands before the unit in which the message is shown: it takes its place.
+    commit(root, [write(root, "a", [Said("1-1", 1_420_086_400), Said("new")])])
+    before = rows(root)
+    assert seen(lake(root)) == sorted([*expected(3), "new"])
+    assert compact(root, MB, LOCAL)
+    assert rows(root) == before
+    assert lake(root).sql("SELECT unit FROM qualified WHERE message_id = '1-1'").to_pylist() == [{"unit": "a"}]
+    assert reconcile(root) == []
+
+
+def test_units_whose_files_were_replaced_are_still_done(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    add(root, 1)
+    add(root, 2)
+    assert compact(root, MB, LOCAL)
+    vacuum(root, timedelta(0))
+    assert is_committed(root, Source.DRONES, "drones-00001")
+    assert commit(root, [write(root, "drones-00001", [Said("other")])]) == []
+
+
+def test_who_read_before_goes_on_until_a_vacuum(root: str) -> None:
+    for number in range(3):
+        add(root, number)
+    before = lake(root)
+    assert compact(root, MB, LOCAL)
+    assert seen(before) == seen(lake(root)) == expected(3)
+    assert vacuum(root, timedelta(days=1)) == (0, 0, 15)
+    assert seen(before) == expected(3)
+    assert vacuum(root, timedelta(0))[::2] == (15, 0)
+    assert seen(lake(root)) == expected(3)
+    assert vacuum(root, timedelta(0)) == (0, 0, 0)
+    assert reconcile(root) == []
+
+
+def test_of_two_at_once_one_wins_and_the_other_starts_again(root: str) -> None:
+    for number in range(4):
+        add(root, number)
+    before = rows(root)
+    done = [threading.Thread(target=compact, args=(root, MB, LOCAL)) for _ in range(2)]
+    for thread in done:
+        thread.start()
+    for thread in done:
+        thread.join()
+    assert rows(root) == before
+    assert lake(root).changes.num_rows == 1
+    assert reconcile(root) == []
+
+
+def test_a_change_of_a_number_that_is_taken_is_refused(root: str) -> None:
+    assert put_change(root, Change(1, "aa", "first"))
+    assert not put_change(root, Change(1, "bb", "second"))
+    assert read_changes(root)["unit"].to_pylist() == ["change-000001-aa"]
+    assert put_change(root, Change(3, "cc", "a listing that missed the second"))
+    assert read_changes(root).num_rows == 1
+
+
+def test_a_stop_at_any_write_changes_nothing_and_the_next_run_does_all(
+    root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        add(root, number)
+    before = rows(root)
+    kind = S3Storage if root.startswith("s3://") else LocalStorage
+    puts = {"put": kind.put, "put_new": kind.put_new}
+    for stop_at in range(1, 20):
+        left = iter(range(stop_at - 1, -1, -1))
+
+        def put(self: LocalStorage, path: str, data: bytes, name: str, left: Iterator[int] = left) -> bool:
+            if not next(left, 0):
+                raise OSError("the power fails")
+            return bool(puts[name](self, path, data))  # type: ignore[arg-type]
+
+        monkeypatch.setattr(kind, "put", lambda self, path, data, put=put: put(self, path, data, "put"))
+        monkeypatch.setattr(kind, "put_new", lambda self, path, data, put=put: put(self, path, data, "put_new"))
+        try:
+            change = compact(root, MB, LOCAL)
+        except RuntimeError as error:  # of the runner
+            assert "the power fails" in str(error)  # noqa: PT017
+            assert lake(root).changes.num_rows == 0
+        else:
+            assert change
+            break
+        assert rows(root) == before
+    assert stop_at == 5 + 1 + 1
+    assert rows(root) == before
+    assert vacuum(root, timedelta(days=1)).files > 0  # what the attempts left
+    assert rows(root) == before
+    assert reconcile(root) == []
+
+
+def test_kill_9_beside_a_writer_and_a_reader(root: str) -> None:
+    chance = random.Random(5)
+    stop, faults = threading.Event(), list[str]()
+    units = [0]
+
+    def work() -> None:
+        while not stop.is_set():
+            add(root, units[0])
+            units[0] += 1
+            stop.wait(0.5)
+
+    def read() -> None:
+        while not stop.is_set():
+            lk = lake(root)
+            if (found := seen(lk)) != expected(lk.ledger.num_rows):
+                faults.append(f"{len(found)} messages in {lk.ledger.num_rows} units, {lk.changes.num_rows} changes")
+
+    threads = [threading.Thread(target=of) for of in (work, read)]
+    for thread in threads:
+        thread.start()
+    line = [sys.executable, "-m", "pipelines.compact", "--lake", root, "--file-mb", "1", "--quiet"]
+    started = time.monotonic()
+    subprocess.run(line, check=True, capture_output=True)
+    took = time.monotonic() - started
+    killed = 0
+    for _ in range(KILLS):
+        with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            time.sleep(chance.uniform(0.4, 1.0) * took)
+            killed += process.poll() is None
+            process.kill()
+    subprocess.run(line, check=True, capture_output=True)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert faults == []
+    assert killed
+    assert seen(lake(root)) == expected(units[0])
+    assert reconcile(root) == []
+
+
+def test_history_and_messages_of_the_simulator(tmp_path: Path) -> None:
+    history = make_history(tmp_path / "h.csv", 20_000, "--dirt", "10")
+    for seed in (1, 2):
+        messages = make_messages(tmp_path / f"m{seed}.jsonl", 10, 100, "--seed", str(seed), "--corrupt", "0.02")
+        run_graph(tmp_path / "lake", history, messages)
+    both = (tmp_path / "m1.jsonl").read_bytes() + (tmp_path / "m2.jsonl").read_bytes()
+    (tmp_path / "m3.jsonl").write_bytes(both)
+    run_graph(tmp_path / "lake", messages=tmp_path / "m3.jsonl")
+    before = content(tmp_path / "lake")
+    assert compact(str(tmp_path / "lake"), 64 * MB, LOCAL)
+    vacuum(str(tmp_path / "lake"), timedelta(0))
+    after = content(tmp_path / "lake")
+    assert all(before[view] == after[view] for view in before if view != "ledger")
+    assert reconcile(str(tmp_path / "lake")) == []
+    run_graph(tmp_path / "lake", history, tmp_path / "m3.jsonl")  # nothing is read again
+    assert content(tmp_path / "lake") == after
+
+
+def test_no_lake_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(InputUnusable, match=r"pipelines\.violations"):
+        compact(str(tmp_path), MB, LOCAL)
