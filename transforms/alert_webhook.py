@@ -7,6 +7,7 @@ receives it compares the signature, refuses what is minutes old, and remembers i
 
 import binascii
 import hmac
+import logging
 import os
 import time
 from base64 import b64decode, b64encode
@@ -62,6 +63,7 @@ class Webhook:
         """Nothing is sent yet. Raises InputUnusable: no usable secret in the environment."""
         self._url = target.url
         self._secret = _secret()
+        logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # its warnings have the whole URL
         self._session = requests.Session()
         # What the message says is never part of a header, and no header of it leads anywhere else.
         retry = Retry(

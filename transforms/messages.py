@@ -18,7 +18,7 @@ from transforms.message_rows import MESSAGE, Decoded, Ints, dead_letters
 from transforms.names import DEAD_LETTERS, ROWS, Parsed
 from transforms.officer_answers import refuse_answer
 from transforms.payloads import Refusal
-from transforms.qualify import is_answer
+from transforms.qualify import OFFICER
 
 
 def decode_payloads(unit: Unit, payloads: pa.RecordBatch, officer_keys: Sequence[bytes] = ()) -> Parsed:
@@ -63,8 +63,7 @@ def _misfits(rows: pa.Table) -> dict[int, Refusal]:
 
 def _no_answers(rows: pa.Table, payload: pa.BinaryArray, places: Ints, keys: Sequence[bytes]) -> dict[int, Refusal]:
     """The decoded rows that say they are an officer's answer and are none, by row number."""
-    status = rows["status"].combine_chunks()
-    officer = np.flatnonzero(is_answer(status)).tolist() if len(status) else []
+    officer = np.flatnonzero(pc.equal(rows["status"].cast(pa.string()), OFFICER).to_numpy()).tolist()
     found = {row: refuse_answer(payload[int(places[row])].as_py(), keys) for row in officer}
     return {row: refusal for row, refusal in found.items() if refusal}
 
