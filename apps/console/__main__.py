@@ -2,6 +2,7 @@
 
 import argparse
 import signal
+import socket
 import ssl
 import sys
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from typing import Final
 
 import uvicorn
 
-from schemas.errors import OutputUnusable, PrestaCopError
+from schemas.errors import OutputUnusable, PrestaCopError, ServiceUnavailable
 from schemas.urls import Topic, topic_url
 
 from .accounts import ADMIN
@@ -76,11 +77,17 @@ def _serve(console: Console, given: argparse.Namespace) -> int:
     server = _Server(config, console, given)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: uvicorn raises it again when it has ended
     signal.signal(signal.SIGINT, signal.default_int_handler)  # the background of a shell ignores it
+    family = socket.AF_INET6 if ":" in given.host else socket.AF_INET
     try:
-        server.run()
+        listening = socket.create_server((given.host, given.port), family=family)
+    except OSError as error:
+        where = f"{given.host}:{given.port}"
+        raise ServiceUnavailable(f"cannot listen at {where}: {error.strerror}; name another --port") from error
+    try:
+        server.run([listening])
     except KeyboardInterrupt:
         return INTERRUPTED
-    return 0 if server.started else 4
+    return 0
 
 
 class _Server(uvicorn.Server):
@@ -91,8 +98,8 @@ class _Server(uvicorn.Server):
         self._console = console
         self._given = given
 
-    async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
-        await super().startup(sockets)  # type: ignore[arg-type]
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
         if not self.started:
             return
         self._console.start()
@@ -107,9 +114,9 @@ class _Server(uvicorn.Server):
             print(f"one-time password of {ADMIN}: {password}  (change it at the first login)", flush=True)
         print(f"console: {scheme}://{self._given.host}:{self._given.port}  (Ctrl-C ends it)", flush=True)
 
-    async def shutdown(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._console.ending = True
-        await super().shutdown(sockets)  # type: ignore[arg-type]
+        await super().shutdown(sockets)
 
 
 def _is_here(host: str) -> bool:

@@ -29,7 +29,9 @@ class Database:
             self._held.close()
             raise OutputUnusable(f"{folder}: another console uses this folder; name another with --data") from error
         self._lock = RLock()
-        self._connection = sqlite3.connect(folder / "console.sqlite", isolation_level=None, check_same_thread=False)
+        path = folder / "console.sqlite"
+        path.touch(mode=0o600)  # SQLite gives its other files the same mode
+        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._connection.row_factory = sqlite3.Row
         self._connection.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;")
         self._connection.executescript(_SCHEMA)

@@ -47,7 +47,7 @@ class Visit(NamedTuple):
     @property
     def address(self) -> str:
         """Of the browser."""
-        return self.request.client.host if self.request.client else ""
+        return _address(self.request)
 
 
 Page = Callable[[Console, Renderer, Visit], Response]

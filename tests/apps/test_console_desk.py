@@ -107,7 +107,9 @@ def test_an_answer_is_the_alert_again_signed_by_the_consoles_key(
     keys = load_public_keys(tmp_path / "state" / PUBLIC_KEY)
     assert verify(message, keys)
     assert not verify(msgspec.structs.replace(message, violation_code=14), keys)
-    assert (tmp_path / "state" / KEY).stat().st_mode & 0o077 == 0
+    private = [tmp_path / "state" / KEY, *(tmp_path / "state").glob("console.sqlite*")]
+    assert len(private) == 4
+    assert all(path.stat().st_mode & 0o077 == 0 for path in private)
 
 
 def test_a_lease_answers_once_whatever_it_is_asked_again(console: Console) -> None:

@@ -1,0 +1,47 @@
+"""The console's command line: what it refuses, and how it says so."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from apps.console.__main__ import main
+
+TOPICS = ["--alerts", "kafka://127.0.0.1:1/alerts", "--answers", "kafka://127.0.0.1:1/drones"]
+
+
+def refused(capsys: pytest.CaptureFixture[str], *flags: str) -> tuple[int, str]:
+    """Run it; gives the exit code and what it said last."""
+    try:
+        code = main([*TOPICS, *flags])
+    except SystemExit as end:
+        code = int(end.code or 0)
+    return code, capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_port_that_is_taken_ends_it_with_4(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, said = refused(capsys, "--data", str(tmp_path), "--port", str(port))
+    assert code == 4
+    assert said.startswith(f"error: cannot listen at 127.0.0.1:{port}: Address already in use")
+    assert said.endswith("; name another --port")
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "said"),
+    [
+        (["--port", "0"], 2, "1 to 65535"),
+        (["--images", "http://x"], 2, "write kafka://HOST:PORT"),
+        (["--tls-cert", "x"], 2, "go together"),
+        (["--tls-cert", "x", "--tls-key", "y"], 2, "--tls-cert and --tls-key cannot be used"),
+        (["--codes", "nowhere.csv"], 3, "the table of codes cannot be read"),
+        (["--data", "/proc/nowhere"], 2, "there can be no state of the console"),
+    ],
+)
+def test_what_it_cannot_use_is_said_in_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], code: int, said: str
+) -> None:
+    got, line = refused(capsys, "--data", str(tmp_path), *flags)
+    assert got == code
+    assert said in line
