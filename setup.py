@@ -13,6 +13,7 @@ What each dependency is for:
   tqdm                  progress
   polars                the simulator's CSV writer
   psutil                what this machine has, for the doctor
+  marimo (dev)          the notebook of docs/notebook: a plain Python file, which tests run
 """
 
 from setuptools import find_packages, setup
@@ -43,7 +44,7 @@ setup(
     extras_require={
         "dev": [
             "pytest", "pytest-xdist", "pytest-timeout", "hypothesis", "moto[server]",
-            "ruff", "mypy", "import-linter", "types-tqdm", "boto3-stubs",
+            "ruff", "mypy", "import-linter", "types-tqdm", "boto3-stubs", "marimo",
         ],
     },
 )  # fmt: skip
