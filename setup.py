@@ -17,6 +17,7 @@ What each dependency is for:
   argon2-cffi           the console's passwords
   polars                the simulator's CSV writer
   psutil                what this machine has, for the doctor
+  marimo (dev)          the notebook of docs/notebook: a plain Python file, which tests run
 """
 
 from setuptools import find_packages, setup
@@ -55,9 +56,9 @@ setup(
     extras_require={
         "dev": [
             "pytest", "pytest-xdist", "pytest-timeout", "hypothesis", "moto[server]",
-            "httpx2", "playwright",
-            "ruff", "mypy", "import-linter", "types-tqdm", "types-requests", "boto3-stubs",
-            "kubernetes-validate", "jsonschema", "pyyaml", "types-jsonschema", "types-pyyaml", "aiosmtpd",
+            "httpx2", "playwright", "ruff", "mypy", "import-linter", "types-tqdm", "types-requests",
+            "boto3-stubs", "kubernetes-validate", "jsonschema", "pyyaml", "types-jsonschema", "types-pyyaml",
+            "aiosmtpd", "marimo",
         ],
     },
 )  # fmt: skip

@@ -242,7 +242,7 @@ def _fines(found: Answers) -> str:
         ("", "dollars"),
         [
             ("all codes", f"${found.fines.dollars:,}"),
-            ("more, if unsure ones were below 96th St.", f"${found.fines.unsure_more:,}"),
+            ("unsure, at most", f"+ ${found.fines.unsure_more:,}"),
         ],
     )
     note = (

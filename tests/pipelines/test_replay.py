@@ -41,12 +41,12 @@ def strict_times(text: str | None) -> Time:
     return Time(-1, reason=Reason.TIME_UNREADABLE) if time.minutes >= 720 or time.repair else time
 
 
-def strict_messages(found: Callable[[Any], list[Any]]) -> Callable[[Any], list[Any]]:
+def strict_messages(found: Callable[[Any], dict[int, Refusal]]) -> Callable[[Any], dict[int, Refusal]]:
     """A rule that refuses every seventh message of a batch too."""
 
-    def misfits(rows: Any) -> list[Any]:
+    def misfits(rows: Any) -> dict[int, Refusal]:
         more = {row: Refusal("field_invalid", "on a bad day") for row in range(0, rows.num_rows, 7)}
-        return sorted((more | dict(found(rows))).items())
+        return more | found(rows)
 
     return misfits
 
