@@ -185,7 +185,8 @@ def test_a_stop_at_any_write_changes_nothing_and_the_next_run_does_all(
     assert reconcile(root) == []
 
 
-def test_kill_9_beside_a_writer_and_a_reader(root: str) -> None:
+def test_kill_9_beside_a_writer_and_a_reader(tmp_path: Path) -> None:
+    root = str(tmp_path)
     chance = random.Random(5)
     stop, faults = threading.Event(), list[str]()
     units = [0]
