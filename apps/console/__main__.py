@@ -25,7 +25,7 @@ _EPILOG: Final = """\
 examples:
   python -m apps.console --alerts kafka://127.0.0.1:9092/alerts --answers kafka://127.0.0.1:9092/drones \\
       --images kafka://127.0.0.1:9092/images --panes data/panes.jsonl --codes dof_violation_codes.csv
-  python -m apps.console --alerts pubsub://prestacop/console-alerts --answers pubsub://prestacop/drones
+  python -m apps.console --alerts pubsub://prestacop/alerts-console --answers pubsub://prestacop/drones
 
 The first start prints a one-time password of the account admin, and makes the key that signs answers: give the graph
 the public one, DIR/console-key.pub.pem. Keys, roles and security: docs/console.md.

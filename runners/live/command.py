@@ -54,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     add("--data", type=Path, default=DATA, metavar="DIR", help="where data, logs and panes are (.services/data)")
     for name, port in PORTS.items():
         add(f"--{name}-port", type=_port, default=port, metavar="N", help=f"where {name} listens ({port})")
+    add("--console-port", type=_port, default=8300, metavar="N", help="where the officers' console listens (8300)")
     given = parser.parse_args(argv)
     asked = Asked(
         given.stream,
@@ -66,6 +67,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         given.home,
         given.data,
         {name: getattr(given, f"{name}_port") for name in PORTS},
+        given.console_port,
     )
     run(
         lambda: live(asked),

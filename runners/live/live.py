@@ -11,11 +11,13 @@ from pipelines.options import UNBOUNDED
 from runners.live.children import Child
 from runners.live.closing import next_steps, published, summary
 from runners.live.endings import alone, ended, serving
+from runners.live.officers import Officers, public_key
 from runners.live.run import Run
 from runners.live.seen import Measured
 from runners.live.topics import Urls, make_topics
 from runners.services import HOME, Services
 from runners.services.services import DATA, PORTS
+from runners.topics.wanted import FLEET, LAKE
 
 MISHAPS = (
     *("--duplicates", "0.01", "--disorder", "2", "--late-share", "0.001", "--late", "20"),
@@ -43,6 +45,7 @@ class Asked(NamedTuple):
     home: Path
     data: Path
     ports: dict[str, int]
+    console_port: int
 
 
 def live(asked: Asked) -> int:
@@ -68,12 +71,15 @@ def live(asked: Asked) -> int:
             committed = Committed(asked.lake)
             measured = Measured(figures, panes, committed, asked.stream)
             simulator = Child("simulator", "apps.simulator", _fleet(asked, topics), folder / "simulator.log")
-            follow = [str(figures), f"--prism_location={prism}", *_follow(asked, topics, panes)]
+            follow = [str(figures), f"--prism_location={prism}", *_follow(asked, topics, panes, folder)]
             graph = Child("graph", "runners.live.graph", follow, folder / "graph.log")
+            officers = Officers(folder, asked.console_port, topics, panes)
             title = f"{asked.drones:,} drones → {asked.stream} → {asked.lake}"
-            run = Run(title, simulator, graph, measured, lambda: _away(services, names))
-            with ended(run.end, run.kill), kept_up_to_date(committed):
-                code = run.run(asked.seconds)
+            run = Run(title, simulator, graph, measured, lambda: [*_away(services, names), *officers.away()])
+            with ended(officers.child.end, officers.child.kill):
+                print(officers.start(), flush=True)
+                with ended(run.end, run.kill), kept_up_to_date(committed):
+                    code = run.run(asked.seconds)
     flags = _flags(asked)
     print("", *summary(published(simulator.said()), measured), "", sep="\n")
     print(*next_steps(asked.lake, flags, asked.stream, own, run.is_drained), sep="\n")
@@ -85,12 +91,14 @@ def _fleet(asked: Asked, topics: dict[str, Urls]) -> list[str]:
     fleet = ["--drones", str(asked.drones), "--rate", str(asked.rate), "--image-share", str(asked.image_share)]
     seed = str(int.from_bytes(os.urandom(4)))  # the same one would give the messages of the last run again
     where = ["--output", topics["drones"].publish, "--images", topics["images"].publish]
+    where += ["--commands", topics["commands"].read(FLEET), "--confirmations", topics["confirmations"].publish]
     return ["drones", "--live", "--seconds", "0", "--seed", seed, *fleet, *MISHAPS, *where]
 
 
-def _follow(asked: Asked, topics: dict[str, Urls], panes: Path) -> list[str]:
+def _follow(asked: Asked, topics: dict[str, Urls], panes: Path, folder: Path) -> list[str]:
     """The graph's flags."""
-    read = ["--messages", topics["drones"].read, "--images", topics["images"].read, "--mode", UNBOUNDED]
+    read = ["--messages", topics["drones"].read(LAKE), "--images", topics["images"].read(LAKE), "--mode", UNBOUNDED]
+    read += ["--alerts", topics["alerts"].publish, "--officer-keys", str(public_key(folder))]
     return [*read, "--output", asked.lake, "--live", f"file:{panes}", "--live-window", f"{asked.window_seconds}s"]
 
 

@@ -1,4 +1,4 @@
-"""The topics of the fleet's messages and images, made where they are not there."""
+"""The topics of the system, made where they are not there."""
 
 import os
 from typing import NamedTuple
@@ -18,19 +18,21 @@ class Urls(NamedTuple):
     """Where one kind of message is."""
 
     publish: str
-    read: str
+    stream: str
+
+    def read(self, reader: str) -> str:
+        """Where one of its readers finds it: on Pub/Sub each has a subscription of its own."""
+        return self.publish if self.stream == "kafka" else f"{self.publish}-{reader}"
 
 
 def make_topics(stream: str) -> dict[str, Urls]:
     """Those of a service, which the environment leads to; by name. Raises ServiceUnavailable, Refused."""
-    wanted = [topic for topic in topics({}, PARTITIONS, {}) if topic.feeds_lake]
+    wanted = topics({}, PARTITIONS, {})
+    at = f"kafka://{os.environ['KAFKA_BOOTSTRAP_SERVERS']}" if stream == "kafka" else f"pubsub://{PROJECT}"
+    urls = {topic.name: Urls(f"{at}/{topic.name}", stream) for topic in wanted}
     if stream == "kafka":
-        cluster = f"kafka://{os.environ['KAFKA_BOOTSTRAP_SERVERS']}"
-        urls = {topic.name: Urls(f"{cluster}/{topic.name}", f"{cluster}/{topic.name}") for topic in wanted}
-        made = KafkaTopics(kafka_url(urls["drones"].read)).make(wanted, None, Mode())
+        made = KafkaTopics(kafka_url(urls["drones"].publish)).make(wanted, None, Mode())
     else:
-        project = f"pubsub://{PROJECT}"
-        urls = {topic.name: Urls(f"{project}/{topic.name}", f"{project}/{topic.name}-lake") for topic in wanted}
         made = pubsub.make(PROJECT, wanted, Mode())
     list(made)  # what was there before may differ, and stays as it is
     return urls

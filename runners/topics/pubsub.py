@@ -31,12 +31,12 @@ _OPTIONS: Final[dict[str, Any]] = {"retry": Retry(_PASSES, timeout=20.0), "timeo
 
 
 def make(project: str, topics: list[Topic], mode: Mode) -> Iterator[Line]:
-    """Make the topics that are missing, and a subscription for each that feeds the lake; compare the others."""
+    """Make the topics that are missing, and a subscription for each of their readers; compare the others."""
     with _errors(project), PublisherClient() as publisher, SubscriberClient() as subscriber:
         for topic in topics:
             yield from _topic(publisher, project, topic, mode)
-            if topic.feeds_lake:
-                yield from _subscription(subscriber, project, topic, mode)
+            for reader in topic.readers:
+                yield from _subscription(subscriber, project, topic, reader, mode)
 
 
 def _topic(client: PublisherClient, project: str, topic: Topic, mode: Mode) -> list[Line]:
@@ -56,8 +56,8 @@ def _topic(client: PublisherClient, project: str, topic: Topic, mode: Mode) -> l
     return lines
 
 
-def _subscription(client: SubscriberClient, project: str, topic: Topic, mode: Mode) -> list[Line]:
-    name = f"{topic.name}-lake"
+def _subscription(client: SubscriberClient, project: str, topic: Topic, reader: str, mode: Mode) -> list[Line]:
+    name = f"{topic.name}-{reader}"
     thing = f"pubsub subscription {name}"
     detail = f"acknowledge within {ACK_SECONDS} s, keeps messages for {spoken(KEPT_SECONDS)}, never expires"
     wanted = {

@@ -23,6 +23,15 @@ NAMES: Final[Mapping[str, str]] = {
     CONFIRMATIONS: "confirmations",
 }
 """Answers have none of their own: an officer's answer is a drone message, and goes where those go."""
+LAKE, CONSOLE, FLEET = "lake", "console", "fleet"
+READERS: Final[Mapping[str, tuple[str, ...]]] = {
+    MESSAGES: (LAKE,),
+    IMAGES: (LAKE, CONSOLE),
+    ALERTS: (CONSOLE,),
+    ANSWERS: (LAKE,),
+    COMMANDS: (FLEET,),
+    CONFIRMATIONS: (CONSOLE,),
+}
 PARTITIONS: Final[Mapping[str, int]] = {MESSAGES: 4, IMAGES: 4, ALERTS: 1, ANSWERS: 1, COMMANDS: 4, CONFIRMATIONS: 1}
 """Alerts and answers are few, and in one partition they have one order."""
 RETENTION: Final[Mapping[str, int]] = {
@@ -44,8 +53,13 @@ class Topic(NamedTuple):
     retention_seconds: int
     max_message_bytes: int | None
     """None: what the broker takes by default, a megabyte, is plenty."""
-    feeds_lake: bool
-    """Whether the pipeline reads it: on Pub/Sub it then has a subscription."""
+    readers: tuple[str, ...]
+    """Who reads it: on Pub/Sub each of them has a subscription."""
+
+    @property
+    def feeds_lake(self) -> bool:
+        """Whether the pipeline reads it."""
+        return LAKE in self.readers
 
 
 def topics(names: Mapping[str, str], partitions: Mapping[str, int], retention: Mapping[str, int]) -> list[Topic]:
@@ -67,7 +81,7 @@ def topics(names: Mapping[str, str], partitions: Mapping[str, int], retention: M
             {**PARTITIONS, **partitions}[role],
             {**RETENTION, **retention}[role],
             LARGEST_IMAGE_MESSAGE if role == IMAGES else None,
-            role in (MESSAGES, IMAGES, ANSWERS),
+            READERS[role],
         )
         for role in ROLES
         if role in named

@@ -72,11 +72,11 @@ def test_answers_go_where_the_messages_go_unless_a_topic_is_named() -> None:
 
 def test_each_topic_has_settings_of_its_own() -> None:
     assert topics({}, merged([{"images": 8}, per_topic(int)("12")]), {"alerts": DAY}) == [
-        Topic("drones", 12, 7 * DAY, None, True),
-        Topic("images", 8, 7 * DAY, LARGEST_IMAGE_MESSAGE, True),
-        Topic("alerts", 12, DAY, None, False),
-        Topic("commands", 12, DAY, None, False),
-        Topic("confirmations", 12, DAY, None, False),
+        Topic("drones", 12, 7 * DAY, None, ("lake",)),
+        Topic("images", 8, 7 * DAY, LARGEST_IMAGE_MESSAGE, ("lake", "console")),
+        Topic("alerts", 12, DAY, None, ("console",)),
+        Topic("commands", 12, DAY, None, ("fleet",)),
+        Topic("confirmations", 12, DAY, None, ("console",)),
     ]
 
 
