@@ -83,10 +83,13 @@ def main(argv: Sequence[str] | None = None, cluster: Cluster | None = None) -> N
         parser.error("nothing to read: give --history, --messages or --images")
     if unbounded and arguments.every:
         parser.error("--every is for bounded runs: --mode unbounded never ends")
-    if arguments.live:  # with more threads than elements Beam 2.77 cannot read the panes of a window
-        rest = ["--direct_num_workers=1", *rest]
-    if arguments.live and not Path(arguments.live).absolute().parent.is_dir():
-        parser.error(f"--live file:{arguments.live}: there is no such directory; make it first")
+    if arguments.live:
+        if not Path(arguments.live).absolute().parent.is_dir():
+            parser.error(f"--live file:{arguments.live}: there is no such directory; make it first")
+        rest = [
+            "--direct_num_workers=1",
+            *rest,
+        ]  # with more threads than elements Beam 2.77 cannot read a window's panes
     options = beam_options(parser, rest, streaming=unbounded)
     runner = options.view_as(StandardOptions).runner
     if unbounded and runner == "SparkRunner":

@@ -113,18 +113,18 @@ def test_many_at_the_same_time_make_each_topic_once(
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(main, [asked] * 4)) == [0] * 4
     lines = capsys.readouterr().out.splitlines()
-    assert sum(line.startswith("created") for line in lines) == 12
-    assert sum(line.startswith("exists") for line in lines) == 36
+    assert sum(line.startswith("created") for line in lines) == 16
+    assert sum(line.startswith("exists") for line in lines) == 48
 
 
 def test_pubsub_gets_its_topics_and_subscriptions_once(pubsub: str, capsys: pytest.CaptureFixture[str]) -> None:
     asked = ["--pubsub", PROJECT, *names("sub"), "--answers", "sub-answers", "--strict"]
     assert main([*asked, "--dry-run"]) == 0
-    assert capsys.readouterr().out.count("would create") == 9
+    assert capsys.readouterr().out.count("would create") == 13
     assert main(asked) == 0
-    assert states(capsys) == ["created"] * 9
+    assert states(capsys) == ["created"] * 13
     assert main(asked) == 0
-    assert states(capsys) == ["exists"] * 9
+    assert states(capsys) == ["exists"] * 13
     with SubscriberClient() as subscriber, PublisherClient() as publisher:
         for role in ("messages", "images", "answers"):
             found = subscriber.get_subscription(subscription=f"projects/{PROJECT}/subscriptions/sub-{role}-lake")
