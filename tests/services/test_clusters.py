@@ -2,8 +2,11 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -21,6 +24,9 @@ from tests.recovery.flink import Flow
 from tests.recovery.flink import campaign as flink_campaign
 from tests.recovery.soak import is_exact, make_recording, make_topic
 from tests.services.conftest import need, up
+from tests.services.support import make_topic as make_topic_of_kafka
+from tests.services.support import payloads_of, publish, rows_in
+from tests.services.test_unbounded import SKEW, TARDY, WINDOW, counted, early, has_ended, recorded_now
 from tests.support import content, make_history, make_messages, run_graph
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
@@ -134,6 +140,37 @@ def test_flink_killed_again_and_again_loses_nothing_and_doubles_nothing(
         found = flink_campaign(flow, cluster.services, cluster.data, blows)
     assert found.exact, found
     assert stream == "pubsub" or found.read_once, found
+
+
+def test_statistics_come_on_time_from_flink(s3: None, kafka: str, tmp_path: Path) -> None:
+    root, live = tmp_path / "lake", tmp_path / "live"
+    url = make_topic_of_kafka(kafka, "on-time")
+    flags = ["--mode", "unbounded", "--messages", url, "--output", str(root), "--skew", f"{SKEW}s"]
+    flags += ["--live", f"file:{live}", "--live-window", f"{WINDOW}s"]
+    with (
+        running("flink", tmp_path / "flink") as cluster,
+        subprocess.Popen([sys.executable, "-m", *cluster.submit, "--quiet", *flags]) as submitted,
+    ):
+        try:
+            wait_until(submitted, lambda: any(root.glob("plans/*/floors.json")), 120)
+            sent = publish(kafka, "on-time", payloads_of(recorded_now(tmp_path / "m", 100, 4)), partition=1)
+            wait_until(submitted, lambda: root.exists() and rows_in(root) == len(sent), 60)
+            for start in sorted({window for window, *_ in counted(root)}):
+                wait_until(submitted, partial(has_ended, live, start), WINDOW + SKEW + TARDY + 10)
+                after = datetime.now(UTC) - start - timedelta(seconds=WINDOW)
+                assert timedelta(seconds=SKEW) <= after < timedelta(seconds=SKEW + TARDY)
+            assert early(live) == counted(root)
+        finally:
+            submitted.terminate()
+
+
+def wait_until(process: subprocess.Popen[bytes], so: Callable[[], bool], seconds: float) -> None:
+    """While a process runs, until something is so."""
+    end = time.monotonic() + seconds
+    while not so():
+        assert process.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.1)
 
 
 def test_spark_follows_in_increments_and_kills_lose_nothing_and_double_nothing(
