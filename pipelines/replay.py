@@ -5,6 +5,7 @@ import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
@@ -16,6 +17,7 @@ from pipelines.command import beam_options, progress_bar, run
 from pipelines.merging import changed
 from pipelines.replaying import letters_of, replaying
 from schemas import history, messages
+from schemas.answers import load_public_keys
 from schemas.errors import InputUnusable
 from sources.progress import progress
 
@@ -23,6 +25,7 @@ EXAMPLES = """\
 examples:
   python -m pipelines.replay --lake data/lake --reason time_unreadable
   python -m pipelines.replay --lake s3://prestacop/lake --reason field_invalid
+  python -m pipelines.replay --lake data/lake --reason answer_unsigned --officer-keys officers.pem
 
 To be run after a rule was mended. What passes now leaves dead_letters/ and enters its dataset under the unit and the
 number that it always had; what another rule refuses now says so; the rest stays. Again, it changes nothing. It may
@@ -41,8 +44,13 @@ REASONS = sorted(
 """All that a dead letter may say."""
 
 
-def replay(root: str, reason: str, options: PipelineOptions) -> dict[str, Any] | None:
+def replay(
+    root: str, reason: str, options: PipelineOptions, officer_keys: Sequence[bytes] = ()
+) -> dict[str, Any] | None:
     """Replay the dead letters of a reason.
+
+    Args:
+        officer_keys: public keys (32 bytes each), one of which must have signed an officer's answer.
 
     Returns:
         The change's row of the ledger; None where nothing changed.
@@ -58,7 +66,7 @@ def replay(root: str, reason: str, options: PipelineOptions) -> dict[str, Any] |
         if files := letters_of(lk, reason):
             progress.planned(sum(letters.file.bytes for letters in files))
             with beam.Pipeline(options=options) as pipeline:
-                replaying(pipeline, root, files, change)
+                replaying(pipeline, root, files, change, officer_keys)
 
     return changed(root, f"replay of {reason}", attempt)
 
@@ -99,6 +107,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--reason", required=True, metavar="R", choices=REASONS, help="why they were refused, such as time_unreadable"
     )
+    parser.add_argument(
+        "--officer-keys", type=Path, metavar="FILE", help="public keys of consoles: for --reason answer_unsigned"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     arguments, rest = parser.parse_known_args(argv)
     options = beam_options(parser, rest)
@@ -113,8 +124,9 @@ def _command(arguments: argparse.Namespace, options: PipelineOptions) -> int:
         there = ", ".join(f"{name} ({n:,})" for name, n in before.items()) or "none at all"
         print(f"nothing to replay: no dead letter is refused for {reason}; there are: {there}")
         return 0
+    officer_keys = load_public_keys(arguments.officer_keys) if arguments.officer_keys else ()
     with progress_bar("replaying", arguments.quiet):
-        change = replay(root, reason, options)
+        change = replay(root, reason, options, officer_keys)
     print("\n".join(told(change, reason, before, waiting(root))))
     return 0
 

@@ -4,7 +4,7 @@ files of dead letters ─► Reshuffle ─► Judge again ─► Together ─►
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -79,8 +79,11 @@ def _unit(row: dict[str, Any]) -> Unit:
     return Unit(Source(row["source"]), row["path"], row["range_start"], row["range_end"], row["unit"], columns)
 
 
-def judge(root: str, unit: Unit, letters: pa.RecordBatch) -> Parsed:
+def judge(root: str, unit: Unit, letters: pa.RecordBatch, officer_keys: Sequence[bytes]) -> Parsed:
     """Let dead letters of a unit go through the rules again.
+
+    Args:
+        officer_keys: those that sign officers' answers now.
 
     Returns:
         What passes, as rows of the unit under their old numbers, and the letters that are still refused, with the
@@ -88,7 +91,7 @@ def judge(root: str, unit: Unit, letters: pa.RecordBatch) -> Parsed:
     """
     payloads = letters.select(PAYLOADS.names)
     if unit.source == Source.DRONES:
-        return decode_payloads(unit, payloads)
+        return decode_payloads(unit, payloads, officer_keys)
     if unit.source == Source.IMAGES:
         return store_pictures(root, UnitBatch(unit, payloads, last=True))
     # A payload without quotes and returns is one line; what one with them is depends on what stands behind it.
@@ -119,7 +122,7 @@ def _batch(table: pa.Table) -> pa.RecordBatch:
     return table.to_batches()[0] if table.num_rows else pa.RecordBatch.from_pylist([], schema=table.schema)
 
 
-def replay_file(root: str, letters: Letters, name: str) -> Merged | None:
+def replay_file(root: str, letters: Letters, name: str, officer_keys: Sequence[bytes]) -> Merged | None:
     """Judge the letters of a file, and write what comes of them under this name; None where nothing changes."""
     table = _read(root, letters.file)
     of_reason = pc.equal(table["reason"].cast(pa.string()), letters.reason)
@@ -128,7 +131,7 @@ def replay_file(root: str, letters: Letters, name: str) -> Merged | None:
     moves: list[Move] = []
     for unit in letters.units.values():
         mine = _batch(judged.filter(pc.equal(judged["unit"].cast(pa.string()), unit.name)).combine_chunks())
-        parsed = judge(root, unit, mine)
+        parsed = judge(root, unit, mine, officer_keys)
         parts[Dataset.DEAD_LETTERS].append(parsed.dead_letters)
         for dataset, rows in _branches(unit.source, parsed.rows).items():
             if rows.num_rows:
@@ -164,26 +167,29 @@ def _read(root: str, file: LakeFile) -> pa.Table:
         return pq.ParquetFile(opened).read().cast(DEAD_LETTER)
 
 
-def replaying(pipeline: beam.Pipeline, root: str, files: list[Letters], change: Change) -> beam.PCollection:
+def replaying(
+    pipeline: beam.Pipeline, root: str, files: list[Letters], change: Change, officer_keys: Sequence[bytes]
+) -> beam.PCollection:
     """Build the graph; its end puts the change, if anything changes."""
     named = [(letters, change.file_name(part)) for part, letters in enumerate(files, 1)]
     judged = (
         pipeline
         | "Files of dead letters" >> beam.Create(named)
         | "Spread" >> beam.Reshuffle()
-        | "Judge again" >> beam.ParDo(_Replay(root))
+        | "Judge again" >> beam.ParDo(_Replay(root, officer_keys))
     )
     return commit_parts(judged, root, change)
 
 
 @beam.typehints.with_output_types(tuple[None, Merged])
 class _Replay(beam.DoFn):  # type: ignore[misc]  # Beam's classes are untyped
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, officer_keys: Sequence[bytes]) -> None:
         self._root = root
+        self._officer_keys = officer_keys
 
     def process(self, element: tuple[Letters, str]) -> Iterator[tuple[None, Merged]]:
         letters, name = element
-        merged = replay_file(self._root, letters, name)
+        merged = replay_file(self._root, letters, name, self._officer_keys)
         progress.advance(letters.file.bytes)
         if merged:
             yield None, merged

@@ -21,10 +21,13 @@ from pipelines.reconcile import reconcile
 from pipelines.replay import replay
 from pipelines.run import run_graph as run_all
 from pipelines.violations import Settings
+from schemas import messages
+from schemas.answers import new_key
 from schemas.errors import InputUnusable
 from schemas.history import Reason
 from schemas.lake import LEDGER_ROW, Source
 from tests.support import LOCAL, content, make_history, make_messages, run_graph
+from tests.transforms.test_officer_answers import KEYS, answer, wire
 from transforms.payloads import Refusal
 from transforms.repair import Time
 
@@ -181,3 +184,14 @@ def test_the_command_says_what_it_did(tmp_path: Path, monkeypatch: pytest.Monkey
     unknown = command("a_typing_error")
     assert unknown.returncode == 2
     assert Reason.TIME_UNREADABLE in unknown.stderr
+
+
+def test_answers_that_came_before_their_key_are_taken_when_it_is_known(tmp_path: Path) -> None:
+    root, recording = str(tmp_path / "lake"), tmp_path / "answers.jsonl"
+    recording.write_bytes(wire(answer()) + b"\n" + wire(answer(key=new_key(), lease="forged")) + b"\n")
+    run_graph(root, messages=recording)
+    assert replay(root, messages.Reason.ANSWER_UNSIGNED, LOCAL) is None
+    assert replay(root, messages.Reason.ANSWER_UNSIGNED, LOCAL, KEYS)
+    assert lake(root).sql("SELECT status, officer_id FROM qualified").num_rows == 1
+    assert lake(root).sql("FROM dead_letters").num_rows == 1
+    assert reconcile(root) == []
