@@ -42,12 +42,9 @@ def beam_options(parser: argparse.ArgumentParser, rest: Sequence[str], streaming
         create_runner(given.get("runner") or LOCAL_RUNNER)
     except (ValueError, ImportError, AttributeError) as error:
         parser.error(f"--runner {given.get('runner')}: {error}")
-    # Beam gives up listening to a job, and with it the job, after 300 s.
-    patient = {"job_server_timeout": WITHOUT_END_SECONDS} if not given["job_server_timeout"] else {}
-    if streaming:
-        return PipelineOptions(list(rest), streaming=True, **patient)
-    if given.get("runner") not in (None, "DirectRunner"):
-        return PipelineOptions(list(rest), **patient)
+    if streaming or given.get("runner") not in (None, "DirectRunner"):
+        # Beam gives up listening to a job, and with it the job, after 300 s.
+        return PipelineOptions(list(rest), streaming=streaming, job_server_timeout=WITHOUT_END_SECONDS)
     wanted: dict[str, str | int] = {"direct_running_mode": "multi_threading", "direct_num_workers": os.cpu_count() or 1}
     defaults = {name: value for name, value in wanted.items() if not any(f.startswith(f"--{name}") for f in rest)}
     return PipelineOptions(list(rest), runner=LOCAL_RUNNER, **defaults)

@@ -20,7 +20,7 @@ from apache_beam.transforms.window import GlobalWindow, GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
 from lake.files import write_unit
-from lake.ledger import commit
+from lake.ledger import commit, is_committed
 from schemas.errors import NotReconciled
 from schemas.lake import Dataset, Source
 from sources.units import DUPLICATES, ROWS_IN, Tally, UnitBatch, UnitTally, WrittenFile
@@ -151,8 +151,13 @@ class _Commit(beam.DoFn):  # type: ignore[misc]
         held: BagRuntimeState = beam.DoFn.StateParam(TALLIES),  # noqa: B008
         name: RuntimeState = beam.DoFn.StateParam(UNIT),  # noqa: B008
     ) -> None:
-        if tallies := list(held.read()):
+        if (tallies := list(held.read())) and not self._is_done(name.read()):
             ledger_row(name.read(), tallies)
+
+    def _is_done(self, unit: str) -> bool:
+        """Whether a copy of the same input has completed the unit: what is left over is then of this copy."""
+        completed = any(row["unit"] == unit for row in self._complete)
+        return completed or any(is_committed(self._root, source, unit) for source in Source)
 
 
 class Commit(beam.PTransform):  # type: ignore[misc]

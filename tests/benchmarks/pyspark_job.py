@@ -13,6 +13,7 @@ repairs are a mask of bits.
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from schemas.history import Reason, Repair
@@ -95,15 +96,16 @@ def main(source: str, output: str, master: str, cores: str) -> None:
     )
     good = rows.where("reason = 0")
     month = F.format_string("%d-%02d", F.floor(F.col("month") / 12), F.col("month") % 12 + 1)
-    for branch, condition in (("qualified", "violation_code > 0"), ("unqualified", "violation_code = 0")):
-        (
-            good.where(condition)
-            .select(*_KEPT, month.alias("month"))
-            .repartition("month")
-            .sortWithinPartitions("month", "event_time")
-            .write.partitionBy("month")
-            .parquet(f"{output}/{branch}/source=history")
-        )
+    branch = F.when(F.col("violation_code") > 0, "qualified").otherwise("unqualified")
+    (
+        good.select(*_KEPT, month.alias("month"), branch.alias("branch"))
+        .repartition("branch", "month")
+        .sortWithinPartitions("branch", "month", "event_time")
+        .write.partitionBy("branch", "month")
+        .parquet(f"{output}/rows")
+    )
+    for name in ("qualified", "unqualified"):
+        Path(f"{output}/rows/branch={name}").rename(f"{output}/{name}")
     dead = rows.where("reason > 0").select("reason", "summons", "issue_date_text", "violation_time_text", "code")
     dead.coalesce(1).write.parquet(f"{output}/dead_letters/source=history")
     counts = good.withColumn("window_start", F.date_trunc("hour", "event_time"))

@@ -189,7 +189,7 @@ def test_kills_at_random_moments(
         monkeypatch.setenv(name, value)
     if target == "s3":
         boto3.client("s3").create_bucket(Bucket="killed")
-    url = make_topic(kafka, "killed", partitions=2) if target == "kafka" else "s3://killed/history"
+    url = make_topic(kafka, "killed-loads", partitions=2) if target == "kafka" else "s3://killed/history"
     outcome = campaign(tmp_path, target, kills=10, seed=3, url=url)
     assert (outcome.kills, outcome.different) == (10, 0)
 

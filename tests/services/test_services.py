@@ -192,12 +192,12 @@ def test_the_command_starts_tells_and_ends(alone: Services, tmp_path: Path) -> N
     assert f"export PUBSUB_EMULATOR_HOST={address}" in up.stdout
     assert "already running" in command("up", *where).stdout
     (state,) = alone.status("pubsub")
-    assert command("status", *where).stdout == f"pubsub  {address:17}pid {state.pid:<8}log {state.log}\n"
+    assert command("status", *where).stdout == f"pubsub         {address:17}pid {state.pid:<8}log {state.log}\n"
     assert command("status", *where, "--env").stdout == f"export PUBSUB_EMULATOR_HOST={address}\n"
-    assert command("down", *where).stdout == f"pubsub  ended pid {state.pid}\n"
-    assert command("down", *where).stdout == "pubsub  was not running\n"
+    assert command("down", *where).stdout == f"pubsub         ended pid {state.pid}\n"
+    assert command("down", *where).stdout == "pubsub         was not running\n"
     stopped = command("status", *where)
-    assert (stopped.returncode, stopped.stdout) == (1, "pubsub  not running\n")
+    assert (stopped.returncode, stopped.stdout) == (1, "pubsub         not running\n")
 
 
 def test_the_command_says_what_it_cannot_do(tmp_path: Path) -> None:
