@@ -123,6 +123,15 @@ class Desk:
         assert alert is not None  # a foreign key
         return Held(lease["id"], alert, lease["taken_at"], lease["deadline"])
 
+    def lost(self, officer: str, lease: str) -> bool:
+        """Whether an officer does not hold an alert by a lease any more, without having answered or handed it back."""
+        self.expire()
+        return not self._database.row(
+            "SELECT 1 FROM leases WHERE id = ? AND officer = ? AND coalesce(how, '') NOT IN ('deadline', 'gone')",
+            lease,
+            officer,
+        )
+
     def answer(self, officer: str, lease: str, violation_code: int) -> Answered | None:
         """Keep an answer, signed, and put it into the outbox. None: this officer never had such a lease.
 

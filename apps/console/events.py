@@ -32,22 +32,24 @@ async def live_events(console: Console, visit: Visit) -> AsyncIterator[bytes]:
 
 
 async def desk_events(console: Console, visit: Visit) -> AsyncIterator[bytes]:
-    """As long as the page of whoever holds an alert listens, its browser is there; it is told when the lease ends."""
-    held = await run_in_threadpool(console.desk.held, visit.who.name)
+    """As long as the page of whoever holds an alert listens, its browser is there; it is told when the alert is lost.
+
+    It is not told of what it did itself: it would ask for the next page twice, and lose what the first one said.
+    """
     lease = visit.request.query_params.get("lease", "")
-    if held is None or held.lease != lease:
+
+    async def lost() -> bool:
+        return await run_in_threadpool(console.desk.lost, visit.who.name, lease)
+
+    if await lost():
         yield _CHANGED
         return
     with console.presence.listening(lease):
-        version = console.version
-        async for beat in _changes(console, visit, lambda: console.version):
-            if beat == _CHANGED and console.version != version:
-                version = console.version
-                held = await run_in_threadpool(console.desk.held, visit.who.name)
-                if held is None or held.lease != lease:
-                    yield _CHANGED
-                    return
-            yield _BEAT
+        async for event in _changes(console, visit, lambda: console.version):
+            if await lost():
+                yield _CHANGED
+                return
+            yield _BEAT if event == _CHANGED else event
 
 
 async def _changes(console: Console, visit: Visit, version: Callable[[], int]) -> AsyncIterator[bytes]:

@@ -51,6 +51,25 @@ def test_an_alert_that_comes_again_is_the_same_alert(console: Console, clock: Cl
     assert console.database.number("SELECT count(*) FROM alerts WHERE answered = 0") == 1
 
 
+@pytest.mark.parametrize(
+    ("how", "told"), [("answered", False), ("handed back", False), ("deadline", True), ("gone", True)]
+)
+def test_only_an_alert_that_an_officer_did_not_end_is_lost(
+    console: Console, clock: Clock, how: str, told: bool
+) -> None:
+    held = console.desk.pick("officer")
+    assert held is not None
+    assert not console.desk.lost("officer", held.lease)
+    assert console.desk.lost("somebody else", held.lease)
+    if how == "answered":
+        console.desk.answer("officer", held.lease, 40)
+    elif how == "deadline":
+        clock.now = held.deadline
+    else:
+        console.desk.end(held.lease, how)  # type: ignore[arg-type]
+    assert console.desk.lost("officer", held.lease) is told
+
+
 def test_what_is_no_alert_is_kept_with_its_reason_and_the_position_goes_on(console: Console) -> None:
     console.desk.take([b"\xff no alert", b'{"schema_version":1}'], {0: 17, 3: 5})
     refused = console.database.rows("SELECT payload, reason FROM refused")

@@ -5,12 +5,14 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page
 
 from apps.console import presence
 from apps.console.console import Console
+from apps.console.desk import Held
 from tests.apps.console_browser import chromium, collect_errors, log_in, served
 from tests.apps.console_support import alert, make_console, outbox, raise_alerts
 
@@ -137,6 +139,27 @@ def test_whoever_loses_an_alert_is_told(console: Console, address: str, page: Pa
     assert held is not None
     console.desk.end(held.lease, "deadline")
     page.wait_for_url("**/queue*")
+
+
+def test_what_an_answer_says_stays_however_slow_the_console_is(
+    console: Console, address: str, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raise_alerts(console, alert("a", time.time() - 9), alert("b", time.time()))
+    log_in(page, address, "officer")
+    page.keyboard.press("o")
+    at(page, "a")
+    pick = console.desk.pick
+
+    def slow_pick(*args: Any) -> Held | None:
+        time.sleep(2)
+        return pick(*args)
+
+    monkeypatch.setattr(console.desk, "pick", slow_pick)
+    page.keyboard.type("40")
+    page.keyboard.press("Enter")
+    at(page, "b")
+    time.sleep(2)
+    assert page.get_by_text("Done: FIRE HYDRANT").is_visible()
 
 
 SCRIPTS = (
