@@ -1,5 +1,6 @@
 """A console without topics, alerts for it, and clients that log in."""
 
+import base64
 import re
 import time
 from pathlib import Path
@@ -16,6 +17,7 @@ from apps.console.app import build
 from apps.console.codes import Codes
 from apps.console.console import Console, Wiring
 from schemas.alerts import Alert, encode
+from schemas.messages import ImageMessage
 
 CODES = Codes(
     {14: "NO STANDING-DAY/TIME LIMITS", 21: "NO PARKING-STREET CLEANING", 40: "FIRE HYDRANT", 45: "TRAFFIC LANE"}
@@ -63,6 +65,13 @@ def alert(name: str, at: float, **fields: Any) -> Alert:
         "status": "raw", "violation_code": 0, "plate_id": "ABC1234", "image_id": f"image of {name}", "alert_time": when,
     }  # fmt: skip
     return Alert(**(usual | fields))
+
+
+def picture(name: str, jpeg: bytes) -> bytes:
+    """The message with the picture of that name."""
+    data = base64.b64encode(jpeg).decode()
+    when = "2026-01-15T12:00:00Z"
+    return msgspec.json.encode(ImageMessage(schema_version=1, image_id=name, event_time=when, data=data))
 
 
 def raise_alerts(console: Console, *alerts: Alert) -> None:
