@@ -1,19 +1,23 @@
 """A real web service and a real mail server on this machine are told alerts, also when they fail at first."""
 
 import smtplib
+import ssl
 import time
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import pytest
 from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult
 
 from runners.services import free_port
 from schemas.alerts import decode
 from schemas.errors import InputUnusable, ServiceUnavailable
+from tests.certificates import self_signed
 from tests.schemas.test_answers import alert
 from transforms.alert_mail import Mail, MailAddress, mail_address
 from transforms.alert_webhook import ATTEMPTS, SECRET, Webhook, sign_webhook, webhook_url
@@ -126,6 +130,8 @@ class _Mailbox:
 
     def __init__(self) -> None:
         self.answers: list[str] = []
+        self.logins: list[tuple[bytes, bytes, bool]] = []
+        """Name, password, and whether under TLS."""
         self.mails: list[Any] = []
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
@@ -184,6 +190,62 @@ def test_no_password_is_sent_without_tls(mailbox: _Mailbox, monkeypatch: pytest.
     with pytest.raises(ServiceUnavailable, match="STARTTLS") as raised:
         Mail(MailAddress("desk@example.org"), backoff_seconds=0.01).send([alert()])
     assert isinstance(raised.value.__cause__, smtplib.SMTPNotSupportedError)
+
+
+PASSWORD = "a good long one"
+
+
+@pytest.fixture
+def guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[_Mailbox]:
+    """A mail server that takes mails under TLS from who logs in alone."""
+    made = self_signed(tmp_path)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(made.certificate, made.key)
+    box = _Mailbox()
+
+    def authenticate(server: Any, session: Any, envelope: Any, mechanism: str, said: Any) -> AuthResult:
+        box.logins.append((said.login, said.password, session.ssl is not None))
+        return AuthResult(success=said.password == PASSWORD.encode(), handled=False)
+
+    controller = Controller(
+        box, hostname="127.0.0.1", port=free_port(), tls_context=tls, require_starttls=True,
+        authenticator=authenticate, auth_required=True,
+    )  # fmt: skip
+    controller.start()
+    server = {"HOST": "127.0.0.1", "PORT": str(controller.port), "USER": "desk", "PASSWORD": PASSWORD}
+    for name, value in server.items():
+        monkeypatch.setenv(f"SMTP_{name}", value)
+    monkeypatch.setenv("SSL_CERT_FILE", str(made.certificate))
+    yield box
+    controller.stop()
+
+
+def test_a_mail_is_sent_under_tls_by_who_logs_in(guarded: _Mailbox) -> None:
+    Mail(MailAddress("desk@example.org"), backoff_seconds=0.01).send([alert()])
+    assert guarded.logins == [(b"desk", PASSWORD.encode(), True)]
+    (envelope,) = guarded.mails
+    assert '"message_id": "m1"' in envelope.content.decode()
+
+
+def test_a_wrong_password_is_an_error_at_once(
+    guarded: _Mailbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("SMTP_PASSWORD", "another one")
+    with pytest.raises(ServiceUnavailable, match="Authentication credentials invalid") as raised:
+        Mail(MailAddress("desk@example.org"), backoff_seconds=0.01).send([alert()])
+    assert "another one" not in str(raised.value)
+    assert "retrying" not in caplog.text
+    assert guarded.mails == []
+
+
+def test_a_mail_server_that_nobody_vouches_for_gets_no_password(
+    guarded: _Mailbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE")
+    with pytest.raises(ServiceUnavailable, match=r"127\.0\.0\.1 is not trusted: self-signed .*SSL_CERT_FILE"):
+        Mail(MailAddress("desk@example.org"), backoff_seconds=0.01).send([alert()])
+    assert "retrying" not in caplog.text
+    assert guarded.logins == []
 
 
 def test_mail_needs_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
