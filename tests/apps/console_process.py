@@ -1,6 +1,5 @@
 """The console as a process, and an officer who uses it without a browser."""
 
-import os
 import re
 import signal
 import subprocess
@@ -56,14 +55,25 @@ class Running:
 @contextmanager
 def console(state: Path, alerts: str, answers: str, *flags: str) -> Iterator[Running]:
     """Start the command; it is there when it says so."""
-    port, log = free_port(), state.with_suffix(".log")
-    command = [sys.executable, "-m", "apps.console", "--alerts", alerts, "--answers", answers, "--data", str(state)]
-    with log.open("wb") as file:
-        process = subprocess.Popen([*command, "--port", str(port), *flags], stdout=file, stderr=file, env=os.environ)
-    running = Running(process, log)
-    try:
+    with started(state, alerts, answers, "--port", str(free_port()), *flags) as running:
         wait_until(running.is_there)
         yield running
+
+
+@contextmanager
+def started(state: Path, alerts: str, answers: str, *flags: str, sabotage: str = "") -> Iterator[Running]:
+    """The same without waiting for it.
+
+    Args:
+        sabotage: code that its process executes first.
+    """
+    log = state.with_suffix(".log")
+    code = f"{sabotage}\nimport sys; from apps.console.__main__ import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, "--alerts", alerts, "--answers", answers, "--data", str(state), *flags]
+    with log.open("wb") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=file)
+    try:
+        yield Running(process, log)
     finally:
         process.kill()
         process.wait()
