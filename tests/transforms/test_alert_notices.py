@@ -26,23 +26,27 @@ KEY = b"k" * 32
 HOSTILE = 'x"\r\nBcc: all@example.org\r\n\r\n<script>'
 
 
-class _Service(ThreadingHTTPServer):
+class WebService(ThreadingHTTPServer):
     """Answers with each of some codes, and then 204."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.codes: list[int] = []
         self.got: list[tuple[dict[str, str], bytes]] = []
+        self.taken: list[tuple[str, str]] = []
+        """webhook-id and message_id of what it answered 204."""
         self.url = f"http://127.0.0.1:{self.server_address[1]}/hook"
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: _Service
+    server: WebService
 
     def do_POST(self) -> None:  # the name that the server calls
         body = self.rfile.read(int(self.headers["content-length"]))
         self.server.got.append(({name.lower(): value for name, value in self.headers.items()}, body))
         code = self.server.codes.pop(0) if self.server.codes else 204
+        if code == 204:
+            self.server.taken.append((self.headers["webhook-id"], decode(body).message_id))
         self.send_response(code)
         self.send_header("content-length", "0")
         self.send_header("location", "/elsewhere")
@@ -53,9 +57,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Service]:
+def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[WebService]:
     monkeypatch.setenv(SECRET, "whsec_" + b64encode(KEY).decode())
-    with _Service() as server:
+    with WebService() as server:
         thread = Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield server
@@ -64,13 +68,13 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Service]:
 
 
 @pytest.fixture
-def hook(service: _Service) -> Iterator[Webhook]:
+def hook(service: WebService) -> Iterator[Webhook]:
     opened = Webhook(webhook_url(service.url), backoff_seconds=0.01)
     yield opened
     opened.close()
 
 
-def test_a_webhook_gets_the_alert_signed(service: _Service, hook: Webhook) -> None:
+def test_a_webhook_gets_the_alert_signed(service: WebService, hook: Webhook) -> None:
     hook.send([alert(), alert(message_id=HOSTILE)])
     for (headers, body), name in zip(service.got, ("m1", HOSTILE), strict=True):
         assert decode(body) == alert(message_id=name)
@@ -87,7 +91,7 @@ def test_the_signature_is_that_of_the_standard() -> None:
     assert signed == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
-def test_a_webhook_that_fails_for_a_while_gets_it_all_the_same(service: _Service, hook: Webhook) -> None:
+def test_a_webhook_that_fails_for_a_while_gets_it_all_the_same(service: WebService, hook: Webhook) -> None:
     service.codes = [503, 500, 429]
     hook.send([alert()])
     assert len(service.got) == 4
@@ -96,7 +100,7 @@ def test_a_webhook_that_fails_for_a_while_gets_it_all_the_same(service: _Service
 
 @pytest.mark.parametrize(("code", "attempts"), [(503, ATTEMPTS), (401, 1), (302, 1)])
 def test_a_webhook_that_does_not_take_it_is_an_error(
-    service: _Service, hook: Webhook, code: int, attempts: int
+    service: WebService, hook: Webhook, code: int, attempts: int
 ) -> None:
     service.codes = [code] * 20
     with pytest.raises(ServiceUnavailable, match=f"does not take an alert: {code}"):
@@ -104,7 +108,7 @@ def test_a_webhook_that_does_not_take_it_is_an_error(
     assert len(service.got) == attempts
 
 
-def test_a_webhook_that_is_not_there_is_an_error(service: _Service) -> None:
+def test_a_webhook_that_is_not_there_is_an_error(service: WebService) -> None:
     hook = Webhook(webhook_url(f"http://127.0.0.1:{free_port()}/token"), backoff_seconds=0.001)
     with pytest.raises(ServiceUnavailable, match="does not answer") as raised:
         hook.send([alert()])
