@@ -248,12 +248,14 @@ def test_a_second_ctrl_c_ends_it_at_once_and_the_next_run_goes_on(
     assert (ends(broker, "drones", 2), ends(broker, "images", 1)) == in_lake
 
 
+@pytest.mark.parametrize("stream", ["kafka", "pubsub"])
 def test_an_officer_answers_at_the_address_that_it_prints_and_ctrl_c_ends_all_of_it(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    place: Place, monkeypatch: pytest.MonkeyPatch, stream: str
 ) -> None:
     if shutil.which("make") is None:
         pytest.skip("there is no make")
-    with chromium() as browser, live(place, "--drones", "300", "--image-share", "0.5", how=by_make) as run:
+    flags = ["--stream", stream, "--drones", "100", "--rate", "2", "--image-share", "0.5"]
+    with chromium() as browser, live(place, *flags, how=by_make) as run:
         run.wait_for(lambda said: "messages/s" in said)
         address, once = (re.search(rf"^{what}: (\S+)", run.said(), re.MULTILINE) for what in PRINTED)
         assert address is not None
