@@ -155,7 +155,7 @@ def _all_in(broker: str, topic: str) -> list[bytes]:
 def main() -> int:
     """The command; 0 if nothing was lost and nothing invented."""
     parser = argparse.ArgumentParser(prog="python -m tests.recovery.console", description=__doc__)
-    parser.add_argument("--kills", type=int, default=200, metavar="N", help="(200: 8 minutes)")
+    parser.add_argument("--kills", type=int, default=200, metavar="N", help="(200: 5 minutes)")
     parser.add_argument("--seed", type=int, default=1, metavar="S")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="prestacop-console-") as name:
