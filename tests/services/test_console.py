@@ -197,5 +197,5 @@ def test_killed_at_random_each_answer_that_is_done_is_published_as_one_message(
 
 
 def test_without_a_commit_before_done_the_same_campaign_finds_answers_twice(kafka: str, tmp_path: Path) -> None:
-    outcome = campaign(tmp_path, kafka, 5, sabotage=GROUPED_COMMITS)
+    outcome = campaign(tmp_path, kafka, 8, sabotage=GROUPED_COMMITS)
     assert outcome.lost + outcome.twice > 0, outcome
