@@ -45,9 +45,9 @@ _WHERE = {
     Dataset.DEAD_LETTERS: "source_id = $id OR contains(payload::VARCHAR, $id)",
 }
 _BY_PLACE = " OR (unit || '/' || record = $id)"
-_ANSWERS = "SELECT * FROM qualified_of_all_units WHERE answers = $id ORDER BY event_time, message_id"
+_ANSWERS = "SELECT * FROM answers WHERE alert_id = $id ORDER BY answered_at, message_id"
 _HIDDEN = "SELECT 1 FROM duplicates WHERE unit = $unit AND record = $record"
-_TOLD = {"unit", "record", "event_time", "violation_code", "repairs", "source", "month"}
+_TOLD = {"unit", "record", "event_time", "violation_code", "answers", "officer_id", "repairs", "source", "month"}
 
 
 def trace(lk: Lake, wanted: str) -> Iterator[str]:
@@ -59,8 +59,9 @@ def trace(lk: Lake, wanted: str) -> Iterator[str]:
             for row in _rows(connection, query, id=wanted):
                 yield from _story(lk, connection, dataset, row, units[row["unit"]])
         for answer in _rows(connection, _ANSWERS, id=wanted):
-            yield f"answered · {code_name(answer['violation_code'])}"
-            when, officer = _time(answer["event_time"]), answer["officer_id"]
+            again = "" if answer["counts_as"] == "first" else " again, which does not count"
+            yield f"answered{again} · {_code(answer['violation_code'])}"
+            when, officer = _time(answer["answered_at"]), answer["officer_id"]
             yield f"  officer    {officer}, {when}, in message {answer['message_id']}"
 
 
@@ -92,11 +93,19 @@ def _story(
 
 def _branch(dataset: Dataset, row: dict[str, Any]) -> Iterator[str]:
     if dataset in VIOLATIONS:
-        code = row["violation_code"]
-        yield f"  branch     {dataset}: " + (code_name(code) if code else "a police officer must look at it")
+        is_qualified = dataset == Dataset.QUALIFIED
+        why = _code(row["violation_code"]) if is_qualified else "a police officer must look at it"
+        yield f"  branch     {dataset}: {why}"
+        if row["answers"]:
+            yield f"  answers    {row['answers']}, by {row['officer_id']}"
         yield f"  repairs    {', '.join(row['repairs'] or ()) or 'none'}"
     said = {name: value for name, value in row.items() if name not in _TOLD and value not in (None, {})}
     yield "  values     " + visible(json.dumps(said, default=str, ensure_ascii=False).encode(), 2_000)
+
+
+def _code(code: int) -> str:
+    """Of a violation that is qualified: there 0 is an officer's answer."""
+    return code_name(code) if code else "no violation"
 
 
 def _files(lk: Lake, dataset: Dataset, row: dict[str, Any]) -> Iterator[str]:

@@ -1,7 +1,8 @@
 """Alerts by e-mail, one mail for all alerts of a bundle.
 
-The server is SMTP_HOST (and SMTP_PORT) in the environment; with SMTP_USER and SMTP_PASSWORD it is talked to under TLS.
-The sender is SMTP_FROM, or else the receiver.
+The server is SMTP_HOST (and SMTP_PORT) in the environment; with SMTP_USER and SMTP_PASSWORD it is talked to under TLS
+(STARTTLS), and its certificate must be one that OpenSSL trusts, or that SSL_CERT_FILE names. The sender is SMTP_FROM,
+or else the receiver.
 """
 
 import json
@@ -76,6 +77,9 @@ class Mail:
         """See :class:`transforms.alert_channels.Channel`."""
         try:
             self._deliver(mail_of(alerts, self._sender, self._receiver))
+        except ssl.SSLCertVerificationError as error:
+            why = f"{error.verify_message}; a certificate of your own is named by SSL_CERT_FILE in the environment"
+            raise ServiceUnavailable(f"the mail server {self._server[0]} is not trusted: {why}") from error
         except OSError as error:  # smtplib's are too
             raise ServiceUnavailable(f"the mail server {self._server[0]} does not take an alert: {error}") from error
 
@@ -96,4 +100,5 @@ def _passes(error: Exception) -> bool:
         return 400 <= error.smtp_code < 500
     if isinstance(error, smtplib.SMTPRecipientsRefused):
         return all(400 <= code < 500 for code, _ in error.recipients.values())
-    return isinstance(error, OSError) and not isinstance(error, smtplib.SMTPNotSupportedError)
+    stays = (smtplib.SMTPNotSupportedError, ssl.SSLCertVerificationError)
+    return isinstance(error, OSError) and not isinstance(error, stays)

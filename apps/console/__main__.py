@@ -12,7 +12,7 @@ from typing import Final
 
 import uvicorn
 
-from schemas.errors import OutputUnusable, PrestaCopError, ServiceUnavailable
+from schemas.errors import InputUnusable, PrestaCopError, ServiceUnavailable
 from schemas.urls import Topic, topic_url
 
 from .accounts import ADMIN
@@ -60,6 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(console: Console, given: argparse.Namespace) -> int:
+    for flag, file in (("--tls-cert", given.tls_cert), ("--tls-key", given.tls_key)):
+        if file is not None:
+            _check_readable(flag, file)
     config = uvicorn.Config(
         build(console),
         host=given.host,
@@ -72,8 +75,9 @@ def _serve(console: Console, given: argparse.Namespace) -> int:
     )
     try:
         config.load()
-    except (OSError, ssl.SSLError) as error:
-        raise OutputUnusable(f"--tls-cert and --tls-key cannot be used: {error}") from error
+    except ssl.SSLError as error:
+        pair = f"--tls-cert {given.tls_cert} and --tls-key {given.tls_key}"
+        raise InputUnusable(f"{pair} are no certificate and its own key, both in PEM: {error}") from error
     server = _Server(config, console, given)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: uvicorn raises it again when it has ended
     signal.signal(signal.SIGINT, signal.default_int_handler)  # the background of a shell ignores it
@@ -117,6 +121,13 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._console.ending = True
         await super().shutdown(sockets)
+
+
+def _check_readable(flag: str, file: Path) -> None:
+    try:
+        file.open("rb").close()
+    except OSError as error:
+        raise InputUnusable(f"{flag} {file} cannot be read: {error.strerror}") from error
 
 
 def _is_here(host: str) -> bool:
@@ -163,8 +174,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--data", type=Path, default=Path("data/console"), metavar="DIR", help="state and key (data/console)")
     add("--host", default="127.0.0.1", metavar="ADDRESS", help="where it listens (127.0.0.1)")
     add("--port", type=_port, default=8300, metavar="N", help="the same (8300)")
-    add("--tls-cert", metavar="FILE", help="certificate, for https")
-    add("--tls-key", metavar="FILE", help="its key")
+    add("--tls-cert", type=Path, metavar="FILE", help="certificate (PEM), for https")
+    add("--tls-key", type=Path, metavar="FILE", help="its private key (PEM)")
     return parser
 
 

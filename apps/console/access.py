@@ -38,6 +38,7 @@ ACCESS: Final[Mapping[tuple[str, str], Roles | None]] = {
     ("GET", "/live/events"): _ALL,
     ("GET", "/desk"): _OFFICERS,
     ("GET", "/desk/events"): _OFFICERS,
+    ("GET", "/desk/picture"): _OFFICERS,
     ("POST", "/desk/pick"): _OFFICERS,
     ("POST", "/desk/answer"): _OFFICERS,
     ("POST", "/desk/back"): _OFFICERS,

@@ -28,6 +28,7 @@ PAGES: Final[dict[tuple[str, str], Page]] = {
     ("GET", "/live"): pages.live,
     ("GET", "/live/figures"): pages.live_figures,
     ("GET", "/desk"): desk_pages.desk,
+    ("GET", "/desk/picture"): desk_pages.picture,
     ("POST", "/desk/pick"): desk_pages.pick,
     ("POST", "/desk/answer"): desk_pages.answer,
     ("POST", "/desk/back"): desk_pages.hand_back,

@@ -1,10 +1,12 @@
 """Pages of an officer: one alert after the other."""
 
+from typing import Any
+
 from starlette.responses import Response
 
 from .city import Point, borough_of, city_map
 from .console import Console
-from .desk import Answered, Order
+from .desk import Answered, Held, Order
 from .figures import work
 from .rendering import Renderer, duration
 from .web import Visit, to
@@ -20,15 +22,26 @@ def desk(console: Console, renderer: Renderer, visit: Visit) -> Response:
     return renderer.page(
         "desk.html",
         visit.who,
-        held=held,
-        alert=alert,
+        **_pictured(console, held),
         order=_order(visit.request.query_params.get("order")),
         borough=borough_of(alert["latitude"], alert["longitude"]),
-        pictured=console.pictures.of(alert["id"]) is not None,
         map=city_map([place], "Where the alert is on the map of New York"),
         codes=console.codes.choices.items(),
         work=work(console.database, visit.who.name, console.clock()),
     )
+
+
+def picture(console: Console, renderer: Renderer, visit: Visit) -> Response:
+    """The part of the desk with the picture; nothing for a lease that the officer does not hold."""
+    held = console.desk.held(visit.who.name)
+    if held is None or held.lease != visit.request.query_params.get("lease"):
+        return Response(status_code=204)
+    return renderer.part("desk_picture.html", visit.who, **_pictured(console, held))
+
+
+def _pictured(console: Console, held: Held) -> dict[str, Any]:
+    pictured = console.pictures.of(held.alert["id"]) is not None
+    return {"held": held, "alert": held.alert, "pictured": pictured}
 
 
 def pick(console: Console, renderer: Renderer, visit: Visit) -> Response:

@@ -16,6 +16,7 @@ _BEAT_S: Final = 2.0
 """An empty line so often shows whether the browser is still there."""
 _CHANGED: Final = b"event: changed\ndata: 1\n\n"
 """Browsers pass over an event whose data is empty."""
+_PICTURED: Final = b"event: pictured\ndata: 1\n\n"
 _BEAT: Final = b": \n\n"
 
 
@@ -32,24 +33,34 @@ async def live_events(console: Console, visit: Visit) -> AsyncIterator[bytes]:
 
 
 async def desk_events(console: Console, visit: Visit) -> AsyncIterator[bytes]:
-    """As long as the page of whoever holds an alert listens, its browser is there; it is told when the alert is lost.
+    """As long as the page of whoever holds an alert listens, its browser is there.
 
-    It is not told of what it did itself: it would ask for the next page twice, and lose what the first one said.
+    It is told when the alert is lost, and once that its picture is there. It is not told of what it did itself: it
+    would ask for the next page twice, and lose what the first one said.
     """
     lease = visit.request.query_params.get("lease", "")
 
     async def lost() -> bool:
         return await run_in_threadpool(console.desk.lost, visit.who.name, lease)
 
+    def is_pictured() -> bool:
+        held = console.desk.held(visit.who.name)
+        return held is not None and held.lease == lease and console.pictures.of(held.alert["id"]) is not None
+
     if await lost():
         yield _CHANGED
         return
+    pictured = False
     with console.presence.listening(lease):
         async for event in _changes(console, visit, lambda: console.version):
             if await lost():
                 yield _CHANGED
                 return
             yield _BEAT if event == _CHANGED else event
+            if not pictured:
+                pictured = await run_in_threadpool(is_pictured)
+                if pictured:
+                    yield _PICTURED
 
 
 async def _changes(console: Console, visit: Visit, version: Callable[[], int]) -> AsyncIterator[bytes]:

@@ -12,6 +12,7 @@ import pytest
 import uvicorn
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
+from apps.console.accounts import ADMIN
 from apps.console.app import build
 from apps.console.console import Console
 from tests.apps.console_support import PASSWORD
@@ -59,6 +60,19 @@ def log_in(page: Page, address: str, name: str, password: str = PASSWORD) -> Non
     page.goto(f"{address}/login")
     page.get_by_label("Name").fill(name)
     page.get_by_label("Password").fill(password)
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/queue")
+
+
+def log_in_first(page: Page, address: str, once: str) -> None:
+    """As admin with the one-time password, for which another is chosen."""
+    page.goto(f"{address}/login")
+    page.get_by_label("Name").fill(ADMIN)
+    page.get_by_label("Password").fill(once)
+    page.keyboard.press("Enter")
+    page.get_by_label("Password that you have now").fill(once)
+    page.get_by_label("New password, 12 characters or more").fill(PASSWORD)
+    page.get_by_label("The same again").fill(PASSWORD)
     page.keyboard.press("Enter")
     page.wait_for_url("**/queue")
 

@@ -1,6 +1,8 @@
 """A console without topics, alerts for it, and clients that log in."""
 
+import base64
 import re
+import ssl
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from apps.console.app import build
 from apps.console.codes import Codes
 from apps.console.console import Console, Wiring
 from schemas.alerts import Alert, encode
+from schemas.messages import ImageMessage
 
 CODES = Codes(
     {14: "NO STANDING-DAY/TIME LIMITS", 21: "NO PARKING-STREET CLEANING", 40: "FIRE HYDRANT", 45: "TRAFFIC LANE"}
@@ -65,6 +68,13 @@ def alert(name: str, at: float, **fields: Any) -> Alert:
     return Alert(**(usual | fields))
 
 
+def picture(name: str, jpeg: bytes) -> bytes:
+    """The message with the picture of that name."""
+    data = base64.b64encode(jpeg).decode()
+    when = "2026-01-15T12:00:00Z"
+    return msgspec.json.encode(ImageMessage(schema_version=1, image_id=name, event_time=when, data=data))
+
+
 def raise_alerts(console: Console, *alerts: Alert) -> None:
     """They come by the topic."""
     console.desk.take([encode(each) for each in alerts], {})
@@ -79,10 +89,11 @@ def outbox(console: Console, topic: str = "answers") -> list[dict[str, Any]]:
 class Browser:
     """A client of a console, or of an address, that fills in forms, without scripts."""
 
-    def __init__(self, console: Console | str) -> None:
+    def __init__(self, console: Console | str, trusted: Path | None = None) -> None:
         self.client: Client
         if isinstance(console, str):
-            self.client = Client(base_url=console, follow_redirects=True)
+            trust = ssl.create_default_context(cafile=trusted)
+            self.client = Client(base_url=console, follow_redirects=True, verify=trust)
         else:
             self.client = TestClient(build(console), base_url="http://console.test", follow_redirects=True)
 

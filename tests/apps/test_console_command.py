@@ -34,7 +34,7 @@ def test_a_port_that_is_taken_ends_it_with_4(tmp_path: Path, capsys: pytest.Capt
         (["--port", "0"], 2, "1 to 65535"),
         (["--images", "http://x"], 2, "write kafka://HOST:PORT"),
         (["--tls-cert", "x"], 2, "go together"),
-        (["--tls-cert", "x", "--tls-key", "y"], 2, "--tls-cert and --tls-key cannot be used"),
+        (["--tls-cert", "nowhere.pem", "--tls-key", "y"], 3, "--tls-cert nowhere.pem cannot be read: No such file"),
         (["--codes", "nowhere.csv"], 3, "the table of codes cannot be read"),
         (["--data", "/proc/nowhere"], 2, "there can be no state of the console"),
     ],

@@ -25,7 +25,7 @@ from apps.console.rendering import duration
 from schemas.answers import load_public_keys, verify
 from schemas.errors import InputUnusable, OutputUnusable, ServiceUnavailable
 from schemas.messages import DroneMessage
-from tests.apps.console_support import Clock, alert, make_console, outbox, raise_alerts
+from tests.apps.console_support import Clock, alert, make_console, officer, outbox, picture, raise_alerts
 
 
 @pytest.fixture
@@ -227,6 +227,22 @@ def test_pictures_are_kept_by_name_and_old_ones_go_but_never_those_of_open_alert
     console.pictures.tidy(kept_bytes=0)
     assert [row["image_id"] for row in console.database.rows("SELECT image_id FROM pictures")] == ["image of old"]
     assert [path.name for path in (tmp_path / "state" / "pictures").iterdir()] == [found.name]
+
+
+def test_the_picture_of_the_desk_is_asked_for_by_its_lease(console: Console) -> None:
+    browser = officer(console)
+    held = console.desk.pick("officer")
+    assert held is not None
+    path = f"/desk/picture?lease={held.lease}"
+    assert "No picture has come" in browser.get(path).text
+    console.pictures.take([picture("image of old", b"\xff\xd8\xff")], {})
+    part = browser.get(path).text
+    assert f'src="/pictures/{held.alert["id"]}?p"' in part
+    assert "sse:" not in part
+    assert "form" not in part
+    for other in ("/desk/picture?lease=another", "/desk/picture"):
+        answer = browser.get(other)
+        assert (answer.status_code, answer.text) == (204, "")
 
 
 def test_a_command_is_confirmed_once(console: Console, clock: Clock) -> None:

@@ -13,8 +13,8 @@ from playwright.sync_api import Browser, Page
 from apps.console import presence
 from apps.console.console import Console
 from apps.console.desk import Held
-from tests.apps.console_browser import chromium, collect_errors, log_in, served
-from tests.apps.console_support import alert, make_console, outbox, raise_alerts
+from tests.apps.console_browser import car, chromium, collect_errors, log_in, served
+from tests.apps.console_support import alert, make_console, outbox, picture, raise_alerts
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +139,41 @@ def test_whoever_loses_an_alert_is_told(console: Console, address: str, page: Pa
     assert held is not None
     console.desk.end(held.lease, "deadline")
     page.wait_for_url("**/queue*")
+
+
+def test_a_picture_that_comes_late_is_shown_and_what_is_typed_stays(
+    console: Console, address: str, page: Page, browser: Browser
+) -> None:
+    errors = collect_errors(page)
+    raise_alerts(console, alert("a", time.time() - 9), alert("b", time.time()))
+    log_in(page, address, "officer")
+    page.keyboard.press("o")
+    at(page, "a")
+    page.keyboard.type("hyd")
+    page.keyboard.press("ArrowLeft")
+    page.get_by_alt_text("No picture has come").wait_for()
+    console.pictures.take([picture("image of b", car(browser, "OTHER01", "#333", 1))], {})
+    time.sleep(3)
+    assert page.get_by_alt_text("No picture has come").is_visible()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    console.pictures.take([picture("image of a", car(browser, "LATE001", "#a33", 2))], {})
+    shown = page.get_by_alt_text("Picture that the drone took")
+    shown.wait_for()
+    until(lambda: bool(shown.evaluate("e => e.complete && e.naturalWidth === 960")))
+    assert page.locator("#code").input_value() == "hyd"
+    assert focused(page) == "code"
+    page.keyboard.type("/")  # where the caret was
+    assert page.locator("#code").input_value() == "hy/d"
+    page.keyboard.press("Backspace")
+    time.sleep(3)
+    assert [url for url in asked if "/desk" in url] == asked[:1]
+    page.keyboard.press("Enter")
+    at(page, "b")
+    shown.wait_for()
+    page.get_by_text("Done: FIRE HYDRANT").wait_for()
+    assert [sent["violation_code"] for sent in outbox(console)] == [40]
+    assert errors == []
 
 
 def test_what_an_answer_says_stays_however_slow_the_console_is(

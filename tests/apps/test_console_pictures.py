@@ -1,6 +1,5 @@
 """Pictures of the console's pages, taken in a real Chromium; `make pictures` puts them into the documentation."""
 
-import base64
 import json
 import os
 import random
@@ -9,15 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-import msgspec
 import pytest
 from playwright.sync_api import Browser, Page
 
 from apps.console.access import Role
 from apps.console.console import Console
-from schemas.messages import ImageMessage
 from tests.apps.console_browser import car, chromium, log_in, served
-from tests.apps.console_support import add_account, alert, make_console, raise_alerts
+from tests.apps.console_support import add_account, alert, make_console, picture, raise_alerts
 
 MORE_CODES = {
     16: "NO STANDING-EXC. TRUCK LOADING",
@@ -111,13 +108,7 @@ def _fill(console: Console, browser: Browser) -> None:
                 latitude=north + rng.gauss(0, 0.012), longitude=west + rng.gauss(0, 0.012), image_id=f"img-{name[:12]}",
             )
         )  # fmt: skip
-        message = ImageMessage(
-            schema_version=1,
-            image_id=f"img-{name[:12]}",
-            event_time="2026-01-15T12:00:00Z",
-            data=base64.b64encode(jpegs[place % len(cars)]).decode(),
-        )
-        pictures.append(msgspec.json.encode(message))
+        pictures.append(picture(f"img-{name[:12]}", jpegs[place % len(cars)]))
     raise_alerts(console, *raised)
     console.pictures.take(pictures, {})
 

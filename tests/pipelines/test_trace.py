@@ -6,6 +6,7 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
 import transforms.history
@@ -13,11 +14,17 @@ from lake import lake
 from lake.changes import vacuum
 from lake.ledger import commit
 from pipelines.compact import compact
+from pipelines.inputs import Asked
 from pipelines.replay import replay
+from pipelines.run import run_graph as run
 from pipelines.trace import trace
+from pipelines.violations import Settings
+from schemas.answers import answer_to, new_key, public_key, sign
 from schemas.history import Reason
 from tests.lakes import Said, write
+from tests.schemas.test_answers import alert
 from tests.support import LOCAL, make_history, make_messages, run_graph
+from tests.transforms.test_messages import message
 from transforms.repair import Time
 
 
@@ -73,6 +80,40 @@ def test_a_replayed_summons_says_that_it_came_from_the_dead_letters(
     story = told(tmp_path / "lake", number)
     assert story.startswith("qualified · ")
     assert "replay of time_unreadable" in story
+
+
+def test_a_question_tells_of_its_answers_and_an_answer_of_its_question(tmp_path: Path) -> None:
+    key = new_key()
+    asked = {"message_id": "question", "drone_id": "d1", "plate_id": "ABC123", "violation_code": 0}
+
+    def answer(lease: str, code: int, second: int) -> bytes:
+        at = f"2026-01-15T13:00:0{second}.000000Z"
+        said = answer_to(alert(**asked), lease=lease, officer_id=f"officer-{lease}", violation_code=code, event_time=at)
+        return msgspec.json.encode(sign(said, key))
+
+    first, second = answer("a", 40, 1), answer("b", 0, 2)
+    root = str(tmp_path / "lake")
+    for name, payloads in {"m1.jsonl": [message(**asked)], "m2.jsonl": [first, second], "m3.jsonl": [first]}.items():
+        (tmp_path / name).write_bytes(b"\n".join(payloads) + b"\n")
+        run(Asked(None, str(tmp_path / name)), Settings(root, 3600, officer_keys=(public_key(key),)), LOCAL)
+
+    ids = [msgspec.json.decode(payload)["message_id"] for payload in (first, second)]
+    lines = told(tmp_path / "lake", "question").splitlines()
+    assert lines[0].startswith("unqualified · ")
+    assert any("m1.jsonl, record 0 of 1" in line for line in lines)
+    assert "  branch     unqualified: a police officer must look at it" in lines
+    assert lines[-4:] == [
+        "answered · 40 · Fire hydrant",
+        f"  officer    officer-a, 2026-01-15 13:00:01 UTC, in message {ids[0]}",
+        "answered again, which does not count · no violation",
+        f"  officer    officer-b, 2026-01-15 13:00:02 UTC, in message {ids[1]}",
+    ]
+    story = told(tmp_path / "lake", ids[0])
+    assert story.count("  branch     qualified: 40 · Fire hydrant\n  answers    question, by officer-a\n") == 2
+    assert story.count("not shown to readers") == 1
+    story = told(tmp_path / "lake", ids[1])
+    assert "  branch     qualified: no violation\n  answers    question, by officer-b\n" in story
+    assert f"{tmp_path}/m2.jsonl, record 1 of 2" in story
 
 
 def test_what_is_not_there_ends_with_1(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The officers' loop over real servers: a violation becomes an alert, a signed answer a row, a forged one none."""
 
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,9 +20,20 @@ from schemas.answers import answer_to, new_key, public_key, save_public_key, sig
 from schemas.errors import InputUnusable
 from schemas.urls import KafkaUrl, PubSubUrl, Topic, topic_url
 from sources import kafka_consumer
-from tests.services.support import PROJECT, Subscription, make_topic, payloads_of, publish, read_up_to_now, run
+from tests.services.support import (
+    PROJECT,
+    Subscription,
+    make_topic,
+    payloads_of,
+    publish,
+    read_up_to_now,
+    rows_in,
+    run,
+)
 from tests.services.test_unbounded import follow as follow  # noqa: PLC0414  # a fixture
 from tests.support import LOCAL, make_messages
+from tests.transforms.test_alert_notices import WebService
+from tests.transforms.test_alert_notices import service as service  # noqa: PLC0414  # a fixture
 from tests.transforms.test_messages import message
 from transforms.alert_channels import open_channel
 
@@ -122,6 +134,45 @@ def test_an_alert_leaves_a_run_without_end_within_seconds(
             return bool(rows.to_pylist() == [{"answers": "warm"}])
 
         following.wait_until(is_qualified)
+
+
+@pytest.mark.parametrize(("mode", "code"), [("bounded", 401), ("unbounded", 503)])
+def test_a_webhook_that_stays_away_ends_the_run_and_the_next_one_tells_each_alert(
+    kafka: str, prism: Path, service: WebService, tmp_path: Path, follow: Callable[..., Any], mode: str, code: int
+) -> None:
+    recording = make_messages(tmp_path / "fleet", 20, 30, "--violation-share", "0.5", "--unqualified-share", "0.1")
+    wanted, payloads = unqualified_in(recording), payloads_of(recording)
+    drones = make_topic(kafka, f"unheard-{mode}")
+    publish(kafka, f"unheard-{mode}", payloads)
+    root, flags = tmp_path / "lake", ["--alert-webhook", service.url]
+    service.codes = [204] * 5 + [code] * 1_000
+    place = ["--prism_location", str(prism)] if mode == "unbounded" else []
+    ended = run(root, "--messages", drones, "--mode", mode, *flags, *place)
+    assert ended.returncode == 4, ended.stderr
+    host = service.url.split("/")[2]
+    last_line = ended.stderr.splitlines()[-1]
+    assert last_line.startswith(f"error: the webhook at {host} does not take an alert: {code} ")
+    assert len(service.taken) == 5
+    assert set(unqualified_rows(root)) <= {name for _, name in service.taken}
+
+    service.codes = []
+    if mode == "bounded":
+        ended = run(root, "--messages", drones, *flags)
+        assert ended.returncode == 0, ended.stderr
+    else:
+        with follow(root, drones, *flags) as following:
+            following.wait_until(lambda: rows_in(root) >= len(payloads))
+            assert following.end(signal.SIGTERM)[0] == 130
+    assert {name for _, name in service.taken} == set(wanted)
+    assert len(set(service.taken)) == len({webhook_id for webhook_id, _ in service.taken}) == len(wanted)
+    assert unqualified_rows(root) == wanted
+    assert reconcile(str(root)) == []
+
+
+def unqualified_rows(root: Path) -> list[str]:
+    """The message_ids of the rows that are committed."""
+    rows: list[str] = lake(str(root)).sql("SELECT message_id FROM unqualified ORDER BY 1")["message_id"].to_pylist()
+    return rows
 
 
 def test_alerts_over_pubsub(pubsub: str, tmp_path: Path) -> None:

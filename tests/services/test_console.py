@@ -1,13 +1,11 @@
 """The console as a process over real services: killed at the worst moments, and the loop from drone to lake."""
 
-import os
-import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -19,88 +17,18 @@ from apps.console.accounts import ADMIN
 from apps.console.console import PUBLIC_KEY
 from apps.console.database import Database
 from lake import lake
-from runners.services import free_port
 from schemas.alerts import encode
 from schemas.answers import load_public_keys, verify
 from schemas.messages import DroneMessage
+from tests.apps import console_browser
 from tests.apps.console_browser import chromium, collect_errors
-from tests.apps.console_support import PASSWORD, Browser, alert
+from tests.apps.console_process import NOWHERE, answer_next, console, log_in_first, wait_until
+from tests.apps.console_support import Browser, alert, picture
+from tests.recovery.console import GROUPED_COMMITS, SLOW_MARKS, campaign
 from tests.services.support import Subscription, make_topic, publish
 from tests.services.test_unbounded import follow as follow  # noqa: PLC0414  # a fixture
 
 pytestmark = pytest.mark.services
-
-NOWHERE = "kafka://127.0.0.1:1/drones"
-
-
-class Running:
-    """A console that runs."""
-
-    def __init__(self, process: subprocess.Popen[bytes], log: Path, address: str) -> None:
-        self.address = address
-        self._process = process
-        self._log = log
-
-    def said(self) -> str:
-        """What it prints."""
-        return self._log.read_text()
-
-    def password(self) -> str:
-        """The one-time password."""
-        found = re.search(rf"one-time password of {ADMIN}: (\S+)", self.said())
-        assert found is not None, self.said()
-        return found[1]
-
-    def end(self, how: signal.Signals) -> int:
-        """End it; gives its exit code."""
-        self._process.send_signal(how)
-        return self._process.wait(30)
-
-
-@contextmanager
-def console(state: Path, alerts: str, answers: str, *flags: str) -> Iterator[Running]:
-    """Start the command; it is there when it says so."""
-    port, log = free_port(), state.with_suffix(".log")
-    command = [sys.executable, "-m", "apps.console", "--alerts", alerts, "--answers", answers, "--data", str(state)]
-    with log.open("wb") as file:
-        process = subprocess.Popen([*command, "--port", str(port), *flags], stdout=file, stderr=file, env=os.environ)
-    running = Running(process, log, f"http://127.0.0.1:{port}")
-    try:
-        wait_until(lambda: "console: http" in running.said() or process.poll() is not None)
-        assert process.poll() is None, running.said()
-        yield running
-    finally:
-        process.kill()
-        process.wait()
-
-
-def wait_until(condition: Callable[[], Any], seconds: float = 60) -> None:
-    """Until something is so."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
-def log_in_first(running: Running) -> Browser:
-    """As admin, with the one-time password and then another."""
-    browser = Browser(running.address)
-    once = running.password()
-    assert browser.log_in(ADMIN, once).url.path == "/password"
-    assert browser.post("/password", "/password", old=once, new=PASSWORD, again=PASSWORD).url.path == "/queue"
-    return browser
-
-
-def answer_next(browser: Browser, code: str) -> str:
-    """Take the oldest alert and answer it; what the page says."""
-    wait_until(lambda: "Take alert" in browser.get("/queue").text or browser.get("/desk").url.path == "/desk")
-    page = browser.post("/queue", "/desk/pick", order="oldest")
-    lease = re.search(r'name="lease" value="([^"]+)"', page.text)
-    assert lease is not None
-    said = browser.post("/desk", "/desk/answer", lease=lease[1], code=code, order="oldest").text
-    note = re.search(r'role="status">([^<]*)<', said)
-    assert note is not None
-    return note[1]
 
 
 def published(broker: str, topic: str, n: int, seconds: float = 60) -> list[bytes]:
@@ -176,6 +104,36 @@ def test_alerts_come_from_pubsub_and_answers_go_there(pubsub: str, tmp_path: Pat
             assert "no alert" in browser.get("/audit").text
 
 
+def test_pictures_commands_and_confirmations_go_over_pubsub(pubsub: str, tmp_path: Path) -> None:
+    jpeg = b"\xff\xd8\xff of a"
+    with ExitStack() as stack:
+        names = ("alerts", "drones", "images", "commands", "confirmations")
+        topics = {name: stack.enter_context(Subscription(f"fleet-{name}")) for name in names}
+        radio = [text for name in names[3:] for text in (f"--{name}", topics[name].url)]
+        flags = ["--images", topics["images"].url, *radio]
+        running = stack.enter_context(console(tmp_path / "state", topics["alerts"].url, topics["drones"].url, *flags))
+        browser = stack.enter_context(closing(log_in_first(running)))
+        topics["alerts"].publish([encode(alert("a", time.time()))])
+        wait_until(lambda: "Take alert 1" in browser.get("/queue").text)
+        assert "Picture of alert 1" not in browser.get("/queue").text
+        topics["images"].publish([b"no picture", picture("image of a", jpeg)])
+        wait_until(lambda: "Picture of alert 1" in browser.get("/queue").text)
+        assert browser.get("/pictures/1").content == jpeg
+        assert "no picture" in browser.get("/audit").text
+
+        fleet = ["--live", "--drones", "3", "--rate", "5", "--seconds", "60", "--quiet", *radio]
+        fleet += ["--output", topics["drones"].url]
+        with subprocess.Popen([sys.executable, "-m", "apps.simulator", "drones", *fleet]) as flying:
+            try:
+                wait_until(topics["drones"].waiting)
+                browser.post("/drones", "/drones", drone="drone-0002", order="hold")
+                wait_until(lambda: "confirmed after" in browser.get("/drones").text)
+                assert flying.poll() is None
+            finally:
+                flying.kill()
+        assert running.end(signal.SIGTERM) == 130
+
+
 def test_the_loop_from_a_drone_to_an_officer_and_into_the_lake(
     kafka: str, tmp_path: Path, follow: Callable[..., Any]
 ) -> None:
@@ -187,15 +145,7 @@ def test_the_loop_from_a_drone_to_an_officer_and_into_the_lake(
     with console(state, alerts, drones, *more, "--panes", str(tmp_path / "live")) as running, chromium() as browser:
         page = browser.new_page()
         errors = collect_errors(page)
-        page.goto(f"{running.address}/login")
-        page.get_by_label("Name").fill(ADMIN)
-        page.get_by_label("Password").fill(running.password())
-        page.keyboard.press("Enter")
-        page.get_by_label("Password that you have now").fill(running.password())
-        page.get_by_label("New password, 12 characters or more").fill(PASSWORD)
-        page.get_by_label("The same again").fill(PASSWORD)
-        page.keyboard.press("Enter")
-        page.wait_for_url("**/queue")
+        console_browser.log_in_first(page, running.address, running.password())
         flags = ["--alerts", alerts, "--officer-keys", str(state / PUBLIC_KEY)]
         fleet = [
             *(sys.executable, "-m", "apps.simulator", "drones", "--live", "--drones", "20", "--rate", "5"),
@@ -234,3 +184,18 @@ def test_the_loop_from_a_drone_to_an_officer_and_into_the_lake(
             finally:
                 flying.kill()
         assert errors == []
+
+
+@pytest.mark.parametrize("sabotage", ["", SLOW_MARKS])
+def test_killed_at_random_each_answer_that_is_done_is_published_as_one_message(
+    kafka: str, tmp_path: Path, sabotage: str
+) -> None:
+    outcome = campaign(tmp_path, kafka, 5, sabotage=sabotage)
+    assert outcome.is_exact, outcome
+    assert outcome.done > 5
+    assert outcome.repeats > 0 or not sabotage
+
+
+def test_without_a_commit_before_done_the_same_campaign_finds_answers_twice(kafka: str, tmp_path: Path) -> None:
+    outcome = campaign(tmp_path, kafka, 8, sabotage=GROUPED_COMMITS)
+    assert outcome.lost + outcome.twice > 0, outcome

@@ -2,28 +2,34 @@
 
 import os
 import re
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import boto3
 import psutil
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
+from apps.console.accounts import ADMIN
 from lake import Lake, lake
 from lake.storage import storage
 from runners.services import NAMES, Services, free_port
+from tests.apps.console_browser import chromium, collect_errors, log_in_first
 from tests.services.conftest import need
 
 pytestmark = pytest.mark.services
 
 LAKE = "s3://prestacop/lake"
+ROOT = Path(__file__).resolve().parents[2]
+PRINTED = ("console", f"one-time password of {ADMIN}")
 COUNTS = ("positions", "qualified", "unqualified", "dead_letters", "images", "duplicates")
 
 
@@ -79,19 +85,30 @@ class Live:
         return int(found[-1].replace(",", "")) if found else 0
 
 
+def by_module(flags: list[str]) -> list[str]:
+    """The command line."""
+    return [sys.executable, "-m", "runners.live", *flags]
+
+
+def by_make(flags: list[str]) -> list[str]:
+    """The same as a user types it; what is installed stays as it is."""
+    return ["make", "--old-file=.venv/.installed", "live", f"ARGS={shlex.join(flags)}"]
+
+
 @contextmanager
-def live(place: Place, *arguments: str) -> Iterator[Live]:
+def live(place: Place, *arguments: str, how: Callable[[list[str]], list[str]] = by_module) -> Iterator[Live]:
     """Run it while the body runs; it has ended by itself at the end of that, or is killed."""
     output = place.data / "output.txt"
-    command = [sys.executable, "-m", "runners.live", *arguments, *place.flags]
+    command = how([*arguments, *place.flags])
     with (
         output.open("wb") as file,
-        subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True) as process,
+        subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True, cwd=ROOT) as process,
     ):
         try:
             yield Live(process, output)
         finally:
-            process.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def figures(said: str) -> dict[str, tuple[int, ...]]:
@@ -229,3 +246,48 @@ def test_a_second_ctrl_c_ends_it_at_once_and_the_next_run_goes_on(
     place.services.up("kafka")
     broker = place.services.environment("kafka")["KAFKA_BOOTSTRAP_SERVERS"]
     assert (ends(broker, "drones", 2), ends(broker, "images", 1)) == in_lake
+
+
+@pytest.mark.parametrize("stream", ["kafka", "pubsub"])
+def test_an_officer_answers_at_the_address_that_it_prints_and_ctrl_c_ends_all_of_it(
+    place: Place, monkeypatch: pytest.MonkeyPatch, stream: str
+) -> None:
+    if shutil.which("make") is None:
+        pytest.skip("there is no make")
+    flags = ["--stream", stream, "--drones", "100", "--rate", "2", "--image-share", "0.5"]
+    with chromium() as browser, live(place, *flags, how=by_make) as run:
+        run.wait_for(lambda said: "messages/s" in said)
+        address, once = (re.search(rf"^{what}: (\S+)", run.said(), re.MULTILINE) for what in PRINTED)
+        assert address is not None
+        assert once is not None
+        page = browser.new_page()
+        errors = collect_errors(page)
+        log_in_first(page, address[1], once[1])
+        page.get_by_role("button", name="Take alert").first.wait_for(timeout=90_000)
+        page.keyboard.press("o")
+        page.wait_for_selector("#code:focus")
+        asked = page.locator(".facts dd.id").first.text_content()
+        page.keyboard.type("40")
+        page.keyboard.press("Enter")
+        page.get_by_text("Done: Code 40").wait_for()
+
+        def officers() -> list[dict[str, Any]]:
+            query = "SELECT answers, officer_id, violation_code FROM qualified WHERE status = 'officer'"
+            rows: list[dict[str, Any]] = lake(LAKE).sql(query).to_pylist()
+            return rows
+
+        for name, value in place.services.environment("s3").items():
+            monkeypatch.setenv(name, value)
+        run.wait_for(lambda _: officers())
+        row = {"answers": asked, "officer_id": ADMIN, "violation_code": 40}
+        assert officers() == [row]
+        assert errors == []
+        os.killpg(run.process.pid, signal.SIGINT)  # as a terminal does
+        assert run.process.wait(90) in {-signal.SIGINT, 2}, run.said()
+    assert "live] Error 130" in run.said()
+    assert "Traceback" not in run.said()
+    assert left(place, run.family) == []
+    assert [state.pid for state in place.services.status()] == [None, None, None]
+    with opened(place, monkeypatch) as lk:
+        assert figures(run.said())["committed"] == ledger_figures(lk)["committed"]
+        assert officers() == [row]

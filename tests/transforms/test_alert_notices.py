@@ -1,19 +1,23 @@
 """A real web service and a real mail server on this machine are told alerts, also when they fail at first."""
 
 import smtplib
+import ssl
 import time
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import pytest
 from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult
 
 from runners.services import free_port
 from schemas.alerts import decode
 from schemas.errors import InputUnusable, ServiceUnavailable
+from tests.certificates import self_signed
 from tests.schemas.test_answers import alert
 from transforms.alert_mail import Mail, MailAddress, mail_address
 from transforms.alert_webhook import ATTEMPTS, SECRET, Webhook, sign_webhook, webhook_url
@@ -22,23 +26,27 @@ KEY = b"k" * 32
 HOSTILE = 'x"\r\nBcc: all@example.org\r\n\r\n<script>'
 
 
-class _Service(ThreadingHTTPServer):
+class WebService(ThreadingHTTPServer):
     """Answers with each of some codes, and then 204."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.codes: list[int] = []
         self.got: list[tuple[dict[str, str], bytes]] = []
+        self.taken: list[tuple[str, str]] = []
+        """webhook-id and message_id of what it answered 204."""
         self.url = f"http://127.0.0.1:{self.server_address[1]}/hook"
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: _Service
+    server: WebService
 
     def do_POST(self) -> None:  # the name that the server calls
         body = self.rfile.read(int(self.headers["content-length"]))
         self.server.got.append(({name.lower(): value for name, value in self.headers.items()}, body))
         code = self.server.codes.pop(0) if self.server.codes else 204
+        if code == 204:
+            self.server.taken.append((self.headers["webhook-id"], decode(body).message_id))
         self.send_response(code)
         self.send_header("content-length", "0")
         self.send_header("location", "/elsewhere")
@@ -49,9 +57,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Service]:
+def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[WebService]:
     monkeypatch.setenv(SECRET, "whsec_" + b64encode(KEY).decode())
-    with _Service() as server:
+    with WebService() as server:
         thread = Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield server
@@ -60,13 +68,13 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Service]:
 
 
 @pytest.fixture
-def hook(service: _Service) -> Iterator[Webhook]:
+def hook(service: WebService) -> Iterator[Webhook]:
     opened = Webhook(webhook_url(service.url), backoff_seconds=0.01)
     yield opened
     opened.close()
 
 
-def test_a_webhook_gets_the_alert_signed(service: _Service, hook: Webhook) -> None:
+def test_a_webhook_gets_the_alert_signed(service: WebService, hook: Webhook) -> None:
     hook.send([alert(), alert(message_id=HOSTILE)])
     for (headers, body), name in zip(service.got, ("m1", HOSTILE), strict=True):
         assert decode(body) == alert(message_id=name)
@@ -83,7 +91,7 @@ def test_the_signature_is_that_of_the_standard() -> None:
     assert signed == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
-def test_a_webhook_that_fails_for_a_while_gets_it_all_the_same(service: _Service, hook: Webhook) -> None:
+def test_a_webhook_that_fails_for_a_while_gets_it_all_the_same(service: WebService, hook: Webhook) -> None:
     service.codes = [503, 500, 429]
     hook.send([alert()])
     assert len(service.got) == 4
@@ -92,7 +100,7 @@ def test_a_webhook_that_fails_for_a_while_gets_it_all_the_same(service: _Service
 
 @pytest.mark.parametrize(("code", "attempts"), [(503, ATTEMPTS), (401, 1), (302, 1)])
 def test_a_webhook_that_does_not_take_it_is_an_error(
-    service: _Service, hook: Webhook, code: int, attempts: int
+    service: WebService, hook: Webhook, code: int, attempts: int
 ) -> None:
     service.codes = [code] * 20
     with pytest.raises(ServiceUnavailable, match=f"does not take an alert: {code}"):
@@ -100,7 +108,7 @@ def test_a_webhook_that_does_not_take_it_is_an_error(
     assert len(service.got) == attempts
 
 
-def test_a_webhook_that_is_not_there_is_an_error(service: _Service) -> None:
+def test_a_webhook_that_is_not_there_is_an_error(service: WebService) -> None:
     hook = Webhook(webhook_url(f"http://127.0.0.1:{free_port()}/token"), backoff_seconds=0.001)
     with pytest.raises(ServiceUnavailable, match="does not answer") as raised:
         hook.send([alert()])
@@ -126,6 +134,8 @@ class _Mailbox:
 
     def __init__(self) -> None:
         self.answers: list[str] = []
+        self.logins: list[tuple[bytes, bytes, bool]] = []
+        """Name, password, and whether under TLS."""
         self.mails: list[Any] = []
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
@@ -184,6 +194,62 @@ def test_no_password_is_sent_without_tls(mailbox: _Mailbox, monkeypatch: pytest.
     with pytest.raises(ServiceUnavailable, match="STARTTLS") as raised:
         Mail(MailAddress("desk@example.org"), backoff_seconds=0.01).send([alert()])
     assert isinstance(raised.value.__cause__, smtplib.SMTPNotSupportedError)
+
+
+PASSWORD = "a good long one"
+
+
+@pytest.fixture
+def guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[_Mailbox]:
+    """A mail server that takes mails under TLS from who logs in alone."""
+    made = self_signed(tmp_path)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(made.certificate, made.key)
+    box = _Mailbox()
+
+    def authenticate(server: Any, session: Any, envelope: Any, mechanism: str, said: Any) -> AuthResult:
+        box.logins.append((said.login, said.password, session.ssl is not None))
+        return AuthResult(success=said.password == PASSWORD.encode(), handled=False)
+
+    controller = Controller(
+        box, hostname="127.0.0.1", port=free_port(), tls_context=tls, require_starttls=True,
+        authenticator=authenticate, auth_required=True,
+    )  # fmt: skip
+    controller.start()
+    server = {"HOST": "127.0.0.1", "PORT": str(controller.port), "USER": "desk", "PASSWORD": PASSWORD}
+    for name, value in server.items():
+        monkeypatch.setenv(f"SMTP_{name}", value)
+    monkeypatch.setenv("SSL_CERT_FILE", str(made.certificate))
+    yield box
+    controller.stop()
+
+
+def test_a_mail_is_sent_under_tls_by_who_logs_in(guarded: _Mailbox) -> None:
+    Mail(MailAddress("desk@example.org"), backoff_seconds=0.01).send([alert()])
+    assert guarded.logins == [(b"desk", PASSWORD.encode(), True)]
+    (envelope,) = guarded.mails
+    assert '"message_id": "m1"' in envelope.content.decode()
+
+
+def test_a_wrong_password_is_an_error_at_once(
+    guarded: _Mailbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("SMTP_PASSWORD", "another one")
+    with pytest.raises(ServiceUnavailable, match="Authentication credentials invalid") as raised:
+        Mail(MailAddress("desk@example.org"), backoff_seconds=0.01).send([alert()])
+    assert "another one" not in str(raised.value)
+    assert "retrying" not in caplog.text
+    assert guarded.mails == []
+
+
+def test_a_mail_server_that_nobody_vouches_for_gets_no_password(
+    guarded: _Mailbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE")
+    with pytest.raises(ServiceUnavailable, match=r"127\.0\.0\.1 is not trusted: self-signed .*SSL_CERT_FILE"):
+        Mail(MailAddress("desk@example.org"), backoff_seconds=0.01).send([alert()])
+    assert "retrying" not in caplog.text
+    assert guarded.logins == []
 
 
 def test_mail_needs_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
