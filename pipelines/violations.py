@@ -69,7 +69,8 @@ def violations(pipeline: beam.Pipeline, inputs: Inputs, to: Settings) -> beam.PC
         landed = land("messages", fresh[ROWS], decoded[DEAD_LETTERS], to, to.alerts)
         tallies += [read[TALLIES], fresh[TALLIES], *landed]
         if to.live:
-            panes = fresh[ROWS] | "Count live" >> CountLive(to.live_window_seconds, to.allowed_lateness)
+            counted = fresh[ROWS], decoded[DEAD_LETTERS]
+            panes = counted | "Count live" >> CountLive(to.live_window_seconds, to.allowed_lateness)
             _ = panes | "Append panes" >> AppendPanes(to.live)
     if inputs.images:
         read = pipeline | "Images" >> inputs.images
