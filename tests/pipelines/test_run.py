@@ -1,8 +1,8 @@
 """The command: exit codes, messages that say what to do, and a dry run that does nothing."""
 
 import gzip
-import os
 import json
+import os
 import signal
 import subprocess
 import sys
