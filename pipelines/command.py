@@ -1,6 +1,7 @@
 """What every command shares: usage, exit codes, progress, and the last line when it is stopped."""
 
 import argparse
+import atexit
 import logging
 import os
 import re
@@ -146,6 +147,7 @@ def run(command: Callable[[], int], resume: str) -> NoReturn:
         code = known[0] if known else 1
     sys.stdout.flush()
     sys.stderr.flush()
+    atexit._run_exitfuncs()  # there Beam stops a job server that it has started
     # The threads of a runner that was stopped half-way would keep the process, and taking Beam's modules down in order
     # takes 0.4 s.
     os._exit(code)

@@ -5,13 +5,15 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import DebugOptions, PipelineOptions
 
 from pipelines.cluster import portable
 from pipelines.job_server import job_server
 
 BUILT = ".services/prism-*/prism"
 """Where ``make services-install`` puts it."""
+UNSPLIT = "prism_disable_sdf_split"
+"""Prism splits a bundle that is slow also between two elements of a key, and lets both halves read the key's state."""
 
 
 def find_prism(given: str | None) -> str | None:
@@ -28,5 +30,6 @@ def on_prism(options: PipelineOptions, binary: str) -> Iterator[PipelineOptions]
     def command(port: int) -> list[str]:
         return [binary, f"--job_port={port}", "--serve_http=false", "--log_kind=text", "--log_level=warn"]
 
+    experiments = [*(options.view_as(DebugOptions).experiments or ()), UNSPLIT]
     with job_server("Prism", command) as endpoint:
-        yield portable(options, endpoint, environment_type="LOOPBACK")
+        yield portable(options, endpoint, environment_type="LOOPBACK", experiments=experiments)

@@ -30,12 +30,19 @@ def _():
         """The answer as a polars frame."""
         return connection.sql(query).pl()
 
+    def bars(frame, **encoding):
+        """A chart as wide as the page."""
+        return alt.Chart(frame, width=720, height=240).mark_bar().encode(**encoding)
+
+    upright = alt.Axis(labelAngle=0)
+    number = "violations"
+
     mo.md(f"# {ask('SELECT count(*) AS n FROM violations')['n'][0]:,} violations in `{root}`")
-    return alt, ask, mo
+    return alt, ask, bars, mo, number, upright
 
 
 @app.cell
-def _(alt, ask, mo):
+def _(alt, ask, bars, mo, number, upright):
     hours = ask("SELECT hour(local_time) AS hour, source, count(*) AS n FROM violations GROUP BY ALL ORDER BY hour")
     parts = ask("""
         SELECT CASE WHEN hour(local_time) BETWEEN 6 AND 12 THEN 'morning'
@@ -43,13 +50,15 @@ def _(alt, ask, mo):
                count(*) AS n
         FROM violations GROUP BY ALL ORDER BY n DESC
     """)
-    when = alt.Chart(hours).mark_bar().encode(x="hour:O", y="n:Q", color="source:N")
+    when = bars(
+        hours, x=alt.X("hour:O", axis=upright, title="hour in New York"), y=alt.Y("n:Q", title=number), color="source:N"
+    )
     mo.vstack([mo.md("## 1 · When in the day?"), when, mo.ui.table(parts, selection=None)])
     return (parts,)
 
 
 @app.cell
-def _(alt, ask, mo):
+def _(alt, ask, bars, mo, number, upright):
     weekdays = ask("""
         SELECT isodow(local_time) AS day, strftime(local_time, '%A') AS weekday, count(*) AS n
         FROM violations GROUP BY ALL ORDER BY day
@@ -59,28 +68,29 @@ def _(alt, ask, mo):
                count(*) / CASE WHEN days = 'working days' THEN 5 ELSE 2 END AS a_day
         FROM violations GROUP BY days ORDER BY n DESC
     """)
-    which = alt.Chart(weekdays).mark_bar().encode(x=alt.X("weekday:N", sort=weekdays["weekday"].to_list()), y="n:Q")
+    in_order = weekdays["weekday"].to_list()
+    which = bars(weekdays, x=alt.X("weekday:N", sort=in_order, axis=upright, title=None), y=alt.Y("n:Q", title=number))
     mo.vstack([mo.md("## 2 · Working days or weekends?"), which, mo.ui.table(days, selection=None)])
     return (days,)
 
 
 @app.cell
-def _(alt, ask, mo):
+def _(alt, ask, bars, mo, number, upright):
     quarters = ask(
         "SELECT 'Q' || quarter(local_time) AS quarter, count(*) AS n FROM violations GROUP BY ALL ORDER BY 1"
     )
-    chart = alt.Chart(quarters).mark_bar().encode(x="quarter:N", y="n:Q")
+    chart = bars(quarters, x=alt.X("quarter:N", axis=upright, title=None), y=alt.Y("n:Q", title=number))
     mo.vstack([mo.md("## 3 · Which quarter?"), chart, mo.ui.table(quarters, selection=None)])
     return (quarters,)
 
 
 @app.cell
-def _(alt, ask, mo):
+def _(alt, ask, bars, mo, number):
     codes = ask("""
         SELECT violation_code AS code, count(*) AS n FROM violations
         WHERE violation_code <> 0 GROUP BY ALL ORDER BY n DESC, code
     """)
-    most = alt.Chart(codes.head(10)).mark_bar().encode(y=alt.Y("code:N", sort="-x"), x="n:Q")
+    most = bars(codes.head(10), y=alt.Y("code:N", sort="-x"), x=alt.X("n:Q", title=number))
     mo.vstack([mo.md("## 4 · Which violations?"), most, mo.ui.table(codes, selection=None)])
     return (codes,)
 

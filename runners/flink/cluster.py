@@ -119,7 +119,7 @@ class TaskManager(Service):
     tools = ("java",)
 
     def command(self, program: Path) -> list[str]:
-        settings = str(JobManager.beside(self).settings)
+        settings = str(JobManager.running(self.folder.parent).settings)
         memory, *dynamic = self._memory(program, settings)
         main = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
         here = [f"-Dtaskmanager.rpc.port={self.port}", f"-Dtaskmanager.resource-id={self.name}"]
@@ -128,7 +128,7 @@ class TaskManager(Service):
         return [*command, *(part for line in dynamic for part in line.split()), *own]
 
     def is_ready(self) -> bool:
-        found = JobManager.beside(self).ask("taskmanagers")["taskmanagers"]
+        found = JobManager.running(self.folder.parent).ask("taskmanagers")["taskmanagers"]
         return any(manager["id"] == self.name for manager in found)
 
     def environment(self) -> dict[str, str]:

@@ -40,7 +40,7 @@ class S3(Service):
         posix = ["posix", "--sidecar", str(sidecar), str(objects)]
         return [str(program), "--quiet", "--port", self.address, "--region", _REGION, *posix]
 
-    def secrets(self) -> dict[str, str]:
+    def secrets(self, program: Path) -> dict[str, str]:
         keys = self._keys()
         return {"ROOT_ACCESS_KEY": keys.access_key, "ROOT_SECRET_KEY": keys.secret_key}
 

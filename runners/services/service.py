@@ -30,19 +30,19 @@ class Service(ABC):
         return f"{HOST}:{self.port}"
 
     @classmethod
-    def beside(cls, other: "Service") -> Self:
-        """The one that runs beside another one. Raises ServiceUnavailable where it does not run."""
-        folder = other.folder.parent / cls.name
+    def running(cls, data: Path) -> Self:
+        """The one that runs with its folder in ``data``. Raises ServiceUnavailable where it does not."""
+        folder = data / cls.name
         record = Background(folder).find()
         if record is None:
-            raise ServiceUnavailable(f"{other.name} needs {cls.name}, which does not run; start all of them")
+            raise ServiceUnavailable(f"no {cls.name} runs here ({folder}): start it before")
         return cls(folder, record.port)
 
     @abstractmethod
     def command(self, program: Path) -> list[str]:
         """Prepare the folder, and say how the server is started; ``program`` is the installed one, or Python."""
 
-    def secrets(self) -> dict[str, str]:
+    def secrets(self, program: Path) -> dict[str, str]:
         """What only the server's environment tells it."""
         return {}
 

@@ -103,10 +103,7 @@ class Services:
 
     def running(self, kind: type[S]) -> S:
         """One of them that runs. Raises ServiceUnavailable where it does not."""
-        record = Background(self._folder(kind.name)).find()
-        if record is None:
-            raise ServiceUnavailable(f"no {kind.name} runs here ({self._folder(kind.name)}): start it before")
-        return kind(self._folder(kind.name), record.port)
+        return kind.running(self._data)
 
     def environment(self, *names: str) -> dict[str, str]:
         """What clients of those that run find them by, as environment variables."""
@@ -168,7 +165,7 @@ class Services:
                     f"{name}: another program listens on {service.address}; end it, or choose --{name}-port"
                 )
             command = service.command(path)
-            record = background.start(command, _environment() | service.secrets(), service.port)
+            record = background.start(command, _environment() | service.secrets(path), service.port)
             try:
                 _wait(service, background, record)
             except BaseException:  # Ctrl-C as well: nothing half started stays behind

@@ -47,7 +47,7 @@ class Master(Service):
         where = ["--host", HOST, "--port", str(self.port), "--webui-port", str(free_port())]
         return java(program, "-Xmx512m", "org.apache.spark.deploy.master.Master", *where)
 
-    def secrets(self) -> dict[str, str]:
+    def secrets(self, program: Path) -> dict[str, str]:
         return {"SPARK_LOCAL_IP": HOST}
 
     def is_ready(self) -> bool:
@@ -71,17 +71,16 @@ class Worker(Service):
     tools = ("java",)
 
     def command(self, program: Path) -> list[str]:
-        self._home = program
         where = ["--host", HOST, "--port", str(self.port), "--webui-port", str(free_port())]
         sizes = ["--cores", str(cores()), "--memory", MEMORY, "--work-dir", str(self.folder / "work")]
-        master = Master.beside(self).url
+        master = Master.running(self.folder.parent).url
         return java(program, "-Xmx512m", "org.apache.spark.deploy.worker.Worker", *where, *sizes, master)
 
-    def secrets(self) -> dict[str, str]:
+    def secrets(self, program: Path) -> dict[str, str]:
         # Executors inherit them; the version of Scala is what Spark's scripts would find out.
         return {
             "SPARK_LOCAL_IP": HOST,
-            "SPARK_HOME": str(self._home),
+            "SPARK_HOME": str(program),
             "SPARK_SCALA_VERSION": "2.12",
             "JDK_JAVA_OPTIONS": OPENED,
         }

@@ -21,7 +21,7 @@ class Workers(Service):
     def command(self, program: Path) -> list[str]:
         return [sys.executable, "-m", "runners.workers.pool", "--port", str(self.port)]
 
-    def secrets(self) -> dict[str, str]:
+    def secrets(self, program: Path) -> dict[str, str]:
         passed = {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
         return {"PYTHONPATH": str(_ROOT), **passed}
 
