@@ -3,9 +3,9 @@
 history CSV ─► Read ─► Parse ────────────┐               ┌─► positions    ─► Write ─┐
                         └► dead letters  ├─► Qualify ────┼─► qualified    ─► Write ─┤
 messages ────► Read ─► Decode ─► Dedupe ─┤               └─► unqualified  ─► Write ─┼─► Commit: ledger
-                        └► dead letters  │                    └─► alerts            │
-                                         ├─► Count by window ─► stats ──────────────┤
-                                         └─► Count live ─► panes                    │
+                        └► dead letters ┐│                    └─► alerts            │
+                                        │├─► Count by window ─► stats ──────────────┤
+                                        └┴─► Count live ─► panes                    │
 images ──────► Read ─► Store ─► images   ─► Write ──────────────────────────────────┘
                         └► dead letters
 """
