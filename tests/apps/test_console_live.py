@@ -94,7 +94,7 @@ def test_the_page_shows_dead_letters_the_share_for_officers_and_the_map(tmp_path
     browser.close()
     console.stop()
     assert re.search(r"Dead letters</dt><dd>1,234<", page)
-    assert "0.50 % of all violations" in page
+    assert "0.50&nbsp;% of all violations" in page
     assert page.count('class="alert"') == 1
     assert page.count('<path class="shade') == 2
     assert "Hottest: Manhattan 40.81, -73.95 (199)" in page
