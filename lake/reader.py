@@ -22,7 +22,7 @@ CREATE VIEW duplicates AS
     SELECT * FROM ({
     " UNION ALL ".join(
         f"SELECT '{d}' AS dataset, unit, record, message_id, event_time, "
-        f"{'NULL::SMALLINT' if d == Dataset.POSITIONS else 'violation_code'} AS violation_code, area "
+        f"{'NULL::SMALLINT' if d == Dataset.POSITIONS else 'violation_code'} AS violation_code, area, status "
         f"FROM {d}_of_all_units WHERE message_id IS NOT NULL"
         for d in _MESSAGES
     )
@@ -67,13 +67,16 @@ CREATE VIEW human_work AS
     ), LATERAL (SELECT (event_time AT TIME ZONE '{TIME_ZONE}')::DATE AS day)
     GROUP BY ALL;
 CREATE VIEW duplicates_counted AS
-    SELECT unit, dataset, make_timestamptz(epoch_us(event_time) // size * size) AS window_start, window_seconds,
+    SELECT unit, if(apart AND dataset = 'qualified' AND status = 'officer', 'answers', dataset) AS dataset,
+           make_timestamptz(epoch_us(event_time) // size * size) AS window_start, window_seconds,
            violation_code,
            CASE WHEN hour BETWEEN 6 AND 12 THEN 'morning' WHEN hour BETWEEN 13 AND 19 THEN 'afternoon'
                 ELSE 'other' END AS part_of_day, area, count(*) AS n
     FROM (SELECT *, hour(event_time AT TIME ZONE '{TIME_ZONE}') AS hour FROM duplicates)
-    JOIN (SELECT DISTINCT unit, window_seconds, window_seconds::BIGINT * 1000000 AS size FROM stats_of_all_units)
-    USING (unit) GROUP BY ALL;
+    JOIN (
+        SELECT unit, window_seconds, window_seconds::BIGINT * 1000000 AS size, bool_or(dataset = 'answers') AS apart
+        FROM stats_of_all_units GROUP BY ALL
+    ) USING (unit) GROUP BY ALL;
 
 CREATE VIEW stats AS
     SELECT dataset, window_start, window_seconds, violation_code, part_of_day, area, sum(n)::BIGINT AS n
@@ -86,7 +89,8 @@ CREATE VIEW stats AS
 """
 """What stands twice in several units is counted and shown once: the first by name of unit and record. A payload that
 nobody can read is known by the name that Pub/Sub gave it. Of several answers to one alert the first one by its time and
-then by its id counts; the others are kept, and marked as second."""
+then by its id counts; the others are kept, and marked as second. What is taken off the statistics is taken off where
+its unit has counted it: units of earlier versions counted answers as qualified."""
 
 
 class LakeFile(NamedTuple):

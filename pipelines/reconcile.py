@@ -19,8 +19,9 @@ from lake import Lake, lake
 from lake.storage import storage
 from pipelines.command import run
 from schemas.errors import InputUnusable
+from schemas.lake import Dataset
 from sources.units import DUPLICATES
-from transforms.qualify import BRANCHES
+from transforms.qualify import ANSWERS, BRANCHES
 from transforms.write import DOORS
 
 EXAMPLES = """\
@@ -83,7 +84,10 @@ def lake_faults(lk: Lake) -> Iterator[str]:
     rows = " UNION ALL ".join(f"SELECT '{b}' AS dataset, count(*) AS n FROM {b}" for b in BRANCHES)
     query = f"""
         SELECT dataset, coalesce(s.n, 0) AS counted, r.n AS rows
-        FROM ({rows}) r LEFT JOIN (SELECT dataset, sum(n) AS n FROM stats GROUP BY dataset) s USING (dataset)
+        FROM ({rows}) r LEFT JOIN (
+            SELECT if(dataset = '{ANSWERS}', '{Dataset.QUALIFIED}', dataset) AS dataset, sum(n) AS n
+            FROM stats GROUP BY ALL
+        ) s USING (dataset)
         WHERE coalesce(s.n, 0) <> r.n
     """
     for fault in lk.sql(query).to_pylist():

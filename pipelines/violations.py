@@ -3,9 +3,9 @@
 history CSV ─► Read ─► Parse ────────────┐               ┌─► positions    ─► Write ─┐
                         └► dead letters  ├─► Qualify ────┼─► qualified    ─► Write ─┤
 messages ────► Read ─► Decode ─► Dedupe ─┤               └─► unqualified  ─► Write ─┼─► Commit: ledger
-                        └► dead letters  │                    └─► alerts            │
-                                         ├─► Count by window ─► stats ──────────────┤
-                                         └─► Count live ─► panes                    │
+                        └► dead letters ┐│                    └─► alerts            │
+                                        │├─► Count by window ─► stats ──────────────┤
+                                        └┴─► Count live ─► panes                    │
 images ──────► Read ─► Store ─► images   ─► Write ──────────────────────────────────┘
                         └► dead letters
 """
@@ -69,7 +69,8 @@ def violations(pipeline: beam.Pipeline, inputs: Inputs, to: Settings) -> beam.PC
         landed = land("messages", fresh[ROWS], decoded[DEAD_LETTERS], to, to.alerts)
         tallies += [read[TALLIES], fresh[TALLIES], *landed]
         if to.live:
-            panes = fresh[ROWS] | "Count live" >> CountLive(to.live_window_seconds, to.allowed_lateness)
+            counted = fresh[ROWS], decoded[DEAD_LETTERS]
+            panes = counted | "Count live" >> CountLive(to.live_window_seconds, to.allowed_lateness)
             _ = panes | "Append panes" >> AppendPanes(to.live)
     if inputs.images:
         read = pipeline | "Images" >> inputs.images

@@ -119,7 +119,8 @@ STATS = pa.schema(
         pa.field("n", pa.int64(), nullable=False),
     ],
 )
-"""One unit's counts. They are additive: SUM(n) over units is the count of the lake's rows."""
+"""One unit's counts. They are additive: SUM(n) over units is the count of the lake's rows. ``dataset`` is positions,
+qualified, unqualified, or answers: the rows of qualified/ that are an officer's (earlier versions: qualified)."""
 
 IMAGE = pa.schema(
     [

@@ -31,6 +31,11 @@ class Said(NamedTuple):
             return Dataset.POSITIONS
         return Dataset.QUALIFIED if self.code or self.answers else Dataset.UNQUALIFIED
 
+    @property
+    def counted(self) -> str:
+        """What statistics count it as."""
+        return "answers" if self.answers and self.code is not None else str(self.dataset)
+
 
 def write(root: str, unit: str, messages: Sequence[Said], window: int = 3600) -> dict[str, Any]:
     """Write the files of a unit; gives its row of the ledger, which is not there yet."""

@@ -2,17 +2,18 @@
 
 They are deltas: a window's count is the sum of its panes. What comes after the allowed lateness, which Beam would drop
 without a word, leaves by a branch of its own. The exact counts are in ``stats/``, see :mod:`transforms.stats`.
+
+rows ─────────► Slices ─┐           ┌─► by code: early, on time, late ─┐
+dead letters ─► Slices ─┴─► Late? ──┼─► by area: on time, late ────────┼─► live
+                                    ├─► a window is complete ──────────┘
+                                    └─► too late
 """
 
 import json
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from typing import Any
 
 import apache_beam as beam
-import numpy as np
-import pyarrow as pa
 from apache_beam.coders import BooleanCoder
 from apache_beam.transforms import trigger
 from apache_beam.transforms.timeutil import TimeDomain
@@ -21,43 +22,25 @@ from apache_beam.transforms.window import FixedWindows, GlobalWindows, IntervalW
 from apache_beam.utils.windowed_value import PaneInfo, PaneInfoTiming
 
 from sources.units import UnitBatch
+from transforms import live_counts
 from transforms.clock import MICROSECONDS
-from transforms.qualify import BRANCHES, branch_of, is_answer
+from transforms.live_counts import Count, Slice, SliceBatch, Tell, pane_of
 
 ALL = 0
 """The key of the counts of a window: one element a window and batch is summed, not one a code."""
 LIVE = "live"
+AREAS = "areas"
 COMPLETE = "complete"
 LATE = "late"
 
-ANSWERS = "answers"
-DATASETS = (*map(str, BRANCHES), ANSWERS)
-"""What is counted apart: officers' answers, which go to qualified/, are no violations that a drone saw."""
 
-Count = tuple[str, int, int]
-"""One of DATASETS, violation code (-1 where it has none), number of rows."""
-
-
-def count_by_window(rows: pa.RecordBatch, window_seconds: int) -> dict[int, list[Count]]:
-    """The counts of a batch, cut into its windows: start of the window (seconds since the epoch) -> counts."""
-    windows = rows["event_time"].cast(pa.int64()).to_numpy() // (window_seconds * MICROSECONDS)
-    code = rows["violation_code"].fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64) + 1
-    branches = np.where(is_answer(rows["status"]), DATASETS.index(ANSWERS), branch_of(rows))
-    keys, numbers = np.unique((windows * len(DATASETS) + branches) * 256 + code, return_counts=True)
-    found: dict[int, list[Count]] = {}
-    for key, n in zip(keys.tolist(), numbers.tolist(), strict=True):
-        rest, shifted_code = divmod(key, 256)
-        window, branch = divmod(rest, len(DATASETS))
-        found.setdefault(window * window_seconds, []).append((DATASETS[branch], shifted_code - 1, n))
-    return found
-
-
-class _Slices(beam.DoFn):  # type: ignore[misc]  # Beam's classes are untyped
-    def __init__(self, window_seconds: int) -> None:
+class _Slice(beam.DoFn):  # type: ignore[misc]  # Beam's classes are untyped
+    def __init__(self, by_window: SliceBatch, window_seconds: int) -> None:
+        self._by_window = by_window
         self._window_seconds = window_seconds
 
     def process(self, batch: UnitBatch) -> Iterator[Any]:
-        for start, counts in count_by_window(batch.rows, self._window_seconds).items():
+        for start, counts in self._by_window(batch.rows, self._window_seconds).items():
             yield TimestampedValue((start, counts), start)
 
 
@@ -66,8 +49,9 @@ class _Lateness(beam.DoFn):  # type: ignore[misc]
     the window for good. Costs one bit of state a window."""
 
     CLOSED = ReadModifyWriteStateSpec("closed", BooleanCoder())
-    END = TimerSpec("end", TimeDomain.WATERMARK)
-    CLOSE = TimerSpec("close", TimeDomain.WATERMARK)
+    # Names that no other step uses: in Beam's FnApiRunner two timers of one name may share a buffer.
+    END = TimerSpec("window_end", TimeDomain.WATERMARK)
+    CLOSE = TimerSpec("window_close", TimeDomain.WATERMARK)
 
     def __init__(self, window_seconds: int, allowed_lateness: int) -> None:
         self._window_seconds = window_seconds
@@ -75,26 +59,28 @@ class _Lateness(beam.DoFn):  # type: ignore[misc]
 
     def process(
         self,
-        element: tuple[int, list[Count]],
+        element: tuple[int, Slice],
         closed: RuntimeState = beam.DoFn.StateParam(CLOSED),  # noqa: B008  # how Beam injects state
         end: RuntimeTimer = beam.DoFn.TimerParam(END),  # noqa: B008
         close: RuntimeTimer = beam.DoFn.TimerParam(CLOSE),  # noqa: B008
     ) -> Iterator[Any]:
-        start, counts = element
+        start, (by_code, by_area) = element
         known = closed.read()
         if known:
-            for count in counts:
-                yield beam.pvalue.TaggedOutput(LATE, _pane(start, self._window_seconds, count, "too_late"))
+            for counts in live_counts.told_by_code(by_code):
+                yield beam.pvalue.TaggedOutput(LATE, pane_of(start, self._window_seconds, counts, "too_late"))
             return
         if known is None:  # a timer that was set again would fire again
             closed.write(False)
             end.set(start + self._window_seconds)
             close.set(start + self._open_for)
-        yield TimestampedValue((ALL, counts), start)
+        yield TimestampedValue((ALL, by_code), start)
+        if by_area:
+            yield beam.pvalue.TaggedOutput(AREAS, TimestampedValue((ALL, by_area), start))
 
     @on_timer(END)  # type: ignore[untyped-decorator]
     def end(self, start: int = beam.DoFn.KeyParam) -> Iterator[Any]:
-        yield beam.pvalue.TaggedOutput(COMPLETE, _pane(start, self._window_seconds, ("", -1, 0), "on_time"))
+        yield beam.pvalue.TaggedOutput(COMPLETE, pane_of(start, self._window_seconds, live_counts.NOTHING, "on_time"))
 
     @on_timer(CLOSE)  # type: ignore[untyped-decorator]
     def close(self, closed: RuntimeState = beam.DoFn.StateParam(CLOSED)) -> None:  # noqa: B008
@@ -102,6 +88,9 @@ class _Lateness(beam.DoFn):  # type: ignore[misc]
 
 
 class _Panes(beam.DoFn):  # type: ignore[misc]
+    def __init__(self, tell: Tell) -> None:
+        self._tell = tell
+
     def process(
         self,
         element: tuple[int, list[Count]],
@@ -110,28 +99,19 @@ class _Panes(beam.DoFn):  # type: ignore[misc]
     ) -> Iterator[dict[str, Any]]:
         seconds = (window.end.micros - window.start.micros) // MICROSECONDS
         timing = PaneInfoTiming.to_string(pane.timing).lower()
-        for count in element[1]:
-            yield _pane(window.start.micros // MICROSECONDS, seconds, count, timing)
-
-
-def _pane(start: int, seconds: int, count: Count, timing: str) -> dict[str, Any]:
-    dataset, code, n = count
-    return {
-        "window_start": datetime.fromtimestamp(start, UTC).isoformat(),
-        "window_seconds": seconds,
-        "dataset": dataset or None,
-        "violation_code": None if code < 0 else code,
-        "n": n,
-        "timing": timing,
-    }
+        for counts in self._tell(element[1]):
+            yield pane_of(window.start.micros // MICROSECONDS, seconds, counts, timing)
 
 
 class CountLive(beam.PTransform):  # type: ignore[misc]
-    """Rows -> panes: dicts of window_start, window_seconds, dataset, violation_code, n and timing.
+    """Rows and dead letters -> panes: dicts of window_start, window_seconds, dataset, violation_code, n and timing.
 
     ``live`` fires early for each batch, on_time at the watermark and late for each batch after it; ``late`` has what
-    came after the allowed lateness, timing too_late. The on_time pane counts nothing: it says that the window is
-    complete, and comes from a timer, since not every runner fires an empty pane.
+    came after the allowed lateness, timing too_late. The on_time pane without a dataset counts nothing: it says that
+    the window is complete, and comes from a timer, since not every runner fires an empty pane.
+
+    A pane with ``areas`` (name -> number) counts the same rows again, by area: of a complete window, and late. Early
+    ones would be most of what is written.
     """
 
     def __init__(self, window_seconds: int, allowed_lateness: int) -> None:
@@ -139,47 +119,51 @@ class CountLive(beam.PTransform):  # type: ignore[misc]
         self._window_seconds = window_seconds
         self._allowed_lateness = allowed_lateness
 
-    def expand(self, rows: beam.PCollection) -> Any:
+    def expand(self, inputs: Any) -> Any:
+        rows, dead_letters = inputs
         judged = (
-            rows
-            | "Slices" >> beam.ParDo(_Slices(self._window_seconds)).with_output_types(tuple[int, list[Count]])
+            (
+                rows | "Slices" >> self._slices(live_counts.slice_rows),
+                dead_letters | "Slices of dead letters" >> self._slices(live_counts.slice_letters),
+            )
+            | "All slices" >> beam.Flatten()
             | "Global" >> beam.WindowInto(GlobalWindows())
             | "Late?"
             >> beam.ParDo(_Lateness(self._window_seconds, self._allowed_lateness)).with_outputs(
-                COMPLETE, LATE, main=LIVE
+                AREAS, COMPLETE, LATE, main=LIVE
             )
         )
-        panes = (
-            judged[LIVE]
-            | "Windows"
+        # AfterCount: AfterProcessingTime crashes Beam's FnApiRunner.
+        each = trigger.AfterCount(1)
+        early = trigger.AfterWatermark(early=each, late=each)
+        by_code = self._sums(judged[LIVE], "code", early, live_counts.told_by_code)
+        by_area = self._sums(judged[AREAS], "area", trigger.AfterWatermark(late=each), live_counts.told_by_area)
+        live = (by_code, by_area, judged[COMPLETE]) | "With ends" >> beam.Flatten()
+        return {LIVE: live, LATE: judged[LATE]}
+
+    def _slices(self, by_window: SliceBatch) -> beam.ParDo:
+        return beam.ParDo(_Slice(by_window, self._window_seconds)).with_output_types(tuple[int, Slice])
+
+    def _sums(self, counts: beam.PCollection, by: str, fires: Any, tell: Tell) -> beam.PCollection:
+        return (
+            counts
+            | f"Windows by {by}"
             >> beam.WindowInto(
                 FixedWindows(self._window_seconds),
-                # AfterCount: AfterProcessingTime crashes Beam's FnApiRunner; discarding: accumulating panes are
-                # wrong on Prism.
-                trigger=trigger.AfterWatermark(early=trigger.AfterCount(1), late=trigger.AfterCount(1)),
-                accumulation_mode=trigger.AccumulationMode.DISCARDING,
+                trigger=fires,
+                accumulation_mode=trigger.AccumulationMode.DISCARDING,  # accumulating panes are wrong on Prism
                 allowed_lateness=self._allowed_lateness,
             )
-            | "Typed" >> beam.Map(_same).with_output_types(tuple[int, list[Count]])
-            | "Sum" >> beam.CombinePerKey(add_counts)
-            | "Panes" >> beam.ParDo(_Panes()).with_output_types(dict[str, Any])
-            | "Out of windows" >> beam.WindowInto(GlobalWindows())  # as the others are, or they cannot be flattened
+            | f"Typed by {by}" >> beam.Map(_same).with_output_types(tuple[int, list[Count]])
+            | f"Sum by {by}" >> beam.CombinePerKey(live_counts.add_counts)
+            | f"Panes by {by}" >> beam.ParDo(_Panes(tell)).with_output_types(dict[str, Any])
+            # As the others are, or they cannot be flattened.
+            | f"Out of windows by {by}" >> beam.WindowInto(GlobalWindows())
         )
-        live = (panes, judged[COMPLETE]) | "With ends" >> beam.Flatten()
-        return {LIVE: live, LATE: judged[LATE]}
 
 
 def _same(element: tuple[int, list[Count]]) -> tuple[int, list[Count]]:
     return element
-
-
-def add_counts(some: Iterable[list[Count]]) -> list[Count]:
-    """The sums by dataset and code."""
-    sums: Counter[tuple[str, int]] = Counter()
-    for counts in some:
-        for dataset, code, n in counts:
-            sums[dataset, code] += n
-    return [(dataset, code, n) for (dataset, code), n in sorted(sums.items())]
 
 
 class _Append(beam.DoFn):  # type: ignore[misc]

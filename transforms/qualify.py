@@ -15,6 +15,9 @@ from sources.units import UnitBatch
 
 OFFICER = "officer"
 BRANCHES = (Dataset.POSITIONS, Dataset.QUALIFIED, Dataset.UNQUALIFIED)
+ANSWERS = "answers"
+COUNTED = (*map(str, BRANCHES), ANSWERS)
+"""What statistics count: officers' answers, which go to qualified/, are no violations that a drone saw."""
 
 
 def is_answer(status: pa.DictionaryArray) -> npt.NDArray[np.bool_]:
@@ -33,6 +36,14 @@ def branch_of(rows: pa.RecordBatch) -> npt.NDArray[np.int8]:
         branch[is_answer(rows["status"])] = 1
         branch[pc.equal(rows["kind"].cast(pa.string()), "position").to_numpy(zero_copy_only=False)] = 0
     return branch
+
+
+def counted_as(rows: pa.RecordBatch) -> npt.NDArray[np.int8]:
+    """For each row the index in COUNTED of what statistics count it as."""
+    found = branch_of(rows)
+    if "kind" in rows.schema.names:
+        found[is_answer(rows["status"]) & (found == BRANCHES.index(Dataset.QUALIFIED))] = COUNTED.index(ANSWERS)
+    return found
 
 
 def split(rows: pa.RecordBatch) -> dict[Dataset, pa.RecordBatch]:

@@ -1,6 +1,7 @@
 """Exact statistics: each unit's counts by event-time window, code, part of the day and area.
 
-They are additive: the sum over units is the count of the lake's rows, and a sliding window is a sum of fixed ones.
+They are additive: the sum over units is the count of the lake's rows, and a sliding window is a sum of fixed ones. The
+rows of qualified/ are the violations counted as ``qualified`` and officers' answers, counted as ``answers``.
 """
 
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from schemas.lake import STATS, UTC, Dataset, constant
 from sources.units import Tally, UnitBatch, UnitTally
 from transforms.clock import MICROSECONDS, PARTS_OF_DAY, part_of_day
 from transforms.per_unit import PerUnit
-from transforms.qualify import BRANCHES, branch_of
+from transforms.qualify import COUNTED, counted_as
 from transforms.write import write_tally
 
 HOUR = 3600
@@ -44,7 +45,7 @@ class Counter:
         numbers = [self._areas.setdefault(name, len(self._areas)) for name in [*area.dictionary.to_pylist(), None]]
         places = area.indices.fill_null(len(numbers) - 1).to_numpy()
         key = rows["event_time"].cast(pa.int64()).to_numpy() // (self._step * MICROSECONDS)
-        key = (key * len(BRANCHES) + branch_of(rows)) * _CODES
+        key = (key * len(COUNTED) + counted_as(rows)) * _CODES
         key += code.fill_null(_NO_CODE).to_numpy() if code.null_count else code.to_numpy()
         key *= _AREAS
         key += np.array(numbers, np.int64)[places]
@@ -55,19 +56,19 @@ class Counter:
         keys, n = np.unique(np.concatenate(self._keys), return_counts=True)
         rest, area = np.divmod(keys, _AREAS)
         rest, code = np.divmod(rest, _CODES)
-        step, branch = np.divmod(rest, len(BRANCHES))
+        step, dataset = np.divmod(rest, len(COUNTED))
         start = step * self._step
         part = part_of_day(start * MICROSECONDS)
         start -= start % self._window_seconds
         if self._window_seconds > HOUR:  # several steps are one window
-            packed = (((start * len(BRANCHES) + branch) * _CODES + code) * len(PARTS_OF_DAY) + part) * _AREAS + area
+            packed = (((start * len(COUNTED) + dataset) * _CODES + code) * len(PARTS_OF_DAY) + part) * _AREAS + area
             _, first, group = np.unique(packed, return_index=True, return_inverse=True)
             n = np.bincount(group, weights=n).astype(np.int64)
-            start, branch, code, part, area = (values[first] for values in (start, branch, code, part, area))
+            start, dataset, code, part, area = (values[first] for values in (start, dataset, code, part, area))
         areas = pa.array(list(self._areas), pa.string())
         columns = [
             constant(unit, len(n)),
-            _named(branch, [str(b) for b in BRANCHES]),
+            _named(dataset, list(COUNTED)),
             pa.array(start * MICROSECONDS).cast(UTC),
             pa.array(np.full(len(n), self._window_seconds, np.int32)),
             pa.array(code.astype(np.int16), mask=code == _NO_CODE),

@@ -9,7 +9,7 @@ from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from . import desk_pages, events, pages, supervisor_pages
+from . import desk_pages, events, live_pages, pages, supervisor_pages
 from .console import Console
 from .rendering import STATIC, Renderer
 from .web import Headers, Page, events_route, page_route
@@ -25,8 +25,8 @@ PAGES: Final[dict[tuple[str, str], Page]] = {
     ("GET", "/queue"): pages.queue,
     ("GET", "/queue/list"): pages.queue_list,
     ("GET", "/pictures/{alert:int}"): pages.picture,
-    ("GET", "/live"): pages.live,
-    ("GET", "/live/figures"): pages.live_figures,
+    ("GET", "/live"): live_pages.live,
+    ("GET", "/live/figures"): live_pages.live_figures,
     ("GET", "/desk"): desk_pages.desk,
     ("GET", "/desk/picture"): desk_pages.picture,
     ("POST", "/desk/pick"): desk_pages.pick,

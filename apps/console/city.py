@@ -1,10 +1,12 @@
 """New York as a drawing: the five boroughs in outline, drawn for this project and good for finding one's way alone."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from markupsafe import Markup
+
+from .areas import DEGREES, Area
 
 WIDTH: Final = 600
 _SOUTH, _NORTH, _WEST, _EAST = 40.485, 40.925, -74.275, -73.685
@@ -54,6 +56,7 @@ _LABELS: Final = {
     "Manhattan": (40.775, -74.022), "The Bronx": (40.852, -73.868), "Queens": (40.712, -73.808),
     "Brooklyn": (40.642, -73.952), "Staten Island": (40.575, -74.150),
 }  # fmt: skip
+SHADES: Final = 4
 _ENDS: Final = {"Manhattan"}
 """Whose name ends at its place, since there is no room in it."""
 
@@ -64,20 +67,42 @@ class Point(NamedTuple):
     latitude: float
     longitude: float
     kind: str = "alert"
-    """A class of the stylesheet: alert, held, here or hot."""
+    """A class of the stylesheet: alert, held or here."""
     radius: float = 5.0
     title: str = ""
 
 
-def city_map(points: Iterable[Point], label: str) -> Markup:
-    """An SVG of the city with points in it; a point outside it is drawn at its edge."""
+def city_map(points: Iterable[Point], label: str, areas: str = "") -> Markup:
+    """An SVG of the city with areas and points in it; a point outside it is drawn at its edge."""
     shapes = Markup("").join(_borough(name, outline) for name, outline in BOROUGHS.items())
     names = Markup("").join(_label(name, place) for name, place in _LABELS.items())
     dots = Markup("").join(map(_dot, points))
     return Markup(
         '<svg class="map" viewBox="0 0 {} {}" role="img" aria-label="{}" preserveAspectRatio="xMidYMid meet">'
-        "<g class=boroughs>{}</g><g class=names aria-hidden=true>{}</g><g class=points>{}</g></svg>"
-    ).format(WIDTH, HEIGHT, label, shapes, names, dots)
+        "<g class=boroughs>{}</g>{}<g class=names aria-hidden=true>{}</g><g class=points>{}</g></svg>"
+    ).format(WIDTH, HEIGHT, label, shapes, areas, names, dots)
+
+
+def shaded(counts: Mapping[Area, int]) -> Markup:
+    """Areas in SHADES steps, the darker the more there is in one; areas outside the map are left out."""
+    most = max(counts.values(), default=0)
+    steps: dict[int, list[str]] = {}
+    for area, n in counts.items():
+        if _SOUTH <= area.south < _NORTH and _WEST <= area.west < _EAST:
+            steps.setdefault(math.ceil(SHADES * math.sqrt(n / most)), []).append(_square(area))
+    paths = (Markup('<path class="shade{}" d="{}"/>').format(step, "".join(of)) for step, of in sorted(steps.items()))
+    return Markup("<g class=shades>{}</g>").format(Markup("").join(paths))
+
+
+def hot(counts: Iterable[tuple[Area, int]]) -> Markup:
+    """Areas with a border, and their number as title."""
+    squares = (
+        Markup('<path d="{}"><title>{} {} violations</title></path>').format(
+            _square(area), borough_of(*area.middle), f"{n:,}"
+        )
+        for area, n in counts
+    )
+    return Markup("<g class=hot>{}</g>").format(Markup("").join(squares))
 
 
 def borough_of(latitude: float, longitude: float) -> str:
@@ -101,6 +126,11 @@ def _inside(outline: Outline, latitude: float, longitude: float) -> bool:
 def _xy(latitude: float, longitude: float) -> tuple[float, float]:
     x, y = (longitude - _WEST) * _STRETCH * _SCALE, (_NORTH - latitude) * _SCALE
     return round(min(max(x, 4), WIDTH - 4), 1), round(min(max(y, 4), HEIGHT - 4), 1)
+
+
+def _square(area: Area) -> str:
+    (left, bottom), (right, top) = _xy(*area), _xy(area.south + DEGREES, area.west + DEGREES)
+    return f"M{left:.0f} {top:.0f}H{right:.0f}V{bottom:.0f}H{left:.0f}z"
 
 
 def _borough(name: str, outline: Outline) -> Markup:

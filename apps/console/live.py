@@ -12,9 +12,10 @@ import msgspec
 
 from schemas.history import TIME_ZONE
 
+from .areas import Areas
+
 QUALIFIED: Final = "qualified"
 UNQUALIFIED: Final = "unqualified"
-DEAD_LETTERS: Final = "dead_letters"
 _VIOLATIONS: Final = (QUALIFIED, UNQUALIFIED)
 KEPT_MINUTES: Final = 24 * 60
 MOST_BYTES: Final = 64 * 1024**2
@@ -36,6 +37,8 @@ class Pane(msgspec.Struct, frozen=True):
     violation_code: int | None
     n: int
     timing: str
+    areas: dict[str, int] | None = None
+    """The same rows counted again, by area."""
 
 
 @dataclass
@@ -57,17 +60,23 @@ class Figures:
     complete_until: float | None = None
     """End of the newest window that is complete, in seconds since the epoch."""
     panes: int = 0
+    areas: Areas = field(default_factory=Areas)
 
     def add(self, panes: Iterable[Pane], now: float) -> None:
         """Count some more."""
         for pane in panes:
             self.panes += 1
             start = pane.window_start.timestamp()
+            ahead = start > now + _AHEAD_SECONDS
+            if pane.areas is not None:
+                if pane.dataset is not None and not ahead:
+                    self.areas.add(start, pane.window_seconds, pane.dataset, pane.areas)
+                continue
             if pane.timing == "too_late":
                 self.too_late += pane.n
             elif pane.timing == "late":
                 self.late += pane.n
-            if start > now + _AHEAD_SECONDS:
+            if ahead:
                 continue
             if pane.timing == "on_time":
                 self.complete_until = max(self.complete_until or 0.0, start + pane.window_seconds)
@@ -93,6 +102,11 @@ class Figures:
             counts = self.rows.get(minute, Counter())
             found.append((minute, counts[QUALIFIED], counts[UNQUALIFIED]))
         return found
+
+    @property
+    def unqualified_share(self) -> float:
+        """Of the violations, those that came without a code: what needs an officer."""
+        return self.totals[UNQUALIFIED] / max(sum(self.totals[dataset] for dataset in _VIOLATIONS), 1)
 
     def lag_seconds(self, now: float) -> float | None:
         """How far the newest complete window's end is behind."""

@@ -1,4 +1,4 @@
-"""Pages for everyone: logging in, the password, the queue, the live page."""
+"""Pages for everyone: logging in, the password, the queue."""
 
 import secrets
 from typing import Any, Final
@@ -6,18 +6,14 @@ from typing import Any, Final
 from starlette.responses import FileResponse, JSONResponse, Response
 
 from .accounts import SESSION_SECONDS, Refused, TooManyFailures
-from .charts import minutes_chart, share_bar
 from .city import Point, borough_of, city_map
 from .console import Console
-from .figures import HOUR, work
-from .live import PARTS_OF_DAY, UNQUALIFIED
+from .figures import work
 from .rendering import STATIC, Renderer
 from .web import Visit, session_cookie, set_cookie, to
 
 _SHOWN: Final = 50
 _ON_MAP: Final = 2_000
-_MINUTES: Final = 60
-_MOST_CODES: Final = 8
 
 
 def health(console: Console, renderer: Renderer, visit: Visit) -> Response:
@@ -131,57 +127,3 @@ def picture(console: Console, renderer: Renderer, visit: Visit) -> Response:
     if found is None:
         return FileResponse(STATIC / "no-picture.svg", media_type="image/svg+xml")
     return FileResponse(found, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=86400"})
-
-
-def live(console: Console, renderer: Renderer, visit: Visit) -> Response:
-    """The live page."""
-    return renderer.page("live.html", visit.who, wall="wall" in visit.request.query_params, **_live(console))
-
-
-def live_figures(console: Console, renderer: Renderer, visit: Visit) -> Response:
-    """The same without what is around it."""
-    return renderer.part("live_figures.html", visit.who, **_live(console))
-
-
-def _live(console: Console) -> dict[str, Any]:
-    version = console.live_version
-    now = console.clock()
-    figures = console.panes.figures if console.panes else None
-    hot = console.database.rows(
-        "SELECT round(latitude, 2) AS latitude, round(longitude, 2) AS longitude, count(*) AS n FROM alerts"
-        " WHERE raised_at > ? GROUP BY 1, 2 ORDER BY n DESC LIMIT 300",
-        now - HOUR,
-    )
-    most = max((row["n"] for row in hot), default=1)
-    points = [
-        Point(*(row["latitude"], row["longitude"], "hot"), 4 + 12 * (row["n"] / most) ** 0.5, f"{row['n']} alerts")
-        for row in reversed(hot)
-    ]
-    values: dict[str, Any] = {
-        "version": version,
-        "figures": figures,
-        "map": city_map(points, "Where alerts were raised in the last hour"),
-        "hot": hot[:3],
-        "borough_of": borough_of,
-        "work": work(console.database, "", now),
-        "unqualified": UNQUALIFIED,
-        "commands": console.database.number("SELECT count(*) FROM commands WHERE confirmed_at IS NULL"),
-    }
-    if figures is not None:
-        minutes = figures.violations_by_minute(_MINUTES, now)
-        # The minute that runs is not over: the rate is the last whole one's.
-        values |= {
-            "chart": minutes_chart(minutes),
-            "rate": sum(minutes[-2][1:]),
-            "codes": _shares(
-                [(console.codes.name(code), n, code) for code, n in figures.codes.most_common(_MOST_CODES)]
-            ),
-            "parts": _shares([(part, figures.parts[part], part) for part in PARTS_OF_DAY]),
-            "lag": figures.lag_seconds(now),
-        }
-    return values
-
-
-def _shares(rows: list[tuple[str, int, object]]) -> list[tuple[str, int, object, str]]:
-    most = max((n for _, n, _ in rows), default=0)
-    return [(name, n, key, share_bar(n / most if most else 0)) for name, n, key in rows]

@@ -5,14 +5,18 @@ from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse, Response
+
+from schemas.history import TIME_ZONE
 
 from .access import ACCESS
 from .accounts import Session
 
 STATIC: Final = Path(__file__).parent / "static"
+_ZONE: Final = ZoneInfo(TIME_ZONE)
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 
 
@@ -24,7 +28,7 @@ class Renderer:
         self._environment = Environment(
             loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
         )
-        self._environment.filters.update(duration=duration, utc=utc, iso=iso)
+        self._environment.filters.update(duration=duration, utc=utc, iso=iso, new_york=new_york)
         self._environment.globals.update(now=clock, asset=asset, may=may)
 
     def page(self, template: str, session: Session | None, status: int = 200, **values: Any) -> Response:
@@ -68,6 +72,15 @@ def duration(seconds: float | None) -> str:
 def utc(seconds: float) -> str:
     """A time for people."""
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def new_york(seconds: float) -> str:
+    """A time of the day in New York.
+
+    >>> new_york(1_768_478_400)
+    '07:00:00'
+    """
+    return f"{datetime.fromtimestamp(seconds, _ZONE):%H:%M:%S}"
 
 
 def iso(seconds: float) -> str:

@@ -23,6 +23,8 @@ class Pane(msgspec.Struct, frozen=True):
     violation_code: int | None
     n: int
     timing: str
+    areas: dict[str, int] | None = None
+    """The same rows counted again, by area."""
 
 
 @dataclass
@@ -50,7 +52,9 @@ class Windows:
         self._windows: dict[datetime, Window] = {}
 
     def add(self, pane: Pane) -> None:
-        """Add a pane to its window."""
+        """Add a pane to its window; one by area counts what others have counted."""
+        if pane.areas is not None:
+            return
         if pane.timing == "late":
             self.late += pane.n
         elif pane.timing == "too_late":

@@ -70,11 +70,13 @@ def _table(complete: Window | None, filling: Window | None, columns: int) -> Ite
     window = complete or filling
     if window is None:
         return
-    yield f"{f'{window.seconds} s windows (UTC)':20}{'positions':>10}{'qualified':>11}{'unqualified':>13}   top codes"
+    head = f"{f'{window.seconds} s windows (UTC)':20}{'positions':>10}{'qualified':>11}{'unqualified':>13}{'dead':>6}"
+    yield f"{head}{GAP}top codes"
     for one, state in ((complete, "complete"), (filling, "filling")):
         if one:
             counts = f"{one.rows[Dataset.POSITIONS]:>10,}{one.rows[Dataset.QUALIFIED]:>11,}"
-            start = f"{f'{_time(one)} {state}':20}{counts}{one.rows[Dataset.UNQUALIFIED]:>13,}{GAP}"
+            counts += f"{one.rows[Dataset.UNQUALIFIED]:>13,}{one.rows[Dataset.DEAD_LETTERS]:>6,}"
+            start = f"{f'{_time(one)} {state}':20}{counts}{GAP}"
             codes = [f"{code} ×{n:,}" for code, n in one.codes.most_common(CODES)]
             yield start + next(iter(_folded(codes, columns - len(start), "  ")), "")
     if window.codes:
@@ -83,9 +85,8 @@ def _table(complete: Window | None, filling: Window | None, columns: int) -> Ite
 
 
 def _rows(window: Window) -> str:
-    return " ".join(
-        f"{window.rows[dataset]:,} {dataset}" for dataset in (Dataset.POSITIONS, Dataset.QUALIFIED, Dataset.UNQUALIFIED)
-    )
+    shown = (Dataset.POSITIONS, Dataset.QUALIFIED, Dataset.UNQUALIFIED, Dataset.DEAD_LETTERS)
+    return " ".join(f"{window.rows[dataset]:,} {dataset.replace('_', ' ')}" for dataset in shown)
 
 
 def _time(window: Window) -> str:

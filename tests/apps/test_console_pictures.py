@@ -1,9 +1,11 @@
 """Pictures of the console's pages, taken in a real Chromium; `make pictures` puts them into the documentation."""
 
 import json
+import math
 import os
 import random
 import time
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -122,6 +124,12 @@ def _answer_some(console: Console) -> None:
     console.desk.pick("a.ortiz")
 
 
+def _area(rng: random.Random, spread: float) -> str:
+    place = rng.choices(PLACES, range(len(PLACES), 0, -1))[0]
+    latitude, longitude = (math.floor(100 * rng.gauss(middle, spread)) / 100 for middle in place)
+    return f"{latitude:.2f},{longitude:.2f}"
+
+
 def _write_panes(path: Path) -> None:
     rng = random.Random(3)
     now = time.time()
@@ -136,9 +144,15 @@ def _write_panes(path: Path) -> None:
             lines.append(base | row)
         lines.append(base | {"dataset": "unqualified", "violation_code": 0, "n": rng.randrange(5, 16)})
         lines.append(base | {"dataset": "positions", "violation_code": None, "n": 9000})
+        lines.append(base | {"dataset": "answers", "violation_code": 21, "n": rng.randrange(4, 12)})
+        lines.append(base | {"dataset": "dead_letters", "violation_code": None, "n": rng.randrange(0, 4)})
         if window % 40 == 7:
             lines.append(base | {"dataset": "positions", "violation_code": None, "n": 9, "timing": "late"})
             lines.append(base | {"dataset": "positions", "violation_code": None, "n": 2, "timing": "too_late"})
         if window < 299:
             lines.append(base | {"dataset": None, "violation_code": None, "n": 0, "timing": "on_time"})
+            for dataset, n, spread in (("positions", 1500, 0.03), ("qualified", 150, 0.015)):
+                areas = Counter(_area(rng, spread) for _ in range(n))
+                by_area = {"dataset": dataset, "violation_code": None, "n": n, "areas": areas, "timing": "on_time"}
+                lines.append(base | by_area)
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))

@@ -53,6 +53,8 @@ class Live(NamedTuple):
     """Seconds of each message."""
     memory: list[float]
     """MB, in the order of time."""
+    panes_bytes: int
+    """Size of the file of panes."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -158,7 +160,7 @@ def _live(folder: Path, address: str, services: Services, rate: int, seconds: in
     counts = np.array([n for _, n in moments])
     seen = np.searchsorted(counts, np.arange(1, min(len(times), counts[-1]) + 1))
     visible = np.array([t for t, _ in moments])[seen]
-    return Live(len(times), int(counts[-1]), visible - times[: len(visible)], memory)
+    return Live(len(times), int(counts[-1]), visible - times[: len(visible)], memory, panes.stat().st_size)
 
 
 def _tell(live: Live, rate: int) -> None:
@@ -167,6 +169,8 @@ def _tell(live: Live, rate: int) -> None:
         f"{live.messages:,} messages at {rate:,}/s, {live.counted:,} counted: from publishing to the statistic "
         f"p50 {p50:.2f} s, p95 {p95:.2f} s, p99 {p99:.2f} s, worst {live.latency.max():.2f} s (wanted: p99 2 s)"
     )
+    seconds = live.messages / rate
+    print(f"panes of 10 s windows: {live.panes_bytes / seconds / 1e3:.1f} kB a second")
     if len(live.memory) >= 6:
         third = len(live.memory) // 3
         middle, last = live.memory[third : 2 * third], live.memory[2 * third :]
@@ -202,7 +206,7 @@ class _Tail:
     def read(self) -> int:
         """Take what has come; gives the sum."""
         *lines, self._rest = (self._rest + self._file.read()).split(b"\n")
-        self.total += sum(json.loads(line)["n"] for line in lines)
+        self.total += sum(pane["n"] for pane in map(json.loads, lines) if "areas" not in pane)
         return self.total
 
 

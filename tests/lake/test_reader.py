@@ -130,6 +130,7 @@ MESSAGES = st.lists(
         SECONDS,
         st.sampled_from([None, 0, 21, 99]),
         st.sampled_from([None, "K", "40.71,-74.01"]),
+        st.sampled_from([None, None, "asked"]),
     ),
     min_size=1,
     max_size=8,
@@ -155,7 +156,7 @@ def test_each_message_is_shown_and_counted_once_whatever_units_it_is_in(
                 seen |= {m.id} if m.id else set()
                 shown[m.dataset].append((f"u{number}", record))
                 start = EPOCH + timedelta(seconds=m.second - m.second % window)
-                counts[m.dataset, start, window, m.code, part_of_day(m.second), m.area] += 1
+                counts[m.counted, start, window, m.code, part_of_day(m.second), m.area] += 1
         with lake(root).connect() as connection:
             found = {d: connection.sql(f"SELECT unit, record FROM {d} ORDER BY ALL").fetchall() for d in BRANCHES}
             names = "dataset, window_start, window_seconds, violation_code, part_of_day, area, n"

@@ -10,11 +10,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import transforms.stats
 from lake import lake
+from lake.ledger import commit
+from pipelines.compact import compact
 from pipelines.reconcile import reconcile
 from schemas.errors import InputUnusable
 from schemas.lake import LEDGER_ROW
-from tests.support import make_history, make_messages, run_graph
+from tests.lakes import Said, write
+from tests.support import LOCAL, make_history, make_messages, run_graph
+from transforms.qualify import branch_of
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +81,24 @@ def test_statistics_that_do_not_match_the_rows_are_found(root: Path) -> None:
     pq.write_table(changed, path)
     (fault,) = reconcile(str(root))
     assert "the statistics count" in fault
+
+
+def test_a_lake_of_a_version_that_counted_answers_as_qualified_adds_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = str(tmp_path)
+    answer = Said("answer", answers="asked")
+    with monkeypatch.context() as earlier:
+        earlier.setattr(transforms.stats, "counted_as", branch_of)
+        commit(root, [write(root, "a", [Said("asked", code=0), Said("seen"), answer])])
+        commit(root, [write(root, "b", [answer, Said("also seen")])])
+    commit(root, [write(root, "c", [answer, Said("another", answers="elsewhere")])])
+    for _ in range(2):
+        assert reconcile(root) == []
+        found = lake(root).sql("SELECT dataset, sum(n)::INT AS n FROM stats GROUP BY ALL ORDER BY ALL").to_pylist()
+        assert [tuple(row.values()) for row in found] == [("answers", 1), ("qualified", 3), ("unqualified", 1)]
+        compact(root, 1 << 20, LOCAL)
+    assert lake(root).sql("FROM duplicates").num_rows == 0
 
 
 def test_the_command_ends_with_1_and_names_the_unit(root: Path) -> None:

@@ -1,6 +1,7 @@
 """The command: exit codes, messages that say what to do, and a dry run that does nothing."""
 
 import gzip
+import json
 import os
 import signal
 import subprocess
@@ -139,12 +140,16 @@ def test_a_full_disk_ends_with_5_and_a_later_run_goes_on(tmp_path: Path) -> None
         subprocess.run(["umount", str(small)], check=True)
 
 
-def test_live_panes_of_a_single_message(tmp_path: Path) -> None:
-    (tmp_path / "m.txt").write_text("40.7;-74;10;1768478400;d1;raw\n")
+def test_live_panes_of_a_message_and_a_dead_letter(tmp_path: Path) -> None:
+    (tmp_path / "m.txt").write_text("40.7;-74;10;1768478400;d1;raw\nno message\n")
     live = tmp_path / "live.jsonl"
     done = command("--messages", f"file:{tmp_path}/m.txt", "--live", f"file:{live}", "--output", tmp_path / "lake")
     assert done.returncode == 0
-    assert '"n": 1' in live.read_text()
+    panes = [json.loads(line) for line in live.read_text().splitlines()]
+    by_code = {(pane["dataset"], pane["n"], pane["timing"]) for pane in panes if "areas" not in pane}
+    assert by_code == {("positions", 1, "early"), ("dead_letters", 1, "early"), (None, 0, "on_time")}
+    by_area = [(pane["dataset"], pane["areas"], pane["timing"]) for pane in panes if "areas" in pane]
+    assert by_area == [("positions", {"40.70,-74.00": 1}, "on_time")]
 
 
 def test_a_dry_run_shows_the_plan_and_writes_nothing(tmp_path: Path) -> None:

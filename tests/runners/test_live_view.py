@@ -33,7 +33,11 @@ from transforms.write import DOORS
 
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
 COMPLETE = Window(
-    NOON, 10, True, Counter(positions=9_012, qualified=981, unqualified=11), Counter({n: 200 - n for n in range(1, 60)})
+    NOON,
+    10,
+    True,
+    Counter(positions=9_012, qualified=981, unqualified=11, dead_letters=4),
+    Counter({n: 200 - n for n in range(1, 60)}),
 )
 FILLING = Window(NOON + timedelta(seconds=10), 10, False, Counter(positions=7), Counter())
 SEEN = Seen(
@@ -63,9 +67,20 @@ def test_all_figures_are_on_the_screen() -> None:
         "1,012 messages/s   0.31 MB/s   lag 1,204 messages, 1.3 s   3 units under way   "
         "214 units committed   1,040 files   84,190 rows   12 late   41 dead letters"
     )
-    assert shown[4].split() == ["10", "s", "windows", "(UTC)", "positions", "qualified", "unqualified", "top", "codes"]
-    assert shown[5].startswith("12:00:00 complete        9,012        981           11   1 ×199  2 ×198")
-    assert shown[6].split() == ["12:00:10", "filling", "7", "0", "0"]
+    assert shown[4].split() == [
+        "10",
+        "s",
+        "windows",
+        "(UTC)",
+        "positions",
+        "qualified",
+        "unqualified",
+        "dead",
+        "top",
+        "codes",
+    ]
+    assert shown[5].startswith("12:00:00 complete        9,012        981           11     4   1 ×199  2 ×198")
+    assert shown[6].split() == ["12:00:10", "filling", "7", "0", "0", "0"]
     assert shown[8].startswith("1 · Bus permit not shown   2 · Operator's name not shown")
 
 
@@ -100,7 +115,9 @@ def test_the_plain_line_is_one_line() -> None:
     line = plain("kafka does not run", SEEN)
     assert "\n" not in line
     assert line.startswith("1:02:05, 1,012 messages/s, 0.31 MB/s, lag 1,204 messages, 1.3 s")
-    assert line.endswith("window 12:00:00: 9,012 positions 981 qualified 11 unqualified, kafka does not run")
+    assert line.endswith(
+        "window 12:00:00: 9,012 positions 981 qualified 11 unqualified 4 dead letters, kafka does not run"
+    )
 
 
 def pane(at: datetime = NOON, dataset: str | None = "qualified", n: int = 1, timing: str = "early") -> Pane:
@@ -143,6 +160,13 @@ def test_what_is_too_late_is_in_no_window() -> None:
     windows = Windows()
     windows.add(pane(n=4, timing="too_late"))
     assert (windows.too_late, windows.late, windows.filling) == (4, 0, None)
+
+
+def test_what_is_counted_by_area_is_not_counted_twice() -> None:
+    windows = Windows()
+    for timing in ("on_time", "late"):
+        windows.add(Pane(NOON, 10, "qualified", None, 4, timing, {"40.71,-74.01": 4}))
+    assert (windows.complete, windows.filling, windows.late) == (None, None, 0)
 
 
 def test_a_drone_whose_clock_is_ahead_is_not_the_newest_window() -> None:

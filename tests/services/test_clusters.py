@@ -26,7 +26,7 @@ from tests.recovery.soak import is_exact, make_recording, make_topic
 from tests.services.conftest import need, up
 from tests.services.support import make_topic as make_topic_of_kafka
 from tests.services.support import payloads_of, publish, rows_in
-from tests.services.test_unbounded import SKEW, TARDY, WINDOW, counted, early, has_ended, recorded_now
+from tests.services.test_unbounded import SKEW, TARDY, WINDOW, by_area, counted, early, has_ended, located, recorded_now
 from tests.support import content, make_history, make_messages, run_graph
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
@@ -161,6 +161,7 @@ def test_statistics_come_on_time_from_flink(s3: None, kafka: str, tmp_path: Path
                 after = datetime.now(UTC) - start - timedelta(seconds=WINDOW)
                 assert timedelta(seconds=SKEW) <= after < timedelta(seconds=SKEW + TARDY)
             assert early(live) == counted(root)
+            wait_until(submitted, lambda: by_area(live) == located(root), TARDY)
         finally:
             submitted.terminate()
 

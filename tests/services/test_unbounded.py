@@ -31,6 +31,7 @@ from tests.services.support import (
     truth,
 )
 from tests.support import make_messages
+from transforms.qualify import BRANCHES
 
 pytestmark = pytest.mark.services
 
@@ -103,8 +104,9 @@ def follow(prism: Path, tmp_path: Path) -> Callable[..., Any]:
 
 
 def recorded_now(path: Path, drones: int, seconds: int) -> Path:
-    """A recording of drones that begins now."""
-    return make_messages(path, drones, seconds, "--start", datetime.now(UTC).isoformat().replace("+00:00", "Z"))
+    """A recording of drones that begins now, some of it unreadable."""
+    start = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    return make_messages(path, drones, seconds, "--start", start, "--corrupt", "0.02")
 
 
 def panes(live: Path) -> list[dict[str, Any]]:
@@ -131,12 +133,32 @@ def early(live: Path) -> Sums:
     return sums
 
 
-def counted(root: Path) -> Sums:
+def by_area(live: Path) -> Counter[tuple[datetime, str, str]]:
+    """The sums of the panes by area, by window, dataset and area; each is of a window that is complete."""
+    sums: Counter[tuple[datetime, str, str]] = Counter()
+    for pane in panes(live):
+        for area, n in pane.get("areas", {}).items():
+            assert pane["timing"] in ("on_time", "late")
+            sums[datetime.fromisoformat(pane["window_start"]), pane["dataset"], area] += n
+    return sums
+
+
+def located(root: Path) -> Counter[tuple[datetime, str, str]]:
     """The same of the rows that are in the lake."""
+    rows = " UNION ALL ".join(f"SELECT event_time, '{b}' AS dataset, area FROM {b}" for b in BRANCHES)
+    window = f"time_bucket(INTERVAL '{WINDOW} seconds', event_time)"
+    with lake(str(root)).connect() as connection:
+        found = connection.sql(f"SELECT {window}, dataset, area, count(*) FROM ({rows}) GROUP BY ALL").fetchall()
+    return Counter({(start, dataset, area): n for start, dataset, area, n in found})
+
+
+def counted(root: Path) -> Sums:
+    """The same of the rows that are in the lake, and of its dead letters by when they were published."""
     branches = " UNION ALL ".join(
-        f"SELECT event_time, '{branch}' AS dataset, {code} AS code FROM {branch}"
-        for branch, code in (
-            ("positions", "NULL"), ("qualified", "violation_code"), ("unqualified", "violation_code")
+        f"SELECT {time} AS event_time, '{branch}' AS dataset, {code} AS code FROM {branch}"
+        for branch, code, time in (
+            ("positions", "NULL", "event_time"), ("qualified", "violation_code", "event_time"),
+            ("unqualified", "violation_code", "event_time"), ("dead_letters", "NULL", "published_at"),
         )
     )  # fmt: skip
     query = f"""SELECT time_bucket(INTERVAL '{WINDOW} seconds', event_time), dataset, code, count(*)
@@ -166,6 +188,8 @@ def test_a_topic_is_followed_until_ctrl_c(kafka: str, tmp_path: Path, follow: Ca
         rows = counted(root)
         assert_windows_end_in_time(following, live, {window for window, *_ in rows})
         assert early(live) == rows
+        assert "dead_letters" in {dataset for _, dataset, _ in rows}
+        following.wait_until(lambda: by_area(live) == located(root), 5)
         assert {pane["timing"] for pane in panes(live)} == {"early", "on_time"}
         code, seconds = following.end(signal.SIGINT)
         said = following.said()

@@ -1,6 +1,8 @@
 """Live windows fire early, on time and late; what is too late leaves by a door of its own."""
 
 import json
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import apache_beam as beam
@@ -11,9 +13,10 @@ from apache_beam.testing.test_stream import TestStream
 from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.transforms.window import TimestampedValue
 
-from schemas.lake import Source
+from schemas.lake import DEAD_LETTER, Source
 from sources.units import Unit, UnitBatch
-from transforms.live import LATE, LIVE, AppendPanes, CountLive, count_by_window
+from transforms.live import LATE, LIVE, AppendPanes, CountLive
+from transforms.live_counts import slice_letters, slice_rows
 
 UNIT = Unit(Source.DRONES, "fleet.jsonl", 0, 1, "drones-00000-hash")
 
@@ -25,26 +28,59 @@ def rows(*seconds: int, code: int = 21) -> pa.RecordBatch:
         {
             "event_time": pa.array([s * 1_000_000 for s in seconds]).cast(pa.timestamp("us", "UTC")),
             "violation_code": pa.array([code] * n, pa.int16()),
-            "status": pa.array(["raw"] * n).dictionary_encode(),
-            "kind": pa.array(["violation"] * n).dictionary_encode(),
+            "status": pa.array(["raw"] * n, pa.string()).dictionary_encode(),
+            "kind": pa.array(["violation"] * n, pa.string()).dictionary_encode(),
+            "area": pa.array([f"40.7{s % 2},-74.01" for s in seconds], pa.string()).dictionary_encode(),
         }
     )
 
 
-def batch(*seconds: int) -> TimestampedValue:
-    """A batch of such violations, as the source stamps it."""
-    return TimestampedValue(UnitBatch(UNIT, rows(*seconds), last=False), seconds[0])
+def letters(*seconds: int | None) -> pa.RecordBatch:
+    """Dead letters that were published at these seconds."""
+    rows = [
+        dict.fromkeys(DEAD_LETTER.names)
+        | {"unit": "u", "record": 0, "reason": "payload_empty", "payload": b"", "path": "p", "offset": 0}
+        | {"published_at": None if s is None else s * 1_000_000}
+        for s in seconds
+    ]
+    return pa.RecordBatch.from_pylist(rows, schema=DEAD_LETTER)
+
+
+def batch(*seconds: int, of: Callable[..., pa.RecordBatch] = rows) -> TimestampedValue:
+    """A batch of such violations or dead letters, as the source stamps it."""
+    return TimestampedValue(UnitBatch(UNIT, of(*seconds), last=False), seconds[0])
 
 
 def short(pane: dict[str, object]) -> tuple[object, ...]:
-    """What of a pane the tests look at."""
-    return str(pane["window_start"])[14:19], pane["n"], pane["timing"]
+    """What of a pane by code the tests look at."""
+    return str(pane["window_start"])[14:19], pane["dataset"], pane["n"], pane["timing"]
 
 
-def test_a_batch_is_cut_into_its_windows() -> None:
-    assert count_by_window(rows(1, 59, 60, 125), 60) == {
-        0: [("qualified", 21, 2)], 60: [("qualified", 21, 1)], 120: [("qualified", 21, 1)],
-    }  # fmt: skip
+def where(pane: dict[str, object]) -> tuple[object, ...]:
+    """And of one by area."""
+    return str(pane["window_start"])[14:19], pane["dataset"], pane["n"], pane["areas"], pane["timing"]
+
+
+def test_a_batch_is_cut_into_its_windows_by_code_and_by_area() -> None:
+    assert slice_rows(rows(-1, 1, 59, 60, 125, 126), 60) == {
+        -60: ([("qualified", 21, 1)], [("qualified", "40.71,-74.01", 1)]),
+        0: ([("qualified", 21, 2)], [("qualified", "40.71,-74.01", 2)]),
+        60: ([("qualified", 21, 1)], [("qualified", "40.70,-74.01", 1)]),
+        120: ([("qualified", 21, 2)], [("qualified", "40.71,-74.01", 1), ("qualified", "40.70,-74.01", 1)]),
+    }
+    assert slice_rows(rows(), 60) == {}
+
+
+def test_dead_letters_are_in_the_window_in_which_they_were_published_or_else_read() -> None:
+    assert slice_letters(letters(1, 59, 60), 60) == {
+        0: ([("dead_letters", None, 2)], []),
+        60: ([("dead_letters", None, 1)], []),
+    }
+    before = time.time()
+    ((start, counts),) = slice_letters(letters(None, None), 3600).items()
+    assert before - 3600 < start <= time.time()
+    assert counts == ([("dead_letters", None, 2)], [])
+    assert slice_letters(letters(), 60) == {}
 
 
 def test_answers_are_counted_apart() -> None:
@@ -52,44 +88,70 @@ def test_answers_are_counted_apart() -> None:
     status = pa.array(["raw", "officer", "officer"]).dictionary_encode()
     codes = pa.array([0, 0, 21], pa.int16())
     batch = batch.set_column(1, "violation_code", codes).set_column(2, "status", status)
-    assert count_by_window(batch, 60) == {0: [("unqualified", 0, 1), ("answers", 0, 1), ("answers", 21, 1)]}
+    by_code, _ = slice_rows(batch, 60)[0]
+    assert by_code == [("unqualified", 0, 1), ("answers", 0, 1), ("answers", 21, 1)]
 
 
 def test_panes_fire_early_on_time_and_late_and_nothing_is_dropped() -> None:
+    right, left = "40.71,-74.01", "40.70,-74.01"
     stream = (
         TestStream()
         .advance_watermark_to(0)
         .add_elements([batch(1, 2, 61)])
+        .add_elements([batch(5, 6, of=letters)])
         .advance_watermark_to(60)  # the first window is complete
         .add_elements([batch(3)])  # late, within the allowed 30 s
+        .add_elements([batch(7, of=letters)])
         .advance_watermark_to(95)
         .add_elements([batch(4, 62)])  # too late for the first window, in time for the second
+        .add_elements([batch(8, of=letters)])
         .advance_watermark_to_infinity()
     )
     # The runner is named: among the local ones only this one has TestStream.
     with TestPipeline(runner="BundleBasedDirectRunner", options=PipelineOptions(streaming=True)) as pipeline:
-        panes = pipeline | stream | CountLive(60, 30)
-        live = panes[LIVE] | "Short" >> beam.Map(short)
+        batches = pipeline | stream
+        of_rows, of_letters = batches | beam.Partition(lambda b, _: int("reason" in b.rows.schema.names), 2)
+        panes = (of_rows, of_letters) | CountLive(60, 30)
+        by_code = panes[LIVE] | "By code" >> beam.Filter(lambda p: "areas" not in p) | "Short" >> beam.Map(short)
+        by_area = panes[LIVE] | "By area" >> beam.Filter(lambda p: "areas" in p) | "Where" >> beam.Map(where)
         late = panes[LATE] | "Short too" >> beam.Map(short)
         assert_that(
-            live,
+            by_code,
             equal_to(
                 [
-                    ("00:00", 2, "early"), ("01:00", 1, "early"), ("00:00", 0, "on_time"),
-                    ("00:00", 1, "late"), ("01:00", 1, "early"), ("01:00", 0, "on_time"),
+                    ("00:00", "qualified", 2, "early"), ("01:00", "qualified", 1, "early"),
+                    ("00:00", "dead_letters", 2, "early"), ("00:00", None, 0, "on_time"),
+                    ("00:00", "qualified", 1, "late"), ("00:00", "dead_letters", 1, "late"),
+                    ("01:00", "qualified", 1, "early"), ("01:00", None, 0, "on_time"),
                 ]
             ),
-            label="live",
+            label="by code",
         )  # fmt: skip
-        assert_that(late, equal_to([("00:00", 1, "too_late")]), label="late")
+        assert_that(
+            by_area,
+            equal_to(
+                [
+                    ("00:00", "qualified", 2, {right: 1, left: 1}, "on_time"),
+                    ("00:00", "qualified", 1, {right: 1}, "late"),
+                    ("01:00", "qualified", 2, {right: 1, left: 1}, "on_time"),
+                ]
+            ),
+            label="by area",
+        )
+        too_late = [("00:00", "qualified", 1, "too_late"), ("00:00", "dead_letters", 1, "too_late")]
+        assert_that(late, equal_to(too_late), label="late")
 
 
 def test_panes_are_appended_as_lines(tmp_path: Path) -> None:
     path = tmp_path / "live.jsonl"
     path.write_text('{"older": 1}\n')
     with TestPipeline() as pipeline:
-        elements = pipeline | beam.Create([UnitBatch(UNIT, rows(1, 2, 61), last=True)])
-        _ = elements | CountLive(60, 30) | AppendPanes(str(path))
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    assert lines[0] == {"older": 1}
-    assert sum(line["n"] for line in lines[1:]) == 3
+        some = pipeline | beam.Create([UnitBatch(UNIT, rows(1, 2, 61), last=True)])
+        refused = pipeline | "Letters" >> beam.Create([UnitBatch(UNIT, letters(3), last=True)])
+        _ = (some, refused) | CountLive(60, 30) | AppendPanes(str(path))
+    older, *lines = map(json.loads, path.read_text().splitlines())
+    assert older == {"older": 1}
+    by_area = [line for line in lines if "areas" in line]
+    assert sum(line["n"] for line in lines if line not in by_area) == 4
+    assert sum(line["n"] for line in by_area) == sum(sum(line["areas"].values()) for line in by_area) == 3
+    assert {line["timing"] for line in by_area} == {"on_time"}

@@ -82,6 +82,15 @@ def _parts(rows: list[Row]) -> list[str]:
     return [PARTS_OF_DAY[0] if 6 <= h < 13 else PARTS_OF_DAY[1] if 13 <= h < 20 else PARTS_OF_DAY[2] for h in hours]
 
 
+def test_officers_answers_are_no_violations() -> None:
+    rows = batch([(0, 0, "K"), (0, 21, "K"), (0, 0, "K"), (0, 21, "K")])
+    status = pa.array(["raw", "raw", "officer", "officer"]).dictionary_encode()
+    counter = Counter(3600)
+    counter.add(rows.set_column(rows.schema.get_field_index("status"), "status", status))
+    found = [(row["dataset"], row["violation_code"], row["n"]) for row in counter.counts("u").to_pylist()]
+    assert found == [("qualified", 21, 1), ("unqualified", 0, 1), ("answers", 0, 1), ("answers", 21, 1)]
+
+
 @given(ROWS, WINDOWS, st.integers(1, 5))
 def test_it_does_not_matter_in_which_batches_rows_come(rows: list[Row], window: int, parts: int) -> None:
     def key(row: dict[str, Any]) -> str:

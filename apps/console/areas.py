@@ -1,0 +1,67 @@
+"""Where messages come from and violations are: the panes' counts by area, of windows that are complete."""
+
+from collections import Counter
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+DEGREES: Final = 0.01
+"""An area's width: about 1.1 km from south to north and 0.85 km from west to east."""
+_VIOLATIONS: Final = ("qualified", "unqualified")
+_MESSAGES: Final = ("positions", *_VIOLATIONS)
+_KEPT_MINUTES: Final = 60
+
+
+class Area(NamedTuple):
+    """A square of the city, by its south-west corner."""
+
+    south: float
+    west: float
+
+    @property
+    def middle(self) -> tuple[float, float]:
+        """Its latitude and longitude."""
+        return self.south + DEGREES / 2, self.west + DEGREES / 2
+
+
+class Areas:
+    """The newest window's messages, and the violations of the hour before its end.
+
+    Pages read them while the console adds: a counter that was given out does not change any more.
+    """
+
+    def __init__(self) -> None:
+        self.window: tuple[float, float] | None = None
+        """Start and end of the newest window, in seconds since the epoch."""
+        self.messages: Counter[Area] = Counter()
+        """Of its drones: where they are."""
+        self.violations: Counter[Area] = Counter()
+        """Of the last hour: where it is hot."""
+        self._minutes: dict[int, Counter[Area]] = {}
+
+    def add(self, start: float, seconds: int, dataset: str, areas: Mapping[str, int]) -> None:
+        """Count rows of a window by the name of their area."""
+        counts = Counter({_area(name): n for name, n in areas.items()})
+        if self.window is None or start > self.window[0]:
+            self.window, self.messages = (start, start + seconds), Counter()
+            self._forget(start // 60 - _KEPT_MINUTES)
+        if dataset in _MESSAGES and start == self.window[0]:
+            self.messages = self.messages + counts
+        if dataset in _VIOLATIONS and start // 60 > self.window[0] // 60 - _KEPT_MINUTES:
+            self.violations = self.violations + counts
+            self._minutes.setdefault(int(start // 60), Counter()).update(counts)
+
+    def _forget(self, minute: float) -> None:
+        for gone in [kept for kept in self._minutes if kept <= minute]:
+            self.violations = self.violations - self._minutes.pop(gone)
+
+
+@lru_cache(10_000)
+def _area(name: str) -> Area:
+    """From its name in the lake.
+
+    >>> _area("40.71,-74.01")
+    Area(south=40.71, west=-74.01)
+    """
+    south, _, west = name.partition(",")
+    return Area(float(south), float(west))

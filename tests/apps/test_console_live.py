@@ -1,0 +1,114 @@
+"""The live page's map and figures: what is counted by area is where drones and violations are, and is counted once."""
+
+import json
+import re
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from apps.console.areas import Area, Areas
+from apps.console.city import city_map, hot, shaded
+from apps.console.live import Panes
+from tests.apps.console_support import Clock, alert, make_console, officer, raise_alerts
+
+TIMES_SQUARE, HARLEM = "40.75,-73.99", "40.81,-73.95"
+
+
+def panes(path: Path, lines: Iterable[dict[str, Any]]) -> Path:
+    """A file of panes of ten seconds; ``at`` is the window's start."""
+    whole = []
+    for line in lines:
+        start = datetime.fromtimestamp(line["at"], UTC).isoformat()
+        usual = {"window_start": start, "window_seconds": 10, "dataset": None, "violation_code": None, "n": 0}
+        whole.append(json.dumps(usual | {"timing": "on_time"} | line) + "\n")
+    path.write_text("".join(whole))
+    return path
+
+
+def test_messages_are_those_of_the_newest_window_and_violations_those_of_the_last_hour() -> None:
+    areas = Areas()
+    square, harlem = Area(40.75, -73.99), Area(40.81, -73.95)
+    assert (areas.window, areas.messages, areas.violations) == (None, {}, {})
+    areas.add(0, 10, "qualified", {TIMES_SQUARE: 100})
+    areas.add(600, 10, "positions", {TIMES_SQUARE: 9})
+    areas.add(600, 10, "qualified", {TIMES_SQUARE: 3})
+    assert (areas.window, areas.messages, areas.violations) == ((600, 610), {square: 12}, {square: 103})
+    areas.add(3_600, 10, "unqualified", {HARLEM: 2})
+    areas.add(3_600, 10, "answers", {HARLEM: 7})
+    areas.add(600, 10, "qualified", {TIMES_SQUARE: 1})  # late, of a window in the hour
+    areas.add(0, 10, "qualified", {TIMES_SQUARE: 50})  # late, of one that is not
+    assert (areas.window, areas.messages) == ((3_600, 3_610), {harlem: 2})
+    assert areas.violations == {square: 4, harlem: 2}
+    areas.add(7_200, 10, "positions", {HARLEM: 1})
+    assert areas.violations == {}
+
+
+def test_panes_by_area_and_dead_letters_change_no_other_figure(tmp_path: Path) -> None:
+    now = time.time() // 60 * 60
+    path = panes(
+        tmp_path / "panes",
+        [
+            {"at": now, "dataset": "qualified", "violation_code": 21, "n": 3, "timing": "early"},
+            {"at": now, "dataset": "dead_letters", "n": 2, "timing": "early"},
+            {"at": now},
+            {"at": now, "dataset": "qualified", "n": 3, "areas": {TIMES_SQUARE: 3}},
+            {"at": now, "dataset": "qualified", "violation_code": 21, "n": 1, "timing": "late"},
+            {"at": now, "dataset": "qualified", "n": 1, "areas": {TIMES_SQUARE: 1}, "timing": "late"},
+            {"at": now + 90_000, "dataset": "qualified", "n": 5, "areas": {HARLEM: 5}},  # its clock is wrong
+        ],
+    )
+    read = Panes(path)
+    assert read.look(now + 10)
+    figures = read.figures
+    assert figures.totals == {"qualified": 4, "dead_letters": 2}
+    assert (figures.late, figures.codes, figures.violations_by_minute(1, now)[0][1:]) == (1, {21: 4}, (4, 0))
+    assert figures.areas.violations == {Area(40.75, -73.99): 4}
+    assert not read.unreadable
+
+
+def test_the_page_shows_dead_letters_the_share_for_officers_and_the_map(tmp_path: Path) -> None:
+    clock = Clock()
+    start = clock.now // 60 * 60 - 60
+    by_area = {"dataset": "positions", "n": 40, "areas": {TIMES_SQUARE: 30, HARLEM: 10}}
+    path = panes(
+        tmp_path / "panes",
+        [
+            {"at": start, "dataset": "qualified", "violation_code": 21, "n": 199, "timing": "early"},
+            {"at": start, "dataset": "unqualified", "violation_code": 0, "n": 1, "timing": "early"},
+            {"at": start, "dataset": "dead_letters", "n": 1_234, "timing": "early"},
+            {"at": start, **by_area},
+            {"at": start, "dataset": "qualified", "n": 199, "areas": {HARLEM: 199}},
+        ],
+    )
+    console = make_console(tmp_path / "state", clock, panes=path)
+    raise_alerts(console, alert("open", clock.now), alert("answered", clock.now + 1))
+    held = console.desk.pick("officer", "newest")
+    assert held is not None
+    console.desk.answer("officer", held.lease, 40)
+    assert console.panes is not None
+    console.panes.look(clock.now)
+    browser = officer(console)
+    page = browser.get("/live").text
+    browser.close()
+    console.stop()
+    assert re.search(r"Dead letters</dt><dd>1,234<", page)
+    assert "0.50&nbsp;% of all violations" in page
+    assert page.count('class="alert"') == 1
+    assert page.count('<path class="shade') == 2
+    assert "Hottest: Manhattan 40.81, -73.95 (199)" in page
+    assert "last complete window" in page
+
+
+def test_areas_are_drawn_where_they_are_and_not_outside_the_map() -> None:
+    square, harlem, sydney = Area(40.75, -73.99), Area(40.81, -73.95), Area(-33.87, 151.2)
+    drawn = str(city_map([], "x", shaded({square: 16, harlem: 1, sydney: 16}) + hot([(square, 1_600)])))
+    (strong,) = re.findall(r'<path class="shade4" d="([^"]*)"/>', drawn)
+    (weak,) = re.findall(r'<path class="shade1" d="([^"]*)"/>', drawn)
+    assert (strong.count("z"), weak.count("z")) == (1, 1)
+    left, top, right, bottom = map(int, re.findall(r"\d+", strong)[:4])
+    assert 0 < left < right < 600
+    assert 0 < top < bottom
+    assert top > int(re.findall(r"\d+", weak)[1])  # Harlem is north of it
+    assert "<title>Manhattan 1,600 violations</title>" in drawn

@@ -1,0 +1,92 @@
+"""Counts of the live statistics: of a batch by windows, their sums, and what a pane says of them."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from schemas.lake import Dataset
+from transforms.clock import MICROSECONDS
+from transforms.qualify import COUNTED, counted_as
+
+Count = tuple[str, int | str | None, int]
+"""What was counted (of COUNTED, or dead_letters), its violation code or its area, how many."""
+Slice = tuple[list[Count], list[Count]]
+"""What of a batch belongs to one window, by code and by area."""
+Slices = dict[int, Slice]
+"""By start of the window, in seconds since the epoch."""
+SliceBatch = Callable[[pa.RecordBatch, int], Slices]
+Tell = Callable[[Iterable[Count]], Iterator[dict[str, Any]]]
+Ints = npt.NDArray[np.int64]
+NOTHING: Final[dict[str, Any]] = {"dataset": None, "violation_code": None, "n": 0}
+"""What the pane says that tells that a window is complete."""
+
+
+def slice_rows(rows: pa.RecordBatch, window_seconds: int) -> Slices:
+    """Count a batch of rows by windows of event time. An area is the lake's, a square of 0.01 degrees:
+    :func:`transforms.message_rows.city_cells`."""
+    starts, counted = _starts(rows["event_time"].cast(pa.int64()), window_seconds), counted_as(rows)
+    by_code = _count(starts, counted, rows["violation_code"].dictionary_encode())
+    by_area = _count(starts, counted, rows["area"])
+    return {start: (counts, by_area[start]) for start, counts in by_code.items()}
+
+
+def slice_letters(letters: pa.RecordBatch, window_seconds: int) -> Slices:
+    """Count dead letters by windows of when they were published, since they have no event time; those of a recording,
+    which does not say, by the time at which this is called."""
+    published = letters["published_at"].cast(pa.int64()).fill_null(time.time_ns() // 1000)
+    starts, numbers = np.unique(_starts(published, window_seconds), return_counts=True)
+    counts = zip(starts.tolist(), numbers.tolist(), strict=True)
+    return {start: ([(str(Dataset.DEAD_LETTERS), None, n)], []) for start, n in counts}
+
+
+def _starts(micros: pa.Int64Array, window_seconds: int) -> Ints:
+    seconds: Ints = micros.to_numpy() // MICROSECONDS
+    return seconds - seconds % window_seconds
+
+
+def _count(starts: Ints, counted: npt.NDArray[np.int8], which: pa.DictionaryArray) -> dict[int, list[Count]]:
+    names = [*which.dictionary.to_pylist(), None]
+    places = which.indices.fill_null(len(names) - 1).to_numpy()
+    keys, numbers = np.unique((starts * len(COUNTED) + counted) * len(names) + places, return_counts=True)
+    found: dict[int, list[Count]] = {}
+    for key, n in zip(keys.tolist(), numbers.tolist(), strict=True):
+        rest, place = divmod(key, len(names))
+        start, what = divmod(rest, len(COUNTED))
+        found.setdefault(start, []).append((COUNTED[what], names[place], n))
+    return found
+
+
+def add_counts(some: Iterable[list[Count]]) -> list[Count]:
+    """The sums by what was counted, and code or area."""
+    sums: Counter[tuple[str, int | str | None]] = Counter()
+    for counts in some:
+        for dataset, which, n in counts:
+            sums[dataset, which] += n
+    return [(dataset, which, n) for (dataset, which), n in sums.items()]
+
+
+def told_by_code(counts: Iterable[Count]) -> Iterator[dict[str, Any]]:
+    """What a pane says of each count by code."""
+    for dataset, code, n in counts:
+        yield {"dataset": dataset, "violation_code": code, "n": n}
+
+
+def told_by_area(counts: Iterable[Count]) -> Iterator[dict[str, Any]]:
+    """What a pane says of all counts of a dataset by area; ``n`` is their sum."""
+    found: dict[str, dict[Any, int]] = {}
+    for dataset, area, n in counts:
+        found.setdefault(dataset, {})[area] = n
+    for dataset, areas in found.items():
+        yield {"dataset": dataset, "violation_code": None, "n": sum(areas.values()), "areas": areas}
+
+
+def pane_of(start: int, seconds: int, counts: dict[str, Any], timing: str) -> dict[str, Any]:
+    """A pane of the window that starts then, in seconds since the epoch, and is so many seconds long."""
+    window = {"window_start": datetime.fromtimestamp(start, UTC).isoformat(), "window_seconds": seconds}
+    return {**window, **counts, "timing": timing}
