@@ -102,7 +102,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def opened(where: str, root: str, units: int) -> None:
-    """Make a ledger of so many units, and print how long the lake takes to open, before and after its rows are merged."""
+    """Make a ledger of so many units; print how long the lake takes to open before and after its rows are merged."""
     commit_all(root, merged_units(root, units))
     one_by_one = _opening(root)
     lk = lake(root)
