@@ -16,31 +16,42 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent import futures
 from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from lake import lake
 from lake.changes import read_changes
+from lake.ledger import unit_paths
 from lake.storage import storage
 from pipelines.reconcile import reconcile
 from runners.services import NAMES, Services, free_port
-from schemas.lake import Dataset
+from schemas.lake import MERGED_LEDGER, Dataset
 from tests.recovery.campaign import planned, running, wait, wait_for_plan
 from tests.recovery.comparison import Comparison, compare
 from tests.recovery.publisher import Publishing
 from tests.recovery.soak import make_recording, make_topic
 from tests.recovery.watching import Looks, Watching
 
-RATE: Final = 1_000.0
-"""Messages published a second."""
-SECONDS_A_KILL: Final = 2
-"""So long are messages published for each kill of a compaction that is asked for."""
-LONGEST_S: Final = {"write": 4.0, "compact": 4.0, "merge": 0.3, "vacuum": 3.0, "hold": 5.0}
-"""At most, before a kill: of a writer after its first plan, of a compaction's life or after its first file, of a
-vacuum's life. And how long a compaction is held."""
-OLDER_THAN: Final = "20s"
-"""Of vacuums: the slowest look takes half of it."""
+RATE: Final = 500.0
+"""Messages published a second, as long as it goes on."""
+SECONDS_A_KILL: Final = 10
+"""Of a compaction or vacuum, at most: a busy machine takes long to start them."""
+VACUUM, KILL, KILL_INSIDE, HOLD, LET_END = "vacuum", "kill", "kill inside", "hold", "let end"
+TURNS: Final = (KILL_INSIDE, HOLD, VACUUM, KILL_INSIDE, LET_END, KILL)
+"""What is done one after another: to a vacuum, or to a compaction; one that is killed inside or held has written
+some of its files."""
+LONGEST: Final = {"writer": 1.0, KILL: 1.0, VACUUM: 1.5, HOLD: 1.5}
+"""In lives of a compaction that was left alone, at most: of a writer after its first plan, and of the others, before
+they are killed; and of a hold."""
+MOST_WRITTEN: Final = 4
+"""Files of a compaction, before it is killed or held inside; it writes six at least."""
+FOLDERS: Final = (*map(str, Dataset), MERGED_LEDGER)
+"""Where compactions write."""
+OLDER_THAN: Final = "30s"
+"""Of vacuums: no look takes so long."""
 _COMPACT: Final = "import secrets; secrets.token_hex = lambda _: '{token}'\nfrom pipelines.compact import main; main()"
 """The command, with a token that is known here: it is in the names of the files that it writes."""
 
@@ -86,17 +97,21 @@ def campaign(attack: Attack, say: Callable[[str], None] = print) -> Outcome:
     with Publishing(attack.recording, attack.topic, RATE) as publishing, Watching(attack.root) as watching:
         beside = _Beside(attack, publishing, say)
         with ThreadPoolExecutor() as pool:
-            for done in [pool.submit(of) for of in (beside.write, *[beside.compact] * 2)]:
-                done.result()
+            threads = [pool.submit(of) for of in (beside.write, *[beside.compact] * 2)]
+            futures.wait(threads, return_when=futures.FIRST_EXCEPTION)
+            beside.stopped = True
+        for thread in threads:
+            thread.result()
+        publishing.stop()
         _finish(attack, "-m", "pipelines.violations", "--messages", attack.topic, "--output", attack.root, "--quiet")
         _finish(attack, *_compaction(attack.root))
         seen = watching.stop()
     replaced = lake(attack.root).replaced
-    there = {info.path for dataset in Dataset for info in storage(attack.root).list(str(dataset))}
+    there = {info.path for folder in FOLDERS for info in storage(attack.root).list(folder)}
     removed = sum(storage(attack.root).full(path) not in there for path in replaced)
     _finish(attack, *_vacuum(attack.root, "0s"))
     return Outcome(
-        lake=compare(attack.root, attack.recording),
+        lake=compare(attack.root, attack.recording, publishing.published),
         seen=seen,
         faults=reconcile(attack.root),
         changes=read_changes(attack.root).num_rows,
@@ -116,57 +131,64 @@ class _Beside:
         self._publishing = publishing
         self._say = say
         self._dice = random.Random(attack.root)
+        self._turns = cycle(TURNS)
+        self._life = 3.0
+        """Seconds that the last compaction took which was left alone."""
+        self.stopped = False
         self._lock = threading.Lock()
         self.writers_killed = self.killed = self.inside = self.held = 0
+
+    @property
+    def _over(self) -> bool:
+        return self.stopped or self._publishing.done or self.killed >= self._attack.kills
 
     def write(self) -> None:
         """Take what is published into the lake, one process after another."""
         attack = self._attack
         line = ["--messages", attack.topic, "--output", attack.root, "--quiet", "--every", "1s"]
-        while not self._publishing.done:
+        while not self._over:
             before = planned(attack.root)
             with running(["-m", "pipelines.violations", *line], attack.log) as process:
                 wait_for_plan(process, attack.root, before)
-                self._wait(process, "write")
+                self._wait(process, "writer")
                 _still_well(process)
             self.writers_killed += 1
 
     def compact(self) -> None:
-        """Compact or vacuum again and again."""
-        while not self._publishing.done or self.killed < self._attack.kills:
-            self._dice.choice((self._vacuum, self._compaction, self._compaction, self._compaction))()
+        """Compact or vacuum again and again, as soon as there is a lake."""
+        while not (self._over or unit_paths(self._attack.root)):
+            time.sleep(0.1)
+        while not self._over:
+            self._turn(next(self._turns))
 
-    def _vacuum(self) -> None:
-        with running(_vacuum(self._attack.root, OLDER_THAN), self._attack.log) as process:
-            self._wait(process, "vacuum")
-            _still_well(process)
-            killed = process.poll() is None
-        self._count(killed)
-
-    def _compaction(self) -> None:
+    def _turn(self, what: str) -> None:
         root = self._attack.root
         token = f"{self._dice.getrandbits(32):08x}"
-        how = self._dice.choice(("end", "hold", "kill", "kill inside"))
-        with running(_compaction(root, token), self._attack.log) as process:
-            if how == "kill":
-                self._wait(process, "compact")
-            elif how != "end":
-                while process.poll() is None and not _written(root, token):
+        began = time.monotonic()
+        with running(
+            _vacuum(root, OLDER_THAN) if what == VACUUM else _compaction(root, token), self._attack.log
+        ) as process:
+            if what in (KILL_INSIDE, HOLD):
+                enough = self._dice.randint(1, MOST_WRITTEN)
+                while process.poll() is None and _written(root, token) < enough:
                     time.sleep(0.02)
-                self._wait(process, "merge")
-            if how == "hold" and process.poll() is None:
+            if what == HOLD and process.poll() is None:
                 process.send_signal(signal.SIGSTOP)
-                self._wait(process, "hold")
+                self._wait(process, what)
                 process.send_signal(signal.SIGCONT)
                 self.held += 1
-            if how in ("end", "hold"):
+            if what in (KILL, VACUUM):
+                self._wait(process, what)
+            elif what in (HOLD, LET_END):
                 process.wait()
             _still_well(process)
+            if what == LET_END:
+                self._life = time.monotonic() - began
             killed = process.poll() is None
-        self._count(killed, killed and _written(root, token) and not _put(root, token))
+        self._count(killed, killed and _written(root, token) > 0 and not _put(root, token))
 
     def _wait(self, process: subprocess.Popen[bytes], what: str) -> None:
-        wait(process, self._dice.uniform(0, LONGEST_S[what]))
+        wait(process, self._dice.uniform(0, LONGEST[what] * self._life))
 
     def _count(self, killed: bool, inside: bool = False) -> None:
         with self._lock:
@@ -197,9 +219,9 @@ def _still_well(process: subprocess.Popen[bytes]) -> None:
         raise RuntimeError(f"{process.args!r} ended with {process.returncode}")
 
 
-def _written(root: str, token: str) -> bool:
-    """Whether the compaction of this token has written a file."""
-    return any(f"-{token}-" in info.path for dataset in Dataset for info in storage(root).list(str(dataset)))
+def _written(root: str, token: str) -> int:
+    """How many files the compaction of this token has written."""
+    return sum(f"-{token}-" in info.path for folder in FOLDERS for info in storage(root).list(folder))
 
 
 def _put(root: str, token: str) -> bool:
