@@ -150,7 +150,7 @@ bench-stream: install ## Kafka -> lake beside a raw loop; how late statistics ar
 	@$(PY) -m tests.benchmarks.stream $(ARGS)
 
 .PHONY: soak
-soak: install ## kill pipeline, broker and object storage at random while a million messages go through (15 minutes)
+soak: install ## kill pipeline, broker and object storage at random (15 minutes; python -m tests.recovery.compaction: compactions)
 	@$(PY) -m tests.recovery.soak $(ARGS)
 
 .PHONY: check

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from lake.layout import change_path
 from lake.ledger import put_row, read_rows
 from lake.storage import storage
-from schemas.lake import CHANGES, LEDGER_ROW, Dataset
+from schemas.lake import CHANGES, LEDGER, LEDGER_ROW, MERGED_LEDGER, Dataset
 
 CHANGE = "change-"
 """How the names of changes and of their files begin."""
@@ -87,6 +87,16 @@ def put_change(root: str, change: Change) -> bool:
     return put_row(root, change_path(change.number), row)
 
 
+def merged_ledger(changes: pa.Table) -> str | None:
+    """The path of the newest file with the ledger's rows of the units that a change has found; None if there is none.
+
+    The rows of units are never changed, so any such file goes with any listing of the ledger that comes after it.
+    """
+    files = pc.list_flatten(changes["files"].combine_chunks())
+    paths = files.filter(pc.equal(pc.struct_field(files, "dataset"), LEDGER))
+    return paths[-1].as_py()["path"] if len(paths) else None
+
+
 def replaced_by(changes: pa.Table) -> pa.Array:
     """The paths of all files that these changes replace."""
     return pc.list_flatten(changes["replaces"].combine_chunks())
@@ -129,7 +139,7 @@ def vacuum(root: str, older_than: timedelta) -> Vacuumed:
     named = {file["path"] for files in changes["files"].to_pylist() for file in files}
     store = storage(root)
     files = size = kept = 0
-    for info in (info for dataset in Dataset for info in store.list(str(dataset))):
+    for info in (info for folder in (*map(str, Dataset), MERGED_LEDGER) for info in store.list(folder)):
         path = info.path.removeprefix(f"{store.base}/")
         attempt = _FILE.search(path)
         lost = attempt is not None and int(attempt[1]) <= changes.num_rows and path not in named

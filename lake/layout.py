@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from schemas.history import TIME_ZONE
-from schemas.lake import CHANGES, LEDGER, Dataset, Source
+from schemas.lake import CHANGES, LEDGER, MERGED_LEDGER, Dataset, Source
 
 NEW_YORK = ZoneInfo(TIME_ZONE)
 
@@ -29,6 +29,11 @@ def data_path(dataset: Dataset, source: Source, unit: str, month: str | None) ->
 def ledger_path(source: Source, unit: str) -> str:
     """The path of the file whose appearance commits the unit."""
     return f"{LEDGER}/source={source}/{unit}.parquet"
+
+
+def merged_ledger_path(name: str) -> str:
+    """The path of a file with the ledger's rows of many units."""
+    return f"{MERGED_LEDGER}/{name}.parquet"
 
 
 def change_path(number: int) -> str:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
-from lake.layout import change_path, ledger_path
+from lake.layout import change_path, ledger_path, merged_ledger_path
 from lake.storage import storage
 from schemas.lake import LEDGER, LEDGER_ROW, Source
 
@@ -48,12 +48,35 @@ def put_row(root: str, path: str, row: dict[str, Any]) -> bool:
     return storage(root).put_new(path, sink.getbuffer())
 
 
-def read_ledger(root: str) -> pa.Table:
-    """All committed units, in the order of their names."""
+def unit_paths(root: str) -> list[str]:
+    """The full paths of the ledger's files of units."""
     store = storage(root)
     changes = store.full(change_path(1)).rpartition("/")[0]
-    paths = [info.path for info in store.list(LEDGER) if not info.path.startswith(f"{changes}/")]
-    return read_rows(root, paths)
+    return [info.path for info in store.list(LEDGER) if not info.path.startswith(f"{changes}/")]
+
+
+def read_ledger(root: str, merged: str | None = None) -> pa.Table:
+    """All committed units, in the order of their names.
+
+    Args:
+        merged: the path of a file that :func:`merge_ledger` has written. The files of the units in it are not read: to
+            open one takes a millisecond.
+    """
+    store = storage(root)
+    rows = read_rows(root, [store.full(merged)] if merged else [])
+    names = zip(rows["source"].to_pylist(), rows["unit"].to_pylist(), strict=True)
+    known = {store.full(ledger_path(source, unit)) for source, unit in names}
+    others = read_rows(root, [path for path in unit_paths(root) if path not in known])
+    return pa.concat_tables([rows, others]).sort_by("unit")
+
+
+def merge_ledger(root: str, rows: pa.Table, name: str) -> tuple[str, str, int, int]:
+    """Write rows of units as one file of this name; gives what it is, its path, rows and bytes."""
+    path = merged_ledger_path(name)
+    sink = io.BytesIO()
+    pq.write_table(rows, sink, compression="zstd")
+    storage(root).put(path, sink.getbuffer())
+    return LEDGER, path, rows.num_rows, sink.getbuffer().nbytes
 
 
 def read_rows(root: str, paths: list[str]) -> pa.Table:

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
 
-from lake.changes import live_files, moved, read_changes, replaced_by
+from lake.changes import live_files, merged_ledger, moved, read_changes, replaced_by
 from lake.layout import partitions
 from lake.ledger import read_ledger
 from lake.storage import LocalStorage, storage
@@ -113,11 +113,14 @@ class Lake:
 
     def __init__(self, root: str, units: Iterable[str] | None = None, changes: int | None = None) -> None:
         self.root = root
-        self.changes = read_changes(root).slice(0, changes)
+        known = read_changes(root)
+        self.changes = known.slice(0, changes)
         """One row a change of files (:mod:`lake.changes`), in their order."""
-        ledger = read_ledger(root)  # after the changes
+        ledger = read_ledger(root, merged_ledger(known))  # after the changes
         if units is not None:
             ledger = ledger.filter(pc.is_in(ledger["unit"], value_set=pa.array(units, pa.string())))
+        self.as_committed = ledger
+        """The rows of the ledger as the units wrote them."""
         self.ledger = moved(ledger, self.changes)
         """One row a committed unit (:data:`schemas.lake.LEDGER_ROW`): its counts as they are now, its ``files`` as it
         wrote them."""

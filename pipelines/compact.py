@@ -13,7 +13,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from lake import Lake
 from lake.changes import Change, vacuum
 from pipelines.command import beam_options, progress_bar, run
-from pipelines.merging import changed, compaction, plan
+from pipelines.merging import changed, compaction, plan, with_ledger
 from pipelines.options import duration
 from schemas.errors import InputUnusable
 from schemas.lake import Dataset
@@ -58,7 +58,7 @@ def compact(root: str, target: int, options: PipelineOptions) -> dict[str, Any] 
         if pieces := plan(lk, target):
             progress.planned(sum(file.bytes for piece in pieces for file in piece.files))
             with beam.Pipeline(options=options) as pipeline:
-                compaction(pipeline, root, pieces, change)
+                compaction(pipeline, root, pieces, with_ledger(lk, change))
 
     return changed(root, "compaction", attempt)
 

@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lake import Lake
-from lake.changes import Change, put_change, read_changes
+from lake.changes import Change, merged_ledger, put_change, read_changes
 from lake.layout import data_path
+from lake.ledger import merge_ledger
 from lake.merge import Bin, Drop, Merged, bins, merge
 from lake.reader import LakeFile
 from pipelines.across_units import spilling
@@ -60,11 +61,18 @@ def plan(lk: Lake, target: int) -> list[Bin]:
     return found
 
 
+def with_ledger(lk: Lake, change: Change) -> Change:
+    """The change with a file of all units' rows of the ledger, which it writes: readers take it in place of theirs."""
+    older = merged_ledger(lk.changes)
+    merged = merge_ledger(lk.root, lk.as_committed, change.file_name(0))
+    return change._replace(files=[merged], replaces=[older] if older else [])
+
+
 def compaction(pipeline: beam.Pipeline, root: str, pieces: list[Bin], change: Change) -> beam.PCollection:
     """Build the graph; its end puts the change, with what became of the bins.
 
     Args:
-        change: its number and what it is; it has no files yet.
+        change: its number and what it is, and what files it has besides those that the bins become.
     """
     named = [(piece, change.file_name(part)) for part, piece in enumerate(pieces, 1)]
     merged = (
@@ -107,8 +115,8 @@ class _Commit(beam.DoFn):  # type: ignore[misc]
     def process(self, element: tuple[None, Iterable[Merged]]) -> None:
         parts = sorted(element[1], key=lambda part: part.replaces)
         put = self._change._replace(
-            files=[file for part in parts for file in part.files],
-            replaces=[path for part in parts for path in part.replaces],
+            files=[*self._change.files, *(file for part in parts for file in part.files)],
+            replaces=[*self._change.replaces, *(path for part in parts for path in part.replaces)],
             moves=[move for part in parts for move in part.moves],
         )
         dropped = sum(move.rows for move in put.moves if move.into == DUPLICATES)

@@ -31,6 +31,8 @@ class Source(StrEnum):
 LEDGER = "ledger"
 CHANGES = "changes"
 """The partition of the ledger that holds, in place of units, changes of files that units had written."""
+MERGED_LEDGER = "merged_ledger"
+"""The directory of files with the ledger's rows of many units; outside of the ledger, where each unit has one row."""
 
 ENUM = pa.dictionary(pa.int32(), pa.string())
 """A text of few distinct values."""

@@ -4,8 +4,11 @@
 --
 -- and ask, for example:  SELECT violation_code, count(*) FROM committed('qualified') GROUP BY ALL ORDER BY 2 DESC;
 
+-- What is committed is looked up once, when this file is read: what comes later is seen when it is read again. So a unit
+-- or a compaction that comes meanwhile is seen entirely or not at all, whatever a query asks.
+
 -- The ledger, also one whose rows an earlier version wrote: what that did not know is null.
-CREATE OR REPLACE MACRO ledger_rows() AS TABLE
+CREATE OR REPLACE TEMP TABLE ledger_rows AS
 SELECT * FROM (
     SELECT NULL::VARCHAR[] AS columns, NULL::VARCHAR[] AS replaces,
            NULL::STRUCT(unit VARCHAR, out_of VARCHAR, "into" VARCHAR, "rows" BIGINT)[] AS moves
@@ -14,22 +17,24 @@ SELECT * FROM (
 FROM read_parquet(getvariable('lake') || '/ledger/**/*.parquet', hive_partitioning = true, union_by_name = true);
 
 -- Units of work, as they were committed; compaction and replay are rows of the ledger too, and none.
-CREATE OR REPLACE MACRO units() AS TABLE FROM ledger_rows() WHERE source <> 'changes';
+CREATE OR REPLACE MACRO units() AS TABLE FROM ledger_rows WHERE source <> 'changes';
 
 -- The files that hold the lake's rows now: all that the ledger names, but for those that a change replaced.
-CREATE OR REPLACE MACRO committed_files() AS TABLE
+CREATE OR REPLACE TEMP TABLE committed_files AS
 SELECT file.dataset, getvariable('lake') || '/' || file.path AS path, file.rows, file.bytes
-FROM (SELECT unnest(files) AS file FROM ledger_rows())
-WHERE file.path NOT IN (SELECT unnest(replaces) FROM ledger_rows());
+FROM (SELECT unnest(files) AS file FROM ledger_rows)
+WHERE file.path NOT IN (SELECT unnest(replaces) FROM ledger_rows);
+
+SET VARIABLE positions = (SELECT list(path) FROM committed_files WHERE dataset = 'positions');
+SET VARIABLE qualified = (SELECT list(path) FROM committed_files WHERE dataset = 'qualified');
+SET VARIABLE unqualified = (SELECT list(path) FROM committed_files WHERE dataset = 'unqualified');
+SET VARIABLE dead_letters = (SELECT list(path) FROM committed_files WHERE dataset = 'dead_letters');
+SET VARIABLE stats = (SELECT list(path) FROM committed_files WHERE dataset = 'stats');
+SET VARIABLE images = (SELECT list(path) FROM committed_files WHERE dataset = 'images');
 
 -- The rows of a dataset: positions, qualified, unqualified, dead_letters, stats or images.
 CREATE OR REPLACE MACRO committed(dataset_name) AS TABLE
-SELECT * EXCLUDE (filename)
-FROM read_parquet(
-    getvariable('lake') || '/' || dataset_name || '/**/*.parquet',
-    hive_partitioning = true, union_by_name = true, filename = true
-)
-WHERE filename IN (SELECT path FROM committed_files());
+FROM read_parquet(getvariable(dataset_name), hive_partitioning = true, union_by_name = true);
 
 -- The same for messages, each once: the readers' choice of those that stand in several units.
 CREATE OR REPLACE MACRO once(dataset_name) AS TABLE

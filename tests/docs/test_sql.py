@@ -62,6 +62,25 @@ def test_the_macros_see_what_the_lake_shows_before_and_after_a_compaction(tmp_pa
             vacuum(root, timedelta(0))
 
 
+def test_the_macros_see_the_lake_as_it_was_whatever_comes_meanwhile(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    for number in range(2):
+        others = [Said(f"p{number}", code=None), Said(f"u{number}", code=0)]
+        commit(root, [write(root, f"u{number}", [Said("twice"), Said(str(number)), *others])])
+    query = "SELECT message_id FROM once('qualified') ORDER BY ALL"
+    with macros(root) as connection:
+        before = connection.sql(query).fetchall()
+        commit(root, [write(root, "a unit before the others", [Said("twice")])])
+        assert connection.sql(query).fetchall() == before == [("0",), ("1",), ("twice",)]
+        assert compact(root, 1 << 20, LOCAL)
+        assert connection.sql(query).fetchall() == before
+        vacuum(root, timedelta(0))
+        with pytest.raises(duckdb.IOException, match="qualified"):
+            connection.sql(query).fetchall()
+    with macros(root) as connection:
+        assert connection.sql(query).fetchall() == before
+
+
 def type_name(of: pa.DataType) -> str:
     """The name that Hive, Athena and Spark have for a type."""
     if pa.types.is_dictionary(of):

@@ -8,7 +8,9 @@ import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 import pytest
 
@@ -19,7 +21,7 @@ from lake.storage import LocalStorage, S3Storage, storage
 from pipelines.compact import compact, figures
 from pipelines.reconcile import reconcile
 from schemas.errors import InputUnusable
-from schemas.lake import Dataset, Source
+from schemas.lake import MERGED_LEDGER, Dataset, Source
 from tests.lakes import Said, all_views, ids, write
 from tests.support import LOCAL, content, make_history, make_messages, run_graph
 
@@ -105,6 +107,36 @@ def test_a_message_that_comes_again_after_a_compaction_is_hidden_and_removed_by_
     assert reconcile(root) == []
 
 
+def test_units_that_a_compaction_has_found_are_not_opened_one_by_one(
+    root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    dataset = pads.dataset
+
+    def counted(paths: list[str], **how: Any) -> pads.Dataset:
+        opened.extend(paths)
+        return dataset(paths, **how)
+
+    for number in range(3):
+        add(root, number)
+    one_by_one = lake(root).ledger
+    assert compact(root, MB, LOCAL)
+    for number in range(3, 5):
+        add(root, number)
+    monkeypatch.setattr("lake.ledger.pads.dataset", counted)
+    ledger = lake(root).ledger
+    assert ["drones-00000" in path for path in opened] == [False] * 4  # the change, what it merged, two units
+    assert ledger["unit"].to_pylist() == [f"drones-{n:05d}" for n in range(5)]
+    same = [name for name in ledger.column_names if name not in ("qualified", "duplicates", "counted")]
+    assert ledger.slice(0, 3).select(same) == one_by_one.select(same)
+    assert compact(root, MB, LOCAL)
+    vacuum(root, timedelta(0))
+    opened.clear()
+    assert lake(root).ledger.num_rows == 5
+    assert len(opened) == 3  # two changes, one file of rows
+    assert len(storage(root).list(MERGED_LEDGER)) == 1
+
+
 def test_units_whose_files_were_replaced_are_still_done(tmp_path: Path) -> None:
     root = str(tmp_path)
     add(root, 1)
@@ -171,14 +203,14 @@ def test_a_stop_at_any_write_changes_nothing_and_the_next_run_does_all(
         monkeypatch.setattr(kind, "put_new", lambda self, path, data, put=put: put(self, path, data, "put_new"))
         try:
             change = compact(root, MB, LOCAL)
-        except RuntimeError as error:  # of the runner
+        except (OSError, RuntimeError) as error:  # the latter of the runner
             assert "the power fails" in str(error)  # noqa: PT017
             assert lake(root).changes.num_rows == 0
         else:
             assert change
             break
         assert rows(root) == before
-    assert stop_at == 5 + 1 + 1
+    assert stop_at == 5 + 1 + 1 + 1  # files, the ledger's rows, the change, and nothing more to stop at
     assert rows(root) == before
     assert vacuum(root, timedelta(days=1)).files > 0  # what the attempts left
     assert rows(root) == before

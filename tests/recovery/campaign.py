@@ -6,8 +6,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -81,19 +81,19 @@ def campaign(
     with Publishing(recording, publish_to, rate) as publishing:
         for kill in range(1, attack.kills + 1):
             victim = dice.choice(attack.victims) if attack.victims and kill % 2 == 0 else None
-            before = _planned(attack.root)
+            before = planned(attack.root)
             with _pipeline(attack, attack.how) as process:
-                _wait_for_plan(process, attack.root, before)
+                wait_for_plan(process, attack.root, before)
                 if kill > 1:  # the first comes when nothing can be committed yet
-                    _wait(process, dice.uniform(0, attack.longest))
+                    wait(process, dice.uniform(0, attack.longest))
                 if victim:
                     services.kill(victim)
                     services_killed += 1
-                    _wait(process, dice.uniform(0.2, 2))
+                    wait(process, dice.uniform(0.2, 2))
                 gave_up += process.poll() is not None
             if victim:
                 services.up(victim)
-            begun = _planned(attack.root) - set(read_ledger(attack.root)["unit"].to_pylist())
+            begun = planned(attack.root) - set(read_ledger(attack.root)["unit"].to_pylist())
             replayed |= begun
             also = f" and {victim}" if victim else ""
             say(f"kill {kill}{also}: {publishing.published:,} published, {len(begun)} units begun")
@@ -106,15 +106,18 @@ def campaign(
     return Outcome(compare(attack.root, recording), attack.kills, services_killed, gave_up, len(replayed))
 
 
-@contextmanager
-def _pipeline(attack: Attack, how: tuple[str, ...]) -> Iterator[subprocess.Popen[bytes]]:
-    """A run of the command; killed with all its children when the body ends."""
+def _pipeline(attack: Attack, how: tuple[str, ...]) -> AbstractContextManager[subprocess.Popen[bytes]]:
     code = f"{attack.sabotage}\nfrom pipelines.run import main; main()"
-    command = [sys.executable, *(("-m", *attack.submit) if attack.submit else ("-c", code))]
-    command += ["--messages", attack.messages, "--output", attack.root, "--quiet", *how]
+    command = ["-m", *attack.submit] if attack.submit else ["-c", code]
+    return running([*command, "--messages", attack.messages, "--output", attack.root, "--quiet", *how], attack.log)
+
+
+@contextmanager
+def running(arguments: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A Python process; killed with all its children when the body ends."""
     with (
-        attack.log.open("ab") as log,
-        subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True) as process,
+        log.open("ab") as out,
+        subprocess.Popen([sys.executable, *arguments], stdout=out, stderr=out, start_new_session=True) as process,
     ):
         try:
             yield process
@@ -123,20 +126,22 @@ def _pipeline(attack: Attack, how: tuple[str, ...]) -> Iterator[subprocess.Popen
                 os.killpg(process.pid, signal.SIGKILL)
 
 
-def _wait(process: subprocess.Popen[bytes], seconds: float) -> None:
+def wait(process: subprocess.Popen[bytes], seconds: float) -> None:
+    """So long, or until it ends."""
     try:
         process.wait(seconds)
     except subprocess.TimeoutExpired:
         return
 
 
-def _wait_for_plan(process: subprocess.Popen[bytes], root: str, before: set[str]) -> None:
+def wait_for_plan(process: subprocess.Popen[bytes], root: str, before: set[str]) -> None:
+    """Until it has planned a unit that was not planned before; a minute at most."""
     deadline = time.monotonic() + FIRST_PLAN_SECONDS
-    while process.poll() is None and time.monotonic() < deadline and _planned(root) <= before:
+    while process.poll() is None and time.monotonic() < deadline and planned(root) <= before:
         time.sleep(0.05)
 
 
-def _planned(root: str) -> set[str]:
+def planned(root: str) -> set[str]:
     """The units that were planned or spooled."""
     plans = (info.path.removesuffix(".json").split("/")[-3:] for info in storage(root).list("plans"))
     spooled = {info.base_name.removesuffix(".arrow") for info in storage(root).list("spool")}

@@ -41,12 +41,16 @@ class Comparison(NamedTuple):
         return self.rows_in == self.published + self.copies + self.unreadable
 
 
-def compare(root: str, recording: Path) -> Comparison:
-    """Compare a lake with the truth beside a recording, by message_id."""
+def compare(root: str, recording: Path, lines: int | None = None) -> Comparison:
+    """Compare a lake with the truth beside a recording, by message_id.
+
+    Args:
+        lines: so many of the recording were published; all if not given.
+    """
     lk = lake(root)
     with lk.connect() as connection:
         connection.execute(f"""
-            CREATE TEMP TABLE truth AS FROM '{recording}.truth.parquet';
+            CREATE TEMP TABLE truth AS FROM '{recording}.truth.parquet' WHERE line < {lines or "'inf'::DOUBLE"};
             CREATE TEMP TABLE told AS
                 SELECT DISTINCT message_id, branch FROM truth WHERE branch NOT IN ('duplicates', 'dead_letters');
             CREATE TEMP TABLE seen AS

@@ -41,6 +41,13 @@ class Publishing:
         self._stop.set()
         self._thread.join()
 
+    def stop(self) -> None:
+        """Publish no more; what was published until then is acknowledged. Raises what went wrong."""
+        self._stop.set()
+        self._thread.join()
+        if self._failed:
+            raise self._failed
+
     @property
     def done(self) -> bool:
         """Whether all was published and acknowledged. Raises what went wrong."""

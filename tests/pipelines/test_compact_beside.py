@@ -1,0 +1,106 @@
+"""Compaction, step by step: whatever others do between two of its steps, or two of a reader's, nothing is amiss."""
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lake import Lake, lake
+from lake.changes import vacuum
+from lake.storage import LocalStorage
+from pipelines.compact import compact
+from pipelines.reconcile import reconcile
+from tests.pipelines.test_compact import MB, add, expected
+from tests.recovery.watching import look
+from tests.support import LOCAL
+
+STEPS = ("list", "put", "put_new")
+"""What a compaction or a reader does to the storage, in calls; that files are read does not matter: none changes."""
+
+
+class Lakes:
+    """A lake that others write to between two steps of somebody."""
+
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.root = str(root)
+        self.units = 0
+        self._steps = 0
+        self._lock = threading.Lock()
+        self._at = 0
+        self._between: Callable[[], None] | None = None
+        for name in STEPS:
+            monkeypatch.setattr(LocalStorage, name, self._counted(getattr(LocalStorage, name)))
+
+    def write(self) -> None:
+        """A unit more."""
+        add(self.root, self.units)
+        self.units += 1
+
+    def compact(self) -> None:
+        """A unit more, and a change that takes it in."""
+        self.write()
+        assert compact(self.root, MB, LOCAL)
+
+    def run(self, step: int, between: Callable[[], None], what: Callable[[], object]) -> bool:
+        """Do something, and before its step of this number something else; says whether there was such a step."""
+        self._steps, self._at, self._between = 0, step, between
+        what()
+        happened, self._between = self._between is None, None
+        return happened
+
+    def _counted(self, of: Callable[..., Any]) -> Callable[..., Any]:
+        def call(store: LocalStorage, *arguments: Any) -> Any:
+            with self._lock:
+                self._steps += 1
+                between = self._between if self._steps == self._at else None
+                if between:
+                    self._between = None
+            if between:
+                between()
+            return of(store, *arguments)
+
+        return call
+
+
+@pytest.fixture
+def lakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lakes:
+    """With some units in it."""
+    found = Lakes(tmp_path / "lake", monkeypatch)
+    for _ in range(3):
+        found.write()
+    return found
+
+
+def test_between_two_steps_of_a_reader_anything_may_come(lakes: Lakes) -> None:
+    opened: list[Lake] = []
+    step = 1
+    while lakes.run(step, lakes.compact, lambda: opened.append(lake(lakes.root))):
+        step += 1
+    assert step == 1 + len(("the changes", "the units"))
+    for lk in opened:
+        faults, shown = look(lk)
+        assert faults == []
+        assert sorted(shown["id"].to_pylist()) == expected(lk.ledger.num_rows)
+
+
+@pytest.mark.parametrize("others_compact", [False, True])
+def test_between_two_steps_of_a_compaction_anything_may_come(lakes: Lakes, others_compact: bool) -> None:
+    def others() -> None:
+        vacuum(lakes.root, timedelta(days=1))
+        lakes.write()
+        if others_compact:  # twice, so that the second builds on what the first has put
+            lakes.compact()
+            lakes.compact()
+
+    step = 1
+    while lakes.run(step, others, lambda: compact(lakes.root, MB, LOCAL)):
+        faults, shown = look(lake(lakes.root))
+        assert (step, faults) == (step, [])
+        assert sorted(shown["id"].to_pylist()) == expected(lakes.units)
+        step += 1
+        lakes.write()
+    assert step > 3 + 5 + 1  # listings, files, the change
+    assert reconcile(lakes.root) == []

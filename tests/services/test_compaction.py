@@ -1,0 +1,40 @@
+"""``python -m tests.recovery.compaction``, shorter: a lake that is written, compacted, vacuumed and read at once."""
+
+from pathlib import Path
+
+import pytest
+
+from lake.storage import storage
+from runners.services import Services
+from tests.recovery.compaction import RATE, Attack, campaign
+from tests.recovery.soak import make_recording, make_topic
+from tests.services.conftest import up
+
+pytestmark = [pytest.mark.services, pytest.mark.timeout(480)]
+
+SECONDS = 60
+"""At most."""
+
+
+@pytest.mark.parametrize("place", ["local", "s3"])
+def test_whatever_is_killed_or_held_readers_see_each_message_once_and_never_miss_one(
+    services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    for service in ("kafka", "s3"):
+        for name, value in up(services, service).items():
+            monkeypatch.setenv(name, value)
+    storage.cache_clear()
+    recording = make_recording(tmp_path / "recording", int(RATE * SECONDS))
+    topic, _ = make_topic(services, "kafka", f"compaction-{place}")
+    root = str(tmp_path / "lake") if place == "local" else "s3://prestacop/compaction"
+    try:
+        outcome = campaign(Attack(root, recording, topic, kills=6))
+    finally:
+        storage.cache_clear()
+    assert outcome.seen.faults == []
+    assert outcome.faults == []
+    assert outcome.lake.exact, outcome
+    assert outcome.lake.read_once, outcome
+    assert outcome.lake.published > 1_000
+    assert outcome.changes > 0
+    assert outcome.inside > 0, outcome
