@@ -11,9 +11,11 @@ from schemas.lake import Source
 from schemas.urls import KafkaUrl, PubSubUrl
 from sources.cells import Cell
 from sources.files import Format, ReadFiles, plan
+from sources.follow_loaded import FollowLoaded
 from sources.history import HistoryCsv
 from sources.kafka import KafkaStream
-from sources.loaded import LoadedCell, ReadLoaded, look
+from sources.loaded import LoadedCell, LoadedTopic, spent
+from sources.pieced import ReadLoaded
 from sources.pubsub import PubSubStream
 from sources.recorded import RecordedMessages
 from sources.streams import MESSAGE_BYTES, FollowStream, ReadUnits, Stream, plan_until_now
@@ -138,15 +140,17 @@ def followed(asked: Asked, root: str, skew: float) -> Inputs:
 
     def reading(url: Url | None, source: Source) -> beam.PTransform | None:
         if isinstance(url, str | None):
-            files = _planned(url, source, asked, root)
+            is_history = source == Source.HISTORY
+            files = _history(url, asked, root) if is_history else _planned(url, source, asked, root)
             return files.reading(files.pieces, root) if files else None
         topic = stream(url, source, asked.accept_loss)
         topic.planner(root).close()  # what is wrong with it is told in one line; a worker would tell it in a hundred
+        if source == Source.HISTORY:
+            return FollowLoaded(topic, HistoryCsv(), root)
         return FollowStream(topic, root, skew)
 
-    history = _history(asked.history, asked, root)
     return Inputs(
-        history.reading(history.pieces, root) if history else None,
+        reading(asked.history, Source.HISTORY),
         reading(asked.messages, Source.DRONES),
         reading(asked.images, Source.IMAGES),
     )
@@ -166,15 +170,12 @@ def _history(url: Url | None, asked: Asked, root: str) -> Files | LoadedFiles | 
     if isinstance(url, str):
         return Files(plan(url, form), form)
     topic = stream(url, form.source, asked.accept_loss)
-    cells: list[LoadedCell] = []
-    units: dict[bool, set[Unit]] = {True: set(), False: set()}
-    for file in look(topic, root):
-        units[file.is_complete] |= {span.unit for span in file.spans}
-        if file.is_complete:
-            cells += file.cells(form)
-        else:
+    files = LoadedTopic(topic, root).look()
+    for file in files:
+        if not file.is_complete:
             _log.warning("%s: %d bytes are there, and its end is not; a later run reads it", file.path, file.there)
-    return LoadedFiles(cells, topic, form, units[True] - units[False])
+    cells = [cell for file in files if file.is_complete for cell in file.cells(form)]
+    return LoadedFiles(cells, topic, form, spent(files))
 
 
 def _planned(url: Url | None, source: Source, asked: Asked, root: str) -> Files | Units | None:

@@ -61,8 +61,9 @@ class KafkaStream(Stream):
         found = []
         for partition, end in topic.ends().items():
             path = f"{self.path}/{partition}"
-            starts = range(topic.first(partition), end, step)
-            found += [Unit(self.source, path, start, min(start + step, end), "") for start in starts]
+            first = topic.first(partition)
+            starts = range(first - first % step, end, step)  # the same ones when retention has moved the beginning
+            found += [Unit(self.source, path, max(start, first), min(start + step, end), "") for start in starts]
         return found
 
     def payloads(self, unit: Unit, root: str) -> Iterator[pa.RecordBatch]:

@@ -194,7 +194,9 @@ class _Reader:
         return read_unit(unit, self._stream, self._root)
 
 
-class _Ticks(RestrictionProvider):  # type: ignore[misc]
+class Ticks(RestrictionProvider):  # type: ignore[misc]
+    """An endless element: each tick is a position."""
+
     def initial_restriction(self, element: Any) -> OffsetRange:
         return OffsetRange(0, 2**62)
 
@@ -234,7 +236,7 @@ class _Plan(beam.DoFn):  # type: ignore[misc]
     def process(
         self,
         element: bytes,
-        tracker: Any = beam.DoFn.RestrictionParam(_Ticks()),  # noqa: B008  # how Beam injects it
+        tracker: Any = beam.DoFn.RestrictionParam(Ticks()),  # noqa: B008  # how Beam injects it
         watermark: Any = beam.DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_provider()),  # noqa: B008
     ) -> Iterator[Any]:
         tick = tracker.current_restriction().start

@@ -12,7 +12,7 @@ from .journal import Journal
 from .pieces import Place
 from .progress import Progress
 from .source import SourceFile, look_at
-from .target import Patience, Target
+from .target import ArrivedIsGone, Patience, Target
 
 WRITTEN_EVERY_S: Final = 0.25
 """So much is sent again after a power cut, at most; each time is a sync of the disk."""
@@ -50,10 +50,13 @@ def load(path: Path, wanted: Wanted) -> str:
             )
         progress = Progress(path.name, source.size, written.place.offset if same else 0, wanted.quiet)
         try:
-            target = wanted.make(Patience(wanted.patience, progress.tell))
+            target = wanted.make(Patience(wanted.patience, progress.tell, answered=bool(written.begun)))
             try:
                 fresh = not same or written.done or wanted.restart
                 return _load(source, target, written, wanted, progress, fresh)
+            except ArrivedIsGone:
+                written.begin(written.begun)
+                raise
             finally:
                 target.close()
         finally:

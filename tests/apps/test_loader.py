@@ -5,11 +5,16 @@ import signal
 import subprocess
 import sys
 import time
+from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import boto3
 import pytest
+from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
+from urllib3 import HTTPResponse
 
 from apps.loader import load as loading
 from apps.loader import to_file
@@ -93,6 +98,29 @@ def test_an_upload_that_was_stopped_goes_on_with_the_parts_that_are_there(
     assert sent == [5 << 20, 10 << 20, history.stat().st_size]
     (found,) = boto3.client("s3").list_objects_v2(Bucket="lake")["Contents"]
     assert boto3.client("s3").get_object(Bucket="lake", Key=found["Key"])["Body"].read() == history.read_bytes()
+
+
+TOO_SLOW = b"<Error><Code>RequestTimeout</Code><Message>Your socket connection was idle</Message></Error>"
+
+
+def test_a_part_that_went_too_slowly_for_the_server_is_sent_again(
+    tmp_path: Path, s3: str, monkeypatch: pytest.MonkeyPatch, clock: list[float]
+) -> None:
+    """Its answer is 400, as if the request were wrong."""
+    answers = [AWSResponse("", 400, HTTPHeaders(), HTTPResponse(BytesIO(TOO_SLOW), preload_content=False))]
+    made = boto3.client
+
+    def slow(*arguments: Any, **more: Any) -> Any:
+        client = made(*arguments, **more)
+        client.meta.events.register("before-send.s3.UploadPart", lambda **_: answers.pop() if answers else None)
+        return client
+
+    monkeypatch.setattr("apps.loader.to_s3.boto3.client", slow)
+    history = make_history(tmp_path / "tickets.csv", 1_000)
+    assert main([str(history), "--to", f"{s3}/in", "--journal", f"{tmp_path}/j", "--quiet"]) == 0
+    (found,) = made("s3").list_objects_v2(Bucket="lake")["Contents"]
+    assert found["Size"] == history.stat().st_size
+    assert (answers, len(clock)) == ([], 1)
 
 
 @pytest.mark.parametrize(
@@ -306,6 +334,13 @@ def test_a_network_that_is_away_for_longer_is_told(clock: list[float]) -> None:
     with pytest.raises(ServiceUnavailable):
         patience.attempt(lambda: away(clock, 3_600), str)
     assert 600 < sum(clock) < 700
+
+
+def test_a_service_that_never_answered_is_given_up_soon_unless_the_load_has_begun(clock: list[float]) -> None:
+    with pytest.raises(ServiceUnavailable):
+        Patience(86_400, lambda _: None).attempt(lambda: away(clock, 3_600), str)
+    assert 20 < sum(clock) < 60
+    assert Patience(86_400, lambda _: None, answered=True).attempt(lambda: away(clock, 3_600), str) == "an answer"
 
 
 def test_what_waiting_does_not_mend_is_told_at_once(clock: list[float]) -> None:

@@ -9,9 +9,7 @@ from typing import Any
 import apache_beam as beam
 import pyarrow as pa
 import pytest
-from apache_beam.io.restriction_trackers import OffsetRange
 from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
-from apache_beam.runners.sdf_utils import RestrictionTrackerView, ThreadsafeRestrictionTracker
 from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Duration, Timestamp
@@ -30,12 +28,13 @@ from sources.streams import (
     Planner,
     ReadUnits,
     Stream,
+    Ticks,
     _Plan,
-    _Ticks,
     plan_until_now,
     read_unit,
 )
 from sources.units import BATCHES, ROWS_IN, TALLIES, Tally, Unit, UnitBatch
+from tests.sources.ticks import tracker
 from tests.support import LOCAL
 
 SKEW = 2.5
@@ -183,13 +182,6 @@ def test_all_up_to_now_is_planned_and_what_comes_meanwhile_does_not_hold_it_up()
     assert units == [unit(n) for n in range(3 + 4)]
 
 
-def tracker(tick: int) -> RestrictionTrackerView:
-    """What Beam hands to the planner that is to go on at a tick."""
-    ticks = _Ticks()
-    restriction = OffsetRange(tick, ticks.initial_restriction(b"").stop)
-    return RestrictionTrackerView(ThreadsafeRestrictionTracker(ticks.create_tracker(restriction)))
-
-
 class Following:
     """A runner that follows a stream without end."""
 
@@ -309,7 +301,7 @@ def test_how_far_behind_it_is_can_be_seen() -> None:
 
 
 def test_the_ticks_are_not_shared_out() -> None:
-    ticks = _Ticks()
+    ticks = Ticks()
     restriction = ticks.initial_restriction(b"")
     one = ticks.create_tracker(restriction)
     assert not one.is_bounded()
@@ -323,7 +315,7 @@ def test_the_ticks_are_not_shared_out() -> None:
 
 
 def test_a_pipeline_that_is_drained_plans_no_more() -> None:
-    ticks: Any = _Ticks()
+    ticks: Any = Ticks()
     assert ticks.truncate(b"", ticks.initial_restriction(b"")) is None
 
 
