@@ -1,5 +1,6 @@
 """The command: what each thing that can go wrong is called, and that the same command goes on behind it."""
 
+import gzip
 import os
 import signal
 import subprocess
@@ -23,7 +24,7 @@ from apps.loader.pieces import Place
 from apps.loader.target import Patience
 from apps.loader.to_file import ToFile
 from schemas.errors import InputChanged, NotPermitted, ServiceUnavailable
-from tests.apps.loads import HEADER, ROWS, Collected, command, to
+from tests.apps.loads import HEADER, ROWS, Collected, Interrupted, command, to
 from tests.support import make_history
 
 AS_NOBODY = """
@@ -285,6 +286,19 @@ def test_ctrl_c_says_how_to_go_on_and_status_how_far_it_is(tmp_path: Path, histo
     final = command("--status", *journals).stdout
     assert final.startswith("loaded")
     assert f"{history} -> file:{tmp_path}/out" in final
+
+
+def test_of_a_gzip_file_status_says_how_much_of_the_packed_file_was_read(
+    tmp_path: Path, history: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "WRITTEN_EVERY_S", -1)
+    packed = tmp_path / "tickets.csv.gz"
+    packed.write_bytes(gzip.compress(history.read_bytes()))
+    with pytest.raises(Interrupted):
+        to(Collected([], rows=100, most=10), tmp_path / "journals", packed)
+    (line,) = command("--status", "--journal", tmp_path / "journals").stdout.splitlines()
+    assert 40 <= int(line.split("%")[0]) <= 75  # of its text there is more than the file is long
+    assert "1,000 rows" in line
 
 
 def test_two_loaders_of_one_file_are_one_too_many_and_other_files_do_not_mind(tmp_path: Path, history: Path) -> None:
