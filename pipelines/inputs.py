@@ -14,7 +14,7 @@ from sources.files import Format, ReadFiles, plan
 from sources.follow_loaded import FollowLoaded
 from sources.history import HistoryCsv
 from sources.kafka import KafkaStream
-from sources.loaded import LoadedCell, LoadedTopic, spent
+from sources.loaded import Loaded, LoadedCell, LoadedTopic, remember, remembered, spent
 from sources.pieced import ReadLoaded
 from sources.pubsub import PubSubStream
 from sources.recorded import RecordedMessages
@@ -61,6 +61,7 @@ class LoadedFiles(NamedTuple):
     pieces: list[LoadedCell]
     stream: Stream
     form: Format
+    files: list[Loaded]
     spent: set[Unit]
     """Of the stream: not needed any more when all pieces are in the lake."""
 
@@ -119,7 +120,9 @@ class Planned(NamedTuple):
             if isinstance(source, Units):
                 source.stream.tidy(root)
             elif isinstance(source, LoadedFiles):
-                source.stream.forget(source.spent, root)
+                remember(source.files, root)
+                if source.spent:
+                    source.stream.forget(source.spent, root)
 
     def _reading(self, parts: list[list[Any]], root: str) -> Inputs:
         pairs = zip(self, parts, strict=True)
@@ -170,12 +173,14 @@ def _history(url: Url | None, asked: Asked, root: str) -> Files | LoadedFiles | 
     if isinstance(url, str):
         return Files(plan(url, form), form)
     topic = stream(url, form.source, asked.accept_loss)
-    files = LoadedTopic(topic, root).look()
-    for file in files:
-        if not file.is_complete:
-            _log.warning("%s: %d bytes are there, and its end is not; a later run reads it", file.path, file.there)
-    cells = [cell for file in files if file.is_complete for cell in file.cells(form)]
-    return LoadedFiles(cells, topic, form, spent(files))
+    files, before = LoadedTopic(topic, root).look(), remembered(root)
+    complete = [file for file in files if file.is_complete]
+    # A stream forgets in its own steps, so something of a file that was read may be left.
+    awaited = [file for file in files if not file.is_complete and file.fingerprint not in before]
+    for file in awaited:
+        _log.warning("%s: %d bytes are there, and its end is not; a later run reads it", file.path, file.there)
+    cells = [cell for file in complete for cell in file.cells(form)]
+    return LoadedFiles(cells, topic, form, complete, spent(files, awaited))
 
 
 def _planned(url: Url | None, source: Source, asked: Asked, root: str) -> Files | Units | None:

@@ -5,17 +5,20 @@ those of the file itself, and pieces that are there twice are one.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
-from operator import itemgetter
-from typing import NamedTuple
+from operator import attrgetter, itemgetter
+from typing import Final, NamedTuple
 
+from lake.storage import storage
 from schemas.errors import InputUnusable
 from schemas.loaded import Piece, decode
 from sources.cells import LOOKBACK_BYTES, MAX_RECORD_BYTES, Cell, grid
 from sources.files import Format
 from sources.streams import Stream
 from sources.units import Unit
+
+_REMEMBERED: Final = "plans/loaded"
 
 
 class Span(NamedTuple):
@@ -120,16 +123,27 @@ class LoadedTopic:
         return Loaded(piece.file, path, piece.header, size, tuple(spans))
 
 
-def spent(files: list[Loaded]) -> set[Unit]:
-    """The units of a stream that nobody needs when its complete files are in the lake.
+def remembered(root: str) -> set[str]:
+    """The fingerprints of the files whose rows are all in the lake."""
+    return {info.base_name for info in storage(root).list(_REMEMBERED)}
 
-    A file stays with all its units or with none: what is left of one would be taken for one that is still to come.
+
+def remember(files: Iterable[Loaded], root: str) -> None:
+    """All rows of these are in the lake."""
+    for file in files:
+        storage(root).put(f"{_REMEMBERED}/{file.fingerprint}", b"")
+
+
+def spent(files: list[Loaded], awaited: list[Loaded]) -> set[Unit]:
+    """The units of a stream that nobody needs when the complete files are in the lake.
+
+    Args:
+        awaited: those of the files of which more is to come; what is behind a unit of theirs in its path stays too.
     """
-    complete = [file.units for file in files if file.is_complete]
-    kept = {unit for file in files if not file.is_complete for unit in file.units}
-    while touched := [units for units in complete if units & kept and not units <= kept]:
-        kept.update(*touched)
-    return {unit for units in complete for unit in units} - kept
+    kept = {unit for file in awaited for unit in file.units}
+    first = {unit.path: unit.start for unit in sorted(kept, key=attrgetter("path", "start"), reverse=True)}
+    units = {unit for file in files for unit in file.units}
+    return {unit for unit in units - kept if unit.start <= first.get(unit.path, unit.start)}
 
 
 def pieces_in(unit: Unit, stream: Stream, root: str) -> Iterator[Piece]:

@@ -2,7 +2,7 @@
 
 import pickle
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,9 @@ class FakeStream(Stream):
     path = "fake"
 
     def everything(self, root: str) -> list[Unit]:
+        raise NotImplementedError
+
+    def forget(self, units: Iterable[Unit], root: str) -> None:
         raise NotImplementedError
 
     def __init__(self, *sizes: list[int], planner: Planner | None = None) -> None:
