@@ -163,7 +163,10 @@ class ToKafka(Target):
 
     def _serve(self) -> None:
         """Take the reports of deliveries."""
-        self._producer.poll(0)
+        try:
+            self._producer.poll(0)
+        except KafkaException as error:  # a fatal one
+            self._failed = self._failed or error.args[0]
         if self._failed is not None:
             raise self._refusal(self._failed)
         while self._timed_out and self._produce(self._timed_out[0]):
