@@ -64,7 +64,8 @@ class KafkaStream(Stream):
             path = f"{self.path}/{partition}"
             first = max(topic.first(partition), floors.get(partition, 0))
             starts = range(first - first % step, end, step)  # the same ones when retention has moved the beginning
-            found += [Unit(self.source, path, max(start, first), min(start + step, end), "") for start in starts]
+            units = (Unit(self.source, path, max(start, first), min(start + step, end), "") for start in starts)
+            found += [unit for unit in units if unit.start < unit.end]
         return found
 
     def forget(self, units: Iterable[Unit], root: str) -> None:
