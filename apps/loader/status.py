@@ -8,8 +8,8 @@ from .journal import journals
 
 
 def status(where: Path) -> Iterator[str]:
-    """A line for each load that was ever begun here."""
-    for entries, running in journals(where):
+    """A line for each load that was ever begun here, the latest at the end."""
+    for entries, running in sorted(journals(where), key=lambda found: found[0][-1]["at"]):
         begun, last = entries[0], entries[-1]
         offset = last.get("offset", 0)
         share = last.get("read", 0) / max(begun["size"], 1)

@@ -161,6 +161,13 @@ def test_wrong_usage_ends_with_2(arguments: list[str], said: str) -> None:
     assert said in done.stderr
 
 
+def test_a_place_that_is_no_directory_ends_with_2(tmp_path: Path, history: Path) -> None:
+    for flags_of in (["--to", f"file:{history}"], ["--to", f"file:{tmp_path}/out", "--journal", str(history)]):
+        done = command(history, "--journal", tmp_path / "j", *flags_of)
+        assert done.returncode == 2
+        assert f"{history} is no directory" in done.stderr
+
+
 def test_a_service_that_does_not_answer_ends_with_4(tmp_path: Path, history: Path) -> None:
     keys = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "us-east-1"}
     nowhere = keys | {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "PUBSUB_EMULATOR_HOST": "127.0.0.1:9"}
@@ -257,7 +264,8 @@ class stopped_half_way:  # noqa: N801  # a context manager
     """A slow load, while the body runs; then it is stopped by Ctrl-C."""
 
     def __init__(self, history: Path, tmp_path: Path) -> None:
-        self._line = [sys.executable, "-m", "apps.loader", str(history), *flags(tmp_path), "--max-rate", "100k"]
+        slow = [*flags(tmp_path), "--max-rate", "100k", "--restart"]
+        self._line = [sys.executable, "-m", "apps.loader", str(history), *slow]
         self._journals = tmp_path / "journals"
         self.said = ""
 
@@ -281,6 +289,7 @@ def test_ctrl_c_says_how_to_go_on_and_status_how_far_it_is(tmp_path: Path, histo
         assert "loading" in command("--status", *journals).stdout
     assert running.code == 130
     assert f"python -m apps.loader {history}" in running.said
+    assert "--restart" not in running.said  # which would not go on
     assert "stopped" in command("--status", *journals).stdout
     assert command(history, *flags(tmp_path)).returncode == 0
     final = command("--status", *journals).stdout
@@ -312,6 +321,10 @@ def test_two_loaders_of_one_file_are_one_too_many_and_other_files_do_not_mind(tm
         assert done.returncode == 8
         assert command(other, *flags(tmp_path)).returncode == 0
     assert command(history, *flags(tmp_path)).returncode == 0
+    order = [
+        line.split(" -> ")[0].split()[-1] for line in command("--status", *flags(tmp_path)[2:]).stdout.splitlines()
+    ]
+    assert order == [str(other), str(history)]  # the latest at the end
     arrived = {path.read_bytes() for path in (tmp_path / "out").iterdir()}
     assert arrived == {history.read_bytes(), other.read_bytes()}
 
