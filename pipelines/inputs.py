@@ -11,9 +11,11 @@ from schemas.lake import Source
 from schemas.urls import KafkaUrl, PubSubUrl
 from sources.cells import Cell
 from sources.files import Format, ReadFiles, plan
+from sources.follow_loaded import FollowLoaded
 from sources.history import HistoryCsv
 from sources.kafka import KafkaStream
-from sources.loaded import LoadedCell, ReadLoaded, look
+from sources.loaded import Loaded, LoadedCell, LoadedTopic, remember, remembered, spent
+from sources.pieced import ReadLoaded
 from sources.pubsub import PubSubStream
 from sources.recorded import RecordedMessages
 from sources.streams import MESSAGE_BYTES, FollowStream, ReadUnits, Stream, plan_until_now
@@ -59,6 +61,7 @@ class LoadedFiles(NamedTuple):
     pieces: list[LoadedCell]
     stream: Stream
     form: Format
+    files: list[Loaded]
     spent: set[Unit]
     """Of the stream: not needed any more when all pieces are in the lake."""
 
@@ -117,7 +120,9 @@ class Planned(NamedTuple):
             if isinstance(source, Units):
                 source.stream.tidy(root)
             elif isinstance(source, LoadedFiles):
-                source.stream.forget(source.spent, root)
+                remember(source.files, root)
+                if source.spent:
+                    source.stream.forget(source.spent, root)
 
     def _reading(self, parts: list[list[Any]], root: str) -> Inputs:
         pairs = zip(self, parts, strict=True)
@@ -138,15 +143,17 @@ def followed(asked: Asked, root: str, skew: float) -> Inputs:
 
     def reading(url: Url | None, source: Source) -> beam.PTransform | None:
         if isinstance(url, str | None):
-            files = _planned(url, source, asked, root)
+            is_history = source == Source.HISTORY
+            files = _history(url, asked, root) if is_history else _planned(url, source, asked, root)
             return files.reading(files.pieces, root) if files else None
         topic = stream(url, source, asked.accept_loss)
         topic.planner(root).close()  # what is wrong with it is told in one line; a worker would tell it in a hundred
+        if source == Source.HISTORY:
+            return FollowLoaded(topic, HistoryCsv(), root)
         return FollowStream(topic, root, skew)
 
-    history = _history(asked.history, asked, root)
     return Inputs(
-        history.reading(history.pieces, root) if history else None,
+        reading(asked.history, Source.HISTORY),
         reading(asked.messages, Source.DRONES),
         reading(asked.images, Source.IMAGES),
     )
@@ -166,15 +173,14 @@ def _history(url: Url | None, asked: Asked, root: str) -> Files | LoadedFiles | 
     if isinstance(url, str):
         return Files(plan(url, form), form)
     topic = stream(url, form.source, asked.accept_loss)
-    cells: list[LoadedCell] = []
-    units: dict[bool, set[Unit]] = {True: set(), False: set()}
-    for file in look(topic, root):
-        units[file.is_complete] |= {span.unit for span in file.spans}
-        if file.is_complete:
-            cells += file.cells(form)
-        else:
-            _log.warning("%s: %d bytes are there, and its end is not; a later run reads it", file.path, file.there)
-    return LoadedFiles(cells, topic, form, units[True] - units[False])
+    files, before = LoadedTopic(topic, root).look(), remembered(root)
+    complete = [file for file in files if file.is_complete]
+    # A stream forgets in its own steps, so something of a file that was read may be left.
+    awaited = [file for file in files if not file.is_complete and file.fingerprint not in before]
+    for file in awaited:
+        _log.warning("%s: %d bytes are there, and its end is not; a later run reads it", file.path, file.there)
+    cells = [cell for file in complete for cell in file.cells(form)]
+    return LoadedFiles(cells, topic, form, complete, spent(files, awaited))
 
 
 def _planned(url: Url | None, source: Source, asked: Asked, root: str) -> Files | Units | None:

@@ -58,15 +58,25 @@ class KafkaStream(Stream):
 
     def everything(self, root: str) -> list[Unit]:
         topic, step = Topic(self.url), UNIT_MESSAGES[self.source]
+        floors = read_floors(root, self.plans(topic))
         found = []
         for partition, end in topic.ends().items():
             path = f"{self.path}/{partition}"
-            starts = range(topic.first(partition), end, step)
-            found += [Unit(self.source, path, start, min(start + step, end), "") for start in starts]
+            first = max(topic.first(partition), floors.get(partition, 0))
+            starts = range(first - first % step, end, step)  # the same ones when retention has moved the beginning
+            units = (Unit(self.source, path, max(start, first), min(start + step, end), "") for start in starts)
+            found += [unit for unit in units if unit.start < unit.end]
         return found
 
+    def forget(self, units: Iterable[Unit], root: str) -> None:
+        name = self.plans(Topic(self.url))
+        floors = read_floors(root, name)
+        for unit in units:
+            floors[_partition(unit)] = max(floors.get(_partition(unit), 0), unit.end)
+        write_floors(root, name, floors)
+
     def payloads(self, unit: Unit, root: str) -> Iterator[pa.RecordBatch]:
-        partition = int(unit.path.rpartition("/")[2])
+        partition = _partition(unit)
         messages: list[Message] = []
         size = 0
         for some in consume(self.access, partition, unit.start, unit.end):
@@ -76,6 +86,14 @@ class KafkaStream(Stream):
                 yield _batch(messages, unit.start)
                 messages, size = [], 0
         yield _batch(messages, unit.start)
+
+    def plans(self, topic: Topic) -> str:
+        """The topic's name for ever, as a part of a path."""
+        return f"{self.source}-kafka-{topic.identity()}"
+
+
+def _partition(unit: Unit) -> int:
+    return int(unit.path.rpartition("/")[2])
 
 
 def _batch(messages: list[Message], start: int) -> pa.RecordBatch:
@@ -93,7 +111,7 @@ class _KafkaPlanner(Planner):
         self._stream = stream
         self._root = root
         self._topic = Topic(stream.url)
-        self._name = f"{stream.source}-kafka-{self._topic.identity()}"
+        self._name = stream.plans(self._topic)
         self._floors = read_floors(root, self._name)
         self._chains: dict[int, Chain] = {}
         self._until: dict[int, int] = {}

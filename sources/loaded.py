@@ -1,26 +1,24 @@
-"""What the loader published: files in pieces, read as if they were files.
+"""What the loader published: files in pieces, which a topic is looked through for.
 
-The pieces of a topic are looked through, and each file that is there to its end is cut into the cells of its own grid.
-Whoever reads a cell sees a file whose bytes are fetched from the topic where they are looked at. So the units, their
-names and their rows are those of the file itself, and pieces that are there twice are one.
+Each file that is there to its end is cut into the cells of its own grid. So the units, their names and their rows are
+those of the file itself, and pieces that are there twice are one.
 """
 
-import io
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from functools import partial
-from typing import IO, Any, NamedTuple, cast
+from itertools import chain
+from operator import attrgetter, itemgetter
+from typing import Final, NamedTuple
 
-import apache_beam as beam
-
+from lake.storage import storage
 from schemas.errors import InputUnusable
 from schemas.loaded import Piece, decode
 from sources.cells import LOOKBACK_BYTES, MAX_RECORD_BYTES, Cell, grid
-from sources.files import Format, read_part
-from sources.reading import Read
+from sources.files import Format
 from sources.streams import Stream
-from sources.units import Unit, UnitBatch, UnitTally
+from sources.units import Unit
+
+_REMEMBERED: Final = "plans/loaded"
 
 
 class Span(NamedTuple):
@@ -57,6 +55,11 @@ class Loaded(NamedTuple):
         """Whether all of it is there."""
         return self.there == self.size
 
+    @property
+    def units(self) -> set[Unit]:
+        """The units of the stream that hold something of it."""
+        return {span.unit for span in self.spans}
+
     def cells(self, form: Format) -> "list[LoadedCell]":
         """The cells of the whole file."""
         return [self._cell(cell) for cell in grid(form.source, self.path, self.size or 0)]
@@ -74,102 +77,77 @@ class LoadedCell(NamedTuple):
     """With the spans that the cell and its borders may need."""
 
 
-def look(stream: Stream, root: str) -> list[Loaded]:
-    """The files in a topic. Raises InputUnusable where something else is there, ServiceUnavailable."""
-    first: dict[str, Piece] = {}
-    sizes: dict[str, int] = {}
-    spans: dict[str, list[Span]] = defaultdict(list)
-    for unit in stream.everything(root):
-        for piece in _pieces(stream, unit, root):
-            first.setdefault(piece.file, piece)
-            if piece.size is not None:
-                sizes[piece.file] = piece.size
-            held = spans[piece.file]
-            if held and held[-1].unit == unit and held[-1].end == piece.offset:
-                held[-1] = held[-1]._replace(end=piece.end)
+class Part(NamedTuple):
+    """Pieces of one file that follow one another in a unit of the stream."""
+
+    piece: Piece
+    """The first one, without its data."""
+    size: int | None
+    """Of the whole file, where its last piece is among them."""
+    span: Span
+
+
+class LoadedTopic:
+    """The files in a topic; each look goes through what has come since the last one."""
+
+    def __init__(self, stream: Stream, root: str) -> None:
+        self._stream, self._root = stream, root
+        self._parts: dict[Unit, list[Part]] = {}
+
+    def look(self) -> list[Loaded]:
+        """All files that are there now. Raises InputUnusable where something else is there, ServiceUnavailable."""
+        before = self._parts
+        units = self._stream.everything(self._root)
+        self._parts = {unit: before[unit] if unit in before else self._look_through(unit) for unit in units}
+        files: dict[str, list[Part]] = defaultdict(list)
+        for part in chain.from_iterable(self._parts.values()):
+            files[part.piece.file].append(part)
+        return [self._loaded(parts) for parts in files.values()]
+
+    def _look_through(self, unit: Unit) -> list[Part]:
+        parts: dict[str, list[Part]] = defaultdict(list)
+        for piece in pieces_in(unit, self._stream, self._root):
+            held = parts[piece.file]
+            if held and held[-1].span.end == piece.offset:
+                last = held[-1]
+                held[-1] = last._replace(size=piece.size or last.size, span=last.span._replace(end=piece.end))
             else:
-                held.append(Span(piece.offset, piece.end, unit))
-    return [
-        Loaded(name, f"{stream.path}/{piece.name}", piece.header, sizes.get(name), tuple(sorted(spans[name])))
-        for name, piece in first.items()
-    ]
+                held.append(Part(piece._replace(data=b""), piece.size, Span(piece.offset, piece.end, unit)))
+        return [part for held in parts.values() for part in held]
+
+    def _loaded(self, parts: list[Part]) -> Loaded:
+        piece = parts[0].piece
+        size = next((part.size for part in parts if part.size is not None), None)
+        path = f"{self._stream.path}/{piece.name}"
+        spans = sorted((part.span for part in parts), key=itemgetter(0, 1))
+        return Loaded(piece.file, path, piece.header, size, tuple(spans))
 
 
-def read_loaded(cell: LoadedCell, stream: Stream, form: Format, root: str) -> Iterator[UnitBatch | UnitTally]:
-    """The batches of the unit in a cell, unless the ledger has it, and its rows in."""
-    file, size = cell.file, cell.file.size or 0
-    with PiecedFile(file, stream, root) as opened:
-        header = form.header(io.BytesIO(file.header), file.path)
-        yield from read_part(cast(IO[bytes], opened), cell.cell, size, form, header, root)
+def remembered(root: str) -> set[str]:
+    """The fingerprints of the files whose rows are all in the lake."""
+    return {info.base_name for info in storage(root).list(_REMEMBERED)}
 
 
-class ReadLoaded(beam.PTransform):  # type: ignore[misc]  # Beam's classes are untyped
-    """Cells of files in a topic -> ``batches`` of their units, and ``tallies``."""
-
-    def __init__(self, cells: Iterable[LoadedCell], stream: Stream, form: Format, root: str) -> None:
-        super().__init__()
-        self._cells = list(cells)
-        self._read = partial(read_loaded, stream=stream, form=form, root=root)
-
-    def expand(self, pbegin: beam.pvalue.PBegin) -> Any:
-        return pbegin | "Plan" >> beam.Create(self._cells, reshuffle=False) | "Cells" >> Read(self._read)
+def remember(files: Iterable[Loaded], root: str) -> None:
+    """All rows of these are in the lake."""
+    for file in files:
+        storage(root).put(f"{_REMEMBERED}/{file.fingerprint}", b"")
 
 
-class PiecedFile(io.RawIOBase):
-    """A file in a topic, open for reading and seeking: what is looked at is fetched, once, into a temporary file."""
+def spent(files: list[Loaded], awaited: list[Loaded]) -> set[Unit]:
+    """The units of a stream that nobody needs when the complete files are in the lake.
 
-    def __init__(self, file: Loaded, stream: Stream, root: str) -> None:
-        self._file, self._stream, self._root = file, stream, root
-        self._missing = list(file.spans)
-        self._held = tempfile.TemporaryFile()  # noqa: SIM115  # closed with this file
-        self._written: dict[int, int] = {}
-        self._held.truncate(file.size)
-        self._held.write(file.header)
-        self._position = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._file.size or 0}[whence]
-        self._position = base + offset
-        return self._position
-
-    def readinto(self, buffer: Any) -> int:
-        self._fetch(self._position, self._position + len(buffer))
-        self._held.seek(self._position)
-        size = self._held.readinto(buffer)
-        self._position += size
-        return size
-
-    def close(self) -> None:
-        self._held.close()
-        super().close()
-
-    def _fetch(self, start: int, end: int) -> None:
-        wanted = {span.unit for span in self._missing if span.start < end and span.end > start}
-        self._missing = [span for span in self._missing if span.unit not in wanted]
-        for unit in sorted(wanted, key=lambda unit: (unit.path, unit.start)):
-            for piece in _pieces(self._stream, unit, self._root):
-                if piece.file == self._file.fingerprint:
-                    self._keep(piece)
-
-    def _keep(self, piece: Piece) -> None:
-        self._held.seek(piece.offset)
-        if self._written.get(piece.offset) == piece.end and self._held.read(len(piece.data)) != piece.data:
-            raise InputUnusable(
-                f"{self._file.path}: bytes {piece.offset} to {piece.end} were sent twice, and differ: the file was "
-                "changed, and its time of change put back. Touch it and load it to another topic"
-            )
-        self._held.seek(piece.offset)
-        self._held.write(piece.data)
-        self._written[piece.offset] = piece.end
+    Args:
+        awaited: those of the files of which more is to come; what is behind a unit of theirs in its path stays too.
+    """
+    kept = {unit for file in awaited for unit in file.units}
+    first = {unit.path: unit.start for unit in sorted(kept, key=attrgetter("path", "start"), reverse=True)}
+    units = {unit for file in files for unit in file.units}
+    return {unit for unit in units - kept if unit.start <= first.get(unit.path, unit.start)}
 
 
-def _pieces(stream: Stream, unit: Unit, root: str) -> Iterator[Piece]:
+def pieces_in(unit: Unit, stream: Stream, root: str) -> Iterator[Piece]:
+    """The pieces in a unit of the stream. Raises InputUnusable where a message is none."""
     for batch in stream.payloads(unit, root):
         for payload, offset in zip(batch["payload"], batch["offset"], strict=True):
             try:

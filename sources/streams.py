@@ -102,14 +102,15 @@ class Stream(ABC):
 
     @abstractmethod
     def everything(self, root: str) -> list[Unit]:
-        """All that is there now, whatever of it was read before, in units of a few MiB or so."""
+        """All that is there now and was not forgotten, in units of a few MiB or so."""
 
     @abstractmethod
     def payloads(self, unit: Unit, root: str) -> Iterator[pa.RecordBatch]:
         """The payloads of a planned unit, at least one batch, if an empty one."""
 
-    def forget(self, units: Iterable[Unit], root: str) -> None:  # noqa: B027  # a topic forgets by its retention
-        """Remove what the lake holds of units of :meth:`everything`."""
+    @abstractmethod
+    def forget(self, units: Iterable[Unit], root: str) -> None:
+        """Give these of :meth:`everything` no more, nor what is before them in their path."""
 
     def tidy(self, root: str) -> None:  # noqa: B027  # not every stream leaves something
         """Remove what the lake holds of units only until they are committed."""
@@ -194,7 +195,9 @@ class _Reader:
         return read_unit(unit, self._stream, self._root)
 
 
-class _Ticks(RestrictionProvider):  # type: ignore[misc]
+class Ticks(RestrictionProvider):  # type: ignore[misc]
+    """An endless element: each tick is a position."""
+
     def initial_restriction(self, element: Any) -> OffsetRange:
         return OffsetRange(0, 2**62)
 
@@ -234,7 +237,7 @@ class _Plan(beam.DoFn):  # type: ignore[misc]
     def process(
         self,
         element: bytes,
-        tracker: Any = beam.DoFn.RestrictionParam(_Ticks()),  # noqa: B008  # how Beam injects it
+        tracker: Any = beam.DoFn.RestrictionParam(Ticks()),  # noqa: B008  # how Beam injects it
         watermark: Any = beam.DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_provider()),  # noqa: B008
     ) -> Iterator[Any]:
         tick = tracker.current_restriction().start

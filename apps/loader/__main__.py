@@ -79,7 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: reading failed: {error}. What has arrived is written down; look at the disk", file=sys.stderr)
         return InputUnusable.exit_code
     except KeyboardInterrupt:
-        again = shlex.join(["python", "-m", "apps.loader", *argv])
+        going_on = [argument for argument in argv if argument != "--restart"]
+        again = shlex.join(["python", "-m", "apps.loader", *going_on])
         print(f"\nstopped. What has arrived is written down; to go on run again:\n  {again}", file=sys.stderr)
         return INTERRUPTED
     return 0
@@ -154,7 +155,7 @@ def _rows(text: str) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m apps.loader",
-        description="Send the city's files of tickets to where the graph reads them: little memory, one pass, and no "
+        description="Send the city's files of tickets to where the graph reads them: little memory, one pass, and no\n"
         "power cut loses or doubles a row.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -22,6 +22,8 @@ def told(where: Path) -> Iterator[None]:
         yield
     except PermissionError as error:
         raise NotPermitted(f"{where}: this user may not write there; give it the right, or choose another") from error
+    except (FileExistsError, NotADirectoryError) as error:
+        raise OutputUnusable(f"{where} is no directory; choose another place") from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFull(f"{where}: no room left; free some and run the same command again, it goes on") from error

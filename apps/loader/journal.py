@@ -52,14 +52,19 @@ class Journal:
         last = self.entries[-1] if self.entries else {}
         return Place(last.get("offset", 0), last.get("record", 0))
 
+    @property
+    def read(self) -> int:
+        """Up to where the file was read; where it is packed, in packed bytes."""
+        return int(self.entries[-1].get("read", 0)) if self.entries else 0
+
     def begin(self, facts: Mapping[str, Any]) -> None:
         """Forget what was, and begin a load."""
         self.entries, self._size = [], 0
         self._append(dict(facts))
 
-    def arrived(self, place: Place) -> None:
-        """All before ``place`` is at the target, for ever."""
-        self._append(place._asdict())
+    def arrived(self, place: Place, read: int) -> None:
+        """All before ``place`` is at the target, for ever; the file was read up to ``read``."""
+        self._append(place._asdict() | {"read": read})
 
     def finished(self, place: Place) -> None:
         """All is, and under its name."""

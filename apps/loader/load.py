@@ -12,7 +12,7 @@ from .journal import Journal
 from .pieces import Place
 from .progress import Progress
 from .source import SourceFile, look_at
-from .target import Patience, Target
+from .target import ArrivedIsGone, Patience, Target
 
 WRITTEN_EVERY_S: Final = 0.25
 """So much is sent again after a power cut, at most; each time is a sync of the disk."""
@@ -48,12 +48,15 @@ def load(path: Path, wanted: Wanted) -> str:
                 f"{path} is not the file whose load has begun: it was changed since. Put the old one back, or load the "
                 "new one from its start with --restart"
             )
-        progress = Progress(path.name, source.size, written.place.offset if same else 0, wanted.quiet)
+        progress = Progress(path.name, source.size, written.read if same and not wanted.restart else 0, wanted.quiet)
         try:
-            target = wanted.make(Patience(wanted.patience, progress.tell))
+            target = wanted.make(Patience(wanted.patience, progress.tell, answered=bool(written.begun)))
             try:
                 fresh = not same or written.done or wanted.restart
                 return _load(source, target, written, wanted, progress, fresh)
+            except ArrivedIsGone:
+                written.begin(written.begun)
+                raise
             finally:
                 target.close()
         finally:
@@ -66,7 +69,7 @@ def _load(source: SourceFile, target: Target, written: Journal, wanted: Wanted, 
         facts = {"path": str(source.path.absolute()), "target": wanted.target, "size": source.size}
         written.begin({**facts, "fingerprint": source.fingerprint, **target.begin(source)})
         at = target.resume(source, written.begun, Place(0)) or Place(0)
-    began, first, sent, last = time.monotonic(), at.offset, 0, time.monotonic()
+    began, first, sent, last, read = time.monotonic(), at.offset, 0, time.monotonic(), written.read
     with source.open(target.text) as file:
         try:
             for chunk, behind in target.chunks(source, file, at):
@@ -74,17 +77,18 @@ def _load(source: SourceFile, target: Target, written: Journal, wanted: Wanted, 
                 target.send(chunk, behind)
                 at = behind
                 sent += len(chunk)
-                progress.show(source.read_of(file))
+                read = source.read_of(file)
+                progress.show(read)
                 if time.monotonic() - last > WRITTEN_EVERY_S:
-                    written.arrived(target.arrived())
+                    written.arrived(target.arrived(), read)
                     last = time.monotonic()
                 if wanted.max_rate:
                     time.sleep(max(sent / wanted.max_rate - (time.monotonic() - began), 0))
             source.check(file)
-            written.arrived(target.arrived())
+            written.arrived(target.arrived(), read)
             target.finish()
         except KeyboardInterrupt:
-            written.arrived(target.arrived())
+            written.arrived(target.arrived(), read)
             raise
     written.finished(at)
     took = max(time.monotonic() - began, 1e-3)

@@ -8,16 +8,17 @@ from .journal import journals
 
 
 def status(where: Path) -> Iterator[str]:
-    """A line for each load that was ever begun here."""
-    for entries, running in journals(where):
+    """A line for each load that was ever begun here, the latest at the end."""
+    for entries, running in sorted(journals(where), key=lambda found: found[0][-1]["at"]):
         begun, last = entries[0], entries[-1]
-        offset, size = last.get("offset", 0), begun["size"]
+        offset = last.get("offset", 0)
+        share = last.get("read", 0) / max(begun["size"], 1)
         when = datetime.fromtimestamp(last["at"]).astimezone().strftime("%Y-%m-%d %H:%M:%S")
         rows = f", {last['record']:,} rows" if last.get("record") else ""
         if "done" in last:
             state = "loaded"
         elif running:
-            state = f"{min(offset / max(size, 1), 1):4.0%} loading"
+            state = f"{share:4.0%} loading"
         else:
-            state = f"{min(offset / max(size, 1), 1):4.0%} stopped"
+            state = f"{share:4.0%} stopped"
         yield f"{state:13} {begun['path']} -> {begun['target']}  {offset:,} bytes{rows}, {when}"

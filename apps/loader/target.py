@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from typing import IO, Any, ClassVar, Final, TypeVar
 
-from schemas.errors import PrestaCopError, ServiceUnavailable
+from schemas.errors import OutputUnusable, PrestaCopError, ServiceUnavailable
 
 from .pieces import Place
 from .source import SourceFile
@@ -13,11 +13,15 @@ from .source import SourceFile
 T = TypeVar("T")
 
 START_S: Final = 20.0
-"""How long a service may be silent before anything was heard of it: the address may be wrong."""
+"""How long a service may be silent that never answered: the address may be wrong."""
 _QUIET_S: Final = 2.0
 """Nothing to speak of."""
 _FIRST_NAP_S: Final = 0.5
 _LONGEST_NAP_S: Final = 30.0
+
+
+class ArrivedIsGone(OutputUnusable):
+    """What had arrived is not at the target any more."""
 
 
 class Target(ABC):
@@ -65,13 +69,14 @@ class Patience:
     Args:
         seconds: for how long a service that has answered once may be away.
         tell: is told why it waits.
+        answered: it has, when the load began.
     """
 
-    def __init__(self, seconds: float, tell: Callable[[str], None]) -> None:
+    def __init__(self, seconds: float, tell: Callable[[str], None], answered: bool = False) -> None:
         self._seconds = seconds
         self._tell = tell
         self._heard = time.monotonic()
-        self._answered = False
+        self._answered = answered
         self._nap = _FIRST_NAP_S
 
     def asks(self) -> None:

@@ -1,5 +1,6 @@
 """To a Kafka topic: messages of whole records."""
 
+import math
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -14,7 +15,7 @@ from schemas.urls import KafkaUrl, kafka_config
 
 from .pieces import Place, pieces
 from .source import SourceFile
-from .target import Patience, Target
+from .target import ArrivedIsGone, Patience, Target
 
 # The options of a URL go before these.
 _CONFIG: Final[dict[str, Any]] = {
@@ -43,6 +44,8 @@ _DENIED: Final = (
     KafkaError._SSL,
 )
 """What waiting does not mend."""
+_LOST: Final = (KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, KafkaError.UNKNOWN_PRODUCER_ID)
+"""The broker does not have what it acknowledged: its disk was lost, or one that was behind became the leader."""
 _PURGED: Final = (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT)
 
 
@@ -70,6 +73,8 @@ class ToKafka(Target):
         self._patience = patience
         self._name = f"kafka://{url.bootstrap}/{url.topic}"
         self._under_way: deque[_Sent] = deque()
+        self._timed_out: deque[_Sent] = deque()
+        """Those that the URL's ``message.timeout.ms`` gave up: how long to wait is decided here."""
         self._failed: KafkaError | None = None
         self._trouble = ""
         self._place = Place(0)
@@ -119,21 +124,23 @@ class ToKafka(Target):
             raise OutputUnusable(f"Kafka's client does not take the options: {error.args[0].str()}") from error
 
     def _find(self) -> None:
-        appears = time.monotonic() + _APPEARS_S
+        appears = math.inf
         while True:
             try:
                 found = self._producer.list_topics(self._url.topic, timeout=1).topics[self._url.topic].error
             except KafkaException as error:
                 found = error.args[0]
-                self._producer.poll(0)
-                self._raise_if_denied(found)
-                self._patience.check(f"{self._name} does not answer ({self._trouble or found.str()})")
-                continue
             if found is None:
                 self._patience.heard()
                 return
-            if time.monotonic() > appears:
-                raise self._refusal(found)
+            self._producer.poll(0)
+            self._raise_if_denied(found)
+            if found.code() in _NO_TOPIC:
+                appears = min(appears, time.monotonic() + _APPEARS_S)
+                if time.monotonic() >= appears:
+                    raise self._refusal(found)
+            else:
+                self._patience.check(f"{self._name} does not answer ({self._trouble or found.str()})")
             time.sleep(_NAP_S)
 
     def _produce(self, sent: _Sent) -> bool:
@@ -144,7 +151,6 @@ class ToKafka(Target):
             return False
         except KafkaException as error:
             self._failed = error.args[0]
-            self._serve()
             return False
         return True
 
@@ -157,17 +163,14 @@ class ToKafka(Target):
 
     def _serve(self) -> None:
         """Take the reports of deliveries."""
-        self._producer.poll(0)
-        if self._failed is None:
-            return
-        if not (self._failed.fatal() or self._failed.code() == KafkaError._FATAL):
+        try:
+            self._producer.poll(0)
+        except KafkaException as error:  # a fatal one
+            self._failed = self._failed or error.args[0]
+        if self._failed is not None:
             raise self._refusal(self._failed)
-        # The broker has lost what it knew of this producer: another one sends what is not acknowledged again.
-        self._failed = None
-        self.close()
-        self._producer = self._new_producer()
-        for sent in self._under_way:
-            self._produce(sent)
+        while self._timed_out and self._produce(self._timed_out[0]):
+            self._timed_out.popleft()
 
     def _on_delivery(self, sent: _Sent, error: KafkaError | None, _: Message) -> None:
         if error is None:
@@ -176,6 +179,8 @@ class ToKafka(Target):
                 self._place = self._under_way.popleft().upto
             self._trouble = ""
             self._patience.heard()
+        elif error.code() == KafkaError._MSG_TIMED_OUT:
+            self._timed_out.append(sent)
         elif error.code() not in _PURGED:
             self._failed = self._failed or error
 
@@ -200,6 +205,11 @@ class ToKafka(Target):
             return NotPermitted(
                 f"{self._name}: {error.str()}. Check security.protocol and the other options of the URL, and "
                 "KAFKA_SASL_PASSWORD"
+            )
+        if error.code() in _LOST:
+            return ArrivedIsGone(
+                f"{self._name} has lost messages that it had acknowledged ({error.str()}). See that its disks are "
+                "sound; run the same command again, it starts from the beginning of the file"
             )
         if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
             return OutputUnusable(f"{self._name} refuses a message for its size: raise its max.message.bytes to 1 MiB")

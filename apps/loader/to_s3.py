@@ -16,6 +16,8 @@ from .target import Patience, Target
 PART_BYTES: Final = 8 << 20
 MAX_PARTS: Final = 10_000
 """S3 takes no more, and none but the last below 5 MiB."""
+_CONNECT_S: Final = 10
+_ANSWER_S: Final = 60
 _BUSY: Final = (429, 500, 502, 503, 504)
 _DENIED: Final = (401, 403)
 
@@ -30,7 +32,9 @@ class ToS3(Target):
         self._url = url.rstrip("/")
         self._bucket, _, self._prefix = self._url.removeprefix("s3://").partition("/")
         self._patience = patience
-        once = Config(retries={"mode": "standard", "total_max_attempts": 1}, connect_timeout=10, read_timeout=60)
+        once = Config(
+            retries={"mode": "standard", "total_max_attempts": 1}, connect_timeout=_CONNECT_S, read_timeout=_ANSWER_S
+        )
         try:
             self._client = boto3.client("s3", config=once)
         except BotoCoreError as error:
@@ -119,7 +123,7 @@ class ToS3(Target):
             return _Gone(str(error))
         if status in _DENIED:
             return NotPermitted(f"{self._url}: {error}. Check AWS_PROFILE or the keys, and the right to s3:PutObject")
-        if status in _BUSY:
+        if status in _BUSY or code == "RequestTimeout":  # 400: what we send came too slowly
             return f"{self._url}: {error}"
         return InputUnusable(f"{self._url}: {error}")
 

@@ -1,15 +1,21 @@
 """The command: what each thing that can go wrong is called, and that the same command goes on behind it."""
 
+import gzip
 import os
 import signal
 import subprocess
 import sys
 import time
+from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import boto3
 import pytest
+from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
+from urllib3 import HTTPResponse
 
 from apps.loader import load as loading
 from apps.loader import to_file
@@ -18,7 +24,7 @@ from apps.loader.pieces import Place
 from apps.loader.target import Patience
 from apps.loader.to_file import ToFile
 from schemas.errors import InputChanged, NotPermitted, ServiceUnavailable
-from tests.apps.loads import HEADER, ROWS, Collected, command, to
+from tests.apps.loads import HEADER, ROWS, Collected, Interrupted, command, to
 from tests.support import make_history
 
 AS_NOBODY = """
@@ -95,6 +101,29 @@ def test_an_upload_that_was_stopped_goes_on_with_the_parts_that_are_there(
     assert boto3.client("s3").get_object(Bucket="lake", Key=found["Key"])["Body"].read() == history.read_bytes()
 
 
+TOO_SLOW = b"<Error><Code>RequestTimeout</Code><Message>Your socket connection was idle</Message></Error>"
+
+
+def test_a_part_that_went_too_slowly_for_the_server_is_sent_again(
+    tmp_path: Path, s3: str, monkeypatch: pytest.MonkeyPatch, clock: list[float]
+) -> None:
+    """Its answer is 400, as if the request were wrong."""
+    answers = [AWSResponse("", 400, HTTPHeaders(), HTTPResponse(BytesIO(TOO_SLOW), preload_content=False))]
+    made = boto3.client
+
+    def slow(*arguments: Any, **more: Any) -> Any:
+        client = made(*arguments, **more)
+        client.meta.events.register("before-send.s3.UploadPart", lambda **_: answers.pop() if answers else None)
+        return client
+
+    monkeypatch.setattr("apps.loader.to_s3.boto3.client", slow)
+    history = make_history(tmp_path / "tickets.csv", 1_000)
+    assert main([str(history), "--to", f"{s3}/in", "--journal", f"{tmp_path}/j", "--quiet"]) == 0
+    (found,) = made("s3").list_objects_v2(Bucket="lake")["Contents"]
+    assert found["Size"] == history.stat().st_size
+    assert (answers, len(clock)) == ([], 1)
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -130,6 +159,13 @@ def test_wrong_usage_ends_with_2(arguments: list[str], said: str) -> None:
     done = command(*arguments)
     assert done.returncode == 2
     assert said in done.stderr
+
+
+def test_a_place_that_is_no_directory_ends_with_2(tmp_path: Path, history: Path) -> None:
+    for flags_of in (["--to", f"file:{history}"], ["--to", f"file:{tmp_path}/out", "--journal", str(history)]):
+        done = command(history, "--journal", tmp_path / "j", *flags_of)
+        assert done.returncode == 2
+        assert f"{history} is no directory" in done.stderr
 
 
 def test_a_service_that_does_not_answer_ends_with_4(tmp_path: Path, history: Path) -> None:
@@ -228,7 +264,8 @@ class stopped_half_way:  # noqa: N801  # a context manager
     """A slow load, while the body runs; then it is stopped by Ctrl-C."""
 
     def __init__(self, history: Path, tmp_path: Path) -> None:
-        self._line = [sys.executable, "-m", "apps.loader", str(history), *flags(tmp_path), "--max-rate", "100k"]
+        slow = [*flags(tmp_path), "--max-rate", "100k", "--restart"]
+        self._line = [sys.executable, "-m", "apps.loader", str(history), *slow]
         self._journals = tmp_path / "journals"
         self.said = ""
 
@@ -252,11 +289,25 @@ def test_ctrl_c_says_how_to_go_on_and_status_how_far_it_is(tmp_path: Path, histo
         assert "loading" in command("--status", *journals).stdout
     assert running.code == 130
     assert f"python -m apps.loader {history}" in running.said
+    assert "--restart" not in running.said  # which would not go on
     assert "stopped" in command("--status", *journals).stdout
     assert command(history, *flags(tmp_path)).returncode == 0
     final = command("--status", *journals).stdout
     assert final.startswith("loaded")
     assert f"{history} -> file:{tmp_path}/out" in final
+
+
+def test_of_a_gzip_file_status_says_how_much_of_the_packed_file_was_read(
+    tmp_path: Path, history: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "WRITTEN_EVERY_S", -1)
+    packed = tmp_path / "tickets.csv.gz"
+    packed.write_bytes(gzip.compress(history.read_bytes()))
+    with pytest.raises(Interrupted):
+        to(Collected([], rows=100, most=10), tmp_path / "journals", packed)
+    (line,) = command("--status", "--journal", tmp_path / "journals").stdout.splitlines()
+    assert 40 <= int(line.split("%")[0]) <= 75  # of its text there is more than the file is long
+    assert "1,000 rows" in line
 
 
 def test_two_loaders_of_one_file_are_one_too_many_and_other_files_do_not_mind(tmp_path: Path, history: Path) -> None:
@@ -270,6 +321,10 @@ def test_two_loaders_of_one_file_are_one_too_many_and_other_files_do_not_mind(tm
         assert done.returncode == 8
         assert command(other, *flags(tmp_path)).returncode == 0
     assert command(history, *flags(tmp_path)).returncode == 0
+    order = [
+        line.split(" -> ")[0].split()[-1] for line in command("--status", *flags(tmp_path)[2:]).stdout.splitlines()
+    ]
+    assert order == [str(other), str(history)]  # the latest at the end
     arrived = {path.read_bytes() for path in (tmp_path / "out").iterdir()}
     assert arrived == {history.read_bytes(), other.read_bytes()}
 
@@ -306,6 +361,13 @@ def test_a_network_that_is_away_for_longer_is_told(clock: list[float]) -> None:
     with pytest.raises(ServiceUnavailable):
         patience.attempt(lambda: away(clock, 3_600), str)
     assert 600 < sum(clock) < 700
+
+
+def test_a_service_that_never_answered_is_given_up_soon_unless_the_load_has_begun(clock: list[float]) -> None:
+    with pytest.raises(ServiceUnavailable):
+        Patience(86_400, lambda _: None).attempt(lambda: away(clock, 3_600), str)
+    assert 20 < sum(clock) < 60
+    assert Patience(86_400, lambda _: None, answered=True).attempt(lambda: away(clock, 3_600), str) == "an answer"
 
 
 def test_what_waiting_does_not_mend_is_told_at_once(clock: list[float]) -> None:

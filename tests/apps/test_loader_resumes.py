@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from apps.loader import load as loading
 from apps.loader import to_file
+from apps.loader.target import ArrivedIsGone
 from apps.loader.to_file import ToFile
 from schemas.loaded import decode
 from tests.apps.loads import HEADER, ROWS, Collected, CutFile, Interrupted, assembled, to
@@ -109,6 +110,18 @@ def test_what_was_stopped_behind_its_last_step_is_done(source: Path) -> None:
     to(ToFile(part.parent), journal.parent, source)
     assert final.stat().st_ino == before
     assert len(written) < journal.stat().st_size
+
+
+def test_where_the_target_has_lost_what_arrived_the_load_begins_anew(source: Path, tmp_path: Path) -> None:
+    class Losing(Collected):
+        def finish(self) -> None:
+            raise ArrivedIsGone("it is gone")
+
+    with pytest.raises(ArrivedIsGone):
+        to(Losing([]), tmp_path / "journals", source)
+    topic: list[bytes] = []
+    to(Collected(topic), tmp_path / "journals", source)
+    assert assembled(topic, source.stat().st_size) == source.read_bytes()
 
 
 def test_kills_at_random_moments(tmp_path: Path) -> None:

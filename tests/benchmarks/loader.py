@@ -15,12 +15,13 @@ import boto3
 
 from runners.services import NAMES, Services, free_port
 from tests.benchmarks.measure import Usage
-from tests.services.support import make_topic
+from tests.services.support import Subscription, make_topic
 from tests.support import make_history
 
 ROWS = 12_000_000
-LIMITS_MB = {"file": 40, "kafka": 40, "s3": 96}
-"""Peak RSS, in 10^6 bytes. Pub/Sub's client alone is 59."""
+LIMITS_MB = {"file": 40, "kafka": 40, "s3": 96, "pubsub": None}
+"""Peak RSS, in 10^6 bytes; for Pub/Sub what its client alone takes is said beside. Its server keeps all in memory."""
+CLIENT = "from google.pubsub_v1 import PublisherClient"
 _SMALL = """
 import resource, subprocess, sys, time
 began = time.perf_counter()
@@ -36,7 +37,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.loader", description=__doc__)
     parser.add_argument("--history", type=Path, metavar="FILE", help="load this one")
     parser.add_argument("--rows", type=int, default=ROWS, metavar="N", help="of the file that is made (12000000)")
-    parser.add_argument("--targets", nargs="+", choices=LIMITS_MB, default=list(LIMITS_MB))
+    parser.add_argument("--targets", nargs="+", choices=LIMITS_MB, default=["file", "kafka", "s3"])
     arguments = parser.parse_args()
     good = True
     with tempfile.TemporaryDirectory(prefix="prestacop-loader-") as name:
@@ -52,8 +53,10 @@ def main() -> int:
                 flags = ["--to", url, "--journal", str(folder / "journals"), "--quiet"]
                 usage = measured([sys.executable, "-m", "apps.loader", str(history), *flags])
                 figures = f"{size / 1e6 / usage.wall_s:.0f} | {usage.cpu_s:.0f} | {usage.peak_mb:.1f}"
-                print(f"| {target} | {figures} | {LIMITS_MB[target]} |", flush=True)
-                good &= usage.peak_mb <= LIMITS_MB[target]
+                limit = LIMITS_MB[target]
+                said = limit or f"the client alone: {measured([sys.executable, '-c', CLIENT]).peak_mb:.1f}"
+                print(f"| {target} | {figures} | {said} |", flush=True)
+                good &= limit is None or usage.peak_mb <= limit
         finally:
             services.down(clean=True)
     return 0 if good else 1
@@ -69,9 +72,12 @@ def _up(services: Services, target: str, folder: Path) -> str:
     if target == "file":
         return f"file:{folder}/out"
     services.up(target)
+    os.environ.update(services.environment(target))
     if target == "kafka":
-        return make_topic(services.environment("kafka")["KAFKA_BOOTSTRAP_SERVERS"], "tickets", partitions=1)
-    os.environ.update(services.environment("s3"))
+        return make_topic(os.environ["KAFKA_BOOTSTRAP_SERVERS"], "tickets", partitions=1)
+    if target == "pubsub":
+        with Subscription("tickets") as subscription:
+            return subscription.url
     boto3.client("s3").create_bucket(Bucket="loaded")
     return "s3://loaded/history"
 

@@ -1,7 +1,7 @@
 """``python -m tests.recovery.loader``: kill the loader at random moments, a thousand times, and compare by hash.
 
 A file is loaded, each life of the loader ended by ``kill -9`` at a random moment, until it is there; what arrived is
-compared with the file; then the next one.
+compared with the file; then the next one. With ``--hang`` it is the server that hangs in the middle of a load.
 """
 
 import argparse
@@ -16,17 +16,22 @@ from typing import Final, NamedTuple
 
 import boto3
 
+from apps.loader.__main__ import main as loader
 from runners.services import NAMES, Services, free_port
 from schemas.lake import Source
-from schemas.urls import kafka_url
+from schemas.urls import kafka_url, pubsub_url
 from sources.kafka import KafkaStream
-from sources.loaded import PiecedFile, look
-from tests.services.support import make_topic
+from sources.loaded import LoadedTopic
+from sources.pieced import PiecedFile
+from sources.pubsub import PubSubStream
+from sources.streams import Stream
+from tests.recovery.outage import away
+from tests.services.support import Subscription, make_topic
 from tests.support import make_history
 
-ROWS: Final = {"file": 12_000, "kafka": 12_000, "s3": 120_000}
+ROWS: Final = {"file": 12_000, "kafka": 12_000, "pubsub": 12_000, "s3": 120_000}
 """Of the file: 3 MB, or on S3 some parts of 8 MiB."""
-RATE: Final = {"file": "4M", "kafka": "4M", "s3": "40M"}
+RATE: Final = {"file": "4M", "kafka": "4M", "pubsub": "4M", "s3": "40M"}
 LONGEST_S: Final = 1.2
 """Of a life. A tenth of it is spent on starting."""
 BUCKET: Final = "loaded"
@@ -69,11 +74,21 @@ def campaign(folder: Path, target: str, kills: int, seed: int, url: str = "") ->
                 raise RuntimeError(f"the loader ended with {process.returncode}")
             break
         loads += 1
-        different += _hash_there(target, url, folder) != hashlib.sha256(source.read_bytes()).digest()
+        different += hash_there(target, url, folder) != hashlib.sha256(source.read_bytes()).digest()
     return Outcome(done, loads, different)
 
 
-def _hash_there(target: str, url: str, folder: Path) -> bytes:
+def hang(services: Services, folder: Path, target: str, seconds: float, url: str) -> bool:
+    """Load a file, and let the server hang for so long in the middle; whether what arrived is the file."""
+    source = make_history(folder / "tickets.csv", ROWS[target])
+    journals, size = folder / "journals", source.stat().st_size
+    with away(services, target, seconds, journals, size // 3) as back:
+        code = loader([str(source), "--to", url, "--journal", str(journals), "--max-rate", str(size // 10)])
+        was_away = back.is_set()
+    return code == 0 and was_away and hash_there(target, url, folder) == hashlib.sha256(source.read_bytes()).digest()
+
+
+def hash_there(target: str, url: str, folder: Path) -> bytes:
     """Of the one file that has arrived since the last time; it is taken away, so far as that can be done."""
     if target == "file":
         (path,) = (folder / "out").iterdir()
@@ -84,12 +99,21 @@ def _hash_there(target: str, url: str, folder: Path) -> bytes:
         (found,) = client.list_objects_v2(Bucket=bucket)["Contents"]
         content = client.get_object(Bucket=bucket, Key=found["Key"])["Body"].read()
         client.delete_object(Bucket=bucket, Key=found["Key"])
+    elif target == "kafka":
+        content = _last_in(KafkaStream(kafka_url(url), Source.HISTORY), folder)
     else:
-        stream = KafkaStream(kafka_url(url), Source.HISTORY)
-        last = look(stream, str(folder))[-1]
-        with PiecedFile(last, stream, str(folder)) as file:
-            content = file.read(last.size or 0) if last.is_complete else b""
+        stream = PubSubStream(pubsub_url(url), Source.HISTORY)  # it has the name of its topic
+        content = _last_in(stream, folder)
+        stream.forget(stream.spooled(str(folder)), str(folder))
     return hashlib.sha256(content).digest()
+
+
+def _last_in(stream: Stream, folder: Path) -> bytes:
+    last = LoadedTopic(stream, str(folder)).look()[-1]
+    if not last.is_complete:
+        return b""
+    with PiecedFile(last, stream, str(folder)) as file:
+        return file.read(last.size or 0) or b""
 
 
 def main() -> int:
@@ -98,6 +122,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=1_000, metavar="N", help="for each target (1000)")
     parser.add_argument("--to", nargs="+", choices=ROWS, default=["file"], help="(file)")
     parser.add_argument("--seed", type=int, default=1, metavar="S")
+    parser.add_argument("--hang", type=float, metavar="SECONDS", help="no kills: the server hangs for so long, once")
     arguments = parser.parse_args()
     good = True
     with tempfile.TemporaryDirectory(prefix="prestacop-kills-") as name:
@@ -106,23 +131,32 @@ def main() -> int:
             for target in arguments.to:
                 folder = Path(name) / target
                 folder.mkdir()
-                outcome = campaign(folder, target, arguments.kills, arguments.seed, _up(services, target))
-                print(
-                    f"{target}: {outcome.kills} kills, {outcome.loads} loads, {outcome.different} different", flush=True
-                )
-                good &= outcome.different == 0
+                url = up(services, target)
+                if arguments.hang:
+                    same = hang(services, folder, target, arguments.hang, url)
+                    said = f"the server hung for {arguments.hang:.0f} s, {'the same' if same else 'different'}"
+                else:
+                    outcome = campaign(folder, target, arguments.kills, arguments.seed, url)
+                    same = outcome.different == 0
+                    said = f"{outcome.kills} kills, {outcome.loads} loads, {outcome.different} different"
+                print(f"{target}: {said}", flush=True)
+                good &= same
         finally:
             services.down(clean=True)
     return 0 if good else 1
 
 
-def _up(services: Services, target: str) -> str:
+def up(services: Services, target: str) -> str:
+    """Start a target's server, with an empty place for a load; gives its URL."""
     if target == "file":
         return ""
     services.up(target)
+    os.environ.update(services.environment(target))
     if target == "kafka":
-        return make_topic(services.environment("kafka")["KAFKA_BOOTSTRAP_SERVERS"], "killed", partitions=2)
-    os.environ.update(services.environment("s3"))
+        return make_topic(os.environ["KAFKA_BOOTSTRAP_SERVERS"], "killed", partitions=2)
+    if target == "pubsub":
+        with Subscription("killed") as subscription:
+            return subscription.url
     boto3.client("s3").create_bucket(Bucket=BUCKET)
     return f"s3://{BUCKET}/history"
 

@@ -16,7 +16,9 @@ from google.pubsub_v1 import PublisherClient, SubscriberClient
 
 from apps.loader.__main__ import main as loader
 from apps.loader.pieces import Place
+from apps.loader.target import Target
 from apps.loader.to_kafka import ToKafka
+from apps.loader.to_pubsub import ToPubSub
 from lake import lake
 from lake.storage import storage
 from pipelines.inputs import Asked
@@ -25,9 +27,12 @@ from pipelines.run import run_graph as run
 from pipelines.violations import Settings
 from runners.services import Services
 from schemas.errors import InputUnusable
+from schemas.lake import Source
+from schemas.urls import kafka_url
 from sources import kafka_consumer
+from sources.kafka import KafkaStream
 from tests.recovery.loader import campaign
-from tests.services.support import PROJECT, make_topic, publish
+from tests.services.support import PROJECT, Subscription, make_topic, publish
 from tests.support import LOCAL, content, make_history, run_graph
 
 pytestmark = pytest.mark.services
@@ -54,6 +59,18 @@ def read(root: Path, url: str) -> None:
         run(Asked(history_url(url)), Settings(str(root), 3600), LOCAL)
     finally:
         kafka_consumer._parked.clear()
+
+
+def break_off(patch: pytest.MonkeyPatch, kind: type[Target], most: int) -> None:
+    """Let a load be stopped when so many messages have arrived."""
+    whole = kind.chunks
+
+    def chunks(target: Target, *arguments: Any) -> Iterator[tuple[bytes, Place]]:
+        yield from islice(whole(target, *arguments), most)
+        target.finish()
+        raise KeyboardInterrupt
+
+    patch.setattr(kind, "chunks", chunks)
 
 
 def test_rows_from_kafka_are_those_of_the_file_row_by_row(kafka: str, tmp_path: Path, history: Path) -> None:
@@ -131,18 +148,10 @@ def test_a_file_whose_end_has_not_come_waits_and_what_is_there_twice_is_read_onc
     url = make_topic(kafka, "halves")
     journal = tmp_path / "journal"
 
-    whole = ToKafka.chunks
-
-    def break_off(target: ToKafka, *arguments: Any) -> Iterator[tuple[bytes, Place]]:
-        yield from islice(whole(target, *arguments), 20)
-        while not target.arrived().offset:
-            time.sleep(0.01)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(ToKafka, "chunks", break_off)
     command = [str(history), "--to", url, "--journal", str(journal), "--quiet", "--batch-rows", "50"]
-    assert loader(command) == 130
-    monkeypatch.setattr(ToKafka, "chunks", whole)
+    with monkeypatch.context() as broken:
+        break_off(broken, ToKafka, 20)
+        assert loader(command) == 130
     read(tmp_path / "loaded", url)
     assert lake(str(tmp_path / "loaded")).ledger.num_rows == 0
     assert "its end is not" in caplog.text
@@ -153,6 +162,54 @@ def test_a_file_whose_end_has_not_come_waits_and_what_is_there_twice_is_read_onc
     read(tmp_path / "loaded", url)
     run_graph(tmp_path / "direct", history)
     assert content(tmp_path / "loaded") == content(tmp_path / "direct")
+
+
+def test_what_is_in_the_lake_is_not_looked_through_again(
+    kafka: str, tmp_path: Path, history: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two files are in one partition, and the first run comes in the middle of the second one."""
+    url, root = make_topic(kafka, "again", partitions=1), tmp_path / "loaded"
+    stream = KafkaStream(kafka_url(url), Source.HISTORY)
+    other = make_history(tmp_path / "others.csv", 5_000, "--seed", "8")
+    load(history, url, "--batch-rows", "50")
+    before = len(stream.everything(str(root)))
+    with monkeypatch.context() as broken:
+        break_off(broken, ToKafka, 40)
+        assert loader([str(other), "--to", url, "--journal", str(tmp_path / "journal"), "--batch-rows", "50"]) == 130
+    read(root, url)
+    left = stream.everything(str(root))
+    assert 0 < len(left) <= 3 < before
+    load(other, url, "--batch-rows", "50")
+    read(root, url)
+    assert stream.everything(str(root)) == []
+    read(root, url)
+    for file in (history, other):
+        run_graph(tmp_path / "direct", file)
+    assert content(root) == content(tmp_path / "direct")
+
+
+def test_a_segment_that_two_files_share_is_removed_when_both_are_read(
+    pubsub: str, tmp_path: Path, history: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = tmp_path / "loaded"
+    with Subscription("shared") as subscription:
+        url = subscription.url
+    other = make_history(tmp_path / "others.csv", 5_000, "--seed", "8")
+    load(history, url)
+    with monkeypatch.context() as broken:
+        break_off(broken, ToPubSub, 5)
+        assert loader([str(other), "--to", url, "--journal", str(tmp_path / "journal")]) == 130
+    read(root, url)
+    assert "others.csv" in caplog.text
+    assert len(list((root / "spool").rglob("*.arrow"))) == 1
+    caplog.clear()
+    load(other, url)
+    read(root, url)
+    assert "its end is not" not in caplog.text
+    assert list((root / "spool").rglob("*.arrow")) == []
+    for file in (history, other):
+        run_graph(tmp_path / "direct", file)
+    assert content(root) == content(tmp_path / "direct")
 
 
 def test_a_broker_that_is_away_for_a_while_is_waited_for(alone: Services, tmp_path: Path, history: Path) -> None:
@@ -181,15 +238,20 @@ def test_a_topic_that_is_not_there_ends_with_2(kafka: str, tmp_path: Path, histo
     assert loader(line) == 2
 
 
-@pytest.mark.parametrize("target", ["kafka", "s3"])
+@pytest.mark.parametrize("target", ["kafka", "pubsub", "s3"])
 def test_kills_at_random_moments(
-    target: str, kafka: str, s3_server: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    target: str, kafka: str, pubsub: str, s3_server: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in s3_server.items():
         monkeypatch.setenv(name, value)
     if target == "s3":
         boto3.client("s3").create_bucket(Bucket="killed")
-    url = make_topic(kafka, "killed-loads", partitions=2) if target == "kafka" else "s3://killed/history"
+        url = "s3://killed/history"
+    elif target == "kafka":
+        url = make_topic(kafka, "killed-loads", partitions=2)
+    else:
+        with Subscription("killed-loads") as subscription:
+            url = subscription.url
     outcome = campaign(tmp_path, target, kills=10, seed=3, url=url)
     assert (outcome.kills, outcome.different) == (10, 0)
 

@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
+from apps.loader.__main__ import main as loader
 from lake import lake
 from pipelines.reconcile import reconcile
 from tests.services.support import (
@@ -30,7 +31,7 @@ from tests.services.support import (
     stored,
     truth,
 )
-from tests.support import make_messages
+from tests.support import content, make_history, make_messages, run_graph
 from transforms.qualify import BRANCHES
 
 pytestmark = pytest.mark.services
@@ -90,8 +91,8 @@ def follow(prism: Path, tmp_path: Path) -> Callable[..., Any]:
     """Starts a run; its live windows go into a file."""
 
     @contextmanager
-    def following(root: Path, messages: str, *more: str) -> Iterator[Following]:
-        flags = ["--mode", "unbounded", "--prism_location", str(prism), "--messages", messages]
+    def following(root: Path, messages: str | None, *more: str) -> Iterator[Following]:
+        flags = ["--mode", "unbounded", "--prism_location", str(prism), *(["--messages", messages] if messages else [])]
         flags += ["--live", f"file:{tmp_path / 'live'}", "--live-window", f"{WINDOW}s", "--skew", f"{SKEW}s"]
         errors = tmp_path / "stderr"
         with errors.open("wb") as file, subprocess.Popen(command(root, *flags, *more), stderr=file) as process:
@@ -260,6 +261,44 @@ def test_a_subscription_is_followed_and_gone_on_with_after_a_kill(
     assert (code, seconds < 10) == (130, True)
     assert "Traceback" not in said
     assert seen(root) == rows + truth(second, names)
+    assert reconcile(str(root)) == []
+
+
+@pytest.mark.parametrize("stream", ["kafka", "pubsub"])
+def test_files_that_are_loaded_meanwhile_are_read_when_they_are_there(
+    stream: str, kafka: str, pubsub: str, tmp_path: Path, follow: Callable[..., Any]
+) -> None:
+    """One was there before, one comes while it runs, one after a kill; rows and units are those of the files."""
+    files = [make_history(tmp_path / f"{n}.csv", 3_000, "--dirt", "30", "--seed", str(n)) for n in range(3)]
+    if stream == "kafka":
+        url = make_topic(kafka, "tickets-followed", partitions=2)
+    else:
+        with Subscription("tickets-followed") as subscription:
+            url = subscription.url
+    root = tmp_path / "lake"
+
+    def load(file: Path) -> None:
+        assert loader([str(file), "--to", url, "--journal", str(tmp_path / "journals"), "--quiet"]) == 0
+
+    def committed() -> int:
+        return int(lake(str(root)).ledger.num_rows)
+
+    load(files[0])
+    with follow(root, None, "--history", url) as following:
+        following.wait_until(lambda: committed() == 1)
+        load(files[1])
+        following.wait_until(lambda: committed() == 2)
+        code, _ = following.end(signal.SIGKILL)
+    assert code == -signal.SIGKILL
+    with follow(root, None, "--history", url) as following:
+        load(files[2])
+        following.wait_until(lambda: committed() == 3)
+        code, seconds = following.end(signal.SIGINT)
+        said = following.said()
+    assert (code, seconds < 10, "Traceback" in said) == (130, True, False)
+    for file in files:
+        run_graph(tmp_path / "direct", file)
+    assert content(root) == content(tmp_path / "direct")
     assert reconcile(str(root)) == []
 
 

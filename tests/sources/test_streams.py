@@ -2,16 +2,14 @@
 
 import pickle
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
 import pytest
-from apache_beam.io.restriction_trackers import OffsetRange
 from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
-from apache_beam.runners.sdf_utils import RestrictionTrackerView, ThreadsafeRestrictionTracker
 from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Duration, Timestamp
@@ -30,12 +28,13 @@ from sources.streams import (
     Planner,
     ReadUnits,
     Stream,
+    Ticks,
     _Plan,
-    _Ticks,
     plan_until_now,
     read_unit,
 )
 from sources.units import BATCHES, ROWS_IN, TALLIES, Tally, Unit, UnitBatch
+from tests.sources.ticks import tracker
 from tests.support import LOCAL
 
 SKEW = 2.5
@@ -82,6 +81,9 @@ class FakeStream(Stream):
     path = "fake"
 
     def everything(self, root: str) -> list[Unit]:
+        raise NotImplementedError
+
+    def forget(self, units: Iterable[Unit], root: str) -> None:
         raise NotImplementedError
 
     def __init__(self, *sizes: list[int], planner: Planner | None = None) -> None:
@@ -181,13 +183,6 @@ def test_all_up_to_now_is_planned_and_what_comes_meanwhile_does_not_hold_it_up()
     assert len(planner.looks) == 4  # 1,000 s each
     assert all(room >= 10**9 for room in planner.looks)
     assert units == [unit(n) for n in range(3 + 4)]
-
-
-def tracker(tick: int) -> RestrictionTrackerView:
-    """What Beam hands to the planner that is to go on at a tick."""
-    ticks = _Ticks()
-    restriction = OffsetRange(tick, ticks.initial_restriction(b"").stop)
-    return RestrictionTrackerView(ThreadsafeRestrictionTracker(ticks.create_tracker(restriction)))
 
 
 class Following:
@@ -309,7 +304,7 @@ def test_how_far_behind_it_is_can_be_seen() -> None:
 
 
 def test_the_ticks_are_not_shared_out() -> None:
-    ticks = _Ticks()
+    ticks = Ticks()
     restriction = ticks.initial_restriction(b"")
     one = ticks.create_tracker(restriction)
     assert not one.is_bounded()
@@ -323,7 +318,7 @@ def test_the_ticks_are_not_shared_out() -> None:
 
 
 def test_a_pipeline_that_is_drained_plans_no_more() -> None:
-    ticks: Any = _Ticks()
+    ticks: Any = Ticks()
     assert ticks.truncate(b"", ticks.initial_restriction(b"")) is None
 
 

@@ -1,0 +1,92 @@
+"""Read what the loader published as if it were files: whoever reads a cell sees a file whose bytes are fetched from the
+topic where they are looked at."""
+
+import io
+import tempfile
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import IO, Any, cast
+
+import apache_beam as beam
+
+from schemas.errors import InputUnusable
+from schemas.loaded import Piece
+from sources.files import Format, read_part
+from sources.loaded import Loaded, LoadedCell, pieces_in
+from sources.reading import Read
+from sources.streams import Stream
+from sources.units import UnitBatch, UnitTally
+
+
+def read_loaded(cell: LoadedCell, stream: Stream, form: Format, root: str) -> Iterator[UnitBatch | UnitTally]:
+    """The batches of the unit in a cell, unless the ledger has it, and its rows in."""
+    file, size = cell.file, cell.file.size or 0
+    with PiecedFile(file, stream, root) as opened:
+        header = form.header(io.BytesIO(file.header), file.path)
+        yield from read_part(cast(IO[bytes], opened), cell.cell, size, form, header, root)
+
+
+class ReadLoaded(beam.PTransform):  # type: ignore[misc]  # Beam's classes are untyped
+    """Cells of files in a topic -> ``batches`` of their units, and ``tallies``."""
+
+    def __init__(self, cells: Iterable[LoadedCell], stream: Stream, form: Format, root: str) -> None:
+        super().__init__()
+        self._cells = list(cells)
+        self._read = partial(read_loaded, stream=stream, form=form, root=root)
+
+    def expand(self, pbegin: beam.pvalue.PBegin) -> Any:
+        return pbegin | "Plan" >> beam.Create(self._cells, reshuffle=False) | "Cells" >> Read(self._read)
+
+
+class PiecedFile(io.RawIOBase):
+    """A file in a topic, open for reading and seeking: what is looked at is fetched, once, into a temporary file."""
+
+    def __init__(self, file: Loaded, stream: Stream, root: str) -> None:
+        self._file, self._stream, self._root = file, stream, root
+        self._missing = list(file.spans)
+        self._held = tempfile.TemporaryFile()  # noqa: SIM115  # closed with this file
+        self._written: dict[int, int] = {}
+        self._held.truncate(file.size)
+        self._held.write(file.header)
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._file.size or 0}[whence]
+        self._position = base + offset
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        self._fetch(self._position, self._position + len(buffer))
+        self._held.seek(self._position)
+        size = self._held.readinto(buffer)
+        self._position += size
+        return size
+
+    def close(self) -> None:
+        self._held.close()
+        super().close()
+
+    def _fetch(self, start: int, end: int) -> None:
+        wanted = {span.unit for span in self._missing if span.start < end and span.end > start}
+        self._missing = [span for span in self._missing if span.unit not in wanted]
+        for unit in sorted(wanted, key=lambda unit: (unit.path, unit.start)):
+            for piece in pieces_in(unit, self._stream, self._root):
+                if piece.file == self._file.fingerprint:
+                    self._keep(piece)
+
+    def _keep(self, piece: Piece) -> None:
+        self._held.seek(piece.offset)
+        if self._written.get(piece.offset) == piece.end and self._held.read(len(piece.data)) != piece.data:
+            raise InputUnusable(
+                f"{self._file.path}: bytes {piece.offset} to {piece.end} were sent twice, and differ: the file was "
+                "changed, and its time of change put back. Touch it and load it to another topic"
+            )
+        self._held.seek(piece.offset)
+        self._held.write(piece.data)
+        self._written[piece.offset] = piece.end

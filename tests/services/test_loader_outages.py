@@ -1,0 +1,170 @@
+"""No network for a while: the loader waits, goes on by itself, and what arrives is the file."""
+
+import hashlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+
+from apps.loader import target as waiting
+from apps.loader import to_pubsub, to_s3
+from apps.loader.__main__ import main as loader
+from lake.storage import storage
+from runners.services import Services
+from tests.recovery.loader import hash_there, up
+from tests.recovery.outage import arrived, away, hung
+from tests.support import make_history
+
+pytestmark = pytest.mark.services
+
+HANGS_S = 6.0
+"""For several of the time-outs of each client, which are one second here."""
+HASTY = "?socket.timeout.ms=1000&request.timeout.ms=1000&reconnect.backoff.max.ms=500"
+
+
+class Load:
+    """A load of one file to one target, by the command."""
+
+    def __init__(self, services: Services, target: str, folder: Path) -> None:
+        self.target, self.folder, self.journals = target, folder, folder / "journals"
+        self.url = up(services, target)
+        self.source = make_history(folder / "tickets.csv", 60_000 if target == "s3" else 12_000)
+        self.third = self.source.stat().st_size // 3
+
+    def run(self, options: str = "", rate: str | None = None) -> int:
+        """The exit code."""
+        flags = ["--to", self.url + options, "--journal", str(self.journals), "--quiet"]
+        return loader([str(self.source), *flags, *(["--max-rate", rate] if rate else [])])
+
+    def is_there(self) -> bool:
+        """Whether what has arrived is the file."""
+        return hash_there(self.target, self.url, self.folder) == hashlib.sha256(self.source.read_bytes()).digest()
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Clients that do not wait long, and an environment that is put back."""
+    monkeypatch.setattr(to_s3, "_CONNECT_S", 1)
+    monkeypatch.setattr(to_s3, "_ANSWER_S", 1)
+    monkeypatch.setattr(to_s3, "PART_BYTES", 5 << 20)
+    monkeypatch.setattr(to_pubsub, "_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(waiting, "_LONGEST_NAP_S", 1.0)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it keeps the keys of the server before
+    before = dict(os.environ)
+    storage.cache_clear()
+    yield
+    storage.cache_clear()
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.mark.parametrize("target", ["kafka", "pubsub", "s3"])
+def test_a_server_that_hangs_in_the_middle_is_waited_for(alone: Services, tmp_path: Path, target: str) -> None:
+    load = Load(alone, target, tmp_path)
+    with away(alone, target, HANGS_S, load.journals, load.third) as back:
+        assert load.run(HASTY if target == "kafka" else "", rate="8M" if target == "s3" else "2M") == 0
+        assert back.is_set()
+    assert load.is_there()
+
+
+@pytest.mark.parametrize("target", ["kafka", "s3"])
+def test_a_server_that_is_killed_in_the_middle_is_waited_for(alone: Services, tmp_path: Path, target: str) -> None:
+    load = Load(alone, target, tmp_path)
+    with away(alone, target, HANGS_S, load.journals, load.third, dead=True) as back:
+        assert load.run(HASTY if target == "kafka" else "", rate="8M" if target == "s3" else "2M") == 0
+        assert back.is_set()
+    assert load.is_there()
+
+
+def test_what_the_client_gave_up_is_sent_again(alone: Services, tmp_path: Path) -> None:
+    """``message.timeout.ms`` is an option that a URL may have."""
+    load = Load(alone, "kafka", tmp_path)
+    with away(alone, "kafka", HANGS_S, load.journals, load.third) as back:
+        assert load.run(f"{HASTY}&message.timeout.ms=1500", rate="2M") == 0
+        assert back.is_set()
+    assert load.is_there()
+
+
+@pytest.mark.parametrize("target", ["kafka", "s3"])
+def test_a_server_that_comes_up_after_the_loader_is_waited_for(alone: Services, tmp_path: Path, target: str) -> None:
+    load = Load(alone, target, tmp_path)
+    alone.kill(target)
+    late = threading.Timer(HANGS_S, alone.up, [target])
+    late.start()
+    assert load.run(HASTY if target == "kafka" else "") == 0
+    late.join()
+    assert load.is_there()
+
+
+@pytest.mark.parametrize("target", ["kafka", "pubsub", "s3"])
+def test_a_load_that_has_begun_waits_for_its_server_at_the_start_too(
+    alone: Services, tmp_path: Path, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a power cut: the computer is there again before the network is."""
+    load = Load(alone, target, tmp_path)
+    options = HASTY if target == "kafka" else ""
+    assert stopped_by_ctrl_c(load, options) == 130
+    monkeypatch.setattr(waiting, "START_S", 2.0)
+    away_again = threading.Thread(target=hung, args=(alone, target, HANGS_S))
+    away_again.start()
+    time.sleep(0.2)
+    assert load.run(options) == 0
+    away_again.join()
+    assert load.is_there()
+
+
+def test_ctrl_c_ends_it_while_the_server_hangs(alone: Services, tmp_path: Path) -> None:
+    load = Load(alone, "kafka", tmp_path)
+    with away(alone, "kafka", HANGS_S, load.journals, load.third) as back:
+        assert stopped_by_ctrl_c(load, HASTY) == 130
+        assert not back.is_set()
+    assert load.run(HASTY) == 0
+    assert load.is_there()
+
+
+def test_a_broker_that_has_lost_what_it_acknowledged_is_told_and_the_same_command_begins_anew(
+    alone: Services, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its power failed before its disk had all, and no other broker had it."""
+    load = Load(alone, "kafka", tmp_path)
+
+    def lose() -> None:
+        while arrived(load.journals) < load.third:
+            time.sleep(0.02)
+        alone.kill("kafka")
+        for log in (tmp_path / "data/kafka/topics").glob("killed-*/*.log"):
+            os.truncate(log, log.stat().st_size // 2)
+        for snapshot in (tmp_path / "data/kafka/topics").glob("killed-*/*.snapshot"):
+            snapshot.unlink()
+        alone.up("kafka")
+
+    thread = threading.Thread(target=lose)
+    thread.start()
+    code = load.run(HASTY, rate="2M")
+    thread.join()
+    assert code == 2
+    assert "has lost messages that it had acknowledged" in capsys.readouterr().err
+    assert load.run(HASTY) == 0
+    assert load.is_there()
+
+
+def stopped_by_ctrl_c(load: Load, options: str) -> int:
+    """The exit code of a load that is stopped when a third of it has arrived, and a moment has passed."""
+
+    def stop() -> None:
+        while arrived(load.journals) < load.third:
+            time.sleep(0.02)
+        time.sleep(2)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    try:
+        return load.run(options, rate="2M" if load.target == "s3" else "500k")
+    finally:
+        thread.join()
