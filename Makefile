@@ -58,7 +58,7 @@ replay: install ## after a rule was mended: let dead letters of a reason go thro
 
 .PHONY: trace
 trace: install ## the whole story of a message or a summons (ID=8002531292)
-	@$(PY) -m pipelines.trace --lake '$(LAKE)' '$(ID)' $(ARGS)
+	@$(PY) -m apps.trace --lake '$(LAKE)' '$(ID)' $(ARGS)
 
 .PHONY: doctor
 doctor: install ## what this machine can run

@@ -1,4 +1,4 @@
-"""``python -m pipelines.trace ID``: the whole story of a message or a summons.
+"""``python -m apps.trace ID``: the whole story of a message or a summons.
 
 Where it stood in its source, its unit, what was repaired, its branch and files, the officer's answer, and what changed
 since. Whatever stands in several units is told for each.
@@ -27,8 +27,8 @@ from schemas.lake import Dataset
 
 EXAMPLES = """\
 examples:
-  python -m pipelines.trace 2cfedfe41ab83ac4ec650bde764fa961 --lake data/lake
-  python -m pipelines.trace 8002531292 --lake s3://prestacop/lake
+  python -m apps.trace 2cfedfe41ab83ac4ec650bde764fa961
+  python -m apps.trace 8002531292 --lake s3://prestacop/lake
 
 The ID is a message_id, a summons number, an image_id, the name that Pub/Sub gave a message, or UNIT/RECORD. A dead
 letter is found by any of them that stands in its payload.
@@ -131,14 +131,14 @@ def _time(value: datetime) -> str:
 def main(argv: Sequence[str] | None = None) -> None:
     """The command."""
     parser = argparse.ArgumentParser(
-        prog="python -m pipelines.trace",
+        prog="python -m apps.trace",
         description="Tell the whole story of a message or a summons: source, unit, repairs, branch, answer, files.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("id", metavar="ID", help="a message_id, a summons number, or UNIT/RECORD")
-    parser.add_argument("--lake", required=True, metavar="DIR_OR_S3_URL", help="the lake")
+    parser.add_argument("--lake", default="data/lake", metavar="DIR_OR_S3_URL", help="the lake (data/lake)")
     arguments = parser.parse_args(argv)
     run(lambda: _command(arguments.lake, arguments.id), "Nothing was changed; run it again.")
 

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 import transforms.history
+from apps.trace import trace
 from lake import lake
 from lake.changes import vacuum
 from lake.ledger import commit
@@ -17,7 +18,6 @@ from pipelines.compact import compact
 from pipelines.inputs import Asked
 from pipelines.replay import replay
 from pipelines.run import run_graph as run
-from pipelines.trace import trace
 from pipelines.violations import Settings
 from schemas.answers import answer_to, new_key, public_key, sign
 from schemas.history import Reason
@@ -118,7 +118,7 @@ def test_a_question_tells_of_its_answers_and_an_answer_of_its_question(tmp_path:
 
 def test_what_is_not_there_ends_with_1(tmp_path: Path) -> None:
     commit(str(tmp_path), [write(str(tmp_path), "a", [Said("x")])])
-    line = [sys.executable, "-m", "pipelines.trace", "--lake", str(tmp_path), "nobody"]
+    line = [sys.executable, "-m", "apps.trace", "--lake", str(tmp_path), "nobody"]
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (1, "")
     assert "nobody is not in" in done.stdout
