@@ -4,8 +4,10 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +19,7 @@ from schemas.urls import Topic
 from .accounts import Accounts
 from .audit import Audit
 from .codes import Codes
-from .database import Database
+from .database import DISK_ERRORS, Database
 from .desk import ALERTS, Desk
 from .drones import CONFIRMATIONS, Drones
 from .live import Panes
@@ -124,16 +126,20 @@ class Console:
         self.version += 1
 
     def _tick(self) -> None:
-        ticks = 0
-        while not self._stopping.wait(_TICK_S):
-            self.desk.expire()
-            for lease in self.presence.gone():
-                self.desk.end(lease, "gone")
-            if self.panes is None or self.panes.look(self.clock()):
-                self.live_version += 1
-            ticks += 1
-            if ticks % _TIDY_TICKS == 0:
-                self.pictures.tidy()
+        for tick in count(1):
+            if self._stopping.wait(_TICK_S):
+                return
+            with suppress(*DISK_ERRORS):  # the followers tell of it; the next tick tries again
+                self._look_after(tidy=tick % _TIDY_TICKS == 0)
+
+    def _look_after(self, tidy: bool) -> None:
+        self.desk.expire()
+        for lease in self.presence.gone():
+            self.desk.end(lease, "gone")
+        if self.panes is None or self.panes.look(self.clock()):
+            self.live_version += 1
+        if tidy:
+            self.pictures.tidy()
 
 
 def _key(folder: Path) -> Ed25519PrivateKey:

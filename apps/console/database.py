@@ -10,6 +10,8 @@ from typing import Final
 
 from schemas.errors import OutputUnusable
 
+DISK_ERRORS: Final = (OSError, sqlite3.OperationalError)
+"""What a disk that is full or fails raises; nothing of a transaction is kept then."""
 _SCHEMA: Final = (Path(__file__).parent / "schema.sql").read_text(encoding="utf-8")
 
 
@@ -44,7 +46,8 @@ class Database:
             try:
                 yield self._connection
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                if self._connection.in_transaction:  # a full disk has ended it already
+                    self._connection.execute("ROLLBACK")
                 raise
             self._connection.execute("COMMIT")
 

@@ -77,10 +77,7 @@ class KafkaPublisher:
     def __init__(self, url: KafkaUrl) -> None:
         """Raises InputUnusable: the client does not take the URL's options."""
         self._url = url
-        try:
-            self._producer = Producer({**_QUIET, **_PUBLISH, **kafka_config(url)})
-        except KafkaException as error:
-            raise InputUnusable(f"Kafka's client does not take the options: {error.args[0].str()}") from error
+        self._producer = self._new_producer()
 
     def publish(self, messages: Sequence[Posted]) -> None:
         """Return when the brokers have all. Raises ServiceUnavailable."""
@@ -102,12 +99,18 @@ class KafkaPublisher:
             failed.append(error.args[0])
         if failed or acknowledged < len(messages):
             why = failed[0].str() if failed else "no acknowledgement"
-            # What is left of this attempt must not come after the next one.
-            self._producer.purge()
-            self._producer.flush(1)
+            # What is left of this attempt must not come after the next one, which a fatal error would fail too.
+            self.close()
+            self._producer = self._new_producer()
             raise ServiceUnavailable(f"Kafka at {self._url.bootstrap}, topic {self._url.topic}: {why}")
 
     def close(self) -> None:
         """Let go of the broker."""
         self._producer.purge()
         self._producer.close()
+
+    def _new_producer(self) -> Producer:
+        try:
+            return Producer({**_QUIET, **_PUBLISH, **kafka_config(self._url)})
+        except KafkaException as error:
+            raise InputUnusable(f"Kafka's client does not take the options: {error.args[0].str()}") from error

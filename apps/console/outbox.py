@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, Protocol
 
 from schemas.errors import PrestaCopError
 
-from .database import Database
+from .database import DISK_ERRORS, Database
 
 ANSWERS: Final = "answers"
 COMMANDS: Final = "commands"
@@ -103,7 +103,7 @@ class Outbox:
             try:
                 published = self.publish_waiting()
                 self.trouble, nap = "", _NAP_S
-            except PrestaCopError as error:
+            except (PrestaCopError, *DISK_ERRORS) as error:
                 self.trouble, published = str(error), 0
                 nap = min(2 * nap, _LONGEST_NAP_S)
             if published:

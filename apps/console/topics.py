@@ -7,6 +7,7 @@ from typing import Final, NamedTuple, Protocol
 from schemas.errors import PrestaCopError
 from schemas.urls import KafkaUrl, Topic
 
+from .database import DISK_ERRORS
 from .outbox import Publisher
 
 _NAP_S: Final = 2.0
@@ -63,7 +64,9 @@ class Follower:
                 self._follow()
             except PrestaCopError as error:
                 self.trouble = str(error)
-                self._stopping.wait(_NAP_S)
+            except DISK_ERRORS as error:
+                self.trouble = f"{self.name} cannot be kept: {error}. Make room on the console's disk; nothing is lost"
+            self._stopping.wait(_NAP_S)
 
     def _follow(self) -> None:
         reader = self._open_reader()

@@ -22,9 +22,12 @@ from apps.console.outbox import ANSWERS, Outbox, Posted
 from apps.console.presence import GRACE_SECONDS, Presence
 from apps.console.reading import positions
 from apps.console.rendering import duration
+from apps.console.topics import Follower, Read
+from schemas.alerts import encode
 from schemas.answers import load_public_keys, verify
 from schemas.errors import InputUnusable, OutputUnusable, ServiceUnavailable
 from schemas.messages import DroneMessage
+from tests.apps.console_process import wait_until
 from tests.apps.console_support import Clock, alert, make_console, officer, outbox, picture, raise_alerts
 
 
@@ -326,3 +329,37 @@ def test_panes_are_added_up_and_a_file_begun_again_is_counted_anew(tmp_path: Pat
 
 def test_durations_are_read_by_people() -> None:
     assert [duration(seconds) for seconds in (0, 59.9, 60, 86_400)] == ["0.0 s", "59 s", "1 min 0 s", "1 d 0 h"]
+
+
+class _Topic:
+    """A topic with one message, which comes until it is kept."""
+
+    def __init__(self, payload: bytes) -> None:
+        self.payload = payload
+        self.kept = False
+
+    def read(self, seconds: float) -> Read:
+        time.sleep(0.01)
+        return Read([] if self.kept else [self.payload], {})
+
+    def done(self, read: Read) -> None:
+        self.kept = True
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_full_disk_is_told_and_what_came_meanwhile_is_kept_later(console: Console, clock: Clock) -> None:
+    pages = console.database.number("PRAGMA page_count")
+    console.database.number(f"PRAGMA max_page_count = {pages}")
+    # More than SQLite has free space for in its file.
+    large = alert("large", clock.now, plate_id="P" * 20_000)
+    follower = Follower("alerts", lambda: _Topic(encode(large)), console.desk.take)
+    follower.start()
+    try:
+        wait_until(lambda: "disk is full" in follower.trouble)
+        console.database.number("PRAGMA max_page_count = 1000000")
+        wait_until(lambda: console.database.number("SELECT count(*) FROM alerts") == 3)
+        wait_until(lambda: follower.trouble == "")
+    finally:
+        follower.stop()
