@@ -46,7 +46,8 @@ _DENIED: Final = (
 """What waiting does not mend."""
 _LOST: Final = (KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, KafkaError.UNKNOWN_PRODUCER_ID)
 """The broker does not have what it acknowledged: its disk was lost, or one that was behind became the leader."""
-_PURGED: Final = (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT)
+_TOLD_BEFORE: Final = (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT, KafkaError._FATAL)
+"""Of a fatal error poll() says which it is."""
 
 
 class _Sent:
@@ -133,7 +134,7 @@ class ToKafka(Target):
             if found is None:
                 self._patience.heard()
                 return
-            self._producer.poll(0)
+            self._poll()
             self._raise_if_denied(found)
             if found.code() in _NO_TOPIC:
                 appears = min(appears, time.monotonic() + _APPEARS_S)
@@ -150,7 +151,8 @@ class ToKafka(Target):
         except BufferError:
             return False
         except KafkaException as error:
-            self._failed = error.args[0]
+            if error.args[0].code() not in _TOLD_BEFORE:
+                self._failed = error.args[0]
             return False
         return True
 
@@ -163,14 +165,17 @@ class ToKafka(Target):
 
     def _serve(self) -> None:
         """Take the reports of deliveries."""
-        try:
-            self._producer.poll(0)
-        except KafkaException as error:  # a fatal one
-            self._failed = self._failed or error.args[0]
+        self._poll()
         if self._failed is not None:
             raise self._refusal(self._failed)
         while self._timed_out and self._produce(self._timed_out[0]):
             self._timed_out.popleft()
+
+    def _poll(self) -> None:
+        try:
+            self._producer.poll(0)
+        except KafkaException as error:  # a fatal one
+            self._failed = self._failed or error.args[0]
 
     def _on_delivery(self, sent: _Sent, error: KafkaError | None, _: Message) -> None:
         if error is None:
@@ -181,7 +186,7 @@ class ToKafka(Target):
             self._patience.heard()
         elif error.code() == KafkaError._MSG_TIMED_OUT:
             self._timed_out.append(sent)
-        elif error.code() not in _PURGED:
+        elif error.code() not in _TOLD_BEFORE:
             self._failed = self._failed or error
 
     def _on_error(self, error: KafkaError) -> None:

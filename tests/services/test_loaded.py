@@ -191,16 +191,23 @@ def test_what_is_in_the_lake_is_not_looked_through_again(
 def test_a_segment_that_two_files_share_is_removed_when_both_are_read(
     pubsub: str, tmp_path: Path, history: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """The first file is in two segments, and the end of it in one with the beginning of the second one."""
     root = tmp_path / "loaded"
     with Subscription("shared") as subscription:
         url = subscription.url
     other = make_history(tmp_path / "others.csv", 5_000, "--seed", "8")
-    load(history, url)
-    with monkeypatch.context() as broken:
-        break_off(broken, ToPubSub, 5)
-        assert loader([str(other), "--to", url, "--journal", str(tmp_path / "journal")]) == 130
+
+    def half_of(file: Path) -> None:
+        with monkeypatch.context() as broken:
+            break_off(broken, ToPubSub, 5)
+            assert loader([str(file), "--to", url, "--journal", str(tmp_path / "journal")]) == 130
+
+    half_of(history)
     read(root, url)
-    assert "others.csv" in caplog.text
+    assert f"{history.name}: " in caplog.text
+    load(history, url)
+    half_of(other)
+    read(root, url)
     assert len(list((root / "spool").rglob("*.arrow"))) == 1
     caplog.clear()
     load(other, url)
