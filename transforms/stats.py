@@ -59,9 +59,10 @@ class Counter:
         step, dataset = np.divmod(rest, len(COUNTED))
         start = step * self._step
         part = part_of_day(start * MICROSECONDS)
-        start -= start % self._window_seconds
+        window = start // self._window_seconds
+        start = window * self._window_seconds
         if self._window_seconds > HOUR:  # several steps are one window
-            packed = (((start * len(COUNTED) + dataset) * _CODES + code) * len(PARTS_OF_DAY) + part) * _AREAS + area
+            packed = (((window * len(COUNTED) + dataset) * _CODES + code) * len(PARTS_OF_DAY) + part) * _AREAS + area
             _, first, group = np.unique(packed, return_index=True, return_inverse=True)
             n = np.bincount(group, weights=n).astype(np.int64)
             start, dataset, code, part, area = (values[first] for values in (start, dataset, code, part, area))

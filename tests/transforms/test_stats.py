@@ -7,6 +7,7 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.util import assert_that, equal_to
 from hypothesis import example, given
@@ -120,6 +121,15 @@ def test_counts_are_in_the_order_of_their_windows_and_stand_once() -> None:
     found = counted([(1_420_000_000 - 977 * i, 21, "NY") for i in range(500)], 3600)
     starts = [row["window_start"] for row in found]
     assert starts == sorted(set(starts))
+
+
+@pytest.mark.parametrize("window", SIZES)
+def test_the_last_year_comes_last(window: int) -> None:
+    far: list[Row] = [
+        (second, code, "NY") for second in (LAST, 0, FIRST, LAST - 366 * 86_400) for code in (None, 0, 21)
+    ]
+    starts = [row["window_start"] for row in counted(far, window)]
+    assert starts == sorted(starts)
 
 
 def test_the_transform_says_how_many_rows_it_counted_and_writes_the_counts(tmp_path: Path) -> None:
