@@ -106,7 +106,7 @@ def _read(root: str, piece: Bin) -> pa.Table:
     store = storage(root)
     paths = [store.full(file.path) for file in piece.files]
     files = pads.dataset(paths, schema=schema, format="parquet", filesystem=store.filesystem)
-    return files.to_table().unify_dictionaries()
+    return files.to_table(cache_metadata=False).unify_dictionaries()
 
 
 def _without(table: pa.Table, piece: Bin) -> tuple[pa.Table, list[Move]]:
