@@ -160,6 +160,7 @@ class Lake:
         """A DuckDB connection with views of datasets, ``ledger``, ``changes`` and ``duplicates``; its clock is UTC."""
         connection = duckdb.connect()
         connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SET enable_progress_bar = false")  # it would stand between a command's own lines
         _copy(connection, "ledger", self.ledger)
         _copy(connection, "changes", self.changes)
         for dataset in Dataset:

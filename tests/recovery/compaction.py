@@ -143,13 +143,15 @@ class _Beside:
         return self.stopped or self._publishing.done or self.killed >= self._attack.kills
 
     def write(self) -> None:
-        """Take what is published into the lake, one process after another."""
+        """Take what is published into the lake, one process after another; every second commits before it is killed."""
         attack = self._attack
         line = ["--messages", attack.topic, "--output", attack.root, "--quiet", "--every", "1s"]
         while not self._over:
-            before = planned(attack.root)
+            before, units = planned(attack.root), len(unit_paths(attack.root))
             with running(["-m", "pipelines.violations", *line], attack.log) as process:
                 wait_for_plan(process, attack.root, before)
+                while self.writers_killed % 2 == 0 and not self._over and len(unit_paths(attack.root)) == units:
+                    time.sleep(0.05)
                 self._wait(process, "writer")
                 _still_well(process)
             self.writers_killed += 1
