@@ -40,12 +40,16 @@ RATE: Final = 500.0
 SECONDS_A_KILL: Final = 10
 """Of a compaction or vacuum, at most: a busy machine takes long to start them."""
 VACUUM, KILL, KILL_INSIDE, HOLD, LET_END = "vacuum", "kill", "kill inside", "hold", "let end"
-TURNS: Final = (KILL_INSIDE, HOLD, VACUUM, KILL_INSIDE, LET_END, KILL)
+TURNS: Final = (KILL_INSIDE, HOLD, LET_END, VACUUM, LET_END, KILL_INSIDE, KILL)
 """What is done one after another: to a vacuum, or to a compaction; one that is killed inside or held has written
 some of its files."""
-LONGEST: Final = {"writer": 1.0, KILL: 1.0, VACUUM: 1.5, HOLD: 1.5}
+LONGEST: Final = {"writer": 1.0, KILL: 1.0, VACUUM: 1.5}
 """In lives of a compaction that was left alone, at most: of a writer after its first plan, and of the others, before
-they are killed; and of a hold."""
+they are killed."""
+HOLD_CHANGES: Final = 2
+"""That others make while a compaction is held: the second builds on the first, whose number the held one has too."""
+HOLD_S: Final = 20.0
+"""Of a hold, at most: files that it reads must not be old enough for a vacuum."""
 MOST_WRITTEN: Final = 4
 """Files of a compaction, before it is killed or held inside; it writes six at least."""
 FOLDERS: Final = (*map(str, Dataset), MERGED_LEDGER)
@@ -176,7 +180,9 @@ class _Beside:
                     time.sleep(0.02)
             if what == HOLD and process.poll() is None:
                 process.send_signal(signal.SIGSTOP)
-                self._wait(process, what)
+                deadline, before = time.monotonic() + HOLD_S, read_changes(root).num_rows
+                while time.monotonic() < deadline and read_changes(root).num_rows < before + HOLD_CHANGES:
+                    time.sleep(0.1)
                 process.send_signal(signal.SIGCONT)
                 self.held += 1
             if what in (KILL, VACUUM):
