@@ -85,4 +85,4 @@ def read_rows(root: str, paths: list[str]) -> pa.Table:
     if not paths:
         return LEDGER_ROW.empty_table()
     rows = pads.dataset(paths, schema=LEDGER_ROW, format="parquet", filesystem=storage(root).filesystem)
-    return rows.to_table().sort_by("unit")  # many small files, read many at a time
+    return rows.to_table(cache_metadata=False).sort_by("unit")  # many small files, read many at a time

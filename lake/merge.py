@@ -19,6 +19,8 @@ from schemas.lake import SCHEMAS, STATS, Dataset, Source, empty
 ROW_GROUP = 1 << 17
 MAX_ROWS = 1 << 20
 """Of a merged file: it is made in memory."""
+MAX_FILES = 2_000
+"""That become one: each takes 50 kB while they are merged."""
 _RECORDS = 1 << 40
 
 Drop = dict[str, list[int]]
@@ -59,7 +61,8 @@ def bins(files: list[LakeFile], drop: Drop, target: int) -> list[Bin]:
         small = file.bytes < target // 2 and file.rows < MAX_ROWS // 2
         if not small and file.path not in touched:
             continue
-        if not chosen or size + file.bytes > target or rows + file.rows > MAX_ROWS:
+        full = not chosen or size + file.bytes > target or rows + file.rows > MAX_ROWS
+        if full or len(chosen[-1]) == MAX_FILES:
             chosen.append([])
             rows = size = 0
         chosen[-1].append(file)
@@ -106,7 +109,7 @@ def _read(root: str, piece: Bin) -> pa.Table:
     store = storage(root)
     paths = [store.full(file.path) for file in piece.files]
     files = pads.dataset(paths, schema=schema, format="parquet", filesystem=store.filesystem)
-    return files.to_table().unify_dictionaries()
+    return files.to_table(cache_metadata=False).unify_dictionaries()
 
 
 def _without(table: pa.Table, piece: Bin) -> tuple[pa.Table, list[Move]]:

@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import apache_beam as beam
+import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as pads
 
 from lake import Lake
 from lake.changes import Change, merged_ledger, put_change, read_changes
@@ -20,9 +22,10 @@ from lake.reader import LakeFile
 from pipelines.across_units import spilling
 from schemas.errors import NotReconciled
 from schemas.history import TIME_ZONE
-from schemas.lake import STATS, Dataset, Source
+from schemas.lake import SCHEMAS, STATS, Dataset, Source
 from sources.progress import progress
 from sources.units import DUPLICATES
+from transforms.qualify import BRANCHES
 
 _DUPLICATES = f"""
     SELECT dataset, source, strftime(event_time AT TIME ZONE '{TIME_ZONE}', '%Y-%m') AS month, unit, list(record)
@@ -34,6 +37,10 @@ _COUNTED = f"""
 """
 
 
+_TELLING = ("unit", "record", "message_id", "event_time", "violation_code", "area", "window_seconds")
+"""The columns of those views."""
+
+
 def plan(lk: Lake, target: int) -> list[Bin]:
     """What to merge, and what to leave out: of each message all but the one that readers see.
 
@@ -42,6 +49,8 @@ def plan(lk: Lake, target: int) -> list[Bin]:
     """
     drop: dict[str, Drop] = {}
     with spilling(lk) as connection:
+        for held in (*BRANCHES, Dataset.STATS):
+            _hold(lk, connection, held)
         for dataset, source, month, unit, records in connection.sql(_DUPLICATES).fetchall():
             directory = _directory(data_path(Dataset(dataset), Source(source), unit, month))
             drop.setdefault(directory, {})[unit] = records
@@ -66,6 +75,20 @@ def with_ledger(lk: Lake, change: Change) -> Change:
     older = merged_ledger(lk.changes)
     merged = merge_ledger(lk.root, lk.as_committed, change.file_name(0))
     return change._replace(files=[merged], replaces=[older] if older else [])
+
+
+def _hold(lk: Lake, connection: duckdb.DuckDBPyConnection, dataset: Dataset) -> None:
+    """Copy what tells duplicates, of the drones' rows, in place of the files: these are opened once, and their footers
+    not kept, which are 60 kB each."""
+    fields = [field for field in SCHEMAS[dataset] if field.name in _TELLING]
+    plain = {f.name: pa.string() if pa.types.is_dictionary(f.type) else f.type for f in fields}
+    columns = {name: pads.field(name).cast(kind) for name, kind in plain.items()}
+    drones = pads.field("source") == Source.DRONES
+    files = lk.dataset(dataset).scanner(columns=columns, filter=drones, cache_metadata=False)
+    connection.register("files", files.to_reader())
+    connection.execute(f"CREATE TEMP TABLE {dataset}_held AS FROM files")
+    connection.unregister("files")
+    connection.execute(f"CREATE OR REPLACE TEMP VIEW {dataset}_of_all_units AS FROM {dataset}_held")
 
 
 def compaction(pipeline: beam.Pipeline, root: str, pieces: list[Bin], change: Change) -> beam.PCollection:

@@ -93,6 +93,19 @@ def test_twice_is_once_and_new_units_are_merged_with_the_old(root: str) -> None:
     assert reconcile(root) == []
 
 
+def test_very_many_files_become_few_in_several_compactions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lake.merge.MAX_FILES", 2)
+    root = str(tmp_path)
+    for number in range(4):
+        add(root, number)
+    before = rows(root)
+    files = [len(lake(root).files(Dataset.POSITIONS))]
+    while compact(root, MB, LOCAL):
+        files.append(len(lake(root).files(Dataset.POSITIONS)))
+    assert files == [4, 2, 1]
+    assert rows(root) == before
+
+
 def test_a_message_that_comes_again_after_a_compaction_is_hidden_and_removed_by_the_next(root: str) -> None:
     for number in range(3):
         add(root, number)

@@ -40,12 +40,16 @@ RATE: Final = 500.0
 SECONDS_A_KILL: Final = 10
 """Of a compaction or vacuum, at most: a busy machine takes long to start them."""
 VACUUM, KILL, KILL_INSIDE, HOLD, LET_END = "vacuum", "kill", "kill inside", "hold", "let end"
-TURNS: Final = (KILL_INSIDE, HOLD, VACUUM, KILL_INSIDE, LET_END, KILL)
+TURNS: Final = (KILL_INSIDE, HOLD, LET_END, VACUUM, LET_END, KILL_INSIDE, KILL)
 """What is done one after another: to a vacuum, or to a compaction; one that is killed inside or held has written
 some of its files."""
-LONGEST: Final = {"writer": 1.0, KILL: 1.0, VACUUM: 1.5, HOLD: 1.5}
+LONGEST: Final = {"writer": 1.0, KILL: 1.0, VACUUM: 1.5}
 """In lives of a compaction that was left alone, at most: of a writer after its first plan, and of the others, before
-they are killed; and of a hold."""
+they are killed."""
+HOLD_CHANGES: Final = 2
+"""That others make while a compaction is held: the second builds on the first, whose number the held one has too."""
+HOLD_S: Final = 20.0
+"""Of a hold, at most: files that it reads must not be old enough for a vacuum."""
 MOST_WRITTEN: Final = 4
 """Files of a compaction, before it is killed or held inside; it writes six at least."""
 FOLDERS: Final = (*map(str, Dataset), MERGED_LEDGER)
@@ -143,13 +147,15 @@ class _Beside:
         return self.stopped or self._publishing.done or self.killed >= self._attack.kills
 
     def write(self) -> None:
-        """Take what is published into the lake, one process after another."""
+        """Take what is published into the lake, one process after another; every second commits before it is killed."""
         attack = self._attack
         line = ["--messages", attack.topic, "--output", attack.root, "--quiet", "--every", "1s"]
         while not self._over:
-            before = planned(attack.root)
+            before, units = planned(attack.root), len(unit_paths(attack.root))
             with running(["-m", "pipelines.violations", *line], attack.log) as process:
                 wait_for_plan(process, attack.root, before)
+                while self.writers_killed % 2 == 0 and not self._over and len(unit_paths(attack.root)) == units:
+                    time.sleep(0.05)
                 self._wait(process, "writer")
                 _still_well(process)
             self.writers_killed += 1
@@ -174,7 +180,9 @@ class _Beside:
                     time.sleep(0.02)
             if what == HOLD and process.poll() is None:
                 process.send_signal(signal.SIGSTOP)
-                self._wait(process, what)
+                deadline, before = time.monotonic() + HOLD_S, read_changes(root).num_rows
+                while time.monotonic() < deadline and read_changes(root).num_rows < before + HOLD_CHANGES:
+                    time.sleep(0.1)
                 process.send_signal(signal.SIGCONT)
                 self.held += 1
             if what in (KILL, VACUUM):

@@ -107,16 +107,17 @@ def _watch(root: str, parent: Connection) -> None:
         time.sleep(dice.uniform(0, SLOWEST))
         return found
 
-    looks, faults, shown = 0, list[str](), NOTHING
+    looks, changes, faults, shown = 0, 0, list[str](), NOTHING
     last = False
     while not last:
         last = parent.poll()
-        with patch.object(kind, "list", slowly if looks % 2 else at_once):
-            lk = lake(root)
         try:
+            with patch.object(kind, "list", slowly if looks % 2 else at_once):
+                lk = lake(root)
+            changes = lk.changes.num_rows
             found, shown = look(lk, shown)
         except (OSError, duckdb.Error) as error:  # a file that the ledger names is not there
-            found = [f"{lk.ledger.num_rows} units, {lk.changes.num_rows} changes: {error}"]
+            found = [f"{changes} changes: {error}"]
         faults += found
         looks += 1
-    parent.send(Looks(looks, lk.changes.num_rows, shown.num_rows, faults[:MOST]))
+    parent.send(Looks(looks, changes, shown.num_rows, faults[:MOST]))
