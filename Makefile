@@ -16,9 +16,9 @@ help: ## print this help
 	@echo
 	@echo "  Variables: HISTORY=GLOB, MESSAGES=file:PATH (your own input for run-local), LAKE=$(LAKE), REPORT=$(REPORT), ARGS=..."
 
+# editable_mode=compat: else a folder of data named lake where a command is called stands for the package of that name.
 $(VENV)/.installed: setup.py constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	@# compat: otherwise a folder of data named lake where a command is called stands for the package of that name
 	$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --config-settings editable_mode=compat --editable '.[dev]'
 	@touch $@
 
