@@ -24,6 +24,7 @@ from pipelines.merging import with_ledger
 from runners.services import Services, free_port
 from schemas.lake import Dataset
 from tests.benchmarks import inputs
+from tests.benchmarks.loader import measured
 from tests.benchmarks.measure import run
 from tests.lakes import Said, write
 
@@ -70,13 +71,13 @@ def commit_all(root: str, rows: Iterator[dict[str, Any]]) -> None:
         commit(root, some)
 
 
-def compacted(what: str, root: str, log: Path) -> None:
+def compacted(what: str, root: str) -> None:
     """Compact a lake and remove what was replaced; prints what that took, and its queries before and after."""
     before = _figures(root)
     command = [sys.executable, "-m", "pipelines.compact", "--lake", root, "--quiet"]
-    usage = run(command, ROOT, log)
+    usage = measured(command)
     after = _figures(root)
-    vacuum = run([*command, "--vacuum", "--older-than", "0s"], ROOT, log)
+    vacuum = measured([*command, "--vacuum", "--older-than", "0s"])
     took = f"{usage.wall_s:.1f} | {usage.cpu_s:.1f} | {usage.peak_mb:,.0f} | {vacuum.wall_s:.1f}"
     print(f"| {what} | {' | '.join(f'{a} → {b}' for a, b in zip(before, after, strict=True))} | {took} |", flush=True)
 
@@ -133,14 +134,14 @@ def main() -> int:
         if arguments.stream:
             root = str(folder / "stream")
             commit_all(root, stream_units(root, arguments.stream))
-            compacted(f"{arguments.stream:,} units of a stream", root, log)
+            compacted(f"{arguments.stream:,} units of a stream", root)
         if arguments.history:
             root = str(folder / "history")
             data = arguments.data or folder
             inputs.make(data, {arguments.history})
             line = ["--history", str(inputs.path_of(data, arguments.history)), "--output", root, "--quiet"]
             run([sys.executable, "-m", "pipelines.violations", *line], ROOT, log)
-            compacted(f"{arguments.history:,} rows of a history", root, log)
+            compacted(f"{arguments.history:,} rows of a history", root)
         print("\n| ledger on | units | opening, s | then opening and a query, s |\n|---|---:|---:|---:|")
         for units in arguments.ledger:
             opened("a local disk", str(folder / f"ledger-{units}"), units)
