@@ -50,13 +50,12 @@ def _live(console: Console) -> dict[str, Any]:
     }
     if figures is not None:
         minutes = figures.violations_by_minute(_MINUTES, now)
+        codes = figures.codes.copy()  # the console goes on counting while this is shown
         # The minute that runs is not over: the rate is the last whole one's.
         values |= {
             "chart": minutes_chart(minutes),
             "rate": sum(minutes[-2][1:]),
-            "codes": _shares(
-                [(console.codes.name(code), n, code) for code, n in figures.codes.most_common(_MOST_CODES)]
-            ),
+            "codes": _shares([(console.codes.name(code), n, code) for code, n in codes.most_common(_MOST_CODES)]),
             "parts": _shares([(part, figures.parts[part], part) for part in PARTS_OF_DAY]),
             "share": figures.unqualified_share,
             "lag": figures.lag_seconds(now),
