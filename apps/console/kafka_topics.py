@@ -1,16 +1,19 @@
 """Topics of Kafka."""
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from schemas.errors import InputUnusable, ServiceUnavailable
+from schemas.errors import InputUnusable, PrestaCopError, ServiceUnavailable
 from schemas.urls import KafkaUrl, kafka_config
 
 from .outbox import Posted
 from .topics import Read
 
+LOOK_S: Final = 60.0
+"""So often a reader asks whether its topic has more partitions."""
 _WAIT_S: Final = 10.0
 _AT_ONCE: Final = 500
 _QUIET: Final[dict[str, Any]] = {"log_level": 2}
@@ -34,20 +37,33 @@ class KafkaReader:
             self._consumer = Consumer({**_QUIET, **_READ, **kafka_config(url)})
         except KafkaException as error:
             raise InputUnusable(f"Kafka's client does not take the options: {error.args[0].str()}") from error
+        self._positions = positions
+        self._assigned: set[int] = set()
         try:
-            found = self._consumer.list_topics(url.topic, timeout=_WAIT_S).topics[url.topic]
-            if found.error is not None:
-                raise InputUnusable(f"there is no topic {url.topic} at {url.bootstrap}: make topics makes it")
-            self._consumer.assign([TopicPartition(url.topic, p, positions.get(p, 0)) for p in found.partitions])
-        except KafkaException as error:
-            self._consumer.close()
-            raise ServiceUnavailable(f"no Kafka answers at {url.bootstrap}: {error.args[0].str()}") from error
-        except InputUnusable:
+            self._find_partitions()
+        except PrestaCopError:
             self._consumer.close()
             raise
 
+    def _find_partitions(self) -> None:
+        """Read those that are new to us too. Raises InputUnusable, ServiceUnavailable."""
+        try:
+            found = self._consumer.list_topics(self._url.topic, timeout=_WAIT_S).topics[self._url.topic]
+        except KafkaException as error:
+            raise ServiceUnavailable(f"no Kafka answers at {self._url.bootstrap}: {error.args[0].str()}") from error
+        if found.error is not None:
+            raise InputUnusable(f"there is no topic {self._url.topic} at {self._url.bootstrap}: make topics makes it")
+        new = found.partitions.keys() - self._assigned
+        if new:
+            topic, positions = self._url.topic, self._positions
+            self._consumer.incremental_assign([TopicPartition(topic, p, positions.get(p, 0)) for p in sorted(new)])
+        self._assigned |= new
+        self._looked = time.monotonic()
+
     def read(self, seconds: float) -> Read:
         """What is new."""
+        if time.monotonic() - self._looked > LOOK_S:
+            self._find_partitions()
         payloads: list[bytes] = []
         positions: dict[int, int] = {}
         for message in self._consumer.consume(_AT_ONCE, timeout=seconds):

@@ -12,7 +12,10 @@ from typing import Any
 import msgspec
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewPartitions
 
+from apps.console import kafka_topics
 from apps.console.accounts import ADMIN
 from apps.console.console import PUBLIC_KEY
 from apps.console.database import Database
@@ -20,6 +23,7 @@ from lake import lake
 from schemas.alerts import encode
 from schemas.answers import load_public_keys, verify
 from schemas.messages import DroneMessage
+from schemas.urls import KafkaUrl, topic_url
 from tests.apps import console_browser
 from tests.apps.console_browser import chromium, collect_errors
 from tests.apps.console_process import NOWHERE, answer_next, console, log_in_first, wait_until
@@ -42,6 +46,25 @@ def published(broker: str, topic: str, n: int, seconds: float = 60) -> list[byte
     found += [message.value() or b"" for message in consumer.consume(100, 1)]
     consumer.close()
     return found
+
+
+def test_partitions_that_come_while_the_console_reads_are_read_from_their_beginning(
+    kafka: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = topic_url(make_topic(kafka, "more-alerts", 1))
+    assert isinstance(url, KafkaUrl)
+    publish(kafka, "more-alerts", [b"old", b"new"])
+    monkeypatch.setattr(kafka_topics, "LOOK_S", 0)
+    with closing(kafka_topics.KafkaReader(url, {0: 1})) as reader:
+        read = reader.read(10)
+        assert read.payloads == [b"new"]
+        admin = AdminClient({"bootstrap.servers": kafka})
+        admin.create_partitions([NewPartitions("more-alerts", 2)])["more-alerts"].result(timeout=30)
+        publish(kafka, "more-alerts", [b"there"], partition=1)
+        deadline = time.monotonic() + 60
+        while not (read := reader.read(1)).payloads and time.monotonic() < deadline:
+            pass
+    assert (read.payloads, read.positions) == ([b"there"], {1: 1})
 
 
 def test_an_answer_that_an_officer_saw_done_survives_kill_9_and_is_published_with_one_id(
