@@ -1,5 +1,7 @@
 """Read the lake through its ledger: a unit is seen entirely or not at all, a message once."""
 
+import atexit
+import weakref
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -163,6 +165,7 @@ class Lake:
     def connect(self) -> duckdb.DuckDBPyConnection:
         """A DuckDB connection with views of datasets, ``ledger``, ``changes`` and ``duplicates``; its clock is UTC."""
         connection = duckdb.connect()
+        _open.add(connection)
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET enable_progress_bar = false")  # it would stand between a command's own lines
         _copy(connection, "ledger", self.ledger)
@@ -199,6 +202,16 @@ class Lake:
             f"(FROM no_{dataset} UNION ALL BY NAME FROM read_parquet([{names}], hive_partitioning = true, "
             f"hive_types = {{{types}}}, union_by_name = true))"
         )
+
+
+_open: "weakref.WeakSet[duckdb.DuckDBPyConnection]" = weakref.WeakSet()
+
+
+@atexit.register
+def _close() -> None:
+    # A scan of a pyarrow dataset that nobody read to its end goes on while the interpreter is taken down, and crashes.
+    for connection in list(_open):
+        connection.close()
 
 
 def _plain(schema: pa.Schema) -> pa.Schema:

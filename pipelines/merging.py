@@ -37,7 +37,9 @@ _COUNTED = f"""
 """
 
 
-_TELLING = ("unit", "record", "message_id", "event_time", "violation_code", "area", "window_seconds")
+_TELLING = (
+    "unit", "record", "message_id", "event_time", "violation_code", "area", "status", "dataset", "window_seconds",
+)  # fmt: skip
 """The columns of those views."""
 
 
