@@ -85,7 +85,6 @@ def messages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_messages(tmp_path_factory.mktemp("messages") / "fleet.jsonl", 200, 120, *dirt)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # Prism is gone at the end
 @pytest.mark.parametrize("runner", RUNNERS)
 def test_the_lake_has_the_same_rows_whatever_the_runner(
     runner: str, s3: None, services: Services, history: Path, messages: Path, tmp_path: Path

@@ -168,7 +168,7 @@ def test_what_is_in_the_lake_is_not_looked_through_again(
     kafka: str, tmp_path: Path, history: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two files are in one partition, and the first run comes in the middle of the second one."""
-    url, root = make_topic(kafka, "again", partitions=1), tmp_path / "loaded"
+    url, root = make_topic(kafka, "loaded-again", partitions=1), tmp_path / "loaded"
     stream = KafkaStream(kafka_url(url), Source.HISTORY)
     other = make_history(tmp_path / "others.csv", 5_000, "--seed", "8")
     load(history, url, "--batch-rows", "50")

@@ -13,11 +13,7 @@ from apache_beam.transforms.userstate import BagRuntimeState, BagStateSpec
 
 from pipelines.prism import on_prism
 
-# Beam's threads in this process listen to a Prism that is gone when the test ends.
-pytestmark = [
-    pytest.mark.services,
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning"),
-]
+pytestmark = pytest.mark.services
 
 
 class _Slow(beam.DoFn):  # type: ignore[misc]  # Beam's classes are untyped
