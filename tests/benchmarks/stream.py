@@ -51,8 +51,8 @@ class Live(NamedTuple):
     counted: int
     latency: npt.NDArray[np.float64]
     """Seconds of each message."""
-    memory: list[float]
-    """MB, in the order of time."""
+    memory: npt.NDArray[np.float64]
+    """MB of the pipeline and of Prism, a row a look."""
     panes_bytes: int
     """Size of the file of panes."""
 
@@ -67,7 +67,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--messages", type=int, default=5_000_000, metavar="N", help="of the topic (5000000)")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="of throughput; 0 leaves it out (3)")
-    parser.add_argument("--seconds", type=int, default=120, metavar="T", help="of latency; 0 leaves it out (120)")
+    parser.add_argument(
+        "--seconds", type=int, default=120, metavar="T", help="of latency, at least 60; 0 leaves it out (120)"
+    )
     parser.add_argument(
         "--pictures", type=int, default=2_000, metavar="N", help="of 500 kB each; 0 leaves them out (2000)"
     )
@@ -141,7 +143,7 @@ def _live(folder: Path, address: str, services: Services, rate: int, seconds: in
     command += ["--prism_location", str(services.prism())]
     moments: list[tuple[float, int]] = []
     tail = _Tail(panes)
-    memory: list[float] = []
+    memory: list[tuple[float, float]] = []
     with (folder / "live.log").open("wb") as log, _running(command, log.fileno()) as pipeline:
         time.sleep(5)
         with _running(_simulator(url, rate, seconds, "--live"), log.fileno()) as simulator:
@@ -160,7 +162,7 @@ def _live(folder: Path, address: str, services: Services, rate: int, seconds: in
     counts = np.array([n for _, n in moments])
     seen = np.searchsorted(counts, np.arange(1, min(len(times), counts[-1]) + 1))
     visible = np.array([t for t, _ in moments])[seen]
-    return Live(len(times), int(counts[-1]), visible - times[: len(visible)], memory, panes.stat().st_size)
+    return Live(len(times), int(counts[-1]), visible - times[: len(visible)], np.array(memory), panes.stat().st_size)
 
 
 def _tell(live: Live, rate: int) -> None:
@@ -171,13 +173,12 @@ def _tell(live: Live, rate: int) -> None:
     )
     seconds = live.messages / rate
     print(f"panes of 10 s windows: {live.panes_bytes / seconds / 1e3:.1f} kB a second")
-    if len(live.memory) >= 6:
-        third = len(live.memory) // 3
-        middle, last = live.memory[third : 2 * third], live.memory[2 * third :]
-        growth = statistics.median(last) / statistics.median(middle) - 1
+    pipeline, prism = live.memory.T
+    for name, memory in {"pipeline and Prism": pipeline + prism, "pipeline": pipeline, "Prism": prism}.items():
+        middle, last = (float(np.median(part)) for part in np.array_split(memory, 3)[1:])
         print(
-            f"memory of pipeline and Prism: {statistics.median(middle):.0f} MB in the middle third, "
-            f"{statistics.median(last):.0f} MB in the last ({growth:+.1%}), at most {max(live.memory):.0f} MB"
+            f"memory of {name}: {middle:.0f} MB in the middle third, {last:.0f} MB in the last "
+            f"({last / middle - 1:+.1%}), at most {memory.max():.0f} MB"
         )
 
 
@@ -231,9 +232,11 @@ def _simulator(url: str, drones: int, seconds: int, *flags: str) -> list[str]:
     return [sys.executable, "-m", "apps.simulator", "drones", *fleet, "--output", url, *flags]
 
 
-def _megabytes(process: subprocess.Popen[bytes]) -> float:
+def _megabytes(process: subprocess.Popen[bytes]) -> tuple[float, float]:
+    """Of a process, and of its descendants."""
     family = psutil.Process(process.pid)
-    return float(sum(p.memory_info().rss for p in [family, *family.children(recursive=True)]) / 1e6)
+    below = sum(child.memory_info().rss for child in family.children(recursive=True))
+    return family.memory_info().rss / 1e6, below / 1e6
 
 
 if __name__ == "__main__":
