@@ -12,6 +12,7 @@ class FlinkJobOptions(PipelineOptions):  # type: ignore[misc]  # Beam's classes 
     @classmethod
     def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--checkpointing_interval", type=int, help="milliseconds between checkpoints")
+        parser.add_argument("--finish_bundle_before_checkpointing", action="store_true", default=None)
         parser.add_argument("--savepoint_path", help="a savepoint or checkpoint to go on from")
         parser.add_argument("--allow_non_restored_state", action="store_true", default=None)
         parser.add_argument("--retain_externalized_checkpoints_on_cancellation", action="store_true", default=None)
