@@ -19,6 +19,7 @@ from apache_beam.runners.runner import create_runner
 from tqdm import tqdm
 
 from pipelines.committed import Committed, kept_up_to_date
+from pipelines.runner_options import FLINK_STREAMS
 from schemas import errors
 from sources.progress import progress
 from sources.units import ROWS_IN
@@ -44,14 +45,9 @@ def beam_options(parser: argparse.ArgumentParser, rest: Sequence[str], streaming
     except (ValueError, ImportError, AttributeError) as error:
         parser.error(f"--runner {given.get('runner')}: {error}")
     if streaming or given.get("runner") not in (None, "DirectRunner"):
-        return PipelineOptions(
-            list(rest),
-            streaming=streaming,
-            # Beam gives up listening to a job, and with it the job, after 300 s.
-            job_server_timeout=WITHOUT_END_SECONDS,
-            # Flink loses what a bundle gives during a checkpoint: the watermark overtakes it (decision 012).
-            finish_bundle_before_checkpointing=streaming or None,
-        )
+        flags = [*(FLINK_STREAMS if streaming else ()), *rest]
+        # Beam gives up listening to a job, and with it the job, after 300 s.
+        return PipelineOptions(flags, streaming=streaming, job_server_timeout=WITHOUT_END_SECONDS)
     wanted: dict[str, str | int] = {"direct_running_mode": "multi_threading", "direct_num_workers": os.cpu_count() or 1}
     defaults = {name: value for name, value in wanted.items() if not any(f.startswith(f"--{name}") for f in rest)}
     return PipelineOptions(list(rest), runner=LOCAL_RUNNER, **defaults)

@@ -5,6 +5,10 @@ from typing import Final
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
+FLINK_STREAMS: Final = ("--finish_bundle_before_checkpointing", "--operator_chaining=false")
+"""Else Flink loses what a bundle gives while a checkpoint is taken, and a savepoint fits other parallelisms only where
+none of the two is 1 (decision 012)."""
+
 
 class FlinkJobOptions(PipelineOptions):  # type: ignore[misc]  # Beam's classes are untyped
     """What Flink's job server understands and Beam's Python does not declare: these would be dropped in silence."""
