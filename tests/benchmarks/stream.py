@@ -27,7 +27,8 @@ from tests.benchmarks.measure import JobFailed, run
 
 EXAMPLES = """\
 Throughput: in each round a raw consume(5000) loop that decodes the JSON with msgspec and keeps nothing, then the
-pipeline, bounded, on the DirectRunner, read the same topic, each in a process of its own, start-up included.
+pipeline, bounded, on the DirectRunner (its workers as threads, then as processes), read the same topic, each job a
+process, start-up included.
 Latency: the pipeline reads without end while the simulator publishes; for each message the time from its publishing to
 the moment in which the live statistics had counted as many. Memory: of the pipeline and Prism, every 10 seconds.
 
@@ -42,6 +43,8 @@ PICTURE_BYTES = 500_000
 PICTURE_LIMIT = 16 << 20
 """Bytes of a message of the pictures' topic, at most."""
 _EVERY_SECONDS = 10
+_DIRECT = {"threads": (), "processes": ("--direct_running_mode", "multi_processing")}
+"""How the DirectRunner's workers run."""
 
 
 class Live(NamedTuple):
@@ -95,24 +98,34 @@ def _throughput(folder: Path, address: str, messages: int, rounds: int) -> None:
     url = _topic(address, "throughput")
     subprocess.run(_simulator(url, max(messages // 3600, 1), 3600), cwd=_ROOT, check=True)
     count = len(published(url))
-    raw_rates, rates = [], []
+    raw_rates: list[float] = []
+    rates: dict[str, list[float]] = {name: [] for name in _DIRECT}
     for number in range(1, rounds + 1):
         raw = run([sys.executable, "-m", "tests.benchmarks.raw_loop", url, str(count)], _ROOT, folder / "raw.log")
-        root = folder / "lake"
-        command = [sys.executable, "-m", "pipelines.violations", "--messages", url, "--output", str(root), "--quiet"]
-        used = run(command, _ROOT, folder / "pipeline.log")
-        size = sum(file.stat().st_size for file in root.rglob("*") if file.is_file())
-        shutil.rmtree(root)
         raw_rates.append(count / raw.wall_s)
-        rates.append(count / used.wall_s)
-        print(
-            f"round {number}: raw loop {raw_rates[-1]:>9,.0f} messages/s ({raw.cpu_s:.1f} CPU s), pipeline "
-            f"{rates[-1]:>9,.0f} messages/s ({used.cpu_s:.1f} CPU s, {used.peak_mb:.0f} MB)",
-            flush=True,
-        )
-    share = statistics.median(rates) / statistics.median(raw_rates)
-    print(f"{size / count:.1f} bytes a message in the lake")
-    print(f"{count:,} messages; the pipeline reaches {share:.0%} of the raw loop (medians; wanted: 50 %)", flush=True)
+        print(f"round {number}: raw loop {raw_rates[-1]:,.0f} messages/s, {raw.cpu_s:.1f} CPU s", flush=True)
+        for name, flags in _DIRECT.items():
+            root = folder / "lake"
+            command = [
+                sys.executable,
+                "-m",
+                "pipelines.violations",
+                "--messages",
+                url,
+                "--output",
+                str(root),
+                "--quiet",
+            ]
+            used = run([*command, "--quiet", *flags], _ROOT, folder / "pipeline.log")
+            size = sum(file.stat().st_size for file in root.rglob("*") if file.is_file())
+            shutil.rmtree(root)
+            rates[name].append(count / used.wall_s)
+            said = f"{rates[name][-1]:,.0f} messages/s, {used.cpu_s:.1f} CPU s, {used.peak_mb:.0f} MB"
+            print(f"  pipeline, {name}: {said}", flush=True)
+    print(f"{count:,} messages, {size / count:.1f} bytes each in the lake")
+    for name, some in rates.items():
+        share = statistics.median(some) / statistics.median(raw_rates)
+        print(f"the pipeline, {name}, reaches {share:.0%} of the raw loop (medians; wanted: 50 %)", flush=True)
 
 
 def _pictures(folder: Path, address: str, services: Services, pictures: int) -> None:
