@@ -125,12 +125,13 @@ class Desk:
 
     def lost(self, officer: str, lease: str) -> bool:
         """Whether an officer does not hold an alert by a lease any more, without having answered or handed it back."""
+        return self.ending(officer, lease) in ("", "deadline", "gone")
+
+    def ending(self, officer: str, lease: str) -> str | None:
+        """How an officer's lease has ended; None: it has not; an empty text: there never was such a lease."""
         self.expire()
-        return not self._database.row(
-            "SELECT 1 FROM leases WHERE id = ? AND officer = ? AND coalesce(how, '') NOT IN ('deadline', 'gone')",
-            lease,
-            officer,
-        )
+        row = self._database.row("SELECT how FROM leases WHERE id = ? AND officer = ?", lease, officer)
+        return row["how"] if row else ""
 
     def answer(self, officer: str, lease: str, violation_code: int) -> Answered | None:
         """Keep an answer, signed, and put it into the outbox. None: this officer never had such a lease.

@@ -1,6 +1,6 @@
 """Pages of an officer: one alert after the other."""
 
-from typing import Any
+from typing import Any, Final
 
 from starlette.responses import Response
 
@@ -11,12 +11,20 @@ from .figures import work
 from .rendering import Renderer, duration
 from .web import Visit, to
 
+_LOST: Final = {
+    "deadline": "The time to answer was over: that alert is back in the queue.",
+    "gone": "Your page did not answer for a while: that alert is back in the queue.",
+}
+
 
 def desk(console: Console, renderer: Renderer, visit: Visit) -> Response:
     """The alert that the officer holds."""
     held = console.desk.held(visit.who.name)
     if held is None:
-        return to("/queue")
+        ending = console.desk.ending(visit.who.name, visit.request.query_params.get("lease", ""))
+        if ending is not None and ending in _LOST:
+            console.accounts.say(visit.who, _LOST[ending])
+        return to(f"/queue?order={_order(visit.request.query_params.get('order'))}")
     alert = held.alert
     place = Point(alert["latitude"], alert["longitude"], "here", 6, alert["drone_id"])
     return renderer.page(

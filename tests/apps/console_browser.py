@@ -48,11 +48,13 @@ def served(console: Console) -> Iterator[str]:
         time.sleep(0.01)
     console.start()
     port = server.servers[0].sockets[0].getsockname()[1]
-    yield f"http://127.0.0.1:{port}"
-    console.ending = True
-    server.should_exit = True
-    thread.join()
-    console.stop()
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        console.ending = True
+        server.should_exit = True
+        thread.join()
+        console.stop()
 
 
 def log_in(page: Page, address: str, name: str, password: str = PASSWORD) -> None:

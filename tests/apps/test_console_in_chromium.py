@@ -139,6 +139,7 @@ def test_whoever_loses_an_alert_is_told(console: Console, address: str, page: Pa
     assert held is not None
     console.desk.end(held.lease, "deadline")
     page.wait_for_url("**/queue*")
+    page.get_by_text("The time to answer was over: that alert is back in the queue.").wait_for()
 
 
 def test_a_picture_that_comes_late_is_shown_and_what_is_typed_stays(

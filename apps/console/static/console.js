@@ -94,6 +94,14 @@
     if (code && selected()) code.value = selected().dataset.code;
   }, true);
 
+  // Whoever reads further down stays there when alerts come; htmx itself keeps the focus.
+  let read = 0;
+  document.addEventListener("htmx:beforeSwap", () => (read = document.getElementById("alerts")?.scrollTop ?? 0));
+  document.addEventListener("htmx:afterSwap", (event) => {
+    const list = document.getElementById("alerts");
+    if (list && event.detail.target.id === "queue") list.scrollTop = read;
+  });
+
   function arrived() {
     const main = document.getElementById("main");
     if (main) ahead = Number(main.dataset.now) - Date.now() / 1000;
