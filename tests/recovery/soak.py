@@ -26,7 +26,7 @@ ACK_SECONDS = 10
 MESSAGES = {"kafka": 1_000_000, "pubsub": 100_000}
 RATE = {"kafka": 12_000.0, "pubsub": 2_000.0}
 """Messages a second. The Pub/Sub server here looks through all that wait for each request, and drops what has waited
-for ten minutes: a million would not come through."""
+for ten minutes: of a million the kills have to be spread over the whole time (see the examples)."""
 SETTLE = {"kafka": 0, "pubsub": ACK_SECONDS + 2}
 LONGEST = {("kafka", BOUNDED): 0.7, ("pubsub", BOUNDED): 5.0, ("kafka", UNBOUNDED): 4.0, ("pubsub", UNBOUNDED): 4.0}
 """Seconds of work before a kill, at most: a bounded run over Kafka has read what came meanwhile in about a second."""
@@ -84,7 +84,9 @@ def main() -> int:
         epilog="examples:\n"
         "  make soak ARGS='--messages 200000 --kills 4 --streams kafka'\n"
         "  make soak ARGS='--streams kafka --modes unbounded --messages 3600000 --rate 2000 --kills 3 --longest 600'"
-        "    half an hour",
+        "    half an hour\n"
+        "  make soak ARGS='--streams pubsub --modes unbounded --messages 1000000 --rate 1800 --longest 100'"
+        "    ten minutes",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
