@@ -25,7 +25,7 @@ from apache_beam.utils.timestamp import Duration, Timestamp
 
 from lake.ledger import is_committed
 from schemas.errors import InputUnusable
-from schemas.lake import Source
+from schemas.lake import MICROSECONDS, Source
 from sources.progress import Lag, progress
 from sources.reading import Read
 from sources.units import ROWS_IN, Tally, Unit, UnitBatch, UnitTally
@@ -37,7 +37,6 @@ TICK_SECONDS = 1.0
 """Between two looks: a shorter time makes smaller units and more files, a longer one later statistics."""
 MESSAGE_BYTES = 300
 """What a message is taken for by a progress bar, before its size is known."""
-MICROSECONDS = 1_000_000
 
 
 class PlannedUnit(NamedTuple):

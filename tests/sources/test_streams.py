@@ -16,12 +16,11 @@ from apache_beam.utils.timestamp import Duration, Timestamp
 
 from lake.ledger import commit
 from schemas.errors import InputUnusable, ServiceUnavailable
-from schemas.lake import LEDGER_ROW, Source
+from schemas.lake import LEDGER_ROW, MICROSECONDS, Source
 from sources.payloads import payload_batch
 from sources.progress import progress
 from sources.streams import (
     MAX_OUTSTANDING,
-    MICROSECONDS,
     TICK_SECONDS,
     Look,
     PlannedUnit,
