@@ -122,16 +122,22 @@ EVERY ?= 30s
 follow-spark: install ## follow a topic there, a bounded run every EVERY=30s (ARGS='--messages kafka://... --output s3://...')
 	@$(PY) -m runners.spark submit --every $(EVERY) $(ARGS)
 
-# Without a place of its own (--kafka, --pubsub, --lake) in ARGS: that of the services here.
-TOPICS_AT = --kafka "$$KAFKA_BOOTSTRAP_SERVERS" --pubsub local-dev --lake s3://prestacop/lake
-TOPICS_HERE = vars=$$($(PY) -m runners.services status --env) || { echo "error: run make services-up before" >&2; exit 4; }; eval "$$vars";
-
-# What make live reads and writes, unless ARGS says otherwise.
+# What make live reads and writes, unless ARGS says otherwise: topics of Kafka, and a file.
 CONSOLE_AT = --alerts "$$k/alerts" --answers "$$k/drones" --images "$$k/images" --commands "$$k/commands" --confirmations "$$k/confirmations" --panes .services/data/live/panes.jsonl
-CONSOLE_HERE = $(if $(findstring --alerts,$(ARGS)),,$(TOPICS_HERE) k="kafka://$$KAFKA_BOOTSTRAP_SERVERS";)
+CONSOLE_HERE = $(if $(findstring --alerts,$(ARGS)),,vars=$$($(PY) -m runners.services status --env kafka) || { \
+	echo "error: kafka does not run here: make services-up ARGS=kafka, or say where in ARGS (--alerts, --answers, ...)" >&2; exit 4; }; \
+	eval "$$vars"; k="kafka://$$KAFKA_BOOTSTRAP_SERVERS";)
+
+# Without a place of its own (--kafka, --pubsub, --lake) in ARGS: at those of the services that run here. What the shell
+# knows of services elsewhere is not meant.
+TOPICS_AT = $${KAFKA_BOOTSTRAP_SERVERS:+--kafka "$$KAFKA_BOOTSTRAP_SERVERS"} $${PUBSUB_EMULATOR_HOST:+--pubsub local-dev} $${AWS_ENDPOINT_URL:+--lake s3://prestacop/lake}
+TOPICS_HERE = unset KAFKA_BOOTSTRAP_SERVERS PUBSUB_EMULATOR_HOST AWS_ENDPOINT_URL; \
+	if ! vars=$$($(PY) -m runners.services status --env); then \
+	if [ -z "$$vars" ]; then echo "error: no service runs here: make services-up, or say where in ARGS (--kafka, --pubsub, --lake)" >&2; exit 4; fi; \
+	echo "left out:" >&2; $(PY) -m runners.services status | grep "not running" >&2; fi; eval "$$vars";
 
 .PHONY: topics
-topics: install ## topics, subscriptions and bucket rules, at the services here (ARGS='--kafka HOST:PORT ...': elsewhere)
+topics: install ## topics, subscriptions and bucket rules, at the services that run here (ARGS='--kafka HOST:PORT ...': elsewhere)
 	@$(if $(findstring --kafka,$(ARGS))$(findstring --pubsub,$(ARGS))$(findstring --lake,$(ARGS)),$(PY) -m runners.topics $(ARGS),$(TOPICS_HERE) $(PY) -m runners.topics $(TOPICS_AT) $(ARGS))
 
 .PHONY: test

@@ -151,6 +151,16 @@ def vacuum(root: str, older_than: timedelta) -> Vacuumed:
     return Vacuumed(files, size, kept)
 
 
+def removed_since(root: str, number: int) -> bool:
+    """Whether a file is gone that readers of the lake had before the change of this number."""
+    replaced = set(replaced_by(read_changes(root).slice(number - 1)).to_pylist())
+    if not replaced:
+        return False
+    store = storage(root)
+    there = {info.path for folder in (*map(str, Dataset), MERGED_LEDGER) for info in store.list(folder)}
+    return not all(store.full(path) in there for path in replaced)
+
+
 def live_files(tables: Iterable[pa.Table], replaced: pa.Array) -> pa.Table:
     """The files of ledger and changes that no change has replaced: dataset, path, rows, bytes, and their source."""
     flat = [pc.list_flatten(table["files"].combine_chunks()) for table in tables]

@@ -117,10 +117,9 @@ class Lake:
 
     def __init__(self, root: str, units: Iterable[str] | None = None, changes: int | None = None) -> None:
         self.root = root
-        known = read_changes(root)
+        known, ledger = _opened(root)
         self.changes = known.slice(0, changes)
         """One row a change of files (:mod:`lake.changes`), in their order."""
-        ledger = read_ledger(root, merged_ledger(known))  # after the changes
         if units is not None:
             ledger = ledger.filter(pc.is_in(ledger["unit"], value_set=pa.array(units, pa.string())))
         self.as_committed = ledger
@@ -202,6 +201,18 @@ class Lake:
             f"(FROM no_{dataset} UNION ALL BY NAME FROM read_parquet([{names}], hive_partitioning = true, "
             f"hive_types = {{{types}}}, union_by_name = true))"
         )
+
+
+def _opened(root: str) -> tuple[pa.Table, pa.Table]:
+    """The changes, and the ledger, which is read after them."""
+    while True:
+        changes = read_changes(root)
+        try:
+            return changes, read_ledger(root, merged_ledger(changes))
+        except FileNotFoundError:
+            # A vacuum removes the merged rows that a later change has replaced.
+            if read_changes(root).num_rows == changes.num_rows:
+                raise
 
 
 _open: "weakref.WeakSet[duckdb.DuckDBPyConnection]" = weakref.WeakSet()

@@ -163,6 +163,17 @@ class S3Storage(Storage):
         with _errors(self.root):
             self._client.delete_object(Bucket=self.bucket, Key=self._key(path))
 
+    def read(self, path: str) -> bytes:
+        try:
+            return super().read(path)
+        except ServiceUnavailable:
+            # pyarrow asks for the size, then for the bytes; what is removed between the two is to it any failure.
+            with _errors(self.root):
+                gone = self.filesystem.get_file_info(self.full(path)).type == pafs.FileType.NotFound
+            if gone:
+                raise FileNotFoundError(self.full(path)) from None
+            raise
+
     def flush(self) -> None:
         pass  # an object is durable when its PUT is answered
 

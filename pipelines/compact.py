@@ -34,7 +34,8 @@ see rows twice from the one step to the other: let them rest meanwhile, and vacu
 Beam's own options may follow (--runner, --direct_num_workers, ...). S3 keys and the endpoint come from the AWS
 credential chain and AWS_ENDPOINT_URL.
 
-exit codes: 0 done, 1 the lake does not add up, 2 wrong usage, 3 there is no lake, 4 service unavailable, 5 disk full
+exit codes: 0 done, 1 the lake does not add up, 2 wrong usage, 3 there is no lake, 4 service unavailable, 5 disk full,
+6 a vacuum removed what it was to read: run it again
 """
 
 
@@ -49,6 +50,7 @@ def compact(root: str, target: int, options: PipelineOptions) -> dict[str, Any] 
 
     Raises:
         InputUnusable: where there is no lake.
+        InputChanged: where it was held for so long that a vacuum removed what it was to read.
     """
 
     def attempt(change: Change) -> None:

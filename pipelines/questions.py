@@ -28,9 +28,8 @@ from pipelines.across_units import VIOLATIONS, UnitsTogether, snapshot
 from pipelines.answers import HOURS, WEEKDAYS, Answers, Area, DeadLetters, Officers, Sample, Units, Violations
 from pipelines.summary import visible
 from schemas.history import TIME_ZONE
-from schemas.lake import Dataset, Source
+from schemas.lake import MICROSECONDS, Dataset, Source
 from sources.progress import progress
-from transforms.clock import MICROSECONDS
 from transforms.stats import HOUR
 
 RESULT = "analysis/latest.json"

@@ -34,7 +34,8 @@ run beside everything else, and be stopped at any moment: what it does is seen a
 Beam's own options may follow (--runner, --direct_num_workers, ...). S3 keys and the endpoint come from the AWS
 credential chain and AWS_ENDPOINT_URL.
 
-exit codes: 0 done, 2 wrong usage, 3 there is no lake, 4 service unavailable, 5 disk full
+exit codes: 0 done, 2 wrong usage, 3 there is no lake, 4 service unavailable, 5 disk full,
+6 a vacuum removed what it was to read: run it again
 """
 
 
@@ -57,6 +58,7 @@ def replay(
 
     Raises:
         InputUnusable: where there is no lake; where the columns of a history file are not known any more.
+        InputChanged: where it was held for so long that a vacuum removed what it was to read.
     """
 
     def attempt(change: Change) -> None:

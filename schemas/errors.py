@@ -5,7 +5,7 @@ PrestaCopError
  ├─ InputUnusable       3  a file that cannot be read, or is not what it is said to be
  ├─ ServiceUnavailable  4  object storage or a broker that does not answer
  ├─ DiskFull            5  no room for the lake
- ├─ InputChanged        6  a file that was changed while it was loaded
+ ├─ InputChanged        6  a file that was changed while it was loaded, or removed while it was read
  ├─ NotPermitted        7  what this user has no right to read or to write
  ├─ InUse               8  another process is at it
  └─ NotReconciled       1  rows in and rows out differ

@@ -37,6 +37,8 @@ MERGED_LEDGER = "merged_ledger"
 ENUM = pa.dictionary(pa.int32(), pa.string())
 """A text of few distinct values."""
 UTC = pa.timestamp("us", "UTC")
+MICROSECONDS = 1_000_000
+"""Of that clock in a second."""
 EXTRA = pa.map_(pa.string(), pa.string())
 """Fields of a message that this version does not know: name -> JSON text."""
 

@@ -69,7 +69,8 @@ def read_cell(cell: Cell, form: Format, lake_root: str) -> Iterator[UnitBatch | 
         if cell.compressed:
             parts = [part._replace(compressed=True) for part in grid(cell.source, cell.path, size)]
         for part in parts:
-            yield from read_part(file, part, size, form, header, lake_root)
+            if unit := unit_in(file, part, size, form, header):
+                yield from read_part(file, part, unit, form, header, lake_root)
         if cell.compressed:
             progress.advance(cell.end - cell.start)
 
@@ -116,27 +117,30 @@ def _plan_file(url: str, form: Format) -> list[Cell]:
         return grid(form.source, url, size)
 
 
-def read_part(
-    file: IO[bytes], cell: Cell, size: int, form: Format, header: Header, lake_root: str
-) -> Iterator[UnitBatch | UnitTally]:
-    """The same of a cell of an open file of ``size`` bytes."""
+def unit_in(file: IO[bytes], cell: Cell, size: int, form: Format, header: Header) -> Unit | None:
+    """The unit in a cell of an open file of ``size`` bytes, whose bytes it reads; None where no record begins there."""
     borders = form.borders(header)
     start = border(file, cell.start, borders) if cell.number else len(header.text)
     end = border(file, cell.end, borders) if cell.end < size else size
-    if start >= end:  # no record begins in this cell
-        return
+    if start >= end:
+        return None
     content = content_hash(file, start, end, str(cell.number).encode(), header.text)
-    name = f"{cell.source}-{cell.number:05d}-{content}"
-    unit = Unit(cell.source, cell.path, start, end, name, header.columns)
+    return Unit(cell.source, cell.path, start, end, f"{cell.source}-{cell.number:05d}-{content}", header.columns)
+
+
+def read_part(
+    file: IO[bytes], cell: Cell, unit: Unit, form: Format, header: Header, lake_root: str
+) -> Iterator[UnitBatch | UnitTally]:
+    """The batches of the unit in a cell of an open file, unless the ledger has it, and its rows in."""
     if is_committed(lake_root, unit.source, unit.name):
         Metrics.counter("source", "units_already_there").inc()
-        _advance(cell, end - start)
+        _advance(cell, unit.end - unit.start)
         return
     first_record = 0
-    for offset, data in blocks(file, start, end, borders):
+    for offset, data in blocks(file, unit.start, unit.end, form.borders(header)):
         rows, records = form.batch(header, data, offset, first_record)
         first_record += records
-        yield UnitBatch(unit, rows, last=offset + len(data) == end)
+        yield UnitBatch(unit, rows, last=offset + len(data) == unit.end)
         _advance(cell, len(data))
     yield unit.name, Tally(ROWS_IN, first_record, unit=unit)
 

@@ -1,14 +1,15 @@
-"""A topic of the loader without end: each file is read when it is there to its end.
+"""A topic of the loader without end: each file is read when it is there to its end, and then forgotten.
 
-One endless element looks for files that have become complete. It has no state that must survive: where it begins anew
-it gives out all files again, and the readers pass over the units that the ledger has.
+One endless element looks for files that have become complete, and for those whose cells are all committed. It has no
+state that must survive: where it begins anew it gives out all files again, and the readers pass over the units that the
+ledger has.
 """
 
 import threading
 import uuid
 from collections.abc import Iterator
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import apache_beam as beam
 from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
@@ -16,7 +17,7 @@ from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Duration, Timestamp
 
 from sources.files import Format
-from sources.loaded import LoadedCell, LoadedTopic
+from sources.loaded import Loaded, LoadedCell, LoadedTopic, landed, remember, remembered, spent
 from sources.pieced import read_loaded
 from sources.reading import Read
 from sources.streams import Stream, Ticks
@@ -31,18 +32,28 @@ class FollowLoaded(beam.PTransform):  # type: ignore[misc]  # Beam's classes are
     def __init__(self, stream: Stream, form: Format, root: str) -> None:
         super().__init__()
         self._find = _Find(stream, form, root)
-        self._read = partial(read_loaded, stream=stream, form=form, root=root)
+        self._read = partial(read_loaded, stream=stream, form=form, root=root, noted=True)
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> Any:
         return pbegin | beam.Impulse() | "Plan" >> beam.ParDo(self._find) | "Cells" >> Read(self._read)
+
+
+class _Found(NamedTuple):
+    """Of a topic, up to a tick."""
+
+    topic: LoadedTopic
+    given: frozenset[str] = frozenset()
+    """The keys of the cells that were given out, of the files that are there."""
+    landed: frozenset[str] = frozenset()
+    """Those of them whose rows are in the lake."""
 
 
 class _Find(beam.DoFn):  # type: ignore[misc]
     """Gives out the cells of each complete file once, as long as one tick follows the other in this process."""
 
     _lock: ClassVar[threading.Lock] = threading.Lock()
-    _topics: ClassVar[dict[str, tuple[LoadedTopic, set[str], int]]] = {}
-    """What was found, the fingerprints of the files that were given out, and the next tick."""
+    _topics: ClassVar[dict[str, tuple[_Found, int]]] = {}
+    """What was found, and the next tick."""
 
     def __init__(self, stream: Stream, form: Format, root: str) -> None:
         self._stream, self._form, self._root = stream, form, root
@@ -66,9 +77,25 @@ class _Find(beam.DoFn):  # type: ignore[misc]
 
     def _tick(self, tick: int) -> list[LoadedCell]:
         with self._lock:
-            topic, given, expected = self._topics.pop(self._id, (None, set(), -1))
-            if topic is None or tick != expected:
-                topic, given = LoadedTopic(self._stream, self._root), set()
-            new = [file for file in topic.look() if file.is_complete and file.fingerprint not in given]
-            self._topics[self._id] = topic, given | {file.fingerprint for file in new}, tick + 1
-        return [cell for file in new for cell in file.cells(self._form)]
+            found, expected = self._topics.pop(self._id, (None, -1))
+            if found is None or tick != expected:
+                found = _Found(LoadedTopic(self._stream, self._root))
+            files = found.topic.look()
+            cells = {file: {c.key: c for c in file.cells(self._form)} for file in files if file.is_complete}
+            there = {key: cell for of_file in cells.values() for key, cell in of_file.items()}
+            new = [cell for key, cell in there.items() if key not in found.given]
+            asked = [cell for key, cell in there.items() if key in found.given - found.landed]
+            done = found.landed & there.keys() | (landed(asked, self._root) if asked else set())
+            self._forget(files, {file for file, of_file in cells.items() if of_file.keys() <= done})
+            self._topics[self._id] = _Found(found.topic, frozenset(there), done), tick + 1
+        return new
+
+    def _forget(self, files: list[Loaded], done: set[Loaded]) -> None:
+        """Let the stream forget what only files need that are in the lake."""
+        if not done:
+            return
+        before = remembered(self._root)
+        awaited = [f for f in files if f not in done and (f.is_complete or f.fingerprint not in before)]
+        if units := spent(files, awaited):
+            remember(done, self._root)
+            self._stream.forget(units, self._root)

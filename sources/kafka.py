@@ -14,13 +14,13 @@ import pyarrow as pa
 from apache_beam.metrics import Metrics
 from confluent_kafka import Message
 
-from schemas.lake import Source
+from schemas.lake import MICROSECONDS, Source
 from schemas.urls import KafkaUrl
 from sources.kafka_broker import Topic
 from sources.kafka_consumer import Access, consume, offset_of
 from sources.payloads import payload_batch
 from sources.plans import Chain, Plan, first_planned, read_floors, write_floors
-from sources.streams import MICROSECONDS, Look, PlannedUnit, Planner, Stream
+from sources.streams import Look, PlannedUnit, Planner, Stream
 from sources.units import Unit
 
 UNIT_MESSAGES: Mapping[Source, int] = {Source.DRONES: 200_000, Source.IMAGES: 1_000, Source.HISTORY: 32}

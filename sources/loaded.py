@@ -2,14 +2,19 @@
 
 Each file that is there to its end is cut into the cells of its own grid. So the units, their names and their rows are
 those of the file itself, and pieces that are there twice are one.
+
+What becomes of a file stands in the lake: its fingerprint (``plans/loaded``) when all its rows are there. A run without
+end, of which only the readers know the units of the cells, has them write these down (``plans/loaded_cells``).
 """
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from operator import attrgetter, itemgetter
 from typing import Final, NamedTuple
 
+from lake.ledger import is_committed
 from lake.storage import storage
 from schemas.errors import InputUnusable
 from schemas.loaded import Piece, decode
@@ -19,6 +24,7 @@ from sources.streams import Stream
 from sources.units import Unit
 
 _REMEMBERED: Final = "plans/loaded"
+_CELLS: Final = "plans/loaded_cells"
 
 
 class Span(NamedTuple):
@@ -76,6 +82,14 @@ class LoadedCell(NamedTuple):
     file: Loaded
     """With the spans that the cell and its borders may need."""
 
+    @property
+    def key(self) -> str:
+        """Tells it from others of that file, and from those of the same place whose bytes come from elsewhere in the
+        topic: the fingerprint alone does not say what the bytes are."""
+        spans = [(span.start, span.end, span.unit.name) for span in self.file.spans]
+        digest = hashlib.blake2b(repr((self.cell, spans)).encode(), digest_size=16).hexdigest()
+        return f"{self.file.fingerprint}-{digest}"
+
 
 class Part(NamedTuple):
     """Pieces of one file that follow one another in a unit of the stream."""
@@ -106,7 +120,7 @@ class LoadedTopic:
 
     def _look_through(self, unit: Unit) -> list[Part]:
         parts: dict[str, list[Part]] = defaultdict(list)
-        for piece in pieces_in(unit, self._stream, self._root):
+        for piece in self._pieces(unit):
             held = parts[piece.file]
             if held and held[-1].span.end == piece.offset:
                 last = held[-1]
@@ -114,6 +128,12 @@ class LoadedTopic:
             else:
                 held.append(Part(piece._replace(data=b""), piece.size, Span(piece.offset, piece.end, unit)))
         return [part for held in parts.values() for part in held]
+
+    def _pieces(self, unit: Unit) -> Iterator[Piece]:
+        try:
+            yield from pieces_in(unit, self._stream, self._root)
+        except FileNotFoundError:  # forgotten by another run since it was listed
+            return
 
     def _loaded(self, parts: list[Part]) -> Loaded:
         piece = parts[0].piece
@@ -130,8 +150,31 @@ def remembered(root: str) -> set[str]:
 
 def remember(files: Iterable[Loaded], root: str) -> None:
     """All rows of these are in the lake."""
-    for file in files:
-        storage(root).put(f"{_REMEMBERED}/{file.fingerprint}", b"")
+    store = storage(root)
+    done = {file.fingerprint for file in files}
+    for fingerprint in done:
+        store.put(f"{_REMEMBERED}/{fingerprint}", b"")
+    for info in store.list(_CELLS) if done else ():
+        if info.base_name.rpartition("-")[0] in done:
+            store.delete(f"{_CELLS}/{info.base_name}")
+
+
+def note(cell: LoadedCell, unit: Unit | None, root: str) -> None:
+    """Write down which unit the rows of a cell are, for :func:`landed`; None: it has none."""
+    storage(root).put(f"{_CELLS}/{cell.key}", unit.name.encode() if unit else b"")
+
+
+def landed(cells: Iterable[LoadedCell], root: str) -> set[str]:
+    """The keys of those of the cells whose rows are in the lake, as far as readers have written their units down."""
+    store = storage(root)
+    noted = {info.base_name for info in store.list(_CELLS)}
+    found = set()
+    for cell in cells:
+        if cell.key in noted:
+            name = store.read(f"{_CELLS}/{cell.key}").decode()
+            if not name or is_committed(root, cell.cell.source, name):
+                found.add(cell.key)
+    return found
 
 
 def spent(files: list[Loaded], awaited: list[Loaded]) -> set[Unit]:

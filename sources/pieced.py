@@ -8,22 +8,45 @@ from functools import partial
 from typing import IO, Any, cast
 
 import apache_beam as beam
+from apache_beam.metrics import Metrics
 
 from schemas.errors import InputUnusable
 from schemas.loaded import Piece
-from sources.files import Format, read_part
-from sources.loaded import Loaded, LoadedCell, pieces_in
+from sources.files import Format, read_part, unit_in
+from sources.loaded import Loaded, LoadedCell, note, pieces_in, remembered
+from sources.progress import progress
 from sources.reading import Read
 from sources.streams import Stream
 from sources.units import UnitBatch, UnitTally
 
 
-def read_loaded(cell: LoadedCell, stream: Stream, form: Format, root: str) -> Iterator[UnitBatch | UnitTally]:
-    """The batches of the unit in a cell, unless the ledger has it, and its rows in."""
+def read_loaded(
+    cell: LoadedCell, stream: Stream, form: Format, root: str, noted: bool = False
+) -> Iterator[UnitBatch | UnitTally]:
+    """The batches of the unit in a cell, unless the ledger has it, and its rows in.
+
+    Args:
+        noted: write down which unit it is.
+    """
     file, size = cell.file, cell.file.size or 0
     with PiecedFile(file, stream, root) as opened:
         header = form.header(io.BytesIO(file.header), file.path)
-        yield from read_part(cast(IO[bytes], opened), cell.cell, size, form, header, root)
+        try:
+            unit = unit_in(cast(IO[bytes], opened), cell.cell, size, form, header)  # which fetches all of it
+        except FileNotFoundError as error:
+            if file.fingerprint not in remembered(root):
+                raise InputUnusable(
+                    f"{file.path}: segments that hold a part of it are gone from the spool in {root}, and its rows are "
+                    "not in the lake. Somebody removed them, or a rule of the bucket (python -m runners.topics "
+                    "--keep-spool): load the file again"
+                ) from error
+            Metrics.counter("source", "units_already_there").inc()  # another run has read the file, and forgotten it
+            progress.advance(cell.cell.end - cell.cell.start)
+            return
+        if noted:
+            note(cell, unit, root)
+        if unit:
+            yield from read_part(cast(IO[bytes], opened), cell.cell, unit, form, header, root)
 
 
 class ReadLoaded(beam.PTransform):  # type: ignore[misc]  # Beam's classes are untyped

@@ -26,10 +26,10 @@ from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransp
 from lake.ledger import is_committed
 from lake.storage import storage
 from schemas.errors import InputUnusable, ServiceUnavailable
-from schemas.lake import Source
+from schemas.lake import MICROSECONDS, Source
 from schemas.urls import PubSubUrl
 from sources.payloads import PAYLOADS, payload_batch
-from sources.streams import MICROSECONDS, Look, PlannedUnit, Planner, Stream, plan_until_now
+from sources.streams import Look, PlannedUnit, Planner, Stream, plan_until_now
 from sources.units import Unit
 
 SEGMENT_MESSAGES = 100_000

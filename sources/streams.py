@@ -24,7 +24,8 @@ from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Duration, Timestamp
 
 from lake.ledger import is_committed
-from schemas.lake import Source
+from schemas.errors import InputUnusable
+from schemas.lake import MICROSECONDS, Source
 from sources.progress import Lag, progress
 from sources.reading import Read
 from sources.units import ROWS_IN, Tally, Unit, UnitBatch, UnitTally
@@ -36,7 +37,6 @@ TICK_SECONDS = 1.0
 """Between two looks: a shorter time makes smaller units and more files, a longer one later statistics."""
 MESSAGE_BYTES = 300
 """What a message is taken for by a progress bar, before its size is known."""
-MICROSECONDS = 1_000_000
 
 
 class PlannedUnit(NamedTuple):
@@ -106,7 +106,10 @@ class Stream(ABC):
 
     @abstractmethod
     def payloads(self, unit: Unit, root: str) -> Iterator[pa.RecordBatch]:
-        """The payloads of a planned unit, at least one batch, if an empty one."""
+        """The payloads of a planned unit, at least one batch, if an empty one.
+
+        Raises FileNotFoundError where the lake does not hold it any more: another run has committed and removed it.
+        """
 
     @abstractmethod
     def forget(self, units: Iterable[Unit], root: str) -> None:
@@ -137,14 +140,23 @@ def read_unit(unit: Unit, stream: Stream, root: str) -> Iterator[UnitBatch | Uni
         return
     rows, size = 0, 0
     held: pa.RecordBatch | None = None
-    for batch in stream.payloads(unit, root):
-        if held is not None:
-            yield UnitBatch(unit, held, last=False)
-        held = batch
-        rows += batch.num_rows
-        size += batch["payload"].nbytes
-        progress.came(unit.source, batch.num_rows, batch["payload"].nbytes)
-        progress.advance(batch.num_rows * MESSAGE_BYTES)
+    try:
+        for batch in stream.payloads(unit, root):
+            if held is not None:
+                yield UnitBatch(unit, held, last=False)
+            held = batch
+            rows += batch.num_rows
+            size += batch["payload"].nbytes
+            progress.came(unit.source, batch.num_rows, batch["payload"].nbytes)
+            progress.advance(batch.num_rows * MESSAGE_BYTES)
+    except FileNotFoundError as error:
+        if held is None and is_committed(root, unit.source, unit.name):
+            Metrics.counter("source", "units_already_there").inc()
+            return
+        raise InputUnusable(
+            f"{unit.path}: {unit.name} is gone from the spool in {root}, and its rows are not in the lake. Somebody "
+            "removed it, or a rule of the bucket (python -m runners.topics --keep-spool): put it back from a copy"
+        ) from error
     if held is None:
         raise RuntimeError(f"{stream} gave no batch for {unit}")
     yield UnitBatch(unit, held, last=True)

@@ -6,12 +6,13 @@ from typing import Any, Final
 
 from confluent_kafka import KafkaError, Message, Producer
 from google.api_core import exceptions
-from google.api_core.retry import Retry, if_exception_type
+from google.api_core.retry import Retry
 from google.auth.exceptions import GoogleAuthError
 from google.pubsub_v1 import PublisherClient
 
 from schemas.alerts import MESSAGE_ID, Alert, encode
 from schemas.errors import InputUnusable, PrestaCopError, ServiceUnavailable
+from schemas.pubsub import PASSES
 from schemas.urls import KafkaUrl, PubSubUrl, kafka_config
 from sources.kafka_broker import Broker, Topic
 
@@ -63,17 +64,6 @@ class KafkaAlerts:
         self._refused = error or self._refused
 
 
-_PASSES: Final = if_exception_type(
-    exceptions.Aborted,
-    exceptions.Cancelled,
-    exceptions.DeadlineExceeded,
-    exceptions.InternalServerError,
-    exceptions.ResourceExhausted,
-    exceptions.ServiceUnavailable,
-    exceptions.Unknown,
-)
-
-
 class PubSubAlerts:
     """A topic of Pub/Sub; the message_id is an attribute."""
 
@@ -83,7 +73,7 @@ class PubSubAlerts:
         self._topic = f"projects/{url.project}/topics/{url.name}"
         try:
             self._client = PublisherClient()
-            self._client.get_topic(topic=self._topic, retry=Retry(_PASSES, timeout=START_SECONDS))
+            self._client.get_topic(topic=self._topic, retry=Retry(PASSES, timeout=START_SECONDS))
         except exceptions.PermissionDenied:
             pass  # whoever may publish to a topic may not always look at it
         except (exceptions.GoogleAPIError, GoogleAuthError) as error:
@@ -92,7 +82,7 @@ class PubSubAlerts:
     def send(self, alerts: Sequence[Alert]) -> None:
         """See :class:`transforms.alert_channels.Channel`."""
         messages = [{"data": encode(alert), "attributes": {MESSAGE_ID: alert.message_id}} for alert in alerts]
-        patiently = Retry(_PASSES, timeout=PATIENCE_SECONDS)
+        patiently = Retry(PASSES, timeout=PATIENCE_SECONDS)
         try:
             for start in range(0, len(messages), 1_000):  # what Pub/Sub takes in one request
                 self._client.publish(topic=self._topic, messages=messages[start : start + 1_000], retry=patiently)

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from lake.layout import NEW_YORK
+from schemas.lake import MICROSECONDS
 
 EPOCH = date(1970, 1, 1)
 NEVER = 24 * 60
-MICROSECONDS = 1_000_000
 
 PARTS_OF_DAY = ("morning", "afternoon", "other")
 """Morning is 6:00 to 12:59, afternoon 13:00 to 19:59 (New York), as the first analysis of FY2015 had them."""

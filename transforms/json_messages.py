@@ -12,9 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec.structs import astuple
 
-from schemas.lake import EXTRA, UTC
+from schemas.lake import EXTRA, MICROSECONDS, UTC
 from schemas.messages import EVENT_SECONDS, MAX_BYTES, DroneMessage, Reason
-from transforms.clock import MICROSECONDS
 from transforms.message_rows import Decoded, Ints, message_batch
 from transforms.payloads import FIELDS, Refusal, event_time_of, read_payload
 

@@ -5,10 +5,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
-from schemas.lake import UTC, constant
+from schemas.lake import MICROSECONDS, UTC, constant
 from schemas.messages import EVENT_SECONDS, MAX_BYTES, MAX_CODE, MAX_ID_CHARS, Reason, v0_message_id
 from sources.records import is_utf8
-from transforms.clock import MICROSECONDS
 from transforms.message_rows import Decoded, Ints, message_batch
 from transforms.payloads import Refusal, read_payload
 

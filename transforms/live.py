@@ -21,9 +21,9 @@ from apache_beam.transforms.userstate import ReadModifyWriteStateSpec, RuntimeSt
 from apache_beam.transforms.window import FixedWindows, GlobalWindows, IntervalWindow, TimestampedValue
 from apache_beam.utils.windowed_value import PaneInfo, PaneInfoTiming
 
+from schemas.lake import MICROSECONDS
 from sources.units import UnitBatch
 from transforms import live_counts
-from transforms.clock import MICROSECONDS
 from transforms.live_counts import Count, Slice, SliceBatch, Tell, pane_of
 
 ALL = 0

@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from schemas.lake import Dataset
-from transforms.clock import MICROSECONDS
+from schemas.lake import MICROSECONDS, Dataset
 from transforms.qualify import COUNTED, counted_as
 
 Count = tuple[str, int | str | None, int]

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from schemas.lake import STATS, UTC, Dataset, constant
+from schemas.lake import MICROSECONDS, STATS, UTC, Dataset, constant
 from sources.units import Tally, UnitBatch, UnitTally
-from transforms.clock import MICROSECONDS, PARTS_OF_DAY, part_of_day
+from transforms.clock import PARTS_OF_DAY, part_of_day
 from transforms.per_unit import PerUnit
 from transforms.qualify import COUNTED, counted_as
 from transforms.write import write_tally

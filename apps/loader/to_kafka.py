@@ -9,13 +9,14 @@ from typing import IO, Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from schemas.errors import NotPermitted, OutputUnusable, PrestaCopError
+from schemas.errors import OutputUnusable
 from schemas.loaded import encode
 from schemas.urls import KafkaUrl, kafka_config
 
+from .kafka_refusals import DENIED, NO_TOPIC, TOLD_BEFORE, name_of, refusal
 from .pieces import Place, pieces
 from .source import SourceFile
-from .target import ArrivedIsGone, Patience, Target
+from .target import Patience, Target
 
 # The options of a URL go before these.
 _CONFIG: Final[dict[str, Any]] = {
@@ -35,19 +36,6 @@ _CONFIG: Final[dict[str, Any]] = {
 _NAP_S: Final = 0.002
 _APPEARS_S: Final = 3.0
 """A topic that was made a moment ago may not be known to every broker yet."""
-_NO_TOPIC: Final = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC)
-_DENIED: Final = (
-    KafkaError._AUTHENTICATION,
-    KafkaError.SASL_AUTHENTICATION_FAILED,
-    KafkaError.TOPIC_AUTHORIZATION_FAILED,
-    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-    KafkaError._SSL,
-)
-"""What waiting does not mend."""
-_LOST: Final = (KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, KafkaError.UNKNOWN_PRODUCER_ID)
-"""The broker does not have what it acknowledged: its disk was lost, or one that was behind became the leader."""
-_TOLD_BEFORE: Final = (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT, KafkaError._FATAL)
-"""Of a fatal error poll() says which it is."""
 
 
 class _Sent:
@@ -72,7 +60,7 @@ class ToKafka(Target):
         self._url = url
         self._rows = rows
         self._patience = patience
-        self._name = f"kafka://{url.bootstrap}/{url.topic}"
+        self._name = name_of(url)
         self._under_way: deque[_Sent] = deque()
         self._timed_out: deque[_Sent] = deque()
         """Those that the URL's ``message.timeout.ms`` gave up: how long to wait is decided here."""
@@ -136,10 +124,10 @@ class ToKafka(Target):
                 return
             self._poll()
             self._raise_if_denied(found)
-            if found.code() in _NO_TOPIC:
+            if found.code() in NO_TOPIC:
                 appears = min(appears, time.monotonic() + _APPEARS_S)
                 if time.monotonic() >= appears:
-                    raise self._refusal(found)
+                    raise refusal(self._url, found)
             else:
                 self._patience.check(f"{self._name} does not answer ({self._trouble or found.str()})")
             time.sleep(_NAP_S)
@@ -151,7 +139,7 @@ class ToKafka(Target):
         except BufferError:
             return False
         except KafkaException as error:
-            if error.args[0].code() not in _TOLD_BEFORE:
+            if error.args[0].code() not in TOLD_BEFORE:
                 self._failed = error.args[0]
             return False
         return True
@@ -167,7 +155,7 @@ class ToKafka(Target):
         """Take the reports of deliveries."""
         self._poll()
         if self._failed is not None:
-            raise self._refusal(self._failed)
+            raise refusal(self._url, self._failed)
         while self._timed_out and self._produce(self._timed_out[0]):
             self._timed_out.popleft()
 
@@ -186,36 +174,16 @@ class ToKafka(Target):
             self._patience.heard()
         elif error.code() == KafkaError._MSG_TIMED_OUT:
             self._timed_out.append(sent)
-        elif error.code() not in _TOLD_BEFORE:
+        elif error.code() not in TOLD_BEFORE:
             self._failed = self._failed or error
 
     def _on_error(self, error: KafkaError) -> None:
-        if error.fatal() or error.code() in _DENIED:
+        if error.fatal() or error.code() in DENIED:
             self._failed = self._failed or error
         elif error.code() != KafkaError._ALL_BROKERS_DOWN:  # which does not say why
             self._trouble = error.str()
 
     def _raise_if_denied(self, error: KafkaError) -> None:
         for problem in (self._failed, error):
-            if problem is not None and problem.code() in _DENIED:
-                raise self._refusal(problem)
-
-    def _refusal(self, error: KafkaError) -> PrestaCopError:
-        if error.code() in _NO_TOPIC:
-            return OutputUnusable(
-                f"{self._name}: there is no topic {self._url.topic}; check the name, or make it: kafka-topics.sh "
-                f"--bootstrap-server {self._url.bootstrap} --create --topic {self._url.topic}"
-            )
-        if error.code() in _DENIED:
-            return NotPermitted(
-                f"{self._name}: {error.str()}. Check security.protocol and the other options of the URL, and "
-                "KAFKA_SASL_PASSWORD"
-            )
-        if error.code() in _LOST:
-            return ArrivedIsGone(
-                f"{self._name} has lost messages that it had acknowledged ({error.str()}). See that its disks are "
-                "sound; run the same command again, it starts from the beginning of the file"
-            )
-        if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
-            return OutputUnusable(f"{self._name} refuses a message for its size: raise its max.message.bytes to 1 MiB")
-        return OutputUnusable(f"{self._name} takes no messages: {error.str()}")
+            if problem is not None and problem.code() in DENIED:
+                raise refusal(self._url, problem)

@@ -6,11 +6,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final
 
 from google.api_core import exceptions
-from google.api_core.retry import Retry, if_exception_type
+from google.api_core.retry import Retry
 from google.auth.exceptions import GoogleAuthError
 from google.pubsub_v1 import PublisherClient, PublishRequest, PubsubMessage
 
 from schemas.errors import PrestaCopError, ServiceUnavailable
+from schemas.pubsub import PASSES
 from schemas.urls import PubSubUrl
 
 from .sinks import Sink, TopicUnusable
@@ -24,15 +25,6 @@ _MAX_BYTES: Final = 10_000_000 - 1_000
 _START_S: Final = 10.0
 _TIMEOUT_S: Final = 60.0
 """The service may be away for this long, and nothing is lost."""
-_PASSES: Final = if_exception_type(
-    exceptions.Aborted,
-    exceptions.Cancelled,
-    exceptions.DeadlineExceeded,
-    exceptions.InternalServerError,
-    exceptions.ResourceExhausted,
-    exceptions.ServiceUnavailable,
-    exceptions.Unknown,
-)
 # The classes around these cost ten times as much a message.
 _Request: Final[Any] = PublishRequest.pb()
 _Message: Final[Any] = PubsubMessage.pb()
@@ -84,7 +76,7 @@ class PubSubTopic(Sink):
 
     def _find(self) -> None:
         try:
-            self._client.get_topic(topic=self._topic, retry=Retry(_PASSES, timeout=_START_S), timeout=_START_S)
+            self._client.get_topic(topic=self._topic, retry=Retry(PASSES, timeout=_START_S), timeout=_START_S)
         except exceptions.PermissionDenied:
             # Whoever may publish to a topic may not always look at it.
             pass
@@ -113,7 +105,7 @@ class PubSubTopic(Sink):
     def _publish(self, messages: list[Any]) -> None:
         """One request, made again for a minute if it fails in a way that passes."""
         request = _Request(topic=self._topic, messages=messages)
-        self._client.publish(request, retry=Retry(_PASSES, maximum=5, timeout=_TIMEOUT_S), timeout=_TIMEOUT_S)
+        self._client.publish(request, retry=Retry(PASSES, maximum=5, timeout=_TIMEOUT_S), timeout=_TIMEOUT_S)
 
     def _take(self) -> None:
         """Wait for the answer to the oldest request."""
@@ -131,7 +123,7 @@ class PubSubTopic(Sink):
                 f"there is no topic {name} in project {project}. Create it: "
                 f"gcloud pubsub topics create {name} --project {project}"
             )
-        if isinstance(error, exceptions.ClientError) and not _PASSES(error):
+        if isinstance(error, exceptions.ClientError) and not PASSES(error):
             return TopicUnusable(f"topic {name} in project {project} takes no messages: {error}")
         lost = f"; {self._waiting:,} messages are not acknowledged" if self._waiting else ""
         return ServiceUnavailable(f"Pub/Sub does not answer for topic {name} in project {project}: {error}{lost}")

@@ -6,7 +6,9 @@ import resource
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from lake.storage import LocalStorage, S3Storage, Storage, open_file, storage
@@ -40,6 +42,30 @@ def test_put_new_has_one_winner_among_many(store: Storage) -> None:
 def test_a_file_that_is_not_there_is_not_found(store: Storage) -> None:
     with pytest.raises(FileNotFoundError):
         store.read("nothing")
+
+
+def test_an_object_that_is_removed_while_it_is_read_is_read_as_a_whole_or_not_found(store: Storage) -> None:
+    class Removing:
+        """Files of the store, each of which is removed when it was opened."""
+
+        def __init__(self) -> None:
+            self._real = store.filesystem
+
+        def open_input_stream(self, path: str) -> pa.NativeFile:
+            stream = self._real.open_input_stream(path)
+            store.delete("spool/segment.arrow")
+            return stream
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._real, name)
+
+    store.put("spool/segment.arrow", b"messages")
+    store.filesystem = Removing()
+    if isinstance(store, LocalStorage):
+        assert store.read("spool/segment.arrow") == b"messages"
+    else:
+        with pytest.raises(FileNotFoundError, match=r"segment\.arrow"):
+            store.read("spool/segment.arrow")
 
 
 def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,24 +1,52 @@
 """Compaction, step by step: whatever others do between two of its steps, or two of a reader's, nothing is amiss."""
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from lake import Lake, lake
 from lake.changes import vacuum
+from lake.ledger import read_ledger
 from lake.storage import LocalStorage
 from pipelines.compact import compact
 from pipelines.reconcile import reconcile
-from tests.pipelines.test_compact import MB, add, expected
+from schemas.errors import InputChanged
+from tests.pipelines.test_compact import MB, add, expected, seen
 from tests.recovery.watching import look
 from tests.support import LOCAL
 
 STEPS = ("list", "put", "put_new")
 """What a compaction or a reader does to the storage, in calls; that files are read does not matter: none changes."""
+
+PLANNING, MERGING = 3, 5
+"""The step of a compaction before it looks into files, and one before it has merged the last of them."""
+
+HELD = """
+import sys
+from datetime import timedelta
+from lake.changes import vacuum
+from pipelines import compact
+from tests.support import LOCAL
+
+plan = compact.plan
+
+def held(lk, target):
+    compact.plan = plan
+    compact.compact(lk.root, target, LOCAL)
+    vacuum(lk.root, timedelta(0))
+    return plan(lk, target)
+
+compact.plan = held
+compact.main()
+"""
+"""The command, which has opened the lake and is held while others compact and vacuum it."""
 
 
 class Lakes:
@@ -86,6 +114,22 @@ def test_between_two_steps_of_a_reader_anything_may_come(lakes: Lakes) -> None:
         assert sorted(shown["id"].to_pylist()) == expected(lk.ledger.num_rows)
 
 
+def test_a_reader_that_is_held_while_it_opens_the_lake_sees_what_is_there_then(
+    lakes: Lakes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lakes.compact()
+
+    def held(root: str, merged: str | None) -> pa.Table:
+        monkeypatch.undo()
+        lakes.compact()
+        vacuum(root, timedelta(0))
+        return read_ledger(root, merged)
+
+    monkeypatch.setattr("lake.reader.read_ledger", held)
+    assert look(lake(lakes.root))[0] == []
+    assert lake(lakes.root).ledger.num_rows == lakes.units
+
+
 @pytest.mark.parametrize("others_compact", [False, True])
 def test_between_two_steps_of_a_compaction_anything_may_come(lakes: Lakes, others_compact: bool) -> None:
     def others() -> None:
@@ -104,3 +148,34 @@ def test_between_two_steps_of_a_compaction_anything_may_come(lakes: Lakes, other
         lakes.write()
     assert step > 3 + 5 + 1  # listings, files, the change
     assert reconcile(lakes.root) == []
+
+
+@pytest.mark.parametrize("files_of_duckdb", [100, 0])
+def test_a_compaction_whose_files_a_vacuum_removed_says_so_and_the_next_one_does_all(
+    lakes: Lakes, monkeypatch: pytest.MonkeyPatch, files_of_duckdb: int
+) -> None:
+    monkeypatch.setattr("lake.reader.MANY", files_of_duckdb)  # the others are read by pyarrow
+
+    def others() -> None:
+        lakes.compact()
+        vacuum(lakes.root, timedelta(0))
+
+    for step in (PLANNING, MERGING):
+        with pytest.raises(InputChanged, match="run the same command again"):
+            lakes.run(step, others, lambda: compact(lakes.root, MB, LOCAL))
+        faults, shown = look(lake(lakes.root))
+        assert faults == []
+        assert sorted(shown["id"].to_pylist()) == expected(lakes.units)
+        lakes.write()
+    assert compact(lakes.root, MB, LOCAL)
+    vacuum(lakes.root, timedelta(0))
+    assert seen(lake(lakes.root)) == expected(lakes.units)
+    assert reconcile(lakes.root) == []
+
+
+def test_the_command_tells_it_in_a_line_and_ends_with_6(lakes: Lakes) -> None:
+    line = [sys.executable, "-c", HELD, "--lake", lakes.root, "--quiet"]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (6, "")
+    assert done.stderr.startswith(f"error: {lakes.root}: the compaction was held")
+    assert done.stderr.count("\n") == 1

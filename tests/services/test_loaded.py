@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import boto3
@@ -31,8 +32,11 @@ from schemas.lake import Source
 from schemas.urls import kafka_url
 from sources import kafka_consumer
 from sources.kafka import KafkaStream
+from sources.loaded import LoadedTopic
+from sources.pieced import PiecedFile
 from tests.recovery.loader import campaign
 from tests.services.support import PROJECT, Subscription, make_topic, publish
+from tests.services.support import run as run_command
 from tests.support import LOCAL, content, make_history, run_graph
 
 pytestmark = pytest.mark.services
@@ -216,6 +220,30 @@ def test_a_segment_that_two_files_share_is_removed_when_both_are_read(
     assert list((root / "spool").rglob("*.arrow")) == []
     for file in (history, other):
         run_graph(tmp_path / "direct", file)
+    assert content(root) == content(tmp_path / "direct")
+
+
+@pytest.mark.parametrize(("kind", "step"), [(LoadedTopic, "_look_through"), (PiecedFile, "_fetch")])
+def test_a_file_that_another_run_reads_and_forgets_between_two_steps_of_this_one_is_in_the_lake_once(
+    pubsub: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type, step: str
+) -> None:
+    root, history = tmp_path / "loaded", make_history(tmp_path / "tickets.csv", 5_000, *DIRT)
+    with Subscription(f"beside{step.replace('_', '-')}") as subscription:
+        url = subscription.url
+    load(history, url)
+    whole, lock, others = getattr(kind, step), Lock(), list[int]()
+
+    def held(it: Any, *arguments: Any) -> Any:
+        with lock:
+            if not others:
+                others.append(run_command(root, "--history", url).returncode)
+                assert list((root / "spool").rglob("*.arrow")) == []
+        return whole(it, *arguments)
+
+    monkeypatch.setattr(kind, step, held)
+    read(root, url)
+    assert others == [0]
+    run_graph(tmp_path / "direct", history)
     assert content(root) == content(tmp_path / "direct")
 
 

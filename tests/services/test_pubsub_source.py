@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 import sources.pubsub
@@ -17,7 +18,8 @@ from schemas.errors import ServiceUnavailable
 from schemas.lake import Source
 from schemas.urls import pubsub_url
 from sources.pubsub import PubSubStream
-from sources.streams import plan_until_now
+from sources.streams import plan_until_now, read_unit
+from sources.units import Unit
 from tests.services.support import (
     Subscription,
     payloads_of,
@@ -166,6 +168,48 @@ def test_a_segment_that_was_committed_and_not_removed_is_not_read_again(pubsub: 
         read_up_to_now(root, subscription.url)
     assert rows_in(root) == 3
     assert spooled(root) == []
+
+
+def test_what_another_run_commits_and_removes_while_this_one_is_about_to_read_it_is_there_once(
+    pubsub: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other run begins when this one has found that the ledger does not have the segment."""
+    root = tmp_path / "lake"
+    recording = make_messages(tmp_path / "m", 50, 20, *MISHAPS)
+    whole = PubSubStream.payloads
+    others: list[int] = []
+    with Subscription("beside") as subscription:
+        names = subscription.publish(payloads_of(recording))
+
+        def held(stream: PubSubStream, unit: Unit, lake_root: str) -> Iterator[pa.RecordBatch]:
+            others.append(run(root, "--messages", subscription.url).returncode)
+            assert spooled(root) == []
+            yield from whole(stream, unit, lake_root)
+
+        monkeypatch.setattr(PubSubStream, "payloads", held)
+        read_up_to_now(root, subscription.url)
+    assert others == [0]
+    assert seen(root) == truth(recording, names)
+    assert rows_in(root) == len(names)
+    assert reconcile(str(root)) == []
+
+
+def test_a_planner_gives_up_what_another_run_has_committed_and_removed(pubsub: str, tmp_path: Path) -> None:
+    root = tmp_path / "lake"
+    with Subscription("planned-twice") as subscription:
+        stream = PubSubStream(pubsub_url(subscription.url), Source.DRONES)
+        planner = stream.planner(str(root))
+        subscription.publish([b"1", b"2"])
+        assert planner.resume() == []
+        ((unit, _),) = planner.look(1).units
+        assert planner.outstanding() == 1
+        assert run(root, "--messages", subscription.url).returncode == 0
+        assert spooled(root) == []
+        assert list(read_unit(unit, stream, str(root))) == []
+        planner.look(0)
+        assert planner.outstanding() == 0
+        planner.close()
+    assert rows_in(root) == 2
 
 
 def test_messages_of_9_megabytes_pass_and_fill_a_segment_each(

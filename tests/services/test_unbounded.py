@@ -19,6 +19,9 @@ import pytest
 from apps.loader.__main__ import main as loader
 from lake import lake
 from pipelines.reconcile import reconcile
+from schemas.lake import Source
+from schemas.urls import kafka_url
+from sources.kafka import KafkaStream
 from tests.services.support import (
     Subscription,
     command,
@@ -31,6 +34,7 @@ from tests.services.support import (
     stored,
     truth,
 )
+from tests.services.support import run as run_bounded
 from tests.support import content, make_history, make_messages, run_graph
 from transforms.qualify import BRANCHES
 
@@ -264,6 +268,13 @@ def test_a_subscription_is_followed_and_gone_on_with_after_a_kill(
     assert reconcile(str(root)) == []
 
 
+def forgotten(root: Path, url: str) -> bool:
+    """Whether a topic of the loader gives no file any more, nor the lake's spool holds one."""
+    if url.startswith("pubsub:"):
+        return not list(root.glob("spool/*/*.arrow"))
+    return KafkaStream(kafka_url(url), Source.HISTORY).everything(str(root)) == []
+
+
 @pytest.mark.parametrize("stream", ["kafka", "pubsub"])
 def test_files_that_are_loaded_meanwhile_are_read_when_they_are_there(
     stream: str, kafka: str, pubsub: str, tmp_path: Path, follow: Callable[..., Any]
@@ -293,12 +304,42 @@ def test_files_that_are_loaded_meanwhile_are_read_when_they_are_there(
     with follow(root, None, "--history", url) as following:
         load(files[2])
         following.wait_until(lambda: committed() == 3)
+        following.wait_until(lambda: forgotten(root, url))
         code, seconds = following.end(signal.SIGINT)
         said = following.said()
     assert (code, seconds < 10, "Traceback" in said) == (130, True, False)
     for file in files:
         run_graph(tmp_path / "direct", file)
     assert content(root) == content(tmp_path / "direct")
+    assert reconcile(str(root)) == []
+
+
+def test_bounded_runs_beside_one_without_end_take_nothing_from_it(
+    pubsub: str, tmp_path: Path, follow: Callable[..., Any]
+) -> None:
+    """On one subscription of messages and one of files; each run reads what it comes by, and removes it."""
+    root = tmp_path / "lake"
+    recording = make_messages(tmp_path / "m", 200, 20, "--corrupt", "0.02")
+    payloads = payloads_of(recording)
+    files = [make_history(tmp_path / f"{n}.csv", 3_000, "--dirt", "30", "--seed", str(n)) for n in range(3)]
+    with Subscription("fleet-shared") as fleet, Subscription("tickets-shared") as tickets:
+        names: list[str] = []
+        with follow(root, fleet.url, "--history", tickets.url) as following:
+            for file in files:
+                journal = ["--journal", str(tmp_path / "journals"), "--quiet"]
+                assert loader([str(file), "--to", tickets.url, *journal]) == 0
+                names += fleet.publish(payloads[len(names) :][: len(payloads) // len(files) + 1])
+                beside = run_bounded(root, "--messages", fleet.url, "--history", tickets.url)
+                assert (beside.returncode, "Traceback" in beside.stderr) == (0, False)
+            following.wait_until(lambda: rows_in(root) >= len(names) + 3_000 * len(files))
+            following.wait_until(lambda: not list(root.glob("spool/*/*.arrow")))
+            code, _ = following.end(signal.SIGINT)
+            said = following.said()
+    assert (code, "Traceback" in said) == (130, False)
+    found = lake(str(root))
+    assert found.sql("SELECT count(*) AS n FROM ledger WHERE source = 'history'").to_pylist() == [{"n": 3}]
+    drones = Counter({row: n for row, n in seen(root).items() if row[0] is not None})
+    assert drones == truth(recording, names)
     assert reconcile(str(root)) == []
 
 

@@ -15,13 +15,12 @@ from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Duration, Timestamp
 
 from lake.ledger import commit
-from schemas.errors import ServiceUnavailable
-from schemas.lake import LEDGER_ROW, Source
+from schemas.errors import InputUnusable, ServiceUnavailable
+from schemas.lake import LEDGER_ROW, MICROSECONDS, Source
 from sources.payloads import payload_batch
 from sources.progress import progress
 from sources.streams import (
     MAX_OUTSTANDING,
-    MICROSECONDS,
     TICK_SECONDS,
     Look,
     PlannedUnit,
@@ -138,6 +137,29 @@ def test_a_unit_that_is_committed_is_not_read_again(tmp_path: Path) -> None:
     commit(str(tmp_path), [ledger_row(unit(0))])
     assert list(read_unit(unit(0), FakeStream([3], [4]), str(tmp_path))) == []
     assert len(list(read_unit(unit(1), FakeStream([3], [4]), str(tmp_path)))) == 2
+
+
+class Spool(FakeStream):
+    """Another run removes its only unit after this one has found that it is not committed."""
+
+    def __init__(self, committed: bool) -> None:
+        super().__init__([3])
+        self._committed = committed
+
+    def payloads(self, unit: Unit, root: str) -> Iterator[pa.RecordBatch]:
+        if self._committed:
+            commit(root, [ledger_row(unit)])
+        raise FileNotFoundError(unit.name)
+        yield from ()
+
+
+def test_a_unit_that_another_run_has_committed_and_removed_meanwhile_is_done(tmp_path: Path) -> None:
+    assert list(read_unit(unit(0), Spool(committed=True), str(tmp_path))) == []
+
+
+def test_a_unit_that_is_gone_and_not_committed_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InputUnusable, match=r"fake: drones-fake-0 is gone .* not in the lake"):
+        list(read_unit(unit(0), Spool(committed=False), str(tmp_path)))
 
 
 def test_a_stream_without_a_batch_is_an_error_as_nothing_would_ever_end_its_unit(tmp_path: Path) -> None:
