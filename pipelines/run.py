@@ -15,11 +15,11 @@ from typing import NoReturn
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, PrismRunnerOptions, StandardOptions
 
+from lake.memory import share_memory
 from pipelines.cluster import Cluster, Place
 from pipelines.command import beam_options, committed_line, progress_bar, run, stream_line
 from pipelines.dry_run import dry_run
 from pipelines.inputs import Asked, followed, planned
-from pipelines.memory import few_arenas
 from pipelines.options import UNBOUNDED, add_arguments
 from pipelines.prism import find_prism, on_prism
 from pipelines.runner_options import by_runner
@@ -134,7 +134,7 @@ def follow(
 ) -> None:
     """Read topics without end, until somebody stops it; the options name a runner that streams."""
     os.environ.setdefault("AWS_MAX_ATTEMPTS", str(PATIENT_ATTEMPTS))
-    few_arenas()
+    share_memory()
     pipeline = beam.Pipeline(options=options)
     violations(pipeline, followed(asked, to.root, skew), to)
     try:
