@@ -14,12 +14,13 @@ from transforms.names import ROWS
 from transforms.per_unit import PerUnit
 
 
-def first_seen(ids: pa.StringArray, seen: pa.StringArray) -> npt.NDArray[np.bool_]:
+def first_seen(ids: pa.StringArray, seen: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
     """Which rows have an id that stands neither in ``seen`` nor in a row before."""
     # An id that was not there before gets the next number.
     numbers = ids.dictionary_encode().indices.to_numpy()
     first = np.diff(np.maximum.accumulate(numbers), prepend=-1) > 0
-    first[pc.is_in(ids, value_set=seen).to_numpy(zero_copy_only=False)] = False
+    # The table to look up in is made of the new ids: those of a unit so far would be put into one again for each batch.
+    first[pc.index_in(seen, value_set=ids).drop_null().to_numpy()] = False
     return first
 
 
@@ -32,7 +33,7 @@ def _in_order(rows: pa.RecordBatch) -> pa.RecordBatch:
 
 class _Seen:
     def __init__(self) -> None:
-        self.ids = pa.array([], pa.string())
+        self.ids: list[pa.StringArray] = []
         self.duplicates = 0
 
 
@@ -41,9 +42,9 @@ class _DropDuplicates(PerUnit[_Seen]):
         seen = self.kept(batch, _Seen())
         # Rows that were read with care stand behind the others: put them back in order first.
         rows = _in_order(batch.rows)
-        first = first_seen(rows["message_id"], seen.ids)
+        first = first_seen(rows["message_id"], pa.chunked_array(seen.ids, pa.string()))
         fresh = rows if first.all() else rows.filter(pa.array(first))
-        seen.ids = pa.concat_arrays([seen.ids, fresh["message_id"]])
+        seen.ids.append(fresh["message_id"])
         seen.duplicates += len(first) - fresh.num_rows
         yield batch.with_rows(fresh)
         if batch.last:

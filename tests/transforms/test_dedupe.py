@@ -24,12 +24,12 @@ def batch(ids: list[str], first: int = 0, last: bool = False) -> UnitBatch:
 
 @given(st.lists(st.lists(st.sampled_from("abcdefgh"), max_size=10), max_size=5))
 def test_the_first_of_each_id_stays(batches: list[list[str]]) -> None:
-    seen = pa.array([], pa.string())
+    seen = pa.chunked_array([], pa.string())
     kept: list[str] = []
     for ids in batches:
         first = first_seen(pa.array(ids, pa.string()), seen)
         fresh = [i for i, is_first in zip(ids, first, strict=True) if is_first]
-        seen = pa.concat_arrays([seen, pa.array(fresh, pa.string())])
+        seen = pa.chunked_array([*seen.chunks, pa.array(fresh, pa.string())])
         kept += fresh
     assert kept == list(dict.fromkeys(i for ids in batches for i in ids))
 
