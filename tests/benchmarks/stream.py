@@ -98,6 +98,8 @@ def _throughput(folder: Path, address: str, messages: int, rounds: int) -> None:
     url = _topic(address, "throughput")
     subprocess.run(_simulator(url, max(messages // 3600, 1), 3600), cwd=_ROOT, check=True)
     count = len(published(url))
+    root = folder / "lake"
+    command = [sys.executable, "-m", "pipelines.violations", "--messages", url, "--output", str(root), "--quiet"]
     raw_rates: list[float] = []
     rates: dict[str, list[float]] = {name: [] for name in _DIRECT}
     for number in range(1, rounds + 1):
@@ -105,18 +107,7 @@ def _throughput(folder: Path, address: str, messages: int, rounds: int) -> None:
         raw_rates.append(count / raw.wall_s)
         print(f"round {number}: raw loop {raw_rates[-1]:,.0f} messages/s, {raw.cpu_s:.1f} CPU s", flush=True)
         for name, flags in _DIRECT.items():
-            root = folder / "lake"
-            command = [
-                sys.executable,
-                "-m",
-                "pipelines.violations",
-                "--messages",
-                url,
-                "--output",
-                str(root),
-                "--quiet",
-            ]
-            used = run([*command, "--quiet", *flags], _ROOT, folder / "pipeline.log")
+            used = run([*command, *flags], _ROOT, folder / "pipeline.log")
             size = sum(file.stat().st_size for file in root.rglob("*") if file.is_file())
             shutil.rmtree(root)
             rates[name].append(count / used.wall_s)

@@ -10,7 +10,6 @@ import pytest
 
 from pipelines.command import beam_options
 from runners.flink.submit import on_flink
-from runners.services import Services
 from tests.services.test_clusters import running
 
 pytestmark = pytest.mark.services
@@ -30,7 +29,7 @@ def _note(element: tuple[str, str]) -> None:
     Path(element[0]).write_text(element[1])
 
 
-def test_what_a_bundle_gives_during_a_checkpoint_goes_on(services: Services, tmp_path: Path) -> None:
+def test_what_a_bundle_gives_during_a_checkpoint_goes_on(tmp_path: Path) -> None:
     seen = tmp_path / "seen"
     with running("flink", tmp_path / "flink") as cluster:
         options = beam_options(argparse.ArgumentParser(), FLAGS, streaming=True)
