@@ -15,6 +15,9 @@ from lake.storage import storage
 
 # A shell that runs the tests in the background has SIGINT ignored, which all their children would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# Where make runs the tests, a make that a test calls would take itself for a part of it: other output, other arguments.
+for inherited in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
+    os.environ.pop(inherited, None)
 
 # Machines that run tests are shared and slow at times: how long an example takes says nothing. CI takes the same
 # examples each time; whoever runs the tests elsewhere looks for new ones.
