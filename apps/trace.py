@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 
 from lake import Lake, lake
-from lake.changes import CHANGE
+from lake.changes import CHANGE, reading
 from lake.storage import storage
 from pipelines.across_units import VIOLATIONS
 from pipelines.codes import code_name
@@ -33,7 +33,8 @@ examples:
 The ID is a message_id, a summons number, an image_id, the name that Pub/Sub gave a message, or UNIT/RECORD. A dead
 letter is found by any of them that stands in its payload.
 
-exit codes: 0 found, 1 not in this lake, 2 wrong usage, 3 there is no lake, 4 service unavailable
+exit codes: 0 found, 1 not in this lake, 2 wrong usage, 3 there is no lake, 4 service unavailable,
+6 a vacuum removed what it was to read: run it again
 """
 
 _FOUND = "SELECT * FROM {dataset}_of_all_units WHERE {where}"
@@ -144,10 +145,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _command(root: str, wanted: str) -> int:
-    lk = lake(root)
-    if not lk.ledger.num_rows:
-        raise InputUnusable(f"{root}: no unit is in the ledger; run python -m pipelines.violations first")
-    lines = list(trace(lk, wanted))
+    with reading(root, "trace"):
+        lk = lake(root)
+        if not lk.ledger.num_rows:
+            raise InputUnusable(f"{root}: no unit is in the ledger; run python -m pipelines.violations first")
+        lines = list(trace(lk, wanted))
     print(
         "\n".join(
             lines or [f"{wanted} is not in {root}: not a message_id, summons number, image_id or UNIT/RECORD there"]

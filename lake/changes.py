@@ -8,7 +8,8 @@ under way, until :func:`vacuum`.
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import count, takewhile
 from typing import NamedTuple
@@ -19,6 +20,7 @@ import pyarrow.compute as pc
 from lake.layout import change_path
 from lake.ledger import put_row, read_rows
 from lake.storage import storage
+from schemas.errors import InputChanged, PrestaCopError
 from schemas.lake import CHANGES, LEDGER, LEDGER_ROW, MERGED_LEDGER, Dataset
 
 CHANGE = "change-"
@@ -151,14 +153,39 @@ def vacuum(root: str, older_than: timedelta) -> Vacuumed:
     return Vacuumed(files, size, kept)
 
 
-def removed_since(root: str, number: int) -> bool:
-    """Whether a file is gone that readers of the lake had before the change of this number."""
-    replaced = set(replaced_by(read_changes(root).slice(number - 1)).to_pylist())
+@contextmanager
+def reading(root: str, what: str) -> Iterator[None]:
+    """Around what reads the lake: where that fails, files that it was to read may have been removed meanwhile.
+
+    Args:
+        what: reads it, in a word or two, for people.
+
+    Raises:
+        InputChanged: they were.
+    """
+    changes = read_changes(root).num_rows
+    try:
+        yield
+    except PrestaCopError:
+        raise
+    except Exception:  # a missing file has one type in pyarrow, another in DuckDB, and none in a runner
+        check_not_removed(root, what, changes)
+        raise
+
+
+def check_not_removed(root: str, what: str, changes: int) -> None:
+    """Raises InputChanged where a file is gone that was still to be read after so many changes."""
+    replaced = set(replaced_by(read_changes(root).slice(changes)).to_pylist())
     if not replaced:
-        return False
+        return
     store = storage(root)
     there = {info.path for folder in (*map(str, Dataset), MERGED_LEDGER) for info in store.list(folder)}
-    return not all(store.full(path) in there for path in replaced)
+    if not all(store.full(path) in there for path in replaced):
+        raise InputChanged(
+            f"{root}: the {what} was held, and meanwhile another change replaced files that it was to read and a "
+            "vacuum removed them. Nothing is lost; run the same command again. Where this happens often, give "
+            "vacuums a longer --older-than"
+        )
 
 
 def live_files(tables: Iterable[pa.Table], replaced: pa.Array) -> pa.Table:

@@ -11,6 +11,7 @@ import msgspec
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from lake import lake
+from lake.changes import reading
 from lake.storage import storage
 from pipelines.answers import Answers
 from pipelines.command import beam_options, progress_bar, run
@@ -31,7 +32,8 @@ examples:
 Beam's own options may follow (--runner, --direct_num_workers, ...). S3 keys and the endpoint come from the AWS
 credential chain and AWS_ENDPOINT_URL. The numbers are also put into the lake, as analysis/latest.json.
 
-exit codes: 0 done, 2 wrong usage, 3 no lake there or the report cannot be written, 4 service unavailable
+exit codes: 0 done, 2 wrong usage, 3 no lake there or the report cannot be written, 4 service unavailable,
+6 a vacuum removed what it was to read: run it again
 """
 
 
@@ -89,10 +91,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _command(arguments: argparse.Namespace, options: PipelineOptions) -> int:
     rates = read_rates(arguments.codes) if arguments.codes else None
-    with progress_bar("reading", arguments.quiet):
-        found = answers(arguments.lake, options)
-    if rates is not None:
-        found = msgspec.structs.replace(found, fines=fines(lake(arguments.lake), rates))
+    with reading(arguments.lake, "analysis"):
+        with progress_bar("reading", arguments.quiet):
+            found = answers(arguments.lake, options)
+        if rates is not None:
+            found = msgspec.structs.replace(found, fines=fines(lake(arguments.lake), rates))
     print_answers(found)
     write_report(found, arguments.report)
     print(f"\nreport  {arguments.report}")

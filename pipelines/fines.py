@@ -21,6 +21,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from lake import Lake, lake
+from lake.changes import reading
 from pipelines.across_units import spilling
 from pipelines.answers import Fine, Fines
 from pipelines.command import run
@@ -45,7 +46,8 @@ Prints CSV: window_start (UTC), violation_code, violations, dollars, unsure (vio
 precinct says the rate, counted at that of all other areas), unsure_more (dollars more if they were all in Manhattan up
 to 96th Street). What the table has no rate for has no dollars.
 
-exit codes: 0 done, 2 wrong usage, 3 no lake there, or --codes is not that table, 4 service unavailable
+exit codes: 0 done, 2 wrong usage, 3 no lake there, or --codes is not that table, 4 service unavailable,
+6 a vacuum removed what it was to read: run it again
 """
 
 _FINES = f"""
@@ -141,10 +143,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _command(arguments: argparse.Namespace) -> int:
     rates = read_rates(arguments.codes)
-    lk = lake(arguments.lake)
-    if not lk.ledger.num_rows:
-        raise InputUnusable(f"{arguments.lake}: no unit is in the ledger; run python -m pipelines.violations first")
-    table = fines_by_window(lk, rates, arguments.window)
+    with reading(arguments.lake, "look for fines"):
+        lk = lake(arguments.lake)
+        if not lk.ledger.num_rows:
+            raise InputUnusable(f"{arguments.lake}: no unit is in the ledger; run python -m pipelines.violations first")
+        table = fines_by_window(lk, rates, arguments.window)
     out = csv.writer(sys.stdout, lineterminator="\n")
     out.writerow(table.column_names)
     for row in zip(*(column.to_pylist() for column in table.columns), strict=True):

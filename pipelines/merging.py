@@ -14,13 +14,13 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pads
 
 from lake import Lake
-from lake.changes import Change, merged_ledger, put_change, read_changes, removed_since
+from lake.changes import Change, merged_ledger, put_change, read_changes, reading
 from lake.layout import data_path
 from lake.ledger import merge_ledger
 from lake.merge import Bin, Drop, Merged, bins, merge
 from lake.reader import LakeFile
 from pipelines.across_units import spilling
-from schemas.errors import InputChanged, NotReconciled, PrestaCopError
+from schemas.errors import NotReconciled
 from schemas.history import TIME_ZONE
 from schemas.lake import SCHEMAS, STATS, Dataset, Source
 from sources.progress import progress
@@ -168,19 +168,9 @@ def changed(root: str, what: str, attempt: Callable[[Change], None]) -> dict[str
         InputChanged: where it was held for so long that a vacuum removed what it was to read.
     """
     while True:
-        change = Change(read_changes(root).num_rows + 1, secrets.token_hex(4), what)
-        try:
+        with reading(root, what):
+            change = Change(read_changes(root).num_rows + 1, secrets.token_hex(4), what)
             attempt(change)
-        except PrestaCopError:
-            raise
-        except Exception as error:  # a missing file has one type in pyarrow, another in DuckDB, and none in a runner
-            if not removed_since(root, change.number):
-                raise
-            raise InputChanged(
-                f"{root}: the {what} was held, and meanwhile another change replaced files that it was to read and a "
-                "vacuum removed them. Nothing is lost; run the same command again. Where this happens often, give "
-                "vacuums a longer --older-than"
-            ) from error
         put = read_changes(root).slice(change.number - 1, 1).to_pylist()
         if not put or put[0]["unit"] == change.name:
             return next(iter(put), None)

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from lake import Lake, lake
+from lake.changes import check_not_removed, reading
 from lake.storage import storage
 from pipelines.command import run
 from schemas.errors import InputUnusable
@@ -29,8 +30,10 @@ examples:
   python -m pipelines.reconcile --output data/lake
   python -m pipelines.reconcile --output s3://prestacop/lake
 
-exit codes: 0 everything adds up, 1 it does not (each unit is named), 3 there is no lake, 4 service unavailable
+exit codes: 0 everything adds up, 1 it does not (each unit is named), 3 there is no lake, 4 service unavailable,
+6 a vacuum removed what it was to read: run it again
 """
+RECONCILIATION = "reconciliation"
 
 
 Held = Counter[tuple[str, str]]
@@ -95,11 +98,16 @@ def lake_faults(lk: Lake) -> Iterator[str]:
 
 
 def reconcile(root: str, quiet: bool = True) -> list[str]:
-    """Check the lake; a line for each fault, none when all adds up. Raises InputUnusable where there is no lake."""
-    lk = lake(root)
+    """Check the lake; a line for each fault, none when all adds up. Raises InputUnusable where there is no lake,
+    InputChanged where it was held for so long that a vacuum removed what it was to read."""
+    with reading(root, RECONCILIATION):
+        return _faults(lake(root), quiet)
+
+
+def _faults(lk: Lake, quiet: bool) -> list[str]:
     units = lk.ledger.to_pylist()
     if not units:
-        raise InputUnusable(f"{root}: no unit is in the ledger; run python -m pipelines.violations first")
+        raise InputUnusable(f"{lk.root}: no unit is in the ledger; run python -m pipelines.violations first")
     held: Held = Counter()
     changes = lk.changes.to_pylist()
     faults = [
@@ -112,8 +120,11 @@ def reconcile(root: str, quiet: bool = True) -> list[str]:
         for unit in tqdm(units, desc="units", unit=" units", disable=quiet)
         for fault in unit_faults(lk, unit, held)
     ]
-    # A lake whose files are gone cannot be queried; the units' faults say it all.
-    return faults or list(lake_faults(lk))
+    if faults:
+        # A lake whose files are gone cannot be queried; the units' faults say it all.
+        check_not_removed(lk.root, RECONCILIATION, lk.changes.num_rows)
+        return faults
+    return list(lake_faults(lk))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

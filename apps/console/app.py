@@ -3,6 +3,7 @@
 from typing import Final
 
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount
@@ -12,7 +13,7 @@ from starlette.types import ASGIApp
 from . import desk_pages, events, live_pages, pages, supervisor_pages
 from .console import Console
 from .rendering import STATIC, Renderer
-from .web import Headers, Page, events_route, page_route
+from .web import Headers, Page, events_route, page_route, session_of
 
 PAGES: Final[dict[tuple[str, str], Page]] = {
     ("GET", "/health"): pages.health,
@@ -62,8 +63,11 @@ def build(console: Console) -> ASGIApp:
 
     async def failed(request: Request, error: Exception) -> Response:
         status = getattr(error, "status_code", 500)
-        text = "There is no such page." if status == 404 else "Nothing was changed by that."
-        return renderer.error(status, f"Error {status}", text, None)
+        if status != 404:
+            # Not who asks: what failed may be what would tell.
+            return renderer.error(status, f"Error {status}", "Nothing was changed by that.", None)
+        session = await run_in_threadpool(session_of, console, request)
+        return renderer.error(status, "There is no such page", f"The console has no {request.url.path}.", session)
 
     routes: list[BaseRoute] = [Mount("/static", _Static(directory=STATIC))]
     routes += [events_route(console, renderer, path, stream) for path, stream in EVENTS.items()]

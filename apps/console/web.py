@@ -59,6 +59,11 @@ def session_cookie(request: Request) -> str:
     return "__Host-session" if request.url.scheme == "https" else "session"
 
 
+def session_of(console: Console, request: Request) -> Session | None:
+    """Who asks."""
+    return console.accounts.session(request.cookies.get(session_cookie(request), ""))
+
+
 def set_cookie(response: Response, request: Request, name: str, value: str, seconds: float | None = None) -> None:
     """One that scripts cannot read and other sites cannot send."""
     response.set_cookie(
@@ -110,7 +115,7 @@ def _route(method: str, path: str, endpoint: Callable[[Request], Any]) -> Route:
 async def _admit(console: Console, renderer: Renderer, request: Request, method: str, path: str) -> Visit | Response:
     """Who comes, with what; or the answer to those who may not."""
     roles = ACCESS[method, path]
-    session = await run_in_threadpool(console.accounts.session, request.cookies.get(session_cookie(request), ""))
+    session = await run_in_threadpool(session_of, console, request)
     if roles is not None:
         if session is None:
             return to("/login")

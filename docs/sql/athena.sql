@@ -1,8 +1,9 @@
--- The lake in Athena (Glue catalogue), with partition projection: no crawler, no MSCK REPAIR; new months are
--- simply there. The range of months is that of the dates that the lake keeps; where yours has fewer, narrow it, or
--- say WHERE month BETWEEN ...: each month is a listing. Put the bucket and prefix of your lake in the place of
--- BUCKET/PREFIX, and send the statements one by one.
--- Trino with the Hive connector takes the views as they are; its tables: see the end.
+-- The lake's tables in Athena (Glue catalogue), with partition projection: no crawler, no MSCK REPAIR, new months are
+-- simply there. Put the bucket and prefix of your lake in the place of BUCKET/PREFIX and send the statements one by
+-- one; then those of views.sql.
+--
+-- A month that a query does not rule out is a listing, so the range is 2010 to 2039; the lake keeps 1900 to 2199. The view
+-- out_of_range says what yours has beyond it: tickets with wrong dates. Say WHERE month BETWEEN ... where you can.
 
 CREATE EXTERNAL TABLE ledger_rows (
   `unit` string,
@@ -17,11 +18,11 @@ CREATE EXTERNAL TABLE ledger_rows (
   `images` bigint,
   `duplicates` bigint,
   `counted` bigint,
-  `files` array<struct<dataset:string,path:string,rows:bigint,bytes:bigint>>,
+  `files` array<struct<dataset:string,path:string,`rows`:bigint,bytes:bigint>>,
   `committed_at` timestamp,
   `columns` array<string>,
   `replaces` array<string>,
-  `moves` array<struct<unit:string,out_of:string,into:string,rows:bigint>>
+  `moves` array<struct<unit:string,out_of:string,`into`:string,`rows`:bigint>>
 )
 PARTITIONED BY (`source` string)
 STORED AS PARQUET
@@ -54,7 +55,7 @@ LOCATION 's3://BUCKET/PREFIX/positions/'
 TBLPROPERTIES (
   'projection.enabled' = 'true',
   'projection.source.type' = 'enum', 'projection.source.values' = 'drones,history,images',
-  'projection.month.type' = 'date', 'projection.month.format' = 'yyyy-MM',
+  'projection.month.type' = 'date', 'projection.month.format' = 'yyyy-MM', 'projection.month.range' = '2010-01,2039-12',
   'projection.month.interval' = '1', 'projection.month.interval.unit' = 'MONTHS',
   'storage.location.template' = 's3://BUCKET/PREFIX/positions/source=${source}/month=${month}'
 );
@@ -101,7 +102,7 @@ LOCATION 's3://BUCKET/PREFIX/qualified/'
 TBLPROPERTIES (
   'projection.enabled' = 'true',
   'projection.source.type' = 'enum', 'projection.source.values' = 'drones,history,images',
-  'projection.month.type' = 'date', 'projection.month.format' = 'yyyy-MM',
+  'projection.month.type' = 'date', 'projection.month.format' = 'yyyy-MM', 'projection.month.range' = '2010-01,2039-12',
   'projection.month.interval' = '1', 'projection.month.interval.unit' = 'MONTHS',
   'storage.location.template' = 's3://BUCKET/PREFIX/qualified/source=${source}/month=${month}'
 );
@@ -148,7 +149,7 @@ LOCATION 's3://BUCKET/PREFIX/unqualified/'
 TBLPROPERTIES (
   'projection.enabled' = 'true',
   'projection.source.type' = 'enum', 'projection.source.values' = 'drones,history,images',
-  'projection.month.type' = 'date', 'projection.month.format' = 'yyyy-MM',
+  'projection.month.type' = 'date', 'projection.month.format' = 'yyyy-MM', 'projection.month.range' = '2010-01,2039-12',
   'projection.month.interval' = '1', 'projection.month.interval.unit' = 'MONTHS',
   'storage.location.template' = 's3://BUCKET/PREFIX/unqualified/source=${source}/month=${month}'
 );
@@ -207,55 +208,7 @@ LOCATION 's3://BUCKET/PREFIX/images/'
 TBLPROPERTIES (
   'projection.enabled' = 'true',
   'projection.source.type' = 'enum', 'projection.source.values' = 'drones,history,images',
-  'projection.month.type' = 'date', 'projection.month.format' = 'yyyy-MM',
+  'projection.month.type' = 'date', 'projection.month.format' = 'yyyy-MM', 'projection.month.range' = '2010-01,2039-12',
   'projection.month.interval' = '1', 'projection.month.interval.unit' = 'MONTHS',
   'storage.location.template' = 's3://BUCKET/PREFIX/images/source=${source}/month=${month}'
 );
-
--- The files that hold the lake's rows now: all that the ledger names, but for those that a change replaced.
-CREATE OR REPLACE VIEW committed_files AS
-SELECT f.path
-FROM ledger_rows CROSS JOIN UNNEST(files) AS f (dataset, path, "rows", bytes)
-WHERE f.path NOT IN (
-  SELECT r.path FROM ledger_rows CROSS JOIN UNNEST(replaces) AS r (path)
-);
-
--- Units of work; compaction and replay are rows of the ledger too, and none.
-CREATE OR REPLACE VIEW units AS
-SELECT * FROM ledger_rows WHERE source <> 'changes';
-
-CREATE OR REPLACE VIEW positions AS
-SELECT * FROM positions_files
-WHERE substr("$path", length('s3://BUCKET/PREFIX/') + 1) IN (SELECT path FROM committed_files);
-
-CREATE OR REPLACE VIEW qualified AS
-SELECT * FROM qualified_files
-WHERE substr("$path", length('s3://BUCKET/PREFIX/') + 1) IN (SELECT path FROM committed_files);
-
-CREATE OR REPLACE VIEW unqualified AS
-SELECT * FROM unqualified_files
-WHERE substr("$path", length('s3://BUCKET/PREFIX/') + 1) IN (SELECT path FROM committed_files);
-
-CREATE OR REPLACE VIEW dead_letters AS
-SELECT * FROM dead_letters_files
-WHERE substr("$path", length('s3://BUCKET/PREFIX/') + 1) IN (SELECT path FROM committed_files);
-
-CREATE OR REPLACE VIEW stats AS
-SELECT * FROM stats_files
-WHERE substr("$path", length('s3://BUCKET/PREFIX/') + 1) IN (SELECT path FROM committed_files);
-
-CREATE OR REPLACE VIEW images AS
-SELECT * FROM images_files
-WHERE substr("$path", length('s3://BUCKET/PREFIX/') + 1) IN (SELECT path FROM committed_files);
-
--- When in the day (New York)?
-SELECT CASE WHEN hour(local_time) BETWEEN 6 AND 12 THEN 'morning'
-            WHEN hour(local_time) BETWEEN 13 AND 19 THEN 'afternoon' ELSE 'other' END AS part_of_day, count(*) AS n
-FROM (SELECT event_time AT TIME ZONE 'America/New_York' AS local_time FROM qualified)
-GROUP BY 1 ORDER BY n DESC;
-
--- Trino's Hive connector: CREATE TABLE with the same columns (string is varchar, binary varbinary, int integer,
--- array<x> array(x), map<k,v> map(k,v), struct<a:x> row(a x)), partition columns last, and
---   WITH (format = 'PARQUET', external_location = 's3://BUCKET/PREFIX/qualified/', partitioned_by = ARRAY['source', 'month'])
--- then CALL system.sync_partition_metadata('SCHEMA', 'qualified_files', 'ADD') after new months. Set
--- hive.parquet.use-column-names = true: files of earlier versions have fewer columns.

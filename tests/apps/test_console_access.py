@@ -149,6 +149,14 @@ def test_what_fails_has_the_headers_and_says_nothing_of_the_inside(
     assert "default-src 'none'" in answer.headers["content-security-policy"]
 
 
+def test_a_page_that_is_not_there_shows_the_way_on(console: Console) -> None:
+    missing = officer(console).get("/nowhere/<b>")
+    assert missing.status_code == 404
+    assert 'href="/live"' in missing.text
+    assert "<b>" not in missing.text
+    assert 'href="/live"' not in Browser(console).get("/nowhere").text
+
+
 def test_no_page_has_a_script_or_a_style_of_its_own(console: Console) -> None:
     browser = officer(console, "supervisor")
     for path in ("/login", "/queue", "/live", "/drones", "/accounts", "/audit", "/password"):

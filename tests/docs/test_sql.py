@@ -81,31 +81,74 @@ def test_the_macros_see_the_lake_as_it_was_whatever_comes_meanwhile(tmp_path: Pa
         assert connection.sql(query).fetchall() == before
 
 
-def type_name(of: pa.DataType) -> str:
-    """The name that Hive, Athena and Spark have for a type."""
-    if pa.types.is_dictionary(of):
-        return "string"
+PROJECTION = {"source": ("type", "values"), "month": ("type", "format", "range", "interval", "interval.unit")}
+"""https://docs.aws.amazon.com/athena/latest/ug/partition-projection-supported-types.html."""
+RESERVED = {"rows", "into"}
+"""Names of fields that are words of Athena's DDL: https://docs.aws.amazon.com/athena/latest/ug/reserved-words.html."""
+FLAT = {
+    "athena": {"int16": "smallint", "int32": "int", "int64": "bigint"},
+    "spark": {"int16": "smallint", "int32": "int", "int64": "bigint"},
+    "trino": {"int16": "smallint", "int32": "integer", "int64": "bigint", "string": "varchar", "binary": "varbinary"},
+}
+
+
+def hive_type(of: pa.DataType, engine: str) -> str:
+    """The name that Athena and Spark have for a type."""
     if pa.types.is_struct(of):
-        return "struct<" + ",".join(f"{f.name}:{type_name(f.type)}" for f in of) + ">"
+        names = [f"`{f.name}`" if engine == "athena" and f.name in RESERVED else f.name for f in of]
+        return "struct<" + ",".join(f"{n}:{hive_type(f.type, engine)}" for n, f in zip(names, of, strict=True)) + ">"
     if pa.types.is_map(of):
-        return f"map<{type_name(of.key_type)},{type_name(of.item_type)}>"
+        return f"map<{hive_type(of.key_type, engine)},{hive_type(of.item_type, engine)}>"
     if pa.types.is_list(of):
-        return f"array<{type_name(of.value_type)}>"
-    if pa.types.is_timestamp(of):
-        return "timestamp"
-    return {"int16": "smallint", "int32": "int", "int64": "bigint"}.get(str(of), str(of))
+        return f"array<{hive_type(of.value_type, engine)}>"
+    return flat_type(of, engine, "string", "timestamp")
+
+
+def trino_type(of: pa.DataType) -> str:
+    """The name that Trino has for it."""
+    if pa.types.is_struct(of):
+        return "row(" + ", ".join(f'"{f.name}" {trino_type(f.type)}' for f in of) + ")"
+    if pa.types.is_map(of):
+        return f"map({trino_type(of.key_type)}, {trino_type(of.item_type)})"
+    if pa.types.is_list(of):
+        return f"array({trino_type(of.value_type)})"
+    return flat_type(of, "trino", "varchar", "timestamp(6)")
+
+
+def flat_type(of: pa.DataType, engine: str, text: str, time: str) -> str:
+    """The same for one without parts."""
+    if pa.types.is_dictionary(of):
+        return text
+    return time if pa.types.is_timestamp(of) else FLAT[engine].get(str(of), str(of))
+
+
+def partition_columns(table: str) -> tuple[str, ...]:
+    """Of a table or view of files."""
+    return ("source",) if table == "ledger_rows" else partitions(Dataset(table.removesuffix("_files")))
 
 
 @pytest.mark.parametrize("name", TABLES)
-@pytest.mark.parametrize("engine", ["athena", "spark"])
+@pytest.mark.parametrize("engine", FLAT)
 def test_the_tables_have_the_columns_of_the_schemas(engine: str, name: str) -> None:
     text = (FOLDER / f"{engine}.sql").read_text(encoding="utf-8")
     (body,) = re.findall(rf"(?:TABLE|VIEW) {name} \((.*?)\n\)", text, re.DOTALL)
-    found = dict(re.findall(r"`(\w+)` (\S+?),?\n", body.lower() + "\n"))
-    expected: dict[str, Any] = {field.name: type_name(field.type) for field in TABLES[name]}
-    columns = ("source",) if name == "ledger_rows" else partitions(Dataset(name.removesuffix("_files")))
-    if engine == "spark":
-        expected |= dict.fromkeys(columns, "string")
-    else:
-        expected = {column: of for column, of in expected.items() if column not in columns}
+    found = dict(re.findall(r"^  [`\"](\w+)[`\"] (.+?),?$", body.lower() if engine == "spark" else body, re.MULTILINE))
+    expected: dict[str, Any] = {
+        field.name: trino_type(field.type) if engine == "trino" else hive_type(field.type, engine)
+        for field in TABLES[name]
+    }
+    for column in partition_columns(name):
+        expected.pop(column, None)
+        of = found.pop(column, "string")  # Athena's are said apart
+        assert of.split(" WITH ")[0] in ("string", "varchar")
     assert found == expected
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_athena_is_told_all_that_it_wants_to_project_partitions(name: str) -> None:
+    text = (FOLDER / "athena.sql").read_text(encoding="utf-8")
+    (statement,) = re.findall(rf"TABLE {name} \((.*?);\n", text, re.DOTALL)
+    for column in partition_columns(name):
+        for key in PROJECTION[column]:
+            assert f"'projection.{column}.{key}' = '" in statement
+        assert f"/{column}=${{{column}}}" in statement

@@ -29,24 +29,25 @@ PLANNING, MERGING = 3, 5
 """The step of a compaction before it looks into files, and one before it has merged the last of them."""
 
 HELD = """
-import sys
 from datetime import timedelta
 from lake.changes import vacuum
+import {module} as command
 from pipelines import compact
 from tests.support import LOCAL
 
-plan = compact.plan
+open_lake = command.{opens}
 
-def held(lk, target):
-    compact.plan = plan
-    compact.compact(lk.root, target, LOCAL)
-    vacuum(lk.root, timedelta(0))
-    return plan(lk, target)
+def held(root, **arguments):
+    command.{opens} = open_lake
+    lk = open_lake(root, **arguments)
+    compact.compact(root, 1 << 20, LOCAL)
+    vacuum(root, timedelta(0))
+    return lk
 
-compact.plan = held
-compact.main()
+command.{opens} = held
+command.main()
 """
-"""The command, which has opened the lake and is held while others compact and vacuum it."""
+"""A command that has opened the lake and is held while others compact and vacuum it."""
 
 
 class Lakes:
@@ -173,9 +174,24 @@ def test_a_compaction_whose_files_a_vacuum_removed_says_so_and_the_next_one_does
     assert reconcile(lakes.root) == []
 
 
-def test_the_command_tells_it_in_a_line_and_ends_with_6(lakes: Lakes) -> None:
-    line = [sys.executable, "-c", HELD, "--lake", lakes.root, "--quiet"]
+@pytest.mark.parametrize(
+    ("module", "opens", "arguments", "what"),
+    [
+        ("pipelines.compact", "Lake", ("--quiet", "--lake"), "compaction"),
+        ("pipelines.analysis", "lake", ("--quiet", "--lake"), "analysis"),
+        ("pipelines.fines", "lake", ("--codes", "CODES", "--lake"), "look for fines"),
+        ("pipelines.reconcile", "lake", ("--quiet", "--output"), "reconciliation"),
+        ("apps.trace", "lake", ("0-1", "--lake"), "trace"),
+    ],
+)
+def test_a_command_tells_it_in_a_line_and_ends_with_6(
+    lakes: Lakes, tmp_path: Path, module: str, opens: str, arguments: tuple[str, ...], what: str
+) -> None:
+    codes = tmp_path / "codes.csv"
+    codes.write_text("CODE,DEFINITION,Manhattan 96th St. & below,All Other Areas\n21,X,65,45\n")
+    given = [str(codes) if argument == "CODES" else argument for argument in arguments]
+    line = [sys.executable, "-c", HELD.format(module=module, opens=opens), *given, lakes.root]
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (6, "")
-    assert done.stderr.startswith(f"error: {lakes.root}: the compaction was held")
+    assert done.stderr.startswith(f"error: {lakes.root}: the {what} was held")
     assert done.stderr.count("\n") == 1

@@ -1,0 +1,70 @@
+-- What the lake shows, for Athena and Trino: views over the tables of athena.sql or trino.sql. Put the bucket and
+-- prefix of your lake in the place of BUCKET/PREFIX here too.
+
+-- The files that hold the lake's rows now: all that the ledger names, but for those that a change replaced.
+CREATE OR REPLACE VIEW committed_files AS
+SELECT f.path
+FROM ledger_rows CROSS JOIN UNNEST(files) AS f (dataset, path, "rows", bytes)
+WHERE f.path NOT IN (
+  SELECT r.path FROM ledger_rows CROSS JOIN UNNEST(replaces) AS r (path)
+);
+
+-- What the tables do not show, for want of range: widen it where this has files that you want.
+CREATE OR REPLACE VIEW out_of_range AS
+SELECT path FROM committed_files
+WHERE regexp_extract(path, '/month=(\d{4})', 1) NOT BETWEEN '2010' AND '2039';
+
+-- Units of work; compaction and replay are rows of the ledger too, and none.
+CREATE OR REPLACE VIEW units AS
+SELECT * FROM ledger_rows WHERE source <> 'changes';
+
+CREATE OR REPLACE VIEW positions AS
+SELECT * FROM positions_files
+WHERE substr("$path", length('s3://BUCKET/PREFIX/') + 1) IN (SELECT path FROM committed_files);
+
+CREATE OR REPLACE VIEW qualified AS
+SELECT * FROM qualified_files
+WHERE substr("$path", length('s3://BUCKET/PREFIX/') + 1) IN (SELECT path FROM committed_files);
+
+CREATE OR REPLACE VIEW unqualified AS
+SELECT * FROM unqualified_files
+WHERE substr("$path", length('s3://BUCKET/PREFIX/') + 1) IN (SELECT path FROM committed_files);
+
+-- A message that was published twice may stand in two units until the next compaction. Here it stands once.
+CREATE OR REPLACE VIEW first_of_messages AS
+SELECT message_id, min_by(unit, ROW(unit, record)) AS unit, min_by(record, ROW(unit, record)) AS record
+FROM (
+  SELECT message_id, unit, record FROM positions
+  UNION ALL SELECT message_id, unit, record FROM qualified
+  UNION ALL SELECT message_id, unit, record FROM unqualified
+) WHERE message_id IS NOT NULL GROUP BY message_id;
+
+CREATE OR REPLACE VIEW positions_once AS
+SELECT * FROM positions
+WHERE message_id IS NULL OR ROW(unit, record) IN (SELECT unit, record FROM first_of_messages);
+
+CREATE OR REPLACE VIEW qualified_once AS
+SELECT * FROM qualified
+WHERE message_id IS NULL OR ROW(unit, record) IN (SELECT unit, record FROM first_of_messages);
+
+CREATE OR REPLACE VIEW unqualified_once AS
+SELECT * FROM unqualified
+WHERE message_id IS NULL OR ROW(unit, record) IN (SELECT unit, record FROM first_of_messages);
+
+CREATE OR REPLACE VIEW dead_letters AS
+SELECT * FROM dead_letters_files
+WHERE substr("$path", length('s3://BUCKET/PREFIX/') + 1) IN (SELECT path FROM committed_files);
+
+CREATE OR REPLACE VIEW stats AS
+SELECT * FROM stats_files
+WHERE substr("$path", length('s3://BUCKET/PREFIX/') + 1) IN (SELECT path FROM committed_files);
+
+CREATE OR REPLACE VIEW images AS
+SELECT * FROM images_files
+WHERE substr("$path", length('s3://BUCKET/PREFIX/') + 1) IN (SELECT path FROM committed_files);
+
+-- When in the day (New York)?
+SELECT CASE WHEN hour(local_time) BETWEEN 6 AND 12 THEN 'morning'
+            WHEN hour(local_time) BETWEEN 13 AND 19 THEN 'afternoon' ELSE 'other' END AS part_of_day, count(*) AS n
+FROM (SELECT with_timezone(event_time, 'UTC') AT TIME ZONE 'America/New_York' AS local_time FROM qualified_once)
+GROUP BY 1 ORDER BY n DESC;
