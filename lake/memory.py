@@ -35,8 +35,8 @@ def keep_memory() -> None:
 def collect_cycles() -> None:
     """Free what only cycles hold, at most once a minute.
 
-    By itself Python now looks so seldom that a stream grows: by 5 % in ten minutes, by nothing with this (decision 011).
-    A whole look takes 10 ms, for what was there at the start is left out.
+    By itself Python now looks so seldom that a stream grows by 5 % in ten minutes (decision 011). A look is cheap, for
+    what was there at the start is left out.
     """
     _collect_in(int(time.monotonic() / 60))
 

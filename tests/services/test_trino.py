@@ -57,10 +57,11 @@ def trino(program: Path, folder: Path, s3: dict[str, str]) -> Iterator[str]:
         f"s3.endpoint={s3['AWS_ENDPOINT_URL']}\ns3.region={s3['AWS_DEFAULT_REGION']}\n"
         f"s3.aws-access-key={s3['AWS_ACCESS_KEY_ID']}\ns3.aws-secret-key={s3['AWS_SECRET_ACCESS_KEY']}\n"
     )
-    line = [program / "bin" / "launcher", "run", "--etc-dir", folder / "etc", "--data-dir", folder / "data"]
-    with (folder / "output.txt").open("wb") as said, subprocess.Popen(
-        line, stdout=said, stderr=said, start_new_session=True
-    ) as process:  # fmt: skip
+    line = [str(program / "bin" / "launcher"), "run", "--etc-dir", str(folder / "etc"), "--data-dir", str(folder)]
+    with (
+        (folder / "output.txt").open("wb") as said,
+        subprocess.Popen(line, stdout=said, stderr=said, start_new_session=True) as process,
+    ):
         try:
             address = f"http://127.0.0.1:{port}"
             while not started(address):
