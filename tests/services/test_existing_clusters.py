@@ -1,0 +1,116 @@
+"""The ways of docs/clusters.md to clusters that exist already: Beam's own command line, and jars of the graph."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from runners.flink import cluster as flink
+from runners.services import HOME, Services, free_port
+from runners.spark import cluster as spark
+from runners.workers.service import Workers
+from tests.services.conftest import need
+from tests.services.support import make_topic, payloads_of, publish, rows_in
+from tests.services.test_clusters import running
+from tests.support import content, make_history, make_messages, run_graph
+
+pytestmark = [pytest.mark.services, pytest.mark.timeout(480)]
+
+ENTRY = "org.apache.flink.container.entrypoint.StandaloneApplicationClusterEntryPoint"
+RUNNER = "org.apache.beam.runners.{0}.{1}PipelineRunner"
+ROWS = 3_000
+
+
+def graph(runner: str, job_server: Path, workers: str, *flags: str) -> subprocess.CompletedProcess[str]:
+    """``python -m pipelines.violations`` with Beam's own options."""
+    line = [sys.executable, "-m", "pipelines.violations", "--runner", f"{runner.capitalize()}Runner", "--quiet"]
+    line += [f"--{runner}_job_server_jar", str(job_server), "--environment_type", "EXTERNAL"]
+    line += ["--environment_config", workers, *flags]
+    return subprocess.run(line, capture_output=True, text=True, check=False, timeout=240)
+
+
+def test_a_flink_that_runs_takes_the_graph(tmp_path: Path) -> None:
+    history, root, direct = make_history(tmp_path / "t.csv", ROWS), tmp_path / "lake", tmp_path / "direct"
+    with running("flink", tmp_path / "flink") as cluster:
+        manager, workers = cluster.services.running(flink.JobManager), cluster.services.running(Workers)
+        where = ("--flink_master", manager.address, "--parallelism", "2")
+        given = (*where, "--history", str(history), "--output", str(root))
+        done = graph("flink", flink.JOB_SERVER.install(HOME), workers.address, *given)
+        assert done.returncode == 0, done.stderr
+    run_graph(direct, history)
+    assert content(root) == content(direct)
+
+
+def test_spark_submit_takes_a_jar_of_the_graph(tmp_path: Path) -> None:
+    history, root, direct = make_history(tmp_path / "t.csv", ROWS), tmp_path / "lake", tmp_path / "direct"
+    jar = tmp_path / "graph.jar"
+    with running("spark", tmp_path / "spark") as cluster:
+        master, workers = cluster.services.running(spark.Master), cluster.services.running(Workers)
+        given = ("--output_executable_path", str(jar), "--history", str(history), "--output", str(root))
+        made = graph("spark", spark.JOB_SERVER.install(HOME), workers.address, *given)
+        assert made.returncode == 0, made.stderr
+        program = spark.SPARK.install(HOME)
+        line = [str(program / "bin" / "spark-submit"), "--class", RUNNER.format("spark", "Spark"), "--master", master.url]
+        done = subprocess.run(
+            [*line, "--conf", "spark.driver.host=127.0.0.1", str(jar)],
+            env=os.environ | {"SPARK_HOME": str(program), "SPARK_LOCAL_IP": "127.0.0.1"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=240,
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+    run_graph(direct, history)
+    assert content(root) == content(direct)
+
+
+def runs(jar: Path, session: Callable[[flink.JobManager, Path], list[str]]) -> Callable[..., list[str]]:
+    """How a JobManager is started that runs this jar and nothing else, as the Kubernetes operator starts one."""
+
+    def command(self: flink.JobManager, program: Path) -> list[str]:
+        *java, _, flag, settings = session(self, program)
+        entry = RUNNER.format("flink", "Flink")
+        return [*java, ENTRY, flag, settings, "--job-classname", entry, "--jars", f"file://{jar}"]
+
+    return command
+
+
+def test_a_flink_application_runs_its_jar_and_again_after_a_crash(
+    kafka: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ports = {kind.name: free_port() for kind in flink.GROUP.kinds}
+    services = Services(data=tmp_path / "flink", ports=ports, group=flink.GROUP)
+    for kind in flink.GROUP.kinds:
+        need(services, kind.name)
+    root, jar, url = tmp_path / "lake", tmp_path / "graph.jar", make_topic(kafka, "application")
+    payloads = payloads_of(make_messages(tmp_path / "m.jsonl", 50, 60))
+    half = len(payloads) // 2
+    try:
+        (workers,) = services.up("workers")
+        given = ["--output_executable_path", str(jar), "--parallelism", "2", "--checkpointing_interval", "2000"]
+        given += ["--mode", "unbounded", "--messages", url, "--output", str(root)]
+        made = graph("flink", flink.JOB_SERVER.install(HOME), workers.address, *given)
+        assert made.returncode == 0, made.stderr
+        monkeypatch.setattr(flink.JobManager, "command", runs(jar, flink.JobManager.command))
+        services.up()
+        publish(kafka, "application", payloads[:half])
+        wait_for_rows(root, half)
+        services.kill("jobmanager")
+        services.up("jobmanager")
+        publish(kafka, "application", payloads[half:])
+        wait_for_rows(root, len(payloads))
+    finally:
+        services.down()
+
+
+def wait_for_rows(root: Path, rows: int) -> None:
+    """Until the ledger has them, each once."""
+    end = time.monotonic() + 120
+    while (found := rows_in(root) if root.exists() else 0) != rows:
+        assert found < rows
+        assert time.monotonic() < end, found
+        time.sleep(0.5)
