@@ -1,6 +1,5 @@
 """The ways of docs/clusters.md to clusters that exist already: Beam's own command line, and jars of the graph."""
 
-import os
 import subprocess
 import sys
 import time
@@ -21,15 +20,15 @@ from tests.support import content, make_history, make_messages, run_graph
 pytestmark = [pytest.mark.services, pytest.mark.timeout(480)]
 
 ENTRY = "org.apache.flink.container.entrypoint.StandaloneApplicationClusterEntryPoint"
-RUNNER = "org.apache.beam.runners.{0}.{1}PipelineRunner"
+FLINK_RUNNER = "org.apache.beam.runners.flink.FlinkPipelineRunner"
+SPARK_SERVER = "org.apache.beam.runners.spark.SparkJobServerDriver"
 ROWS = 3_000
 
 
-def graph(runner: str, job_server: Path, workers: str, *flags: str) -> subprocess.CompletedProcess[str]:
+def graph(runner: str, workers: str, *flags: str) -> subprocess.CompletedProcess[str]:
     """``python -m pipelines.violations`` with Beam's own options."""
-    line = [sys.executable, "-m", "pipelines.violations", "--runner", f"{runner.capitalize()}Runner", "--quiet"]
-    line += [f"--{runner}_job_server_jar", str(job_server), "--environment_type", "EXTERNAL"]
-    line += ["--environment_config", workers, *flags]
+    line = [sys.executable, "-m", "pipelines.violations", "--runner", runner, "--quiet"]
+    line += ["--environment_type", "EXTERNAL", "--environment_config", workers, *flags]
     return subprocess.run(line, capture_output=True, text=True, check=False, timeout=240)
 
 
@@ -37,33 +36,28 @@ def test_a_flink_that_runs_takes_the_graph(tmp_path: Path) -> None:
     history, root, direct = make_history(tmp_path / "t.csv", ROWS), tmp_path / "lake", tmp_path / "direct"
     with running("flink", tmp_path / "flink") as cluster:
         manager, workers = cluster.services.running(flink.JobManager), cluster.services.running(Workers)
-        where = ("--flink_master", manager.address, "--parallelism", "2")
-        given = (*where, "--history", str(history), "--output", str(root))
-        done = graph("flink", flink.JOB_SERVER.install(HOME), workers.address, *given)
+        given = ["--flink_job_server_jar", str(flink.JOB_SERVER.install(HOME)), "--flink_master", manager.address]
+        given += ["--parallelism", "2", "--history", str(history), "--output", str(root)]
+        done = graph("FlinkRunner", workers.address, *given)
         assert done.returncode == 0, done.stderr
     run_graph(direct, history)
     assert content(root) == content(direct)
 
 
-def test_spark_submit_takes_a_jar_of_the_graph(tmp_path: Path) -> None:
+def test_a_spark_that_runs_takes_the_graph_from_a_job_server(tmp_path: Path) -> None:
     history, root, direct = make_history(tmp_path / "t.csv", ROWS), tmp_path / "lake", tmp_path / "direct"
-    jar = tmp_path / "graph.jar"
+    jar, program, port = spark.JOB_SERVER.install(HOME), spark.SPARK.install(HOME), free_port()
     with running("spark", tmp_path / "spark") as cluster:
         master, workers = cluster.services.running(spark.Master), cluster.services.running(Workers)
-        given = ("--output_executable_path", str(jar), "--history", str(history), "--output", str(root))
-        made = graph("spark", spark.JOB_SERVER.install(HOME), workers.address, *given)
-        assert made.returncode == 0, made.stderr
-        program = spark.SPARK.install(HOME)
-        line = [str(program / "bin" / "spark-submit"), "--class", RUNNER.format("spark", "Spark"), "--master", master.url]
-        done = subprocess.run(
-            [*line, "--conf", "spark.driver.host=127.0.0.1", str(jar)],
-            env=os.environ | {"SPARK_HOME": str(program), "SPARK_LOCAL_IP": "127.0.0.1"},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=240,
-        )
-        assert done.returncode == 0, done.stderr[-2000:]
+        line = ["java", *spark.OPENED.split(), "-cp", f"{jar}:{program}/jars/*", SPARK_SERVER]
+        line += ["--spark-master-url", master.url, "--job-port", str(port), "--artifact-port=0", "--expansion-port=0"]
+        with (tmp_path / "server.log").open("wb") as log, subprocess.Popen(line, stdout=log, stderr=log) as server:
+            try:
+                given = ("--history", str(history), "--output", str(root))
+                done = graph("PortableRunner", workers.address, "--job_endpoint", f"localhost:{port}", *given)
+            finally:
+                server.terminate()
+        assert done.returncode == 0, done.stderr
     run_graph(direct, history)
     assert content(root) == content(direct)
 
@@ -73,8 +67,7 @@ def runs(jar: Path, session: Callable[[flink.JobManager, Path], list[str]]) -> C
 
     def command(self: flink.JobManager, program: Path) -> list[str]:
         *java, _, flag, settings = session(self, program)
-        entry = RUNNER.format("flink", "Flink")
-        return [*java, ENTRY, flag, settings, "--job-classname", entry, "--jars", f"file://{jar}"]
+        return [*java, ENTRY, flag, settings, "--job-classname", FLINK_RUNNER, "--jars", f"local://{jar}"]
 
     return command
 
@@ -91,9 +84,10 @@ def test_a_flink_application_runs_its_jar_and_again_after_a_crash(
     half = len(payloads) // 2
     try:
         (workers,) = services.up("workers")
-        given = ["--output_executable_path", str(jar), "--parallelism", "2", "--checkpointing_interval", "2000"]
+        given = ["--flink_job_server_jar", str(flink.JOB_SERVER.install(HOME)), "--output_executable_path", str(jar)]
+        given += ["--parallelism", "2", "--checkpointing_interval", "2000"]
         given += ["--mode", "unbounded", "--messages", url, "--output", str(root)]
-        made = graph("flink", flink.JOB_SERVER.install(HOME), workers.address, *given)
+        made = graph("FlinkRunner", workers.address, *given)
         assert made.returncode == 0, made.stderr
         monkeypatch.setattr(flink.JobManager, "command", runs(jar, flink.JobManager.command))
         services.up()
