@@ -8,7 +8,7 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
-from lake.memory import collect_cycles, keep_memory
+from lake.memory import keep_memory, tidy
 from sources.units import BATCHES, TALLIES, UnitBatch, UnitTally
 
 ReadPiece = Callable[[Any], Iterator[UnitBatch | UnitTally]]
@@ -36,7 +36,7 @@ class _Read(beam.DoFn):  # type: ignore[misc]  # Beam's classes are untyped
                 else:
                     self._rows.inc(item[1].rows)
                     yield beam.pvalue.TaggedOutput(TALLIES, item)
-        collect_cycles()
+        tidy()
 
 
 class Read(beam.PTransform):  # type: ignore[misc]

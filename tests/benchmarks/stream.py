@@ -180,9 +180,10 @@ def _tell(live: Live, rate: int) -> None:
     pipeline, prism = live.memory.T
     for name, memory in {"pipeline and Prism": pipeline + prism, "pipeline": pipeline, "Prism": prism}.items():
         middle, last = (float(np.median(part)) for part in np.array_split(memory, 3)[1:])
+        tenths = ", ".join(f"{np.median(part):.0f}" for part in np.array_split(memory, 10))
         print(
             f"memory of {name}: {middle:.0f} MB in the middle third, {last:.0f} MB in the last "
-            f"({last / middle - 1:+.1%}), at most {memory.max():.0f} MB"
+            f"({last / middle - 1:+.1%}), at most {memory.max():.0f} MB; by tenths {tenths}"
         )
 
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from lake.memory import collect_cycles
+from lake.memory import tidy
 
 
 class _Ring:
@@ -27,14 +27,14 @@ def test_what_only_cycles_hold_is_freed_once_a_minute(monkeypatch: pytest.Monkey
     gc.disable()
     try:
         first = ring()
-        collect_cycles()
+        tidy()
         assert first() is None
         second = ring()
         now += 59
-        collect_cycles()
+        tidy()
         assert second() is not None
         now += 1
-        collect_cycles()
+        tidy()
         assert second() is None
     finally:
         gc.enable()
