@@ -44,7 +44,7 @@ def campaign(flow: Flow, cluster: Services, data: Path, blows: tuple[str, ...] =
     try:
         with Publishing(flow.recording, flow.publish_to, flow.rate) as publishing:
             for number, blow in enumerate(blows, 1):
-                _wait_for_progress(committed)
+                _wait_for_progress(committed, cluster)
                 time.sleep(dice.uniform(1, 4))
                 print(f"blow {number}, {blow}: {publishing.published:,} published, {committed.units} units", flush=True)
                 submitted = _strike(blow, flow, cluster, data, submitted, parallelism=1 + (number + 1) % 3)
@@ -81,9 +81,16 @@ def _submit(flow: Flow, data: Path, *flags: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(command, stdout=log, stderr=log)
 
 
-def _wait_for_progress(committed: Committed) -> None:
-    """Until units come into the ledger: before that, a blow would hit a cluster that is still down."""
-    before, deadline = committed.units, time.monotonic() + PROGRESS_SECONDS
+def _wait_for_progress(committed: Committed, cluster: Services) -> None:
+    """Until a job runs and units come into the ledger: before that, a blow would hit a cluster that is still down.
+
+    What comes before the job is there is of the one that ran before: its tasks outlive their JobManager for a while.
+    """
+    deadline = time.monotonic() + PROGRESS_SECONDS
+    while not jobs.running(cluster.running(JobManager)):
+        _look(committed, deadline)
+    committed.look()
+    before = committed.units
     while committed.units < before + 3:
         _look(committed, deadline)
 
