@@ -148,7 +148,7 @@ LEFT SEMI JOIN committed_files ON regexp_extract(file, '/(unqualified/source=.*)
 
 -- A message that was published twice may stand in two units until the next compaction. Here it stands once.
 CREATE OR REPLACE TEMPORARY VIEW first_of_messages AS
-SELECT min(struct(unit, record)) AS first
+SELECT message_id, min_by(unit, struct(unit, record)) AS unit, min_by(record, struct(unit, record)) AS record
 FROM (
   SELECT message_id, unit, record FROM positions
   UNION ALL SELECT message_id, unit, record FROM qualified
@@ -156,13 +156,13 @@ FROM (
 ) WHERE message_id IS NOT NULL GROUP BY message_id;
 
 CREATE OR REPLACE TEMPORARY VIEW positions_once AS
-SELECT * FROM positions WHERE message_id IS NULL OR struct(unit, record) IN (SELECT first FROM first_of_messages);
+SELECT * FROM positions WHERE message_id IS NULL OR (unit, record) IN (SELECT unit, record FROM first_of_messages);
 
 CREATE OR REPLACE TEMPORARY VIEW qualified_once AS
-SELECT * FROM qualified WHERE message_id IS NULL OR struct(unit, record) IN (SELECT first FROM first_of_messages);
+SELECT * FROM qualified WHERE message_id IS NULL OR (unit, record) IN (SELECT unit, record FROM first_of_messages);
 
 CREATE OR REPLACE TEMPORARY VIEW unqualified_once AS
-SELECT * FROM unqualified WHERE message_id IS NULL OR struct(unit, record) IN (SELECT first FROM first_of_messages);
+SELECT * FROM unqualified WHERE message_id IS NULL OR (unit, record) IN (SELECT unit, record FROM first_of_messages);
 
 CREATE OR REPLACE TEMPORARY VIEW dead_letters_files (
   `unit` STRING,
