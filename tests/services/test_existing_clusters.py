@@ -1,5 +1,6 @@
 """The ways of docs/clusters.md to clusters that exist already: Beam's own command line, and jars of the graph."""
 
+import os
 import subprocess
 import sys
 import time
@@ -51,7 +52,11 @@ def test_a_spark_that_runs_takes_the_graph_from_a_job_server(tmp_path: Path) -> 
         master, workers = cluster.services.running(spark.Master), cluster.services.running(Workers)
         line = ["java", *spark.OPENED.split(), "-cp", f"{jar}:{program}/jars/*", SPARK_SERVER]
         line += ["--spark-master-url", master.url, "--job-port", str(port), "--artifact-port=0", "--expansion-port=0"]
-        with (tmp_path / "server.log").open("wb") as log, subprocess.Popen(line, stdout=log, stderr=log) as server:
+        here = os.environ | {"SPARK_LOCAL_IP": "127.0.0.1"}
+        with (
+            (tmp_path / "server.log").open("wb") as log,
+            subprocess.Popen(line, stdout=log, stderr=log, env=here) as server,
+        ):
             try:
                 given = ("--history", str(history), "--output", str(root))
                 done = graph("PortableRunner", workers.address, "--job_endpoint", f"localhost:{port}", *given)

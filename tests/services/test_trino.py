@@ -46,7 +46,7 @@ def trino(program: Path, folder: Path, s3: dict[str, str]) -> Iterator[str]:
     port = free_port()
     (folder / "etc" / "catalog").mkdir(parents=True)
     (folder / "etc" / "jvm.config").write_text(JVM)
-    (folder / "etc" / "node.properties").write_text("node.environment=test\n")
+    (folder / "etc" / "node.properties").write_text("node.environment=test\nnode.bind-ip=127.0.0.1\n")
     (folder / "etc" / "config.properties").write_text(
         "coordinator=true\nnode-scheduler.include-coordinator=true\n"
         f"http-server.http.port={port}\nnode.internal-address=127.0.0.1\ndiscovery.uri=http://127.0.0.1:{port}\n"
