@@ -36,7 +36,7 @@ def tidy() -> None:
     """At most once a minute, free what only cycles hold and give back the pages that malloc holds for nothing.
 
     With the settings above Python looks for cycles, and malloc gives pages back, too seldom for a process that runs
-    without end (decision 011). It takes 10 ms, for what was there at the start is left out.
+    without end (decision 011).
     """
     _tidy_in(int(time.monotonic() / 60))
 
