@@ -85,11 +85,9 @@ PROJECTION = {"source": ("type", "values"), "month": ("type", "format", "range",
 """https://docs.aws.amazon.com/athena/latest/ug/partition-projection-supported-types.html."""
 RESERVED = {"rows", "into"}
 """Names of fields that are words of Athena's DDL: https://docs.aws.amazon.com/athena/latest/ug/reserved-words.html."""
-FLAT = {
-    "athena": {"int16": "smallint", "int32": "int", "int64": "bigint"},
-    "spark": {"int16": "smallint", "int32": "int", "int64": "bigint"},
-    "trino": {"int16": "smallint", "int32": "integer", "int64": "bigint", "string": "varchar", "binary": "varbinary"},
-}
+_HIVE = {"int16": "smallint", "int32": "int", "int64": "bigint"}
+_TRINO = {"int32": "integer", "string": "varchar", "binary": "varbinary", "timestamp": "timestamp(6)"}
+FLAT = {"athena": _HIVE, "spark": _HIVE, "trino": _HIVE | _TRINO}
 
 
 def hive_type(of: pa.DataType, engine: str) -> str:
@@ -101,7 +99,7 @@ def hive_type(of: pa.DataType, engine: str) -> str:
         return f"map<{hive_type(of.key_type, engine)},{hive_type(of.item_type, engine)}>"
     if pa.types.is_list(of):
         return f"array<{hive_type(of.value_type, engine)}>"
-    return flat_type(of, engine, "string", "timestamp")
+    return flat_type(of, engine)
 
 
 def trino_type(of: pa.DataType) -> str:
@@ -112,14 +110,13 @@ def trino_type(of: pa.DataType) -> str:
         return f"map({trino_type(of.key_type)}, {trino_type(of.item_type)})"
     if pa.types.is_list(of):
         return f"array({trino_type(of.value_type)})"
-    return flat_type(of, "trino", "varchar", "timestamp(6)")
+    return flat_type(of, "trino")
 
 
-def flat_type(of: pa.DataType, engine: str, text: str, time: str) -> str:
+def flat_type(of: pa.DataType, engine: str) -> str:
     """The same for one without parts."""
-    if pa.types.is_dictionary(of):
-        return text
-    return time if pa.types.is_timestamp(of) else FLAT[engine].get(str(of), str(of))
+    name = "string" if pa.types.is_dictionary(of) else "timestamp" if pa.types.is_timestamp(of) else str(of)
+    return FLAT[engine].get(name, name)
 
 
 def partition_columns(table: str) -> tuple[str, ...]:

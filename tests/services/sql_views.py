@@ -6,6 +6,7 @@ from lake import lake
 from pipelines.compact import compact
 from tests.support import LOCAL, make_history, make_messages, run_graph
 
+FOLDER = Path(__file__).parents[2] / "docs" / "sql"
 _MESSAGES = "count(DISTINCT message_id), sum(record)"
 _VIOLATIONS = "count(DISTINCT event_time), sum(violation_code)"
 _VIEWS = {
@@ -22,6 +23,12 @@ _VIEWS = {
 """By view, the same of the lake's reader, and what is asked of both."""
 QUERY = " UNION ALL ".join(f"SELECT '{view}', count(*), {figures} FROM {view}" for view, (_, figures) in _VIEWS.items())
 """Four columns; the rows in any order."""
+
+
+def script(*names: str) -> str:
+    """Files of the folder, one after another, without comments."""
+    lines = [line for name in names for line in (FOLDER / name).read_text(encoding="utf-8").splitlines(keepends=True)]
+    return "".join(line for line in lines if not line.startswith("--"))
 
 
 def fill(root: str, folder: Path) -> None:

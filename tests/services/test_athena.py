@@ -9,21 +9,20 @@ from runners.services import HOME, Services
 from runners.spark import cluster as spark
 from schemas.lake import Dataset
 from tests.services.conftest import need
+from tests.services.sql_views import script
 
 pytestmark = pytest.mark.services
 
-SQL = Path(__file__).parents[2] / "docs" / "sql" / "athena.sql"
 PARSE = Path(__file__).with_name("ParseHive.java")
 
 
 def test_hive_takes_the_statements_for_athena(tmp_path: Path) -> None:
     need(Services(group=spark.GROUP), "master")
-    script = tmp_path / "athena.sql"
-    lines = SQL.read_text(encoding="utf-8").splitlines(keepends=True)
-    script.write_text("".join(line for line in lines if not line.startswith("--")))
+    tables = tmp_path / "athena.sql"
+    tables.write_text(script("athena.sql"))
     jars = spark.SPARK.install(HOME) / "jars"
-    line = ["java", "-cp", f"{jars}/*", str(PARSE), str(script)]
+    line = ["java", "-cp", f"{jars}/*", str(PARSE), str(tables)]
     done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]
-    tables = ["ledger_rows", *(f"{dataset}_files" for dataset in Dataset)]
-    assert sorted(done.stdout.splitlines()) == sorted(f"CREATE EXTERNAL TABLE {table} (" for table in tables)
+    names = ["ledger_rows", *(f"{dataset}_files" for dataset in Dataset)]
+    assert sorted(done.stdout.splitlines()) == sorted(f"CREATE EXTERNAL TABLE {name} (" for name in names)

@@ -58,13 +58,19 @@ def s3(services: Services, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     storage.cache_clear()
 
 
-@contextmanager
-def running(name: str, folder: Path) -> Iterator[Cluster]:
-    """A cluster while the body runs; its workers have the environment of this test."""
+def prepared(name: str, folder: Path) -> Services:
+    """The services of a cluster, none of which runs yet; skips the test where the machine lacks a tool."""
     group: Group = {"flink": flink.GROUP, "spark": spark.GROUP}[name]
     services = Services(data=folder, ports={kind.name: free_port() for kind in group.kinds}, group=group)
     for kind in group.kinds:
         need(services, kind.name)
+    return services
+
+
+@contextmanager
+def running(name: str, folder: Path) -> Iterator[Cluster]:
+    """A cluster while the body runs; its workers have the environment of this test."""
+    services = prepared(name, folder)
     try:
         services.up()
         yield Cluster(name, services, folder)

@@ -10,12 +10,11 @@ from pathlib import Path
 import pytest
 
 from runners.flink import cluster as flink
-from runners.services import HOME, Services, free_port
+from runners.services import HOME, free_port
 from runners.spark import cluster as spark
 from runners.workers.service import Workers
-from tests.services.conftest import need
 from tests.services.support import make_topic, payloads_of, publish, rows_in
-from tests.services.test_clusters import running
+from tests.services.test_clusters import prepared, running
 from tests.support import content, make_history, make_messages, run_graph
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(480)]
@@ -80,10 +79,7 @@ def runs(jar: Path, session: Callable[[flink.JobManager, Path], list[str]]) -> C
 def test_a_flink_application_runs_its_jar_and_again_after_a_crash(
     kafka: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ports = {kind.name: free_port() for kind in flink.GROUP.kinds}
-    services = Services(data=tmp_path / "flink", ports=ports, group=flink.GROUP)
-    for kind in flink.GROUP.kinds:
-        need(services, kind.name)
+    services = prepared("flink", tmp_path / "flink")
     root, jar, url = tmp_path / "lake", tmp_path / "graph.jar", make_topic(kafka, "application")
     payloads = payloads_of(make_messages(tmp_path / "m.jsonl", 50, 60))
     half = len(payloads) // 2

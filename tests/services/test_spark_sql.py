@@ -10,11 +10,9 @@ import pytest
 from runners.services import HOME, Services
 from runners.spark import cluster as spark
 from tests.services.conftest import need
-from tests.services.sql_views import QUERY, expected, fill
+from tests.services.sql_views import QUERY, expected, fill, script
 
 pytestmark = pytest.mark.services
-
-SQL = Path(__file__).parents[2] / "docs" / "sql" / "spark.sql"
 
 
 def test_the_views_of_spark_show_what_the_lake_shows(tmp_path: Path) -> None:
@@ -22,12 +20,12 @@ def test_the_views_of_spark_show_what_the_lake_shows(tmp_path: Path) -> None:
     root = str(tmp_path / "lake")
     fill(root, tmp_path)
 
-    script = tmp_path / "lake.sql"
-    text = SQL.read_text(encoding="utf-8").replace("LAKE", f"file:{root}")
-    script.write_text(text[: text.index("CREATE OR REPLACE TEMPORARY VIEW images_files")], encoding="utf-8")
+    views = tmp_path / "lake.sql"
+    text = script("spark.sql").replace("LAKE", f"file:{root}")
+    views.write_text(text[: text.index("CREATE OR REPLACE TEMPORARY VIEW images_files")], encoding="utf-8")
     program = spark.SPARK.install(HOME)
     done = subprocess.run(
-        [str(program / "bin" / "spark-sql"), "--master", "local[1]", "-i", str(script), "-e", QUERY],
+        [str(program / "bin" / "spark-sql"), "--master", "local[1]", "-i", str(views), "-e", QUERY],
         cwd=tmp_path,  # it keeps a metastore where it runs
         env=os.environ | {"SPARK_HOME": str(program), "SPARK_LOCAL_IP": "127.0.0.1"},
         capture_output=True,

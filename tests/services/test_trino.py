@@ -23,11 +23,10 @@ from lake import lake
 from lake.storage import storage
 from runners.services import free_port
 from schemas.lake import Dataset
-from tests.services.sql_views import QUERY, expected, fill
+from tests.services.sql_views import QUERY, expected, fill, script
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(480)]
 
-SQL = Path(__file__).parents[2] / "docs" / "sql"
 ROOT = "s3://prestacop/trino"
 PARTS = """
     SELECT CASE WHEN hour BETWEEN 6 AND 12 THEN 'morning' WHEN hour BETWEEN 13 AND 19 THEN 'afternoon'
@@ -105,9 +104,8 @@ def test_the_views_of_trino_show_what_the_lake_shows(
         monkeypatch.setenv(name, value)
     storage.cache_clear()
     fill(ROOT, tmp_path)
-    script = "".join((SQL / name).read_text(encoding="utf-8") for name in ("trino.sql", "views.sql"))
-    lines = [line for line in script.splitlines() if not line.startswith("--")]
-    *statements, question = "\n".join(lines).replace("s3://BUCKET/PREFIX", ROOT).strip().removesuffix(";").split(";\n")
+    text = script("trino.sql", "views.sql").replace("s3://BUCKET/PREFIX", ROOT)
+    *statements, question = text.strip().removesuffix(";").split(";\n")
     with trino(Path(os.environ["PRESTACOP_TRINO"]), tmp_path / "trino", s3_server) as address:
         ask(address, "CREATE SCHEMA prestacop")
         for statement in statements:
