@@ -58,7 +58,11 @@ def _misfits(rows: pa.Table) -> dict[int, Refusal]:
     code = rows["violation_code"].is_valid().to_numpy()
     found = {int(row): Refusal(Reason.FIELD_MISSING, "violation_code") for row in np.flatnonzero(violation & ~code)}
     extra = Refusal(Reason.FIELD_INVALID, "a position has no violation_code")
-    return found | {int(row): extra for row in np.flatnonzero(~violation & code)}
+    found |= {int(row): extra for row in np.flatnonzero(~violation & code)}
+    claims = Refusal(Reason.FIELD_INVALID, "a drone's message answers nothing: it has no answers and no officer_id")
+    unsigned = pc.not_equal(rows["status"].cast(pa.string()), OFFICER).to_numpy()
+    claimed = pc.or_(rows["answers"].is_valid(), rows["officer_id"].is_valid()).to_numpy()
+    return found | {int(row): claims for row in np.flatnonzero(unsigned & claimed)}
 
 
 def _no_answers(rows: pa.Table, payload: pa.BinaryArray, places: Ints, keys: Sequence[bytes]) -> dict[int, Refusal]:
