@@ -26,6 +26,95 @@ SECRETS: Final = {
 }
 """The options that are secrets, and the environment variable that each is taken from."""
 
+OPTIONS: Final = frozenset(
+    [
+        "client.dns.lookup",
+        "client.id",
+        "debug",
+        "log.connection.close",
+        "broker.address.family",
+        "broker.address.ttl",
+        "broker.version.fallback",
+        "connections.max.idle.ms",
+        "metadata.max.age.ms",
+        "metadata.recovery.rebootstrap.trigger.ms",
+        "metadata.recovery.strategy",
+        "reconnect.backoff.max.ms",
+        "reconnect.backoff.ms",
+        "retry.backoff.max.ms",
+        "retry.backoff.ms",
+        "socket.connection.setup.timeout.ms",
+        "socket.keepalive.enable",
+        "socket.max.fails",
+        "socket.nagle.disable",
+        "socket.receive.buffer.bytes",
+        "socket.send.buffer.bytes",
+        "socket.timeout.ms",
+        "topic.metadata.refresh.fast.interval.ms",
+        "topic.metadata.refresh.interval.ms",
+        "topic.metadata.refresh.sparse",
+        "enable.sasl.oauthbearer.unsecure.jwt",
+        "enable.ssl.certificate.verification",
+        "security.protocol",
+        "sasl.kerberos.keytab",
+        "sasl.kerberos.min.time.before.relogin",
+        "sasl.kerberos.principal",
+        "sasl.kerberos.service.name",
+        "sasl.mechanism",
+        "sasl.mechanisms",
+        "sasl.username",
+        "sasl.oauthbearer.assertion.algorithm",
+        "sasl.oauthbearer.assertion.claim.aud",
+        "sasl.oauthbearer.assertion.claim.exp.seconds",
+        "sasl.oauthbearer.assertion.claim.iss",
+        "sasl.oauthbearer.assertion.claim.jti.include",
+        "sasl.oauthbearer.assertion.claim.nbf.seconds",
+        "sasl.oauthbearer.assertion.claim.sub",
+        "sasl.oauthbearer.assertion.file",
+        "sasl.oauthbearer.assertion.jwt.template.file",
+        "sasl.oauthbearer.assertion.private.key.file",
+        "sasl.oauthbearer.client.credentials.client.id",
+        "sasl.oauthbearer.client.id",
+        "sasl.oauthbearer.config",
+        "sasl.oauthbearer.extensions",
+        "sasl.oauthbearer.grant.type",
+        "sasl.oauthbearer.metadata.authentication.type",
+        "sasl.oauthbearer.method",
+        "sasl.oauthbearer.scope",
+        "sasl.oauthbearer.token.endpoint.url",
+        "ssl.ca.certificate.stores",
+        "ssl.ca.location",
+        "ssl.ca.pem",
+        "ssl.certificate.location",
+        "ssl.certificate.pem",
+        "ssl.cipher.suites",
+        "ssl.crl.location",
+        "ssl.curves.list",
+        "ssl.endpoint.identification.algorithm",
+        "ssl.key.location",
+        "ssl.keystore.location",
+        "ssl.sigalgs.list",
+        "https.ca.location",
+        "https.ca.pem",
+        "batch.num.messages",
+        "batch.size",
+        "compression.codec",
+        "compression.level",
+        "compression.type",
+        "delivery.timeout.ms",
+        "linger.ms",
+        "message.max.bytes",
+        "message.timeout.ms",
+        "queue.buffering.max.kbytes",
+        "queue.buffering.max.messages",
+        "queue.buffering.max.ms",
+        "request.timeout.ms",
+    ]
+)
+"""The options that a URL may have: how to reach a cluster and be known there, and how a producer fills its batches.
+
+All others are decided here: on many of them exactly-once, or the bound of memory, rests (decision 070)."""
+
 _KAFKA_FORM: Final = "kafka://HOST:PORT[,HOST:PORT...]/TOPIC[?OPTION=VALUE&...]"
 _PUBSUB_FORM: Final = "pubsub://PROJECT/NAME"
 _BROKER: Final = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):(\d{1,5})")
@@ -36,7 +125,8 @@ _SAID_BY_HOST: Final = ("bootstrap.servers", "metadata.broker.list")
 
 
 class KafkaUrl(NamedTuple):
-    """A Kafka topic. ``bootstrap`` is ``HOST:PORT``, several with commas between them; ``options`` are librdkafka's."""
+    """A Kafka topic. ``bootstrap`` is ``HOST:PORT``, several with commas between them; ``options`` are those of
+    librdkafka that are in :data:`OPTIONS`."""
 
     bootstrap: str
     topic: str
@@ -104,6 +194,8 @@ def pubsub_url(text: str) -> PubSubUrl:
     """
     if not text.startswith(PUBSUB):
         raise ValueError(f"{text!r} is nothing of Pub/Sub: write {_PUBSUB_FORM}")
+    if "?" in text:
+        raise ValueError(f"a Pub/Sub URL has no options: write {_PUBSUB_FORM}")
     project, _, name = text.removeprefix(PUBSUB).partition("/")
     if not _PROJECT.fullmatch(project):
         raise ValueError(f"{project!r} in {text!r} is no Google Cloud project: write {_PUBSUB_FORM}")
@@ -128,5 +220,17 @@ def _options(query: str) -> dict[str, str]:
             raise ValueError(f"option {name!r} of a Kafka URL has no name or no value: write {_KAFKA_FORM}")
         if name in options:
             raise ValueError(f"option {name} stands twice in a Kafka URL")
+        if name not in OPTIONS:
+            raise ValueError(f"option {name!r} {_refusal(name)}")
         options[name] = value
     return options
+
+
+def _refusal(name: str) -> str:
+    if (lower := name.lower()) != name and lower in {*OPTIONS, *SECRETS}:
+        return f"of a Kafka URL is written {lower}"
+    return (
+        "has no place in a Kafka URL: leave it out. Only what says how to reach the cluster (security.protocol, "
+        "sasl.*, ssl.*, socket.*, client.id) and how a producer fills its batches can be chosen; all else is decided "
+        "here, because that each message is read exactly once rests on it"
+    )

@@ -57,11 +57,13 @@ class _Parked:
             "enable.auto.commit": False,
             "auto.offset.reset": "error",
             "enable.partition.eof": True,
+            "isolation.level": "read_committed",
+            "check.crcs": True,
             **FETCHING,
             "error_cb": self.broker.heard,
         }
         with self.broker.options():
-            self.consumer = Consumer({**settings, **kafka_config(url)}, logger=_log)
+            self.consumer = Consumer({**kafka_config(url), **settings}, logger=_log)
 
 
 _parked: defaultdict[str, list[_Parked]] = defaultdict(list)

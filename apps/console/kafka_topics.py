@@ -34,7 +34,7 @@ class KafkaReader:
         """Begin there. Raises InputUnusable, ServiceUnavailable."""
         self._url = url
         try:
-            self._consumer = Consumer({**_QUIET, **_READ, **kafka_config(url)})
+            self._consumer = Consumer({**kafka_config(url), **_QUIET, **_READ})
         except KafkaException as error:
             raise InputUnusable(f"Kafka's client does not take the options: {error.args[0].str()}") from error
         self._positions = positions
@@ -127,6 +127,6 @@ class KafkaPublisher:
 
     def _new_producer(self) -> Producer:
         try:
-            return Producer({**_QUIET, **_PUBLISH, **kafka_config(self._url)})
+            return Producer({**kafka_config(self._url), **_QUIET, **_PUBLISH})
         except KafkaException as error:
             raise InputUnusable(f"Kafka's client does not take the options: {error.args[0].str()}") from error

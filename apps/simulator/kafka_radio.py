@@ -22,7 +22,7 @@ class KafkaRadio(Radio):
         """Find the topic. Raises TopicUnusable, ServiceUnavailable."""
         super().__init__(confirming)
         self._name = f"kafka://{url.bootstrap}/{url.topic}"
-        config = {"group.id": "simulator", "enable.auto.commit": False, "log_level": 0, **kafka_config(url)}
+        config = {**kafka_config(url), "group.id": "simulator", "enable.auto.commit": False, "log_level": 0}
         try:
             self._consumer = Consumer({**config, "error_cb": lambda _: None})  # what stays wrong, a fetch says as well
             found = self._consumer.list_topics(url.topic, timeout=_START_S).topics[url.topic]

@@ -1,8 +1,12 @@
 """URLs of topics: what is taken, what is refused, and that secrets come from the environment alone."""
 
-import pytest
+from collections.abc import Callable
+from urllib.parse import unquote
 
-from schemas.urls import SECRETS, KafkaUrl, PubSubUrl, kafka_config, kafka_url, pubsub_url
+import pytest
+from confluent_kafka import KafkaException, Producer
+
+from schemas.urls import OPTIONS, SECRETS, KafkaUrl, PubSubUrl, kafka_config, kafka_url, pubsub_url, topic_url
 
 
 @pytest.fixture(autouse=True)
@@ -48,10 +52,11 @@ def test_kafka_urls(text: str, meant: KafkaUrl) -> None:
         ("kafka://localhost:9092/a/b", "name of a Kafka topic"),
         ("kafka://localhost:9092/drones\n", "name of a Kafka topic"),
         ("kafka://localhost:9092/" + "a" * 250, "name of a Kafka topic"),
-        ("kafka://a:1/t?acks", "'acks'"),
-        ("kafka://a:1/t?acks=", "'acks'"),
+        ("kafka://a:1/t?client.id", "'client.id'"),
+        ("kafka://a:1/t?client.id=", "'client.id'"),
         ("kafka://a:1/t?=1", "''"),
-        ("kafka://a:1/t?acks=1&acks=1", "acks stands twice"),
+        ("kafka://a:1/t?client.id=1&client.id=1", "client.id stands twice"),
+        ("kafka://a:1/t?Client.Id=1", "'Client.Id' of a Kafka URL is written client.id"),
         ("kafka://a:1/t?bootstrap.servers=b:1", "before the topic"),
     ],
 )
@@ -76,6 +81,45 @@ def test_secrets_are_refused_in_a_url_and_not_repeated(text: str, variable: str)
     with pytest.raises(ValueError, match=variable) as refused:
         kafka_url(text)
     assert "hush" not in str(refused.value)
+
+
+GUARDED = (
+    "acks", "request.required.acks", "enable.idempotence", "max.in.flight", "max.in.flight.requests.per.connection",
+    "retries", "message.send.max.retries", "transactional.id", "transaction.timeout.ms", "enable.gapless.guarantee",
+    "partitioner", "queuing.strategy", "produce.offset.report",
+    "auto.offset.reset", "enable.auto.commit", "auto.commit.enable", "auto.commit.interval.ms",
+    "enable.auto.offset.store", "group.id", "group.instance.id", "group.protocol", "group.remote.assignor",
+    "partition.assignment.strategy", "isolation.level", "enable.partition.eof", "check.crcs", "offset.store.method",
+    "fetch.max.bytes", "fetch.message.max.bytes", "max.partition.fetch.bytes", "queued.max.messages.kbytes",
+    "topic.blacklist", "allow.auto.create.topics", "consume.callback.max.messages",
+    "plugin.library.paths", "ssl.engine.location", "sasl.kerberos.kinit.cmd", "test.mock.num.brokers",
+    "bootstrap.server", "securty.protocol", "no.such.option",
+)  # fmt: skip
+"""Options on which a guarantee, a bound or the process itself rests, aliases too, and such as do not exist."""
+
+
+@pytest.mark.parametrize("option", GUARDED)
+@pytest.mark.parametrize("written", [str, str.upper, str.title, lambda name: name.replace(".", "%2E", 1)])
+def test_options_on_which_a_guarantee_rests_are_refused_by_name(option: str, written: Callable[[str], str]) -> None:
+    name = written(option)
+    for reader in (kafka_url, topic_url):
+        with pytest.raises(ValueError) as refused:  # noqa: PT011
+            reader(f"kafka://a:1/t?client.id=me&{name}=latest")
+        assert f"option {unquote(name)!r} has no place in a Kafka URL" in str(refused.value)
+        assert "latest" not in str(refused.value)
+
+
+def test_librdkafka_knows_every_option_that_a_url_may_have() -> None:
+    for option in sorted(OPTIONS):
+        with pytest.raises(KafkaException) as refused:  # at the latest for the second one, so that none is made
+            Producer({option: "1", "no.such.option": "1"})
+        assert f'No such configuration property: "{option}"' not in str(refused.value)
+
+
+def test_a_pubsub_url_has_no_options() -> None:
+    for text in ("pubsub://prestacop/drones?ack=1", "pubsub://prestacop/drones?"):
+        with pytest.raises(ValueError, match="a Pub/Sub URL has no options"):
+            topic_url(text)
 
 
 def test_the_configuration_has_the_options_and_the_password_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +153,7 @@ def test_pubsub_urls(text: str, meant: PubSubUrl) -> None:
         ("pubsub://prestacop/ab", "no name in Pub/Sub"),
         ("pubsub://prestacop/goog-drones", "no name in Pub/Sub"),
         ("pubsub://prestacop/drones/more", "no name in Pub/Sub"),
-        ("pubsub://prestacop/drones?a=b", "no name in Pub/Sub"),
+        ("pubsub://prestacop/drones?a=b", "has no options"),
         ("pubsub://prestacop/drones\n", "no name in Pub/Sub"),
     ],
 )
