@@ -5,14 +5,13 @@ What a kind of file looks like inside is told by a :class:`Format`.
 
 import glob
 import gzip
-import shutil
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, NamedTuple, Protocol
+from typing import IO, Any, NamedTuple, Protocol, cast
 
 import apache_beam as beam
 import pyarrow as pa
@@ -27,6 +26,7 @@ from sources.cells import Borders, Cell, blocks, border, content_hash, grid
 from sources.progress import progress
 from sources.reading import Read
 from sources.units import ROWS_IN, Tally, Unit, UnitBatch, UnitTally
+from sources.unpacking import unpack
 
 
 class Header(NamedTuple):
@@ -160,7 +160,7 @@ def _unpacked(cell: Cell) -> Iterator[IO[bytes]]:
         with tempfile.TemporaryFile() as text:
             try:
                 with gzip.open(file) as packed:
-                    shutil.copyfileobj(packed, text, 1 << 20)
+                    unpack(cast(IO[bytes], packed), text, cell.end - cell.start, cell.path)
             except (EOFError, gzip.BadGzipFile, zlib.error) as error:
                 raise InputUnusable(f"{cell.path}: the gzip file is damaged ({error}); get it again") from error
             yield text

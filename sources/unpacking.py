@@ -1,0 +1,35 @@
+"""Unpack a file of foreign origin, up to a bound: a few bytes can be packed that fill any disk."""
+
+from typing import IO, Final
+
+from schemas.errors import InputUnusable
+
+MAX_RATIO: Final = 64
+"""Text may be so many times as long as its packed form: the city's files are 4 to 10 times, a gzip bomb is 1,000."""
+ANY_RATIO_BYTES: Final = 256 << 20
+"""Up to here the ratio does not matter: a short file of many equal lines is no harm."""
+_COPIED_BYTES: Final = 1 << 20
+
+
+def unpack(packed: IO[bytes], text: IO[bytes], packed_bytes: int, path: str) -> None:
+    """Copy what ``packed`` gives to ``text``.
+
+    Args:
+        packed: gives the text of a packed file, for example as ``gzip.open`` made it.
+        packed_bytes: the size of that file.
+        path: what people call it.
+
+    Raises:
+        InputUnusable: as soon as the text is longer than a file of its size can honestly be.
+    """
+    bound = max(ANY_RATIO_BYTES, MAX_RATIO * packed_bytes)
+    size = 0
+    while chunk := packed.read(_COPIED_BYTES):
+        size += len(chunk)
+        if size > bound:
+            raise InputUnusable(
+                f"{path}: {packed_bytes:,} packed bytes are more than {bound:,} bytes of text, over {MAX_RATIO} times "
+                "as many: this is no file of rows, and unpacking it was stopped. If you know what it is, unpack it "
+                "yourself and give the text"
+            )
+        text.write(chunk)

@@ -1,0 +1,45 @@
+"""A packed file of foreign origin cannot fill the disk."""
+
+import gzip
+import io
+from pathlib import Path
+from typing import IO, cast
+
+import pytest
+
+from schemas.errors import InputUnusable
+from schemas.lake import Source
+from sources import unpacking
+from sources.files import plan, read_cell
+from sources.recorded import RecordedMessages
+from sources.unpacking import unpack
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From 2 MiB on the ratio matters."""
+    monkeypatch.setattr(unpacking, "ANY_RATIO_BYTES", 2 << 20)
+
+
+def test_a_gzip_bomb_stops_early_and_is_named(tmp_path: Path) -> None:
+    bomb = tmp_path / "bomb.jsonl.gz"
+    bomb.write_bytes(gzip.compress(bytes(64 << 20), 6))
+    form = RecordedMessages(Source.DRONES)
+    (cell,) = plan(str(bomb), form)
+    with pytest.raises(InputUnusable, match=r"bomb\.jsonl\.gz: .* over 64 times as many.*unpack it yourself"):
+        list(read_cell(cell, form, str(tmp_path / "lake")))
+
+
+def test_no_more_than_the_bound_is_written(tmp_path: Path) -> None:
+    packed = gzip.compress(bytes(64 << 20), 6)
+    text = io.BytesIO()
+    with gzip.open(io.BytesIO(packed)) as source, pytest.raises(InputUnusable):
+        unpack(cast(IO[bytes], source), text, len(packed), "bomb")
+    assert text.tell() <= max(2 << 20, 64 * len(packed))
+
+
+def test_short_files_and_usual_ratios_are_unpacked_whole() -> None:
+    for size, packed_bytes in ((2 << 20, 1), (64 * 50_000, 50_000)):
+        text = io.BytesIO()
+        unpack(io.BytesIO(bytes(size)), text, packed_bytes, "honest")
+        assert text.tell() == size
