@@ -1,16 +1,18 @@
 """Whole files on a local directory or an S3 bucket: written entirely or not at all.
 
 A local file is written beside its name and renamed; an S3 object is one PUT. ``put_new`` has
-one winner, however many try at once: a hard link locally, ``If-None-Match: *`` on S3.
+one winner, however many try at once: a hard link locally, ``If-None-Match: *`` on S3. No method follows a path out of
+the root, whoever made it up: paths come from messages and from files that others can write.
 """
 
 import errno
 import os
+import re
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,18 +21,21 @@ import pyarrow.fs as pafs
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from schemas.errors import DiskFull, InputUnusable, OutputUnusable, ServiceUnavailable
+from lake.retries import FIRST_CONTACT_S, patiently
+from schemas.errors import DiskFull, InputUnusable, OutputUnusable, ServiceUnavailable, UnsafePath
 
 _CHECK = "Check the bucket, AWS_ENDPOINT_URL and the credentials"
 S3_CONNECTIONS = 64
 """Pictures are put by 16 threads for each unit that is read."""
-S3_ATTEMPTS = 5
-"""Unless AWS_MAX_ATTEMPTS says otherwise. Beam's and boto3's default of 2 retries fails with 503 on 30 % of the calls;
-5 attempts pass."""
+_EXISTS = "PreconditionFailed"
+_NEVER_IN_A_PART = re.compile(r"[\0\\\ud800-\udfff]")
 
 
 class Storage(ABC):
-    """The files below one root; paths are relative to it, with ``/`` between their parts."""
+    """The files below one root; paths are relative to it, with ``/`` between their parts.
+
+    Every method raises UnsafePath for a path that leads out of the root.
+    """
 
     root: str
     filesystem: pafs.FileSystem
@@ -55,7 +60,16 @@ class Storage(ABC):
 
     def full(self, path: str) -> str:
         """The path as :attr:`filesystem` takes it."""
-        return f"{self.base}/{path}"
+        return f"{self.base}/{self._safe(path)}"
+
+    def _safe(self, path: str) -> str:
+        """The path, if it names something below the root."""
+        if any(part in ("", ".", "..") or _NEVER_IN_A_PART.search(part) for part in path.split("/")):
+            raise UnsafePath(
+                f"{self.root}: {path!r} is no path below the lake's root; something else than this program has made "
+                "it up: look at where it comes from"
+            )
+        return path
 
     def list(self, prefix: str) -> list[pafs.FileInfo]:
         """The files below a directory, sorted by path; none when there is no such directory."""
@@ -81,6 +95,10 @@ class LocalStorage(Storage):
         self.base = str(Path(root.removeprefix("file://")).absolute())
         self.filesystem = pafs.LocalFileSystem()
 
+    def read(self, path: str) -> bytes:
+        self._inside(Path(self.full(path)))
+        return super().read(path)
+
     def put(self, path: str, data: bytes | memoryview) -> None:
         with self._written(path, data) as (temporary, target):
             os.replace(temporary, target)
@@ -90,20 +108,25 @@ class LocalStorage(Storage):
             try:
                 os.link(temporary, target)
             except FileExistsError:
-                return False
+                # A server of files that lost its first answer says so of the link that this call made.
+                if temporary.stat().st_nlink < 2:
+                    return False
             _sync_directory(target.parent)
             return True
 
     def delete(self, path: str) -> None:
+        target = Path(self.full(path))
+        self._inside(target.parent)
         with _errors(self.root):
-            Path(self.base, path).unlink(missing_ok=True)
+            target.unlink(missing_ok=True)
 
     def flush(self) -> None:
         os.sync()  # once a unit, where a sync of each of its files would take a tenth of a run
 
     @contextmanager
     def _written(self, path: str, data: bytes | memoryview, sync: bool = False) -> Iterator[tuple[Path, Path]]:
-        target = Path(self.base, path)
+        target = Path(self.full(path))
+        self._inside(target.parent)
         # Readers and listings skip names that begin with a dot.
         temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
         with _errors(self.root):
@@ -122,7 +145,19 @@ class LocalStorage(Storage):
                 temporary.unlink(missing_ok=True)
 
     def list(self, prefix: str) -> list[pafs.FileInfo]:
-        return [i for i in super().list(prefix) if not i.base_name.startswith(".")]
+        self._inside(Path(self.full(prefix)))
+        found = [i for i in super().list(prefix) if not i.base_name.startswith(".")]
+        for folder in sorted({i.path.rpartition("/")[0] for i in found}):
+            self._inside(Path(folder))
+        return found
+
+    def _inside(self, path: Path) -> None:
+        """Raises UnsafePath where a symbolic link leads out of the root; the root itself may be one."""
+        real, root = os.path.realpath(path), os.path.realpath(self.base)
+        if os.path.commonpath((real, root)) != root:
+            raise UnsafePath(
+                f"{self.root}: {path} leads by a symbolic link to {real}, out of the lake; remove the link"
+            )
 
 
 class S3Storage(Storage):
@@ -131,37 +166,48 @@ class S3Storage(Storage):
 
     def __init__(self, root: str) -> None:
         self.root = root
-        self.base = root.removeprefix("s3://").strip("/")
+        self.base = root.removeprefix("s3://").removesuffix("/")
         self.bucket, _, self.prefix = self.base.partition("/")
         if not self.bucket:
             raise OutputUnusable(f"{root}: no bucket is named; write s3://BUCKET/PREFIX")
+        if self.prefix and any(part in ("", ".", "..") for part in self.prefix.split("/")):
+            raise OutputUnusable(f"{root}: the prefix has an empty part, '.' or '..'; write s3://BUCKET/PREFIX")
         endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
         with _errors(self.root):
             self.filesystem = pafs.S3FileSystem(
-                endpoint_override=endpoint,
-                retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=_attempts()),
+                endpoint_override=endpoint, retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=5)
             )
         self._client = _s3_client()
-        with _errors(self.root):
-            self._client.head_bucket(Bucket=self.bucket)  # a bucket that is not there would look like an empty lake
+        with _errors(self.root):  # a bucket that is not there would look like an empty lake
+            patiently(partial(self._client.head_bucket, Bucket=self.bucket), FIRST_CONTACT_S)
 
     def put(self, path: str, data: bytes | memoryview) -> None:
+        put = partial(self._client.put_object, Bucket=self.bucket, Key=self._key(path), Body=bytes(data))
         with _errors(self.root):
-            self._client.put_object(Bucket=self.bucket, Key=self._key(path), Body=bytes(data))
+            patiently(put)
 
     def put_new(self, path: str, data: bytes | memoryview) -> bool:
-        with _errors(self.root):
+        key, body = self._key(path), bytes(data)
+        may_be_there = False
+
+        def put() -> bool:
+            nonlocal may_be_there
             try:
-                self._client.put_object(Bucket=self.bucket, Key=self._key(path), Body=bytes(data), IfNoneMatch="*")
-            except ClientError as error:
-                if error.response.get("Error", {}).get("Code") in ("PreconditionFailed", "ConditionalRequestConflict"):
-                    return False
+                self._client.put_object(Bucket=self.bucket, Key=key, Body=body, IfNoneMatch="*")
+            except (ClientError, BotoCoreError) as error:
+                if isinstance(error, ClientError) and error.response.get("Error", {}).get("Code") == _EXISTS:
+                    # What an earlier try wrote, whose answer was lost, is not somebody else's.
+                    return may_be_there and self.read(path) == body
+                may_be_there = True
                 raise
-        return True
+            return True
+
+        with _errors(self.root):
+            return patiently(put)
 
     def delete(self, path: str) -> None:
         with _errors(self.root):
-            self._client.delete_object(Bucket=self.bucket, Key=self._key(path))
+            patiently(partial(self._client.delete_object, Bucket=self.bucket, Key=self._key(path)))
 
     def read(self, path: str) -> bytes:
         try:
@@ -178,7 +224,7 @@ class S3Storage(Storage):
         pass  # an object is durable when its PUT is answered
 
     def _key(self, path: str) -> str:
-        return f"{self.prefix}/{path}" if self.prefix else path
+        return f"{self.prefix}/{self._safe(path)}" if self.prefix else self._safe(path)
 
 
 @lru_cache(maxsize=64)
@@ -215,16 +261,10 @@ def open_file(url: str) -> Iterator[IO[bytes]]:
         raise InputUnusable(f"{url}: {error.strerror or error}") from error
 
 
-def _attempts() -> int:
-    return int(os.environ.get("AWS_MAX_ATTEMPTS", S3_ATTEMPTS))
-
-
 def _s3_client() -> Any:  # boto3's clients are made at run time and have no type of their own
+    # botocore's own retries have a quota that all calls share: an outage of half a minute uses it up.
     return boto3.client(
-        "s3",
-        config=Config(
-            max_pool_connections=S3_CONNECTIONS, retries={"mode": "standard", "total_max_attempts": _attempts()}
-        ),
+        "s3", config=Config(max_pool_connections=S3_CONNECTIONS, retries={"mode": "standard", "total_max_attempts": 1})
     )
 
 

@@ -16,6 +16,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, PrismRunnerOptions, StandardOptions
 
 from lake.memory import share_memory
+from lake.retries import PATIENCE
 from pipelines.cluster import Cluster, Place
 from pipelines.command import beam_options, committed_line, progress_bar, run, stream_line
 from pipelines.dry_run import dry_run
@@ -32,8 +33,8 @@ from transforms.alert_channels import open_channel
 
 FAILURES = 3
 """Runs one after another that may fail for want of a service before ``--every`` gives up."""
-PATIENT_ATTEMPTS = 12
-"""Requests to S3 in a run without end: some two minutes, in which a server may be started again."""
+PATIENT_S = 300
+"""For so long requests to S3 are made again in a run without end."""
 
 SPARK_IS_BOUNDED = (
     "Spark reads nothing without end: Beam's runner for it (2.70) has no handler for a source that puts its rest off. "
@@ -133,7 +134,7 @@ def follow(
     asked: Asked, to: Settings, options: PipelineOptions, skew: float, shown: AbstractContextManager[None]
 ) -> None:
     """Read topics without end, until somebody stops it; the options name a runner that streams."""
-    os.environ.setdefault("AWS_MAX_ATTEMPTS", str(PATIENT_ATTEMPTS))
+    os.environ.setdefault(PATIENCE, str(PATIENT_S))
     share_memory()
     pipeline = beam.Pipeline(options=options)
     violations(pipeline, followed(asked, to.root, skew), to)

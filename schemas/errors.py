@@ -3,6 +3,7 @@
 PrestaCopError
  ├─ OutputUnusable      2  a lake that cannot be written where it is said to be
  ├─ InputUnusable       3  a file that cannot be read, or is not what it is said to be
+ │   └─ UnsafePath         a path that leads out of the lake
  ├─ ServiceUnavailable  4  object storage or a broker that does not answer
  ├─ DiskFull            5  no room for the lake
  ├─ InputChanged        6  a file that was changed while it was loaded, or removed while it was read
@@ -30,6 +31,10 @@ class InputUnusable(PrestaCopError):
     """The input cannot be read at all; rows that are merely bad are dead letters instead."""
 
     exit_code = 3
+
+
+class UnsafePath(InputUnusable):
+    """A path below the lake's root, as a message or the ledger has it, that leads out of it."""
 
 
 class ServiceUnavailable(PrestaCopError):

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 from moto.server import ThreadedMotoServer
 
 from lake.storage import storage
+from tests.faulty_s3 import FaultyS3, faulty_server
 
 # A shell that runs the tests in the background has SIGINT ignored, which all their children would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -45,6 +46,20 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     host, port = server.get_host_and_port()
     url = f"http://{host}:{port}"
     urllib.request.urlopen(f"{url}/moto-api/reset", data=b"").close()  # moto keeps its buckets as long as the process
+    yield from _bucket(monkeypatch, url)
+    server.stop()
+
+
+@pytest.fixture
+def faulty_s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyS3]:
+    """The same, of a server that fails when it is told to."""
+    with faulty_server() as server:
+        urllib.request.urlopen(f"{server.url}/moto-api/reset", data=b"").close()
+        for _ in _bucket(monkeypatch, server.url):
+            yield server
+
+
+def _bucket(monkeypatch: pytest.MonkeyPatch, url: str) -> Iterator[str]:
     monkeypatch.setenv("AWS_ENDPOINT_URL", url)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
@@ -53,4 +68,3 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     boto3.client("s3").create_bucket(Bucket="lake")
     yield "s3://lake"
     storage.cache_clear()
-    server.stop()

@@ -11,16 +11,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from lake.retries import FIRST_CONTACT_S
 from lake.storage import LocalStorage, S3Storage, Storage, open_file, storage
 from schemas.errors import DiskFull, InputUnusable, OutputUnusable, ServiceUnavailable
-
-
-@pytest.fixture(params=["local", "s3"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
-    """A storage of either kind."""
-    if request.param == "local":
-        return LocalStorage(str(tmp_path / "lake"))
-    return S3Storage(request.getfixturevalue("s3") + "/lake")
+from tests.faulty_s3 import without_waiting
 
 
 def test_what_was_put_can_be_read_and_listed(store: Storage) -> None:
@@ -130,6 +124,7 @@ def test_a_missing_bucket_is_said_at_once(s3: str) -> None:
 
 
 def test_a_server_that_does_not_answer_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = without_waiting(monkeypatch)
     for name, value in (
         ("AWS_ENDPOINT_URL", "http://127.0.0.1:9"),
         ("AWS_ACCESS_KEY_ID", "x"),
@@ -139,6 +134,7 @@ def test_a_server_that_does_not_answer_is_said(monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setenv(name, value)
     with pytest.raises(ServiceUnavailable, match="AWS_ENDPOINT_URL"):
         S3Storage("s3://lake/x")
+    assert clock.now <= FIRST_CONTACT_S
 
 
 @pytest.mark.parametrize("root", ["gs://bucket/lake", "hdfs://x/y", "s3://"])

@@ -1,0 +1,57 @@
+"""What of a call to S3 passes when it is made again, and for how long it is made again: by time, not by count."""
+
+import os
+from collections.abc import Callable
+from typing import TypeVar, cast
+
+from botocore.exceptions import (
+    ClientError,
+    ConnectionError,
+    HTTPClientError,
+    IncompleteReadError,
+    ResponseStreamingError,
+    SSLError,
+)
+from google.api_core.exceptions import RetryError
+from google.api_core.retry import Retry
+
+PATIENCE = "PRESTACOP_S3_PATIENCE"
+"""The environment variable that says for how many seconds a call is made again."""
+PATIENCE_S = 120.0
+FIRST_CONTACT_S = 10.0
+"""For a service that this process has not reached yet: it is more likely a wrong address than an outage."""
+_FIRST_PAUSE_S = 0.1
+_LONGEST_PAUSE_S = 10.0
+_CONFLICT = "ConditionalRequestConflict"
+"""Another write of this key was going on: nothing is said about who won."""
+_CODES = frozenset({_CONFLICT, "OperationAborted", "RequestTimeout", "SlowDown", "Throttling", "ThrottlingException"})
+_STATUSES = frozenset({429, 500, 502, 503, 504})
+_CONNECTIONS = (ConnectionError, HTTPClientError, IncompleteReadError, ResponseStreamingError)
+
+T = TypeVar("T")
+
+
+def patience() -> float:
+    """For how many seconds a call to a service that was reached before is made again."""
+    return float(os.environ.get(PATIENCE, PATIENCE_S))
+
+
+def passes(error: Exception) -> bool:
+    """Whether a call that ended so may succeed when it is made again."""
+    if isinstance(error, ClientError):
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        return status in _STATUSES or error.response.get("Error", {}).get("Code") in _CODES
+    return isinstance(error, _CONNECTIONS) and not isinstance(error, SSLError)
+
+
+def patiently(call: Callable[[], T], seconds: float | None = None) -> T:
+    """Call it, and again while its error is one that passes, for so many seconds (:func:`patience` if not given).
+
+    Raises the last error.
+    """
+    timeout = patience() if seconds is None else seconds
+    again = Retry(passes, initial=_FIRST_PAUSE_S, maximum=_LONGEST_PAUSE_S, multiplier=2, timeout=timeout)
+    try:
+        return cast(T, again(call)())
+    except RetryError as error:
+        raise error.cause from None

@@ -1,0 +1,88 @@
+"""What S3 says of a write that may have been applied, and how long it is asked again."""
+
+import itertools
+
+import pytest
+
+from lake.ledger import commit, read_ledger
+from lake.retries import PATIENCE, PATIENCE_S
+from lake.storage import storage
+from schemas.errors import ServiceUnavailable
+from sources.plans import Plan, agree
+from tests.faulty_s3 import FaultyS3, without_waiting
+from tests.lakes import Said, write
+
+CONFLICT = "409 Conflict", "ConditionalRequestConflict"
+UNAVAILABLE = "503 Service Unavailable", "SlowDown"
+ROOT = "s3://lake/lake"
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_conflict_of_conditional_puts_says_nothing_about_who_won(
+    faulty_s3: FaultyS3, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    without_waiting(monkeypatch)
+    row = write(ROOT, "a", [Said("one")])
+    fault = faulty_s3.fail("PUT", *CONFLICT, times)
+    assert commit(ROOT, [row]) == ["a"]
+    assert read_ledger(ROOT)["unit"].to_pylist() == ["a"]
+    assert fault.seen == times
+
+
+def test_conflicts_without_end_are_an_outage_and_nothing_is_taken_for_committed(
+    faulty_s3: FaultyS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = without_waiting(monkeypatch)
+    row = write(ROOT, "a", [Said("one")])
+    faulty_s3.fail("PUT", *CONFLICT, float("inf"))
+    with pytest.raises(ServiceUnavailable, match="ConditionalRequestConflict"):
+        commit(ROOT, [row])
+    assert PATIENCE_S - 10 <= clock.now <= PATIENCE_S
+
+
+def test_a_conflict_while_somebody_else_wins_is_a_loss(faulty_s3: FaultyS3, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_waiting(monkeypatch)
+    store = storage(ROOT)
+    assert store.put_new("x", b"theirs")
+    faulty_s3.fail("PUT", *CONFLICT)
+    assert not store.put_new("x", b"ours")
+    assert store.read("x") == b"theirs"
+
+
+@pytest.mark.parametrize("answer", [UNAVAILABLE, CONFLICT, ("500 Internal Server Error", "InternalError")])
+def test_a_put_that_was_applied_and_whose_answer_was_lost_is_ours(
+    faulty_s3: FaultyS3, monkeypatch: pytest.MonkeyPatch, answer: tuple[str, str]
+) -> None:
+    without_waiting(monkeypatch)
+    row = write(ROOT, "a", [Said("one")])
+    faulty_s3.fail("PUT", *answer, applied=True)
+    assert commit(ROOT, [row]) == ["a"]
+    assert commit(ROOT, [row]) == []
+    faulty_s3.fail("PUT", *answer, applied=True)
+    assert agree(ROOT, "stream", 0, 0, Plan(10, 1)) == Plan(10, 1)
+    assert agree(ROOT, "stream", 0, 0, Plan(20, 1)) == Plan(10, 1)
+
+
+@pytest.mark.parametrize("answer", [UNAVAILABLE, ("429 Too Many Requests", "TooManyRequests"), ("502 Bad Gateway", "")])
+def test_an_outage_is_waited_out_by_time(
+    faulty_s3: FaultyS3, monkeypatch: pytest.MonkeyPatch, answer: tuple[str, str]
+) -> None:
+    clock = without_waiting(monkeypatch)
+    store = storage(ROOT)
+    for name, put in itertools.product(("a", "b"), (store.put, store.put_new)):
+        begun = clock.now
+        fault = faulty_s3.fail("PUT", *answer, 20)
+        put(f"{name}/{put.__name__}", b"data")
+        assert fault.seen == 20
+        assert clock.now - begun < PATIENCE_S
+    faulty_s3.fail("DELETE", *answer, 20)
+    store.delete("a/put")
+
+
+def test_how_long_is_said_by_the_environment(faulty_s3: FaultyS3, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = without_waiting(monkeypatch)
+    monkeypatch.setenv(PATIENCE, "600")
+    faulty_s3.fail("PUT", *UNAVAILABLE, float("inf"))
+    with pytest.raises(ServiceUnavailable, match="SlowDown"):
+        storage(ROOT).put("a", b"")
+    assert 590 <= clock.now <= 600
