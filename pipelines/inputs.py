@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 
 from pipelines.violations import Inputs
+from schemas.errors import InputUnusable
 from schemas.lake import Source
 from schemas.urls import KafkaUrl, PubSubUrl
 from sources.cells import Cell
@@ -59,6 +60,7 @@ class LoadedFiles(NamedTuple):
     """Cells of files that the loader has sent to a topic."""
 
     pieces: list[LoadedCell]
+    topic: LoadedTopic
     stream: Stream
     form: Format
     files: list[Loaded]
@@ -122,7 +124,7 @@ class Planned(NamedTuple):
             elif isinstance(source, LoadedFiles):
                 remember(source.files, root)
                 if source.spent:
-                    source.stream.forget(source.spent, root)
+                    source.topic.forget(source.spent)
 
     def _reading(self, parts: list[list[Any]], root: str) -> Inputs:
         pairs = zip(self, parts, strict=True)
@@ -173,14 +175,17 @@ def _history(url: Url | None, asked: Asked, root: str) -> Files | LoadedFiles | 
     if isinstance(url, str):
         return Files(plan(url, form), form)
     topic = stream(url, form.source, asked.accept_loss)
-    files, before = LoadedTopic(topic, root).look(), remembered(root)
+    loaded = LoadedTopic(topic, root)
+    files, before = loaded.look(), remembered(root)
+    if loaded.refusals and not files and not before:  # a topic of something else, not one that somebody disturbs
+        raise InputUnusable(f"{loaded.refusals[0]}; give --history a topic of the loader's alone")
     complete = [file for file in files if file.is_complete]
     # A stream forgets in its own steps, so something of a file that was read may be left.
     awaited = [file for file in files if not file.is_complete and file.fingerprint not in before]
     for file in awaited:
         _log.warning("%s: %d bytes are there, and its end is not; a later run reads it", file.path, file.there)
     cells = [cell for file in complete for cell in file.cells(form)]
-    return LoadedFiles(cells, topic, form, complete, spent(files, awaited))
+    return LoadedFiles(cells, loaded, topic, form, complete, spent(files, awaited, loaded.refusals))
 
 
 def _planned(url: Url | None, source: Source, asked: Asked, root: str) -> Files | Units | None:

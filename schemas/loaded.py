@@ -3,19 +3,33 @@
 A message is a line of JSON and the bytes as they stand in the file, at ``offset``: whole records, up to 500 of them,
 unless a record is larger than a message may be. The last message of a file has no bytes and says how long the file is:
 a file without it is not there yet.
+
+Whoever may write to the topic can send anything, so a message is checked before a field of it is used: a fingerprint is
+32 hexadecimal digits, for it becomes a part of a name in the lake, and a name is printable text.
 """
 
 import json
-from typing import Final, NamedTuple
+from typing import Annotated, Final, Literal, NamedTuple
+
+import msgspec
+
+from schemas.history import MAX_HEADER_BYTES
 
 VERSION: Final = 1
+MAX_MESSAGE_BYTES: Final = 1 << 20
+"""The loader sends less than half of it: a piece of 256 KiB, the header, and the rest of a record."""
+MAX_NAME_CHARS: Final = 255
+MAX_FILE_BYTES: Final = 1 << 50
+"""No file of tickets is longer."""
+
+Position = Annotated[int, msgspec.Meta(ge=0, le=MAX_FILE_BYTES)]
 
 
 class Piece(NamedTuple):
     """A part of a file; ``data`` begins at byte ``offset`` of the (unpacked) file."""
 
     file: str
-    """The file's fingerprint: pieces of the same file have the same one."""
+    """The file's fingerprint, 32 hexadecimal digits: pieces of the same file have the same one."""
     name: str
     """The file's name where it was loaded, for people."""
     header: bytes
@@ -33,6 +47,21 @@ class Piece(NamedTuple):
         return self.offset + len(self.data)
 
 
+class _Head(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """The line of JSON. An unknown field is refused before its value is looked at, however deep that is nested."""
+
+    file: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$", max_length=32)]  # of them `$` alone lets a newline pass
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME_CHARS)]
+    header: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_HEADER_BYTES)]
+    offset: Position
+    record: Position
+    size: Position | None
+    v: Literal[1]
+
+
+_decode: Final = msgspec.json.Decoder(_Head).decode
+
+
 def encode(piece: Piece) -> bytes:
     """The message of a piece."""
     head = piece._asdict() | {"v": VERSION, "header": piece.header.decode()}
@@ -42,11 +71,25 @@ def encode(piece: Piece) -> bytes:
 
 def decode(message: bytes) -> Piece:
     """The piece of a message. Raises ValueError where it is none of the loader's."""
-    head, _, data = message.partition(b"\n")
-    try:
-        fields = json.loads(head)
-        if fields.pop("v") != VERSION:
-            raise ValueError("a version of the loader that is not known here")
-        return Piece(**{**fields, "header": fields["header"].encode(), "data": data})
-    except (AttributeError, KeyError, TypeError) as error:
-        raise ValueError("no message of the loader") from error
+    if len(message) > MAX_MESSAGE_BYTES:
+        raise ValueError(f"it has {len(message):,} bytes, more than {MAX_MESSAGE_BYTES:,}")
+    line, _, data = message.partition(b"\n")
+    head = _decode(line)  # what msgspec raises is a ValueError
+    if len(json.loads(line, object_pairs_hook=list)) != len(_Head.__struct_fields__):
+        raise ValueError("a key stands twice")
+    header = head.header.encode()
+    piece = Piece(head.file, head.name, header, head.offset, head.record, data, head.size)
+    if not is_file_name(head.name):
+        raise ValueError("its name is no file's name")
+    if b"\n" in header[:-1] or len(header) > MAX_HEADER_BYTES:
+        raise ValueError("its header is no line")
+    if piece.offset < len(header) or piece.record > piece.offset or piece.end > MAX_FILE_BYTES:
+        raise ValueError("its place is in no file")
+    if piece.size != (None if data else piece.offset):
+        raise ValueError("its size is not where the file ends")
+    return piece
+
+
+def is_file_name(text: str) -> bool:
+    """Whether this is printable text that can be the name of a file: no folders, no escape sequences."""
+    return text.isprintable() and "/" not in text and text not in ("", ".", "..") and len(text) <= MAX_NAME_CHARS

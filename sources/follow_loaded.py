@@ -86,16 +86,16 @@ class _Find(beam.DoFn):  # type: ignore[misc]
             new = [cell for key, cell in there.items() if key not in found.given]
             asked = [cell for key, cell in there.items() if key in found.given - found.landed]
             done = found.landed & there.keys() | (landed(asked, self._root) if asked else set())
-            self._forget(files, {file for file, of_file in cells.items() if of_file.keys() <= done})
+            self._forget(found.topic, files, {file for file, of_file in cells.items() if of_file.keys() <= done})
             self._topics[self._id] = _Found(found.topic, frozenset(there), done), tick + 1
         return new
 
-    def _forget(self, files: list[Loaded], done: set[Loaded]) -> None:
+    def _forget(self, topic: LoadedTopic, files: list[Loaded], done: set[Loaded]) -> None:
         """Let the stream forget what only files need that are in the lake."""
         if not done:
             return
         before = remembered(self._root)
         awaited = [f for f in files if f not in done and (f.is_complete or f.fingerprint not in before)]
-        if units := spent(files, awaited):
+        if units := spent(files, awaited, topic.refusals):
             remember(done, self._root)
-            self._stream.forget(units, self._root)
+            topic.forget(units)

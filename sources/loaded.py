@@ -5,14 +5,22 @@ those of the file itself, and pieces that are there twice are one.
 
 What becomes of a file stands in the lake: its fingerprint (``plans/loaded``) when all its rows are there. A run without
 end, of which only the readers know the units of the cells, has them write these down (``plans/loaded_cells``).
+
+A message that the loader has not sent is refused, counted and shown, and ends no run; before the stream forgets it, it
+is kept under a hash of its bytes (``plans/loaded_refused``). Pieces of one file that contradict each other are an
+error: which of them are the file's nobody can say.
 """
 
 import hashlib
+import logging
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from operator import attrgetter, itemgetter
 from typing import Final, NamedTuple
+
+from apache_beam.metrics import Metrics
 
 from lake.ledger import is_committed
 from lake.storage import storage
@@ -25,6 +33,10 @@ from sources.units import Unit
 
 _REMEMBERED: Final = "plans/loaded"
 _CELLS: Final = "plans/loaded_cells"
+_REFUSED: Final = "plans/loaded_refused"
+_UNIT_NAME: Final = re.compile(r"[a-z]+-\d{5,}-[0-9a-f]{32}")
+
+_log = logging.getLogger(__name__)
 
 
 class Span(NamedTuple):
@@ -101,46 +113,116 @@ class Part(NamedTuple):
     span: Span
 
 
+class Refused(NamedTuple):
+    """A message that is none of the loader's."""
+
+    offset: int
+    message: bytes
+    reason: str
+    """It may repeat what stands in the message, so that it is escaped where it is shown."""
+
+
+class Refusals(NamedTuple):
+    """The refused messages in a unit of the stream."""
+
+    unit: Unit
+    messages: int
+    first: Refused
+    """Without its bytes."""
+
+    def __str__(self) -> str:
+        refused = f"{self.unit.path}: message {self.first.offset} is none that the loader has sent"
+        others = f", nor are {self.messages - 1:,} others behind it" if self.messages > 1 else ""
+        return f"{refused} ({self.first.reason!a}){others}"
+
+
 class LoadedTopic:
     """The files in a topic; each look goes through what has come since the last one."""
 
     def __init__(self, stream: Stream, root: str) -> None:
         self._stream, self._root = stream, root
         self._parts: dict[Unit, list[Part]] = {}
+        self._refusals: dict[Unit, Refusals] = {}
 
     def look(self) -> list[Loaded]:
-        """All files that are there now. Raises InputUnusable where something else is there, ServiceUnavailable."""
+        """All files that are there now. Raises InputUnusable where pieces contradict each other, ServiceUnavailable."""
         before = self._parts
         units = self._stream.everything(self._root)
         self._parts = {unit: before[unit] if unit in before else self._look_through(unit) for unit in units}
+        self._refusals = {unit: found for unit, found in self._refusals.items() if unit in self._parts}
         files: dict[str, list[Part]] = defaultdict(list)
         for part in chain.from_iterable(self._parts.values()):
             files[part.piece.file].append(part)
         return [self._loaded(parts) for parts in files.values()]
 
+    @property
+    def refusals(self) -> list[Refusals]:
+        """What was refused of all that is there now."""
+        return list(self._refusals.values())
+
+    def forget(self, units: set[Unit]) -> None:
+        """Let the stream forget units, when what was refused of them is kept."""
+        store = storage(self._root)
+        for unit in units & self._refusals.keys():
+            for found in self._messages(unit):
+                if isinstance(found, Refused):
+                    name = hashlib.blake2b(found.message, digest_size=16).hexdigest()
+                    store.put_new(f"{_REFUSED}/{name}", found.message)
+        store.flush()
+        self._stream.forget(units, self._root)
+
     def _look_through(self, unit: Unit) -> list[Part]:
         parts: dict[str, list[Part]] = defaultdict(list)
-        for piece in self._pieces(unit):
+        refusals: Refusals | None = None
+        for piece in self._messages(unit):
+            if isinstance(piece, Refused):
+                refusals = refusals or Refusals(unit, 0, piece._replace(message=b""))
+                refusals = refusals._replace(messages=refusals.messages + 1)
+                continue
             held = parts[piece.file]
-            if held and held[-1].span.end == piece.offset:
+            if held and _goes_on(held[-1], piece):
                 last = held[-1]
-                held[-1] = last._replace(size=piece.size or last.size, span=last.span._replace(end=piece.end))
+                size = last.size if piece.size is None else piece.size
+                held[-1] = last._replace(size=size, span=last.span._replace(end=piece.end))
             else:
                 held.append(Part(piece._replace(data=b""), piece.size, Span(piece.offset, piece.end, unit)))
+        if refusals:
+            Metrics.counter("source", "pieces_refused").inc(refusals.messages)
+            _log.warning("%s; refused, what is behind it is read", refusals)
+            self._refusals[unit] = refusals
         return [part for held in parts.values() for part in held]
 
-    def _pieces(self, unit: Unit) -> Iterator[Piece]:
+    def _messages(self, unit: Unit) -> Iterator[Piece | Refused]:
         try:
-            yield from pieces_in(unit, self._stream, self._root)
+            yield from messages_in(unit, self._stream, self._root)
         except FileNotFoundError:  # forgotten by another run since it was listed
             return
 
     def _loaded(self, parts: list[Part]) -> Loaded:
         piece = parts[0].piece
-        size = next((part.size for part in parts if part.size is not None), None)
         path = f"{self._stream.path}/{piece.name}"
+        sizes = {part.size for part in parts if part.size is not None}
+        size = min(sizes, default=None)
         spans = sorted((part.span for part in parts), key=itemgetter(0, 1))
+        if len(sizes) > 1 or {part.piece.header for part in parts} != {piece.header}:
+            raise contradiction(path, "say differently how long it is, or what its first line is")
+        if size is not None and max(span.end for span in spans) > size:
+            raise contradiction(path, f"are behind byte {size}, where others say that it ends")
         return Loaded(piece.file, path, piece.header, size, tuple(spans))
+
+
+def contradiction(path: str, what: str) -> InputUnusable:
+    """Pieces of one file do not fit together."""
+    return InputUnusable(
+        f"{path}: pieces of it {what}. The file was changed and its time of change put back, or somebody else writes "
+        "to the topic. Touch the file and load it to another topic"
+    )
+
+
+def _goes_on(part: Part, piece: Piece) -> bool:
+    """Whether a piece is the next one of a part, and does not contradict it."""
+    same = part.piece.header == piece.header and (piece.size is None or part.size in (None, piece.size))
+    return same and part.span.end == piece.offset
 
 
 def remembered(root: str) -> set[str]:
@@ -171,32 +253,36 @@ def landed(cells: Iterable[LoadedCell], root: str) -> set[str]:
     found = set()
     for cell in cells:
         if cell.key in noted:
-            name = store.read(f"{_CELLS}/{cell.key}").decode()
-            if not name or is_committed(root, cell.cell.source, name):
+            name = store.read(f"{_CELLS}/{cell.key}").decode("ascii", "replace")
+            if not name or (_UNIT_NAME.fullmatch(name) and is_committed(root, cell.cell.source, name)):
                 found.add(cell.key)
     return found
 
 
-def spent(files: list[Loaded], awaited: list[Loaded]) -> set[Unit]:
+def spent(files: list[Loaded], awaited: list[Loaded], refusals: Iterable[Refusals] = ()) -> set[Unit]:
     """The units of a stream that nobody needs when the complete files are in the lake.
 
     Args:
         awaited: those of the files of which more is to come; what is behind a unit of theirs in its path stays too.
+        refusals: what was refused: nobody needs that either.
     """
     kept = {unit for file in awaited for unit in file.units}
     first = {unit.path: unit.start for unit in sorted(kept, key=attrgetter("path", "start"), reverse=True)}
-    units = {unit for file in files for unit in file.units}
+    units = {unit for file in files for unit in file.units} | {found.unit for found in refusals}
     return {unit for unit in units - kept if unit.start <= first.get(unit.path, unit.start)}
 
 
-def pieces_in(unit: Unit, stream: Stream, root: str) -> Iterator[Piece]:
-    """The pieces in a unit of the stream. Raises InputUnusable where a message is none."""
+def messages_in(unit: Unit, stream: Stream, root: str) -> Iterator[Piece | Refused]:
+    """The pieces in a unit of the stream, and what is none."""
     for batch in stream.payloads(unit, root):
         for payload, offset in zip(batch["payload"], batch["offset"], strict=True):
+            message = payload.as_py()
             try:
-                yield decode(payload.as_py())
-            except ValueError as error:
-                raise InputUnusable(
-                    f"{unit.path}: message {offset} is none that the loader has sent ({error}); give --history a topic "
-                    "of the loader's alone"
-                ) from error
+                yield decode(message)
+            except Exception as error:  # noqa: BLE001  # whatever is wrong with it: the others are read
+                yield Refused(offset.as_py(), message, str(error)[:200])
+
+
+def pieces_in(unit: Unit, stream: Stream, root: str) -> Iterator[Piece]:
+    """The pieces in a unit of the stream that was looked through."""
+    return (found for found in messages_in(unit, stream, root) if isinstance(found, Piece))

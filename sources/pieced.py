@@ -3,8 +3,10 @@ topic where they are looked at."""
 
 import io
 import tempfile
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from functools import partial
+from operator import itemgetter
 from typing import IO, Any, cast
 
 import apache_beam as beam
@@ -13,7 +15,7 @@ from apache_beam.metrics import Metrics
 from schemas.errors import InputUnusable
 from schemas.loaded import Piece
 from sources.files import Format, read_part, unit_in
-from sources.loaded import Loaded, LoadedCell, note, pieces_in, remembered
+from sources.loaded import Loaded, LoadedCell, contradiction, note, pieces_in, remembered
 from sources.progress import progress
 from sources.reading import Read
 from sources.streams import Stream
@@ -68,7 +70,8 @@ class PiecedFile(io.RawIOBase):
         self._file, self._stream, self._root = file, stream, root
         self._missing = list(file.spans)
         self._held = tempfile.TemporaryFile()  # noqa: SIM115  # closed with this file
-        self._written: dict[int, int] = {}
+        self._there = [(0, len(file.header))]
+        """The bytes that were written, from where to where, in order and without neighbours that touch."""
         self._held.truncate(file.size)
         self._held.write(file.header)
         self._position = 0
@@ -104,12 +107,17 @@ class PiecedFile(io.RawIOBase):
                     self._keep(piece)
 
     def _keep(self, piece: Piece) -> None:
-        self._held.seek(piece.offset)
-        if self._written.get(piece.offset) == piece.end and self._held.read(len(piece.data)) != piece.data:
-            raise InputUnusable(
-                f"{self._file.path}: bytes {piece.offset} to {piece.end} were sent twice, and differ: the file was "
-                "changed, and its time of change put back. Touch it and load it to another topic"
-            )
+        """Write a piece. Raises InputUnusable where another one has other bytes for the same place."""
+        first = bisect_left(self._there, piece.offset, key=itemgetter(1))
+        last = bisect_right(self._there, piece.end, key=itemgetter(0))
+        around = self._there[first:last]
+        for start, end in around:
+            begin = max(start, piece.offset)
+            self._held.seek(begin)
+            same = self._held.read(max(min(end, piece.end) - begin, 0))
+            if same != piece.data[begin - piece.offset :][: len(same)]:
+                raise contradiction(self._file.path, f"have different bytes between {piece.offset} and {piece.end}")
         self._held.seek(piece.offset)
         self._held.write(piece.data)
-        self._written[piece.offset] = piece.end
+        bounds = [*around, (piece.offset, piece.end)]
+        self._there[first:last] = [(min(start for start, _ in bounds), max(end for _, end in bounds))]

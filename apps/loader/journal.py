@@ -88,7 +88,7 @@ class Journal:
 def opened(where: Path, path: Path, target: str) -> Iterator[Journal]:
     """The journal of a file and a target, for this process alone. Raises InUse, NotPermitted,
     OutputUnusable, DiskFull."""
-    name = hashlib.blake2b(f"{path.absolute()}\n{target}".encode(), digest_size=16).hexdigest() + _SUFFIX
+    name = hashlib.blake2b(os.fsencode(f"{path.absolute()}\n{target}"), digest_size=16).hexdigest() + _SUFFIX
     with told(where):
         where.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(where / name, os.O_RDWR | os.O_CREAT, 0o644)

@@ -11,6 +11,7 @@ from typing import IO, Final, NamedTuple, cast
 
 from schemas.errors import InputChanged, InputUnusable, NotPermitted
 from schemas.history import MAX_HEADER_BYTES, columns_of
+from schemas.loaded import is_file_name
 
 _SAMPLE: Final = 1 << 16
 _GZIP: Final = b"\x1f\x8b"
@@ -64,6 +65,11 @@ class SourceFile(NamedTuple):
 
 def look_at(path: Path) -> SourceFile:
     """Look at a file's ends. Raises InputUnusable where it is no file of tickets, NotPermitted."""
+    if not is_file_name(path.name):
+        raise InputUnusable(
+            f"{str(path)!a}: this name is no printable text in UTF-8, so that nothing can be sent under it; "
+            "rename the file"
+        )
     with _opened(path) as file:
         found = os.fstat(file.fileno())
         begin = file.read(_SAMPLE)

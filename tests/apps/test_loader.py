@@ -143,6 +143,18 @@ def test_a_wrong_file_ends_with_3_and_is_named(tmp_path: Path, content: bytes | 
     assert said in done.stderr
 
 
+@pytest.mark.parametrize("name", [b"t\xff.csv", b"t\x1b[31m.csv", b"t\n.csv"])
+def test_a_name_that_is_no_printable_text_ends_with_3(tmp_path: Path, name: bytes) -> None:
+    source = tmp_path / os.fsdecode(name)
+    source.write_bytes(HEADER + ROWS)
+    done = command(source, *flags(tmp_path))
+    assert done.returncode == 3
+    (line,) = done.stderr.splitlines()
+    assert line.isprintable()
+    assert "rename the file" in line
+    assert list((tmp_path / "out").glob("*")) == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -1,6 +1,8 @@
 """Files in a topic: found when they are whole, looked through once, given up by the stream with all their units."""
 
-from collections.abc import Iterable, Iterator
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -8,16 +10,18 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from lake.ledger import commit
 from schemas.errors import InputUnusable
 from schemas.lake import LEDGER_ROW, Source
-from schemas.loaded import Piece, encode
+from schemas.loaded import Piece, decode, encode
 from sources.follow_loaded import _Find
 from sources.history import HistoryCsv
 from sources.loaded import LoadedCell, LoadedTopic, remember, remembered, spent
 from sources.payloads import payload_batch
-from sources.pieced import read_loaded
+from sources.pieced import PiecedFile, read_loaded
 from sources.streams import Planner, Stream
 from sources.units import Unit, UnitBatch
 from tests.sources.ticks import tracker
@@ -28,28 +32,28 @@ SIZE = len(HEADER) + len(ROWS)
 
 
 def begin(file: str) -> Piece:
-    """All rows of a file."""
-    return Piece(file, f"{file}.csv", HEADER, len(HEADER), 0, ROWS)
+    """All rows of a file, whose fingerprint is this digit 32 times."""
+    return Piece(file * 32, f"{file}.csv", HEADER, len(HEADER), 0, ROWS)
 
 
 def end(file: str) -> Piece:
     """Its last message."""
-    return Piece(file, f"{file}.csv", HEADER, SIZE, 2, b"", SIZE)
+    return Piece(file * 32, f"{file}.csv", HEADER, SIZE, 2, b"", SIZE)
 
 
 class Topic(Stream):
-    """Units of pieces in memory; remembers which were looked through."""
+    """Units of pieces, and of messages that are none, in memory; remembers which were looked through."""
 
     source = Source.HISTORY
     path = "topic"
 
-    def __init__(self, *units: list[Piece]) -> None:
-        self.units: dict[int, list[Piece]] = {}
+    def __init__(self, *units: Sequence[Piece | bytes]) -> None:
+        self.units: dict[int, Sequence[Piece | bytes]] = {}
         self.looked_through: list[int] = []
         self._numbers = count()
         self.add(*units)
 
-    def add(self, *units: list[Piece]) -> None:
+    def add(self, *units: Sequence[Piece | bytes]) -> None:
         """More of them."""
         self.units |= {next(self._numbers): unit for unit in units}
 
@@ -60,7 +64,7 @@ class Topic(Stream):
         self.looked_through.append(unit.start)
         if unit.start not in self.units:
             raise FileNotFoundError(unit.name)
-        messages = [encode(piece) for piece in self.units[unit.start]]
+        messages = [piece if isinstance(piece, bytes) else encode(piece) for piece in self.units[unit.start]]
         yield payload_batch(messages, range(len(messages)), range(len(messages)), [0] * len(messages))
 
     def planner(self, root: str) -> Planner:
@@ -81,7 +85,7 @@ def unit(n: int) -> Unit:
 
 def whole(topic: LoadedTopic) -> list[str]:
     """The files that are there to their end."""
-    return [file.fingerprint for file in topic.look() if file.is_complete]
+    return [file.fingerprint[0] for file in topic.look() if file.is_complete]
 
 
 def test_a_unit_is_looked_through_once_and_a_file_is_there_when_its_end_is() -> None:
@@ -106,7 +110,9 @@ def test_the_end_of_a_file_may_be_there_twice() -> None:
         ([[begin("b")], [begin("a"), end("a")]], set()),
     ],
 )
-def test_what_is_behind_a_file_that_is_to_come_is_not_given_up(units: list[list[Piece]], expected: set[int]) -> None:
+def test_what_is_behind_a_file_that_is_to_come_is_not_given_up(
+    units: list[list[Piece | bytes]], expected: set[int]
+) -> None:
     files = LoadedTopic(Topic(*units), "").look()
     assert spent(files, [file for file in files if not file.is_complete]) == {unit(n) for n in expected}
 
@@ -129,7 +135,7 @@ class Following:
 
     def files(self, at: int | None = None) -> list[str]:
         """The files whose cells these are."""
-        return [cell.file.fingerprint for cell in self.tick(at)]
+        return [cell.file.fingerprint[0] for cell in self.tick(at)]
 
     def read(self, cell: LoadedCell) -> list[Unit]:
         """Read a cell as a reader does; the units that are to be committed."""
@@ -176,7 +182,7 @@ def test_a_file_that_is_followed_is_forgotten_when_all_its_cells_are_committed_a
     following.commit(units)
     assert following.files() == []
     assert following.stream.units == {}
-    assert remembered(following.root) == {"a"}
+    assert remembered(following.root) == {"a" * 32}
     assert following.notes() == []
 
 
@@ -238,3 +244,169 @@ def test_a_cell_whose_file_another_run_has_read_and_forgotten_is_done(tmp_path: 
         following.read(cell)
     remember([cell.file], following.root)
     assert following.read(cell) == []
+
+
+HOSTILE_NAMES = [
+    "../../../victim.txt",
+    "/etc/passwd",
+    "..",
+    ".",
+    "",
+    "a/b",
+    "A" * 32,
+    "a" * 33,
+    "a" * 31 + "\n",
+    "\0" * 32,
+]
+
+
+def planted(tmp_path: Path) -> tuple[Path, Path]:
+    """A lake in a folder of its own, and a file beside it that nobody may touch."""
+    (tmp_path / "deep" / "in" / "a" / "lake").mkdir(parents=True, exist_ok=True)
+    victim = tmp_path / "deep" / "victim.txt"
+    victim.write_text("keep me")
+    return tmp_path / "deep" / "in" / "a" / "lake", victim
+
+
+def outside(lake: Path, top: Path) -> dict[str, bytes]:
+    """All files that are not in the lake."""
+    return {str(path): path.read_bytes() for path in top.rglob("*") if path.is_file() and lake not in path.parents}
+
+
+def as_message(fields: dict[str, Any], data: bytes = b"") -> bytes:
+    """A message with these fields, whatever they are."""
+    return json.dumps(fields).encode() + b"\n" + data
+
+
+def fields_of(piece: Piece) -> dict[str, Any]:
+    """What is in the JSON of a piece."""
+    fields: dict[str, Any] = json.loads(encode(piece).partition(b"\n")[0])
+    return fields
+
+
+@pytest.mark.parametrize("name", HOSTILE_NAMES)
+def test_a_name_from_a_message_never_becomes_a_path(tmp_path: Path, name: str) -> None:
+    lake, _ = planted(tmp_path)
+    before = outside(lake, tmp_path)
+    hostile = [begin("a")._replace(file=name), end("a")._replace(file=name)]
+    following = Following(Topic([begin("b"), *hostile, end("b")]), lake)
+    while cells := following.tick():
+        for cell in cells:
+            following.commit(following.read(cell))
+    assert outside(lake, tmp_path) == before
+    assert remembered(str(lake)) == {"b" * 32}
+    kept = {path.read_bytes() for path in lake.glob("plans/loaded_refused/*")}
+    assert kept == {encode(piece) for piece in hostile}
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.sampled_from(HOSTILE_NAMES) | st.text(),
+    lambda children: st.lists(children, max_size=3) | st.dictionaries(st.text(max_size=5), children, max_size=3),
+    max_leaves=5,
+)
+MUTATED = st.dictionaries(st.sampled_from([*fields_of(begin("a")), "else"]), JSON_VALUES, min_size=1, max_size=3)
+NO_MESSAGES = [
+    b"",
+    b"\n",
+    b"\xff\n",
+    b'"\xff"',
+    b"[" * 5_000,
+    b'{"v":1,"x":' + b"[" * 5_000,
+    b'{"name":' + b'{"a":' * 5_000,
+    b"9" * 5_000,
+    b'{"v": 1e400}',
+    encode(begin("a")).replace(b'"v": 1', b'"v": 1, "v": 1'),
+    encode(begin("a"))[:-1].replace(b"\n", b""),
+    encode(begin("a")) + b"x" * (1 << 20),
+]
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(MUTATED, st.binary(max_size=20)), max_size=4), st.lists(st.binary(max_size=200), max_size=3))
+def test_whatever_is_in_a_topic_the_file_is_read_and_nothing_is_written_outside(
+    tmp_path: Path, mutated: list[tuple[dict[str, Any], bytes]], rubbish: list[bytes]
+) -> None:
+    lake, _ = planted(tmp_path)
+    before = outside(lake, tmp_path)
+    # Pieces of other files alone: those that contradict this one's are another matter.
+    other = fields_of(end("c")) | {"file": "d" * 32}
+    messages = [as_message(other | fields, data) for fields, data in mutated if fields.get("file") != "b" * 32]
+    stream = Topic([begin("b"), *messages, *rubbish, *NO_MESSAGES, end("b")])
+    topic = LoadedTopic(stream, str(lake))
+    files = topic.look()
+    assert "b" * 32 in [file.fingerprint for file in files if file.is_complete]
+    (refusals,) = topic.refusals
+    assert refusals.messages >= len(NO_MESSAGES)
+    assert str(refusals).isprintable()
+    remember(files, str(lake))
+    topic.forget(spent(files, [], topic.refusals))
+    assert outside(lake, tmp_path) == before
+    assert all(re.fullmatch("[0-9a-f]{32}", path.name) for path in (lake / "plans").rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("message", NO_MESSAGES)
+def test_a_message_that_is_none_of_the_loaders_has_a_reason(message: bytes) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        decode(message)
+
+
+def shifted(piece: Piece, by: int) -> Piece:
+    """What stands there from some bytes further on."""
+    return piece._replace(offset=piece.offset + by, data=piece.data[by:])
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        begin("a")._replace(data=ROWS.replace(b"21", b"38")),
+        shifted(begin("a")._replace(data=ROWS[:-3] + b"47\n"), 30),
+        begin("a")._replace(data=b"9" + ROWS[1:5]),
+    ],
+)
+@pytest.mark.parametrize("is_first", [True, False])
+def test_overlapping_pieces_that_disagree_are_refused_whichever_is_first(
+    tmp_path: Path, other: Piece, is_first: bool
+) -> None:
+    pieces = [other, begin("a")] if is_first else [begin("a"), other]
+    for units in ([[*pieces, end("a")]], [[pieces[0]], [pieces[1], end("a")]]):
+        following = Following(Topic(*units), tmp_path)
+        (cell,) = following.tick()
+        with pytest.raises(InputUnusable, match=r"different bytes between .* load it to another topic"):
+            following.read(cell)
+
+
+@given(st.lists(st.tuples(st.integers(0, len(ROWS)), st.integers(0, len(ROWS))), max_size=8), st.randoms())
+def test_overlapping_pieces_that_agree_are_the_file(cuts: list[tuple[int, int]], random: Any) -> None:
+    pieces = [
+        shifted(begin("a"), start)._replace(data=ROWS[start : start + size]) for start, size in cuts if ROWS[start:]
+    ]
+    pieces = [piece for piece in pieces if piece.data] + [begin("a"), end("a")]
+    random.shuffle(pieces)
+    stream = Topic(pieces)
+    (file,) = LoadedTopic(stream, "").look()
+    with PiecedFile(file, stream, "") as opened:
+        assert opened.read(SIZE + 1) == HEADER + ROWS
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        end("a")._replace(offset=SIZE + 1, size=SIZE + 1),
+        end("a")._replace(offset=SIZE - 1, size=SIZE - 1),
+        begin("a")._replace(header=HEADER.replace(b"Code", b"Kode")),
+        begin("a")._replace(offset=SIZE),
+    ],
+)
+def test_pieces_that_disagree_on_the_files_end_or_first_line_are_refused(other: Piece) -> None:
+    for pieces in ([begin("a"), end("a"), other], [other, begin("a"), end("a")], [begin("a"), other, end("a")]):
+        with pytest.raises(InputUnusable, match=r"topic/a\.csv: pieces of it .* load it to another topic"):
+            LoadedTopic(Topic(list(pieces)), "").look()
+
+
+def test_a_unit_of_refused_messages_alone_is_given_up_too(tmp_path: Path) -> None:
+    following = Following(Topic([b"junk"], [begin("a"), end("a")], [b"junk", b"rubbish"]), tmp_path)
+    (cell,) = following.tick()
+    following.commit(following.read(cell))
+    following.tick()
+    assert following.stream.units == {}
+    assert {path.read_bytes() for path in tmp_path.glob("plans/loaded_refused/*")} == {b"junk", b"rubbish"}
