@@ -82,9 +82,14 @@ def sign(message: DroneMessage, key: Ed25519PrivateKey) -> DroneMessage:
 
     Raises msgspec.ValidationError: the graph would not read it, for a code above 99 or a text that is too long.
     """
-    message = _decode(msgspec.json.encode(message))  # as it is read: 40 is the latitude 40.0
+    message = check(message)
     signature = urlsafe_b64encode(key.sign(_signed_bytes(message))).decode()
     return msgspec.structs.replace(message, signature=signature)
+
+
+def check(message: DroneMessage) -> DroneMessage:
+    """The same message as the graph reads it: 40 is the latitude 40.0. Raises msgspec.ValidationError: it would not."""
+    return _decode(msgspec.json.encode(message))
 
 
 def verify(message: DroneMessage, public_keys: Iterable[bytes]) -> bool:

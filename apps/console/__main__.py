@@ -6,21 +6,26 @@ import socket
 import ssl
 import sys
 from collections.abc import Sequence
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Final
 
 import uvicorn
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from schemas.errors import InputUnusable, PrestaCopError, ServiceUnavailable
 from schemas.urls import Topic, topic_url
 
+from . import log
 from .accounts import ADMIN
 from .app import build
 from .codes import read_codes
+from .connections import MOST_CONNECTIONS, Connections, Listener, Watched, allow_files
 from .console import PUBLIC_KEY, Console, Wiring
 
 INTERRUPTED: Final = 130
+_BACKLOG: Final = 1024
+_MOST_HEADER_BYTES: Final = 16 * 1024
 _EPILOG: Final = """\
 examples:
   python -m apps.console --alerts kafka://127.0.0.1:9092/alerts --answers kafka://127.0.0.1:9092/drones \\
@@ -47,8 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         confirmations=given.confirmations,
         panes=given.panes,
     )
+    log.set_up()
     try:
-        console = Console(given.data, read_codes(given.codes), wiring)
+        allow_files(given.max_connections)
+        console = Console(given.data, read_codes(given.codes), wiring, new_key=given.new_key)
     except PrestaCopError as error:
         return _fail(str(error), error.exit_code)
     try:
@@ -63,14 +70,29 @@ def _serve(console: Console, given: argparse.Namespace) -> int:
     for flag, file in (("--tls-cert", given.tls_cert), ("--tls-key", given.tls_key)):
         if file is not None:
             _check_readable(flag, file)
+    connections = Connections(given.max_connections)
+
+    async def each_second() -> None:
+        connections.end_silent()
+
     config = uvicorn.Config(
-        build(console),
+        Watched(ProxyHeadersMiddleware(build(console), given.trusted_proxy), connections),  # type: ignore[arg-type]
         host=given.host,
         port=given.port,
-        log_level="warning",
+        loop="asyncio",
+        http="h11",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,  # it would believe any process of this machine
         ssl_certfile=given.tls_cert,
         ssl_keyfile=given.tls_key,
+        backlog=_BACKLOG,
+        h11_max_incomplete_event_size=_MOST_HEADER_BYTES,
         timeout_graceful_shutdown=2,
+        timeout_notify=1,
+        callback_notify=each_second,
         server_header=False,
     )
     try:
@@ -83,7 +105,7 @@ def _serve(console: Console, given: argparse.Namespace) -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # the background of a shell ignores it
     family = socket.AF_INET6 if ":" in given.host else socket.AF_INET
     try:
-        listening = socket.create_server((given.host, given.port), family=family)
+        listening = Listener(socket.create_server((given.host, given.port), family=family), connections)
     except OSError as error:
         where = f"{given.host}:{given.port}"
         raise ServiceUnavailable(f"cannot listen at {where}: {error.strerror}; name another --port") from error
@@ -149,6 +171,19 @@ def _url(text: str) -> Topic:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
+def _network(text: str) -> str:
+    try:
+        return str(ip_network(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither an IP address nor a network: {error}") from error
+
+
+def _connections(text: str) -> int:
+    if not text.isdecimal() or not 10 <= int(text[:9]) <= 100_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of connections: 10 to 100000")
+    return int(text)
+
+
 def _port(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) < 2**16:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port: 1 to 65535")
@@ -174,6 +209,22 @@ def _parser() -> argparse.ArgumentParser:
     add("--data", type=Path, default=Path("data/console"), metavar="DIR", help="state and key (data/console)")
     add("--host", default="127.0.0.1", metavar="ADDRESS", help="where it listens (127.0.0.1)")
     add("--port", type=_port, default=8300, metavar="N", help="the same (8300)")
+    add(
+        *("--trusted-proxy",),
+        type=_network,
+        action="append",
+        default=[],
+        metavar="ADDRESS",
+        help="a proxy, by IP address or network, whose X-Forwarded-For and X-Forwarded-Proto are believed; repeatable",
+    )
+    add(
+        *("--max-connections",),
+        type=_connections,
+        default=MOST_CONNECTIONS,
+        metavar="N",
+        help=f"at most so many connections at once ({MOST_CONNECTIONS}); beyond, the longest silent one is closed",
+    )
+    add("--new-key", action="store_true", help="make another signing key where the state's own is lost")
     add("--tls-cert", type=Path, metavar="FILE", help="certificate (PEM), for https")
     add("--tls-key", type=Path, metavar="FILE", help="its private key (PEM)")
     return parser

@@ -63,6 +63,10 @@ class Accounts:
             return self.create(ADMIN, Role.SUPERVISOR)
         return self.reset(ADMIN) if row["must_change"] else None
 
+    def exist(self) -> bool:
+        """Whether there is any."""
+        return bool(self._database.number("SELECT count(*) FROM accounts"))
+
     def create(self, name: str, role: Role) -> str:
         """Make an account; gives its one-time password. Raises Refused."""
         if not _NAME.fullmatch(name):

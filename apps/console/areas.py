@@ -41,7 +41,7 @@ class Areas:
 
     def add(self, start: float, seconds: int, dataset: str, areas: Mapping[str, int]) -> None:
         """Count rows of a window by the name of their area."""
-        counts = Counter({_area(name): n for name, n in areas.items()})
+        counts = Counter({area_of(name): n for name, n in areas.items()})
         if self.window is None or start > self.window[0]:
             self.window, self.messages = (start, start + seconds), Counter()
             self._forget(start // 60 - _KEPT_MINUTES)
@@ -57,11 +57,14 @@ class Areas:
 
 
 @lru_cache(10_000)
-def _area(name: str) -> Area:
-    """From its name in the lake.
+def area_of(name: str) -> Area:
+    """From its name in the lake. Raises ValueError: it is none.
 
-    >>> _area("40.71,-74.01")
+    >>> area_of("40.71,-74.01")
     Area(south=40.71, west=-74.01)
     """
     south, _, west = name.partition(",")
-    return Area(float(south), float(west))
+    area = Area(float(south), float(west))
+    if not (-90 <= area.south <= 90 and -180 <= area.west <= 180):
+        raise ValueError(f"{name} is no area: its corner is not on the earth")
+    return area

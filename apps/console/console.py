@@ -4,7 +4,6 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -14,12 +13,13 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from schemas import answers
+from schemas.errors import InputUnusable
 from schemas.urls import Topic
 
 from .accounts import Accounts
 from .audit import Audit
 from .codes import Codes
-from .database import DISK_ERRORS, Database
+from .database import Database
 from .desk import ALERTS, Desk
 from .drones import CONFIRMATIONS, Drones
 from .live import Panes
@@ -28,10 +28,12 @@ from .pictures import IMAGES, Pictures
 from .presence import Presence
 from .reading import positions
 from .topics import Follower, Reader, open_publisher, open_reader
+from .workers import Worker
 
 KEY: Final = "console-key.pem"
 PUBLIC_KEY: Final = "console-key.pub.pem"
 _TICK_S: Final = 1.0
+_CHECK_TICKS: Final = 5
 _TIDY_TICKS: Final = 60
 
 
@@ -57,6 +59,7 @@ class Console:
         wiring: Wiring,
         clock: Callable[[], float] = time.time,
         accounts: Callable[[Database, Callable[[], float]], Accounts] = Accounts,
+        new_key: bool = False,
     ) -> None:
         self.clock = clock
         self.codes = codes
@@ -68,7 +71,7 @@ class Console:
         self.database = Database(folder)
         self.accounts = accounts(self.database, clock)
         self.audit = Audit(self.database, clock)
-        self.desk = Desk(self.database, _key(folder), clock, self._changed)
+        self.desk = Desk(self.database, self._key(folder, new_key), clock, self._changed)
         self.drones = Drones(self.database, clock)
         self.pictures = Pictures(self.database, folder / "pictures", clock, self._changed)
         self.presence = Presence(clock)
@@ -87,8 +90,9 @@ class Console:
         self._followers = [
             Follower(name, partial(self._reader, name, url), take) for name, url, take in takers if url is not None
         ]
-        self._stopping = threading.Event()
-        self._ticker = threading.Thread(target=self._tick, name="console tick", daemon=True)
+        self._workers = [Worker("database", self._look_after)]
+        if self.panes is not None:
+            self._workers.append(Worker("panes", partial(self._follow_panes, self.panes)))
 
     def start(self) -> None:
         """Begin to read, to publish and to watch the deadlines."""
@@ -96,23 +100,23 @@ class Console:
             outbox.start()
         for follower in self._followers:
             follower.start()
-        self._ticker.start()
+        for worker in self._workers:
+            worker.start()
 
     def stop(self) -> None:
         """End; what is not acknowledged by then is published at the next start."""
-        self._stopping.set()
-        if self._ticker.is_alive():
-            self._ticker.join(5)
-            for follower in self._followers:
-                follower.stop()
-            for outbox in self._outboxes:
-                outbox.stop()
+        for worker in self._workers:
+            worker.stop(5)
+        for follower in self._followers:
+            follower.stop()
+        for outbox in self._outboxes:
+            outbox.stop()
         self.database.close()
 
-    def troubles(self) -> list[str]:
-        """What does not work at the moment."""
-        troubles = [follower.trouble for follower in self._followers] + [outbox.trouble for outbox in self._outboxes]
-        return [trouble for trouble in troubles if trouble]
+    def troubles(self) -> dict[str, str]:
+        """What does not work at the moment: the part, and why."""
+        parts: list[Worker | Follower | Outbox] = [*self._workers, *self._followers, *self._outboxes]
+        return {part.name: part.trouble for part in parts if part.trouble}
 
     def publish(self) -> None:
         """There is something new in an outbox."""
@@ -122,34 +126,45 @@ class Console:
     def _reader(self, name: str, url: Topic) -> Reader:
         return open_reader(url, positions(self.database, name))
 
+    def _key(self, folder: Path, new: bool) -> Ed25519PrivateKey:
+        """The key that signs answers, made at the first start; the graph needs the public one beside it."""
+        path, public = folder / KEY, folder / PUBLIC_KEY
+        if not path.exists():
+            if not new and (public.exists() or self.accounts.exist()):
+                raise InputUnusable(
+                    f"{path}: the key that signs answers is gone, and the graph believes no other: put it back, or "
+                    f"make another one with --new-key and give the graph {public}"
+                )
+            public.unlink(missing_ok=True)
+            partial_path = path.with_suffix(".part")
+            partial_path.unlink(missing_ok=True)
+            answers.save_key(answers.new_key(), partial_path)
+            os.replace(partial_path, path)
+        key = answers.load_key(path)
+        if not public.exists():
+            answers.save_public_key(key, public)
+        return key
+
     def _changed(self) -> None:
         self.version += 1
 
-    def _tick(self) -> None:
+    def _look_after(self, stopping: threading.Event) -> None:
         for tick in count(1):
-            if self._stopping.wait(_TICK_S):
+            if stopping.wait(_TICK_S):
                 return
-            with suppress(*DISK_ERRORS):  # the followers tell of it; the next tick tries again
-                self._look_after(tidy=tick % _TIDY_TICKS == 0)
+            if tick % _CHECK_TICKS == 1:
+                self.database.check()
+            self.desk.expire()
+            for lease in self.presence.gone():
+                self.desk.end(lease, "gone")
+            if self.panes is None:
+                self.live_version += 1
+            if tick % _TIDY_TICKS == 0:
+                self.pictures.tidy()
+            self._workers[0].works()
 
-    def _look_after(self, tidy: bool) -> None:
-        self.desk.expire()
-        for lease in self.presence.gone():
-            self.desk.end(lease, "gone")
-        if self.panes is None or self.panes.look(self.clock()):
-            self.live_version += 1
-        if tidy:
-            self.pictures.tidy()
-
-
-def _key(folder: Path) -> Ed25519PrivateKey:
-    """The key that signs answers, made at the first start; the graph needs the public one beside it."""
-    path = folder / KEY
-    if not path.exists():
-        key = answers.new_key()
-        partial_path = path.with_suffix(".part")
-        partial_path.unlink(missing_ok=True)
-        answers.save_key(key, partial_path)
-        answers.save_public_key(key, folder / PUBLIC_KEY)
-        os.replace(partial_path, path)
-    return answers.load_key(path)
+    def _follow_panes(self, panes: Panes, stopping: threading.Event) -> None:
+        while not stopping.wait(_TICK_S):
+            if panes.look(self.clock()):
+                self.live_version += 1
+            self._workers[1].works()

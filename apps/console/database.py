@@ -3,16 +3,25 @@
 import fcntl
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
+from shutil import disk_usage
 from threading import RLock
 from typing import Final
 
 from schemas.errors import OutputUnusable
 
-DISK_ERRORS: Final = (OSError, sqlite3.OperationalError)
+DISK_ERRORS: Final = (OSError, sqlite3.DatabaseError)
 """What a disk that is full or fails raises; nothing of a transaction is kept then."""
+_OF_STATEMENTS: Final = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError)
+_SPARE_BYTES: Final = 128 * 1024
+_MOST_JOURNAL_BYTES: Final = 16 * 1024**2
 _SCHEMA: Final = (Path(__file__).parent / "schema.sql").read_text(encoding="utf-8")
+
+
+def is_of_the_disk(error: BaseException) -> bool:
+    """Whether an error is of the disk or of the whole database, and not of one statement and its values."""
+    return isinstance(error, DISK_ERRORS) and not isinstance(error, _OF_STATEMENTS)
 
 
 class Database:
@@ -31,12 +40,36 @@ class Database:
             self._held.close()
             raise OutputUnusable(f"{folder}: another console uses this folder; name another with --data") from error
         self._lock = RLock()
-        path = folder / "console.sqlite"
-        path.touch(mode=0o600)  # SQLite gives its other files the same mode
-        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self._connection.row_factory = sqlite3.Row
-        self._connection.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;")
-        self._connection.executescript(_SCHEMA)
+        self._path = folder / "console.sqlite"
+        try:
+            self._path.touch(mode=0o600)  # SQLite gives its other files the same mode
+            self._file = self._path.stat().st_ino
+            self._connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+            self._connection.row_factory = sqlite3.Row
+            self._connection.executescript(
+                "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"
+                f"PRAGMA journal_size_limit={_MOST_JOURNAL_BYTES};"
+            )
+            self._connection.executescript(_SCHEMA)
+        except DISK_ERRORS as error:
+            self._held.close()
+            raise OutputUnusable(
+                f"{self._path}: the console's state cannot be used: {error}; put a copy of the folder back, or name "
+                "another with --data"
+            ) from error
+
+    def check(self) -> None:
+        """See whether the state can still be read and written. Raises DISK_ERRORS: it cannot."""
+        if self._path.stat().st_ino != self._file:
+            raise OSError(f"{self._path} is not the file any more that the console opened")
+        if disk_usage(self._path).free < _SPARE_BYTES:
+            raise OSError(f"the disk of {self._path} is full")
+        # The connection that is open has pages in its memory, and would not see that the file is damaged.
+        with closing(sqlite3.connect(self._path)) as another:
+            another.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        with self.transaction() as connection:
+            connection.execute("INSERT INTO written VALUES (zeroblob(?))", (_SPARE_BYTES,))
+            connection.execute("DELETE FROM written")
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:

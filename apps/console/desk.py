@@ -11,10 +11,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from schemas import alerts, answers
 from schemas.alerts import Alert
+from schemas.messages import EVENT_SECONDS, MAX_BYTES
 
 from .database import Database
 from .outbox import ANSWERS, post
-from .reading import reached, refuse
+from .reading import take
 
 ALERTS: Final = "alerts"
 LEASE_SECONDS: Final = 120.0
@@ -65,24 +66,20 @@ class Desk:
     def take(self, payloads: Sequence[bytes], positions: Mapping[int, int]) -> None:
         """Keep alerts as they come; one that is known is known by its message_id. What is none is kept as refused."""
         now = self._clock()
-        with self._database.transaction() as connection:
-            for payload in payloads:
-                try:
-                    alert = alerts.decode(payload)
-                    raised_at = datetime.fromisoformat(alert.alert_time).timestamp()
-                except (msgspec.MsgspecError, ValueError) as error:
-                    refuse(connection, ALERTS, payload, str(error), now)
-                    continue
-                connection.execute(
-                    "INSERT INTO alerts"
-                    " (message_id, payload, drone_id, plate_id, image_id, latitude, longitude, raised_at)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (message_id) DO NOTHING",
-                    (
-                        *(alert.message_id, payload, alert.drone_id, alert.plate_id, alert.image_id),
-                        *(alert.latitude, alert.longitude, min(raised_at, now)),
-                    ),
-                )
-            reached(connection, ALERTS, positions)
+
+        def keep(connection: sqlite3.Connection, read: tuple[bytes, Alert, float]) -> None:
+            payload, alert, raised_at = read
+            connection.execute(
+                "INSERT INTO alerts"
+                " (message_id, payload, drone_id, plate_id, image_id, latitude, longitude, raised_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (message_id) DO NOTHING",
+                (
+                    *(alert.message_id, payload, alert.drone_id, alert.plate_id, alert.image_id),
+                    *(alert.latitude, alert.longitude, min(raised_at, now)),
+                ),
+            )
+
+        take(self._database, ALERTS, payloads, positions, _read, keep, now)
         if payloads:
             self._changed()
 
@@ -193,3 +190,27 @@ class Desk:
         now = self._clock()
         for row in self._database.rows("SELECT id FROM leases WHERE ended_at IS NULL AND deadline <= ?", now):
             self.end(row["id"], "deadline")
+
+
+def _read(payload: bytes) -> tuple[bytes, Alert, float]:
+    """A payload, the alert in it that can be shown and answered, and when it was raised, in seconds since the epoch.
+
+    Raises MsgspecError, ValueError: it is none.
+    """
+    if len(payload) > MAX_BYTES:
+        raise ValueError(f"more than {MAX_BYTES} bytes")
+    alert = alerts.decode(payload)
+    seconds = [_seconds(alert.event_time), _seconds(alert.alert_time)]
+    # What the graph would not take back as an answer is no alert.
+    answers.check(answers.answer_to(alert, lease="", officer_id="-", violation_code=0, event_time=alert.event_time))
+    return payload, alert, seconds[1]
+
+
+def _seconds(text: str) -> float:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text} has no time zone")
+    seconds = moment.timestamp()
+    if not EVENT_SECONDS[0] <= seconds < EVENT_SECONDS[1]:
+        raise ValueError(f"{text} is not between 1970 and 2200")
+    return seconds

@@ -14,10 +14,11 @@ from schemas.messages import MAX_ID_CHARS
 from .accounts import Refused
 from .database import Database
 from .outbox import COMMANDS, post
-from .reading import reached, refuse
+from .reading import take
 
 CONFIRMATIONS: Final = "confirmations"
 ORDERS: Final[tuple[Order, ...]] = get_args(Order)
+_decode: Final = msgspec.json.Decoder(Confirmation).decode
 
 
 class Drones:
@@ -46,18 +47,14 @@ class Drones:
     def take(self, payloads: Sequence[bytes], positions: Mapping[int, int]) -> None:
         """Note confirmations as they come; what is none is kept as refused."""
         now = self._clock()
-        with self._database.transaction() as connection:
-            for payload in payloads:
-                try:
-                    confirmation = msgspec.json.decode(payload, type=Confirmation)
-                except msgspec.MsgspecError as error:
-                    refuse(connection, CONFIRMATIONS, payload, str(error), now)
-                    continue
-                connection.execute(
-                    "UPDATE commands SET confirmed_at = coalesce(confirmed_at, ?) WHERE command_id = ?",
-                    (now, confirmation.command_id),
-                )
-            reached(connection, CONFIRMATIONS, positions)
+
+        def keep(connection: sqlite3.Connection, confirmation: Confirmation) -> None:
+            connection.execute(
+                "UPDATE commands SET confirmed_at = coalesce(confirmed_at, ?) WHERE command_id = ?",
+                (now, confirmation.command_id),
+            )
+
+        take(self._database, CONFIRMATIONS, payloads, positions, _decode, keep, now)
 
     def told(self, limit: int = 50) -> list[sqlite3.Row]:
         """The newest commands first, and whether each is published and confirmed."""

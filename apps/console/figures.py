@@ -3,6 +3,7 @@
 from typing import Final, NamedTuple
 
 from .database import Database
+from .reading import refused
 
 HOUR: Final = 3600.0
 
@@ -30,8 +31,7 @@ def work(database: Database, officer: str, now: float) -> Work:
     """The work up to now."""
     row = database.row(
         "SELECT count(*) AS n, min(raised_at) AS oldest, (SELECT count(*) FROM leases WHERE ended_at IS NULL) AS held,"
-        " (SELECT count(*) FROM outbox WHERE published_at IS NULL) AS waiting,"
-        " (SELECT count(*) FROM refused) AS refused"
+        " (SELECT count(*) FROM outbox WHERE published_at IS NULL) AS waiting"
         " FROM alerts WHERE answered = 0"
     )
     assert row is not None  # it counts
@@ -44,7 +44,7 @@ def work(database: Database, officer: str, now: float) -> Work:
     mine = sum(found["officer"] == officer for found in times)
     return Work(
         *(row["n"], row["held"], row["oldest"], len(times), mine, _quantile(seconds, 0.5), _quantile(seconds, 0.95)),
-        *(row["waiting"], row["refused"]),
+        *(row["waiting"], refused(database)),
     )
 
 

@@ -1,18 +1,20 @@
 """The live page's figures, from the panes that the graph appends to a file: aggregates alone, however many messages."""
 
-from collections import Counter, deque
+import logging
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from schemas.history import TIME_ZONE
+from schemas.messages import EVENT_SECONDS, MAX_CODE
 
-from .areas import Areas
+from .areas import Areas, area_of
 
 QUALIFIED: Final = "qualified"
 UNQUALIFIED: Final = "unqualified"
@@ -28,16 +30,21 @@ PARTS_OF_DAY: Final = ("morning", "afternoon", "other")
 _ZONE: Final = ZoneInfo(TIME_ZONE)
 
 
+_LONGEST_WINDOW_SECONDS: Final = 366 * 86_400
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+_log: Final = logging.getLogger(__name__)
+
+
 class Pane(msgspec.Struct, frozen=True):
     """A line of the file: a change of a window's count."""
 
-    window_start: datetime
-    window_seconds: int
-    dataset: str | None
-    violation_code: int | None
-    n: int
-    timing: str
-    areas: dict[str, int] | None = None
+    window_start: Annotated[datetime, msgspec.Meta(tz=True)]
+    window_seconds: Annotated[int, msgspec.Meta(gt=0, le=_LONGEST_WINDOW_SECONDS)]
+    dataset: Annotated[str, msgspec.Meta(max_length=50)] | None
+    violation_code: Annotated[int, msgspec.Meta(ge=0, le=MAX_CODE)] | None
+    n: _Count
+    timing: Annotated[str, msgspec.Meta(max_length=50)]
+    areas: dict[Annotated[str, msgspec.Meta(max_length=50)], _Count] | None = None
     """The same rows counted again, by area."""
 
 
@@ -128,8 +135,10 @@ class Panes:
 
     def __init__(self, path: Path) -> None:
         self.figures = Figures()
-        self.unreadable: deque[str] = deque(maxlen=3)
-        """Lines that are no panes, the last ones."""
+        self.unreadable = 0
+        """Lines that are no panes."""
+        self.why_unreadable = ""
+        """Why the last one of them is none."""
         self._path = path
         self._at = 0
         self._inode = 0
@@ -146,11 +155,14 @@ class Panes:
                     file.seek(self._at)
                     self._at += len(file.readline()) if self._at else 0  # it begins somewhere in a line
                 file.seek(self._at)
-                data = file.read()
+                data = file.read(MOST_BYTES)
         except FileNotFoundError:  # nothing was counted yet
             return False
         whole = data[: data.rfind(b"\n") + 1]
         self._at += len(whole)
+        if not whole and len(data) == MOST_BYTES:
+            self._at += len(data)
+            self._note(f"a line of more than {MOST_BYTES} bytes")
         self.figures.add(self._panes(whole), now)
         return bool(whole)
 
@@ -158,7 +170,20 @@ class Panes:
         panes = []
         for line in lines.splitlines():
             try:
-                panes.append(self._decode(line))
-            except msgspec.MsgspecError as error:
-                self.unreadable.append(str(error))
+                panes.append(self._read(line))
+            except Exception as error:  # noqa: BLE001  # no line may end the thread that reads
+                self._note(f"{error or type(error).__name__}"[:200])
         return panes
+
+    def _read(self, line: bytes) -> Pane:
+        pane = self._decode(line)
+        if not EVENT_SECONDS[0] <= pane.window_start.timestamp() < EVENT_SECONDS[1]:
+            raise ValueError(f"{pane.window_start} is not between 1970 and 2200")
+        for name in pane.areas or ():
+            area_of(name)
+        return pane
+
+    def _note(self, why: str) -> None:
+        self.unreadable += 1
+        self.why_unreadable = why
+        _log.warning("a line of %s is no pane and is left out: %s", self._path, why)

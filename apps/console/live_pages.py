@@ -41,6 +41,7 @@ def _live(console: Console) -> dict[str, Any]:
     areas = shaded(figures.areas.messages) + hot(hottest) if figures else ""
     values: dict[str, Any] = {
         "version": version,
+        "panes": console.panes,
         "figures": figures,
         "map": city_map(points, "Drones, violations and open alerts on the map of New York", areas),
         "hottest": [(borough_of(*area.middle), area, n) for area, n in hottest[:3]],

@@ -9,15 +9,13 @@ import time
 from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol
 
-from schemas.errors import PrestaCopError
-
-from .database import DISK_ERRORS, Database
+from .database import Database
+from .workers import Worker
 
 ANSWERS: Final = "answers"
 COMMANDS: Final = "commands"
 _AT_ONCE: Final = 500
 _NAP_S: Final = 0.5
-_LONGEST_NAP_S: Final = 15.0
 
 
 class Posted(NamedTuple):
@@ -54,18 +52,25 @@ class Outbox:
     """Publishes one topic's messages in their order, as long as the console runs."""
 
     def __init__(self, database: Database, topic: str, publisher: Publisher) -> None:
-        self.trouble = ""
-        """Why messages wait."""
         self._database = database
         self._topic = topic
         self._publisher = publisher
         self._posted = threading.Event()
-        self._stopping = False
-        self._thread = threading.Thread(target=self._run, name=f"outbox {topic}", daemon=True)
+        self._worker = Worker(f"publishing of {topic}", self._publish)
+
+    @property
+    def name(self) -> str:
+        """Of what it publishes."""
+        return self._topic
+
+    @property
+    def trouble(self) -> str:
+        """Why messages wait."""
+        return self._worker.trouble
 
     def start(self) -> None:
         """Begin with what the last console left."""
-        self._thread.start()
+        self._worker.start()
 
     def wake(self) -> None:
         """There is something new."""
@@ -73,9 +78,9 @@ class Outbox:
 
     def stop(self, seconds: float = 10.0) -> None:
         """Publish what waits, and end; what cannot be published in that time waits for the next start."""
-        self._stopping = True
+        self._worker.stopping.set()
         self._posted.set()
-        self._thread.join(seconds)
+        self._worker.stop(seconds)
         self._publisher.close()
 
     def publish_waiting(self) -> int:
@@ -95,21 +100,14 @@ class Outbox:
                 )
         return len(rows)
 
-    def _run(self) -> None:
-        nap = _NAP_S
+    def _publish(self, stopping: threading.Event) -> None:
         while True:
             self._posted.clear()
-            stopping = self._stopping
-            try:
-                published = self.publish_waiting()
-                self.trouble, nap = "", _NAP_S
-            except (PrestaCopError, *DISK_ERRORS) as error:
-                self.trouble, published = str(error), 0
-                nap = min(2 * nap, _LONGEST_NAP_S)
+            stopped = stopping.is_set()
+            published = self.publish_waiting()
+            self._worker.works()
             if published:
                 continue
-            if stopping:
+            if stopped:
                 return
-            self._posted.wait(nap)
-            if self.trouble and not self._stopping:
-                time.sleep(nap)  # new answers do not hurry a broker that is away
+            self._posted.wait(_NAP_S)

@@ -17,8 +17,9 @@ _ON_MAP: Final = 2_000
 
 
 def health(console: Console, renderer: Renderer, visit: Visit) -> Response:
-    """For whoever watches the process: 503 while something does not work; what, the queue's page says."""
-    return JSONResponse({"ok": not console.troubles()}, status_code=503 if console.troubles() else 200)
+    """For whoever watches the process: 503 while a part does not work; why, the queue's page says."""
+    parts = list(console.troubles())
+    return JSONResponse({"ok": not parts, "parts": parts}, status_code=503 if parts else 200)
 
 
 def home(console: Console, renderer: Renderer, visit: Visit) -> Response:
@@ -117,7 +118,7 @@ def _queue(console: Console, visit: Visit) -> dict[str, Any]:
         "alerts": [(row, borough_of(row["latitude"], row["longitude"])) for row in rows[:_SHOWN]],
         "map": city_map(points, f"{len(points)} open alerts on the map of New York"),
         "work": work(console.database, visit.who.name, console.clock()),
-        "troubles": console.troubles(),
+        "troubles": list(console.troubles().values()),
     }
 
 

@@ -9,6 +9,7 @@ import base64
 import binascii
 import hashlib
 import os
+import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -18,7 +19,7 @@ import msgspec
 from schemas.messages import MAX_ID_CHARS, MAX_IMAGE_BYTES, ImageMessage
 
 from .database import Database
-from .reading import reached, refuse
+from .reading import take
 
 IMAGES: Final = "images"
 KEPT_BYTES: Final = 2 * 1024**3
@@ -42,25 +43,21 @@ class Pictures:
     def take(self, payloads: Sequence[bytes], positions: Mapping[int, int]) -> None:
         """Keep pictures as they come; what is none is kept as refused."""
         now = self._clock()
-        found: list[tuple[str, str, int, float]] = []
-        refused: list[tuple[bytes, str]] = []
-        for payload in payloads:
-            try:
-                image_id, jpeg = _read(payload)
-            except (msgspec.MsgspecError, ValueError) as error:
-                refused.append((payload[:1000], str(error)))
-                continue
-            name = hashlib.sha256(jpeg).hexdigest() + ".jpg"
-            partial = self._folder / f"{name}.part"
-            partial.write_bytes(jpeg)
-            os.replace(partial, self._folder / name)
-            found.append((image_id, name, len(jpeg), now))
-        with self._database.transaction() as connection:
-            connection.executemany("INSERT INTO pictures VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", found)
-            for payload, reason in refused:
-                refuse(connection, IMAGES, payload, reason, now)
-            reached(connection, IMAGES, positions)
+
+        def keep(connection: sqlite3.Connection, picture: tuple[str, str, int]) -> None:
+            connection.execute("INSERT INTO pictures VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", (*picture, now))
+
+        take(self._database, IMAGES, payloads, positions, self._save, keep, now)
         self._changed()
+
+    def _save(self, payload: bytes) -> tuple[str, str, int]:
+        """Write a picture to the disk: its image_id, its file and its bytes."""
+        image_id, jpeg = _read(payload)
+        name = hashlib.sha256(jpeg).hexdigest() + ".jpg"
+        partial = self._folder / f"{name}.part"
+        partial.write_bytes(jpeg)
+        os.replace(partial, self._folder / name)
+        return image_id, name, len(jpeg)
 
     def of(self, alert: int) -> Path | None:
         """The picture of an alert, if it is here."""

@@ -1,17 +1,64 @@
-"""What is common to all topics that the console reads."""
+"""What is common to all topics that the console reads: a message that cannot be used is refused, whatever it raises."""
 
+import logging
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, TypeVar
 
-from .database import Database
+from .database import Database, is_of_the_disk
+
+MOST_REFUSED: Final = 500
+"""Of each topic so many are kept, the newest; of those before them there is the number."""
+KEPT_BYTES: Final = 1000
+"""Of a refused message."""
+_KEPT_CHARS: Final = 200
+_T = TypeVar("_T")
+_log: Final = logging.getLogger(__name__)
 
 
-def reached(connection: sqlite3.Connection, topic: str, positions: Mapping[int, int]) -> None:
-    """Note how far a topic has been read: partition -> next offset. In one transaction with what was read."""
-    connection.executemany(
-        "INSERT INTO positions VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET next = excluded.next",
-        [(topic, partition, offset) for partition, offset in positions.items()],
-    )
+def take(
+    database: Database,
+    topic: str,
+    payloads: Sequence[bytes],
+    positions: Mapping[int, int],
+    read: Callable[[bytes], _T],
+    keep: Callable[[sqlite3.Connection, _T], object],
+    now: float,
+) -> None:
+    """Keep messages of a topic, in one transaction with how far it has been read: partition -> next offset.
+
+    A message that raises anything is kept as refused, with the reason; an error of the disk is raised.
+
+    Args:
+        read: decodes a message; before the transaction, so that a large one keeps nobody waiting.
+        keep: changes the database by one statement at most.
+    """
+    found: list[tuple[bytes, _T]] = []
+    refused: list[tuple[bytes, str]] = []
+    for payload in payloads:
+        try:
+            found.append((payload, read(payload)))
+        except Exception as error:  # noqa: BLE001  # no message may end the thread that reads
+            refused.append((payload, _reason(error)))
+    with database.transaction() as connection:
+        for payload, message in found:
+            try:
+                keep(connection, message)
+            except Exception as error:  # noqa: BLE001
+                refused.append((payload, _reason(error)))
+        if refused:
+            _refuse(connection, topic, refused, now)
+        connection.executemany(
+            "INSERT INTO positions VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET next = excluded.next",
+            [(topic, partition, offset) for partition, offset in positions.items()],
+        )
+    if refused:
+        _log.warning("%d messages of %s were refused, the last one: %s", len(refused), topic, refused[-1][1])
+
+
+def refused(database: Database) -> int:
+    """How many messages could not be used."""
+    return database.number("SELECT (SELECT count(*) FROM refused) + (SELECT coalesce(sum(n), 0) FROM refused_before)")
 
 
 def positions(database: Database, topic: str) -> dict[int, int]:
@@ -19,9 +66,23 @@ def positions(database: Database, topic: str) -> dict[int, int]:
     return {row["partition"]: row["next"] for row in database.rows("SELECT * FROM positions WHERE topic = ?", topic)}
 
 
-def refuse(connection: sqlite3.Connection, topic: str, payload: bytes, reason: str, now: float) -> None:
-    """Keep what cannot be used, with the reason."""
-    connection.execute(
+def _reason(error: Exception) -> str:
+    """Why a message is refused. Raises what is no fault of the message."""
+    if is_of_the_disk(error):
+        raise error
+    return f"{error or type(error).__name__}"[:_KEPT_CHARS].encode(errors="replace").decode()
+
+
+def _refuse(connection: sqlite3.Connection, topic: str, refused: Sequence[tuple[bytes, str]], now: float) -> None:
+    connection.executemany(
         "INSERT INTO refused (topic, payload, reason, came_at) VALUES (?, ?, ?, ?)",
-        (topic, payload, reason[:200], now),
+        [(topic, payload[:KEPT_BYTES], reason, now) for payload, reason in refused],
+    )
+    gone = connection.execute(
+        "DELETE FROM refused WHERE topic = ?1 AND number <= (SELECT number FROM refused WHERE topic = ?1"
+        " ORDER BY number DESC LIMIT 1 OFFSET ?2)",
+        (topic, MOST_REFUSED),
+    ).rowcount
+    connection.execute(
+        "INSERT INTO refused_before VALUES (?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n", (topic, gone)
     )

@@ -72,6 +72,13 @@ CREATE TABLE IF NOT EXISTS refused (
     reason TEXT NOT NULL,
     came_at REAL NOT NULL
 );
+-- How many were refused before those that are kept.
+CREATE TABLE IF NOT EXISTS refused_before (
+    topic TEXT PRIMARY KEY,
+    n INTEGER NOT NULL
+);
+-- Empty: what is written to see whether anything can be.
+CREATE TABLE IF NOT EXISTS written (filler BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS pictures (
     image_id TEXT PRIMARY KEY,
     file TEXT NOT NULL,

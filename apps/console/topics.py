@@ -2,15 +2,12 @@
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
-from schemas.errors import PrestaCopError
 from schemas.urls import KafkaUrl, Topic
 
-from .database import DISK_ERRORS
 from .outbox import Publisher
-
-_NAP_S: Final = 2.0
+from .workers import Worker
 
 
 class Read(NamedTuple):
@@ -41,42 +38,37 @@ class Follower:
     def __init__(
         self, name: str, open_reader: Callable[[], Reader], take: Callable[[Sequence[bytes], Mapping[int, int]], None]
     ) -> None:
-        self.name = name
-        self.trouble = ""
-        """Why nothing comes."""
         self._open_reader = open_reader
         self._take = take
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"follow {name}", daemon=True)
+        self._worker = Worker(name, self._follow)
+
+    @property
+    def name(self) -> str:
+        """Of what it reads."""
+        return self._worker.name
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing comes."""
+        return self._worker.trouble
 
     def start(self) -> None:
         """Begin."""
-        self._thread.start()
+        self._worker.start()
 
     def stop(self) -> None:
         """End."""
-        self._stopping.set()
-        self._thread.join(5)
+        self._worker.stop(5)
 
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                self._follow()
-            except PrestaCopError as error:
-                self.trouble = str(error)
-            except DISK_ERRORS as error:
-                self.trouble = f"{self.name} cannot be kept: {error}. Make room on the console's disk; nothing is lost"
-            self._stopping.wait(_NAP_S)
-
-    def _follow(self) -> None:
+    def _follow(self, stopping: threading.Event) -> None:
         reader = self._open_reader()
         try:
-            while not self._stopping.is_set():
+            while not stopping.is_set():
                 read = reader.read(0.5)
-                self.trouble = ""
                 if read.payloads:
                     self._take(read.payloads, read.positions)
                     reader.done(read)
+                self._worker.works()
         finally:
             reader.close()
 

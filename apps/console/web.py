@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -126,7 +126,10 @@ async def _admit(console: Console, renderer: Renderer, request: Request, method:
             return renderer.error(403, "That is not for you", f"Your role is {session.role}.", session)
     if method == "GET":
         return Visit(request, session, {})
-    form = await _form(request)
+    try:
+        form = await _form(request)
+    except ClientDisconnect:
+        return Response(status_code=400)
     if form is None:
         return renderer.error(413, "Too much", "Forms of the console are smaller.", session)
     expected = session.csrf if roles is not None and session else request.cookies.get("login", "")

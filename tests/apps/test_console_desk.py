@@ -320,7 +320,7 @@ def test_panes_are_added_up_and_a_file_begun_again_is_counted_anew(tmp_path: Pat
     lag = panes.figures.lag_seconds(now + 15)
     assert lag is not None
     assert round(lag) == 5
-    assert len(panes.unreadable) == 1
+    assert panes.unreadable == 1
     path.write_text(line("qualified", 1, code=7))
     assert panes.look(now)
     assert panes.figures.totals["qualified"] == 1
@@ -353,8 +353,8 @@ def test_a_full_disk_is_told_and_what_came_meanwhile_is_kept_later(console: Cons
     pages = console.database.number("PRAGMA page_count")
     console.database.number(f"PRAGMA max_page_count = {pages}")
     # More than SQLite has free space for in its file.
-    large = alert("large", clock.now, plate_id="P" * 20_000)
-    follower = Follower("alerts", lambda: _Topic(encode(large)), console.desk.take)
+    large = encode(alert("large", clock.now)).replace(b"{", b'{"of a later version":"' + b"P" * 20_000 + b'",', 1)
+    follower = Follower("alerts", lambda: _Topic(large), console.desk.take)
     follower.start()
     try:
         wait_until(lambda: "disk is full" in follower.trouble)

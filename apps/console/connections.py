@@ -1,0 +1,180 @@
+"""How many connections the console serves, and how long it waits for each.
+
+uvicorn bounds neither the connections nor the time in which a request must have come, and asyncio logs thousands of
+lines a second once no file can be opened any more. So the listening socket itself keeps count here: beyond the limit
+the connection goes that has kept the console waiting longest, and whoever comes last is served.
+"""
+
+import os
+import resource
+import socket
+import time
+from contextlib import suppress
+from typing import Any, Final
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from schemas.errors import InputUnusable
+
+MOST_CONNECTIONS: Final = 500
+REQUEST_SECONDS: Final = 10.0
+"""In that time a connection must have sent the headers of a request, in that time again its body, and what is sent to
+it must be taken."""
+_SPARE_FILES: Final = 256
+"""For the database, pictures and the topics' clients, and connections that are being closed."""
+
+
+class Connection(socket.socket):
+    """A connection that knows since when the console waits for its other end."""
+
+    waits_since: float | None
+    """None: the other end waits for the console."""
+    other_end: tuple[str, int]
+    connections: "Connections"
+
+    def close(self) -> None:
+        """Let go of it."""
+        if self.fileno() >= 0:
+            self.connections.closed(self)
+        super().close()
+
+
+class Connections:
+    """The connections that are open, by the other end's address and port."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._open = 0
+        self._known: dict[tuple[str, int], Connection] = {}
+
+    def admit(self, connection: Connection, address: tuple[Any, ...]) -> bool:
+        """Count a new one; at the limit the longest silent one is ended for it. False: each of them is being served."""
+        if len(self._known) >= self._most:
+            waiting = [each for each in self._known.values() if each.waits_since is not None]
+            if not waiting:
+                return False
+            self._end(min(waiting, key=_since))
+        connection.connections = self
+        connection.waits_since = time.monotonic()
+        connection.other_end = (address[0], address[1])
+        self._known[connection.other_end] = connection
+        self._open += 1
+        return True
+
+    @property
+    def are_closing(self) -> bool:
+        """Whether so many are ended and not closed yet that new ones must wait."""
+        return self._open >= self._most + _SPARE_FILES // 2
+
+    def closed(self, connection: Connection) -> None:
+        """It is no more."""
+        self._open -= 1
+        self._forget(connection)
+
+    def of(self, client: tuple[str, int] | None) -> Connection | None:
+        """That of a request."""
+        return self._known.get((client[0], client[1])) if client else None
+
+    def end_silent(self) -> None:
+        """End those that have kept the console waiting for too long; to be called once a second or so."""
+        late = time.monotonic() - REQUEST_SECONDS
+        for each in [each for each in self._known.values() if _since(each) < late]:
+            self._end(each)
+
+    def _end(self, connection: Connection) -> None:
+        self._forget(connection)
+        with suppress(OSError):  # the other end was faster
+            connection.shutdown(socket.SHUT_RDWR)  # the event loop sees the end, and closes it
+
+    def _forget(self, connection: Connection) -> None:
+        if self._known.get(connection.other_end) is connection:  # not one that came from the same port since
+            del self._known[connection.other_end]
+
+
+class Listener(socket.socket):
+    """A listening socket that accepts no more than can be served."""
+
+    def __init__(self, listening: socket.socket, connections: Connections) -> None:
+        super().__init__(fileno=listening.detach())
+        self._connections = connections
+        self._reserve = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """The next connection. Raises BlockingIOError, ConnectionAbortedError: the event loop goes on with its work."""
+        if self._connections.are_closing:
+            raise BlockingIOError
+        try:
+            accepted, address = super().accept()
+        except OSError as error:
+            if isinstance(error, BlockingIOError | InterruptedError | ConnectionAbortedError):
+                raise
+            self._refuse_one()
+            raise ConnectionAbortedError from error
+        connection = Connection(fileno=accepted.detach())
+        if not self._connections.admit(connection, address):
+            socket.socket.close(connection)
+            raise ConnectionAbortedError
+        return connection, address
+
+    def _refuse_one(self) -> None:
+        """No file can be opened: the one that is kept for this takes the connection away, or it would wait for ever."""
+        os.close(self._reserve)
+        with suppress(OSError):
+            super().accept()[0].close()
+        self._reserve = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+
+    def close(self) -> None:
+        """Let go of it."""
+        if self.fileno() >= 0:
+            os.close(self._reserve)
+        super().close()
+
+
+class Watched:
+    """Notes of each request when it has come, and when its answer has gone."""
+
+    def __init__(self, app: ASGIApp, connections: Connections) -> None:
+        self._app = app
+        self._connections = connections
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        connection = self._connections.of(scope.get("client"))
+        if connection is None:
+            await self._app(scope, receive, send)
+            return
+        has_body = scope["method"] not in {"GET", "HEAD"}
+        connection.waits_since = time.monotonic() if has_body else None
+
+        async def received() -> Message:
+            message = await receive()
+            if not message.get("more_body", False):
+                connection.waits_since = None
+            return message
+
+        async def sent(message: Message) -> None:
+            before, connection.waits_since = connection.waits_since, time.monotonic()
+            await send(message)
+            connection.waits_since = before
+
+        try:
+            await self._app(scope, received, sent)
+        finally:
+            connection.waits_since = time.monotonic()
+
+
+def allow_files(connections: int) -> None:
+    """Let this process open as many files as so many connections need. Raises InputUnusable: it may not."""
+    needed = connections + _SPARE_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft >= needed:
+        return
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        raise InputUnusable(
+            f"{connections} connections need {needed} open files, and this process may have {hard}: "
+            "lower --max-connections, or raise the hard limit (ulimit -Hn)"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+
+
+def _since(connection: Connection) -> float:
+    return float("inf") if connection.waits_since is None else connection.waits_since

@@ -1,0 +1,54 @@
+"""The console's log: whoever sends junk does not fill a disk with it."""
+
+import logging
+import sys
+import time
+from collections.abc import Callable
+from typing import Final
+
+LINES_A_MINUTE: Final = 5
+"""Of each place in the program that logs."""
+
+
+class Bounded(logging.Filter):
+    """Passes a few records a minute of each place in the program; the next one says how many were left out."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._minutes: dict[tuple[str, int], tuple[int, int]] = {}
+        """Place -> minute, records of it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a record is logged."""
+        place, minute = (record.pathname, record.lineno), int(self._clock() // 60)
+        before, count = self._minutes.get(place, (minute, 0))
+        if before == minute:
+            self._minutes[place] = (minute, count + 1)
+            return count < LINES_A_MINUTE
+        self._minutes[place] = (minute, 1)
+        if count > LINES_A_MINUTE:
+            left_out = count - LINES_A_MINUTE
+            record.msg, record.args = f"{record.getMessage()} ({left_out} more of these were not logged)", ()
+        return True
+
+
+class _Printable(logging.Formatter):
+    """What others wrote reaches no terminal as a control character."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        return "".join(each if each.isprintable() or each == "\n" else ascii(each)[1:-1] for each in text)
+
+
+class _ToStderr(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr)
+
+
+def set_up() -> None:
+    """Warnings and errors, to stderr."""
+    handler = _ToStderr()
+    handler.setFormatter(_Printable("%(levelname)s: %(message)s"))
+    handler.addFilter(Bounded())
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
