@@ -6,7 +6,11 @@ record's number in it, so ``(unit, record)`` is the identity of a row that carri
 
 from enum import StrEnum
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+
+from schemas.messages import EVENT_SECONDS
 
 
 class Dataset(StrEnum):
@@ -192,3 +196,17 @@ def empty(schema: pa.Schema) -> pa.RecordBatch:
 def constant(text: str, n: int) -> pa.DictionaryArray:
     """``n`` times the same text."""
     return pa.DictionaryArray.from_arrays(pa.nulls(n, pa.int32()).fill_null(0), pa.array([text]))
+
+
+def timestamps(values: npt.NDArray[np.int64], per_second: int) -> pa.TimestampArray:
+    """Times from outside as :data:`UTC`; null where one is not within :data:`schemas.messages.EVENT_SECONDS`, which is
+    checked before anything is computed: a number beyond it would wrap.
+
+    Args:
+        values: since the epoch.
+        per_second: how many of them a second has: 1,000 of milliseconds; a divisor of a million.
+    """
+    first, end = (second * per_second for second in EVENT_SECONDS)
+    inside = (values >= first) & (values < end)
+    micros = np.where(inside, values, 0) * (MICROSECONDS // per_second)
+    return pa.array(micros, mask=~inside).cast(UTC)
