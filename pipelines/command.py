@@ -15,10 +15,13 @@ from types import FrameType
 from typing import Any, NoReturn, TextIO, cast
 
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.direct.direct_runner import SwitchingDirectRunner
+from apache_beam.runners.portability.prism_runner import PrismRunner
 from apache_beam.runners.runner import create_runner
 from tqdm import tqdm
 
 from pipelines.committed import Committed, kept_up_to_date
+from pipelines.loopback import listen_here_alone
 from pipelines.runner_options import FLINK_STREAMS
 from schemas import errors
 from sources.progress import progress
@@ -26,13 +29,22 @@ from sources.units import ROWS_IN
 
 INTERRUPTED = 130
 PIPE_CLOSED = 141
+PRISM = "PrismRunner"
+STARTS_PRISM = (PrismRunner, SwitchingDirectRunner)
 LOCAL_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 """What ``DirectRunner`` means here: Beam's own switch of that name takes Prism where it finds a binary of it."""
 WITHOUT_END_SECONDS = 10 * 365 * 86_400
 
 
-def beam_options(parser: argparse.ArgumentParser, rest: Sequence[str], streaming: bool = False) -> PipelineOptions:
-    """The flags that are not ours as Beam's options; ends with exit code 2 where one is not Beam's either."""
+def beam_options(
+    parser: argparse.ArgumentParser, rest: Sequence[str], streaming: bool = False, prism: bool = False
+) -> PipelineOptions:
+    """The flags that are not ours as Beam's options; ends with exit code 2 where one is not Beam's either.
+
+    Args:
+        prism: whether the caller starts the project's own Prism for ``PrismRunner``. The one that Beam would fetch and
+            start takes pipelines from the whole network.
+    """
     beam = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for options in PipelineOptions.__subclasses__():
         options._add_argparse_args(beam)
@@ -40,10 +52,13 @@ def beam_options(parser: argparse.ArgumentParser, rest: Sequence[str], streaming
     if unknown:
         parser.error(f"unknown: {' '.join(unknown)}; flags are those above and Beam's own")
     given = vars(known)
+    name = given.get("runner") or "DirectRunner"
     try:
-        create_runner(given.get("runner") or LOCAL_RUNNER)
+        runner = create_runner(LOCAL_RUNNER if name == "DirectRunner" else name)
     except (ValueError, ImportError, AttributeError) as error:
-        parser.error(f"--runner {given.get('runner')}: {error}")
+        parser.error(f"--runner {name}: {error}")
+    if isinstance(runner, STARTS_PRISM) and not (prism and name == PRISM):
+        parser.error(f"--runner {name}: Beam would fetch a Prism that the whole network can reach; leave --runner out")
     if streaming or given.get("runner") not in (None, "DirectRunner"):
         flags = [*(FLINK_STREAMS if streaming else ()), *rest]
         # Beam gives up listening to a job, and with it the job, after 300 s.
@@ -129,6 +144,7 @@ def run(command: Callable[[], int], resume: str) -> NoReturn:
         command: returns the exit code.
         resume: what to say after Ctrl-C about how to go on.
     """
+    listen_here_alone()
     # What a worker raises comes out of the run as well; its log would be a second copy.
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     signal.signal(signal.SIGTERM, _interrupt)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 
+from pipelines.loopback import reachable
 from schemas.errors import ServiceUnavailable
 
 START_SECONDS = 60
@@ -30,7 +31,7 @@ def job_server(
         environment: variables beside those of this process.
 
     Raises:
-        ServiceUnavailable: it did not start, or the body failed as it had ended.
+        ServiceUnavailable: it did not start, it listens to more than this machine, or the body failed as it had ended.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -56,9 +57,20 @@ def _wait(name: str, process: subprocess.Popen[bytes], port: int) -> None:
     while time.monotonic() < deadline and process.poll() is None:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
+                _refuse_if_reachable(name, process)
                 return
         time.sleep(0.05)
     raise ServiceUnavailable(f"{name} did not start: {process.args!r}")
+
+
+def _refuse_if_reachable(name: str, process: subprocess.Popen[bytes]) -> None:
+    """Whoever reaches a job server runs code as its user."""
+    open_to_all = reachable(process.pid)
+    if open_to_all:
+        raise ServiceUnavailable(
+            f"{name} would take pipelines from the whole network, at {', '.join(open_to_all)}, and was ended. "
+            "The Prism that make services-install builds listens on 127.0.0.1 alone: leave --prism_location out"
+        )
 
 
 @contextmanager

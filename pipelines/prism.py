@@ -1,6 +1,7 @@
 """Prism, Beam's own local runner that streams."""
 
 import glob
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +21,8 @@ def find_prism(given: str | None) -> str | None:
     """The path of the binary: the one that was given, the project's own, or one on the PATH; None where it is not."""
     if given:
         return shutil.which(given)
-    return next(iter(glob.glob(BUILT)), None) or shutil.which("prism")
+    # Earlier ones stay beside the newest.
+    return max(glob.glob(BUILT), key=os.path.getmtime, default=None) or shutil.which("prism")
 
 
 @contextmanager

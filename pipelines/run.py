@@ -18,7 +18,7 @@ from apache_beam.options.pipeline_options import PipelineOptions, PrismRunnerOpt
 from lake.memory import share_memory
 from lake.retries import PATIENCE
 from pipelines.cluster import Cluster, Place
-from pipelines.command import beam_options, committed_line, progress_bar, run, stream_line
+from pipelines.command import PRISM, beam_options, committed_line, progress_bar, run, stream_line
 from pipelines.dry_run import dry_run
 from pipelines.inputs import Asked, followed, planned
 from pipelines.options import UNBOUNDED, add_arguments
@@ -92,12 +92,12 @@ def main(argv: Sequence[str] | None = None, cluster: Cluster | None = None) -> N
             "--direct_num_workers=1",
             *rest,
         ]  # with more threads than elements Beam 2.77 cannot read a window's panes
-    options = beam_options(parser, rest, streaming=unbounded)
+    options = beam_options(parser, rest, streaming=unbounded, prism=cluster is None)
     runner = options.view_as(StandardOptions).runner
     if unbounded and runner == "SparkRunner":
         parser.error(SPARK_IS_BOUNDED)
     if cluster is None:
-        place: Place = _on_prism_or_as_given(parser, options) if unbounded else nullcontext
+        place: Place = _on_prism_or_as_given(parser, options) if unbounded or runner == PRISM else nullcontext
     elif unbounded and cluster.refuses_unbounded:
         parser.error(cluster.refuses_unbounded)
     else:
@@ -149,7 +149,7 @@ def follow(
 def _on_prism_or_as_given(parser: argparse.ArgumentParser, options: PipelineOptions) -> Place:
     """Where a run without end runs; ends with exit code 2 where no runner that streams is at hand."""
     runner = options.view_as(StandardOptions).runner
-    if runner not in (None, "DirectRunner", "PrismRunner"):
+    if runner not in (None, "DirectRunner", PRISM):
         return nullcontext
     if runner == "DirectRunner":
         parser.error("the DirectRunner reads nothing without end: leave --runner out for Prism, or take FlinkRunner")
@@ -158,7 +158,7 @@ def _on_prism_or_as_given(parser: argparse.ArgumentParser, options: PipelineOpti
     if binary is None and given:
         parser.error(f"--prism_location {given} is no program; make services-install builds one that is found without")
     if binary is None:
-        parser.error("--mode unbounded needs Prism, which is not built yet: make services-install, or --prism_location")
+        parser.error("this needs Prism, which is not built yet: make services-install, or --prism_location")
     return partial(on_prism, binary=binary)
 
 

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 from moto.server import ThreadedMotoServer
 
 from lake.storage import storage
+from pipelines.loopback import listen_here_alone
 from tests.faulty_s3 import FaultyS3, faulty_server
 
 # A shell that runs the tests in the background has SIGINT ignored, which all their children would inherit.
@@ -19,6 +20,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # Where make runs the tests, a make that a test calls would take itself for a part of it: other output, other arguments.
 for inherited in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
     os.environ.pop(inherited, None)
+
+listen_here_alone()  # as every command does
 
 # Machines that run tests are shared and slow at times: how long an example takes says nothing. CI takes the same
 # examples each time; whoever runs the tests elsewhere looks for new ones.

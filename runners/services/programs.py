@@ -38,6 +38,8 @@ class Program:
     sources: tuple[Path, ...] = ()
     """What the command reads; it runs where the first one is."""
     environment: Mapping[str, str] = field(default_factory=dict)
+    tool: str = ""
+    """What must be on the PATH to install it; nothing: what the command begins with."""
 
     def path(self, home: Path) -> Path:
         """Where it is, or will be."""
@@ -49,7 +51,7 @@ class Program:
 
     def missing(self, home: Path) -> list[str]:
         """The tools that installing it needs and that this machine does not have."""
-        return [] if self.is_installed(home) else missing(_placed(self.command[0]))
+        return [] if self.is_installed(home) else missing(self._tool)
 
     def install(self, home: Path) -> Path:
         """Install it unless that is done; of several processes one does, and the others wait.
@@ -61,10 +63,14 @@ class Program:
             return self.path(home)
         with locked(home / f"{self.name}.lock"):
             if not self.is_installed(home):
-                need(_placed(self.command[0]))
+                need(self._tool)
                 print(f"installing {self.name} into {home}, once: this takes up to some minutes", file=sys.stderr)
                 self._build(home)
         return self.path(home)
+
+    @property
+    def _tool(self) -> str:
+        return self.tool or _placed(self.command[0])
 
     def _folder(self, home: Path) -> Path:
         pins = hashlib.sha256(repr((self.command, sorted(self.environment.items()))).encode())

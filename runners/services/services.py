@@ -8,18 +8,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from pipelines.loopback import reachable
 from runners.services.background import Background, Record
 from runners.services.kafka.broker import Kafka
 from runners.services.lock import locked
-from runners.services.ports import is_free
-from runners.services.programs import HOME, Program, go_install, missing, need
+from runners.services.ports import HOST, is_free
+from runners.services.programs import HOME, PYTHON, TARGET, Program, missing, need
 from runners.services.pubsub.server import PubSub
 from runners.services.s3 import S3
 from runners.services.service import Service
 from schemas.errors import ServiceUnavailable
 
-PRISM = go_install("prism", "github.com/apache/beam/sdks/v2/go/cmd/prism@v2.77.0")
-"""Beam's runner for one machine, of Beam's own version; Beam starts and ends it by itself."""
+_BUILD = Path(__file__).parent / "prism" / "build.py"
+# Without cgo no C compiler is needed.
+PRISM = Program("prism", (PYTHON, _BUILD.name, TARGET), "prism", (_BUILD,), {"CGO_ENABLED": "0"}, tool="go")
+"""Beam's runner for one machine, of Beam's own version; the pipeline starts and ends it."""
 
 S = TypeVar("S", bound=Service)
 
@@ -197,6 +200,12 @@ def _wait(service: Service, background: Background, record: Record) -> None:
         if wrong:
             raise ServiceUnavailable(f"{service.name} {wrong}; {background.log} ends so:\n{background.tail()}")
         time.sleep(0.05)
+    open_to_all = reachable(record.pid)
+    if open_to_all:
+        raise ServiceUnavailable(
+            f"{service.name} would be open to the network, at {', '.join(open_to_all)}, and was ended: "
+            f"its settings must name {HOST} alone"
+        )
 
 
 def _environment() -> dict[str, str]:

@@ -73,6 +73,30 @@ def test_a_manifest_of_flink_fits_the_operators_schema(path: Path) -> None:
             of_kubernetes(pod)
 
 
+def labels_of_pods(document: Any) -> dict[str, str]:
+    """Those that the pods of a workload have; the operator gives those of Flink the deployment's name."""
+    if document["kind"] == "FlinkDeployment":
+        return {"app": document["metadata"]["name"]}
+    spec = document["spec"]
+    template = spec["jobTemplate"]["spec"]["template"] if document["kind"] == "CronJob" else spec["template"]
+    return dict(template["metadata"]["labels"])
+
+
+def test_every_workload_is_reached_by_named_pods_alone() -> None:
+    documents = [document for path in MANIFESTS for document in yaml.safe_load_all(path.read_text())]
+    policies = [document["spec"] for document in documents if document["kind"] == "NetworkPolicy"]
+    workloads = [document for document in documents if document["kind"] != "NetworkPolicy"]
+    assert len(workloads) >= 3
+    for workload in workloads:
+        labels = labels_of_pods(workload)
+        chosen = [spec for spec in policies if spec["podSelector"]["matchLabels"].items() <= labels.items()]
+        assert chosen, f"no NetworkPolicy selects the pods of {workload['metadata']['name']}"
+        for spec in chosen:
+            assert "Ingress" in spec["policyTypes"]
+            for peer in (peer for rule in spec["ingress"] for peer in rule["from"]):
+                assert peer["podSelector"]["matchLabels"], f"{peer} lets everybody in"
+
+
 def test_a_misspelled_field_is_found() -> None:
     document = yaml.safe_load((MANIFESTS[0].parent / "spark-follow.yaml").read_text())
     document["spec"]["concurencyPolicy"] = document["spec"].pop("concurrencyPolicy")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from runners.services.prism.build import OURS, THEIRS, listening_here
 from runners.services.programs import TARGET, Program
 from schemas.errors import ServiceUnavailable
 
@@ -56,3 +57,10 @@ def test_a_tool_that_is_missing_is_named_with_what_to_install(
     assert thing.missing(tmp_path) == ["mvn"]
     with pytest.raises(ServiceUnavailable, match=r"mvn is not on the PATH: install Maven .*apt install maven"):
         thing.install(tmp_path / "home")
+
+
+def test_prism_is_not_built_where_the_line_that_opens_its_port_is_another() -> None:
+    assert listening_here(f"a\n{THEIRS}\nb") == f"a\n{OURS}\nb"
+    for text in ("", f"{THEIRS}\n{THEIRS}", "net.Listen(other)"):
+        with pytest.raises(ValueError, match="no single line"):
+            listening_here(text)

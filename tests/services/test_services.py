@@ -22,6 +22,7 @@ from google.api_core.exceptions import MethodNotImplemented
 from google.cloud import pubsub_v1
 
 from runners.services import Services
+from runners.services.pubsub.server import PubSub
 from schemas.errors import ServiceUnavailable
 
 pytestmark = pytest.mark.services
@@ -128,10 +129,19 @@ def test_s3_refuses_other_keys(s3_server: dict[str, str]) -> None:
         s3.list_buckets()
 
 
+def test_a_server_that_others_reach_is_ended(alone: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PubSub, "command", lambda self, program: [str(program), "-listen", f":{self.port}"])
+    with pytest.raises(ServiceUnavailable, match="pubsub would be open to the network"):
+        alone.up("pubsub")
+    assert [state.pid for state in alone.status("pubsub")] == [None]
+
+
 def test_prism_runs_a_pipeline(prism: Path) -> None:
     code = """
 import sys, apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
+from pipelines.loopback import listen_here_alone
+listen_here_alone()
 options = PipelineOptions(runner="PrismRunner", prism_location=sys.argv[1], environment_type="LOOPBACK")
 with beam.Pipeline(options=options) as p:
     p | beam.Create([1, 2, 3]) | beam.CombineGlobally(sum) | beam.Map(lambda total: print("total", total))

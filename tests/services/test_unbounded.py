@@ -18,6 +18,7 @@ import pytest
 
 from apps.loader.__main__ import main as loader
 from lake import lake
+from pipelines.loopback import reachable
 from pipelines.reconcile import reconcile
 from schemas.lake import Source
 from schemas.urls import kafka_url
@@ -74,6 +75,7 @@ class Following:
     def end(self, how: signal.Signals) -> tuple[int, float]:
         """End it; gives its exit code, and after how many seconds neither it nor its Prism was there any more."""
         runner = self.runner()
+        assert reachable(self._process.pid) == []
         began = time.monotonic()
         self._process.send_signal(how)
         code = self._process.wait(30)
