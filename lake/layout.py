@@ -1,6 +1,8 @@
 """Where a file of the lake lies, and which month of New York it belongs to."""
 
+import re
 from datetime import date, datetime
+from pathlib import PurePosixPath
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -10,6 +12,7 @@ from schemas.history import TIME_ZONE
 from schemas.lake import CHANGES, LEDGER, MERGED_LEDGER, Dataset, Source
 
 NEW_YORK = ZoneInfo(TIME_ZONE)
+_PART = re.compile(r"\.part-\d{5}$")
 
 
 def partitions(dataset: Dataset) -> tuple[str, ...]:
@@ -24,6 +27,24 @@ def data_path(dataset: Dataset, source: Source, unit: str, month: str | None) ->
     """
     partition = f"/month={month}" if month else ""
     return f"{dataset}/source={source}{partition}/{unit}.parquet"
+
+
+def part_name(unit: str, part: int) -> str:
+    """The name of the files of a unit's part: that of the unit for the first one, which is the only one of most units.
+
+    >>> part_name("drones-00000-ab", 0), part_name("drones-00000-ab", 2)
+    ('drones-00000-ab', 'drones-00000-ab.part-00002')
+    """
+    return f"{unit}.part-{part:05d}" if part else unit
+
+
+def unit_of(path: str) -> str:
+    """The unit that has written the file of this path, or the name of a file that a change has written.
+
+    >>> unit_of("dead_letters/source=drones/drones-00000-ab.part-00002.parquet")
+    'drones-00000-ab'
+    """
+    return _PART.sub("", PurePosixPath(path).name.removesuffix(".parquet"))
 
 
 def ledger_path(source: Source, unit: str) -> str:

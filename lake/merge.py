@@ -1,7 +1,6 @@
 """Many small files of one directory become one: sorted, without the rows that readers do not see anyway."""
 
 from collections import Counter
-from pathlib import PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +10,7 @@ import pyarrow.dataset as pads
 
 from lake.changes import CHANGE, Move
 from lake.files import write_unit
+from lake.layout import unit_of
 from lake.reader import LakeFile
 from lake.storage import storage
 from schemas.errors import NotReconciled
@@ -79,8 +79,8 @@ def bins(files: list[LakeFile], drop: Drop, target: int) -> list[Bin]:
 
 def _units(file: LakeFile, drop: Drop) -> set[str]:
     """The units among those of ``drop`` that the file may have rows of."""
-    stem = PurePosixPath(file.path).name.removesuffix(".parquet")
-    return set(drop) if stem.startswith(CHANGE) else {stem} & drop.keys()
+    name = unit_of(file.path)
+    return set(drop) if name.startswith(CHANGE) else {name} & drop.keys()
 
 
 def merge(root: str, piece: Bin, name: str) -> Merged | None:

@@ -11,17 +11,18 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
+import pyarrow.dataset as pads
 
 from lake import Lake
 from lake.changes import Change, Move
 from lake.files import write_unit
+from lake.large_payloads import checked_in, checked_out
 from lake.merge import Merged
 from lake.reader import LakeFile
 from lake.storage import open_file, storage
 from pipelines.merging import commit_parts
 from schemas.errors import InputUnusable, PrestaCopError
-from schemas.lake import DEAD_LETTER, Dataset, Source
+from schemas.lake import DEAD_LETTER, REFUSED, Dataset, Source
 from sources.history import HistoryCsv
 from sources.payloads import PAYLOADS
 from sources.progress import progress
@@ -114,7 +115,7 @@ def _parse(unit: Unit, letters: pa.RecordBatch) -> Parsed:
     rows = parsed.rows.set_column(place, "record", letters["record"].take(parsed.rows["record"]))
     still = letters.take(parsed.dead_letters["record"])
     for name in ("reason", "detail"):
-        still = still.set_column(still.schema.get_field_index(name), DEAD_LETTER.field(name), parsed.dead_letters[name])
+        still = still.set_column(still.schema.get_field_index(name), REFUSED.field(name), parsed.dead_letters[name])
     return Parsed(rows, still)
 
 
@@ -130,16 +131,20 @@ def replay_file(root: str, letters: Letters, name: str, officer_keys: Sequence[b
     parts: dict[Dataset, list[pa.RecordBatch]] = {Dataset.DEAD_LETTERS: kept}
     moves: list[Move] = []
     for unit in letters.units.values():
-        mine = _batch(judged.filter(pc.equal(judged["unit"].cast(pa.string()), unit.name)).combine_chunks())
-        parsed = judge(root, unit, mine, officer_keys)
-        parts[Dataset.DEAD_LETTERS].append(parsed.dead_letters)
-        for dataset, rows in _branches(unit.source, parsed.rows).items():
-            if rows.num_rows:
-                parts.setdefault(dataset, []).append(rows)
-                moves.append(Move(unit.name, str(Dataset.DEAD_LETTERS), str(dataset), rows.num_rows))
-        if parsed.rows.num_rows and unit.source != Source.IMAGES:
-            counter = WindowCounter(letters.windows[unit.name])
-            counter.add(parsed.rows)
+        mine = judged.filter(pc.equal(judged["unit"].cast(pa.string()), unit.name))
+        moved: Counter[Dataset] = Counter()
+        counter = WindowCounter(letters.windows[unit.name])
+        for some in checked_out(root, mine):
+            parsed = judge(root, unit, some, officer_keys)
+            parts[Dataset.DEAD_LETTERS].append(checked_in(root, parsed.dead_letters))
+            for dataset, rows in _branches(unit.source, parsed.rows).items():
+                if rows.num_rows:
+                    parts.setdefault(dataset, []).append(rows)
+                    moved[dataset] += rows.num_rows
+            if parsed.rows.num_rows and unit.source != Source.IMAGES:
+                counter.add(parsed.rows)
+        moves += [Move(unit.name, str(Dataset.DEAD_LETTERS), str(dataset), n) for dataset, n in moved.items()]
+        if moved and unit.source != Source.IMAGES:
             parts.setdefault(Dataset.STATS, []).append(counter.counts(unit.name))
     still = pa.Table.from_batches(parts[Dataset.DEAD_LETTERS], schema=DEAD_LETTER)
     if not moves and _reasons(still) == _reasons(table):
@@ -163,8 +168,9 @@ def _reasons(letters: pa.Table) -> Counter[tuple[str, str]]:
 
 def _read(root: str, file: LakeFile) -> pa.Table:
     store = storage(root)
-    with store.filesystem.open_input_file(store.full(file.path)) as opened:
-        return pq.ParquetFile(opened).read().cast(DEAD_LETTER)
+    # A file of an earlier version has fewer columns.
+    files = pads.dataset([store.full(file.path)], schema=DEAD_LETTER, format="parquet", filesystem=store.filesystem)
+    return files.to_table()
 
 
 def replaying(

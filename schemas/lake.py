@@ -100,7 +100,7 @@ VIOLATION = pa.schema(
 )
 """Qualified and unqualified violations of both sources; a column that a source does not have is null."""
 
-DEAD_LETTER = pa.schema(
+REFUSED = pa.schema(
     [
         *ORIGIN,
         pa.field("reason", ENUM, nullable=False),
@@ -114,6 +114,10 @@ DEAD_LETTER = pa.schema(
 )
 """``payload`` is the row or message as it came, ``offset`` its first byte in ``path``; of a topic its offset there.
 ``source_id`` is the name that Pub/Sub gave a message: one that was delivered twice has it twice."""
+
+DEAD_LETTER = pa.schema([*REFUSED, pa.field("payload_bytes", pa.int64()), pa.field("payload_object", pa.string())])
+"""A refused row in the lake. Of a payload that is too long for a row ``payload`` is the beginning, ``payload_bytes``
+its length, and ``payload_object`` the path in the lake of the whole, named by its SHA-256; else both are null."""
 
 STATS = pa.schema(
     [

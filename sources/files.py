@@ -25,8 +25,11 @@ from schemas.lake import Source
 from sources.cells import Borders, Cell, blocks, border, content_hash, grid
 from sources.progress import progress
 from sources.reading import Read
-from sources.units import ROWS_IN, Tally, Unit, UnitBatch, UnitTally
+from sources.units import PART_BYTES, ROWS_IN, Parts, Tally, Unit, UnitBatch, UnitTally
 from sources.unpacking import unpack
+
+FILE_PART_BYTES = 2 * PART_BYTES
+"""Of a part of a unit: a cell of the grid is one, unless its records are a few bytes long."""
 
 
 class Header(NamedTuple):
@@ -136,11 +139,12 @@ def read_part(
         Metrics.counter("source", "units_already_there").inc()
         _advance(cell, unit.end - unit.start)
         return
-    first_record = 0
+    first_record, parts = 0, Parts(FILE_PART_BYTES)
     for offset, data in blocks(file, unit.start, unit.end, form.borders(header)):
         rows, records = form.batch(header, data, offset, first_record)
         first_record += records
-        yield UnitBatch(unit, rows, last=offset + len(data) == unit.end)
+        part = parts.of(records, len(data))
+        yield UnitBatch(unit, rows, last=offset + len(data) == unit.end, part=part)
         _advance(cell, len(data))
     yield unit.name, Tally(ROWS_IN, first_record, unit=unit)
 

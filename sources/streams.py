@@ -16,6 +16,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import apache_beam as beam
 import pyarrow as pa
+import pyarrow.compute as pc
 from apache_beam.io.restriction_trackers import OffsetRange, OffsetRestrictionTracker
 from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
 from apache_beam.metrics import Metrics
@@ -28,7 +29,7 @@ from schemas.errors import InputUnusable
 from schemas.lake import MICROSECONDS, Source
 from sources.progress import Lag, progress
 from sources.reading import Read
-from sources.units import ROWS_IN, Tally, Unit, UnitBatch, UnitTally
+from sources.units import PART_BYTES, ROWS_IN, Parts, Tally, Unit, UnitBatch, UnitTally
 
 MAX_OUTSTANDING = 16
 """Units that are planned and not committed, unless a topic has more partitions; more would only wait, and be read again
@@ -139,15 +140,18 @@ def read_unit(unit: Unit, stream: Stream, root: str) -> Iterator[UnitBatch | Uni
         Metrics.counter("source", "units_already_there").inc()
         return
     rows, size = 0, 0
+    parts, part = Parts(PART_BYTES), 0
     held: pa.RecordBatch | None = None
     try:
         for batch in stream.payloads(unit, root):
             if held is not None:
-                yield UnitBatch(unit, held, last=False)
+                yield UnitBatch(unit, held, last=False, part=part)
             held = batch
+            payload_bytes = pc.sum(pc.binary_length(batch["payload"])).as_py() or 0
+            part = parts.of(batch.num_rows, payload_bytes)
             rows += batch.num_rows
-            size += batch["payload"].nbytes
-            progress.came(unit.source, batch.num_rows, batch["payload"].nbytes)
+            size += payload_bytes
+            progress.came(unit.source, batch.num_rows, payload_bytes)
             progress.advance(batch.num_rows * MESSAGE_BYTES)
     except FileNotFoundError as error:
         if held is None and is_committed(root, unit.source, unit.name):
@@ -159,7 +163,7 @@ def read_unit(unit: Unit, stream: Stream, root: str) -> Iterator[UnitBatch | Uni
         ) from error
     if held is None:
         raise RuntimeError(f"{stream} gave no batch for {unit}")
-    yield UnitBatch(unit, held, last=True)
+    yield UnitBatch(unit, held, last=True, part=part)
     Metrics.counter("source", "bytes_in").inc(size)
     yield unit.name, Tally(ROWS_IN, rows, unit=unit)
 

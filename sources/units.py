@@ -37,10 +37,41 @@ class UnitBatch(NamedTuple):
     unit: Unit
     rows: pa.RecordBatch
     last: bool
+    part: int = 0
+    """The unit's part that they belong to, from 0 on: a dataset has a file of each (:class:`Parts`)."""
 
     def with_rows(self, rows: pa.RecordBatch) -> "UnitBatch":
         """The same place in the same unit, with other rows."""
         return self._replace(rows=rows)
+
+
+PART_BYTES = 128 << 20
+"""Of a unit's part, rows counted as :data:`ROW_BYTES` more: a writer holds one part, and some copies of it when it
+writes. A unit of usual messages is one part."""
+ROW_BYTES = 128
+"""What the columns of a row take besides its payload, about."""
+
+
+class Parts:
+    """Numbers the parts of a unit as its batches come: one ends before the batch that would make it too large.
+
+    So the parts are a function of the unit's batches alone, and are the same files in every attempt.
+
+    Args:
+        part_bytes: how large a part may be, unless one batch is larger.
+    """
+
+    def __init__(self, part_bytes: int) -> None:
+        self._part_bytes = part_bytes
+        self._part = self._size = 0
+
+    def of(self, rows: int, size: int) -> int:
+        """The part of the next batch, which has so many rows and bytes of payload."""
+        size += rows * ROW_BYTES
+        if self._size and self._size + size > self._part_bytes:
+            self._part, self._size = self._part + 1, 0
+        self._size += size
+        return self._part
 
 
 class WrittenFile(NamedTuple):
@@ -76,7 +107,7 @@ class UnitBatchCoder(coders.Coder):  # type: ignore[misc]  # Beam's classes are 
     """Arrow IPC: the default coder pickles a slice together with its whole parent (12.8 kB a row against 101 B)."""
 
     def encode(self, value: UnitBatch) -> bytes:
-        head = json.dumps({**asdict(value.unit), "last": value.last}).encode()
+        head = json.dumps({**asdict(value.unit), "last": value.last, "part": value.part}).encode()
         sink = io.BytesIO()
         sink.write(len(head).to_bytes(4, "little"))
         sink.write(head)
@@ -87,11 +118,11 @@ class UnitBatchCoder(coders.Coder):  # type: ignore[misc]  # Beam's classes are 
     def decode(self, encoded: bytes) -> UnitBatch:
         size = int.from_bytes(encoded[:4], "little")
         head = json.loads(encoded[4 : 4 + size])
-        last = head.pop("last")
+        last, part = head.pop("last"), head.pop("part")
         head["source"] = Source(head["source"])
         head["columns"] = tuple(head["columns"])
         with pa.ipc.open_stream(pa.py_buffer(encoded)[4 + size :]) as reader:
-            return UnitBatch(Unit(**head), reader.read_next_batch(), last)
+            return UnitBatch(Unit(**head), reader.read_next_batch(), last, part)
 
     def is_deterministic(self) -> bool:
         return True

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from schemas.history import Repair
-from schemas.lake import DEAD_LETTER, ENUM, UTC, constant
+from schemas.lake import ENUM, REFUSED, UTC, constant
 from schemas.messages import UNQUALIFIED
 from sources.units import Unit, UnitBatch
 from transforms.clock import Day, day, to_utc
@@ -167,7 +167,7 @@ def _dead_letters(unit: Unit, block: Block, text: CsvText, refused: list[Refused
             "published_at": pa.nulls(len(rows), UTC),
             "source_id": pa.nulls(len(rows), pa.string()),
         },
-        schema=DEAD_LETTER,
+        schema=REFUSED,
     )
 
 

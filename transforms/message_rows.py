@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from schemas.lake import DEAD_LETTER, DRONE_FIELDS, ENUM, ORIGIN, PUBLISHED, UTC, VIOLATION, constant
+from schemas.lake import DRONE_FIELDS, ENUM, ORIGIN, PUBLISHED, REFUSED, UTC, VIOLATION, constant
 from sources.units import Unit
 from transforms.payloads import Refusal
 
@@ -82,5 +82,5 @@ def dead_letters(unit: Unit, payloads: pa.RecordBatch, refused: list[Refused]) -
             "published_at": payloads["published_at"].take(places),
             "source_id": payloads["source_id"].take(places),
         },
-        schema=DEAD_LETTER,
+        schema=REFUSED,
     )

@@ -95,7 +95,7 @@ class _Count(PerUnit[Counter]):
         counter.add(batch.rows)
         if batch.last:
             rows = counter.counts(batch.unit.name)
-            tally = write_tally(self._root, Dataset.STATS, batch, [rows])
+            tally = write_tally(self._root, Dataset.STATS, batch._replace(part=0), [rows])
             yield batch.unit.name, tally._replace(rows=int(np.sum(rows["n"].to_numpy())))
 
 

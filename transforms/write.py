@@ -20,6 +20,8 @@ from apache_beam.transforms.window import GlobalWindow, GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
 from lake.files import write_unit
+from lake.large_payloads import checked_in
+from lake.layout import part_name
 from lake.ledger import commit, is_committed
 from schemas.errors import NotReconciled
 from schemas.lake import Dataset, Source
@@ -30,22 +32,46 @@ DOORS = (Dataset.POSITIONS, Dataset.QUALIFIED, Dataset.UNQUALIFIED, Dataset.DEAD
 """The datasets by which a row leaves the graph."""
 
 
+class _Held:
+    """Of a unit in one dataset."""
+
+    def __init__(self) -> None:
+        self.part = 0
+        self.batches: list[pa.RecordBatch] = []
+        """Of that part."""
+        self.written = Tally("", 0)
+        """The parts before."""
+
+
 @beam.typehints.with_output_types(tuple[str, Tally])
-class _Write(PerUnit[list[pa.RecordBatch]]):
+class _Write(PerUnit[_Held]):
     def __init__(self, root: str, dataset: Dataset) -> None:
         self._root = root
         self._dataset = dataset
 
     def process(self, batch: UnitBatch) -> Iterator[UnitTally]:
-        batches = self.kept(batch, [])
-        batches.append(batch.rows)
+        held = self.kept(batch, _Held())
+        if batch.part != held.part:
+            self._write(batch, held)
+            held.part = batch.part
+        rows = batch.rows
+        if self._dataset == Dataset.DEAD_LETTERS:
+            rows = checked_in(self._root, rows)
+        held.batches.append(rows)
         if batch.last:
-            yield batch.unit.name, write_tally(self._root, self._dataset, batch, batches)
+            self._write(batch, held)
+            yield batch.unit.name, held.written
+
+    def _write(self, batch: UnitBatch, held: _Held) -> None:
+        tally = write_tally(self._root, self._dataset, batch._replace(part=held.part), held.batches)
+        held.batches = []
+        held.written = tally._replace(rows=held.written.rows + tally.rows, files=held.written.files + tally.files)
 
 
 def write_tally(root: str, dataset: Dataset, batch: UnitBatch, batches: list[pa.RecordBatch]) -> Tally:
-    """Write all rows of a unit in one dataset, and say what was written."""
-    written = write_unit(root, dataset, batch.unit.source, batch.unit.name, batches)
+    """Write all rows of the batch's part of a unit in one dataset, and say what was written."""
+    name = part_name(batch.unit.name, batch.part)
+    written = write_unit(root, dataset, batch.unit.source, name, batches)
     files = tuple(WrittenFile(str(dataset), path, rows, size) for path, rows, size in written)
     return Tally(str(dataset), sum(b.num_rows for b in batches), files)
 

@@ -163,7 +163,9 @@ CREATE EXTERNAL TABLE dead_letters_files (
   `path` string,
   `offset` bigint,
   `published_at` timestamp,
-  `source_id` string
+  `source_id` string,
+  `payload_bytes` bigint,
+  `payload_object` string
 )
 PARTITIONED BY (`source` string)
 STORED AS PARQUET

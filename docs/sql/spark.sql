@@ -174,6 +174,8 @@ CREATE OR REPLACE TEMPORARY VIEW dead_letters_files (
   `offset` BIGINT,
   `published_at` TIMESTAMP,
   `source_id` STRING,
+  `payload_bytes` BIGINT,
+  `payload_object` STRING,
   `source` STRING
 ) USING parquet OPTIONS (path 'LAKE/dead_letters');
 

@@ -158,6 +158,8 @@ CREATE TABLE dead_letters_files (
   "offset" bigint,
   "published_at" timestamp(6),
   "source_id" varchar,
+  "payload_bytes" bigint,
+  "payload_object" varchar,
   "source" varchar WITH (partition_projection_type = 'ENUM', partition_projection_values = ARRAY['drones', 'history', 'images'])
 ) WITH (
   format = 'PARQUET', external_location = 's3://BUCKET/PREFIX/dead_letters/', partitioned_by = ARRAY['source'],

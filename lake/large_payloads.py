@@ -1,0 +1,89 @@
+"""Refused payloads that are too large for a row: they are objects of the lake, and the row says where (a claim check).
+
+Forty messages of 15 MB would be a column of 600 MB that every reader of dead letters loads. The object is named by the
+payload's hash, so it is the same one however often the payload comes, and no change of files ever removes it.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lake.storage import storage
+from schemas.lake import DEAD_LETTER, REFUSED
+
+MAX_INLINE_BYTES: Final = 1 << 20
+"""A longer payload is an object."""
+BEGINNING_BYTES: Final = 1 << 10
+"""What stays of it in the row."""
+AT_ONCE_BYTES: Final = 32 << 20
+"""Of payloads that are fetched, at once."""
+
+
+def payload_path(payload: bytes) -> str:
+    """The path below the lake's root of a large payload: its last part is the SHA-256 of the payload."""
+    name = hashlib.sha256(payload).hexdigest()
+    return f"payloads/{name[:2]}/{name}"
+
+
+def checked_in(root: str, rows: pa.RecordBatch) -> pa.RecordBatch:
+    """Put the large payloads of refused rows into the lake.
+
+    Args:
+        rows: of :data:`schemas.lake.REFUSED`.
+
+    Returns:
+        The same rows as :data:`schemas.lake.DEAD_LETTER`.
+    """
+    n = rows.num_rows
+    sizes = pc.binary_length(rows["payload"]).to_numpy()
+    large = np.flatnonzero(sizes > MAX_INLINE_BYTES).tolist()
+    payload, objects = rows["payload"], pa.nulls(n, pa.string())
+    if large:
+        found: list[str | None] = [None] * n
+        for row in large:
+            whole = payload[row].as_py()
+            found[row] = path = payload_path(whole)
+            storage(root).put(path, whole)
+        objects = pa.array(found, pa.string())
+        beginnings = pc.binary_slice(payload, 0, BEGINNING_BYTES)
+        payload = pc.if_else(objects.is_valid(), beginnings, payload)
+    is_large = sizes > MAX_INLINE_BYTES
+    columns = [payload if name == "payload" else rows[name] for name in REFUSED.names]
+    columns += [pa.array(sizes.astype(np.int64), mask=~is_large), objects]
+    return pa.RecordBatch.from_arrays(columns, schema=DEAD_LETTER)
+
+
+def checked_out(root: str, letters: pa.Table) -> Iterator[pa.RecordBatch]:
+    """Dead letters as they were refused, with their whole payloads, a few at a time.
+
+    Args:
+        letters: of :data:`schemas.lake.DEAD_LETTER`.
+
+    Raises:
+        FileNotFoundError: where the object of a payload is gone from the lake.
+    """
+    for batch in letters.to_batches():
+        sizes = pc.coalesce(batch["payload_bytes"], pc.binary_length(batch["payload"]).cast(pa.int64())).to_numpy()
+        for start, end in bounded(sizes, AT_ONCE_BYTES):
+            some = batch.slice(start, end - start)
+            payloads = [
+                storage(root).read(path) if path else payload
+                for payload, path in zip(some["payload"].to_pylist(), some["payload_object"].to_pylist(), strict=True)
+            ]
+            columns = [pa.array(payloads, pa.binary()), *(some[name] for name in REFUSED.names if name != "payload")]
+            names = ["payload", *(name for name in REFUSED.names if name != "payload")]
+            yield pa.RecordBatch.from_arrays(columns, names=names).select(REFUSED.names).cast(REFUSED)
+
+
+def bounded(sizes: np.typing.NDArray[np.int64], bound: int) -> Iterator[tuple[int, int]]:
+    """Cut rows of these sizes into runs: one ends with the row that makes it ``bound`` or more; none for no rows."""
+    ends = np.cumsum(sizes)
+    start = before = 0
+    while start < len(sizes):
+        end = min(int(np.searchsorted(ends, before + bound)) + 1, len(sizes))
+        yield start, end
+        start, before = end, int(ends[end - 1])
