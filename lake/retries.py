@@ -1,6 +1,7 @@
 """What of a call to S3 passes when it is made again, and for how long it is made again: by time, not by count."""
 
 import os
+import re
 from collections.abc import Callable
 from typing import TypeVar, cast
 
@@ -26,6 +27,11 @@ _CONFLICT = "ConditionalRequestConflict"
 """Another write of this key was going on: nothing is said about who won."""
 _CODES = frozenset({_CONFLICT, "OperationAborted", "RequestTimeout", "SlowDown", "Throttling", "ThrottlingException"})
 _STATUSES = frozenset({429, 500, 502, 503, 504})
+_OF_PYARROW = re.compile(
+    r"AWS Error (NETWORK_CONNECTION|REQUEST_TIMEOUT|SLOW_DOWN|SERVICE_UNAVAILABLE|INTERNAL_FAILURE|THROTTLING)"
+    r"|HTTP status (409|429|50[0234])\b|curlCode"
+)
+"""pyarrow says in its message alone what S3 has answered."""
 _CONNECTIONS = (ConnectionError, HTTPClientError, IncompleteReadError, ResponseStreamingError)
 
 T = TypeVar("T")
@@ -41,6 +47,8 @@ def passes(error: Exception) -> bool:
     if isinstance(error, ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         return status in _STATUSES or error.response.get("Error", {}).get("Code") in _CODES
+    if isinstance(error, OSError) and _OF_PYARROW.search(str(error)):
+        return True
     return isinstance(error, _CONNECTIONS) and not isinstance(error, SSLError)
 
 

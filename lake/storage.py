@@ -21,14 +21,17 @@ import pyarrow.fs as pafs
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from lake.faults import code, faults
+from lake.patient_files import PatientFiles
 from lake.retries import FIRST_CONTACT_S, patiently
-from schemas.errors import DiskFull, InputUnusable, OutputUnusable, ServiceUnavailable, UnsafePath
+from schemas.errors import InputUnusable, OutputUnusable, PrestaCopError, UnsafePath
 
-_CHECK = "Check the bucket, AWS_ENDPOINT_URL and the credentials"
 S3_CONNECTIONS = 64
 """Pictures are put by 16 threads for each unit that is read."""
 _EXISTS = "PreconditionFailed"
-_NEVER_IN_A_PART = re.compile(r"[\0\\\ud800-\udfff]")
+_NO_NAME = re.compile(r"[\0\ud800-\udfff]")
+"""What no text in UTF-8 holds, and what ends a name."""
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 class Storage(ABC):
@@ -58,13 +61,28 @@ class Storage(ABC):
     def flush(self) -> None:
         """Return when all that :meth:`put` wrote would survive a power cut."""
 
+    def probe(self) -> None:
+        """Try what a commit does, on a file of its own: what is wrong with the place is found before the work.
+
+        Raises OutputUnusable, NotPermitted, DiskFull, ServiceUnavailable.
+        """
+        name = f".probe-{uuid.uuid4().hex}"
+        once, twice = self.put_new(name, b"x"), self.put_new(name, b"y")
+        self.put(name, b"z")
+        self.delete(name)
+        if not once or twice:
+            raise OutputUnusable(
+                f"{self.root}: two conditional puts of one name gave {once} and {twice}: commits are not safe there "
+                "(a server without If-None-Match?); choose another place"
+            )
+
     def full(self, path: str) -> str:
         """The path as :attr:`filesystem` takes it."""
         return f"{self.base}/{self._safe(path)}"
 
     def _safe(self, path: str) -> str:
         """The path, if it names something below the root."""
-        if any(part in ("", ".", "..") or _NEVER_IN_A_PART.search(part) for part in path.split("/")):
+        if any(part in ("", ".", "..") or "\\" in part or _NO_NAME.search(part) for part in path.split("/")):
             raise UnsafePath(
                 f"{self.root}: {path!r} is no path below the lake's root; something else than this program has made "
                 "it up: look at where it comes from"
@@ -74,16 +92,13 @@ class Storage(ABC):
     def list(self, prefix: str) -> list[pafs.FileInfo]:
         """The files below a directory, sorted by path; none when there is no such directory."""
         selector = pafs.FileSelector(self.full(prefix), recursive=True, allow_not_found=True)
-        try:
-            with _errors(self.root):
-                infos = self.filesystem.get_file_info(selector)
-        except PermissionError as error:
-            raise OutputUnusable(f"{self.root}: {error}; give this user the right to read it") from error
+        with faults(self.root):
+            infos = self.filesystem.get_file_info(selector)
         return sorted((i for i in infos if i.type == pafs.FileType.File), key=lambda i: str(i.path))
 
     def read(self, path: str) -> bytes:
         """The whole file. Raises FileNotFoundError."""
-        with _errors(self.root), self.filesystem.open_input_stream(self.full(path)) as stream:
+        with faults(self.root), self.filesystem.open_input_stream(self.full(path)) as stream:
             return bytes(stream.read())
 
 
@@ -111,13 +126,19 @@ class LocalStorage(Storage):
                 # A server of files that lost its first answer says so of the link that this call made.
                 if temporary.stat().st_nlink < 2:
                     return False
+            except OSError as error:
+                if error.errno in _NO_LINKS:
+                    raise OutputUnusable(
+                        f"{self.root}: this file system has no hard links, which a commit needs; choose another place"
+                    ) from error
+                raise
             _sync_directory(target.parent)
             return True
 
     def delete(self, path: str) -> None:
         target = Path(self.full(path))
         self._inside(target.parent)
-        with _errors(self.root):
+        with faults(self.root):
             target.unlink(missing_ok=True)
 
     def flush(self) -> None:
@@ -129,10 +150,10 @@ class LocalStorage(Storage):
         self._inside(target.parent)
         # Readers and listings skip names that begin with a dot.
         temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-        with _errors(self.root):
+        with faults(self.root):
             try:
                 target.parent.mkdir(parents=True, exist_ok=True)
-            except (PermissionError, FileNotFoundError, NotADirectoryError, FileExistsError) as error:
+            except FileNotFoundError as error:
                 raise OutputUnusable(f"{self.root}: {error.strerror}: {target.parent}; choose another place") from error
             try:
                 with temporary.open("xb") as file:
@@ -173,17 +194,20 @@ class S3Storage(Storage):
         if self.prefix and any(part in ("", ".", "..") for part in self.prefix.split("/")):
             raise OutputUnusable(f"{root}: the prefix has an empty part, '.' or '..'; write s3://BUCKET/PREFIX")
         endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-        with _errors(self.root):
-            self.filesystem = pafs.S3FileSystem(
-                endpoint_override=endpoint, retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=5)
-            )
-        self._client = _s3_client()
-        with _errors(self.root):  # a bucket that is not there would look like an empty lake
+        if endpoint and not re.match(r"https?://[^/]", endpoint):
+            raise OutputUnusable(f"AWS_ENDPOINT_URL is {endpoint!r}; write http://HOST:PORT or https://HOST")
+        with faults(root):
+            self._client = _s3_client()
+            # A bucket that is not there would look like an empty lake.
             patiently(partial(self._client.head_bucket, Bucket=self.bucket), FIRST_CONTACT_S)
+            files = pafs.S3FileSystem(
+                endpoint_override=endpoint, retry_strategy=pafs.AwsDefaultS3RetryStrategy(max_attempts=0)
+            )
+        self.filesystem = pafs.PyFileSystem(PatientFiles(files, lambda: faults(root)))
 
     def put(self, path: str, data: bytes | memoryview) -> None:
         put = partial(self._client.put_object, Bucket=self.bucket, Key=self._key(path), Body=bytes(data))
-        with _errors(self.root):
+        with faults(self.root):
             patiently(put)
 
     def put_new(self, path: str, data: bytes | memoryview) -> bool:
@@ -195,30 +219,31 @@ class S3Storage(Storage):
             try:
                 self._client.put_object(Bucket=self.bucket, Key=key, Body=body, IfNoneMatch="*")
             except (ClientError, BotoCoreError) as error:
-                if isinstance(error, ClientError) and error.response.get("Error", {}).get("Code") == _EXISTS:
+                if isinstance(error, ClientError) and code(error) == _EXISTS:
                     # What an earlier try wrote, whose answer was lost, is not somebody else's.
                     return may_be_there and self.read(path) == body
                 may_be_there = True
                 raise
             return True
 
-        with _errors(self.root):
+        with faults(self.root):
             return patiently(put)
 
     def delete(self, path: str) -> None:
-        with _errors(self.root):
+        with faults(self.root):
             patiently(partial(self._client.delete_object, Bucket=self.bucket, Key=self._key(path)))
 
     def read(self, path: str) -> bytes:
-        try:
-            return super().read(path)
-        except ServiceUnavailable:
-            # pyarrow asks for the size, then for the bytes; what is removed between the two is to it any failure.
-            with _errors(self.root):
-                gone = self.filesystem.get_file_info(self.full(path)).type == pafs.FileType.NotFound
-            if gone:
-                raise FileNotFoundError(self.full(path)) from None
-            raise
+        def get() -> bytes:
+            return bytes(self._client.get_object(Bucket=self.bucket, Key=self._key(path))["Body"].read())
+
+        with faults(self.root):
+            try:
+                return patiently(get)
+            except ClientError as error:
+                if code(error) == "NoSuchKey":
+                    raise FileNotFoundError(f"{self.root}/{path}") from error
+                raise
 
     def flush(self) -> None:
         pass  # an object is durable when its PUT is answered
@@ -230,6 +255,7 @@ class S3Storage(Storage):
 @lru_cache(maxsize=64)
 def storage(root: str) -> Storage:
     """The storage of a directory or ``s3://`` URL. Raises OutputUnusable for any other scheme."""
+    check_name(root, OutputUnusable)
     if root.startswith("s3://"):
         return S3Storage(root)
     if "://" in root and not root.startswith("file://"):
@@ -242,6 +268,7 @@ def storage(root: str) -> Storage:
 
 def open_input(url: str) -> tuple[pafs.FileSystem, str]:
     """The file system and path of an input file: a local path or an ``s3://`` URL."""
+    check_name(url, InputUnusable)
     if url.startswith("s3://"):
         bucket, _, key = url.removeprefix("s3://").partition("/")
         return storage(f"s3://{bucket}").filesystem, f"{bucket}/{key}"
@@ -250,15 +277,20 @@ def open_input(url: str) -> tuple[pafs.FileSystem, str]:
 
 @contextmanager
 def open_file(url: str) -> Iterator[IO[bytes]]:
-    """An input file, open for reading and seeking. Raises InputUnusable, ServiceUnavailable."""
+    """An input file, open for reading and seeking. Raises InputUnusable, NotPermitted, ServiceUnavailable."""
     filesystem, path = open_input(url)
     try:
-        with _errors(url), filesystem.open_input_file(path) as file:
+        with faults(url, InputUnusable), filesystem.open_input_file(path) as file:
             yield file
     except FileNotFoundError as error:
         raise InputUnusable(f"{url}: there is no such file") from error
-    except (PermissionError, IsADirectoryError) as error:
-        raise InputUnusable(f"{url}: {error.strerror or error}") from error
+
+
+def check_name(name: str, unusable: type[PrestaCopError]) -> None:
+    """Raises what is given for a name that pyarrow cannot take."""
+    if _NO_NAME.search(name):
+        shown = name.encode("unicode_escape").decode()
+        raise unusable(f"{shown}: a name must be UTF-8 text; rename it")
 
 
 def _s3_client() -> Any:  # boto3's clients are made at run time and have no type of their own
@@ -274,22 +306,3 @@ def _sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-@contextmanager
-def _errors(root: str) -> Iterator[None]:
-    """Turn what the operating system or a service says into an error that says what to do."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFull(f"{root}: no room left; free some and run the same command again, it goes on") from error
-        if isinstance(
-            error, FileNotFoundError | PermissionError | IsADirectoryError | FileExistsError | NotADirectoryError
-        ):
-            raise
-        if root.startswith("s3://"):
-            raise ServiceUnavailable(f"{root}: {error}. {_CHECK}") from error
-        raise
-    except (BotoCoreError, ClientError) as error:
-        raise ServiceUnavailable(f"{root}: {error}. {_CHECK}") from error

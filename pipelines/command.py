@@ -8,22 +8,26 @@ import re
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from types import FrameType
 from typing import Any, NoReturn, TextIO, cast
 
+import duckdb
+import pyarrow as pa
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.direct.direct_runner import SwitchingDirectRunner
 from apache_beam.runners.portability.prism_runner import PrismRunner
 from apache_beam.runners.runner import create_runner
+from botocore.exceptions import BotoCoreError, ClientError
 from tqdm import tqdm
 
+from lake.faults import damaged, is_damage, meaning
 from pipelines.committed import Committed, kept_up_to_date
 from pipelines.loopback import listen_here_alone
 from pipelines.runner_options import FLINK_STREAMS
 from schemas import errors
+from schemas.exits import bug
 from sources.progress import progress
 from sources.units import ROWS_IN
 
@@ -157,12 +161,10 @@ def run(command: Callable[[], int], resume: str) -> NoReturn:
         print(f"\nstopped. {resume}", file=sys.stderr)
         code = INTERRUPTED
     except Exception as error:  # noqa: BLE001  # it is told in full, and the process ends
-        known = _known(error)
-        if known is None:  # a fault of ours
-            traceback.print_exc()
-        else:
-            print(f"error: {known[1]}", file=sys.stderr)
-        code = known[0] if known else 1
+        ours = known(error)
+        code = bug() if ours is None else ours.exit_code
+        if ours is not None:
+            print(f"error: {ours}", file=sys.stderr)
     sys.stdout.flush()
     sys.stderr.flush()
     atexit._run_exitfuncs()  # there Beam stops a job server that it has started
@@ -179,8 +181,8 @@ class _WithoutTracebacks:
         self._in_traceback = False
 
     def write(self, text: str) -> int:
-        # print() writes the traceback, then the end of the line.
-        dropped = text.startswith("Traceback (most recent call last):\n") or (self._in_traceback and text == "\n")
+        # print() writes the traceback, which may begin with an error that has none, then the end of the line.
+        dropped = "Traceback (most recent call last):\n" in text or (self._in_traceback and text == "\n")
         self._in_traceback = dropped and text != "\n"
         return len(text) if dropped else self._stream.write(text)
 
@@ -192,15 +194,32 @@ def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
-_KNOWN = {error.__name__: error for error in errors.PrestaCopError.__subclasses__()}
-_IN_TRACEBACK = re.compile(rf"(?:^|\s)schemas\.errors\.({'|'.join(_KNOWN)}): (.+)")
+def _classes(error: type[errors.PrestaCopError]) -> Iterator[type[errors.PrestaCopError]]:
+    for kind in error.__subclasses__():
+        yield kind
+        yield from _classes(kind)
 
 
-def _known(error: BaseException) -> tuple[int, str] | None:
-    """The exit code and message of one of our errors; of one raised on a worker only the traceback's text came back."""
+_KNOWN = {error.__name__: error for error in _classes(errors.PrestaCopError)}
+_IN_TRACEBACK = re.compile(rf"(?:^|\s)(?:schemas\.errors\.)?({'|'.join(_KNOWN)}): (.+)")
+_OF_THE_SYSTEM = re.compile(r"(?:^|\n)\w+Error: \[Errno (\d+)\] ([^:\n]+)(?:: '([^'\n]+)')?")
+_OF_PARQUET = re.compile(r"(?:^|\n)(?:pyarrow\.lib\.Arrow\w+|OSError|duckdb\.\w+): (.+)")
+
+
+def known(error: BaseException) -> errors.PrestaCopError | None:
+    """The error of ours that this is; of one raised on a worker only the traceback's text came back."""
     if isinstance(error, errors.PrestaCopError):
-        return error.exit_code, str(error)
-    found = _IN_TRACEBACK.search(str(error))
-    if found:
-        return _KNOWN[found[1]].exit_code, found[2].split(" [while running")[0]
+        return error
+    if found := _IN_TRACEBACK.search(str(error)):
+        return _KNOWN[found[1]](found[2].split(" [while running")[0])
+    if isinstance(error, OSError | BotoCoreError | ClientError):
+        where = str(getattr(error, "filename", None) or "this machine")
+        return meaning(error, where, errors.InputUnusable)
+    if isinstance(error, pa.ArrowException | duckdb.IOException | duckdb.InvalidInputException) and is_damage(error):
+        return damaged(error, "the lake")
+    if found := _OF_THE_SYSTEM.search(str(error)):
+        told = OSError(int(found[1]), found[2].split(" [while running")[0])
+        return meaning(told, found[3] or "a worker", errors.InputUnusable)
+    if (found := _OF_PARQUET.search(str(error))) and is_damage(ValueError(found[1])):
+        return damaged(ValueError(found[1].split(" [while running")[0]), "the lake")
     return None

@@ -12,6 +12,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from lake import Lake
 from lake.changes import Change, vacuum
+from lake.ledger import unit_paths
+from lake.storage import storage
 from pipelines.command import beam_options, progress_bar, run
 from pipelines.merging import changed, compaction, plan, with_ledger
 from pipelines.options import duration
@@ -112,6 +114,8 @@ def _command(arguments: argparse.Namespace, options: PipelineOptions) -> int:
         done = vacuum(root, timedelta(seconds=arguments.older_than))
         print(f"{done.files:,} files removed, {done.bytes / 1e6:,.2f} MB; {done.kept:,} are younger and stay")
         return 0
+    if unit_paths(root):
+        storage(root).probe()
     with progress_bar("merging", arguments.quiet):
         change = compact(root, arguments.file_mb << 20, options)
     if change is None:

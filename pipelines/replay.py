@@ -13,6 +13,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from lake import Lake, lake
 from lake.changes import Change
+from lake.storage import storage
 from pipelines.command import beam_options, progress_bar, run
 from pipelines.merging import changed
 from pipelines.replaying import letters_of, replaying
@@ -127,6 +128,7 @@ def _command(arguments: argparse.Namespace, options: PipelineOptions) -> int:
         print(f"nothing to replay: no dead letter is refused for {reason}; there are: {there}")
         return 0
     officer_keys = load_public_keys(arguments.officer_keys) if arguments.officer_keys else ()
+    storage(root).probe()
     with progress_bar("replaying", arguments.quiet):
         change = replay(root, reason, options, officer_keys)
     print("\n".join(told(change, reason, before, waiting(root))))

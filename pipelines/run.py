@@ -15,8 +15,10 @@ from typing import NoReturn
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, PrismRunnerOptions, StandardOptions
 
+from lake.faults import faults
 from lake.memory import share_memory
 from lake.retries import PATIENCE
+from lake.storage import storage
 from pipelines.cluster import Cluster, Place
 from pipelines.command import PRISM, beam_options, committed_line, progress_bar, run, stream_line
 from pipelines.dry_run import dry_run
@@ -27,7 +29,7 @@ from pipelines.runner_options import by_runner
 from pipelines.summary import summary, units_of
 from pipelines.violations import Settings, violations
 from schemas.answers import load_public_keys
-from schemas.errors import ServiceUnavailable
+from schemas.errors import OutputUnusable, ServiceUnavailable
 from sources.progress import progress
 from transforms.alert_channels import open_channel
 
@@ -61,7 +63,8 @@ credential chain and AWS_ENDPOINT_URL.
 
 {by_runner}
 
-exit codes: 0 done, 1 the rows do not add up, 2 wrong usage, 3 input unusable, 4 service unavailable, 5 disk full
+exit codes: 0 done, 1 the rows do not add up, 2 wrong usage or output, 3 input unusable, 4 service unavailable, 5 disk
+full, 7 no permission, 70 a fault of the program, 130 stopped
 """
 
 
@@ -171,6 +174,8 @@ def _command(arguments: argparse.Namespace, options: PipelineOptions, place: Pla
     )  # fmt: skip
     for target in to.alerts:
         open_channel(target).close()  # what is wrong with it is told in one line; a worker would tell it in a hundred
+    if not arguments.dry_run:
+        _probe(to)
     quiet = arguments.quiet
     if arguments.dry_run:
         print("\n".join(dry_run(asked, to.root)))
@@ -189,6 +194,17 @@ def _command(arguments: argparse.Namespace, options: PipelineOptions, place: Pla
             _again_and_again(once, arguments.every)
         once()
     return 0
+
+
+def _probe(to: Settings) -> None:
+    """Find what is wrong with the outputs before the work. Raises what :meth:`lake.storage.Storage.probe` does."""
+    storage(to.root).probe()
+    if to.live:
+        try:
+            with faults(to.live), Path(to.live).open("ab"):
+                pass
+        except FileNotFoundError as error:
+            raise OutputUnusable(f"{to.live}: {error.strerror}; choose another place") from error
 
 
 def _again_and_again(once: Callable[[], None], every: float) -> NoReturn:

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import psutil
 
 from runners.services import NAMES, Services
+from schemas.exits import exit_with
 from schemas.history import TIME_ZONE
 
 GIGABYTE = 1e9
@@ -83,4 +84,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

@@ -3,22 +3,28 @@
 PrestaCopError
  ├─ OutputUnusable      2  a lake that cannot be written where it is said to be
  ├─ InputUnusable       3  a file that cannot be read, or is not what it is said to be
- │   └─ UnsafePath         a path that leads out of the lake
+ │   ├─ UnsafePath         a path that leads out of the lake
+ │   └─ LakeDamaged        a file of the lake that is not what was written
  ├─ ServiceUnavailable  4  object storage or a broker that does not answer
  ├─ DiskFull            5  no room for the lake
  ├─ InputChanged        6  a file that was changed while it was loaded, or removed while it was read
  ├─ NotPermitted        7  what this user has no right to read or to write
  ├─ InUse               8  another process is at it
- └─ NotReconciled       1  rows in and rows out differ
+ └─ NotReconciled       1  rows in and rows out differ; nothing else ends with 1
+
+What is none of these is a fault of the program: its traceback is printed, and the command ends with 70.
 """
 
 from typing import ClassVar
+
+BUG = 70
+"""EX_SOFTWARE of sysexits.h."""
 
 
 class PrestaCopError(Exception):
     """The base: its message says what happened and what to do next."""
 
-    exit_code: ClassVar[int] = 1
+    exit_code: ClassVar[int] = BUG
 
 
 class OutputUnusable(PrestaCopError):
@@ -35,6 +41,10 @@ class InputUnusable(PrestaCopError):
 
 class UnsafePath(InputUnusable):
     """A path below the lake's root, as a message or the ledger has it, that leads out of it."""
+
+
+class LakeDamaged(InputUnusable):
+    """A file of the lake is not what was written; reconcile says which."""
 
 
 class ServiceUnavailable(PrestaCopError):
@@ -69,3 +79,5 @@ class InUse(PrestaCopError):
 
 class NotReconciled(PrestaCopError):
     """The ledger and the lake do not agree."""
+
+    exit_code = 1

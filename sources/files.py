@@ -19,7 +19,7 @@ import pyarrow.fs as pafs
 from apache_beam.metrics import Metrics
 
 from lake.ledger import is_committed
-from lake.storage import open_file, open_input
+from lake.storage import check_name, open_file, open_input
 from schemas.errors import InputUnusable
 from schemas.lake import Source
 from sources.cells import Borders, Cell, blocks, border, content_hash, grid
@@ -93,6 +93,7 @@ class ReadFiles(beam.PTransform):  # type: ignore[misc]
 
 
 def _expand(pattern: str) -> list[str]:
+    check_name(pattern, InputUnusable)
     if pattern.startswith("s3://"):
         filesystem, path = open_input(pattern)
         if not any(c in pattern for c in "*?["):

@@ -21,6 +21,7 @@ from apache_beam.transforms.userstate import ReadModifyWriteStateSpec, RuntimeSt
 from apache_beam.transforms.window import FixedWindows, GlobalWindows, IntervalWindow, TimestampedValue
 from apache_beam.utils.windowed_value import PaneInfo, PaneInfoTiming
 
+from lake.faults import faults
 from schemas.lake import MICROSECONDS
 from sources.units import UnitBatch
 from transforms import live_counts
@@ -178,7 +179,7 @@ class _Append(beam.DoFn):  # type: ignore[misc]
 
     def finish_bundle(self) -> None:
         # One write to a file opened for appending: lines of several workers do not mix.
-        with open(self._path, "a", encoding="utf-8") as file:
+        with faults(self._path), open(self._path, "a", encoding="utf-8") as file:
             file.write("".join(self._lines))
 
 

@@ -14,6 +14,7 @@ import uvicorn
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from schemas.errors import InputUnusable, PrestaCopError, ServiceUnavailable
+from schemas.exits import exit_with
 from schemas.urls import Topic, topic_url
 
 from . import log
@@ -231,4 +232,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

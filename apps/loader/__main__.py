@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Final, NoReturn
 
 from schemas.errors import InputUnusable, PrestaCopError
+from schemas.exits import exit_with
 from schemas.urls import KAFKA, PUBSUB, kafka_url, pubsub_url
 
 from .journal import folder
@@ -77,6 +78,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return PIPE_CLOSED
     except OSError as error:  # what concerns writing has words of its own
         print(f"error: reading failed: {error}. What has arrived is written down; look at the disk", file=sys.stderr)
+        return InputUnusable.exit_code
+    except UnicodeEncodeError as error:
+        print(f"error: {error.object!a}: a name must be UTF-8 text; rename it", file=sys.stderr)
         return InputUnusable.exit_code
     except KeyboardInterrupt:
         going_on = [argument for argument in argv if argument != "--restart"]
@@ -186,4 +190,4 @@ def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from schemas.errors import PrestaCopError
+from schemas.exits import exit_with
 
 from .drones_options import add_drones
 from .history_options import add_history
@@ -58,4 +59,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

@@ -1,7 +1,6 @@
 """``make flink-up``, ``flink-status``, ``flink-stop``, ``flink-down``, ``submit-flink``."""
 
 import argparse
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from runners.flink.submit import on_flink
 from runners.services import Services
 from runners.services.command import Command, main
 from runners.services.here import find_servers
+from schemas.exits import exit_with
 
 _MODULE = "python -m runners.flink"
 _LEAVING = f"The job goes on in the cluster ({_MODULE} status; stop ends it). Units in the ledger are done"
@@ -69,4 +69,4 @@ def _submit(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(COMMAND, submit=_submit))
+    exit_with(lambda: main(COMMAND, submit=_submit))

@@ -1,9 +1,8 @@
 """``make services-up``, ``services-down``, ``services-status``."""
 
-import sys
-
 from runners.services.command import Command, main
 from runners.services.services import SERVERS
+from schemas.exits import exit_with
 
 _MODULE = "python -m runners.services"
 COMMAND = Command(
@@ -19,4 +18,4 @@ COMMAND = Command(
 )
 
 if __name__ == "__main__":
-    sys.exit(main(COMMAND))
+    exit_with(lambda: main(COMMAND))

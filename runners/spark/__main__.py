@@ -1,7 +1,6 @@
 """``make spark-up``, ``spark-status``, ``spark-down``, ``submit-spark``, ``follow-spark``."""
 
 import argparse
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from runners.services.command import Command, main
 from runners.services.here import find_servers
 from runners.spark.cluster import GROUP
 from runners.spark.submit import on_spark
+from schemas.exits import exit_with
 
 _MODULE = "python -m runners.spark"
 
@@ -40,4 +40,4 @@ def _submit(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(COMMAND, submit=_submit))
+    exit_with(lambda: main(COMMAND, submit=_submit))

@@ -15,6 +15,7 @@ from runners.topics.lifecycle import Keep
 from runners.topics.lines import Line, Mode, Refused
 from runners.topics.wanted import ROLES, Topic, spoken, topics
 from schemas.errors import PrestaCopError
+from schemas.exits import exit_with
 from schemas.urls import kafka_url, pubsub_url
 
 INTERRUPTED = 130
@@ -79,4 +80,4 @@ def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

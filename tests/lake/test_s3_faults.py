@@ -1,13 +1,18 @@
 """What S3 says of a write that may have been applied, and how long it is asked again."""
 
 import itertools
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from lake.ledger import commit, read_ledger
+from lake import Lake, lake
+from lake.ledger import commit, is_committed, read_ledger
 from lake.retries import PATIENCE, PATIENCE_S
-from lake.storage import storage
-from schemas.errors import ServiceUnavailable
+from lake.storage import open_file, storage
+from pipelines.command import known
+from schemas.errors import NotPermitted, PrestaCopError, ServiceUnavailable
+from schemas.lake import Dataset, Source
 from sources.plans import Plan, agree
 from tests.faulty_s3 import FaultyS3, without_waiting
 from tests.lakes import Said, write
@@ -86,3 +91,65 @@ def test_how_long_is_said_by_the_environment(faulty_s3: FaultyS3, monkeypatch: p
     with pytest.raises(ServiceUnavailable, match="SlowDown"):
         storage(ROOT).put("a", b"")
     assert 590 <= clock.now <= 600
+
+
+def lake_of_one_unit() -> Lake:
+    """A lake of a violation."""
+    commit(ROOT, [write(ROOT, "a", [Said("one")])])
+    return lake(ROOT)
+
+
+def read_input(lk: Lake) -> bytes:
+    """The same file as an input."""
+    with open_file(f"{ROOT}/{lk.files(Dataset.QUALIFIED)[0]}") as file:
+        return file.read()
+
+
+READS: dict[str, tuple[str, Callable[[Lake], Any]]] = {
+    "is committed": ("HEAD", lambda _: is_committed(ROOT, Source.DRONES, "a")),
+    "listing": ("GET", lambda _: storage(ROOT).list("ledger")),
+    "ledger": ("GET", lambda _: read_ledger(ROOT).num_rows),
+    "file": ("GET", lambda lk: storage(ROOT).read(lk.files(Dataset.QUALIFIED)[0])),
+    "dataset": ("GET", lambda lk: lk.dataset(Dataset.QUALIFIED).to_table().num_rows),
+    "query": ("GET", lambda lk: lk.sql("SELECT count(*) FROM qualified").num_rows),
+    "head of a file": ("HEAD", lambda lk: lk.dataset(Dataset.QUALIFIED).to_table().num_rows),
+    "input": ("GET", read_input),
+}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [UNAVAILABLE, ("429 Too Many Requests", "TooManyRequests"), ("500 Internal Server Error", "InternalError")],
+)
+@pytest.mark.parametrize("read", READS)
+def test_reading_waits_an_outage_out(
+    faulty_s3: FaultyS3, monkeypatch: pytest.MonkeyPatch, read: str, answer: tuple[str, str]
+) -> None:
+    clock = without_waiting(monkeypatch)
+    lk = lake_of_one_unit()
+    method, call = READS[read]
+    fault = faulty_s3.fail(method, *answer, 15)
+    assert call(lk)
+    assert fault.seen == 15
+    assert clock.now > 0
+
+
+@pytest.mark.parametrize("read", READS)
+@pytest.mark.parametrize(
+    ("answer", "error"), [(UNAVAILABLE, ServiceUnavailable), (("403 Forbidden", "AccessDenied"), NotPermitted)]
+)
+def test_an_outage_while_reading_has_its_own_error(
+    faulty_s3: FaultyS3,
+    monkeypatch: pytest.MonkeyPatch,
+    read: str,
+    answer: tuple[str, str],
+    error: type[PrestaCopError],
+) -> None:
+    without_waiting(monkeypatch)
+    lk = lake_of_one_unit()
+    method, call = READS[read]
+    faulty_s3.fail(method, *answer, float("inf"))
+    with pytest.raises(Exception) as raised:  # noqa: PT011  # DuckDB has one of its own
+        call(lk)
+    assert type(known(raised.value)) is error
+    assert "\n" not in str(known(raised.value))

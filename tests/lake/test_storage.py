@@ -2,18 +2,18 @@
 
 import errno
 import os
+import re
 import resource
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
 import pytest
+from pyarrow.fs import FileSelector
 
 from lake.retries import FIRST_CONTACT_S
 from lake.storage import LocalStorage, S3Storage, Storage, open_file, storage
-from schemas.errors import DiskFull, InputUnusable, OutputUnusable, ServiceUnavailable
+from schemas.errors import DiskFull, InputUnusable, NotPermitted, OutputUnusable, PrestaCopError, ServiceUnavailable
 from tests.faulty_s3 import without_waiting
 
 
@@ -38,30 +38,6 @@ def test_a_file_that_is_not_there_is_not_found(store: Storage) -> None:
         store.read("nothing")
 
 
-def test_an_object_that_is_removed_while_it_is_read_is_read_as_a_whole_or_not_found(store: Storage) -> None:
-    class Removing:
-        """Files of the store, each of which is removed when it was opened."""
-
-        def __init__(self) -> None:
-            self._real = store.filesystem
-
-        def open_input_stream(self, path: str) -> pa.NativeFile:
-            stream = self._real.open_input_stream(path)
-            store.delete("spool/segment.arrow")
-            return stream
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self._real, name)
-
-    store.put("spool/segment.arrow", b"messages")
-    store.filesystem = Removing()
-    if isinstance(store, LocalStorage):
-        assert store.read("spool/segment.arrow") == b"messages"
-    else:
-        with pytest.raises(FileNotFoundError, match=r"segment\.arrow"):
-            store.read("spool/segment.arrow")
-
-
 def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -82,7 +58,7 @@ def test_a_file_that_could_only_be_written_in_part_is_not_there(
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
     try:
         for name in ("a/new.parquet", "old.parquet"):
-            with pytest.raises(OSError, match="File too large"):
+            with pytest.raises(OutputUnusable, match="File too large"):
                 put(store, name, bytes(20_000))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -119,7 +95,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 def test_a_missing_bucket_is_said_at_once(s3: str) -> None:
-    with pytest.raises(ServiceUnavailable, match="nowhere"):
+    with pytest.raises(InputUnusable, match="no bucket nowhere"):
         storage("s3://nowhere/lake")
 
 
@@ -146,3 +122,95 @@ def test_other_schemes_are_refused(root: str) -> None:
 def test_a_missing_input_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputUnusable, match="no such file"), open_file(str(tmp_path / "x.csv")):
         pass
+
+
+@pytest.mark.parametrize("name", ["\udcff.csv", "a\0b", "s3://b/\udcff.csv"])
+def test_a_name_that_is_no_utf_8_is_said(name: str) -> None:
+    with pytest.raises(InputUnusable, match="must be UTF-8"), open_file(name):
+        pass
+    with pytest.raises(OutputUnusable, match="must be UTF-8"):
+        storage.__wrapped__(name)
+
+
+def test_a_name_that_is_too_long_is_said(tmp_path: Path) -> None:
+    name = str(tmp_path / ("x" * 300))
+    with pytest.raises(InputUnusable, match="name too long"), open_file(name):
+        pass
+    with pytest.raises(OutputUnusable, match="name too long"):
+        storage(name).probe()
+
+
+@pytest.mark.parametrize("endpoint", ["127.0.0.1:9000", "localhost", "ftp://h", "http://", "//h"])
+def test_an_endpoint_without_a_scheme_is_said(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    with pytest.raises(OutputUnusable, match="AWS_ENDPOINT_URL"):
+        S3Storage("s3://lake")
+
+
+def test_a_profile_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    with pytest.raises(NotPermitted, match="nobody"):
+        S3Storage("s3://lake")
+
+
+@pytest.mark.parametrize(
+    ("number", "error"),
+    [
+        (errno.ENOSPC, DiskFull), (errno.EDQUOT, DiskFull), (errno.EACCES, NotPermitted), (errno.EROFS, OutputUnusable),
+        (errno.EIO, OutputUnusable),
+    ],
+)  # fmt: skip
+def test_the_same_condition_has_the_same_error_in_every_method(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, error: type[PrestaCopError]
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    store = LocalStorage(str(tmp_path))
+    store.put("a", b"")
+    for name in ("open", "mkdir", "unlink"):
+        monkeypatch.setattr(Path, name, refuse)
+    for call in (lambda: store.put("a", b""), lambda: store.put_new("a", b""), lambda: store.delete("a"), store.probe):
+        with pytest.raises(error, match=re.escape(str(tmp_path))):
+            call()
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_file_system_without_hard_links_is_found_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "link", refuse)
+    with pytest.raises(OutputUnusable, match="no hard links"):
+        LocalStorage(str(tmp_path / "lake")).probe()
+    assert list((tmp_path / "lake").iterdir()) == []
+
+
+def test_a_server_of_files_that_lost_the_answer_to_a_link_gave_it_to_this_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.link
+
+    def lost(source: Path, target: Path) -> None:
+        real(source, target)
+        raise FileExistsError(errno.EEXIST, "File exists")
+
+    monkeypatch.setattr(os, "link", lost)
+    assert LocalStorage(str(tmp_path)).put_new("a", b"ours")
+
+
+def test_a_probe_leaves_nothing(store: Storage) -> None:
+    store.put("a/b", b"")
+    store.probe()
+    found = store.filesystem.get_file_info(FileSelector(store.base, recursive=True))
+    assert [info.path for info in found if info.is_file] == [store.full("a/b")]
+
+
+def test_a_server_that_does_not_know_conditional_puts_is_refused(
+    store: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(store), "put_new", lambda *_: True)
+    with pytest.raises(OutputUnusable, match="conditional puts"):
+        store.probe()
