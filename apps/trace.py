@@ -24,6 +24,7 @@ from pipelines.command import run
 from pipelines.summary import visible
 from schemas.errors import InputUnusable
 from schemas.lake import Dataset
+from transforms.qualify import OFFICER
 
 EXAMPLES = """\
 examples:
@@ -47,7 +48,8 @@ _WHERE = {
 }
 _BY_PLACE = " OR (unit || '/' || record = $id)"
 _ANSWERS = "SELECT * FROM answers WHERE alert_id = $id ORDER BY answered_at, message_id"
-_HIDDEN = "SELECT 1 FROM duplicates WHERE unit = $unit AND record = $record"
+_COPY = "SELECT 1 FROM duplicates WHERE unit = $unit AND record = $record"
+_CLAIMS = "SELECT * FROM conflicts WHERE message_id = $id ORDER BY unit, record"
 _TOLD = {"unit", "record", "event_time", "violation_code", "answers", "officer_id", "repairs", "source", "month"}
 
 
@@ -78,8 +80,10 @@ def _story(
     else:
         yield f"  event      {_time(row['event_time'])}"
         yield from _branch(dataset, row)
-    if _rows(connection, _HIDDEN, unit=row["unit"], record=row["record"]):
+    if _rows(connection, _COPY, unit=row["unit"], record=row["record"]):
         yield "  duplicate  not shown to readers: the same message stands in another unit or before"
+    elif row.get("message_id"):
+        yield from _claimed(_rows(connection, _CLAIMS, id=row["message_id"]), row)
     changes = {change["unit"]: change for change in lk.changes.to_pylist()}
     for path in _files(lk, dataset, row):
         change = changes.get(PurePosixPath(path).name.rpartition("-")[0])
@@ -92,12 +96,24 @@ def _story(
                 yield f"  changed    {when}: {move['rows']:,} rows of the unit came here from {move['out_of']}"
 
 
+def _claimed(others: list[dict[str, Any]], row: dict[str, Any]) -> Iterator[str]:
+    """What is to be said where several messages claim the message_id of the row."""
+    if not others:
+        return
+    counts = others[0]["counts_unit"], others[0]["counts_record"]
+    if counts == (row["unit"], row["record"]):
+        places = ", ".join(f"{other['unit']}/{other['record']}" for other in others)
+        yield f"  conflict   this message counts; others claim its message_id with other content: {places}"
+    else:
+        yield f"  conflict   not shown to readers: it claims the message_id of {counts[0]}/{counts[1]}, which counts"
+
+
 def _branch(dataset: Dataset, row: dict[str, Any]) -> Iterator[str]:
     if dataset in VIOLATIONS:
         is_qualified = dataset == Dataset.QUALIFIED
         why = _code(row["violation_code"]) if is_qualified else "a police officer must look at it"
         yield f"  branch     {dataset}: {why}"
-        if row["answers"]:
+        if row["answers"] and row["status"] == OFFICER:  # earlier versions kept what a drone said there
             yield f"  answers    {row['answers']}, by {row['officer_id']}"
         yield f"  repairs    {', '.join(row['repairs'] or ()) or 'none'}"
     said = {name: value for name, value in row.items() if name not in _TOLD and value not in (None, {})}

@@ -15,28 +15,69 @@ from lake.layout import partitions
 from lake.ledger import read_ledger
 from lake.storage import LocalStorage, storage
 from schemas.history import TIME_ZONE
-from schemas.lake import SCHEMAS, Dataset
+from schemas.lake import CONTENT, SCHEMAS, Dataset
 
 MANY = 100
 """Files of a dataset: that many more small ones are read faster, and in less memory, by pyarrow."""
 _MESSAGES = (Dataset.POSITIONS, Dataset.QUALIFIED, Dataset.UNQUALIFIED)
 
-_VIEWS = f"""
-CREATE VIEW duplicates AS
-    SELECT * FROM ({
-    " UNION ALL ".join(
-        f"SELECT '{d}' AS dataset, unit, record, message_id, event_time, "
-        f"{'NULL::SMALLINT' if d == Dataset.POSITIONS else 'violation_code'} AS violation_code, area, status "
+
+def _rows(*columns: str) -> str:
+    """The rows of all messages, with the name of their dataset; a column that a dataset does not have is null."""
+    return " UNION ALL ".join(
+        f"SELECT '{d}' AS dataset, {', '.join(c if c in SCHEMAS[d].names else f'NULL AS {c}' for c in columns)} "
         f"FROM {d}_of_all_units WHERE message_id IS NOT NULL"
         for d in _MESSAGES
     )
-})
-    QUALIFY row_number() OVER (PARTITION BY message_id ORDER BY unit, record) > 1;
+
+
+_ORDER = "ORDER BY status IS DISTINCT FROM 'officer', published_at NULLS LAST, unit, record"
+"""Of the rows with one message_id the first one counts: an officer's answer, whose signature was verified, before what
+anybody can send; then what was published first."""
+_SHOWN = ("unit", "record", "message_id", "event_time", "violation_code", "area", "status")
+_SEVERAL = f"""
+    SEMI JOIN (
+        SELECT hash(message_id) AS h FROM ({_rows("message_id")}) GROUP BY h HAVING count(*) > 1
+    ) ON hash(message_id) = h
+"""
+
+
+def _counted(view: str) -> str:
+    """The rows of a view as their units' statistics have counted them."""
+    return f"""
+    SELECT unit, if(apart AND dataset = 'qualified' AND status = 'officer', 'answers', dataset) AS dataset,
+           make_timestamptz(epoch_us(event_time) // size * size) AS window_start, window_seconds,
+           violation_code,
+           CASE WHEN hour BETWEEN 6 AND 12 THEN 'morning' WHEN hour BETWEEN 13 AND 19 THEN 'afternoon'
+                ELSE 'other' END AS part_of_day, area, count(*) AS n
+    FROM (SELECT *, hour(event_time AT TIME ZONE '{TIME_ZONE}') AS hour FROM {view})
+    JOIN (
+        SELECT unit, window_seconds, window_seconds::BIGINT * 1000000 AS size, bool_or(dataset = 'answers') AS apart
+        FROM stats_of_all_units GROUP BY ALL
+    ) USING (unit) GROUP BY ALL
+    """
+
+
+_VIEWS = f"""
+CREATE VIEW hidden AS
+    SELECT dataset, {", ".join(_SHOWN)} FROM ({_rows(*_SHOWN, "published_at")})
+    QUALIFY row_number() OVER (PARTITION BY message_id {_ORDER}) > 1;
+CREATE VIEW claimed AS
+    SELECT dataset, {", ".join(_SHOWN)}, published_at,
+           row_number() OVER (PARTITION BY message_id, dataset, {", ".join(CONTENT)} {_ORDER}) AS copy,
+           first_value({{'dataset': dataset, 'unit': unit, 'record': record}})
+               OVER (PARTITION BY message_id {_ORDER}) AS counts
+    FROM ({_rows("unit", "record", "area", "published_at", *CONTENT)}) {_SEVERAL};
+CREATE VIEW duplicates AS
+    SELECT dataset, {", ".join(_SHOWN)} FROM claimed WHERE copy > 1;
+CREATE VIEW conflicts AS
+    SELECT * EXCLUDE (copy, counts), counts.dataset AS counts_dataset, counts.unit AS counts_unit,
+           counts.record AS counts_record
+    FROM claimed WHERE copy = 1 AND (unit, record) <> (counts.unit, counts.record);
 
 {
     "".join(
-        f"CREATE VIEW {d} AS SELECT * FROM {d}_of_all_units ANTI JOIN duplicates USING (unit, record);"
-        for d in _MESSAGES
+        f"CREATE VIEW {d} AS SELECT * FROM {d}_of_all_units ANTI JOIN hidden USING (unit, record);" for d in _MESSAGES
     )
 }
 CREATE VIEW repeated_summons AS
@@ -70,28 +111,20 @@ CREATE VIEW human_work AS
         UNION ALL SELECT event_time, answered_code, true, seconds_to_answer FROM alerts
     ), LATERAL (SELECT (event_time AT TIME ZONE '{TIME_ZONE}')::DATE AS day)
     GROUP BY ALL;
-CREATE VIEW duplicates_counted AS
-    SELECT unit, if(apart AND dataset = 'qualified' AND status = 'officer', 'answers', dataset) AS dataset,
-           make_timestamptz(epoch_us(event_time) // size * size) AS window_start, window_seconds,
-           violation_code,
-           CASE WHEN hour BETWEEN 6 AND 12 THEN 'morning' WHEN hour BETWEEN 13 AND 19 THEN 'afternoon'
-                ELSE 'other' END AS part_of_day, area, count(*) AS n
-    FROM (SELECT *, hour(event_time AT TIME ZONE '{TIME_ZONE}') AS hour FROM duplicates)
-    JOIN (
-        SELECT unit, window_seconds, window_seconds::BIGINT * 1000000 AS size, bool_or(dataset = 'answers') AS apart
-        FROM stats_of_all_units GROUP BY ALL
-    ) USING (unit) GROUP BY ALL;
+CREATE VIEW hidden_counted AS {_counted("hidden")};
+CREATE VIEW duplicates_counted AS {_counted("duplicates")};
 
 CREATE VIEW stats AS
     SELECT dataset, window_start, window_seconds, violation_code, part_of_day, area, sum(n)::BIGINT AS n
     FROM (
         SELECT dataset, window_start, window_seconds, violation_code, part_of_day, area, n FROM stats_of_all_units
         UNION ALL
-        SELECT dataset, window_start, window_seconds, violation_code, part_of_day, area, -n FROM duplicates_counted
+        SELECT dataset, window_start, window_seconds, violation_code, part_of_day, area, -n FROM hidden_counted
     )
     GROUP BY ALL HAVING sum(n) <> 0;
 """
-"""What stands twice in several units is counted and shown once: the first by name of unit and record. A payload that
+"""Of the rows that claim one message_id one is counted and shown. The others, ``hidden``, are ``duplicates`` of it or
+of each other, which a compaction removes, or ``conflicts``, the first of each other content, which stay. A payload that
 nobody can read is known by the name that Pub/Sub gave it. Of several answers to one alert the first one by its time and
 then by its id counts; the others are kept, and marked as second. What is taken off the statistics is taken off where
 its unit has counted it: units of earlier versions counted answers as qualified."""
@@ -162,9 +195,11 @@ class Lake:
         )
 
     def connect(self) -> duckdb.DuckDBPyConnection:
-        """A DuckDB connection with views of datasets, ``ledger``, ``changes`` and ``duplicates``; its clock is UTC."""
+        """A DuckDB connection with views of datasets, ``ledger``, ``changes``, ``duplicates`` and ``conflicts``; its
+        clock is UTC."""
         connection = duckdb.connect()
         _open.add(connection)
+        connection.execute("SET parquet_metadata_cache = true")
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET enable_progress_bar = false")  # it would stand between a command's own lines
         _copy(connection, "ledger", self.ledger)

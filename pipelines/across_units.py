@@ -1,4 +1,5 @@
-"""What no single file can tell: messages that stand in several units, and officers' answers to messages elsewhere.
+"""What no single file can tell: rows that claim the message_id of another one, and officers' answers to messages
+elsewhere.
 
 DuckDB finds both, in the drones' units alone; what comes back are counts.
 """
@@ -22,10 +23,9 @@ MEMORY = "1GB"
 """What DuckDB may hold before it goes to the disk: a message_id of each of 100 M messages would be 20 GB."""
 VIOLATIONS = (Dataset.QUALIFIED, Dataset.UNQUALIFIED)
 
-_NO_DUPLICATES = "CREATE TEMP TABLE again (unit VARCHAR, record BIGINT)"
-_DUPLICATES = f"""
+_HIDDEN = f"""
     CREATE TEMP TABLE again AS
-    SELECT unit, record FROM duplicates WHERE dataset IN ('{Dataset.QUALIFIED}', '{Dataset.UNQUALIFIED}')
+    SELECT unit, record FROM hidden WHERE dataset IN ('{Dataset.QUALIFIED}', '{Dataset.UNQUALIFIED}')
 """
 _AGAIN = """
     SELECT event_time, violation_code, area, status FROM {dataset}_of_all_units SEMI JOIN again USING (unit, record)
@@ -81,7 +81,7 @@ class UnitsTogether:
     def __init__(self, lk: Lake) -> None:
         self._open = ExitStack()
         self._connection = self._open.enter_context(spilling(lk))
-        self._connection.execute(_DUPLICATES if lk.ledger.num_rows > 1 else _NO_DUPLICATES)
+        self._connection.execute(_HIDDEN)
 
     def __enter__(self) -> "UnitsTogether":
         return self
@@ -90,9 +90,14 @@ class UnitsTogether:
         self._open.close()
 
     def repeated(self, dataset: Dataset) -> Iterator[pa.RecordBatch]:
-        """The rows of a dataset whose message another unit has too, all but the one that counts: columns
+        """The rows of a dataset whose message_id another row has too, which counts: columns
         event_time, violation_code, area, status."""
         yield from self._connection.sql(_AGAIN.format(dataset=dataset)).to_arrow_reader()
+
+    def conflicts(self) -> int:
+        """How many rows claim the message_id of another one, with other content."""
+        found: int = self._rows("SELECT count(*) FROM conflicts")[0][0]
+        return found
 
     def answers(self) -> AcrossUnits:
         """The answers of police officers, held against the violations that they answer."""

@@ -66,6 +66,8 @@ class Violations(msgspec.Struct, frozen=True):
     """Of drones, by ``YYYY-MM-DD``."""
     unqualified_days: dict[str, int] = {}
     """Those of them that came without a code."""
+    conflicts: int = 0
+    """Rows of drones, positions too, that claim the message_id of another row, with other content."""
 
     @property
     def total(self) -> int:

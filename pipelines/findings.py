@@ -118,6 +118,12 @@ def officers(found: Answers) -> str:
     )
 
 
+def conflicts(found: Answers) -> str:
+    """How many rows claim the identity of another message; empty where none does."""
+    rows = sum(v.conflicts for v in found.sources)
+    return f"{rows:,} rows claim the message_id of another message: kept, not counted (view conflicts)." if rows else ""
+
+
 def fines(found: Answers) -> str:
     """What the violations cost."""
     if found.fines is None:

@@ -4,7 +4,7 @@ bins ─► Reshuffle ─► Merge ─► Together ─► Commit: one change, in
 """
 
 import secrets
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -22,7 +22,7 @@ from lake.reader import LakeFile
 from pipelines.across_units import spilling
 from schemas.errors import NotReconciled
 from schemas.history import TIME_ZONE
-from schemas.lake import SCHEMAS, STATS, Dataset, Source
+from schemas.lake import CONTENT, SCHEMAS, STATS, Dataset, Source
 from sources.progress import progress
 from sources.units import DUPLICATES
 from transforms.qualify import BRANCHES
@@ -37,22 +37,31 @@ _COUNTED = f"""
 """
 
 
-_TELLING = (
-    "unit", "record", "message_id", "event_time", "violation_code", "area", "status", "dataset", "window_seconds",
-)  # fmt: skip
-"""The columns of those views."""
+_SEVERAL = f"""
+    SELECT message_id FROM ({" UNION ALL ".join(f"FROM {branch}_held" for branch in BRANCHES)})
+    WHERE message_id IS NOT NULL GROUP BY message_id HAVING count(*) > 1
+"""
+_TELLING = ("unit", "record", "area", "published_at", *CONTENT)
+"""The columns by which a copy is known and counted."""
 
 
 def plan(lk: Lake, target: int) -> list[Bin]:
-    """What to merge, and what to leave out: of each message all but the one that readers see.
+    """What to merge, and what to leave out: copies of messages. Of a message_id that several messages claim, each is
+    kept, once.
 
     Args:
         target: bytes of a merged file.
     """
     drop: dict[str, Drop] = {}
     with spilling(lk) as connection:
-        for held in (*BRANCHES, Dataset.STATS):
-            _hold(lk, connection, held)
+        for branch in BRANCHES:
+            _hold(lk, connection, branch, ["message_id"])
+        several = pads.field("message_id").isin(
+            connection.sql(_SEVERAL).to_arrow_table()["message_id"].combine_chunks()
+        )
+        for branch in BRANCHES:
+            _hold(lk, connection, branch, _TELLING, several)
+        _hold(lk, connection, Dataset.STATS, ["unit", "dataset", "window_seconds"])
         for dataset, source, month, unit, records in connection.sql(_DUPLICATES).fetchall():
             directory = _directory(data_path(Dataset(dataset), Source(source), unit, month))
             drop.setdefault(directory, {})[unit] = records
@@ -79,16 +88,23 @@ def with_ledger(lk: Lake, change: Change) -> Change:
     return change._replace(files=[merged], replaces=[older] if older else [])
 
 
-def _hold(lk: Lake, connection: duckdb.DuckDBPyConnection, dataset: Dataset) -> None:
-    """Copy what tells duplicates, of the drones' rows, in place of the files: these are opened once, and their footers
-    not kept, which are 60 kB each."""
-    fields = [field for field in SCHEMAS[dataset] if field.name in _TELLING]
+def _hold(
+    lk: Lake,
+    connection: duckdb.DuckDBPyConnection,
+    dataset: Dataset,
+    names: Sequence[str],
+    which: pads.Expression | None = None,
+) -> None:
+    """Copy columns of the drones' rows, in place of the files: these are opened once, and their footers not kept, which
+    are 60 kB each."""
+    fields = [field for field in SCHEMAS[dataset] if field.name in names]
     plain = {f.name: pa.string() if pa.types.is_dictionary(f.type) else f.type for f in fields}
     columns = {name: pads.field(name).cast(kind) for name, kind in plain.items()}
     drones = pads.field("source") == Source.DRONES
-    files = lk.dataset(dataset).scanner(columns=columns, filter=drones, cache_metadata=False)
+    wanted = drones if which is None else drones & which
+    files = lk.dataset(dataset).scanner(columns=columns, filter=wanted, cache_metadata=False)
     connection.register("files", files.to_reader())
-    connection.execute(f"CREATE TEMP TABLE {dataset}_held AS FROM files")
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE {dataset}_held AS FROM files")
     connection.unregister("files")
     connection.execute(f"CREATE OR REPLACE TEMP VIEW {dataset}_of_all_units AS FROM {dataset}_held")
 

@@ -79,6 +79,8 @@ def _ledger(found: Answers) -> Iterator[str]:
     yield f"  {'':14}" + "".join(f"{u.source:>14}" for u in found.units)
     for name in names:
         yield f"  {name.replace('_', ' '):14}" + "".join(f"{getattr(u, name):>14,}" for u in found.units)
+    if claims := findings.conflicts(found):
+        yield f"  {claims}"
     if found.dead_letters:
         yield "  dead letters by reason:"
     for letters in found.dead_letters:

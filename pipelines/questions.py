@@ -39,7 +39,7 @@ WEEK, MONTH, CODE, AREA, KIND = "week", "month", "code", "area", "kind"
 DAY, UNQUALIFIED_DAY = "day", "unqualified day"
 """What is counted: by hour of the week, by YYYY-MM, by code, by area, and rows by what they are; of drones also by
 YYYY-MM-DD."""
-UNQUALIFIED_ROWS, ANSWERS = "unqualified", "answers"
+UNQUALIFIED_ROWS, ANSWERS, CONFLICTS = "unqualified", "answers", "conflicts"
 COUNTS, AREAS, OFFICERS, LEDGER, LETTERS = "counts", "areas", "officers", "ledger", "letters"
 
 DRONES = str(Source.DRONES)
@@ -126,6 +126,7 @@ class _CountAcrossUnits(beam.DoFn):  # type: ignore[misc]
                 for rows in together.repeated(dataset):
                     found.subtract(count(dataset, DRONES, rows))
             across = together.answers()
+            found[KIND, DRONES, CONFLICTS] = together.conflicts()
         found.update({(CODE, DRONES, str(code)): n for code, n in across.codes.items()})
         yield beam.pvalue.TaggedOutput(OFFICERS, across.officers)
         yield from found.items()
@@ -208,6 +209,7 @@ def _violations(source: str, counts: dict[str, dict[str, int]], areas: tuple[Are
         areas=areas,
         unqualified=kinds.get(UNQUALIFIED_ROWS, 0),
         answers=kinds.get(ANSWERS, 0),
+        conflicts=kinds.get(CONFLICTS, 0),
         days=dict(sorted(counts.get(DAY, {}).items())),
         unqualified_days=dict(sorted(counts.get(UNQUALIFIED_DAY, {}).items())),
     )

@@ -19,6 +19,7 @@ from lake import Lake, lake
 from lake.changes import check_not_removed, reading
 from lake.storage import storage
 from pipelines.command import run
+from pipelines.summary import conflicts
 from schemas.errors import InputUnusable
 from schemas.lake import Dataset
 from sources.units import DUPLICATES
@@ -152,6 +153,8 @@ def _command(root: str, quiet: bool) -> int:
     if lk.changes.num_rows:
         print(f"{lk.changes.num_rows:,} changes of files: " + ", ".join(lk.changes["path"].to_pylist()))
     print(f"{ledger.num_rows:,} units: " + ", ".join(f"{n:,} {what.replace('_', ' ')}" for what, n in total.items()))
+    for line in conflicts(lk) if not faults else ():
+        print(line)
     print(f"{len(faults)} faults" if faults else "everything adds up")
     return 1 if faults else 0
 

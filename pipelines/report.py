@@ -287,6 +287,8 @@ def _ledger(found: Answers) -> str:
     names = ("units", "rows_in", "positions", "qualified", "unqualified", "dead_letters", "images", "duplicates")
     rows = [(name.replace("_", " "), *(f"{getattr(unit, name):,}" for unit in found.units)) for name in names]
     facts = _table(("", *(_the(unit.source) for unit in found.units)), rows)
+    if claims := findings.conflicts(found):
+        facts += f"<p>{escape(claims)}</p>"
     refused, rows_in = sum(unit.dead_letters for unit in found.units), sum(unit.rows_in for unit in found.units)
     said = f"{refused:,} of {rows_in:,} rows were refused" if refused else f"None of {rows_in:,} rows was refused"
     letters = "".join(map(_dead_letters, found.dead_letters))

@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 
 from lake import Lake, lake
 from lake.ledger import unit_paths
+from schemas.lake import Source
 from sources.units import DUPLICATES
 from transforms.write import DOORS
 
@@ -20,6 +21,9 @@ _SAMPLES = """
            arg_min("offset", (unit, record)) AS "offset"
     FROM dead_letters WHERE unit IN (SELECT unnest($1)) GROUP BY reason ORDER BY n DESC, reason
 """
+
+
+_CONFLICTS = "SELECT count(*) AS n, count(DISTINCT message_id) AS ids FROM conflicts"
 
 
 def units_of(root: str) -> set[str]:
@@ -43,7 +47,16 @@ def summary(root: str, before: set[str], seconds: float) -> Iterator[str]:
         counts = [pc.sum(added.filter(pc.equal(added["source"], source))[what]).as_py() for source in sources]
         label = "rows in" if what == "rows_in" else "→ " + what.replace("_", " ")
         yield f"  {label:14}" + "".join(f"{n:>14,}" for n in counts)
+    if Source.DRONES in sources:
+        yield from conflicts(Lake(root, added["unit"].to_pylist()))
     yield from _refused(lk, added["unit"].to_pylist())
+
+
+def conflicts(lk: Lake) -> Iterator[str]:
+    """A line where several messages of the lake claim one message_id, with different content."""
+    rows, ids = lk.sql(_CONFLICTS).to_pylist()[0].values()
+    if rows:
+        yield f"{rows:,} rows claim {ids:,} message_ids of other messages: kept, not counted (view conflicts)"
 
 
 def _refused(lk: Lake, added: list[str]) -> Iterator[str]:

@@ -60,6 +60,11 @@ DRONE_FIELDS = [
     pa.field("extra", EXTRA),
 ]
 
+CONTENT = ("event_time", *(field.name for field in DRONE_FIELDS), "violation_code", "plate_id", "image_id", "answers",
+           "officer_id")  # fmt: skip
+"""The columns that a message itself carries. Two rows with one message_id are copies of one message where all of these
+are equal, in the same dataset, and a conflict where one is not."""
+
 PUBLISHED = pa.field("published_at", UTC)
 """When a message came into its topic; a recording does not know."""
 

@@ -23,6 +23,10 @@ class Said(NamedTuple):
     area: str | None = "K"
     answers: str | None = None
     """Of an officer's answer: the message that it answers."""
+    published: int | None = None
+    """When, in seconds since the epoch."""
+    drone: str | None = None
+    """Content that decides nothing else."""
 
     @property
     def dataset(self) -> Dataset:
@@ -50,6 +54,10 @@ def write(root: str, unit: str, messages: Sequence[Said], window: int = 3600) ->
         "status": pa.array(["officer" if m.answers else "raw" for m in messages]).dictionary_encode(),
         "answers": pa.array([m.answers for m in messages], pa.string()),
         "officer_id": pa.array(["kelly" if m.answers else None for m in messages], pa.string()).dictionary_encode(),
+        "published_at": pa.array(
+            [None if m.published is None else m.published * 1_000_000 for m in messages], pa.int64()
+        ).cast(pa.timestamp("us", "UTC")),
+        "drone_id": pa.array([m.drone for m in messages], pa.string()).dictionary_encode(),
         "summons_number": pa.array([7 if m.id is None else None for m in messages], pa.int64()),
     }
     rows = pa.RecordBatch.from_pydict(columns)
@@ -77,5 +85,5 @@ def ids(lk: Lake, view: str) -> list[str]:
 def all_views(lk: Lake) -> dict[str, list[tuple[Any, ...]]]:
     """All that readers see."""
     with lk.connect() as connection:
-        views = [*map(str, Dataset), "duplicates"]
+        views = [*map(str, Dataset), "duplicates", "conflicts"]
         return {view: connection.sql(f"FROM {view} ORDER BY ALL").fetchall() for view in views}

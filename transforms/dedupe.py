@@ -1,6 +1,11 @@
-"""The same message published twice: the first one in the unit stays, the others are counted."""
+"""The same message published twice: the first one in the unit stays, the others are counted.
+
+The same message_id with other content is no copy but a conflict: it stays a row of the unit, and readers decide which
+one counts (:mod:`lake.reader`).
+"""
 
 from collections.abc import Iterator
+from hashlib import blake2b
 from typing import Any
 
 import apache_beam as beam
@@ -8,10 +13,16 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from apache_beam.metrics import Metrics
 
+from schemas.lake import CONTENT
 from sources.units import DUPLICATES, TALLIES, Tally, UnitBatch
 from transforms.names import ROWS
 from transforms.per_unit import PerUnit
+
+_COLUMNS = ("message_id", "published_at", "kind", *(name for name in CONTENT if name != "message_id"))
+_NEVER = pa.scalar(2**63 - 1, pa.int64())
+"""Stands behind all times at which a message can have been published: a recording does not know."""
 
 
 def first_seen(ids: pa.StringArray, seen: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
@@ -32,27 +43,80 @@ def _in_order(rows: pa.RecordBatch) -> pa.RecordBatch:
 
 
 class _Seen:
+    """The first row of each message_id of a unit, and what else claimed the ids that stand in it several times."""
+
     def __init__(self) -> None:
         self.ids: list[pa.StringArray] = []
+        self.firsts: list[pa.RecordBatch] = []
+        self.published: dict[str, dict[bytes, int]] = {}
+        """By id and a hash of the content, when that was published first."""
         self.duplicates = 0
+
+    def keep(self, rows: pa.RecordBatch) -> tuple[npt.NDArray[np.bool_], int]:
+        """Which of the unit's next rows stay, and how many of these are conflicts."""
+        kept = first = first_seen(rows["message_id"], pa.chunked_array(self.ids, pa.string()))
+        firsts = rows.select(_COLUMNS)
+        conflicts = 0
+        if not first.all():
+            again = firsts.filter(pa.array(~first))
+            firsts = firsts.filter(pa.array(first))
+        self.ids.append(firsts["message_id"])
+        self.firsts.append(firsts)
+        if not first.all():
+            self._look_up(again["message_id"])
+            stays = np.array([self._is_new(*claim) for claim in _claims(again)])
+            kept = first.copy()
+            kept[~first] = stays[:, 0]
+            conflicts = int(stays[:, 1].sum())
+            self.duplicates += int((~kept).sum())
+        return kept, conflicts
+
+    def _look_up(self, ids: pa.StringArray) -> None:
+        """Take the first rows of the ids that stand in the unit a second time now."""
+        new = pa.array([name for name in ids.unique().to_pylist() if name not in self.published], pa.string())
+        for firsts in self.firsts if len(new) else ():
+            there = pc.index_in(firsts["message_id"], value_set=new).is_valid()
+            for name, content, published in _claims(firsts.filter(there)):
+                self.published[name] = {content: published}
+
+    def _is_new(self, name: str, content: bytes, published: int) -> tuple[bool, bool]:
+        """Whether a row stays, and whether it is a conflict. A copy that was published before the row that is kept of
+        it stays too: which of several messages counts depends on it."""
+        known = self.published[name]
+        before = known.get(content)
+        if before is None or published < before:
+            known[content] = published
+            return True, before is None
+        return False, False
+
+
+def _claims(rows: pa.RecordBatch) -> Iterator[tuple[str, bytes, int]]:
+    """Of each row its message_id, a hash of its content, and when it was published: one by one, few stand twice."""
+    published = rows["published_at"].cast(pa.int64()).fill_null(_NEVER).to_pylist()
+    content = zip(*(rows[name].to_pylist() for name in _COLUMNS[2:]), strict=True)
+    for name, when, values in zip(rows["message_id"].to_pylist(), published, content, strict=True):
+        yield name, blake2b(repr(values).encode(), digest_size=16).digest(), when
 
 
 class _DropDuplicates(PerUnit[_Seen]):
+    def __init__(self) -> None:
+        self._conflicts = Metrics.counter("messages", "conflicts")
+
     def process(self, batch: UnitBatch) -> Iterator[Any]:
         seen = self.kept(batch, _Seen())
         # Rows that were read with care stand behind the others: put them back in order first.
         rows = _in_order(batch.rows)
-        first = first_seen(rows["message_id"], pa.chunked_array(seen.ids, pa.string()))
-        fresh = rows if first.all() else rows.filter(pa.array(first))
-        seen.ids.append(fresh["message_id"])
-        seen.duplicates += len(first) - fresh.num_rows
-        yield batch.with_rows(fresh)
+        kept, conflicts = seen.keep(rows)
+        if conflicts:
+            self._conflicts.inc(conflicts)
+        yield batch.with_rows(rows if kept.all() else rows.filter(pa.array(kept)))
         if batch.last:
             yield beam.pvalue.TaggedOutput(TALLIES, (batch.unit.name, Tally(DUPLICATES, seen.duplicates)))
 
 
 class DropDuplicates(beam.PTransform):  # type: ignore[misc]
-    """Decoded messages -> ``rows`` without those whose message_id the unit had before, and ``tallies``."""
+    """Decoded messages -> ``rows`` without copies of those that the unit had before, and ``tallies``. Counts the
+    messages that claim the message_id of another one of their unit, as ``conflicts`` of ``messages``."""
 
     def expand(self, rows: beam.PCollection) -> Any:
         return rows | "By message_id" >> beam.ParDo(_DropDuplicates()).with_outputs(TALLIES, main=ROWS)

@@ -36,15 +36,19 @@ SET VARIABLE images = (SELECT list(path) FROM committed_files WHERE dataset = 'i
 CREATE OR REPLACE MACRO committed(dataset_name) AS TABLE
 FROM read_parquet(getvariable(dataset_name), hive_partitioning = true, union_by_name = true);
 
--- The same for messages, each once: the readers' choice of those that stand in several units.
+-- The same for messages, each once. Of the rows with one message_id one counts: an officer's answer, whose signature was
+-- verified, before what anybody can send; then what was published first.
 CREATE OR REPLACE MACRO once(dataset_name) AS TABLE
 FROM committed(dataset_name)
 WHERE message_id IS NULL OR (unit, record) IN (
-    SELECT arg_min((unit, record), (unit, record)) FROM (
-        SELECT message_id, unit, record FROM committed('positions')
-        UNION ALL SELECT message_id, unit, record FROM committed('qualified')
-        UNION ALL SELECT message_id, unit, record FROM committed('unqualified')
-    ) WHERE message_id IS NOT NULL GROUP BY message_id
+    SELECT (unit, record) FROM (
+        SELECT message_id, unit, record, status, published_at FROM committed('positions')
+        UNION ALL SELECT message_id, unit, record, status, published_at FROM committed('qualified')
+        UNION ALL SELECT message_id, unit, record, status, published_at FROM committed('unqualified')
+    ) WHERE message_id IS NOT NULL
+    QUALIFY row_number() OVER (
+        PARTITION BY message_id ORDER BY status IS DISTINCT FROM 'officer', published_at NULLS LAST, unit, record
+    ) = 1
 );
 
 -- The four questions.

@@ -146,14 +146,20 @@ CREATE OR REPLACE TEMPORARY VIEW unqualified AS
 SELECT rows.* FROM (SELECT *, input_file_name() AS file FROM unqualified_files) AS rows
 LEFT SEMI JOIN committed_files ON regexp_extract(file, '/(unqualified/source=.*)$', 1) = committed_files.path;
 
--- A message that was published twice may stand in two units until the next compaction. Here it stands once.
+-- Of the rows with one message_id one counts: an officer's answer, whose signature was verified, before what anybody can
+-- send; then what was published first. The others are copies, until the next compaction, or claim the id for other content.
 CREATE OR REPLACE TEMPORARY VIEW first_of_messages AS
-SELECT message_id, min_by(unit, struct(unit, record)) AS unit, min_by(record, struct(unit, record)) AS record
-FROM (
-  SELECT message_id, unit, record FROM positions
-  UNION ALL SELECT message_id, unit, record FROM qualified
-  UNION ALL SELECT message_id, unit, record FROM unqualified
-) WHERE message_id IS NOT NULL GROUP BY message_id;
+SELECT message_id, unit, record FROM (
+  SELECT message_id, unit, record, row_number() OVER (
+    PARTITION BY message_id
+    ORDER BY CASE WHEN status = 'officer' THEN 0 ELSE 1 END, published_at NULLS LAST, unit, record
+  ) AS place
+  FROM (
+    SELECT message_id, unit, record, status, published_at FROM positions
+    UNION ALL SELECT message_id, unit, record, status, published_at FROM qualified
+    UNION ALL SELECT message_id, unit, record, status, published_at FROM unqualified
+  ) AS messages WHERE message_id IS NOT NULL
+) AS ordered WHERE place = 1;
 
 CREATE OR REPLACE TEMPORARY VIEW positions_once AS
 SELECT * FROM positions WHERE message_id IS NULL OR (unit, record) IN (SELECT unit, record FROM first_of_messages);

@@ -30,14 +30,20 @@ CREATE OR REPLACE VIEW unqualified AS
 SELECT * FROM unqualified_files
 WHERE substr("$path", length('s3://BUCKET/PREFIX/') + 1) IN (SELECT path FROM committed_files);
 
--- A message that was published twice may stand in two units until the next compaction. Here it stands once.
+-- Of the rows with one message_id one counts: an officer's answer, whose signature was verified, before what anybody can
+-- send; then what was published first. The others are copies, until the next compaction, or claim the id for other content.
 CREATE OR REPLACE VIEW first_of_messages AS
-SELECT message_id, min_by(unit, ROW(unit, record)) AS unit, min_by(record, ROW(unit, record)) AS record
-FROM (
-  SELECT message_id, unit, record FROM positions
-  UNION ALL SELECT message_id, unit, record FROM qualified
-  UNION ALL SELECT message_id, unit, record FROM unqualified
-) WHERE message_id IS NOT NULL GROUP BY message_id;
+SELECT message_id, unit, record FROM (
+  SELECT message_id, unit, record, row_number() OVER (
+    PARTITION BY message_id
+    ORDER BY CASE WHEN status = 'officer' THEN 0 ELSE 1 END, published_at NULLS LAST, unit, record
+  ) AS place
+  FROM (
+    SELECT message_id, unit, record, status, published_at FROM positions
+    UNION ALL SELECT message_id, unit, record, status, published_at FROM qualified
+    UNION ALL SELECT message_id, unit, record, status, published_at FROM unqualified
+  ) AS messages WHERE message_id IS NOT NULL
+) AS ordered WHERE place = 1;
 
 CREATE OR REPLACE VIEW positions_once AS
 SELECT * FROM positions

@@ -4,6 +4,7 @@ import tempfile
 from collections import Counter as Tally
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import pyarrow.parquet as pq
@@ -12,8 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lake import lake
+from lake.changes import Change, put_change, vacuum
 from lake.layout import partitions
 from lake.ledger import commit
+from lake.merge import merge
+from pipelines.merging import plan
+from pipelines.reconcile import reconcile
 from schemas.lake import SCHEMAS, Dataset
 from tests.lakes import Said, all_views, ids, write
 from transforms.qualify import BRANCHES
@@ -57,7 +62,7 @@ def test_an_empty_lake_has_every_view_with_its_columns(tmp_path: Path) -> None:
         assert found.num_rows == 0
         if dataset != Dataset.STATS:  # whose units are summed up
             assert found.schema.names == [*SCHEMAS[dataset].names, *partitions(dataset)]
-    for view in ("ledger", "duplicates", "repeated_summons"):
+    for view in ("ledger", "duplicates", "conflicts", "repeated_summons"):
         assert lk.sql(f"FROM {view}").num_rows == 0
 
 
@@ -123,49 +128,141 @@ def test_a_summons_that_stands_twice_is_kept_twice_and_flagged(tmp_path: Path) -
 SECONDS = st.sampled_from([1_425_797_999, 1_425_798_000, 1_414_907_999, 1_414_911_600, 2_893_226_400]) | st.integers(
     1_420_080_000, 1_420_100_000
 )
+IDS = st.none() | st.sampled_from("abcde")
 MESSAGES = st.lists(
     st.builds(
         Said,
-        st.none() | st.sampled_from("abcde"),
+        IDS,
         SECONDS,
         st.sampled_from([None, 0, 21, 99]),
         st.sampled_from([None, "K", "40.71,-74.01"]),
         st.sampled_from([None, None, "asked"]),
+        st.sampled_from([None, 1_420_000_000, 1_420_000_001]),
+        st.none(),
     ),
     min_size=1,
     max_size=8,
     unique_by=lambda m: m.id or object(),
 )
-LAKES = st.lists(st.tuples(MESSAGES, st.sampled_from([60, 900, 3600, 21_600, 86_400])), min_size=1, max_size=4)
+CLAIMS = st.lists(
+    st.builds(
+        Said,
+        st.sampled_from("ab"),
+        st.sampled_from([1_420_000_000, 1_420_000_001]),
+        st.sampled_from([None, 0, 21]),
+        st.just("K"),
+        st.sampled_from([None, None, "asked"]),
+        st.sampled_from([None, 1_420_000_000, 1_420_000_001]),
+        st.sampled_from([None, "d1"]),
+    ),
+    min_size=1,
+    max_size=6,
+)
+"""Few ids, so that several messages claim the same one, also within a unit."""
+LAKES = st.lists(st.tuples(MESSAGES | CLAIMS, st.sampled_from([60, 900, 3600, 21_600, 86_400])), min_size=1, max_size=4)
 
 
-@settings(max_examples=30)
+@settings(max_examples=12, deadline=None)
 @given(LAKES)
 def test_each_message_is_shown_and_counted_once_whatever_units_it_is_in(
     units: list[tuple[list[Said], int]],
 ) -> None:
-    shown: dict[Dataset, list[tuple[str, int]]] = {d: [] for d in BRANCHES}
-    counts: Tally[tuple[object, ...]] = Tally()
-    seen: set[str] = set()
+    rows = [Row(f"u{u}", n, m, window) for u, (said, window) in enumerate(units) for n, m in enumerate(said)]
     with tempfile.TemporaryDirectory() as root:
         for number, (messages, window) in enumerate(units):
             commit(root, [write(root, f"u{number}", messages, window)])
-            for record, m in enumerate(messages):
-                if m.id in seen:
-                    continue
-                seen |= {m.id} if m.id else set()
-                shown[m.dataset].append((f"u{number}", record))
-                start = EPOCH + timedelta(seconds=m.second - m.second % window)
-                counts[m.counted, start, window, m.code, part_of_day(m.second), m.area] += 1
-        with lake(root).connect() as connection:
-            found = {d: connection.sql(f"SELECT unit, record FROM {d} ORDER BY ALL").fetchall() for d in BRANCHES}
-            names = "dataset, window_start, window_seconds, violation_code, part_of_day, area, n"
-            stats = connection.sql(f"SELECT {names} FROM stats").to_arrow_table().to_pylist()
-            (again,) = connection.sql("SELECT count(*) FROM duplicates").fetchall()
-    assert found == shown
-    assert Tally({tuple(row.values())[:-1]: row["n"] for row in stats}) == counts
-    assert len(stats) == len(counts)
-    assert again == (sum(len(messages) for messages, _ in units) - sum(map(len, shown.values())),)
+        expected = judged(rows)
+        assert seen(root) == expected
+        if expected.duplicates:
+            compacted(root)
+            vacuum(root, timedelta(0))
+            assert seen(root) == expected._replace(duplicates=[])
+        assert reconcile(root) == []
+
+
+def compacted(root: str) -> None:
+    """Compact without a runner."""
+    lk = lake(root)
+    change = Change(lk.changes.num_rows + 1, "token", "compaction")
+    parts = [part for n, piece in enumerate(plan(lk, 1 << 20)) if (part := merge(root, piece, change.file_name(n)))]
+    done = change._replace(
+        files=[file for part in parts for file in part.files],
+        replaces=[path for part in parts for path in part.replaces],
+        moves=[move for part in parts for move in part.moves],
+    )
+    assert put_change(root, done)
+
+
+class Row(NamedTuple):
+    """A message and where it stands."""
+
+    unit: str
+    record: int
+    said: Said
+    window: int
+
+    @property
+    def place(self) -> tuple[str, int]:
+        return self.unit, self.record
+
+    @property
+    def order(self) -> tuple[object, ...]:
+        """The smallest one of an id counts."""
+        published = self.said.published
+        return not self.said.answers, published is None, published or 0, self.unit, self.record
+
+    @property
+    def content(self) -> Said:
+        """What makes two rows of an id copies."""
+        return self.said._replace(area=None, published=None)
+
+
+class Seen(NamedTuple):
+    """What readers see."""
+
+    shown: dict[str, list[tuple[str, int]]]
+    duplicates: list[tuple[str, int]]
+    conflicts: list[tuple[str, int, str, int]]
+    stats: Tally[tuple[object, ...]]
+
+
+def judged(rows: list[Row]) -> Seen:
+    """Who counts, who is a copy and who is a conflict, in plain words."""
+    found = Seen({str(d): [] for d in BRANCHES}, [], [], Tally())
+    winners: dict[str, Row] = {}
+    contents = set()
+    for row in sorted(rows, key=lambda row: row.order):
+        m = row.said
+        if m.id is None or m.id not in winners:
+            found.shown[str(m.dataset)].append(row.place)
+            start = EPOCH + timedelta(seconds=m.second - m.second % row.window)
+            found.stats[m.counted, start, row.window, m.code, part_of_day(m.second), m.area] += 1
+            if m.id:
+                winners[m.id] = row
+        elif row.content in contents:
+            found.duplicates.append(row.place)
+        else:
+            found.conflicts.append((*row.place, *winners[m.id].place))
+        contents.add(row.content)
+    for places in (*found.shown.values(), found.duplicates):
+        places.sort()
+    found.conflicts.sort()
+    return found
+
+
+def seen(root: str) -> Seen:
+    """The same as the views say."""
+    with lake(root).connect() as connection:
+
+        def places(view: str, more: str = "") -> list[Any]:
+            return connection.sql(f"SELECT unit, record {more} FROM {view} ORDER BY ALL").fetchall()
+
+        names = "dataset, window_start, window_seconds, violation_code, part_of_day, area, n"
+        stats = connection.sql(f"SELECT {names} FROM stats").to_arrow_table().to_pylist()
+        counts = Tally({tuple(row.values())[:-1]: row["n"] for row in stats})
+        assert len(stats) == len(counts)
+        shown = {str(d): places(str(d)) for d in BRANCHES}
+        return Seen(shown, places("duplicates"), places("conflicts", ", counts_unit, counts_record"), counts)
 
 
 def part_of_day(second: int) -> str:
