@@ -9,16 +9,16 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Final, NoReturn
+from typing import Final, NoReturn, TextIO
 
-from schemas.errors import InputUnusable, PrestaCopError
+from schemas.errors import InputUnusable, NotPermitted, PrestaCopError
 from schemas.exits import exit_with
 from schemas.urls import KAFKA, PUBSUB, kafka_url, pubsub_url
 
 from .journal import folder
 from .load import Wanted, load
 from .status import status
-from .target import Patience, Target
+from .target import Patience, Target, TargetChanged
 
 INTERRUPTED: Final = 130
 PIPE_CLOSED: Final = 141
@@ -40,8 +40,9 @@ python -m pipelines.violations. docs/loader.md has more.
 
 Passwords come from the environment (KAFKA_SASL_PASSWORD, AWS_PROFILE, GOOGLE_APPLICATION_CREDENTIALS).
 
-exit codes: 0 loaded, 2 wrong usage or no such place, 3 no file of tickets, 4 service unavailable, 5 disk full, 6 the
-file was changed meanwhile, 7 no permission, 8 another process loads it, 130 stopped
+exit codes: 0 loaded, 2 wrong usage, or what had arrived or the journal is not what it was, 3 no file of tickets, no
+such topic or bucket, 4 service unavailable, 5 disk full, 6 the file was changed meanwhile, 7 no permission, 8 another
+process loads it, 130 stopped
 """
 
 
@@ -53,9 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         if arguments.status:
-            lines = list(status(arguments.journal))
-            print("\n".join(lines) or f"nothing was loaded from here yet ({arguments.journal} has no journal)")
-            return 0
+            return _status(arguments.journal)
         if not arguments.files or not arguments.to:
             parser.error("say what and where to: FILE... --to URL")
         text, make = arguments.to
@@ -68,26 +67,51 @@ def main(argv: Sequence[str] | None = None) -> int:
             arguments.restart,
             arguments.quiet,
         )
-        for path in arguments.files:
-            print(load(path, wanted), flush=True)
+        return max([_load(path, wanted) for path in arguments.files])
     except PrestaCopError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+        return _fail(error)
     except BrokenPipeError:  # who reads our output, such as head, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes at its end
         return PIPE_CLOSED
+    except PermissionError as error:
+        return _fail(NotPermitted(f"{error}; give this user the right, or be another"))
     except OSError as error:  # what concerns writing has words of its own
-        print(f"error: reading failed: {error}. What has arrived is written down; look at the disk", file=sys.stderr)
-        return InputUnusable.exit_code
+        return _fail(InputUnusable(f"reading failed: {error}. What has arrived is written down; look at the disk"))
     except UnicodeEncodeError as error:
-        print(f"error: {error.object!a}: a name must be UTF-8 text; rename it", file=sys.stderr)
-        return InputUnusable.exit_code
+        return _fail(InputUnusable(f"{error.object!a}: a name must be UTF-8 text; rename it"))
     except KeyboardInterrupt:
         going_on = [argument for argument in argv if argument != "--restart"]
         again = shlex.join(["python", "-m", "apps.loader", *going_on])
         print(f"\nstopped. What has arrived is written down; to go on run again:\n  {again}", file=sys.stderr)
         return INTERRUPTED
+
+
+def _load(path: Path, wanted: Wanted) -> int:
+    try:
+        _print(load(path, wanted))
+    except TargetChanged as error:  # the other files do not mind
+        return _fail(error)
     return 0
+
+
+def _status(journals: Path) -> int:
+    lines, odd = status(journals)
+    for line in lines:
+        _print(line)
+    if not lines and not odd:
+        _print(f"nothing was loaded from here yet ({journals} has no journal)")
+    return max([_fail(error) for error in odd], default=0)
+
+
+def _fail(error: PrestaCopError) -> int:
+    _print(f"error: {error}".replace("\n", " "), sys.stderr)
+    return error.exit_code
+
+
+def _print(text: str, to: TextIO | None = None) -> None:
+    """Print text that may hold the names of files and of topics: what is not printable in it is escaped."""
+    lines = ("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line) for line in text.split("\n"))
+    print("\n".join(lines), file=to, flush=True)
 
 
 Make = Callable[[int, Patience], Target]

@@ -27,7 +27,7 @@ def told(where: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFull(f"{where}: no room left; free some and run the same command again, it goes on") from error
-        raise OutputUnusable(f"{where}: {error.strerror}; choose another place") from error
+        raise OutputUnusable(f"{where}: {error.strerror or error}; choose another place") from error
 
 
 def lock(descriptor: int, what: str) -> None:

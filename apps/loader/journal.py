@@ -6,20 +6,19 @@ counts when it is whole and on the disk; what was torn off behind it is cut away
 
 import fcntl
 import hashlib
-import json
 import os
+import stat
 import time
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from .disk import lock, sync_folder, told
+from .entries import VERSION, Entry, JournalUnusable, line_of, read_entries
 from .pieces import Place
 
 _SUFFIX: Final = ".journal"
-Entry = dict[str, Any]
 
 
 def folder() -> Path:
@@ -30,16 +29,20 @@ def folder() -> Path:
 class Journal:
     """The journal of one file on its way to one target; made by :func:`opened`."""
 
-    def __init__(self, where: Path, descriptor: int) -> None:
-        self._where = where
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self._where = path.parent
         self._descriptor = descriptor
-        data = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
-        self.entries, self._size = _read(data)
+        self.entries, self._size = _entries(path, descriptor)
 
     @property
     def begun(self) -> Entry:
         """What the load began with; empty where it has not."""
         return self.entries[0] if self.entries else {}
+
+    @property
+    def known(self) -> Entry:
+        """What the load began with, and what is known of where it has arrived."""
+        return {**self.begun, **(self.entries[-1] if self.entries else {})}
 
     @property
     def done(self) -> bool:
@@ -60,19 +63,19 @@ class Journal:
     def begin(self, facts: Mapping[str, Any]) -> None:
         """Forget what was, and begin a load."""
         self.entries, self._size = [], 0
-        self._append(dict(facts))
+        self._append({**facts, "v": VERSION})
 
-    def arrived(self, place: Place, read: int) -> None:
+    def arrived(self, place: Place, read: int, where: Mapping[str, Any]) -> None:
         """All before ``place`` is at the target, for ever; the file was read up to ``read``."""
-        self._append(place._asdict() | {"read": read})
+        self._append({**place._asdict(), "read": read, **where})
 
-    def finished(self, place: Place) -> None:
+    def finished(self, place: Place, where: Mapping[str, Any]) -> None:
         """All is, and under its name."""
-        self._append(place._asdict() | {"done": True})
+        self._append({**place._asdict(), "done": True, **where})
 
     def _append(self, entry: Entry) -> None:
         entry |= {"at": round(time.time(), 3)}
-        line = _line(entry)
+        line = line_of(entry)
         with told(self._where):
             os.ftruncate(self._descriptor, self._size)
             view = memoryview(line)
@@ -91,25 +94,43 @@ def opened(where: Path, path: Path, target: str) -> Iterator[Journal]:
     name = hashlib.blake2b(os.fsencode(f"{path.absolute()}\n{target}"), digest_size=16).hexdigest() + _SUFFIX
     with told(where):
         where.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(where / name, os.O_RDWR | os.O_CREAT, 0o644)
-        sync_folder(where)
+        descriptor = os.open(where / name, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o644)
     try:
-        lock(descriptor, f"{path} is being loaded to {target}")
-        yield Journal(where, descriptor)
+        with told(where):
+            sync_folder(where)
+            lock(descriptor, f"{path} is being loaded to {target}")
+        journal = Journal(where / name, descriptor)
+        begun = journal.begun
+        if begun and (begun["path"], begun["target"]) != (str(path.absolute()), target):
+            raise JournalUnusable(where / name, f"is the journal of another load, {begun['path']} to {begun['target']}")
+        yield journal
     finally:
         os.close(descriptor)
 
 
-def journals(where: Path) -> Iterator[tuple[list[Entry], bool]]:
-    """For each journal its first and last entry, and whether somebody is at it."""
-    for path in sorted(where.glob(f"*{_SUFFIX}")):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            entries, _ = _read(path.read_bytes())
-            if entries:
-                yield entries, _locked(descriptor)
-        finally:
-            os.close(descriptor)
+def paths(where: Path) -> list[Path]:
+    """The files that are journals by their name."""
+    return sorted(where.glob(f"*{_SUFFIX}"))
+
+
+def look(path: Path) -> tuple[list[Entry], bool]:
+    """The first and the last entry of a journal, and whether somebody is at it. Raises NotPermitted, OutputUnusable."""
+    with told(path):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        entries, _ = _entries(path, descriptor)
+        return entries, _locked(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _entries(path: Path, descriptor: int) -> tuple[list[Entry], int]:
+    with told(path):
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise JournalUnusable(path, "is no file")
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return read_entries(file, path)
 
 
 def _locked(descriptor: int) -> bool:
@@ -118,21 +139,3 @@ def _locked(descriptor: int) -> bool:
     except BlockingIOError:
         return True
     return False
-
-
-def _line(entry: Entry) -> bytes:
-    text = json.dumps(entry).encode()
-    return b"%08x %s\n" % (zlib.crc32(text), text)
-
-
-def _read(data: bytes) -> tuple[list[Entry], int]:
-    """The first and the last of the whole lines, and how many bytes these and those between them are."""
-    entries: list[Entry] = []
-    size = 0
-    while end := data.find(b"\n", size) + 1:
-        checksum, _, text = data[size : end - 1].partition(b" ")
-        if checksum != b"%08x" % zlib.crc32(text):
-            break
-        entries = [*entries[:1], json.loads(text)]
-        size = end
-    return entries, size

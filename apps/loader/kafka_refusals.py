@@ -4,7 +4,7 @@ from typing import Final
 
 from confluent_kafka import KafkaError
 
-from schemas.errors import NotPermitted, OutputUnusable, PrestaCopError
+from schemas.errors import InputUnusable, NotPermitted, OutputUnusable, PrestaCopError
 from schemas.urls import KafkaUrl
 
 from .target import ArrivedIsGone
@@ -33,7 +33,7 @@ def refusal(url: KafkaUrl, error: KafkaError) -> PrestaCopError:
     """What to tell of an error after which nothing more is sent."""
     name = name_of(url)
     if error.code() in NO_TOPIC:
-        return OutputUnusable(
+        return InputUnusable(
             f"{name}: there is no topic {url.topic}; check the name, or make it: kafka-topics.sh "
             f"--bootstrap-server {url.bootstrap} --create --topic {url.topic}"
         )

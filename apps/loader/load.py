@@ -41,8 +41,6 @@ def load(path: Path, wanted: Wanted) -> str:
     with journal.opened(wanted.journals, path, wanted.target) as written:
         source = look_at(path)
         same = written.begun.get("fingerprint") == source.fingerprint
-        if written.done and same and not wanted.restart:
-            return f"{path} has been loaded to {wanted.target} already; --restart loads it again"
         if written.begun and not written.done and not same and not wanted.restart:
             raise InputChanged(
                 f"{path} is not the file whose load has begun: it was changed since. Put the old one back, or load the "
@@ -50,9 +48,13 @@ def load(path: Path, wanted: Wanted) -> str:
             )
         progress = Progress(path.name, source.size, written.read if same and not wanted.restart else 0, wanted.quiet)
         try:
-            target = wanted.make(Patience(wanted.patience, progress.tell, answered=bool(written.begun)))
+            begun = bool(written.begun) and not written.done
+            target = wanted.make(Patience(wanted.patience, progress.tell, answered=begun))
             try:
-                fresh = not same or written.done or wanted.restart
+                if written.done and same and not wanted.restart:
+                    target.check_there(source, written.known)
+                    return f"{path} has been loaded to {wanted.target} already; --restart loads it again"
+                fresh = not same or wanted.restart
                 return _load(source, target, written, wanted, progress, fresh)
             except ArrivedIsGone:
                 written.begin(written.begun)
@@ -64,11 +66,12 @@ def load(path: Path, wanted: Wanted) -> str:
 
 
 def _load(source: SourceFile, target: Target, written: Journal, wanted: Wanted, progress: Progress, fresh: bool) -> str:
-    at = None if fresh else target.resume(source, written.begun, written.place)
+    at = None if fresh else target.resume(source, written.known, written.place)
+    lost = "" if fresh or (at and at.offset >= written.place.offset) else "; of what had arrived something was gone"
     if at is None:
         facts = {"path": str(source.path.absolute()), "target": wanted.target, "size": source.size}
         written.begin({**facts, "fingerprint": source.fingerprint, **target.begin(source)})
-        at = target.resume(source, written.begun, Place(0)) or Place(0)
+        at = target.resume(source, written.known, Place(0)) or Place(0)
     began, first, sent, last, read = time.monotonic(), at.offset, 0, time.monotonic(), written.read
     with source.open(target.text) as file:
         try:
@@ -80,19 +83,19 @@ def _load(source: SourceFile, target: Target, written: Journal, wanted: Wanted, 
                 read = source.read_of(file)
                 progress.show(read)
                 if time.monotonic() - last > WRITTEN_EVERY_S:
-                    written.arrived(target.arrived(), read)
+                    written.arrived(target.arrived(), read, target.where())
                     last = time.monotonic()
                 if wanted.max_rate:
                     time.sleep(max(sent / wanted.max_rate - (time.monotonic() - began), 0))
             source.check(file)
-            written.arrived(target.arrived(), read)
+            written.arrived(target.arrived(), read, target.where())
             target.finish()
         except KeyboardInterrupt:
-            written.arrived(target.arrived(), read)
+            written.arrived(target.arrived(), read, target.where())
             raise
-    written.finished(at)
+    written.finished(at, target.where())
     took = max(time.monotonic() - began, 1e-3)
-    resumed = f" (the first {first:,} had arrived before)" if first else ""
+    resumed = f" (the first {first:,} had arrived before{lost})" if first or lost else ""
     rows = f", {at.record:,} rows" if at.record else ""
     return (
         f"{source.path}: {at.offset:,} bytes{rows}{resumed}, {(at.offset - first) / took / 1e6:.1f} MB/s. To read it:\n"

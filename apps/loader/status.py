@@ -4,12 +4,30 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from .journal import journals
+from schemas.errors import PrestaCopError
+
+from .entries import Entry
+from .journal import look, paths
 
 
-def status(where: Path) -> Iterator[str]:
-    """A line for each load that was ever begun here, the latest at the end."""
-    for entries, running in sorted(journals(where), key=lambda found: found[0][-1]["at"]):
+def status(where: Path) -> tuple[list[str], list[PrestaCopError]]:
+    """A line for each load that was ever begun here, the latest at the end; and what is wrong with the journals that
+    cannot be read."""
+    found: list[tuple[list[Entry], bool]] = []
+    odd: list[PrestaCopError] = []
+    for path in paths(where):
+        try:
+            entries, running = look(path)
+        except PrestaCopError as error:
+            odd.append(error)
+            continue
+        if entries:
+            found.append((entries, running))
+    return list(_lines(found)), odd
+
+
+def _lines(journals: list[tuple[list[Entry], bool]]) -> Iterator[str]:
+    for entries, running in sorted(journals, key=lambda found: found[0][-1]["at"]):
         begun, last = entries[0], entries[-1]
         offset = last.get("offset", 0)
         share = last.get("read", 0) / max(begun["size"], 1)

@@ -24,6 +24,16 @@ class ArrivedIsGone(OutputUnusable):
     """What had arrived is not at the target any more."""
 
 
+class TargetChanged(OutputUnusable):
+    """What had arrived of a file in an earlier run is not at the target now."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"{what}. Find out who did that, and run the same command with --restart: it loads the file from its "
+            "start, and rows that are in the lake already stay there once"
+        )
+
+
 class Target(ABC):
     """Takes one file, chunk by chunk, in order."""
 
@@ -35,8 +45,14 @@ class Target(ABC):
         """Make ready for a load from the start; gives what is to be known when it is resumed."""
 
     @abstractmethod
-    def resume(self, source: SourceFile, begun: Mapping[str, Any], arrived: Place) -> Place | None:
-        """From where to go on, when all before ``arrived`` was there once; None where nothing is left of it."""
+    def resume(self, source: SourceFile, known: Mapping[str, Any], arrived: Place) -> Place | None:
+        """From where to go on, when all before ``arrived`` was there once; None where nothing is left of it.
+
+        Args:
+            known: what :meth:`begin` and :meth:`where` gave, the latter when the journal was last written.
+
+        Raises TargetChanged where what had arrived is gone, and going on would leave a gap for ever.
+        """
 
     @abstractmethod
     def chunks(self, source: SourceFile, file: IO[bytes], at: Place) -> Iterator[tuple[bytes, Place]]:
@@ -50,9 +66,17 @@ class Target(ABC):
     def arrived(self) -> Place:
         """Up to where all would now survive a power cut at the target."""
 
+    def where(self) -> Mapping[str, Any]:
+        """What is to be known of where it has arrived, to find out later whether it is still there."""
+        return {}
+
     @abstractmethod
     def finish(self) -> None:
         """Return when all has arrived and readers see it."""
+
+    @abstractmethod
+    def check_there(self, source: SourceFile, known: Mapping[str, Any]) -> None:
+        """Whether a file that was loaded in an earlier run is still there. Raises TargetChanged."""
 
     def close(self) -> None:  # noqa: B027  # not every target holds something
         """Let go of what is under way."""

@@ -10,7 +10,7 @@ from schemas.errors import InUse
 from .disk import lock, sync_folder, told
 from .pieces import Place, blocks
 from .source import SourceFile
-from .target import Target
+from .target import Target, TargetChanged
 
 CHUNK_BYTES: Final = 1 << 18
 
@@ -30,12 +30,12 @@ class ToFile(Target):
             self._folder.mkdir(parents=True, exist_ok=True)
         return {}
 
-    def resume(self, source: SourceFile, begun: Mapping[str, Any], arrived: Place) -> Place | None:
+    def resume(self, source: SourceFile, known: Mapping[str, Any], arrived: Place) -> Place | None:
         self._source, part = source, self._part(source)
-        if self._final.exists() and not part.exists() and arrived.offset == source.size:
-            self._place = arrived
-            return arrived  # it was stopped behind its last step
         with told(self._folder):
+            if self._final.exists() and not part.exists() and arrived.offset == source.size:
+                self._place = arrived
+                return arrived  # it was stopped behind its last step
             self._descriptor = os.open(part, os.O_WRONLY | os.O_CREAT, 0o644)
             lock(self._descriptor, f"{part} is being written")
             if not part.exists() or part.stat().st_ino != os.fstat(self._descriptor).st_ino:
@@ -70,6 +70,12 @@ class ToFile(Target):
                 os.fsync(self._descriptor)
                 os.replace(self._part(self._source), self._final)
                 sync_folder(self._folder)
+
+    def check_there(self, source: SourceFile, known: Mapping[str, Any]) -> None:
+        self._source = source
+        with told(self._folder):
+            if not self._final.is_file() or self._final.stat().st_size != source.size:
+                raise TargetChanged(f"{self._final}, which was loaded, is not there any more, or has another size")
 
     def close(self) -> None:
         if self._descriptor >= 0:

@@ -9,11 +9,12 @@ from typing import IO, Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from schemas.errors import OutputUnusable
+from schemas.errors import OutputUnusable, PrestaCopError
 from schemas.loaded import encode
 from schemas.urls import KafkaUrl, kafka_config
 
 from .kafka_refusals import DENIED, NO_TOPIC, TOLD_BEFORE, name_of, refusal
+from .kafka_state import Acknowledged, TopicState, check_still_there, topic_state
 from .pieces import Place, pieces
 from .source import SourceFile
 from .target import Patience, Target
@@ -67,14 +68,19 @@ class ToKafka(Target):
         self._failed: KafkaError | None = None
         self._trouble = ""
         self._place = Place(0)
+        self._acknowledged: Acknowledged = {}
         self._producer = self._new_producer()
         self._find()
 
     def begin(self, source: SourceFile) -> Mapping[str, Any]:
-        return {}
+        self._acknowledged = {}
+        return {"topic": self._state().identity}
 
-    def resume(self, source: SourceFile, begun: Mapping[str, Any], arrived: Place) -> Place | None:
+    def resume(self, source: SourceFile, known: Mapping[str, Any], arrived: Place) -> Place | None:
         self._key, self._place = source.fingerprint, arrived
+        if arrived.offset:
+            self.check_there(source, known)
+        self._acknowledged = {p: (first, last) for p, (first, last) in known.get("acknowledged", {}).items()}
         return arrived
 
     def chunks(self, source: SourceFile, file: IO[bytes], at: Place) -> Iterator[tuple[bytes, Place]]:
@@ -94,9 +100,15 @@ class ToKafka(Target):
         self._serve()
         return self._place
 
+    def where(self) -> Mapping[str, Any]:
+        return {"acknowledged": self._acknowledged}
+
     def finish(self) -> None:
         while self._under_way:
             self._wait()
+
+    def check_there(self, source: SourceFile, known: Mapping[str, Any]) -> None:
+        check_still_there(self._name, known, self._state())
 
     def close(self) -> None:
         self._producer.purge()
@@ -111,6 +123,17 @@ class ToKafka(Target):
             return Producer({**_CONFIG, **kafka_config(self._url), "error_cb": self._on_error})
         except KafkaException as error:
             raise OutputUnusable(f"Kafka's client does not take the options: {error.args[0].str()}") from error
+
+    def _state(self) -> TopicState:
+        return self._patience.attempt(lambda: topic_state(self._url), self._state_trouble)
+
+    def _state_trouble(self, error: Exception) -> str | PrestaCopError:
+        if not isinstance(error, KafkaException | TimeoutError):
+            raise error
+        problem = error.args[0] if isinstance(error, KafkaException) else None
+        if problem is not None and problem.code() in (*DENIED, *NO_TOPIC):
+            return refusal(self._url, problem)
+        return f"{self._name} does not answer ({problem.str() if problem else 'in time'})"
 
     def _find(self) -> None:
         appears = math.inf
@@ -165,9 +188,12 @@ class ToKafka(Target):
         except KafkaException as error:  # a fatal one
             self._failed = self._failed or error.args[0]
 
-    def _on_delivery(self, sent: _Sent, error: KafkaError | None, _: Message) -> None:
+    def _on_delivery(self, sent: _Sent, error: KafkaError | None, message: Message) -> None:
         if error is None:
             sent.is_there = True
+            partition, offset = str(message.partition()), message.offset() or 0
+            first, last = self._acknowledged.get(partition, (offset, offset))
+            self._acknowledged[partition] = min(first, offset), max(last, offset)
             while self._under_way and self._under_way[0].is_there:
                 self._place = self._under_way.popleft().upto
             self._trouble = ""

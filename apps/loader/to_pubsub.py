@@ -9,7 +9,7 @@ from google.api_core import exceptions
 from google.auth.exceptions import GoogleAuthError
 from google.pubsub_v1 import PublisherClient
 
-from schemas.errors import NotPermitted, OutputUnusable, PrestaCopError
+from schemas.errors import InputUnusable, NotPermitted, OutputUnusable, PrestaCopError
 from schemas.loaded import encode
 from schemas.urls import PubSubUrl
 
@@ -46,7 +46,7 @@ class ToPubSub(Target):
     def begin(self, source: SourceFile) -> Mapping[str, Any]:
         return {}
 
-    def resume(self, source: SourceFile, begun: Mapping[str, Any], arrived: Place) -> Place | None:
+    def resume(self, source: SourceFile, known: Mapping[str, Any], arrived: Place) -> Place | None:
         self._place = arrived
         return arrived
 
@@ -72,6 +72,9 @@ class ToPubSub(Target):
             self._held = []
         self._place = self._upto
 
+    def check_there(self, source: SourceFile, known: Mapping[str, Any]) -> None:
+        """There is the topic. Whether it is the same one, and what is in it, Pub/Sub tells nobody."""
+
     def close(self) -> None:
         self._client.transport.close()
 
@@ -87,7 +90,7 @@ class ToPubSub(Target):
         if isinstance(error, _PASSING):
             return f"{self._name}: {error}"
         if isinstance(error, exceptions.NotFound):
-            return OutputUnusable(
+            return InputUnusable(
                 f"{self._name}: there is no such topic; check the name, or make it: gcloud pubsub topics create "
                 f"{self._url.name} --project {self._url.project}"
             )

@@ -11,7 +11,7 @@ from schemas.errors import InputUnusable, NotPermitted, PrestaCopError
 
 from .pieces import Place, blocks
 from .source import SourceFile
-from .target import Patience, Target
+from .target import Patience, Target, TargetChanged
 
 PART_BYTES: Final = 8 << 20
 MAX_PARTS: Final = 10_000
@@ -37,20 +37,22 @@ class ToS3(Target):
         )
         try:
             self._client = boto3.client("s3", config=once)
-        except BotoCoreError as error:
-            raise NotPermitted(f"{self._url}: {error}. Check AWS_PROFILE, the region and the keys") from error
+        except (BotoCoreError, ValueError) as error:  # ValueError: an endpoint that is no URL
+            raise NotPermitted(
+                f"{self._url}: {error}. Check AWS_PROFILE, AWS_ENDPOINT_URL, the region and the keys"
+            ) from error
         self._upload: dict[str, Any] = {}
         self._part_bytes = 0
         self._place = Place(0)
 
     def begin(self, source: SourceFile) -> Mapping[str, Any]:
-        key = f"{self._prefix}/{source.arrives_as}".lstrip("/")
+        key = self._key(source)
         upload = self._ask("create_multipart_upload", Bucket=self._bucket, Key=key)["UploadId"]
         return {"key": key, "upload": upload, "part_bytes": max(PART_BYTES, source.size // (MAX_PARTS - 1) + 1)}
 
-    def resume(self, source: SourceFile, begun: Mapping[str, Any], arrived: Place) -> Place | None:
-        self._source, self._part_bytes, self._place = source, begun["part_bytes"], arrived
-        self._upload = {"Bucket": self._bucket, "Key": begun["key"], "UploadId": begun["upload"]}
+    def resume(self, source: SourceFile, known: Mapping[str, Any], arrived: Place) -> Place | None:
+        self._source, self._part_bytes, self._place = source, known["part_bytes"], arrived
+        self._upload = {"Bucket": self._bucket, "Key": self._key(source), "UploadId": known["upload"]}
         try:
             parts = self._parts()
         except _Gone:
@@ -86,9 +88,17 @@ class ToS3(Target):
                     f"{self._url}: the upload was ended by somebody else; run the same command with --restart"
                 ) from error
 
+    def check_there(self, source: SourceFile, known: Mapping[str, Any]) -> None:
+        self._source, self._upload = source, {"Key": self._key(source)}
+        if not self._is_there():
+            raise TargetChanged(f"{self.next_step}, which was loaded, is not there any more, or has another size")
+
     @property
     def next_step(self) -> str:
         return f"s3://{self._bucket}/{self._upload['Key']}"
+
+    def _key(self, source: SourceFile) -> str:
+        return f"{self._prefix}/{source.arrives_as}".lstrip("/")
 
     def _parts(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
@@ -114,6 +124,8 @@ class ToS3(Target):
             return f"{self._url}: {error}"
         if isinstance(error, NoCredentialsError):
             return NotPermitted(f"{self._url}: {error}. Set AWS_PROFILE, or keys in the environment")
+        if isinstance(error, BotoCoreError):
+            return InputUnusable(f"{self._url}: {error}. Check the name of the bucket, and AWS_ENDPOINT_URL")
         if not isinstance(error, ClientError):
             raise error
         code, status = error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]

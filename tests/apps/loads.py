@@ -35,7 +35,7 @@ class Collected(Target):
     def begin(self, source: SourceFile) -> Mapping[str, Any]:
         return {}
 
-    def resume(self, source: SourceFile, begun: Mapping[str, Any], arrived: Place) -> Place | None:
+    def resume(self, source: SourceFile, known: Mapping[str, Any], arrived: Place) -> Place | None:
         self._place = arrived
         return arrived
 
@@ -54,6 +54,9 @@ class Collected(Target):
         return self._place
 
     def finish(self) -> None:
+        pass
+
+    def check_there(self, source: SourceFile, known: Mapping[str, Any]) -> None:
         pass
 
     @property

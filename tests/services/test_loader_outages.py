@@ -10,14 +10,18 @@ from pathlib import Path
 
 import boto3
 import pytest
+from confluent_kafka import OFFSET_END, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from apps.loader import target as waiting
 from apps.loader import to_pubsub, to_s3
 from apps.loader.__main__ import main as loader
 from lake.storage import storage
 from runners.services import Services
+from schemas.urls import kafka_url
 from tests.recovery.loader import hash_there, up
 from tests.recovery.outage import arrived, away, hung
+from tests.services.support import make_topic
 from tests.support import make_history
 
 pytestmark = pytest.mark.services
@@ -32,16 +36,17 @@ HASTY = "?socket.timeout.ms=1000&request.timeout.ms=1000&reconnect.backoff.max.m
 class Load:
     """A load of one file to one target, by the command."""
 
-    def __init__(self, services: Services, target: str, folder: Path) -> None:
+    def __init__(self, services: Services, target: str, folder: Path, url: str = "") -> None:
         self.target, self.folder, self.journals = target, folder, folder / "journals"
-        self.url = up(services, target)
+        self.url = url or up(services, target)
         self.source = make_history(folder / "tickets.csv", 60_000 if target == "s3" else 12_000)
         self.third = self.source.stat().st_size // 3
 
-    def run(self, slow: bool = False, options: str = "") -> int:
+    def run(self, slow: bool = False, options: str = "", restart: bool = False) -> int:
         """The exit code."""
         hasty = HASTY + options if self.target == "kafka" else ""
         flags = ["--to", self.url + hasty, "--journal", str(self.journals), "--quiet"]
+        flags += ["--restart"] if restart else []
         return loader([str(self.source), *flags, *(["--max-rate", RATE[self.target]] if slow else [])])
 
     def is_there(self) -> bool:
@@ -156,6 +161,52 @@ def test_a_broker_that_has_lost_what_it_acknowledged_is_told_and_the_same_comman
     assert "has lost messages that it had acknowledged" in capsys.readouterr().err
     assert load.run() == 0
     assert load.is_there()
+
+
+def replace_topic(url: str, only_empty: bool = False) -> None:
+    """Delete a topic and make it again, or delete all its messages."""
+    topic = kafka_url(url)
+    admin = AdminClient({"bootstrap.servers": topic.bootstrap})
+    if only_empty:
+        places = [
+            TopicPartition(topic.topic, p, OFFSET_END)
+            for p in admin.list_topics(topic.topic).topics[topic.topic].partitions
+        ]
+        for done in admin.delete_records(places).values():
+            done.result(30)
+        return
+    admin.delete_topics([topic.topic])[topic.topic].result(30)
+    for _ in range(100):  # it takes a moment until the name is free
+        error = admin.create_topics([NewTopic(topic.topic, 1, 1)])[topic.topic].exception(30)
+        if error is None:
+            return
+        time.sleep(0.2)
+    raise AssertionError(error)
+
+
+@pytest.mark.parametrize("is_done", [True, False])
+@pytest.mark.parametrize("only_empty", [True, False])
+def test_a_topic_that_was_made_again_or_emptied_between_two_runs_is_noticed(
+    services: Services, kafka: str, tmp_path: Path, is_done: bool, only_empty: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    load = Load(services, "kafka", tmp_path, make_topic(kafka, f"again-{is_done}-{only_empty}"))
+    assert load.run() == 0 if is_done else stopped_by_ctrl_c(load) == 130
+    assert not is_done or load.run() == 0
+    replace_topic(load.url, only_empty)
+    for _ in range(2):  # it goes on when somebody has said so, and not before
+        capsys.readouterr()
+        assert load.run() == 2
+        (shown,) = capsys.readouterr().err.splitlines()
+        assert ("begins at offset" if only_empty else "was deleted and made again") in shown
+        assert "--restart" in shown
+    assert load.run(restart=True) == 0
+    assert load.is_there()
+
+
+def test_a_topic_that_is_not_there_ends_with_3(kafka: str, tmp_path: Path) -> None:
+    history = make_history(tmp_path / "tickets.csv", 100)
+    line = [str(history), "--to", f"kafka://{kafka}/nowhere", "--journal", str(tmp_path / "j"), "--quiet"]
+    assert loader(line) == 3
 
 
 def stopped_by_ctrl_c(load: Load) -> int:

@@ -1,0 +1,72 @@
+"""What a Kafka topic is and holds, and whether that is what a load has left there."""
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from confluent_kafka import TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+
+from schemas.urls import KafkaUrl, kafka_config
+
+from .target import TargetChanged
+
+_ANSWER_S: Final = 10.0
+
+Acknowledged = dict[str, tuple[int, int]]
+"""By partition the offsets of the first and the last message of a load that were acknowledged."""
+
+
+class TopicState(NamedTuple):
+    """A topic at one moment."""
+
+    identity: str
+    """32 hexadecimal digits, others for a topic that is made again under its name; empty where the brokers know none
+    (before Kafka 2.8)."""
+    bounds: dict[str, tuple[int, int]]
+    """By partition the offset of its oldest message, and the one after its last."""
+
+
+def topic_state(url: KafkaUrl) -> TopicState:
+    """Ask the brokers, once. Raises KafkaException, TimeoutError."""
+    admin = AdminClient({**kafka_config(url), "log_level": 0})
+    topic = admin.describe_topics(TopicCollection([url.topic]))[url.topic].result(_ANSWER_S)
+    halves = topic.topic_id.get_most_significant_bits(), topic.topic_id.get_least_significant_bits()
+    places = [TopicPartition(url.topic, partition.id) for partition in topic.partitions]
+    firsts, ends = (
+        {
+            str(place.partition): answer.result(_ANSWER_S).offset
+            for place, answer in admin.list_offsets(dict.fromkeys(places, which)).items()
+        }
+        for which in (OffsetSpec.earliest(), OffsetSpec.latest())  # type: ignore[no-untyped-call]
+    )
+    identity = "".join(f"{half % 2**64:016x}" for half in halves) if any(halves) else ""
+    return TopicState(identity, {partition: (firsts[partition], ends[partition]) for partition in firsts})
+
+
+def check_still_there(name: str, known: Mapping[str, Any], found: TopicState) -> None:
+    """Whether all that was acknowledged is in the topic.
+
+    Args:
+        name: of the topic.
+        known: what the journal says of the load: ``topic`` and ``acknowledged``; older journals have neither.
+
+    Raises:
+        TargetChanged: it is not; says what happened.
+    """
+    if known.get("topic") and found.identity and known["topic"] != found.identity:
+        raise TargetChanged(f"{name} was deleted and made again since: what had arrived of the file is gone")
+    acknowledged: Acknowledged = known.get("acknowledged", {})
+    for partition, (first, last) in acknowledged.items():
+        oldest, end = found.bounds.get(partition, (0, 0))
+        if end <= last:
+            raise TargetChanged(
+                f"{name}/{partition} ends at offset {end:,}, and message {last:,} of the file had been acknowledged: "
+                "it was emptied or has lost it"
+            )
+        if oldest > first:
+            raise TargetChanged(
+                f"{name}/{partition} begins at offset {oldest:,}, and the file at {first:,}: the topic's retention, or "
+                "somebody, has deleted messages of it"
+            )
+    if known.get("offset") and not acknowledged and all(oldest == end for oldest, end in found.bounds.values()):
+        raise TargetChanged(f"{name} is empty, and a part of the file had arrived")

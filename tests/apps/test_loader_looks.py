@@ -1,0 +1,298 @@
+"""Before it goes on the loader looks: at its journal, and at what had arrived."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from apps.loader import load as loading
+from apps.loader import to_file
+from apps.loader.__main__ import main
+from apps.loader.kafka_state import TopicState, check_still_there
+from apps.loader.load import Wanted, load
+from apps.loader.target import TargetChanged
+from tests.apps.loads import HEADER, ROWS, CutFile, Interrupted
+
+
+@pytest.fixture(autouse=True)
+def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A journal entry a block, blocks of some bytes."""
+    monkeypatch.setattr(loading, "WRITTEN_EVERY_S", -1)
+    monkeypatch.setattr(to_file, "CHUNK_BYTES", 24)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "tickets.csv"
+    path.write_bytes(HEADER + ROWS)
+    return path
+
+
+def line(tmp_path: Path, *files: Path) -> list[str]:
+    """The command for files that go to a directory."""
+    return [*map(str, files), "--to", f"file:{tmp_path}/out", "--journal", f"{tmp_path}/journals", "--quiet"]
+
+
+def half_way(tmp_path: Path, source: Path) -> Path:
+    """The journal of a load that :func:`line` would go on with."""
+    wanted = Wanted(
+        tmp_path / "journals", f"file:{tmp_path}/out", lambda _: CutFile(tmp_path / "out", 2), 1, quiet=True
+    )
+    with pytest.raises(Interrupted):
+        load(source, wanted)
+    (journal,) = (tmp_path / "journals").iterdir()
+    return journal
+
+
+def written(text: bytes) -> bytes:
+    """A line of a journal, whatever is in it."""
+    return b"%08x %s\n" % (zlib.crc32(text), text)
+
+
+def changed(line_number: int, **fields: Any) -> Callable[[list[bytes]], bytes]:
+    """A journal in one of whose lines other fields stand."""
+
+    def change(lines: list[bytes]) -> bytes:
+        entry = json.loads(lines[line_number][9:]) | fields
+        return b"".join([*lines[:line_number], written(json.dumps(entry).encode())])
+
+    return change
+
+
+ODD: dict[str, tuple[Callable[[list[bytes]], bytes], str]] = {
+    "text": (lambda _: b"Dear diary,\ntoday\n", "is no journal"),
+    "a picture": (lambda _: b"\x89PNG\r\n\x1a\n" + bytes(50), "is no journal"),
+    "no newline": (lambda _: b"something else", "is no journal"),
+    "no JSON": (lambda _: written(b"hello"), "is no journal"),
+    "no object": (lambda _: written(b"[1]"), "is no journal"),
+    "null": (lambda _: written(b"null"), "is no journal"),
+    "no UTF-8": (lambda _: written(b'{"v": "\xff"}'), "is no journal"),
+    "too deep": (lambda _: written(b"[" * 30_000), "is no journal"),
+    "other fields": (lambda _: written(b'{"v": 1}'), "is no journal"),
+    "a newer version": (changed(0, v=2), r"another version of the loader \(2, not 1\)"),
+    "a version that is none": (changed(0, v={}), "another version of the loader"),
+    "another file": (changed(0, path="/elsewhere.csv"), r"is the journal of another load, /elsewhere\.csv to file:"),
+    "another target": (changed(0, target="file:/x"), "is the journal of another load"),
+    "a negative place": (changed(1, offset=-1), "is no journal"),
+    "a place in words": (changed(1, offset="far"), "is no journal"),
+    "a broken place": (changed(1, offset=1.5), "is no journal"),
+    "no such time": (changed(1, at=1e300), "is no journal"),
+    "no number": (changed(1, at=float("nan")), "is no journal"),
+    "offsets in words": (changed(1, acknowledged={"0": ["a", "b"]}), "is no journal"),
+    "escape sequences": (changed(0, path="\x1b[31m"), "is the journal of another load"),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_an_odd_journal_ends_with_2_and_one_line_that_says_what_is_wrong(
+    tmp_path: Path, source: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    journal = half_way(tmp_path, source)
+    make, said = ODD[name]
+    content = make(journal.read_bytes().splitlines(keepends=True))
+    journal.write_bytes(content)
+    for command in (line(tmp_path, source), ["--status", "--journal", str(journal.parent)]):
+        code = main(command)
+        (shown,) = capsys.readouterr().err.splitlines() or [""]
+        assert shown.isprintable()
+        if "another load" in said and "--status" in command:
+            continue  # there it is as good as others
+        assert code == 2
+        assert str(journal) in shown
+        assert re.search(said, shown)
+        assert "Move it away" in shown
+    assert journal.read_bytes() == content
+    journal.unlink()
+    assert main(line(tmp_path, source)) == 0
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_what_is_no_file_is_no_journal(
+    tmp_path: Path, source: Path, make: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    journal = half_way(tmp_path, source)
+    journal.unlink()
+    make(journal)
+    for command in (line(tmp_path, source), ["--status", "--journal", str(journal.parent)]):
+        assert main(command) == 2
+        (shown,) = capsys.readouterr().err.splitlines()
+        assert str(journal.parent) in shown
+
+
+def test_a_journal_on_a_disk_that_is_read_only_ends_with_2(tmp_path: Path, source: Path) -> None:
+    half_way(tmp_path, source)
+    run = "mount -o bind,ro {0} {0} 2>/dev/null || mount --bind {0} {0} && mount -o remount,bind,ro {0} && exec {1}"
+    command = " ".join([sys.executable, "-m", "apps.loader", *line(tmp_path, source)])
+    script = run.format(tmp_path / "journals", command)
+    done = subprocess.run(["unshare", "-m", "sh", "-c", script], capture_output=True, text=True, check=False)
+    if "apps.loader" not in done.stderr and "Read-only" not in done.stderr:
+        pytest.skip(f"only root can mount: {done.stderr}")
+    assert done.returncode == 2
+    (shown,) = done.stderr.splitlines()
+    assert "Read-only file system" in shown
+
+
+@given(st.binary(max_size=80), st.booleans())
+def test_whatever_a_journal_holds_it_is_gone_on_with_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes, is_whole: bool
+) -> None:
+    tmp_path = tmp_path_factory.mktemp("odd")
+    source = tmp_path / "tickets.csv"
+    source.write_bytes(HEADER + ROWS)
+    journal = half_way(tmp_path, source)
+    journal.write_bytes(written(content) if is_whole else content)
+    assert main(line(tmp_path, source)) in (0, 2)
+
+
+def test_a_file_that_is_gone_from_its_directory_is_noticed_and_other_files_are_loaded(
+    tmp_path: Path, source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(line(tmp_path, source)) == 0
+    (arrived,) = (tmp_path / "out").iterdir()
+    arrived.unlink()
+    other = tmp_path / "others.csv"
+    other.write_bytes(HEADER + ROWS * 2)
+    assert main(line(tmp_path, source, other)) == 2
+    (shown,) = capsys.readouterr().err.splitlines()
+    assert "is not there any more" in shown
+    assert "--restart" in shown
+    assert [path.read_bytes() for path in (tmp_path / "out").glob("*.csv")] == [other.read_bytes()]
+    assert main([*line(tmp_path, source), "--restart"]) == 0
+    assert arrived.read_bytes() == source.read_bytes()
+
+
+def test_a_part_that_is_gone_is_said_and_sent_again(
+    tmp_path: Path, source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    half_way(tmp_path, source)
+    (part,) = (tmp_path / "out").iterdir()
+    part.unlink()
+    assert main(line(tmp_path, source)) == 0
+    assert "of what had arrived something was gone" in capsys.readouterr().out
+    (arrived,) = (tmp_path / "out").iterdir()
+    assert arrived.read_bytes() == source.read_bytes()
+
+
+def test_a_prefix_that_was_emptied_is_noticed(
+    tmp_path: Path, source: Path, s3: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = [str(source), "--to", f"{s3}/in", "--journal", f"{tmp_path}/j", "--quiet"]
+    client = boto3.client("s3")
+    assert main(command) == 0
+    assert main(command) == 0
+    (found,) = client.list_objects_v2(Bucket="lake")["Contents"]
+    client.delete_object(Bucket="lake", Key=found["Key"])
+    assert main(command) == 2
+    assert "is not there any more" in capsys.readouterr().err
+    assert main([*command, "--restart"]) == 0
+    assert client.get_object(Bucket="lake", Key=found["Key"])["Body"].read() == source.read_bytes()
+
+
+KNOWN = {"topic": "a" * 32, "acknowledged": {"1": [5, 9]}, "offset": 100}
+
+
+@pytest.mark.parametrize(
+    ("known", "found", "said"),
+    [
+        (KNOWN, TopicState("a" * 32, {"0": (0, 0), "1": (0, 10)}), None),
+        (KNOWN, TopicState("a" * 32, {"1": (5, 10)}), None),
+        (KNOWN, TopicState("", {"1": (5, 10)}), None),
+        (KNOWN | {"topic": ""}, TopicState("b" * 32, {"1": (5, 10)}), None),
+        (KNOWN, TopicState("b" * 32, {"1": (0, 10)}), "was deleted and made again"),
+        (KNOWN, TopicState("a" * 32, {"1": (6, 10)}), "begins at offset 6, and the file at 5"),
+        (KNOWN, TopicState("a" * 32, {"1": (10, 10)}), "begins at offset 10"),
+        (KNOWN, TopicState("a" * 32, {"1": (0, 9)}), "ends at offset 9, and message 9"),
+        (KNOWN, TopicState("a" * 32, {"0": (0, 99)}), "ends at offset 0"),
+        ({"offset": 100}, TopicState("a" * 32, {"0": (7, 7), "1": (0, 0)}), "is empty"),
+        ({"offset": 100}, TopicState("a" * 32, {"0": (7, 8), "1": (0, 0)}), None),
+        ({}, TopicState("a" * 32, {"0": (0, 0)}), None),
+    ],
+)
+def test_a_topic_is_compared_with_what_was_acknowledged(
+    known: Mapping[str, Any], found: TopicState, said: str | None
+) -> None:
+    if said is None:
+        check_still_there("kafka://x/t", known, found)
+    else:
+        with pytest.raises(TargetChanged, match=f"{said}.* --restart"):
+            check_still_there("kafka://x/t", known, found)
+
+
+def test_two_loads_of_one_name_do_not_mind_each_other(tmp_path: Path, source: Path) -> None:
+    """The journal's name is made of file and target."""
+    assert main(line(tmp_path, source)) == 0
+    assert main([*line(tmp_path, source)[:1], "--to", f"file:{tmp_path}/out2", *line(tmp_path)[2:]]) == 0
+    assert len(list((tmp_path / "journals").iterdir())) == 2
+
+
+LONG = "t" * 240
+
+
+@pytest.mark.parametrize(
+    ("source_name", "to_url", "environment", "code"),
+    [
+        ("tickets.csv", "s3://bucket", {"AWS_ENDPOINT_URL": "127.0.0.1:9"}, 7),
+        ("tickets.csv", "s3://bucket", {"AWS_PROFILE": "nobody"}, 7),
+        ("tickets.csv", "s3://not a bucket/x", {}, 3),
+        ("tickets.csv", "s3://bu\ncket/x", {}, 3),
+        (LONG + ".csv", "file:{tmp}/out", {}, 2),
+        ("x" * 300 + ".csv", "file:{tmp}/out", {}, 3),
+        ("tickets.csv", "file:{tmp}/" + "y" * 300, {}, 2),
+        ("no/such/folder.csv", "file:{tmp}/out", {}, 3),
+        (".", "file:{tmp}/out", {}, 3),
+        ("tickets.csv", "file:/proc/nowhere", {}, 2),
+    ],
+)
+def test_what_the_system_says_is_one_line_with_its_code(
+    tmp_path: Path,
+    source_name: str,
+    to_url: str,
+    environment: dict[str, str],
+    code: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    keys = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "us-east-1"}
+    for name, value in (keys | environment).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    for name in ("tickets.csv", LONG + ".csv"):
+        (tmp_path / name).write_bytes(HEADER + ROWS)
+    command = [
+        f"{tmp_path}/{source_name}",
+        "--to",
+        to_url.format(tmp=tmp_path),
+        "--journal",
+        f"{tmp_path}/j",
+        "--quiet",
+    ]
+    assert main([*command, "--patience", "1s"]) == code
+    (shown,) = capsys.readouterr().err.splitlines()
+    assert shown.startswith("error: ")
+
+
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), OSError("without a number")])
+def test_what_nobody_thought_of_is_one_line_too(
+    tmp_path: Path,
+    source: Path,
+    error: Exception,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("apps.loader.load.look_at", fail)
+    assert main(line(tmp_path, source)) == 3
+    (shown,) = capsys.readouterr().err.splitlines()
+    assert "reading failed" in shown
