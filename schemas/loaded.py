@@ -13,6 +13,7 @@ from typing import Annotated, Final, Literal, NamedTuple
 
 import msgspec
 
+from schemas.decoding import decode_json
 from schemas.history import MAX_HEADER_BYTES
 
 VERSION: Final = 1
@@ -48,7 +49,7 @@ class Piece(NamedTuple):
 
 
 class _Head(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """The line of JSON. An unknown field is refused before its value is looked at, however deep that is nested."""
+    """The line of JSON."""
 
     file: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$", max_length=32)]  # of them `$` alone lets a newline pass
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME_CHARS)]
@@ -59,7 +60,7 @@ class _Head(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     v: Literal[1]
 
 
-_decode: Final = msgspec.json.Decoder(_Head).decode
+_DECODER: Final = msgspec.json.Decoder(_Head)
 
 
 def encode(piece: Piece) -> bytes:
@@ -74,9 +75,7 @@ def decode(message: bytes) -> Piece:
     if len(message) > MAX_MESSAGE_BYTES:
         raise ValueError(f"it has {len(message):,} bytes, more than {MAX_MESSAGE_BYTES:,}")
     line, _, data = message.partition(b"\n")
-    head = _decode(line)  # what msgspec raises is a ValueError
-    if len(json.loads(line, object_pairs_hook=list)) != len(_Head.__struct_fields__):
-        raise ValueError("a key stands twice")
+    head = decode_json(line, _DECODER, MAX_MESSAGE_BYTES)
     header = head.header.encode()
     piece = Piece(head.file, head.name, header, head.offset, head.record, data, head.size)
     if not is_file_name(head.name):

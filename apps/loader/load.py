@@ -77,6 +77,7 @@ def _load(source: SourceFile, target: Target, written: Journal, wanted: Wanted, 
         try:
             for chunk, behind in target.chunks(source, file, at):
                 source.check(file)
+                source.check_length(behind.offset)
                 target.send(chunk, behind)
                 at = behind
                 sent += len(chunk)

@@ -12,6 +12,7 @@ from typing import IO, Final, NamedTuple, cast
 from schemas.errors import InputChanged, InputUnusable, NotPermitted
 from schemas.history import MAX_HEADER_BYTES, columns_of
 from schemas.loaded import is_file_name
+from schemas.packed import ANY_RATIO_BYTES, MAX_RATIO
 
 _SAMPLE: Final = 1 << 16
 _GZIP: Final = b"\x1f\x8b"
@@ -52,6 +53,14 @@ class SourceFile(NamedTuple):
     def read_of(self, file: IO[bytes]) -> int:
         """How many of its bytes, packed ones where it is packed, were read."""
         return os.lseek(file.fileno(), 0, os.SEEK_CUR)
+
+    def check_length(self, sent: int) -> None:
+        """Whether a packed file can honestly hold so many bytes of text. Raises InputUnusable."""
+        if self.compressed and sent > (bound := max(ANY_RATIO_BYTES, MAX_RATIO * self.size)):
+            raise InputUnusable(
+                f"{self.path}: {self.size:,} packed bytes are more than {bound:,} bytes of text: this is no file of "
+                "tickets, and its end is not sent. If you know what it is, unpack it yourself and load the text"
+            )
 
     def check(self, file: IO[bytes]) -> None:
         """Whether it is still the same. Raises InputChanged."""

@@ -1,5 +1,6 @@
 """Before it goes on the loader looks: at its journal, and at what had arrived."""
 
+import gzip
 import json
 import os
 import re
@@ -21,7 +22,8 @@ from apps.loader.__main__ import main
 from apps.loader.kafka_state import TopicState, check_still_there
 from apps.loader.load import Wanted, load
 from apps.loader.target import TargetChanged
-from tests.apps.loads import HEADER, ROWS, CutFile, Interrupted
+from schemas.errors import InputUnusable
+from tests.apps.loads import HEADER, ROWS, Collected, CutFile, Interrupted, to
 
 
 @pytest.fixture(autouse=True)
@@ -233,6 +235,17 @@ def test_two_loads_of_one_name_do_not_mind_each_other(tmp_path: Path, source: Pa
     assert main(line(tmp_path, source)) == 0
     assert main([*line(tmp_path, source)[:1], "--to", f"file:{tmp_path}/out2", *line(tmp_path)[2:]]) == 0
     assert len(list((tmp_path / "journals").iterdir())) == 2
+
+
+def test_a_gzip_bomb_is_stopped_and_is_no_file_of_the_topic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("apps.loader.source.ANY_RATIO_BYTES", 1 << 20)
+    bomb = tmp_path / "tickets.csv.gz"
+    bomb.write_bytes(gzip.compress(HEADER + ROWS + bytes(16 << 20)))
+    topic: list[bytes] = []
+    with pytest.raises(InputUnusable, match="unpack it yourself"):
+        to(Collected(topic, rows=500), tmp_path / "j", bomb)
+    assert sum(map(len, topic)) < 2 << 20
+    assert all(b'"size": null' in message for message in topic)
 
 
 LONG = "t" * 240
