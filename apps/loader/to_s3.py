@@ -5,9 +5,17 @@ from typing import IO, Any, Final
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError, NoCredentialsError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionError,
+    HTTPClientError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ProfileNotFound,
+)
 
-from schemas.errors import InputUnusable, NotPermitted, PrestaCopError
+from schemas.errors import InputUnusable, NotPermitted, OutputUnusable, PrestaCopError
 
 from .pieces import Place, blocks
 from .source import SourceFile
@@ -37,10 +45,10 @@ class ToS3(Target):
         )
         try:
             self._client = boto3.client("s3", config=once)
+        except ProfileNotFound as error:
+            raise self._denied(error) from error
         except (BotoCoreError, ValueError) as error:  # ValueError: an endpoint that is no URL
-            raise NotPermitted(
-                f"{self._url}: {error}. Check AWS_PROFILE, AWS_ENDPOINT_URL, the region and the keys"
-            ) from error
+            raise self._unusable(error) from error
         self._upload: dict[str, Any] = {}
         self._part_bytes = 0
         self._place = Place(0)
@@ -122,10 +130,10 @@ class ToS3(Target):
     def _trouble(self, error: Exception) -> str | PrestaCopError:
         if isinstance(error, HTTPClientError | ConnectionError):
             return f"{self._url}: {error}"
-        if isinstance(error, NoCredentialsError):
-            return NotPermitted(f"{self._url}: {error}. Set AWS_PROFILE, or keys in the environment")
+        if isinstance(error, NoCredentialsError | PartialCredentialsError):
+            return self._denied(error)
         if isinstance(error, BotoCoreError):
-            return InputUnusable(f"{self._url}: {error}. Check the name of the bucket, and AWS_ENDPOINT_URL")
+            return self._unusable(error)
         if not isinstance(error, ClientError):
             raise error
         code, status = error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]
@@ -138,6 +146,14 @@ class ToS3(Target):
         if status in _BUSY or code == "RequestTimeout":  # 400: what we send came too slowly
             return f"{self._url}: {error}"
         return InputUnusable(f"{self._url}: {error}")
+
+    def _denied(self, error: Exception) -> NotPermitted:
+        return NotPermitted(f"{self._url}: {error}. Set AWS_PROFILE, or keys in the environment")
+
+    def _unusable(self, error: Exception) -> OutputUnusable:
+        return OutputUnusable(
+            f"{self._url}: {error}. Write s3://BUCKET/PREFIX, and check AWS_ENDPOINT_URL and the region"
+        )
 
 
 class _Gone(PrestaCopError):

@@ -254,10 +254,10 @@ LONG = "t" * 240
 @pytest.mark.parametrize(
     ("source_name", "to_url", "environment", "code"),
     [
-        ("tickets.csv", "s3://bucket", {"AWS_ENDPOINT_URL": "127.0.0.1:9"}, 7),
+        ("tickets.csv", "s3://bucket", {"AWS_ENDPOINT_URL": "127.0.0.1:9"}, 2),
         ("tickets.csv", "s3://bucket", {"AWS_PROFILE": "nobody"}, 7),
-        ("tickets.csv", "s3://not a bucket/x", {}, 3),
-        ("tickets.csv", "s3://bu\ncket/x", {}, 3),
+        ("tickets.csv", "s3://not a bucket/x", {}, 2),
+        ("tickets.csv", "s3://bu\ncket/x", {}, 2),
         (LONG + ".csv", "file:{tmp}/out", {}, 2),
         ("x" * 300 + ".csv", "file:{tmp}/out", {}, 3),
         ("tickets.csv", "file:{tmp}/" + "y" * 300, {}, 2),
