@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 MAX_DETAIL_CHARS: Final = 200
 
-_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+TEXT: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 """A text in JSON. One without an end goes on to the end of the payload, so that no byte is looked at twice."""
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"{}[]"))
 _STEPS: Final = [1 if byte in b"{[" else -1 for byte in range(256)]
@@ -45,6 +45,11 @@ def decode_json(payload: bytes, decoder: msgspec.json.Decoder[T], max_bytes: int
     {'a': 1}
     """
     load_object(payload, max_bytes)
+    return decode_checked(payload, decoder)
+
+
+def decode_checked(payload: bytes, decoder: msgspec.json.Decoder[T]) -> T:
+    """Decode a payload whose length, depth and keys were checked already. Raises as :func:`decode_json`."""
     try:
         return decoder.decode(payload)
     except msgspec.ValidationError as error:
@@ -96,7 +101,7 @@ def is_too_deep(payload: bytes, max_depth: int = MAX_DEPTH) -> bool:
     """
     if payload.count(b"[") + payload.count(b"{") <= max_depth:
         return False
-    brackets = _STRING.sub(b"", payload).translate(None, _NO_BRACKETS)
+    brackets = TEXT.sub(b"", payload).translate(None, _NO_BRACKETS)
     return any(depth > max_depth for depth in accumulate(map(_STEPS.__getitem__, brackets)))
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 from apache_beam.metrics import Metrics
 from confluent_kafka import Message
 
-from schemas.lake import MICROSECONDS, Source
+from schemas.lake import MICROSECONDS, Source, timestamps
 from schemas.urls import KafkaUrl
 from sources.kafka_broker import Topic
 from sources.kafka_consumer import Access, consume, offset_of
@@ -102,7 +102,7 @@ def _batch(messages: list[Message], start: int) -> pa.RecordBatch:
     # Where some were compacted away, or are marks of transactions, the offsets have gaps.
     whole = last - first + 1 == n
     offsets = np.arange(first, last + 1) if whole else np.fromiter(map(offset_of, messages), np.int64, n)
-    published = np.fromiter((m.timestamp()[1] for m in messages), np.int64, n) * 1000
+    published = timestamps(np.fromiter((m.timestamp()[1] for m in messages), np.int64, n), 1000)
     return payload_batch([m.value() or b"" for m in messages], offsets - start, offsets, published)
 
 
@@ -182,14 +182,15 @@ class _KafkaPlanner(Planner):
         return PlannedUnit(*chain.extend(Plan(end, self._until[partition])))
 
     def _published(self, partition: int, end: int) -> int:
-        """When the partition's next message was published; a clock that is ahead is not believed."""
+        """When the partition's next message was published; now, where it does not say or its clock is ahead."""
         now = round(time.time() * MICROSECONDS)
         start, step = self._chains[partition].next, 1
         while start < end:
             stop = min(start + step, end)
             messages = [m for some in consume(self._stream.access, partition, start, stop) for m in some]
             if messages:
-                return min(messages[0].timestamp()[1] * 1000, now)
+                published = timestamps(np.array([messages[0].timestamp()[1]], np.int64), 1000)[0].value
+                return now if published is None else min(published, now)
             start, step = stop, 16 * step  # there are marks of transactions, or compacted messages were
         return now
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from schemas.lake import UTC
@@ -28,13 +27,13 @@ def payload_batch(
     published_at: Any = None,
     source_id: Sequence[str] | None = None,
 ) -> pa.RecordBatch:
-    """Rows of :data:`PAYLOADS`; ``published_at`` is in microseconds since the epoch."""
+    """Rows of :data:`PAYLOADS`; ``published_at`` is what :func:`schemas.lake.timestamps` lets pass."""
     n = len(payloads)
     columns = [
         pa.array(payloads, pa.binary()),
         pa.array(record, pa.int64()),
         pa.array(offset, pa.int64()),
-        pa.nulls(n, UTC) if published_at is None else pa.array(np.asarray(published_at, np.int64)).cast(UTC),
+        pa.nulls(n, UTC) if published_at is None else pa.array(published_at, UTC),
         pa.nulls(n, pa.string()) if source_id is None else pa.array(source_id, pa.string()),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=PAYLOADS)

@@ -15,18 +15,20 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import grpc
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from google.api_core import exceptions
 from google.api_core.retry import Retry, if_exception_type
 from google.auth.exceptions import GoogleAuthError
 from google.cloud import pubsub_v1
-from google.cloud.pubsub_v1.types import ReceivedMessage
+from google.cloud.pubsub_v1.types import PubsubMessage, ReceivedMessage
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 
 from lake.ledger import is_committed
 from lake.storage import storage
 from schemas.errors import InputUnusable, ServiceUnavailable
-from schemas.lake import MICROSECONDS, Source
+from schemas.lake import MICROSECONDS, Source, timestamps
 from schemas.urls import PubSubUrl
 from sources.payloads import PAYLOADS, payload_batch
 from sources.streams import Look, PlannedUnit, Planner, Stream, plan_until_now
@@ -120,6 +122,13 @@ class PubSubStream(Stream):
         return still_open
 
 
+def published_at(messages: list[ReceivedMessage]) -> pa.TimestampArray:
+    """When each was published; null where that is no time that the lake takes (:func:`schemas.lake.timestamps`)."""
+    times = [PubsubMessage.pb(m.message).publish_time for m in messages]
+    seconds = timestamps(np.array([t.seconds for t in times], np.int64), 1)
+    return pc.add(seconds, pa.array([t.nanos // 1000 for t in times], pa.duration("us")))
+
+
 class _PubSubPlanner(Planner):
     def __init__(self, stream: PubSubStream, root: str) -> None:
         self._stream = stream
@@ -157,7 +166,7 @@ class _PubSubPlanner(Planner):
 
     def _spool(self, messages: list[ReceivedMessage]) -> PlannedUnit:
         n = len(messages)
-        published = [round(m.message.publish_time.timestamp() * MICROSECONDS) for m in messages]
+        published = published_at(messages)
         name = f"{self._stream.spool.removeprefix('spool/')}-{time.time_ns():020d}-{uuid.uuid4().hex[:12]}-{n}"
         rows = payload_batch(
             [m.message.data for m in messages], range(n), range(n), published, [m.message.message_id for m in messages]
@@ -171,7 +180,8 @@ class _PubSubPlanner(Planner):
         self._subscription.acknowledge([m.ack_id for m in messages])
         unit = Unit(self._stream.source, self._stream.path, 0, n, name)
         self._open.append(unit)
-        return PlannedUnit(unit, min(published))
+        first = pc.min(published).value
+        return PlannedUnit(unit, round(time.time() * MICROSECONDS) if first is None else first)
 
 
 class Subscription:

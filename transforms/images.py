@@ -3,79 +3,29 @@
 Nothing that a message says is ever part of a path.
 """
 
-import binascii
 import hashlib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import apache_beam as beam
-import msgspec
 import pyarrow as pa
 
 from lake.storage import storage
 from schemas.lake import IMAGE, UTC, constant
-from schemas.messages import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS, ImageMessage, Reason
+from schemas.pictures import Picture, decode_picture
 from sources.units import UnitBatch
-from transforms.jpeg import NoJpegError, claimed_pixels
 from transforms.message_rows import dead_letters
 from transforms.names import DEAD_LETTERS, ROWS, Parsed
-from transforms.payloads import Refusal, event_time_of
+from transforms.payloads import Refusal, alone
 
 PUTS = 16
 """Pictures of one batch that are on their way to storage at once: a PUT waits for the network, not for a core."""
 
-_TOO_LARGE = f"more than {MAX_IMAGE_BYTES} bytes"
-_decode = msgspec.json.Decoder(ImageMessage).decode
-
-
-class Picture(NamedTuple):
-    """A picture as it came."""
-
-    image_id: str
-    event_time: int
-    """Microseconds since the epoch."""
-    jpeg: bytes
-
 
 def read_picture(payload: bytes) -> Picture | Refusal:
     """Read an image message, v1 or v0, or say why it cannot be."""
-    if not payload.strip():
-        return Refusal(Reason.EMPTY)
-    try:
-        message = _decode(payload) if payload.startswith(b"{") else _read_line(payload)
-    except (msgspec.MsgspecError, ValueError) as error:  # a year beyond 9999 too
-        return Refusal(Reason.FIELD_INVALID, str(error)[:200])
-    if message is None:
-        return Refusal(Reason.V0_MALFORMED, f"{payload.count(b';') + 1} fields, not 3")
-    event_time = event_time_of(message.event_time)
-    if event_time is None:
-        return Refusal(Reason.EVENT_TIME_UNREADABLE, message.event_time)
-    if len(message.data) > MAX_IMAGE_BYTES * 4 // 3 + 4:  # before a text of any length is decoded
-        return Refusal(Reason.TOO_LARGE, _TOO_LARGE)
-    try:
-        jpeg = binascii.a2b_base64(message.data, strict_mode=True)
-    except (binascii.Error, ValueError) as error:
-        return Refusal(Reason.IMAGE_NOT_BASE64, str(error))
-    if len(jpeg) > MAX_IMAGE_BYTES:
-        return Refusal(Reason.TOO_LARGE, _TOO_LARGE)
-    try:
-        pixels = claimed_pixels(jpeg)
-    except NoJpegError as error:
-        return Refusal(Reason.IMAGE_NOT_JPEG, str(error))
-    if pixels > MAX_IMAGE_PIXELS:
-        return Refusal(Reason.IMAGE_TOO_MANY_PIXELS, f"{pixels}, more than {MAX_IMAGE_PIXELS}")
-    return Picture(message.image_id, event_time, jpeg)
-
-
-def _read_line(payload: bytes) -> ImageMessage | None:
-    parts = payload.decode().split(";")
-    if len(parts) != 3:
-        return None
-    when = msgspec.convert(parts[0], datetime, strict=False)  # seconds since the epoch
-    fields = {"schema_version": 1, "image_id": parts[1], "event_time": when.isoformat(), "data": parts[2]}
-    return msgspec.convert(fields, ImageMessage)
+    return alone(decode_picture, payload)
 
 
 def object_path(jpeg: bytes) -> str:

@@ -9,7 +9,7 @@ from schemas.lake import MICROSECONDS, UTC, constant
 from schemas.messages import EVENT_SECONDS, MAX_BYTES, MAX_CODE, MAX_ID_CHARS, Reason, v0_message_id
 from sources.records import is_utf8
 from transforms.message_rows import Decoded, Ints, message_batch
-from transforms.payloads import Refusal, read_payload
+from transforms.payloads import Refusal, alone, read_payload
 
 _NUMBER = r"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?"
 _POSITION = rf"^{_NUMBER};{_NUMBER};{_NUMBER};{_NUMBER};[^;\r\n]{{1,{MAX_ID_CHARS}}};[^;\r\n]{{1,{MAX_ID_CHARS}}}"
@@ -81,7 +81,7 @@ def _read_lines(lines: pa.StringArray, width: int) -> dict[str, pa.Array]:
 
 def _refuse_other(payload: bytes) -> Refusal:
     """Why a payload that is neither an object nor a v0 line is a dead letter."""
-    refusal = read_payload(payload)
+    refusal = alone(read_payload, payload)
     if isinstance(refusal, Refusal) and not (refusal.reason == Reason.NOT_JSON and b";" in payload):
         return refusal
     fields = payload.count(b";") + 1

@@ -4,9 +4,10 @@ They are deltas: a window's count is the sum of its panes. What comes after the 
 without a word, leaves by a branch of its own. The exact counts are in ``stats/``, see :mod:`transforms.stats`.
 
 rows ─────────► Slices ─┐           ┌─► by code: early, on time, late ─┐
-dead letters ─► Slices ─┴─► Late? ──┼─► by area: on time, late ────────┼─► live
-                                    ├─► a window is complete ──────────┘
-                                    └─► too late
+dead letters ─► Slices ─┼─► Late? ──┼─► by area: on time, late ────────┼─► live
+                        │           ├─► a window is complete ──────────┘
+                        │           └─► too late
+                        └─► far ahead of its publication
 """
 
 import json
@@ -33,16 +34,23 @@ LIVE = "live"
 AREAS = "areas"
 COMPLETE = "complete"
 LATE = "late"
+AHEAD = "ahead"
+SLICES = "slices"
 
 
 class _Slice(beam.DoFn):  # type: ignore[misc]  # Beam's classes are untyped
-    def __init__(self, by_window: SliceBatch, window_seconds: int) -> None:
+    def __init__(self, by_window: SliceBatch, column: str, window_seconds: int) -> None:
         self._by_window = by_window
+        self._column = column
         self._window_seconds = window_seconds
 
     def process(self, batch: UnitBatch) -> Iterator[Any]:
-        for start, counts in self._by_window(batch.rows, self._window_seconds).items():
+        rows, ahead = live_counts.split_ahead(batch.rows, self._column)
+        for start, counts in self._by_window(rows, self._window_seconds).items():
             yield TimestampedValue((start, counts), start)
+        for start, (by_code, _) in self._by_window(ahead, self._window_seconds).items():
+            for said in live_counts.told_by_code(by_code):
+                yield beam.pvalue.TaggedOutput(AHEAD, pane_of(start, self._window_seconds, said, "ahead"))
 
 
 class _Lateness(beam.DoFn):  # type: ignore[misc]
@@ -108,8 +116,9 @@ class CountLive(beam.PTransform):  # type: ignore[misc]
     """Rows and dead letters -> panes: dicts of window_start, window_seconds, dataset, violation_code, n and timing.
 
     ``live`` fires early for each batch, on_time at the watermark and late for each batch after it; ``late`` has what
-    came after the allowed lateness, timing too_late. The on_time pane without a dataset counts nothing: it says that
-    the window is complete, and comes from a timer, since not every runner fires an empty pane.
+    came after the allowed lateness, timing too_late; ``ahead`` what was published more than an hour before it is said
+    to have been, timing ahead, in the window of its publication. The on_time pane without a dataset counts
+    nothing: it says that the window is complete, and comes from a timer, since not every runner fires an empty pane.
 
     A pane with ``areas`` (name -> number) counts the same rows again, by area: of a complete window, and late. Early
     ones would be most of what is written.
@@ -122,11 +131,10 @@ class CountLive(beam.PTransform):  # type: ignore[misc]
 
     def expand(self, inputs: Any) -> Any:
         rows, dead_letters = inputs
+        of_rows = rows | "Slices" >> self._slices(live_counts.slice_rows, "event_time")
+        of_letters = dead_letters | "Slices of dead letters" >> self._slices(live_counts.slice_letters, "published_at")
         judged = (
-            (
-                rows | "Slices" >> self._slices(live_counts.slice_rows),
-                dead_letters | "Slices of dead letters" >> self._slices(live_counts.slice_letters),
-            )
+            (of_rows[SLICES], of_letters[SLICES])
             | "All slices" >> beam.Flatten()
             | "Global" >> beam.WindowInto(GlobalWindows())
             | "Late?"
@@ -140,10 +148,16 @@ class CountLive(beam.PTransform):  # type: ignore[misc]
         by_code = self._sums(judged[LIVE], "code", early, live_counts.told_by_code)
         by_area = self._sums(judged[AREAS], "area", trigger.AfterWatermark(late=each), live_counts.told_by_area)
         live = (by_code, by_area, judged[COMPLETE]) | "With ends" >> beam.Flatten()
-        return {LIVE: live, LATE: judged[LATE]}
+        ahead = (
+            (of_rows[AHEAD], of_letters[AHEAD])
+            | "All ahead" >> beam.Flatten()
+            | "Ahead out of windows" >> beam.WindowInto(GlobalWindows())
+        )
+        return {LIVE: live, LATE: judged[LATE], AHEAD: ahead}
 
-    def _slices(self, by_window: SliceBatch) -> beam.ParDo:
-        return beam.ParDo(_Slice(by_window, self._window_seconds)).with_output_types(tuple[int, Slice])
+    def _slices(self, by_window: SliceBatch, column: str) -> Any:
+        slices = beam.ParDo(_Slice(by_window, column, self._window_seconds)).with_output_types(tuple[int, Slice])
+        return slices.with_outputs(AHEAD, main=SLICES)
 
     def _sums(self, counts: beam.PCollection, by: str, fires: Any, tell: Tell) -> beam.PCollection:
         return (
@@ -191,5 +205,5 @@ class AppendPanes(beam.PTransform):  # type: ignore[misc]
         self._path = path
 
     def expand(self, branches: Any) -> Any:
-        panes = (branches[LIVE], branches[LATE]) | "Live and late" >> beam.Flatten()
+        panes = (branches[LIVE], branches[LATE], branches[AHEAD]) | "All panes" >> beam.Flatten()
         return panes | "Append" >> beam.ParDo(_Append(self._path))

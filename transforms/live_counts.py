@@ -3,14 +3,15 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC as UTC_ZONE
+from datetime import datetime
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from schemas.lake import MICROSECONDS, Dataset
+from schemas.lake import MICROSECONDS, UTC, Dataset
 from transforms.qualify import COUNTED, counted_as
 
 Count = tuple[str, int | str | None, int]
@@ -22,6 +23,9 @@ Slices = dict[int, Slice]
 SliceBatch = Callable[[pa.RecordBatch, int], Slices]
 Tell = Callable[[Iterable[Count]], Iterator[dict[str, Any]]]
 Ints = npt.NDArray[np.int64]
+AHEAD_SECONDS: Final = 3600
+"""An event that is further ahead of its publication has a wrong clock. A window for it would stay open until then, in
+the year 2199 for instance, and each such window takes state and two timers."""
 NOTHING: Final[dict[str, Any]] = {"dataset": None, "violation_code": None, "n": 0}
 """What the pane says that tells that a window is complete."""
 
@@ -42,6 +46,26 @@ def slice_letters(letters: pa.RecordBatch, window_seconds: int) -> Slices:
     starts, numbers = np.unique(_starts(published, window_seconds), return_counts=True)
     counts = zip(starts.tolist(), numbers.tolist(), strict=True)
     return {start: ([(str(Dataset.DEAD_LETTERS), None, n)], []) for start, n in counts}
+
+
+def split_ahead(rows: pa.RecordBatch, column: str) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+    """Rows whose time is at most :data:`AHEAD_SECONDS` behind now and behind their publication, if they say when that
+    was; and the others, which open no window: their time is that of publication, or now.
+
+    Args:
+        column: of the time: of the event, or of publication itself.
+    """
+    now = time.time_ns() // 1000
+    times = rows[column].cast(pa.int64()).fill_null(now).to_numpy()
+    since: Ints = np.full(len(times), now)
+    if "published_at" in rows.schema.names:
+        since = np.minimum(since, rows["published_at"].cast(pa.int64()).fill_null(now).to_numpy())
+    ahead = times - since > AHEAD_SECONDS * MICROSECONDS
+    if not ahead.any():
+        return rows, rows.slice(0, 0)
+    at = rows.schema.get_field_index(column)
+    others = rows.set_column(at, rows.schema.field(at), pa.array(since).cast(UTC)).filter(pa.array(ahead))
+    return rows.filter(pa.array(~ahead)), others
 
 
 def _starts(micros: pa.Int64Array, window_seconds: int) -> Ints:
@@ -87,5 +111,5 @@ def told_by_area(counts: Iterable[Count]) -> Iterator[dict[str, Any]]:
 
 def pane_of(start: int, seconds: int, counts: dict[str, Any], timing: str) -> dict[str, Any]:
     """A pane of the window that starts then, in seconds since the epoch, and is so many seconds long."""
-    window = {"window_start": datetime.fromtimestamp(start, UTC).isoformat(), "window_seconds": seconds}
+    window = {"window_start": datetime.fromtimestamp(start, UTC_ZONE).isoformat(), "window_seconds": seconds}
     return {**window, **counts, "timing": timing}

@@ -57,14 +57,27 @@ def _array(values: Any, type_: pa.DataType, n: int) -> pa.Array:
 
 def city_cells(latitude: npt.NDArray[np.float64], longitude: npt.NDArray[np.float64]) -> pa.DictionaryArray:
     """The cell of the city of each position, named by its south-west corner: ``40.71,-74.01``."""
-    south = np.floor(latitude * CELLS_PER_DEGREE).astype(np.int64)
-    west = np.floor(longitude * CELLS_PER_DEGREE).astype(np.int64)
+    south, west = _cell(latitude), _cell(longitude)
     cells = pa.array(south * 100_000 + west + 50_000).dictionary_encode()
     names = [
         f"{key // 100_000 / CELLS_PER_DEGREE:.2f},{(key % 100_000 - 50_000) / CELLS_PER_DEGREE:.2f}"
         for key in cells.dictionary.to_pylist()
     ]
     return pa.DictionaryArray.from_arrays(cells.indices, pa.array(names, pa.string()))
+
+
+def _cell(degrees: npt.NDArray[np.float64]) -> Ints:
+    """The largest whole number of cells that is not beyond each position. The border between two cells is the number
+    that a text of two decimals is read as (40.73, whose product with 100 is 4072.9999999999995)."""
+    found = np.floor(degrees * CELLS_PER_DEGREE)
+    found += (found + 1) / CELLS_PER_DEGREE <= degrees
+    found -= found / CELLS_PER_DEGREE > degrees
+    return found.astype(np.int64)
+
+
+def _storable(detail: str | None) -> str | None:
+    """The same text, what UTF-8 cannot say (half of a pair of surrogates) escaped."""
+    return None if detail is None else detail.encode(errors="backslashreplace").decode()
 
 
 def dead_letters(unit: Unit, payloads: pa.RecordBatch, refused: list[Refused]) -> pa.RecordBatch:
@@ -75,7 +88,7 @@ def dead_letters(unit: Unit, payloads: pa.RecordBatch, refused: list[Refused]) -
             "unit": constant(unit.name, len(refused)),
             "record": payloads["record"].take(places),
             "reason": pa.array([refusal.reason for _, refusal in refused], pa.string()).dictionary_encode(),
-            "detail": pa.array([refusal.detail for _, refusal in refused], pa.string()),
+            "detail": pa.array([_storable(refusal.detail) for _, refusal in refused], pa.string()),
             "payload": payloads["payload"].take(places),
             "path": constant(unit.path, len(refused)),
             "offset": payloads["offset"].take(places),

@@ -1,6 +1,7 @@
 """Decode drone payloads: v1 JSON and v0 lines to typed rows, what is neither to dead letters."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import apache_beam as beam
@@ -17,7 +18,7 @@ from transforms.line_messages import decode_lines
 from transforms.message_rows import MESSAGE, Decoded, Ints, dead_letters
 from transforms.names import DEAD_LETTERS, ROWS, Parsed
 from transforms.officer_answers import refuse_answer
-from transforms.payloads import Refusal
+from transforms.payloads import Refusal, alone, failed
 from transforms.qualify import OFFICER
 
 
@@ -30,8 +31,29 @@ def decode_payloads(unit: Unit, payloads: pa.RecordBatch, officer_keys: Sequence
         officer_keys: the public keys (32 bytes each) one of which must have signed an officer's answer.
 
     Returns:
-        Rows of :data:`MESSAGE` and dead letters; every payload is in one of the two.
+        Rows of :data:`MESSAGE` and dead letters; every payload is in one of the two, whatever it is: where a decoder
+        raises what no rule foresees, the payload that is to blame is looked for, and is a dead letter.
     """
+    try:
+        return _decode_batch(unit, payloads, officer_keys)
+    except MemoryError:  # says nothing about the payloads
+        raise
+    except Exception as error:  # whatever it is, it is kept with the payload, and the run goes on
+        if not payloads.num_rows:
+            raise
+        if payloads.num_rows == 1:
+            return Parsed(empty(MESSAGE), dead_letters(unit, payloads, [(0, failed(error))]))
+    half = payloads.num_rows // 2
+    halves = [decode_payloads(unit, part, officer_keys) for part in (payloads.slice(0, half), payloads.slice(half))]
+    return Parsed(*(_one_batch(list(parts)) for parts in zip(*halves, strict=True)))
+
+
+def _one_batch(parts: list[pa.RecordBatch]) -> pa.RecordBatch:
+    table = pa.Table.from_batches(parts).unify_dictionaries().combine_chunks()
+    return table.to_batches()[0] if table.num_rows else parts[0]
+
+
+def _decode_batch(unit: Unit, payloads: pa.RecordBatch, officer_keys: Sequence[bytes]) -> Parsed:
     done = Decoded([], [], [])
     # No v0 line begins with a blank, a JSON object may.
     is_json = np.isin(_first_bytes(payloads["payload"]), np.frombuffer(b"{ \t\r", np.uint8))
@@ -68,7 +90,8 @@ def _misfits(rows: pa.Table) -> dict[int, Refusal]:
 def _no_answers(rows: pa.Table, payload: pa.BinaryArray, places: Ints, keys: Sequence[bytes]) -> dict[int, Refusal]:
     """The decoded rows that say they are an officer's answer and are none, by row number."""
     officer = np.flatnonzero(pc.equal(rows["status"].cast(pa.string()), OFFICER).to_numpy()).tolist()
-    found = {row: refuse_answer(payload[int(places[row])].as_py(), keys) for row in officer}
+    refuse = partial(refuse_answer, officer_keys=keys)
+    found = {row: alone(refuse, payload[int(places[row])].as_py()) for row in officer}
     return {row: refusal for row, refusal in found.items() if refusal}
 
 

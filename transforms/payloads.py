@@ -4,21 +4,16 @@ Slow and plain; it agrees with the fast decoders on every row that both can read
 """
 
 import json
-import re
-from datetime import UTC, datetime, timedelta, timezone
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
-from schemas.messages import (
-    EVENT_SECONDS,
-    MAX_BYTES,
-    MAX_DEPTH,
-    MAX_EXTRA_FIELDS,
-    SCHEMA_VERSION,
-    DroneMessage,
-    Reason,
-)
+from schemas.decoding import Undecodable, load_object
+from schemas.messages import MAX_EXTRA_FIELDS, SCHEMA_VERSION, DroneMessage, Reason
+from schemas.times import event_time_of
+
+T = TypeVar("T")
 
 FIELDS: Final = DroneMessage.__struct_fields__
 _LenientMessage: Final = msgspec.defstruct(
@@ -28,9 +23,6 @@ _LenientMessage: Final = msgspec.defstruct(
 )
 """The same fields with the same limits; unknown ones are passed over, and read from the object itself."""
 decode_lenient: Final = msgspec.json.Decoder(_LenientMessage).decode
-_RFC3339: Final = re.compile(
-    r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}):(\d{2})(?::(\d{2})(?:\.(\d+))?)?(?:([Zz])|([+-])(\d{2})(?::?(\d{2}))?)", re.ASCII
-)
 
 
 class Message(NamedTuple):
@@ -48,12 +40,21 @@ class Refusal(NamedTuple):
     detail: str | None = None
 
 
-class _DuplicateKeyError(ValueError):
-    pass
+def alone(read: Callable[[bytes], T | Refusal], payload: bytes) -> T | Refusal:
+    """What ``read`` makes of one payload, and a refusal where it raises anything: no payload ends a run."""
+    try:
+        return read(payload)
+    except Undecodable as error:
+        return Refusal(error.reason, error.detail)
+    except MemoryError:  # says nothing about the payload
+        raise
+    except Exception as error:  # noqa: BLE001  # whatever it is, it is kept with the payload, and the run goes on
+        return failed(error)
 
 
-class _NotJsonError(ValueError):
-    pass
+def failed(error: Exception) -> Refusal:
+    """Why a payload is refused whose decoder raised what no rule foresees."""
+    return Refusal(Reason.DECODER_FAILED, f"{type(error).__name__}: {error}"[:200])
 
 
 def read_payload(payload: bytes) -> Message | Refusal:
@@ -62,11 +63,10 @@ def read_payload(payload: bytes) -> Message | Refusal:
     >>> read_payload(b"[1]")
     Refusal(reason='not_an_object', detail='list')
     """
-    document = _load(payload)
-    if isinstance(document, Refusal):
-        return document
-    if not isinstance(document, dict):
-        return Refusal(Reason.NOT_OBJECT, type(document).__name__)
+    try:
+        document = load_object(payload)
+    except Undecodable as error:
+        return Refusal(error.reason, error.detail)
     if (version := document.get("schema_version")) is None:
         return Refusal(Reason.FIELD_MISSING, "schema_version")
     if version != SCHEMA_VERSION or isinstance(version, bool):
@@ -83,78 +83,11 @@ def read_payload(payload: bytes) -> Message | Refusal:
         return Refusal(Reason.NOT_JSON, str(error)[:200])
     except ValueError:
         return Refusal(Reason.FIELD_INVALID, "a number in an unknown field is beyond all floats")
-    return Message(msgspec.structs.astuple(message), extra)
-
-
-def event_time_of(text: str) -> int | None:
-    """An RFC 3339 time in microseconds since the epoch, further digits cut off; None where it is none.
-
-    >>> event_time_of("1970-01-01T00:00:01.5Z")
-    1500000
-    """
-    found = _RFC3339.fullmatch(text)
-    if not found:
-        return None
-    day, hour, minute, second, fraction, utc, sign, offset_h, offset_m = found.groups()
-    zone: Any = UTC
-    try:
-        if not utc:
-            offset = timedelta(hours=int(offset_h), minutes=int(offset_m or 0))
-            zone = timezone(-offset if sign == "-" else offset)
-        base = datetime.fromisoformat(f"{day}T{hour}:{minute}:{second or '00'}").replace(tzinfo=zone)
-    except ValueError:
-        return None
-    since = base - datetime(1970, 1, 1, tzinfo=UTC)
-    seconds = since.days * 86_400 + since.seconds
-    if not EVENT_SECONDS[0] <= seconds < EVENT_SECONDS[1]:
-        return None
-    return seconds * 1_000_000 + int(((fraction or "") + "000000")[:6])
-
-
-def _load(payload: bytes) -> Any:
-    """The JSON value, or a Refusal."""
-    if not payload.strip():
-        return Refusal(Reason.EMPTY)
-    if len(payload) > MAX_BYTES:
-        return Refusal(Reason.TOO_LARGE, f"{len(payload)} bytes, at most {MAX_BYTES}")
-    try:
-        text = payload.decode()
-    except UnicodeDecodeError as error:
-        return Refusal(Reason.NOT_UTF8, str(error)[:200])
-    if _depth(payload) > MAX_DEPTH:
-        return Refusal(Reason.TOO_DEEP, f"more than {MAX_DEPTH} levels")
-    try:
-        return json.loads(text, object_pairs_hook=_pairs, parse_constant=_constant)
-    except _DuplicateKeyError as error:
-        return Refusal(Reason.DUPLICATE_KEY, str(error)[:200])
-    except ValueError as error:
-        # Also a number of more digits than Python converts.
-        return Refusal(Reason.NOT_JSON, str(error)[:200])
-
-
-def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise _DuplicateKeyError(ascii(twice))
-    return found
-
-
-def _constant(name: str) -> None:
-    raise _NotJsonError(f"{name} is no JSON")
-
-
-def _depth(payload: bytes) -> int:
-    """How deep the brackets nest at most, those inside strings included: never less than the true depth."""
-    depth = deepest = 0
-    for byte in payload:
-        if byte in b"{[":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif byte in b"}]":
-            depth -= 1
-    return deepest
+    values = msgspec.structs.astuple(message)
+    event_time = values[FIELDS.index("event_time")]
+    if event_time_of(event_time) is None:
+        return Refusal(Reason.EVENT_TIME_UNREADABLE, event_time)
+    return Message(values, extra)
 
 
 def _text(value: Any) -> str:
@@ -164,7 +97,7 @@ def _text(value: Any) -> str:
 
 
 def _invalid(error: str) -> Refusal:
-    if "missing required field" in error:
+    if error.startswith("Object missing required field"):
         return Refusal(Reason.FIELD_MISSING, error.split("`")[1])
     if error.endswith("`$.violation_code`") and "Expected `int`" in error and "got" not in error:
         return Refusal(Reason.CODE_OUT_OF_RANGE, error)

@@ -21,7 +21,7 @@ from transforms.write import write_tally
 HOUR = 3600
 _CODES = 128
 _NO_CODE = _CODES - 1
-_AREAS = 1 << 20
+_MOST = 1 << 62
 
 Ints = npt.NDArray[np.int64]
 
@@ -38,6 +38,8 @@ class Counter:
         self._step = min(window_seconds, HOUR)
         self._areas: dict[str | None, int] = {}
         self._keys: list[Ints] = []
+        self._places: list[Ints] = []
+        """Which of the areas each row has."""
 
     def add(self, rows: pa.RecordBatch) -> None:
         """Count these rows too."""
@@ -46,26 +48,30 @@ class Counter:
         places = area.indices.fill_null(len(numbers) - 1).to_numpy()
         key = rows["event_time"].cast(pa.int64()).to_numpy() // (self._step * MICROSECONDS)
         key = (key * len(COUNTED) + counted_as(rows)) * _CODES
-        key += code.fill_null(_NO_CODE).to_numpy() if code.null_count else code.to_numpy()
-        key *= _AREAS
-        key += np.array(numbers, np.int64)[places]
-        self._keys.append(key)
+        codes = code.fill_null(_NO_CODE).to_numpy() if code.null_count else code.to_numpy()
+        if len(codes) and not 0 <= codes.min() <= codes.max() < _CODES:
+            raise OverflowError(f"a violation code is not within 0 to {_NO_CODE - 1}: {codes.min()}, {codes.max()}")
+        self._keys.append(key + codes)
+        self._places.append(np.array(numbers, np.int64)[places])
 
     def counts(self, unit: str) -> pa.RecordBatch:
         """The sums, as rows of :data:`schemas.lake.STATS` sorted by window."""
-        keys, n = np.unique(np.concatenate(self._keys), return_counts=True)
-        rest, area = np.divmod(keys, _AREAS)
-        rest, code = np.divmod(rest, _CODES)
+        keys, area = np.concatenate(self._keys), np.concatenate(self._places)
+        _, first, n = np.unique(joined(keys, area, len(self._areas)), return_index=True, return_counts=True)
+        area = area[first]
+        rest, code = np.divmod(keys[first], _CODES)
         step, dataset = np.divmod(rest, len(COUNTED))
         start = step * self._step
         part = part_of_day(start * MICROSECONDS)
         window = start // self._window_seconds
         start = window * self._window_seconds
         if self._window_seconds > HOUR:  # several steps are one window
-            packed = (((window * len(COUNTED) + dataset) * _CODES + code) * len(PARTS_OF_DAY) + part) * _AREAS + area
+            high = ((window * len(COUNTED) + dataset) * _CODES + code) * len(PARTS_OF_DAY) + part
+            packed = joined(high.astype(np.int64), area, len(self._areas))
             _, first, group = np.unique(packed, return_index=True, return_inverse=True)
             n = np.bincount(group, weights=n).astype(np.int64)
-            start, dataset, code, part, area = (values[first] for values in (start, dataset, code, part, area))
+            start, dataset, code = start[first], dataset[first], code[first]
+            part, area = part[first], area[first]
         areas = pa.array(list(self._areas), pa.string())
         columns = [
             constant(unit, len(n)),
@@ -78,6 +84,17 @@ class Counter:
             pa.array(n),
         ]
         return pa.RecordBatch.from_arrays(columns, schema=STATS)
+
+
+def joined(high: Ints, low: Ints, size: int) -> Ints:
+    """A number for each pair, equal where both are and in the order of the pairs, whatever their range.
+
+    Args:
+        low: from 0 to below ``size``.
+    """
+    if len(high) and max(int(high.max()), -int(high.min())) >= _MOST // max(size, 1):
+        high = np.unique(high, return_inverse=True)[1]  # as many as there are rows at most
+    return high * size + low
 
 
 def _named(index: npt.NDArray[np.integer], names: list[str]) -> pa.DictionaryArray:

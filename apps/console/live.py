@@ -83,7 +83,7 @@ class Figures:
                 self.too_late += pane.n
             elif pane.timing == "late":
                 self.late += pane.n
-            if ahead:
+            if ahead or pane.timing == "ahead":
                 continue
             if pane.timing == "on_time":
                 self.complete_until = max(self.complete_until or 0.0, start + pane.window_seconds)

@@ -60,6 +60,8 @@ class Windows:
         elif pane.timing == "too_late":
             self.too_late += pane.n
             return
+        elif pane.timing == "ahead":  # a wrong clock: of no window that is of interest
+            return
         complete = self.complete
         passed = complete is not None and pane.window_start < complete.start
         if passed or pane.window_start.timestamp() > time.time() + AHEAD_SECONDS:

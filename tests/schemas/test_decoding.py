@@ -173,7 +173,7 @@ def test_a_key_twice_is_found_in_linear_time() -> None:
 def test_where_a_quote_is_a_text_is_found_so_that_no_byte_is_looked_at_twice(payload: bytes) -> None:
     place = payload.find(b'"')
     while place >= 0:
-        found = decoding._STRING.match(payload, place)
+        found = decoding.TEXT.match(payload, place)
         assert found, f"looks in vain from byte {place} to the end"
         place = payload.find(b'"', found.end())
 

@@ -23,11 +23,12 @@ from pipelines.violations import Settings
 from schemas.errors import ServiceUnavailable
 from schemas.lake import Source
 from schemas.messages import MAX_IMAGE_BYTES, Reason
+from schemas.pictures import Picture
 from sources.files import Header
 from sources.recorded import RecordedMessages
 from sources.units import Unit, UnitBatch
 from tests.support import LOCAL
-from transforms.images import PUTS, Picture, StoreImages, object_path, read_picture, store_pictures
+from transforms.images import PUTS, StoreImages, object_path, read_picture, store_pictures
 from transforms.names import DEAD_LETTERS, ROWS
 from transforms.payloads import Refusal
 
@@ -67,10 +68,10 @@ def test_both_versions_are_read() -> None:
     ("payload", "reason"),
     [
         (b"", Reason.EMPTY),
-        (b"{", Reason.FIELD_INVALID),
+        (b"{", Reason.NOT_JSON),
         (b"1;2", Reason.V0_MALFORMED),
         (b"x;i;" + TEXT.encode(), Reason.FIELD_INVALID),
-        (b"253402300800;i;" + TEXT.encode(), Reason.FIELD_INVALID),  # the year 10000
+        (b"253402300800;i;" + TEXT.encode(), Reason.EVENT_TIME_UNREADABLE),  # the year 10000
         (b"nan;i;" + TEXT.encode(), Reason.FIELD_INVALID),
         (b"-1;i;" + TEXT.encode(), Reason.EVENT_TIME_UNREADABLE),
         (b"\xff;i;" + TEXT.encode(), Reason.FIELD_INVALID),

@@ -15,8 +15,8 @@ from apache_beam.transforms.window import TimestampedValue
 
 from schemas.lake import DEAD_LETTER, Source
 from sources.units import Unit, UnitBatch
-from transforms.live import LATE, LIVE, AppendPanes, CountLive
-from transforms.live_counts import slice_letters, slice_rows
+from transforms.live import AHEAD, LATE, LIVE, AppendPanes, CountLive
+from transforms.live_counts import AHEAD_SECONDS, slice_letters, slice_rows, split_ahead
 
 UNIT = Unit(Source.DRONES, "fleet.jsonl", 0, 1, "drones-00000-hash")
 
@@ -140,6 +140,49 @@ def test_panes_fire_early_on_time_and_late_and_nothing_is_dropped() -> None:
         )
         too_late = [("00:00", "qualified", 1, "too_late"), ("00:00", "dead_letters", 1, "too_late")]
         assert_that(late, equal_to(too_late), label="late")
+
+
+FAR = 7_258_118_399
+"""The last second of 2199."""
+
+
+def test_an_event_far_ahead_of_its_publication_opens_no_window() -> None:
+    published = [1_000, 1_000, 1_000, FAR, None]
+    seconds = [1_000, 1_000 + AHEAD_SECONDS, 1_001 + AHEAD_SECONDS, FAR, FAR]
+    some = rows(*seconds).append_column(
+        "published_at", pa.array([p and p * 1_000_000 for p in published], pa.timestamp("us", "UTC"))
+    )
+    before = time.time()
+    near, far = split_ahead(some, "event_time")
+    assert near["event_time"].to_pylist() == some["event_time"].to_pylist()[:2]
+    first, *others = (when.timestamp() for when in far["event_time"].to_pylist())
+    assert first == 1_000
+    assert all(before - 1 < when < time.time() + 1 for when in others)
+    assert split_ahead(letters(1, None, FAR), "published_at")[1].num_rows == 1
+    assert split_ahead(rows(), "event_time")[1].num_rows == 0
+
+
+def test_a_thousand_windows_of_2199_are_one_count_ahead_and_no_state() -> None:
+    stream = (
+        TestStream()
+        .advance_watermark_to(0)
+        .add_elements([batch(1, *range(FAR - 60_000, FAR, 60))])
+        .add_elements([batch(5, FAR, of=letters)])
+        .advance_watermark_to_infinity()
+    )
+    with TestPipeline(runner="BundleBasedDirectRunner", options=PipelineOptions(streaming=True)) as pipeline:
+        batches = pipeline | stream
+        of_rows, of_letters = batches | beam.Partition(lambda b, _: int("reason" in b.rows.schema.names), 2)
+        panes = (of_rows, of_letters) | CountLive(60, 30)
+        live = panes[LIVE] | "By code" >> beam.Filter(lambda p: "areas" not in p) | "Short" >> beam.Map(short)
+        ahead = panes[AHEAD] | "Ahead" >> beam.Map(lambda p: short(p)[1:])
+        assert_that(
+            live,
+            equal_to([("00:00", "qualified", 1, "early"), ("00:00", "dead_letters", 1, "early"),
+                      ("00:00", None, 0, "on_time")]),
+            label="live",
+        )  # fmt: skip
+        assert_that(ahead, equal_to([("qualified", 1_000, "ahead"), ("dead_letters", 1, "ahead")]), label="ahead")
 
 
 def test_panes_are_appended_as_lines(tmp_path: Path) -> None:

@@ -16,13 +16,14 @@ from lake import lake
 from pipelines.reconcile import reconcile
 from schemas.lake import Source
 from schemas.messages import MAX_BYTES, MAX_EXTRA_FIELDS, Reason, v0_message_id
+from schemas.times import event_time_of
 from sources.files import Header
 from sources.recorded import RecordedMessages
 from sources.units import Unit, UnitBatch
 from tests.support import run_graph
 from transforms.messages import DecodeMessages, decode_payloads
 from transforms.names import DEAD_LETTERS, ROWS
-from transforms.payloads import event_time_of, read_payload
+from transforms.payloads import read_payload
 
 UNIT = Unit(Source.DRONES, "fleet.jsonl", 0, 1, "drones-00000-hash")
 CLEAN: dict[str, Any] = {

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from schemas.lake import STATS, Source
 from sources.units import Unit, UnitBatch
 from transforms.clock import PARTS_OF_DAY
-from transforms.stats import CountByWindow, Counter
+from transforms.stats import CountByWindow, Counter, joined
 
 Row = tuple[int, int | None, str | None]
 """Seconds since the epoch, code, area."""
@@ -144,3 +144,36 @@ def test_the_transform_says_how_many_rows_it_counted_and_writes_the_counts(tmp_p
     assert written.num_rows < 10
     assert written.schema.remove_metadata() == STATS
     assert sums(written.to_pylist(), 900) == sums(counted(rows, 900), 900)
+
+
+def test_more_areas_than_a_million_stay_with_their_code() -> None:
+    n = (1 << 20) + 10
+    rows = pa.RecordBatch.from_pydict(
+        {
+            "event_time": pa.array(np.zeros(n, np.int64)).cast(pa.timestamp("us", "UTC")),
+            "violation_code": pa.array(np.full(n, 21, np.int16)),
+            "area": pa.DictionaryArray.from_arrays(
+                pa.array(np.arange(n, dtype=np.int32)), pa.array(np.arange(n)).cast(pa.string())
+            ),
+            "status": pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, np.int32)), pa.array(["raw"])),
+            "kind": pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, np.int32)), pa.array(["violation"])),
+        }
+    )
+    counter = Counter(3600)
+    counter.add(rows)
+    found = counter.counts("u")
+    assert found["violation_code"].unique().to_pylist() == [21]
+    assert found.num_rows == n == len(found["area"].unique())
+
+
+@given(st.lists(st.tuples(st.integers(-(2**62), 2**62), st.integers(0, 9)), max_size=20))
+def test_joined_numbers_are_those_of_their_pairs_whatever_the_range(pairs: list[tuple[int, int]]) -> None:
+    high, low = (np.array([pair[place] for pair in pairs], np.int64) for place in (0, 1))
+    found = joined(high, low, 10).tolist()
+    assert sorted(range(len(pairs)), key=found.__getitem__) == sorted(range(len(pairs)), key=pairs.__getitem__)
+    assert len(set(found)) == len(set(pairs))
+
+
+def test_a_code_that_has_no_room_in_the_counts_is_an_error() -> None:
+    with pytest.raises(OverflowError, match="0 to 126: 128"):
+        Counter(3600).add(batch([(0, 128, "K")]))

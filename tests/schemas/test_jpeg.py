@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from apps.simulator.images import jpeg
-from transforms.jpeg import MAX_SEGMENTS, NoJpegError, claimed_pixels
+from schemas.jpeg import MAX_SEGMENTS, NoJpegError, claimed_pixels
 
 MAGIC = b"\xff\xd8\xff"
 SCAN = b"\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00"
