@@ -56,9 +56,8 @@ def plan(lk: Lake, target: int) -> list[Bin]:
     with spilling(lk) as connection:
         for branch in BRANCHES:
             _hold(lk, connection, branch, ["message_id"])
-        several = pads.field("message_id").isin(
-            connection.sql(_SEVERAL).to_arrow_table()["message_id"].combine_chunks()
-        )
+        ids = connection.sql(_SEVERAL).to_arrow_table()["message_id"].combine_chunks()
+        several = pads.field("message_id").isin(ids) if len(ids) else pads.scalar(False)  # which opens no file
         for branch in BRANCHES:
             _hold(lk, connection, branch, _TELLING, several)
         _hold(lk, connection, Dataset.STATS, ["unit", "dataset", "window_seconds"])

@@ -6,8 +6,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from lake import Lake
+from lake import Lake, lake
+from lake.changes import Change, put_change
 from lake.files import write_unit
+from lake.merge import merge
+from pipelines.merging import plan
 from schemas.lake import Dataset, Source
 from transforms.qualify import BRANCHES, split
 from transforms.stats import Counter
@@ -41,8 +44,12 @@ class Said(NamedTuple):
         return "answers" if self.answers and self.code is not None else str(self.dataset)
 
 
-def write(root: str, unit: str, messages: Sequence[Said], window: int = 3600) -> dict[str, Any]:
-    """Write the files of a unit; gives its row of the ledger, which is not there yet."""
+def write(root: str, unit: str, messages: Sequence[Said], window: int = 3600, officers: bool = True) -> dict[str, Any]:
+    """Write the files of a unit; gives its row of the ledger, which is not there yet.
+
+    Args:
+        officers: not so, the answers are what a drone said, as earlier versions kept it.
+    """
     columns = {
         "unit": pa.array([unit] * len(messages), pa.string()).dictionary_encode(),
         "record": np.arange(len(messages)),
@@ -51,7 +58,7 @@ def write(root: str, unit: str, messages: Sequence[Said], window: int = 3600) ->
         "message_id": pa.array([m.id for m in messages], pa.string()),
         "area": pa.array([m.area for m in messages], pa.string()).dictionary_encode(),
         "kind": pa.array(["position" if m.code is None else "violation" for m in messages]).dictionary_encode(),
-        "status": pa.array(["officer" if m.answers else "raw" for m in messages]).dictionary_encode(),
+        "status": pa.array(["officer" if m.answers and officers else "raw" for m in messages]).dictionary_encode(),
         "answers": pa.array([m.answers for m in messages], pa.string()),
         "officer_id": pa.array(["kelly" if m.answers else None for m in messages], pa.string()).dictionary_encode(),
         "published_at": pa.array(
@@ -87,3 +94,18 @@ def all_views(lk: Lake) -> dict[str, list[tuple[Any, ...]]]:
     with lk.connect() as connection:
         views = [*map(str, Dataset), "duplicates", "conflicts"]
         return {view: connection.sql(f"FROM {view} ORDER BY ALL").fetchall() for view in views}
+
+
+def compacted(root: str) -> None:
+    """Compact without a runner."""
+    lk = lake(root)
+    change = Change(lk.changes.num_rows + 1, "token", "compaction")
+    if not (pieces := plan(lk, 1 << 20)):
+        return
+    parts = [part for n, piece in enumerate(pieces) if (part := merge(root, piece, change.file_name(n)))]
+    done = change._replace(
+        files=[file for part in parts for file in part.files],
+        replaces=[path for part in parts for path in part.replaces],
+        moves=[move for part in parts for move in part.moves],
+    )
+    assert put_change(root, done)

@@ -13,14 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lake import lake
-from lake.changes import Change, put_change, vacuum
+from lake.changes import vacuum
 from lake.layout import partitions
 from lake.ledger import commit
-from lake.merge import merge
-from pipelines.merging import plan
 from pipelines.reconcile import reconcile
 from schemas.lake import SCHEMAS, Dataset
-from tests.lakes import Said, all_views, ids, write
+from tests.lakes import Said, all_views, compacted, ids, write
 from transforms.qualify import BRANCHES
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -178,19 +176,6 @@ def test_each_message_is_shown_and_counted_once_whatever_units_it_is_in(
             vacuum(root, timedelta(0))
             assert seen(root) == expected._replace(duplicates=[])
         assert reconcile(root) == []
-
-
-def compacted(root: str) -> None:
-    """Compact without a runner."""
-    lk = lake(root)
-    change = Change(lk.changes.num_rows + 1, "token", "compaction")
-    parts = [part for n, piece in enumerate(plan(lk, 1 << 20)) if (part := merge(root, piece, change.file_name(n)))]
-    done = change._replace(
-        files=[file for part in parts for file in part.files],
-        replaces=[path for part in parts for path in part.replaces],
-        moves=[move for part in parts for move in part.moves],
-    )
-    assert put_change(root, done)
 
 
 class Row(NamedTuple):
