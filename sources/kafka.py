@@ -14,17 +14,21 @@ import pyarrow as pa
 from apache_beam.metrics import Metrics
 from confluent_kafka import Message
 
+from schemas.errors import InputUnusable
 from schemas.lake import MICROSECONDS, Source, timestamps
 from schemas.urls import KafkaUrl
-from sources.kafka_broker import Topic
-from sources.kafka_consumer import Access, consume, offset_of
+from sources.kafka_broker import PATIENCE_SECONDS, Topic
+from sources.kafka_consumer import Access, consume, offset_of, shared
 from sources.payloads import payload_batch
 from sources.plans import Chain, Plan, first_planned, read_floors, write_floors
 from sources.streams import Look, PlannedUnit, Planner, Stream
-from sources.units import Unit
+from sources.units import PART_BYTES, ROW_BYTES, Unit
 
 UNIT_MESSAGES: Mapping[Source, int] = {Source.DRONES: 200_000, Source.IMAGES: 1_000, Source.HISTORY: 32}
 """At most so many messages a unit: it is what a worker holds, and what is read again after a crash."""
+UNIT_BYTES = PART_BYTES
+"""At most so many bytes a unit, as far as the first of its messages tell. Kafka does not say how long messages are; a
+unit that is longer than expected is written in parts."""
 BATCH_BYTES = 8 << 20
 CONSUME: Final[Mapping[Source, int]] = {Source.DRONES: 5_000, Source.IMAGES: 16, Source.HISTORY: 16}
 """Messages taken from librdkafka at once."""
@@ -80,16 +84,22 @@ class KafkaStream(Stream):
         messages: list[Message] = []
         size = 0
         for some in consume(self.access, partition, unit.start, unit.end):
-            messages += some
-            size += sum(map(len, some))
-            if size >= BATCH_BYTES:
-                yield _batch(messages, unit.start)
-                messages, size = [], 0
+            for message in some:  # so that batches do not depend on how many came at once
+                messages.append(message)
+                size += len(message)
+                if size >= BATCH_BYTES:
+                    yield _batch(messages, unit.start)
+                    messages, size = [], 0
+        if unit.name and not unit.name.startswith(f"{self.plans(shared(self.url), PATIENCE_SECONDS)}-"):
+            raise InputUnusable(
+                f"{self.path}: the topic was deleted and made again since the unit {unit.name} was planned: run again, "
+                "and the new topic is read from its beginning; what nobody had read of the old one is lost"
+            )
         yield _batch(messages, unit.start)
 
-    def plans(self, topic: Topic) -> str:
-        """The topic's name for ever, as a part of a path."""
-        return f"{self.source}-kafka-{topic.identity()}"
+    def plans(self, topic: Topic, patience: float | None = None) -> str:
+        """The topic's name for ever, as a part of a path; the broker is given so many seconds to answer."""
+        return f"{self.source}-kafka-{topic.identity(patience)}"
 
 
 def _partition(unit: Unit) -> int:
@@ -116,6 +126,8 @@ class _KafkaPlanner(Planner):
         self._chains: dict[int, Chain] = {}
         self._until: dict[int, int] = {}
         """By partition: what is not planned yet was published after this time."""
+        self._sizes: dict[int, float] = {}
+        """By partition: bytes that a message takes, as far as they were seen: quick to rise, slow to fall."""
 
     def resume(self) -> list[PlannedUnit]:
         self._chains = {}
@@ -178,7 +190,8 @@ class _KafkaPlanner(Planner):
         chain = self._chains[partition]
         if partition not in self._until:
             self._until[partition] = self._published(partition, end)
-        end = min(end, chain.next + UNIT_MESSAGES[self._stream.source])
+        fit = max(int(UNIT_BYTES / (self._sizes.get(partition, 0) + ROW_BYTES)), 1)
+        end = min(end, chain.next + min(UNIT_MESSAGES[self._stream.source], fit))
         return PlannedUnit(*chain.extend(Plan(end, self._until[partition])))
 
     def _published(self, partition: int, end: int) -> int:
@@ -189,6 +202,8 @@ class _KafkaPlanner(Planner):
             stop = min(start + step, end)
             messages = [m for some in consume(self._stream.access, partition, start, stop) for m in some]
             if messages:
+                seen, before = len(messages[0]), self._sizes.get(partition, 0)
+                self._sizes[partition] = max(seen, (3 * before + seen) / 4)
                 published = timestamps(np.array([messages[0].timestamp()[1]], np.int64), 1000)[0].value
                 return now if published is None else min(published, now)
             start, step = stop, 16 * step  # there are marks of transactions, or compacted messages were

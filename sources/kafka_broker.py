@@ -48,10 +48,15 @@ class Topic:
         self._partitions: list[int] = []
         self._looked = 0.0
 
-    def identity(self) -> str:
-        """The topic's name for ever: a topic that is deleted and made again has another one."""
+    def identity(self, patience: float | None = None) -> str:
+        """The topic's name for ever: a topic that is deleted and made again has another one.
+
+        Args:
+            patience: seconds to wait for an answer; START_SECONDS if not given.
+        """
         topics = TopicCollection([self._name])
-        found = self._ask(lambda: self._admin.describe_topics(topics)[self._name], START_SECONDS)
+        seconds = START_SECONDS if patience is None else patience
+        found = self._ask(lambda: self._admin.describe_topics(topics)[self._name], seconds)
         # Its text is Base64, which has a slash.
         halves = found.topic_id.get_most_significant_bits(), found.topic_id.get_least_significant_bits()
         return "".join(f"{half % 2**64:016x}" for half in halves)

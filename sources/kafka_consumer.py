@@ -19,6 +19,10 @@ FETCHING: Final[Mapping[str, int]] = {
     "queued.max.messages.kbytes": 16 << 10,
     "fetch.queue.backoff.ms": 5,  # the default waits a second whenever the queue is full: 150 k messages/s, not 700 k
 }
+CHUNK_BYTES = 8 << 20
+"""Of messages that are taken from librdkafka at once, by the size of the last ones; it holds 16 MiB more."""
+FIRST_CHUNK = 64
+"""Messages of the first chunk, whose size nobody knows."""
 MAX_PARKED = 8
 """Consumers that wait for the unit behind the one they read, with what they fetched of it already."""
 
@@ -66,6 +70,7 @@ class _Parked:
             self.consumer = Consumer({**kafka_config(url), **settings}, logger=_log)
 
 
+_topics: dict[str, Topic] = {}
 _parked: defaultdict[str, list[_Parked]] = defaultdict(list)
 _parking = threading.Lock()
 
@@ -78,10 +83,13 @@ def consume(topic: Access, partition: int, start: int, end: int) -> Iterator[lis
         ServiceUnavailable: the broker refuses us, or was silent for longer than PATIENCE_SECONDS.
     """
     parked = _take(topic, partition, start)
-    place, heard = start, time.monotonic()
+    place, heard, size = start, time.monotonic(), CHUNK_BYTES // FIRST_CHUNK
+    expected = start
+    missing: int | None = None
     while place < end:
         messages = []
-        for message in parked.consumer.consume(min(topic.at_once, end - place), timeout=0.2):
+        chunk = min(topic.at_once, end - place, max(CHUNK_BYTES // size, 1))
+        for message in parked.consumer.consume(chunk, timeout=0.2):
             error = message.error()
             offset = message.offset()
             if error is None:
@@ -89,7 +97,7 @@ def consume(topic: Access, partition: int, start: int, end: int) -> Iterator[lis
             elif error.code() == KafkaError._PARTITION_EOF:
                 place = max(place, offset or 0)  # the rest are marks of transactions
             elif error.code() in _GONE:
-                place = _after_loss(topic, partition, place, end)
+                expected = place = _after_loss(topic, partition, place, end)
                 parked.consumer.assign([TopicPartition(topic.url.topic, partition, place)])
             else:
                 parked.broker.check(error)
@@ -97,13 +105,21 @@ def consume(topic: Access, partition: int, start: int, end: int) -> Iterator[lis
         if messages:
             place = max(place, offset_of(messages[-1]) + 1)  # the end may have been told in the same breath
             heard = time.monotonic()
+            size = max(*map(len, messages), size // 2, 1)
             while messages and offset_of(messages[-1]) >= end:  # the offsets before were compacted away
                 messages.pop()
+            if missing is None:
+                missing = _first_missing(messages, expected)
+            expected = offset_of(messages[-1]) + 1 if messages else expected
             yield messages
         elif time.monotonic() - heard > PATIENCE_SECONDS:
             raise parked.broker.unavailable()
         else:
             parked.broker.check(None)
+    if missing is None and expected < end:
+        missing = expected
+    if missing is not None:
+        _check_not_deleted(topic, partition, missing, end)
     parked.place = partition, place
     with _parking:
         _parked[str(topic.url)].append(parked)
@@ -121,15 +137,49 @@ def _take(topic: Access, partition: int, start: int) -> _Parked:
     return one
 
 
+def _first_missing(messages: list[Message], expected: int) -> int | None:
+    """The first offset from the expected one on that none of these messages has, if one between them is missing."""
+    if not messages or offset_of(messages[-1]) - expected + 1 == len(messages):
+        return None
+    return next(n for n, message in enumerate(messages, expected) if offset_of(message) != n)
+
+
+def _check_not_deleted(topic: Access, partition: int, missing: int, end: int) -> None:
+    """Offsets without a message are marks of transactions, or were compacted away, as long as they are within the log.
+
+    Asked after the last message was read: what had been deleted by then may have been messages that nobody saw. Raises
+    InputUnusable unless the loss is accepted.
+    """
+    first = shared(topic.url).first(partition)
+    if first > missing:
+        _lose(topic, partition, missing, min(first, end))
+
+
 def _after_loss(topic: Access, partition: int, place: int, end: int) -> int:
-    first = Topic(topic.url).first(partition)
-    lost = f"kafka:{topic.url.topic}/{partition}: messages {place:,} to {first - 1:,} are gone"
+    first = shared(topic.url).first(partition)
     if first <= place:
-        raise InputUnusable(f"kafka:{topic.url.topic}/{partition} ends before offset {place:,}: it was cut short")
+        raise InputUnusable(
+            f"kafka:{topic.url.topic}/{partition} ends before offset {place:,}, and messages up to {end - 1:,} were "
+            "planned: it was cut short, or made again. Restore the topic, or read it into a new lake"
+        )
+    _lose(topic, partition, place, first)
+    return min(first, end)
+
+
+def _lose(topic: Access, partition: int, start: int, end: int) -> None:
+    """Raise InputUnusable unless the loss is accepted."""
+    lost = f"kafka:{topic.url.topic}/{partition}: messages {start:,} to {end - 1:,} are gone"
     if not topic.accept_loss:
         raise InputUnusable(
             f"{lost}: the topic's retention deleted them before they were read. Lengthen it; to go on without them "
             "run again with --accept-loss"
         )
     _log.error("%s, and left out as --accept-loss says", lost)
-    return min(first, end)
+
+
+def shared(url: KafkaUrl) -> Topic:
+    """One client of this process for what the brokers say of the topic."""
+    with _parking:
+        if str(url) not in _topics:
+            _topics[str(url)] = Topic(url)
+        return _topics[str(url)]
