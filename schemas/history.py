@@ -41,6 +41,25 @@ COLUMNS_34: Final = COLUMNS_43[:34]
 MANDATORY: Final = ("Summons Number", "Issue Date", "Violation Time", "Violation Code")
 """Without one of these a row cannot be placed in the lake."""
 
+TEXT_COLUMNS: Final = {
+    "plate_id": "Plate ID",
+    "registration_state": "Registration State",
+    "plate_type": "Plate Type",
+    "vehicle_body": "Vehicle Body Type",
+    "vehicle_make": "Vehicle Make",
+    "vehicle_color": "Vehicle Color",
+    "agency": "Issuing Agency",
+    "street": "Street Name",
+    "house_number": "House Number",
+}
+"""Columns of the lake that keep the text of a column of the file."""
+NUMBER_COLUMNS: Final = {"precinct": "Violation Precinct", "vehicle_year": "Vehicle Year"}
+READ_COLUMNS: Final = (
+    "Summons Number", "Issue Date", "Violation Time", "Violation Code", "Violation County",
+    *TEXT_COLUMNS.values(), *NUMBER_COLUMNS.values(),
+)  # fmt: skip
+"""The columns that are read: in a header each of them has at most one place."""
+
 MAX_HEADER_BYTES: Final = 1 << 16
 
 COUNTY_ALIASES: Final = {
@@ -55,6 +74,11 @@ COUNTY_ALIASES: Final = {
 BLANK_PLATES: Final = ("BLANKPLATE", "BLANK PLATE", "BLANK", "N/A", "NA", "NONE", "NOPLATE", "NO PLATE")
 """What stands in ``Plate ID`` where there was no plate to read: in capitals, small letters or ``Title`` case."""
 
+PLACEHOLDERS: Final = frozenset(
+    ("NA", "N/A", "#N/A", "<NA>", "N.A.", "NAN", "NAT", "NULL", "(NULL)", "NONE", "NIL", "\\N", "-", "--")
+)
+"""What programs write where they have no value, in capitals; small letters are the same."""
+
 
 class Repair:
     """Names of the repairs, in the order in which they are tried."""
@@ -63,6 +87,14 @@ class Repair:
     """The row was not UTF-8 and was read as Latin-1."""
     STRAY_QUOTE: Final = "stray_quote"
     """An unpaired quote was taken as an ordinary character."""
+    TRIMMED: Final = "text_trimmed"
+    """Blanks around a text were taken off; of a time see the next ones."""
+    PLACEHOLDER: Final = "placeholder"
+    """One of PLACEHOLDERS, such as ``NULL`` or ``\\N``: there was no value."""
+    POINT_ZERO: Final = "number_point_zero"
+    """A number that passed through floating point: ``33.0`` is 33."""
+    NUMBER_SPELLING: Final = "number_spelling"
+    """A whole number spelled another way: ``021`` is 21, ``-0`` is 0."""
     TIME_TRIMMED: Final = "time_trimmed"
     """Blanks around the time, or a lower-case suffix: `` 0143a`` is 01:43."""
     TIME_BLANK_HOUR: Final = "time_blank_hour"
@@ -143,11 +175,18 @@ def columns_of(line: bytes, url: str) -> tuple[str, ...]:
     if len(rows) > 1:
         raise InputUnusable(f"{url}: its lines end in a carriage return alone; convert them to newlines")
     columns = tuple(rows[0]) if rows else ()
-    present = {column_key(name) for name in columns}
+    keys = [column_key(name) for name in columns]
+    present = set(keys)
     missing = [name for name in MANDATORY if column_key(name) not in present]
     if missing:
         raise InputUnusable(
             f"{url}: this is no history of tickets: the first line does not name {', '.join(missing)}. "
             "Leave the file out, or put the line of column names back"
+        )
+    doubled = [name for name in READ_COLUMNS if keys.count(column_key(name)) > 1]
+    if doubled:
+        raise InputUnusable(
+            f"{url}: the first line names {', '.join(doubled)} more than once, so that nobody can say which column is "
+            "meant. Give each column a name of its own"
         )
     return columns

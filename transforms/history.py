@@ -8,36 +8,28 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from schemas.history import Repair
+from schemas.history import BLANK_PLATES, NUMBER_COLUMNS, READ_COLUMNS, TEXT_COLUMNS, Repair
 from schemas.lake import ENUM, REFUSED, UTC, constant
 from schemas.messages import UNQUALIFIED
 from sources.units import Unit, UnitBatch
 from transforms.clock import Day, day, to_utc
-from transforms.columns import counties, indices_of, optional_numbers, plates, repair_lists, summons_numbers
+from transforms.columns import (
+    clean_dictionary,
+    clean_strings,
+    counties,
+    indices_of,
+    optional_numbers,
+    plates,
+    repair_lists,
+    summons_numbers,
+)
 from transforms.csv_text import PLAIN, Cells, CsvText, Ints, Refused
 from transforms.names import DEAD_LETTERS, ROWS, Parsed
-from transforms.repair import repair_code, repair_date, repair_time
+from transforms.repair import clean_time, repair_code, repair_date, repair_time
 
 T = TypeVar("T")
 
-TEXTS = {
-    "plate_id": "Plate ID",
-    "registration_state": "Registration State",
-    "plate_type": "Plate Type",
-    "vehicle_body": "Vehicle Body Type",
-    "vehicle_make": "Vehicle Make",
-    "vehicle_color": "Vehicle Color",
-    "agency": "Issuing Agency",
-    "street": "Street Name",
-    "house_number": "House Number",
-}
-"""Columns of the lake that keep a column of the file as it is."""
-NUMBERS = {"precinct": "Violation Precinct", "vehicle_year": "Vehicle Year"}
-WANTED = (
-    "Summons Number", "Issue Date", "Violation Time", "Violation Code", "Violation County",
-    *TEXTS.values(), *NUMBERS.values(),
-)  # fmt: skip
-
+_PLATE_RULE = frozenset(BLANK_PLATES)
 
 Refusals = tuple[npt.NDArray[np.bool_], list[str | None], Ints]
 """What one rule refuses: which rows; the reasons of its distinct values; which of them each row has."""
@@ -63,7 +55,7 @@ def parse_block(unit: Unit, block: Block) -> Parsed:
         AssertionError: where the parser saw another number of records than the source.
     """
     text = CsvText(block.data, unit.columns, block.odd)
-    cells = text.read(WANTED)
+    cells = text.read(READ_COLUMNS)
     rows, refused = violations(cells, unit.name, block.first_record)
     dead = _dead_letters(unit, block, text, [cells.refused, refused])
     seen = rows.num_rows + dead.num_rows
@@ -79,9 +71,18 @@ def violations(cells: Cells, unit: str, first_record: int) -> tuple[pa.RecordBat
     notes = list(cells.notes)
     refusals: list[Refusals] = []
 
-    def coded(name: str, repair: Callable[[str | None], T]) -> tuple[list[T], Ints]:
-        """The repaired distinct values of a column, a missing one last, and which of them each row has."""
+    def texts(name: str) -> pa.Array:
+        """A column as clean text."""
         column = _column(table, name)
+        if name not in PLAIN:
+            clean, made = clean_dictionary(column)
+        else:
+            clean, made = clean_strings(column, _PLATE_RULE if name == "Plate ID" else frozenset())
+        notes.extend(made)
+        return clean
+
+    def coded(column: pa.DictionaryArray, repair: Callable[[str | None], T]) -> tuple[list[T], Ints]:
+        """The repaired distinct values of a column, a missing one last, and which of them each row has."""
         values = [repair(text) for text in column.dictionary.to_pylist()]
         return [*values, repair(None)], indices_of(column, len(values))
 
@@ -95,14 +96,18 @@ def violations(cells: Cells, unit: str, first_record: int) -> tuple[pa.RecordBat
             rows = np.flatnonzero(np.array([r == repair for r in repairs])[index])
             notes.append((repair, rows))
 
-    summons, summons_reasons, summons_index = summons_numbers(_column(table, "Summons Number"))
+    summons, summons_reasons, summons_index, padded = summons_numbers(texts("Summons Number"))
     refuse(summons_reasons, summons_index)
-    codes, code_index = coded("Violation Code", repair_code)
+    notes.append((Repair.NUMBER_SPELLING, padded))
+    codes, code_index = coded(texts("Violation Code"), repair_code)
     refuse([c.reason for c in codes], code_index)
-    dates, date_index = coded("Issue Date", repair_date)
+    note([c.repair for c in codes], code_index)
+    dates, date_index = coded(texts("Issue Date"), repair_date)
     refuse([d.reason for d in dates], date_index)
     note([d.repair for d in dates], date_index)
-    times, time_index = coded("Violation Time", repair_time)
+    time_column, made = clean_dictionary(_column(table, "Violation Time"), clean_time)
+    notes += made
+    times, time_index = coded(time_column, repair_time)
     refuse([t.reason for t in times], time_index)
     note([t.repair for t in times], time_index)
 
@@ -120,13 +125,13 @@ def violations(cells: Cells, unit: str, first_record: int) -> tuple[pa.RecordBat
         "issue_date_text": _column(table, "Issue Date"),
         "violation_time_text": _column(table, "Violation Time"),
     }
-    columns |= {ours: _column(table, theirs) for ours, theirs in TEXTS.items()}
-    county, county_repairs, county_index = counties(_column(table, "Violation County"))
+    columns |= {ours: texts(theirs) for ours, theirs in TEXT_COLUMNS.items()}
+    county, county_repairs, county_index = counties(texts("Violation County"))
     note(county_repairs, county_index)
     columns["county"] = columns["area"] = county
-    for ours, theirs in NUMBERS.items():
-        columns[ours], unreadable = optional_numbers(_column(table, theirs))
-        notes.append((Repair.NUMBER_UNREADABLE, unreadable))
+    for ours, theirs in NUMBER_COLUMNS.items():
+        columns[ours], made = optional_numbers(texts(theirs))
+        notes += made
     columns["plate_id"], blank, odd = plates(columns["plate_id"])
     notes += [(Repair.PLATE_BLANK, blank), (Repair.PLATE_ODD, odd)]
     columns["repairs"] = repair_lists(notes, n)

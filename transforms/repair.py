@@ -8,7 +8,7 @@ from datetime import date
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from schemas.history import COUNTY_ALIASES, Reason, Repair
+from schemas.history import COUNTY_ALIASES, PLACEHOLDERS, Reason, Repair
 from schemas.messages import MAX_CODE
 
 _CACHE: Final = 1 << 16
@@ -19,10 +19,18 @@ _TIME_LOST_ZERO: Final = re.compile(r"(\d)(\d{2})([AP])", re.ASCII)
 _TIME_NO_SUFFIX: Final = re.compile(r"(\d{2})(\d{2})", re.ASCII)
 _DATE: Final = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4}|\d{2})", re.ASCII)
 _DATE_ISO: Final = re.compile(r"(\d{4})-(\d{2})-(\d{2})(?:[T ]00:00:00(?:\.0+)?Z?)?", re.ASCII)
+_POINT_ZERO: Final = re.compile(r"(-?\d+)\.0+", re.ASCII)
 _COUNTIES: Final = {code: code for code in COUNTY_ALIASES} | {
     alias: code for code, aliases in COUNTY_ALIASES.items() for alias in aliases
 }
 PLATE_LETTERS: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 -")
+
+
+class Text(NamedTuple):
+    """A text as it is before any rule of its column, and what it took."""
+
+    value: str | None
+    repairs: tuple[str, ...] = ()
 
 
 class Time(NamedTuple):
@@ -46,6 +54,34 @@ class Number(NamedTuple):
 
     value: int | None
     reason: str | None = None
+    repair: str | None = None
+
+
+@lru_cache(_CACHE)
+def clean_text(text: str | None) -> Text:
+    """Take off what no column means: blanks around it, a placeholder for no value, the ``.0`` of a whole number.
+
+    >>> clean_text(" 33.0")
+    Text(value='33', repairs=('text_trimmed', 'number_point_zero'))
+    >>> clean_text("NULL")
+    Text(value=None, repairs=('placeholder',))
+    """
+    if text is None:
+        return Text(None)
+    value = text.strip()
+    repairs = (Repair.TRIMMED,) if value != text else ()
+    if value.upper() in PLACEHOLDERS:
+        return Text(None, (*repairs, Repair.PLACEHOLDER))
+    if found := _POINT_ZERO.fullmatch(value):
+        return Text(found[1], (*repairs, Repair.POINT_ZERO))
+    return Text(value or None, repairs)
+
+
+@lru_cache(_CACHE)
+def clean_time(text: str) -> Text:
+    """The same for ``Violation Time``, in which a blank may stand for a digit: blanks are left to its own rules."""
+    clean = clean_text(text)
+    return clean if set(clean.repairs) - {Repair.TRIMMED} else Text(text)
 
 
 @lru_cache(_CACHE)
@@ -132,7 +168,12 @@ def repair_code(text: str | None) -> Number:
         return Number(None, Reason.CODE_UNREADABLE)
     if not 0 <= code <= MAX_CODE:
         return Number(None, Reason.CODE_OUT_OF_RANGE)
-    return Number(code)
+    return Number(code, repair=number_spelling(text, code))
+
+
+def number_spelling(text: str, number: int) -> str | None:
+    """The repair's name where a whole number is not spelled as usual."""
+    return None if text.strip() == str(number) else Repair.NUMBER_SPELLING
 
 
 @lru_cache(_CACHE)

@@ -27,6 +27,8 @@ from schemas.history import BLANK_PLATES, COLUMNS_51, COUNTY_ALIASES, Reason, Re
 NEW_YORK = ZoneInfo("America/New_York")
 ROWS = 20_000
 REPAIRS = [value for name, value in vars(Repair).items() if name.isupper()]
+OF_OTHER_PROGRAMS = {Repair.TRIMMED, Repair.PLACEHOLDER, Repair.POINT_ZERO, Repair.NUMBER_SPELLING}
+"""Repairs of what the city does not write, but programs through which a file of its went."""
 REASONS = {value for name, value in vars(Reason).items() if name.isupper()}
 
 
@@ -213,7 +215,7 @@ def test_every_kind_of_dirt_is_in_a_file_of_five_thousand(tmp_path: Path) -> Non
     write_history(history, quiet=True)
     rows = truth_of(history)
     assert {row["dirt"] for row in rows} == {None, *RATES}
-    assert {repair for row in rows for repair in row["repairs"]} == set(REPAIRS)
+    assert {repair for row in rows for repair in row["repairs"]} == set(REPAIRS) - OF_OTHER_PROGRAMS
     # No generated row is beyond the reader's limit.
     assert {row["reason"] for row in rows} == {None, *REASONS}
 

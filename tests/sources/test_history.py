@@ -2,13 +2,22 @@
 
 import io
 import random
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.errors import InputUnusable
-from schemas.history import COLUMNS_34, COLUMNS_43, COLUMNS_51, MANDATORY, MAX_HEADER_BYTES, column_key
+from schemas.history import (
+    COLUMNS_34,
+    COLUMNS_43,
+    COLUMNS_51,
+    MANDATORY,
+    MAX_HEADER_BYTES,
+    READ_COLUMNS,
+    column_key,
+)
 from sources import cells
 from sources.files import Header
 from sources.history import BLOCK, HistoryCsv
@@ -45,6 +54,17 @@ def test_names_may_be_quoted_and_spelled_another_way() -> None:
 def test_a_mandatory_column_that_lacks_is_named(name: str) -> None:
     others = ",".join(column for column in COLUMNS_43 if column != name)
     assert f"does not name {name}." in refusal(others.encode() + b"\n")
+
+
+@pytest.mark.parametrize("name", READ_COLUMNS)
+@pytest.mark.parametrize("again", [str, str.upper, lambda name: name.replace(" ", "_")])
+def test_a_column_that_is_read_and_stands_twice_is_named(name: str, again: Callable[[str], str]) -> None:
+    assert f"names {name} more than once" in refusal(",".join([*COLUMNS_43, again(name)]).encode() + b"\n")
+
+
+def test_a_column_that_is_not_read_may_stand_twice() -> None:
+    columns = (*COLUMNS_43, "Meter Number", "", "")
+    assert header(",".join(columns).encode() + b"\n").columns == columns
 
 
 @pytest.mark.parametrize(

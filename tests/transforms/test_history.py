@@ -214,7 +214,60 @@ def test_text_is_kept_as_it_stands_whether_quoted_or_not() -> None:
     streets = ["W 175 ST", " W 175 ST ", '"A, B"', '"A ""B"""', '"A\r\nB"', '"é\n"', "é", "日本", "NULL", "nan", "0012"]
     rows, _ = parse(SHORT, b"\n".join(changed(Street_Name=street) for street in streets))
     found = [row["street"] for row in sorted(rows, key=lambda row: int(row["record"]))]
-    assert found == [*streets[:2], "A, B", 'A "B"', "A\r\nB", "é\n", *streets[6:]]
+    assert found == ["W 175 ST", "W 175 ST", "A, B", 'A "B"', "A\r\nB", "é", "é", "日本", None, None, "0012"]
+
+
+FULL = (*SHORT, "Vehicle Make", "Violation Precinct", "Registration State")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "column", "value", "repairs"),
+    [
+        ("Issue Date", " 08/04/2013 ", "event_time", EXPECTED["event_time"], [Repair.TRIMMED]),
+        ("Violation Code", " 46", "violation_code", 46, [Repair.TRIMMED]),
+        ("Violation Code", "046", "violation_code", 46, [Repair.NUMBER_SPELLING]),
+        ("Violation Code", "-0", "violation_code", 0, [Repair.NUMBER_SPELLING]),
+        ("Violation Code", "46.0", "violation_code", 46, [Repair.POINT_ZERO]),
+        ("Summons Number", " 17", "summons_number", 17, [Repair.TRIMMED]),
+        ("Summons Number", "017", "summons_number", 17, [Repair.NUMBER_SPELLING]),
+        ("Summons Number", "7000000001.0", "summons_number", 7000000001, [Repair.POINT_ZERO]),
+        ("Violation Precinct", "33.0", "precinct", 33, [Repair.POINT_ZERO]),
+        ("Violation Precinct", "033", "precinct", 33, [Repair.NUMBER_SPELLING]),
+        ("Vehicle Year", "NULL", "vehicle_year", None, [Repair.PLACEHOLDER]),
+        ("Plate ID", " AB1 ", "plate_id", "AB1", [Repair.TRIMMED]),
+        ("Plate ID", "NULL", "plate_id", None, [Repair.PLACEHOLDER]),
+        ("Plate ID", " n/a ", "plate_id", None, [Repair.TRIMMED, Repair.PLACEHOLDER]),
+        ("Street Name", "nan", "street", None, [Repair.PLACEHOLDER]),
+        ("Vehicle Make", "NA", "vehicle_make", None, [Repair.PLACEHOLDER]),
+        ("Registration State", " NY", "registration_state", "NY", [Repair.TRIMMED]),
+        ("Violation County", "\\N", "county", None, [Repair.PLACEHOLDER]),
+        ("Violation County", "\\N", "area", None, [Repair.PLACEHOLDER]),
+        ("Violation Time", "0752A ", "event_time", EXPECTED["event_time"], [Repair.TIME_TRIMMED]),
+    ],
+)
+def test_what_a_text_was_cleaned_of_is_named_whatever_its_column(
+    name: str, text: str, column: str, value: object, repairs: list[str]
+) -> None:
+    rows, dead = parse(FULL, b"\n".join([line(FULL), line(FULL, VALUES | {name: text}), line(FULL)]))
+    assert dead == []
+    rows.sort(key=lambda row: int(row["record"]))
+    assert [row["repairs"] for row in rows] == [[], repairs, []]
+    assert rows[1][column] == value
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("Summons Number", Reason.SUMMONS_MISSING),
+        ("Issue Date", Reason.DATE_MISSING),
+        ("Violation Time", Reason.TIME_MISSING),
+        ("Violation Code", Reason.CODE_MISSING),
+    ],
+)
+@pytest.mark.parametrize("text", ["NULL", "nan", " \\N", "-"])
+def test_a_placeholder_where_a_value_must_be_is_a_missing_one(name: str, reason: str, text: str) -> None:
+    _, dead = parse(FULL, line(FULL, VALUES | {name: text}))
+    assert [letter["reason"] for letter in dead] == [reason]
 
 
 def test_a_line_longer_than_the_parser_takes_at_once_is_one_row() -> None:

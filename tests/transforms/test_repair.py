@@ -4,12 +4,23 @@ from datetime import date
 
 import pyarrow as pa
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from schemas.history import Reason, Repair
-from transforms.columns import optional_numbers, plates
-from transforms.repair import Date, Number, Time, repair_code, repair_county, repair_date, repair_time, whole_number
+from schemas.history import PLACEHOLDERS, Reason, Repair
+from transforms.columns import clean_dictionary, clean_strings, optional_numbers, plates
+from transforms.repair import (
+    Date,
+    Number,
+    Text,
+    Time,
+    clean_text,
+    repair_code,
+    repair_county,
+    repair_date,
+    repair_time,
+    whole_number,
+)
 
 
 @pytest.mark.parametrize(
@@ -76,6 +87,9 @@ def test_a_time_is_refused_with_a_reason(text: str | None, reason: str) -> None:
         ("02/29/2016", date(2016, 2, 29), None),
         ("7/6/23", date(2023, 7, 6), Repair.DATE_TWO_DIGIT_YEAR),
         ("07/06/23", date(2023, 7, 6), Repair.DATE_TWO_DIGIT_YEAR),
+        ("8/24/68", date(2068, 8, 24), Repair.DATE_TWO_DIGIT_YEAR),
+        ("8/24/69", date(1969, 8, 24), Repair.DATE_TWO_DIGIT_YEAR),
+        ("8/24/99", date(1999, 8, 24), Repair.DATE_TWO_DIGIT_YEAR),
         ("7/6/2015", date(2015, 7, 6), Repair.DATE_UNPADDED),
         ("7/16/2015", date(2015, 7, 16), Repair.DATE_UNPADDED),
         ("11/6/2015", date(2015, 11, 6), Repair.DATE_UNPADDED),
@@ -116,7 +130,8 @@ def test_a_date_is_refused_with_a_reason(text: str | None, reason: str) -> None:
     [
         ("0", Number(0)),
         ("21", Number(21)),
-        (" 07 ", Number(7)),
+        ("07", Number(7, repair=Repair.NUMBER_SPELLING)),
+        ("-0", Number(0, repair=Repair.NUMBER_SPELLING)),
         ("99", Number(99)),
         ("100", Number(None, Reason.CODE_OUT_OF_RANGE)),
         ("-1", Number(None, Reason.CODE_OUT_OF_RANGE)),
@@ -178,9 +193,62 @@ def test_a_blank_plate_is_none_and_an_odd_one_stays(text: str | None, kept: str 
 
 def test_an_optional_number_that_is_none_is_left_empty_and_reported() -> None:
     column = pa.array(["14", None, "4O", "99999", "-3", ""]).dictionary_encode()
-    numbers, unreadable = optional_numbers(column)
+    numbers, notes = optional_numbers(column)
     assert numbers.to_pylist() == [14, None, None, None, -3, None]
-    assert unreadable.tolist() == [2, 3, 5]
+    assert [(name, rows.tolist()) for name, rows in notes] == [(Repair.NUMBER_UNREADABLE, [2, 3, 5])]
+
+
+TRIMMED, PLACEHOLDER, POINT_ZERO = (Repair.TRIMMED,), (Repair.PLACEHOLDER,), (Repair.POINT_ZERO,)
+CLEANED = [
+    (" AB1 ", "AB1", TRIMMED),
+    ("\u00a0AB1", "AB1", TRIMMED),
+    ("AB1\t", "AB1", TRIMMED),
+    ("   ", None, TRIMMED),
+    ("NA", None, PLACEHOLDER),
+    ("nan", None, PLACEHOLDER),
+    ("n/a", None, PLACEHOLDER),
+    ("NULL", None, PLACEHOLDER),
+    ("None", None, PLACEHOLDER),
+    ("\\N", None, PLACEHOLDER),
+    ("-", None, PLACEHOLDER),
+    (" NULL ", None, TRIMMED + PLACEHOLDER),
+    ("33.0", "33", POINT_ZERO),
+    ("7000000001.0", "7000000001", POINT_ZERO),
+    ("-3.00", "-3", POINT_ZERO),
+    ("5.000 ", "5", TRIMMED + POINT_ZERO),
+    ("33.5", "33.5", ()),
+    (".0", ".0", ()),
+    ("1.0.0", "1.0.0", ()),
+    ("100", "100", ()),
+    ("NASSAU ST", "NASSAU ST", ()),
+    ("é", "é", ()),
+    ("", None, ()),
+]
+
+
+@pytest.mark.parametrize(("text", "value", "repairs"), CLEANED)
+def test_a_text_is_cleaned_before_every_rule(text: str, value: str | None, repairs: tuple[str, ...]) -> None:
+    assert clean_text(text) == Text(value, repairs)
+
+
+EDGES = st.sampled_from(["", " ", "\t", "\u00a0", "\u3000", "\x1f"])
+NEAR_TEXTS = st.sampled_from([*PLACEHOLDERS, *(p.lower() for p in PLACEHOLDERS), "33", "-0", "A", "NAN1", "700"])
+DIRTY = st.builds(
+    lambda a, b, c, d: a + b + c + d, EDGES, NEAR_TEXTS, st.sampled_from(["", ".0", ".00", ".000", "0"]), EDGES
+)
+
+
+@settings(max_examples=60)
+@given(st.lists(st.none() | DIRTY | st.text(min_size=1, max_size=5), min_size=1, max_size=30), st.integers(0, 3))
+def test_a_column_is_cleaned_as_its_texts_are_one_by_one(texts: list[str | None], cut: int) -> None:
+    texts = [text if text is None or text.isprintable() or text.strip() else None for text in texts]
+    expected = [clean_text(text) for text in texts][cut:]
+    plain, notes = clean_strings(pa.array(texts, pa.string()).slice(cut))
+    coded, coded_notes = clean_dictionary(pa.array(texts, pa.string()).dictionary_encode().slice(cut))
+    assert plain.to_pylist() == coded.to_pylist() == [text.value for text in expected]
+    for found in (notes, coded_notes):
+        made = {(name, row) for name, rows in found for row in rows.tolist()}
+        assert made == {(name, row) for row, text in enumerate(expected) for name in text.repairs}
 
 
 NEAR_TIMES = st.from_regex(r"[ 0-9]{1,2}[ :0-9]{2}[APap ]?", fullmatch=True)
@@ -210,7 +278,7 @@ def test_every_day_as_the_city_writes_it_is_read_back(value: date) -> None:
 
 @given(st.text(max_size=20) | st.integers().map(str))
 def test_any_code_or_county_is_a_value_or_has_a_reason(text: str) -> None:
-    value, reason = repair_code(text)
+    value, reason, _ = repair_code(text)
     assert (value is not None and 0 <= value <= 99) == (reason is None)
     county, repair = repair_county(text)
     assert county in {"NY", "K", "Q", "BX", "R"} or (county, repair) == (text, Repair.COUNTY_UNKNOWN)
