@@ -23,9 +23,9 @@ from transforms.columns import (
     repair_lists,
     summons_numbers,
 )
-from transforms.csv_text import PLAIN, Cells, CsvText, Ints, Refused
+from transforms.csv_text import PLAIN, Cells, CsvText, Ints, Note, Refused
 from transforms.names import DEAD_LETTERS, ROWS, Parsed
-from transforms.repair import clean_time, repair_code, repair_date, repair_time
+from transforms.repair import clean_text, clean_time, repair_code, repair_date, repair_time
 
 T = TypeVar("T")
 
@@ -68,18 +68,9 @@ def violations(cells: Cells, unit: str, first_record: int) -> tuple[pa.RecordBat
     """Typed, repaired violations of the columns of VIOLATION that a history row has, and the refused records."""
     table = cells.table.unify_dictionaries().combine_chunks()
     n = table.num_rows
-    notes = list(cells.notes)
+    texts, notes = _clean_columns(table)
+    notes += cells.notes
     refusals: list[Refusals] = []
-
-    def texts(name: str) -> pa.Array:
-        """A column as clean text."""
-        column = _column(table, name)
-        if name not in PLAIN:
-            clean, made = clean_dictionary(column)
-        else:
-            clean, made = clean_strings(column, _PLATE_RULE if name == "Plate ID" else frozenset())
-        notes.extend(made)
-        return clean
 
     def coded(column: pa.DictionaryArray, repair: Callable[[str | None], T]) -> tuple[list[T], Ints]:
         """The repaired distinct values of a column, a missing one last, and which of them each row has."""
@@ -96,18 +87,16 @@ def violations(cells: Cells, unit: str, first_record: int) -> tuple[pa.RecordBat
             rows = np.flatnonzero(np.array([r == repair for r in repairs])[index])
             notes.append((repair, rows))
 
-    summons, summons_reasons, summons_index, padded = summons_numbers(texts("Summons Number"))
+    summons, summons_reasons, summons_index, padded = summons_numbers(texts["Summons Number"])
     refuse(summons_reasons, summons_index)
     notes.append((Repair.NUMBER_SPELLING, padded))
-    codes, code_index = coded(texts("Violation Code"), repair_code)
+    codes, code_index = coded(texts["Violation Code"], repair_code)
     refuse([c.reason for c in codes], code_index)
     note([c.repair for c in codes], code_index)
-    dates, date_index = coded(texts("Issue Date"), repair_date)
+    dates, date_index = coded(texts["Issue Date"], repair_date)
     refuse([d.reason for d in dates], date_index)
     note([d.repair for d in dates], date_index)
-    time_column, made = clean_dictionary(_column(table, "Violation Time"), clean_time)
-    notes += made
-    times, time_index = coded(time_column, repair_time)
+    times, time_index = coded(texts["Violation Time"], repair_time)
     refuse([t.reason for t in times], time_index)
     note([t.repair for t in times], time_index)
 
@@ -125,12 +114,12 @@ def violations(cells: Cells, unit: str, first_record: int) -> tuple[pa.RecordBat
         "issue_date_text": _column(table, "Issue Date"),
         "violation_time_text": _column(table, "Violation Time"),
     }
-    columns |= {ours: texts(theirs) for ours, theirs in TEXT_COLUMNS.items()}
-    county, county_repairs, county_index = counties(texts("Violation County"))
+    columns |= {ours: texts[theirs] for ours, theirs in TEXT_COLUMNS.items()}
+    county, county_repairs, county_index = counties(texts["Violation County"])
     note(county_repairs, county_index)
     columns["county"] = columns["area"] = county
     for ours, theirs in NUMBER_COLUMNS.items():
-        columns[ours], made = optional_numbers(texts(theirs))
+        columns[ours], made = optional_numbers(texts[theirs])
         notes += made
     columns["plate_id"], blank, odd = plates(columns["plate_id"])
     notes += [(Repair.PLATE_BLANK, blank), (Repair.PLATE_ODD, odd)]
@@ -174,6 +163,19 @@ def _dead_letters(unit: Unit, block: Block, text: CsvText, refused: list[Refused
         },
         schema=REFUSED,
     )
+
+
+def _clean_columns(table: pa.Table) -> tuple[dict[str, pa.Array], list[Note]]:
+    """The columns that are read, as clean text, and the repairs that it took."""
+    texts, notes = {}, []
+    for name in READ_COLUMNS:
+        column = _column(table, name)
+        if name in PLAIN:
+            texts[name], made = clean_strings(column, _PLATE_RULE if name == "Plate ID" else frozenset())
+        else:
+            texts[name], made = clean_dictionary(column, clean_time if name == "Violation Time" else clean_text)
+        notes += made
+    return texts, notes
 
 
 def _column(table: pa.Table, name: str) -> pa.Array:
