@@ -1,6 +1,6 @@
 """Repair of whole columns: each distinct text once, each byte at most once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -74,7 +74,7 @@ def clean_strings(
     return pc.replace_with_mask(column, pa.array(mask), values), notes
 
 
-def _notes(repairs: list[tuple[str, ...]], index: Ints) -> list[Note]:
+def _notes(repairs: Sequence[tuple[str, ...]], index: Ints) -> list[Note]:
     """The repairs of distinct texts, each with its rows; a row without a text has the number behind the last."""
     names = sorted({name for made in repairs for name in made})
     return [(name, np.flatnonzero(np.array([*(name in made for made in repairs), False])[index])) for name in names]
