@@ -111,6 +111,7 @@ def _write(root: str, path: str, table: pa.Table, row_group: int | None) -> tupl
         write_statistics=[
             field.name for field in filled if not pa.types.is_dictionary(field.type) or field.name == "unit"
         ],
+        write_page_checksum=True,  # reconcile finds a flipped bit
         column_encoding={f.name: "DELTA_BINARY_PACKED" for f in table.schema if pa.types.is_timestamp(f.type)},
     )
     storage(root).put(path, sink.getbuffer())

@@ -44,7 +44,7 @@ def put_row(root: str, path: str, row: dict[str, Any]) -> bool:
     """Put a row under a path, with the time, unless one is there; says whether this call did it."""
     table = pa.Table.from_pylist([{**row, "committed_at": datetime.now(UTC)}], schema=LEDGER_ROW)
     sink = io.BytesIO()
-    pq.write_table(table, sink, compression="zstd")
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
     return storage(root).put_new(path, sink.getbuffer())
 
 
@@ -74,7 +74,7 @@ def merge_ledger(root: str, rows: pa.Table, name: str) -> tuple[str, str, int, i
     """Write rows of units as one file of this name; gives what it is, its path, rows and bytes."""
     path = merged_ledger_path(name)
     sink = io.BytesIO()
-    pq.write_table(rows, sink, compression="zstd")
+    pq.write_table(rows, sink, compression="zstd", write_page_checksum=True)
     storage(root).put(path, sink.getbuffer())
     return LEDGER, path, rows.num_rows, sink.getbuffer().nbytes
 

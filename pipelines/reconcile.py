@@ -19,8 +19,18 @@ from lake import Lake, lake
 from lake.changes import check_not_removed, reading
 from lake.storage import storage
 from pipelines.command import run
+from pipelines.integrity import (
+    Opened,
+    file_faults,
+    merged_faults,
+    object_faults,
+    opened,
+    orphan_faults,
+    plan_faults,
+)
 from pipelines.summary import conflicts
 from schemas.errors import InputUnusable
+from schemas.history import TIME_ZONE
 from schemas.lake import Dataset
 from sources.units import DUPLICATES
 from transforms.qualify import ANSWERS, BRANCHES
@@ -35,13 +45,15 @@ exit codes: 0 everything adds up, 1 it does not (each unit is named), 3 there is
 6 a vacuum removed what it was to read: run it again
 """
 RECONCILIATION = "reconciliation"
+SHOWN = 3
+"""Places of a unit where its statistics differ."""
 
 
 Held = Counter[tuple[str, str]]
 """By unit and dataset, how many rows files hold."""
 
 
-def unit_faults(lk: Lake, unit: dict[str, Any], held: Held) -> Iterator[str]:
+def unit_faults(of: Opened, unit: dict[str, Any], held: Held) -> Iterator[str]:
     """What is wrong with a unit: its row of the ledger against the rows that files of changes hold of it, and against
     those of its own files that are still read."""
     out = sum(unit[what] for what in (*map(str, DOORS), DUPLICATES))
@@ -51,81 +63,105 @@ def unit_faults(lk: Lake, unit: dict[str, Any], held: Held) -> Iterator[str]:
         yield f"{unit['counted']:,} counted, {sum(unit[branch] for branch in BRANCHES):,} rows"
     rows = {door: held[unit["unit"], door] for door in DOORS}
     for file in unit["files"]:
-        if file["path"] not in lk.replaced:
-            yield from file_faults(lk.root, file)
+        if file["path"] not in of.replaced:
+            yield from file_faults(of.root, file, unit["unit"])
             rows[file["dataset"]] = rows.get(file["dataset"], 0) + file["rows"]
     for door in DOORS:
         if rows[door] != unit[door]:
             yield f"{rows[door]:,} rows in files of {door}, the ledger says {unit[door]:,}"
 
 
-def change_faults(lk: Lake, change: dict[str, Any], held: Held) -> Iterator[str]:
+def change_faults(of: Opened, change: dict[str, Any], held: Held) -> Iterator[str]:
     """What is wrong with the files of a change that are still read; the rows of each unit in them are added up."""
     for file in change["files"]:
-        if file["path"] in lk.replaced:
+        if file["path"] in of.replaced:
             continue
-        faults = list(file_faults(lk.root, file))
+        faults = list(file_faults(of.root, file, None))
         yield from faults
         if not faults:
-            seen = _columns_of(lk.root, file["path"], ["unit"])["unit"].value_counts()
+            seen = _units_in(of.root, file["path"]).value_counts()
             for unit, n in zip(seen.field("values").to_pylist(), seen.field("counts").to_pylist(), strict=True):
                 held[unit, file["dataset"]] += n
 
 
-def file_faults(root: str, file: dict[str, Any]) -> Iterator[str]:
-    """Whether the file is there and holds the rows that the ledger says."""
-    try:
-        rows = _columns_of(root, file["path"], []).num_rows
-    except FileNotFoundError:
-        yield f"{file['path']} is not there"
-        return
-    if rows != file["rows"]:
-        yield f"{file['path']} holds {rows:,} rows, the ledger says {file['rows']:,}"
-
-
 def lake_faults(lk: Lake) -> Iterator[str]:
-    """Where the statistics that readers see differ from the rows that they see."""
-    rows = " UNION ALL ".join(f"SELECT '{b}' AS dataset, count(*) AS n FROM {b}" for b in BRANCHES)
+    """Where a unit's statistics differ from its rows, by dataset, window, code, part of the day and area."""
+    rows = " UNION ALL ".join(
+        f"SELECT unit, '{b}' AS dataset, event_time, {'NULL' if b == Dataset.POSITIONS else 'violation_code'} AS code, "
+        f"area, status FROM {b}_of_all_units"
+        for b in BRANCHES
+    )
     query = f"""
-        SELECT dataset, coalesce(s.n, 0) AS counted, r.n AS rows
-        FROM ({rows}) r LEFT JOIN (
-            SELECT if(dataset = '{ANSWERS}', '{Dataset.QUALIFIED}', dataset) AS dataset, sum(n) AS n
-            FROM stats GROUP BY ALL
-        ) s USING (dataset)
-        WHERE coalesce(s.n, 0) <> r.n
+        WITH windows AS (
+            SELECT unit, any_value(window_seconds)::BIGINT * 1000000 AS size, bool_or(dataset = '{ANSWERS}') AS apart
+            FROM stats_of_all_units GROUP BY unit
+        ), counted AS (
+            SELECT unit, dataset, epoch_us(window_start) AS start, violation_code AS code, part_of_day, area, n,
+                   0 AS rows
+            FROM stats_of_all_units
+            UNION ALL
+            SELECT unit, if(apart AND dataset = '{Dataset.QUALIFIED}' AND status = 'officer', '{ANSWERS}', dataset),
+                   t - ((t % size + size) % size), code,
+                   CASE WHEN hour BETWEEN 6 AND 12 THEN 'morning' WHEN hour BETWEEN 13 AND 19 THEN 'afternoon'
+                        ELSE 'other' END,
+                   area, 0, 1
+            FROM (
+                SELECT *, epoch_us(event_time) AS t, hour(event_time AT TIME ZONE '{TIME_ZONE}') AS hour FROM ({rows})
+            )
+            LEFT JOIN windows USING (unit)
+        ), differing AS (
+            SELECT unit, dataset, make_timestamp(start) AS start, code, part_of_day, area, sum(n)::BIGINT AS n,
+                   sum(rows)::BIGINT AS rows
+            FROM counted GROUP BY ALL HAVING sum(n) <> sum(rows)
+        )
+        SELECT *, count(*) OVER (PARTITION BY unit) AS places FROM differing
+        QUALIFY row_number() OVER (PARTITION BY unit ORDER BY dataset, start, code, part_of_day, area) <= {SHOWN}
+        ORDER BY ALL
     """
     for fault in lk.sql(query).to_pylist():
-        yield f"{fault['dataset']}: the statistics count {fault['counted']:,}, readers see {fault['rows']:,} rows"
+        yield (
+            f"unit {fault['unit']}: {fault['dataset']} in {fault['area']} from {fault['start']} UTC, "
+            f"code {fault['code']}, {fault['part_of_day']}: the statistics count {fault['n']:,}, "
+            f"the files hold {fault['rows']:,} rows ({fault['places']:,} such places)"
+        )
 
 
 def reconcile(root: str, quiet: bool = True) -> list[str]:
     """Check the lake; a line for each fault, none when all adds up. Raises InputUnusable where there is no lake,
     InputChanged where it was held for so long that a vacuum removed what it was to read."""
-    with reading(root, RECONCILIATION):
-        return _faults(lake(root), quiet)
+    return _reconciled(root, quiet)[1]
 
 
-def _faults(lk: Lake, quiet: bool) -> list[str]:
-    units = lk.ledger.to_pylist()
-    if not units:
-        raise InputUnusable(f"{lk.root}: no unit is in the ledger; run python -m pipelines.violations first")
+def _reconciled(root: str, quiet: bool) -> tuple[Opened, list[str]]:
+    of, faults = opened(root)
+    return of, _faults(of, faults, quiet)
+
+
+def _faults(of: Opened, faults: list[str], quiet: bool) -> list[str]:
+    units = of.ledger.to_pylist()
+    if not units and not faults:
+        raise InputUnusable(f"{of.root}: no unit is in the ledger; run python -m pipelines.violations first")
+    ledger_is_sound = not faults
     held: Held = Counter()
-    changes = lk.changes.to_pylist()
-    faults = [
+    changes = of.changes.to_pylist()
+    faults += [
         f"{change['unit']} ({change['path']}): {fault}"
         for change in tqdm(changes, desc="changes", unit=" changes", disable=quiet or not changes)
-        for fault in change_faults(lk, change, held)
+        for fault in change_faults(of, change, held)
     ]
     faults += [
         f"unit {unit['unit']} ({unit['path']}): {fault}"
         for unit in tqdm(units, desc="units", unit=" units", disable=quiet)
-        for fault in unit_faults(lk, unit, held)
+        for fault in unit_faults(of, unit, held)
     ]
+    faults += [*merged_faults(of), *plan_faults(of), *orphan_faults(of), *object_faults(of)]
     if faults:
         # A lake whose files are gone cannot be queried; the units' faults say it all.
-        check_not_removed(lk.root, RECONCILIATION, lk.changes.num_rows)
+        if ledger_is_sound:
+            check_not_removed(of.root, RECONCILIATION, of.changes.num_rows)
         return faults
-    return list(lake_faults(lk))
+    with reading(of.root, RECONCILIATION):
+        return list(lake_faults(lake(of.root)))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -144,25 +180,23 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _command(root: str, quiet: bool) -> int:
-    faults = reconcile(root, quiet)
+    of, faults = _reconciled(root, quiet)
     for fault in faults:
         print(fault)
-    lk = lake(root)
-    ledger = lk.ledger
-    total = {what: sum(ledger[what].to_pylist()) for what in ("rows_in", *map(str, DOORS), DUPLICATES)}
-    if lk.changes.num_rows:
-        print(f"{lk.changes.num_rows:,} changes of files: " + ", ".join(lk.changes["path"].to_pylist()))
-    print(f"{ledger.num_rows:,} units: " + ", ".join(f"{n:,} {what.replace('_', ' ')}" for what, n in total.items()))
-    for line in conflicts(lk) if not faults else ():
+    total = {what: sum(of.ledger[what].to_pylist()) for what in ("rows_in", *map(str, DOORS), DUPLICATES)}
+    if of.changes.num_rows:
+        print(f"{of.changes.num_rows:,} changes of files: " + ", ".join(of.changes["path"].to_pylist()))
+    print(f"{of.ledger.num_rows:,} units: " + ", ".join(f"{n:,} {what.replace('_', ' ')}" for what, n in total.items()))
+    for line in conflicts(lake(root)) if not faults else ():
         print(line)
     print(f"{len(faults)} faults" if faults else "everything adds up")
     return 1 if faults else 0
 
 
-def _columns_of(root: str, path: str, columns: list[str]) -> pa.Table:
+def _units_in(root: str, path: str) -> pa.ChunkedArray:
     store = storage(root)
     with store.filesystem.open_input_file(store.full(path)) as file:
-        return pq.ParquetFile(file).read(columns)
+        return pq.ParquetFile(file).read(["unit"])["unit"]
 
 
 if __name__ == "__main__":

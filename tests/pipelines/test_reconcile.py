@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -80,6 +81,12 @@ def test_statistics_that_do_not_match_the_rows_are_found(root: Path) -> None:
     )
     pq.write_table(changed, path)
     (fault,) = reconcile(str(root))
+    assert "it was changed" in fault
+    files = lake(str(root)).ledger.filter(pc.equal(lake(str(root)).ledger["source"], "history"))["files"][0].as_py()
+    size = {str(path.relative_to(root)): path.stat().st_size}
+    unit = change_ledger(root, files=[f | {"bytes": size.get(f["path"], f["bytes"])} for f in files])
+    (fault,) = reconcile(str(root))
+    assert f"unit {unit}: " in fault
     assert "the statistics count" in fault
 
 

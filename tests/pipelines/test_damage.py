@@ -1,0 +1,307 @@
+"""Whatever is gone, damaged or changed in a lake by hand, reconcile names it and ends with 1."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from lake import lake
+from lake.files import write_unit
+from lake.ledger import commit
+from lake.storage import storage
+from pipelines.command import known
+from pipelines.compact import compact
+from pipelines.reconcile import main, reconcile
+from schemas.errors import InputUnusable
+from schemas.lake import IMAGE, LEDGER_ROW, Dataset, Source
+from sources.plans import Plan, agree, write_floors
+from tests.lakes import Said, write
+from tests.support import LOCAL
+
+STREAM = "drones-kafka-cluster-topic"
+
+
+def stream_unit(start: int) -> str:
+    """The name of a unit of the stream."""
+    return f"{STREAM}-00000-{start:019d}"
+
+
+def unit(root: str, name: str, start: int = 0) -> dict[str, Any]:
+    """A unit of every dataset of messages, in two months."""
+    said = [
+        Said(f"{name}-1"), Said(f"{name}-2", code=0), Said(f"{name}-3", code=None),
+        Said(f"{name}-4", area="Q", code=22),
+        Said(f"{name}-5", second=1_425_000_000), Said(f"{name}-6", second=1_420_030_000),
+    ]  # fmt: skip
+    return write(root, name, said) | {"range_start": start, "range_end": start + 10}
+
+
+def picture(root: str) -> dict[str, Any]:
+    """A unit of one picture."""
+    storage(root).put("pictures/aa/aa.jpg", b"jpeg")
+    row = [
+        {"unit": "images-a", "record": 0, "image_id": "i", "event_time": 0, "object": "pictures/aa/aa.jpg", "bytes": 4}
+    ]
+    batch = pa.RecordBatch.from_pylist([r | {"published_at": None} for r in row], schema=IMAGE)
+    (path, n, size) = write_unit(root, Dataset.IMAGES, Source.IMAGES, "images-a", [batch])[0]
+    counts = dict.fromkeys(("positions", "qualified", "unqualified", "dead_letters", "duplicates", "counted"), 0)
+    file = {"dataset": "images", "path": path, "rows": n, "bytes": size}
+    place = {"unit": "images-a", "source": "images", "path": "i.jsonl", "range_start": 0, "range_end": 1}
+    return {**place, **counts, "rows_in": 1, "images": 1, "files": [file]}
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lake of units that were compacted, two changes, and others, of files, a stream and pictures."""
+    root = tmp_path_factory.mktemp("sound") / "lake"
+    for names in (("drones-a", "drones-b"), ("drones-c",)):
+        commit(str(root), [unit(str(root), name) for name in names])
+        assert compact(str(root), 1 << 20, LOCAL)
+    commit(str(root), [unit(str(root), "drones-d"), picture(str(root))])
+    for start in (0, 10, 20):
+        agree(str(root), STREAM, 0, start, Plan(start + 10, 0))
+        commit(str(root), [unit(str(root), stream_unit(start), start)])
+    write_floors(str(root), STREAM, {0: 30})
+    assert reconcile(str(root)) == []
+    return root
+
+
+Damage = Callable[[Path], object]
+LEDGER_D = "ledger/source=drones/drones-d.parquet"
+QUALIFIED_D = "qualified/source=drones/month=2014-12/drones-d.parquet"
+UNQUALIFIED_D = "unqualified/source=drones/month=2014-12/drones-d.parquet"
+STATS_D = "stats/source=drones/drones-d.parquet"
+MERGED = "merged_ledger/*.parquet"
+CHANGED = "qualified/source=drones/month=2014-12/change-000002*.parquet"
+PLANS = f"plans/{STREAM}/00000"
+FLOORS = f"plans/{STREAM}/floors.json"
+
+
+def newest(root: Path, pattern: str) -> Path:
+    """The file of a name or pattern."""
+    return max(root.glob(pattern))
+
+
+def removed(pattern: str) -> Damage:
+    """It is gone."""
+    return lambda root: newest(root, pattern).unlink()
+
+
+def directory(name: str) -> Damage:
+    """A directory stands there."""
+
+    def damage(root: Path) -> None:
+        (root / name).unlink()
+        (root / name).mkdir()
+
+    return damage
+
+
+def holding(pattern: str, data: bytes) -> Damage:
+    """It holds other bytes."""
+    return lambda root: newest(root, pattern).write_bytes(data)
+
+
+def halved(pattern: str) -> Damage:
+    """Half of it is gone."""
+    return lambda root: (path := newest(root, pattern)).write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flipped(pattern: str, column: str) -> Damage:
+    """A bit is another one in a data page of a column."""
+
+    def damage(root: Path) -> None:
+        path = newest(root, pattern)
+        with pq.ParquetFile(path) as file:
+            group = file.metadata.row_group(0)
+            found = next(group.column(i) for i in range(group.num_columns) if group.column(i).path_in_schema == column)
+            end = found.data_page_offset + found.total_compressed_size
+            if found.dictionary_page_offset:
+                end = found.dictionary_page_offset + found.total_compressed_size
+        data = bytearray(path.read_bytes())
+        data[end - 1] ^= 1
+        path.write_bytes(data)
+
+    return damage
+
+
+def swapped(one: str, other: str) -> Damage:
+    """Two files have changed their places."""
+
+    def damage(root: Path) -> None:
+        a, b = newest(root, one), newest(root, other)
+        data = a.read_bytes()
+        a.write_bytes(b.read_bytes())
+        b.write_bytes(data)
+
+    return damage
+
+
+def rewritten(pattern: str, change: Callable[[pa.Table], pa.Table]) -> Damage:
+    """Its rows are others."""
+
+    def damage(root: Path) -> None:
+        path = newest(root, pattern)
+        pq.write_table(change(pq.ParquetFile(path).read()), path)
+
+    return damage
+
+
+def column(name: str, change: Callable[[Any], Any]) -> Callable[[pa.Table], pa.Table]:
+    """The first row has another value there."""
+
+    def changed(table: pa.Table) -> pa.Table:
+        values = table[name].to_pylist()
+        place = table.schema.get_field_index(name)
+        return table.set_column(
+            place, table.schema.field(name), pa.array([change(values[0]), *values[1:]], table[name].type)
+        )
+
+    return changed
+
+
+def consistently(pattern: str, unit_row: str, change: Callable[[pa.Table], pa.Table]) -> Damage:
+    """Its rows are others, and the ledger has the new size: only the statistics can tell."""
+
+    def damage(root: Path) -> None:
+        path = newest(root, pattern)
+        rewritten(pattern, change)(root)
+        row = pq.ParquetFile(root / unit_row).read().to_pylist()[0]
+        name = str(path.relative_to(root))
+        row["files"] = [f | {"bytes": path.stat().st_size} if f["path"] == name else f for f in row["files"]]
+        pq.write_table(pa.Table.from_pylist([row], LEDGER_ROW), root / unit_row)
+
+    return damage
+
+
+def row_with(pattern: str, **changes: Any) -> Damage:
+    """A row of the ledger says something else."""
+
+    def damage(root: Path) -> None:
+        path = newest(root, pattern)
+        row = pq.ParquetFile(path).read().to_pylist()[0]
+        pq.write_table(pa.Table.from_pylist([row | changes], LEDGER_ROW), path)
+
+    return damage
+
+
+def copied(one: str, other: str) -> Damage:
+    """A file stands there a second time, under another name."""
+    return lambda root: shutil.copy(newest(root, one), root / other)
+
+
+def moved_paths(name: str) -> Damage:
+    """The ledger's row leads elsewhere."""
+
+    def damage(root: Path) -> None:
+        row = pq.ParquetFile(root / LEDGER_D).read().to_pylist()[0]
+        row_with(LEDGER_D, files=[f | {"path": name} for f in row["files"]])(root)
+
+    return damage
+
+
+STREAM_ROW = f"ledger/source=drones/{stream_unit(10)}.parquet"
+KINDS: dict[str, tuple[Damage, str]] = {
+    "row removed": (removed(LEDGER_D), "drones-d"),
+    "row of a merged unit removed": (removed("ledger/source=drones/drones-a.parquet"), "drones-a"),
+    "row of a stream removed": (removed(STREAM_ROW), stream_unit(10)),
+    "last row of a stream removed": (removed(f"ledger/source=drones/{stream_unit(20)}.parquet"), stream_unit(20)),
+    "row empty": (holding(LEDGER_D, b""), "drones-d"),
+    "row halved": (halved(LEDGER_D), "drones-d"),
+    "row of noise": (holding(LEDGER_D, b"PAR1 noise PAR1"), "drones-d"),
+    "row flipped": (flipped(LEDGER_D, "rows_in"), "drones-d"),
+    "row without rows": (rewritten(LEDGER_D, lambda t: t.slice(0, 0)), "drones-d"),
+    "row twice": (rewritten(LEDGER_D, lambda t: pa.concat_tables([t, t])), "drones-d"),
+    "row of another schema": (rewritten(LEDGER_D, lambda t: pa.table({"x": [1]})), "drones-d"),
+    "row under another name": (copied(LEDGER_D, "ledger/source=drones/drones-x.parquet"), "drones-x"),
+    "row of another source": (row_with(LEDGER_D, source="history"), "drones-d"),
+    "rows swapped": (swapped(LEDGER_D, STREAM_ROW), "drones-d"),
+    "stranger in the ledger": (lambda root: (root / "ledger/source=drones/notes.txt").write_text("x"), "notes.txt"),
+    "wrong count": (row_with(LEDGER_D, rows_in=7), "drones-d"),
+    "negative count": (row_with(LEDGER_D, duplicates=-1), "drones-d"),
+    "range turned": (row_with(LEDGER_D, range_start=10, range_end=5), "drones-d"),
+    "path out of the lake": (moved_paths("../../etc/passwd"), "drones-d"),
+    "path of no dataset": (moved_paths("pictures/aa/aa.jpg"), "drones-d"),
+    "plan removed": (removed(f"{PLANS}/{10:019d}.json"), stream_unit(10)),
+    "last plan removed": (removed(f"{PLANS}/{20:019d}.json"), stream_unit(20)),
+    "all plans removed": (lambda root: shutil.rmtree(root / "plans"), stream_unit(0)),
+    "plan empty": (holding(f"{PLANS}/{10:019d}.json", b""), stream_unit(10)),
+    "plan of noise": (holding(f"{PLANS}/{10:019d}.json", b"\xff\x00"), stream_unit(10)),
+    "plan deeply nested": (holding(f"{PLANS}/{10:019d}.json", b"[" * 100_000), stream_unit(10)),
+    "plan with another end": (holding(f"{PLANS}/{10:019d}.json", b'{"end": 19, "since": 0}'), stream_unit(10)),
+    "plan without end": (holding(f"{PLANS}/{10:019d}.json", b'{"since": 0}'), stream_unit(10)),
+    "plan that ends before": (holding(f"{PLANS}/{10:019d}.json", b'{"end": 3, "since": 0}'), stream_unit(10)),
+    "floors of noise": (holding(FLOORS, b"noise"), "floors.json"),
+    "floors of another kind": (holding(FLOORS, b'{"0": "x"}'), "floors.json"),
+    "floor too high": (holding(FLOORS, b'{"0": 40}'), STREAM),
+    "offsets missing": (row_with(STREAM_ROW, range_end=15), stream_unit(10)),
+    "file removed": (removed(QUALIFIED_D), "drones-d"),
+    "file halved": (halved(QUALIFIED_D), "drones-d"),
+    "file empty": (holding(QUALIFIED_D, b""), "drones-d"),
+    "file of noise": (holding(QUALIFIED_D, bytes(2000)), "drones-d"),
+    "file flipped in a time": (flipped(QUALIFIED_D, "event_time"), "drones-d"),
+    "file flipped in a text": (flipped(QUALIFIED_D, "message_id"), "drones-d"),
+    "file flipped in a code": (flipped(QUALIFIED_D, "violation_code"), "drones-d"),
+    "file a directory": (directory(QUALIFIED_D), "drones-d"),
+    "files of datasets swapped": (swapped(QUALIFIED_D, UNQUALIFIED_D), "drones-d"),
+    "files of units swapped": (swapped(QUALIFIED_D, QUALIFIED_D.replace("drones-d", stream_unit(0))), "drones-d"),
+    "files of months swapped": (swapped(QUALIFIED_D, QUALIFIED_D.replace("2014-12", "2015-02")), "drones-d"),
+    "orphan": (copied(QUALIFIED_D, "qualified/source=drones/month=2014-12/drones-x.parquet"), "drones-x"),
+    "row less": (rewritten(QUALIFIED_D, lambda t: t.slice(1)), "drones-d"),
+    "row more": (rewritten(QUALIFIED_D, lambda t: pa.concat_tables([t, t.slice(0, 1)])), "drones-d"),
+    "column gone": (rewritten(QUALIFIED_D, lambda t: t.drop_columns(["event_time"])), "drones-d"),
+    "code changed": (consistently(QUALIFIED_D, LEDGER_D, column("violation_code", lambda c: c + 1)), "drones-d"),
+    "area changed": (consistently(QUALIFIED_D, LEDGER_D, column("area", lambda _: "Q")), "drones-d"),
+    "window changed": (
+        consistently(QUALIFIED_D, LEDGER_D, lambda t: t.set_column(
+            2, t.schema.field(2), pc.add(t["event_time"], pa.scalar(3_600_000_000, pa.duration("us"))))), "drones-d"),
+    "statistics changed": (consistently(STATS_D, LEDGER_D, column("n", lambda n: n + 1)), "drones-d"),
+    "statistics of another part of the day": (
+        consistently(STATS_D, LEDGER_D, column("part_of_day", lambda _: "morning")), "drones-d"),
+    "statistics removed": (removed(STATS_D), "drones-d"),
+    "change removed": (removed("ledger/source=changes/change-000002.parquet"), "change 2"),
+    "change in the middle removed": (removed("ledger/source=changes/change-000001.parquet"), "change 1"),
+    "change damaged": (halved("ledger/source=changes/change-000002.parquet"), "change-000002"),
+    "file of a change removed": (removed(CHANGED), "change-000002"),
+    "file of a change flipped": (flipped(CHANGED, "event_time"), "change-000002"),
+    "merged ledger removed": (removed(MERGED), "change-000002"),
+    "merged ledger damaged": (halved(MERGED), "change-000002"),
+    "merged ledger flipped": (flipped(MERGED, "rows_in"), "change-000002"),
+    "merged ledger changed": (rewritten(MERGED, column("rows_in", lambda n: n + 1)), "drones-a"),
+    "picture removed": (removed("pictures/aa/aa.jpg"), "images-a"),
+    "picture halved": (halved("pictures/aa/aa.jpg"), "images-a"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_damage_is_named_and_ends_with_1(
+    sound: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    damage, name = KINDS[kind]
+    root = Path(shutil.copytree(sound, tmp_path / "lake"))
+    damage(root)
+    ended: list[int] = []
+    monkeypatch.setattr("pipelines.reconcile.run", lambda command, _: ended.append(command()))
+    main(["--output", str(root), "--quiet"])
+    lines = capsys.readouterr().out.splitlines()
+    assert ended == [1]
+    assert any(name in line for line in lines[:-1]), lines
+    assert not any("Traceback" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    "kind", ["row halved", "row of noise", "row flipped", "file halved", "file of noise", "merged ledger damaged"]
+)
+def test_other_commands_say_in_a_line_that_a_file_is_damaged(sound: Path, tmp_path: Path, kind: str) -> None:
+    root = Path(shutil.copytree(sound, tmp_path / "lake"))
+    KINDS[kind][0](root)
+    with pytest.raises(Exception) as raised:  # noqa: PT011  # pyarrow and DuckDB have several
+        lake(str(root)).sql("SELECT sum(violation_code) FROM qualified")
+    found = known(raised.value)
+    assert isinstance(found, InputUnusable)
+    assert "pipelines.reconcile" in str(found)
