@@ -20,7 +20,11 @@ _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
 
 @contextmanager
 def job_server(
-    name: str, command: Callable[[int], list[str]], log: int | None = None, environment: Mapping[str, str] | None = None
+    name: str,
+    command: Callable[[int], list[str]],
+    log: int | None = None,
+    environment: Mapping[str, str] | None = None,
+    is_java: bool = False,
 ) -> Iterator[str]:
     """Run it while the body runs; gives its address. It dies with this process, however this process dies.
 
@@ -29,6 +33,8 @@ def job_server(
         command: how to start it on that port.
         log: a file descriptor that gets what it prints; None: where this process prints.
         environment: variables beside those of this process.
+        is_java: it is Beam's in Java, which listens on all addresses whatever ``--job-host`` says (decision 060). Any
+            other is refused where it does.
 
     Raises:
         ServiceUnavailable: it did not start, it listens to more than this machine, or the body failed as it had ended.
@@ -46,6 +52,8 @@ def job_server(
     ) as process:
         try:
             _wait(name, process, port)
+            if not is_java:
+                _refuse_if_reachable(name, process)
             with _blamed(name, process):
                 yield f"127.0.0.1:{port}"
         finally:
@@ -57,7 +65,6 @@ def _wait(name: str, process: subprocess.Popen[bytes], port: int) -> None:
     while time.monotonic() < deadline and process.poll() is None:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
-                _refuse_if_reachable(name, process)
                 return
         time.sleep(0.05)
     raise ServiceUnavailable(f"{name} did not start: {process.args!r}")

@@ -8,8 +8,10 @@ or else the receiver.
 import json
 import os
 import smtplib
+import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from email.message import EmailMessage
 from email.utils import parseaddr
 from hashlib import blake2b
@@ -19,8 +21,12 @@ from apache_beam.utils.retry import with_exponential_backoff
 
 from schemas.alerts import Alert
 from schemas.errors import InputUnusable, ServiceUnavailable
+from transforms.bounded_time import within
 
 TIMEOUT_SECONDS: Final = 15
+"""For each wait for bytes."""
+TOTAL_SECONDS: Final = 60
+"""For one mail, with all attempts."""
 RETRIES: Final = 5
 """After 1, 2, 4, 8 and 16 seconds, about."""
 
@@ -61,9 +67,11 @@ def _line(alert: Alert) -> str:
 class Mail:
     """A mail server; it is tried again, later and later."""
 
-    def __init__(self, target: MailAddress, backoff_seconds: float = 1.0) -> None:
+    def __init__(self, target: MailAddress, backoff_seconds: float = 1.0, total_seconds: float = TOTAL_SECONDS) -> None:
         """Nothing is sent yet. Raises InputUnusable: the environment names no server."""
         self._receiver = target.address
+        self._total_seconds = total_seconds
+        self._connection: smtplib.SMTP | None = None
         self._user, self._password = os.environ.get("SMTP_USER"), os.environ.get("SMTP_PASSWORD", "")
         self._sender = os.environ.get("SMTP_FROM", target.address)
         host, port = os.environ.get("SMTP_HOST"), os.environ.get("SMTP_PORT", "587" if self._user else "25")
@@ -75,8 +83,14 @@ class Mail:
 
     def send(self, alerts: Sequence[Alert]) -> None:
         """See :class:`transforms.alert_channels.Channel`."""
+        mail = mail_of(alerts, self._sender, self._receiver)
         try:
-            self._deliver(mail_of(alerts, self._sender, self._receiver))
+            within(self._total_seconds, lambda: self._deliver(mail))
+        except TimeoutError as error:
+            self._hang_up()
+            raise ServiceUnavailable(
+                f"the mail server {self._server[0]} does not take an alert within {self._total_seconds:g} s"
+            ) from error
         except ssl.SSLCertVerificationError as error:
             why = f"{error.verify_message}; a certificate of your own is named by SSL_CERT_FILE in the environment"
             raise ServiceUnavailable(f"the mail server {self._server[0]} is not trusted: {why}") from error
@@ -87,11 +101,29 @@ class Mail:
         """No connection outlives a mail."""
 
     def _deliver_once(self, mail: EmailMessage) -> None:
-        with smtplib.SMTP(*self._server, timeout=TIMEOUT_SECONDS) as server:
+        with _Connection(self._opens, *self._server) as server:
             if self._user:
                 server.starttls(context=ssl.create_default_context())
                 server.login(self._user, self._password)
             server.send_message(mail)
+
+    def _opens(self, connection: smtplib.SMTP) -> None:
+        self._connection = connection
+
+    def _hang_up(self) -> None:
+        """End what goes on beyond its time: lines of an answer are kept as long as they come."""
+        sock = self._connection.sock if self._connection else None
+        if sock:
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
+
+class _Connection(smtplib.SMTP):
+    """One that is known before the server has said a word, so that it can be ended meanwhile."""
+
+    def __init__(self, opens: Callable[[smtplib.SMTP], None], host: str, port: int) -> None:
+        opens(self)
+        super().__init__(host, port, timeout=TIMEOUT_SECONDS)
 
 
 def _passes(error: Exception) -> bool:

@@ -14,26 +14,31 @@ from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Final, NamedTuple
-from urllib.parse import urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
-from urllib3 import Retry
+from apache_beam.utils.retry import with_exponential_backoff
+from urllib3.exceptions import LocationParseError
+from urllib3.util import Url, parse_url
 
 from schemas.alerts import Alert, encode
 from schemas.errors import InputUnusable, ServiceUnavailable
+from transforms.bounded_time import within
 
 SECRET: Final = "ALERT_WEBHOOK_SECRET"
 PREFIX: Final = "whsec_"
 LEAST_SECRET_BYTES: Final = 24
 """As the standard says."""
 TIMEOUT_SECONDS: Final = (5, 15)
-"""For the connection, and for the answer."""
+"""For the connection, and for each wait for bytes of the answer."""
+TOTAL_SECONDS: Final = 36
+"""For one alert, with all attempts."""
 ATTEMPTS: Final = 7
-"""Over about half a minute."""
+SHORT_ANSWER_BYTES: Final = 64 * 1024
+"""An answer's body is read up to here, so that its connection is used again; of a longer one nothing is read."""
+REASON_CHARS: Final = 100
 PASSES: Final = (408, 425, 429, 500, 502, 503, 504)
 """The answers after which it is tried again."""
-_HERE: Final = ("127.0.0.1", "::1", "localhost")
+_HERE: Final = ("127.0.0.1", "[::1]", "localhost")
 
 
 class WebhookUrl(NamedTuple):
@@ -44,10 +49,20 @@ class WebhookUrl(NamedTuple):
 
 def webhook_url(text: str) -> WebhookUrl:
     """A URL that a plate may be sent to: https, or http on this machine. Raises ValueError."""
-    parts = urlsplit(text)
-    if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _HERE)):
+    try:
+        # As it will be sent: what another parser takes for the host may not be where requests connects.
+        parts = parse_url(requests.Request("POST", text).prepare().url or "")
+    except (requests.RequestException, LocationParseError):
+        parts = Url()
+    is_plain = text.isascii() and text.isprintable() and not set(" \\") & set(text)
+    is_private = parts.scheme == "https" or (parts.scheme == "http" and parts.host in _HERE)
+    if not (is_plain and parts.host and is_private):
         raise ValueError("a webhook is https://HOST/PATH, or http://localhost:PORT/PATH on this machine")
     return WebhookUrl(text)
+
+
+class _Again(Exception):
+    """Why an attempt failed that may pass when it is made again."""
 
 
 def sign_webhook(secret: bytes, webhook_id: str, timestamp: int, body: bytes) -> str:
@@ -59,19 +74,20 @@ def sign_webhook(secret: bytes, webhook_id: str, timestamp: int, body: bytes) ->
 class Webhook:
     """A service that is told each alert; it is tried again, later and later."""
 
-    def __init__(self, target: WebhookUrl, backoff_seconds: float = 0.5) -> None:
+    def __init__(self, target: WebhookUrl, backoff_seconds: float = 0.5, total_seconds: float = TOTAL_SECONDS) -> None:
         """Nothing is sent yet. Raises InputUnusable: no usable secret in the environment."""
         self._url = target.url
+        self._host = parse_url(target.url).netloc
         self._secret = _secret()
+        self._total_seconds = total_seconds
         logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # its warnings have the whole URL
         self._session = requests.Session()
-        # What the message says is never part of a header, and no header of it leads anywhere else.
-        retry = Retry(
-            total=ATTEMPTS - 1, redirect=0, allowed_methods=None, status_forcelist=PASSES, raise_on_status=False,
-            backoff_factor=backoff_seconds, backoff_jitter=backoff_seconds, retry_after_max=60,
-        )  # fmt: skip
-        for scheme in ("http://", "https://"):
-            self._session.mount(scheme, HTTPAdapter(max_retries=retry))
+        # A proxy of the environment would carry to the network what may leave for this machine alone.
+        self._session.trust_env = target.url.lower().startswith("https:")
+        # urllib3's own retries read the whole body of an answer, and wait as long as its Retry-After says.
+        self._deliver = with_exponential_backoff(
+            num_retries=ATTEMPTS - 1, initial_delay_secs=backoff_seconds, retry_filter=_passes
+        )(self._deliver_once)
 
     def send(self, alerts: Sequence[Alert]) -> None:
         """See :class:`transforms.alert_channels.Channel`."""
@@ -92,21 +108,36 @@ class Webhook:
             "webhook-signature": sign_webhook(self._secret, name, now, body),
         }
         try:
+            within(self._total_seconds, lambda: self._deliver(body, headers))
+        except _Again as error:
+            raise ServiceUnavailable(str(error)) from None
+        except TimeoutError:
+            raise ServiceUnavailable(
+                f"the webhook at {self._host} does not answer within {self._total_seconds:g} s"
+            ) from None
+
+    def _deliver_once(self, body: bytes, headers: dict[str, str]) -> None:
+        try:
             answer = self._session.post(
-                self._url, body, headers=headers, timeout=TIMEOUT_SECONDS, allow_redirects=False
+                self._url, body, headers=headers, timeout=TIMEOUT_SECONDS, allow_redirects=False, stream=True
             )
         except requests.RequestException as error:
             # Its text has the whole URL, which may be a secret.
             name = type(error).__name__
-            raise ServiceUnavailable(f"the webhook at {self._host} does not answer ({name})") from None
-        if not 200 <= answer.status_code < 300:
-            raise ServiceUnavailable(
-                f"the webhook at {self._host} does not take an alert: {answer.status_code} {answer.reason}"
-            )
+            raise _Again(f"the webhook at {self._host} does not answer ({name})") from None
+        with answer:
+            code, reason = answer.status_code, answer.reason[:REASON_CHARS]
+            length = answer.raw.length_remaining
+            if length is not None and length <= SHORT_ANSWER_BYTES:
+                answer.raw.drain_conn()
+        if not 200 <= code < 300:
+            said = f"the webhook at {self._host} does not take an alert: {code} {reason}"
+            raise _Again(said) if code in PASSES else ServiceUnavailable(said)
 
-    @property
-    def _host(self) -> str:
-        return urlsplit(self._url).netloc.rpartition("@")[2]
+
+def _passes(error: Exception) -> bool:
+    """Whether another attempt may help."""
+    return isinstance(error, _Again)
 
 
 def _secret() -> bytes:

@@ -48,7 +48,7 @@ class Cluster:
         command = [sys.executable, "-m", *self.submit, "--quiet", *flags]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             while True:
-                assert self.reachable(process.pid) == []
+                assert self.reachable() == []  # the job server is Java's: decision 060
                 try:
                     stdout, stderr = process.communicate(timeout=0.5)
                 except subprocess.TimeoutExpired:

@@ -1,13 +1,15 @@
 """A real web service and a real mail server on this machine are told alerts, also when they fail at first."""
 
 import smtplib
+import socket
 import ssl
 import time
 from base64 import b64decode, b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -116,6 +118,87 @@ def test_a_webhook_that_is_not_there_is_an_error(service: WebService) -> None:
     hook.close()
 
 
+class _Stream(Thread):
+    """A server that sends bytes to one client after another until it goes away."""
+
+    def __init__(self, head: bytes, more: bytes, pause: float) -> None:
+        super().__init__(daemon=True)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._sends = head, more, pause
+        self.sent = 0
+        self.port = self._listener.getsockname()[1]
+        self.gone = Event()
+        self._closed = False
+
+    def run(self) -> None:
+        head, more, pause = self._sends
+        with self._listener, suppress(OSError):
+            while not self._closed:
+                client, _ = self._listener.accept()
+                with client, suppress(OSError):
+                    client.sendall(head)
+                    client.settimeout(0.5)
+                    while not self._closed:
+                        self.sent += client.send(more)
+                        time.sleep(pause)
+                self.gone.set()
+
+    def close(self) -> None:
+        self._closed = True
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self.join()
+
+
+@pytest.fixture
+def stream() -> Iterator[Callable[..., _Stream]]:
+    opened: list[_Stream] = []
+
+    def start(head: bytes, more: bytes, pause: float = 0.0) -> _Stream:
+        opened.append(_Stream(head, more, pause))
+        opened[-1].start()
+        return opened[-1]
+
+    yield start
+    for one in opened:
+        one.close()
+
+
+@pytest.mark.parametrize(
+    ("head", "more"),
+    [
+        (b"", b"H"),  # a status that never ends
+        (b"HTTP/1.1 200 OK\r\n", b"x"),  # a header that never ends
+        (b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 9999\r\n\r\n", b"x"),  # a body that never ends
+        (b"HTTP/1.1 503 later\r\nretry-after: 99999\r\ncontent-length: 0\r\n\r\n", b""),
+    ],
+)
+def test_a_webhook_that_answers_byte_by_byte_ends_in_time(
+    service: WebService, stream: Callable[..., _Stream], head: bytes, more: bytes
+) -> None:
+    hook = Webhook(webhook_url(f"http://127.0.0.1:{stream(head, more, 0.02).port}/"), 0.01, total_seconds=0.4)
+    began = time.monotonic()
+    with pytest.raises(ServiceUnavailable, match=r"does not answer within 0\.4 s|does not take an alert: 503"):
+        hook.send([alert()])
+    assert time.monotonic() - began < 10  # a minute and more without the limit
+    hook.close()
+
+
+@pytest.mark.parametrize("code", [b"200 OK", b"503 later", b"403 no"])
+@pytest.mark.parametrize("length", [b"content-length: 4000000000", b"transfer-encoding: chunked", b"x: y"])
+def test_a_large_answer_is_not_read(
+    service: WebService, stream: Callable[..., _Stream], code: bytes, length: bytes
+) -> None:
+    server = stream(b"HTTP/1.1 %s\r\n%s\r\n\r\n" % (code, length), b"10000\r\n" + b"x" * 65_536 + b"\r\n")
+    hook = Webhook(webhook_url(f"http://127.0.0.1:{server.port}/"), backoff_seconds=0.001, total_seconds=20)
+    with nullcontext() if code == b"200 OK" else pytest.raises(ServiceUnavailable):
+        hook.send([alert()])
+    assert server.gone.wait(20)
+    assert server.sent < ATTEMPTS * 20_000_000  # what the sockets hold
+    hook.close()
+
+
 @pytest.mark.parametrize("secret", ["", "whsec_", "whsec_!", "secret", "whsec_" + b64encode(b"short").decode()])
 def test_a_webhook_without_a_good_secret_is_not_opened(monkeypatch: pytest.MonkeyPatch, secret: str) -> None:
     monkeypatch.setenv(SECRET, secret)
@@ -123,10 +206,59 @@ def test_a_webhook_without_a_good_secret_is_not_opened(monkeypatch: pytest.Monke
         Webhook(webhook_url("https://example.org/hook"))
 
 
-@pytest.mark.parametrize("url", ["http://example.org/", "ftp://example.org/", "example.org", "https://"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://example.org/",
+        "ftp://example.org/",
+        "example.org",
+        "https://",
+        "",
+        "http://evil.com\\@localhost/",
+        "http://evil.com\\localhost/",
+        "http://localhost@evil.com/",
+        "http://localhost:80@evil.com/",
+        "http://evil.com#@localhost/",
+        "http://evil.com?@localhost/",
+        "http://localhost.evil.com/",
+        "http://127.0.0.1.evil.com/",
+        "http://127.1/",
+        "http://2130706433/",
+        "http://evil.com\t@localhost/",
+        "http://localhost\n.evil.com/",
+        " http://localhost/",
+        "http://localhost /",
+        "http://loc\u200balhost/",
+        "http://\uff4cocalhost/",
+        "https://evil.com\\@hooks.example.org/",
+        "http:///localhost",
+        "http://[::1",
+        "http://[::2]/",
+        "http://[::1%25lo]/",
+        "https://exa mple.org/",
+        "http://localhost:99999999/",
+    ],
+)
 def test_plates_are_not_sent_in_the_clear(url: str) -> None:
     with pytest.raises(ValueError, match="https"):
         webhook_url(url)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://localhost:1/a?b=c", "HTTP://127.0.0.1/", "http://[::1]:80/", "https://u:p@h/x"]
+)
+def test_a_webhook_may_be_here_or_under_tls(url: str) -> None:
+    assert webhook_url(url).url == url
+
+
+def test_what_is_for_this_machine_goes_through_no_proxy(service: WebService, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
+    hook = Webhook(webhook_url(service.url), backoff_seconds=0.001)
+    hook.send([alert()])
+    assert len(service.taken) == 1
+    hook.close()
 
 
 class _Mailbox:
@@ -250,6 +382,19 @@ def test_a_mail_server_that_nobody_vouches_for_gets_no_password(
         Mail(MailAddress("desk@example.org"), backoff_seconds=0.01).send([alert()])
     assert "retrying" not in caplog.text
     assert guarded.logins == []
+
+
+@pytest.mark.parametrize(("head", "more", "pause"), [(b"", b"2", 0.02), (b"", b"220-" + b"x" * 200 + b"\r\n", 0.0)])
+def test_a_mail_server_that_never_comes_to_an_end_is_left_in_time(
+    stream: Callable[..., _Stream], monkeypatch: pytest.MonkeyPatch, head: bytes, more: bytes, pause: float
+) -> None:
+    server = stream(head, more, pause)
+    monkeypatch.setenv("SMTP_HOST", "127.0.0.1")
+    monkeypatch.setenv("SMTP_PORT", str(server.port))
+    monkeypatch.delenv("SMTP_USER", raising=False)
+    with pytest.raises(ServiceUnavailable, match=r"within 0\.4 s"):
+        Mail(MailAddress("desk@example.org"), total_seconds=0.4).send([alert()])
+    assert server.gone.wait(10)  # it is hung up, not left to fill the memory
 
 
 def test_mail_needs_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
