@@ -172,6 +172,9 @@ def _config(topic: Topic, copies: int) -> dict[str, str]:
         # An acknowledged message is on two machines, and one of three may be away.
         "min.insync.replicas": "2" if copies >= REPLICAS else "1",
     }
+    if topic.feeds_lake:
+        # Of several messages with one id the first counts: when it came says the broker, not who sent it.
+        config["message.timestamp.type"] = "LogAppendTime"
     if topic.max_message_bytes:
         config["max.message.bytes"] = str(topic.max_message_bytes)
     return config

@@ -85,6 +85,12 @@ def test_of_three_copies_two_are_there_before_a_message_is_acknowledged() -> Non
     assert [kafka._config(drones, copies)["min.insync.replicas"] for copies in (1, 2, 3)] == ["1", "1", "2"]
 
 
+def test_the_broker_says_when_a_message_for_the_lake_came() -> None:
+    kinds = {topic.name: kafka._config(topic, 1).get("message.timestamp.type") for topic in topics({}, {}, {})}
+    of_lake = dict.fromkeys(("drones", "images"), "LogAppendTime")
+    assert kinds == dict.fromkeys(("alerts", "commands", "confirmations")) | of_lake
+
+
 def test_the_largest_picture_fits_into_a_message() -> None:
     assert MAX_IMAGE_BYTES * 4 // 3 + 1000 < LARGEST_IMAGE_MESSAGE
 

@@ -1,10 +1,12 @@
 """runners.topics makes what is missing, tells what differs, and changes it when it is asked to."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it exports them without saying so
     AdminClient,
     ConfigResource,
@@ -55,6 +57,8 @@ def test_kafka_gets_its_topics_once(kafka: str, capsys: pytest.CaptureFixture[st
     found = settings(kafka, "once-messages")
     wanted = {"partitions": "12", "retention.ms": "604800000", "compression.type": "producer"}
     assert found | wanted == found
+    for role, kind in {"messages": "LogAppendTime", "images": "LogAppendTime", "alerts": "CreateTime"}.items():
+        assert settings(kafka, f"once-{role}")["message.timestamp.type"] == kind
     assert settings(kafka, "once-alerts")["retention.ms"] == str(30 * 24 * 3600 * 1000)
     assert settings(kafka, "once-commands")["retention.ms"] == str(24 * 3600 * 1000)
     assert settings(kafka, "once-images")["max.message.bytes"] == str(16 * 2**20)
@@ -65,6 +69,21 @@ def test_the_largest_picture_goes_through_the_topic_of_images(kafka: str) -> Non
     largest = bytes(MAX_IMAGE_BYTES * 4 // 3 + 1000)
     publish(kafka, "large-images", [largest])
     assert consume(kafka, "large-images", 1) == [largest]
+
+
+def test_when_a_message_for_the_lake_came_is_not_for_its_sender_to_say(kafka: str) -> None:
+    asked = [*names("dated"), "--partitions", "messages=1"]
+    assert main(["--kafka", kafka, *asked]) == 0
+    before = time.time() * 1000
+    publish(kafka, "dated-messages", [b"from 1970"], timestamp=1)
+    group = {"group.id": "dated", "auto.offset.reset": "earliest", "enable.auto.commit": False}
+    consumer = Consumer({"bootstrap.servers": kafka, **group})
+    consumer.assign([TopicPartition("dated-messages", 0, 0)])
+    (message,) = consumer.consume(1, timeout=30)
+    consumer.close()
+    kind, milliseconds = message.timestamp()
+    assert kind == TIMESTAMP_LOG_APPEND_TIME
+    assert milliseconds >= before - 1000
 
 
 def test_a_topic_that_differs_is_told_and_changed_by_update_alone(
