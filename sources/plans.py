@@ -6,13 +6,23 @@ partition's chain of plans ends is where its reading goes on.
 """
 
 import json
+import re
 from collections import deque
-from typing import NamedTuple
+from typing import Annotated, Final, NamedTuple
+
+import msgspec
 
 from lake.ledger import is_committed
 from lake.storage import storage
+from schemas.decoding import decode_json
+from schemas.errors import LakeDamaged
 from schemas.lake import Source
 from sources.units import Unit
+
+_MAX_BYTES: Final = 16 << 20
+"""Of the floors of a topic of very many partitions."""
+_DECODER: Final = msgspec.json.Decoder(dict[str, Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]])
+_PLAN_NAME: Final = re.compile(r"(\d{19})\.json")
 
 
 class Plan(NamedTuple):
@@ -31,16 +41,23 @@ def plan_path(stream: str, partition: int, start: int) -> str:
 
 def first_planned(root: str, stream: str, partition: int) -> int | None:
     """Where the partition's first plan begins, if there is one."""
-    plans = storage(root).list(_plans_of(stream, partition))
-    return int(plans[0].base_name.removesuffix(".json")) if plans else None
+    plans = [info.base_name for info in storage(root).list(_plans_of(stream, partition))]
+    starts = (_PLAN_NAME.fullmatch(name) for name in plans)  # what somebody else has put there is no plan
+    return next((int(found[1]) for found in starts if found), None)
 
 
 def planned(root: str, stream: str, partition: int, start: int) -> Plan | None:
     """The plan for ``start``, if there is one."""
+    path = plan_path(stream, partition, start)
     try:
-        return Plan(**json.loads(storage(root).read(plan_path(stream, partition, start))))
+        plan = Plan(**_numbers(storage(root).read(path)))
     except FileNotFoundError:
         return None
+    except (ValueError, TypeError) as error:
+        raise _damaged(root, path) from error
+    if plan.end <= start:  # the unit's end is where the next plan begins: it would never end
+        raise _damaged(root, path)
+    return plan
 
 
 def agree(root: str, stream: str, partition: int, start: int, proposal: Plan) -> Plan:
@@ -103,16 +120,33 @@ class Chain:
 
 def read_floors(root: str, stream: str) -> dict[int, int]:
     """For each partition an offset before which all is committed, as it was last written down: it may be old."""
+    path = _floors_path(stream)
     try:
-        floors = json.loads(storage(root).read(_floors_path(stream)))
+        floors = {int(partition): floor for partition, floor in _numbers(storage(root).read(path)).items()}
     except FileNotFoundError:
         return {}
-    return {int(partition): floor for partition, floor in floors.items()}
+    except ValueError as error:
+        raise _damaged(root, path) from error
+    if any(floor < 0 for floor in floors.values()):
+        raise _damaged(root, path)
+    return floors
 
 
 def write_floors(root: str, stream: str, floors: dict[int, int]) -> None:
     """Write the floors down: who starts next need not follow the chains from their beginning."""
     storage(root).put(_floors_path(stream), json.dumps(floors).encode())
+
+
+def _numbers(data: bytes) -> dict[str, int]:
+    """What a plan or the floors hold: names and numbers. Raises ValueError."""
+    return decode_json(data, _DECODER, _MAX_BYTES)
+
+
+def _damaged(root: str, path: str) -> LakeDamaged:
+    return LakeDamaged(
+        f"{root}: {path} is not what was written there; put it back from a copy. Floors can be removed: they are found "
+        "again from the plans"
+    )
 
 
 def _plans_of(stream: str, partition: int) -> str:

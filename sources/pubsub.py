@@ -7,6 +7,7 @@ message_id, and those that nobody can read by the name that Pub/Sub gave them.
 
 import io
 import os
+import re
 import time
 import uuid
 import warnings
@@ -54,6 +55,8 @@ PATIENCE_SECONDS = 120
 START_SECONDS = 20
 """How long a server may be silent before anything was heard of it."""
 
+_SEGMENT = re.compile(r"(?P<unit>.+-(?P<rows>\d{1,18}))\.arrow", re.ASCII)
+"""The name of a segment; what else somebody has put into the spool is none."""
 _CHECK = "Check the network, GOOGLE_APPLICATION_CREDENTIALS and PUBSUB_EMULATOR_HOST"
 _PASSING = (
     exceptions.ServiceUnavailable,
@@ -108,8 +111,8 @@ class PubSubStream(Stream):
 
     def spooled(self, root: str) -> list[Unit]:
         """All segments that are in the lake."""
-        names = (info.base_name.removesuffix(".arrow") for info in storage(root).list(self.spool))
-        return [Unit(self.source, self.path, 0, int(name.rpartition("-")[2]), name) for name in names]
+        names = (_SEGMENT.fullmatch(info.base_name) for info in storage(root).list(self.spool))
+        return [Unit(self.source, self.path, 0, int(name["rows"]), name["unit"]) for name in names if name]
 
     def without_committed(self, units: list[Unit], root: str) -> list[Unit]:
         """Those that are not committed; the segments of the others are removed."""

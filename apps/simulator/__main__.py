@@ -6,20 +6,16 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from schemas.errors import PrestaCopError
+from schemas.errors import DiskFull, NotPermitted, OutputUnusable, PrestaCopError
 from schemas.exits import exit_with
 
 from .drones_options import add_drones
 from .history_options import add_history
 from .interrupt import EXIT_INTERRUPTED
 
-EXIT_FILES: Final = 3
-"""The output cannot be written there: no such folder, no permission."""
-EXIT_DISK_FULL: Final = 5
-
 _EPILOG: Final = """\
-exit codes: 0 written; 2 wrong arguments; 3 the output cannot be written there, or there is no such topic; 4 the service
-does not answer; 5 the disk is full; 130 interrupted.
+exit codes: 0 written; 2 wrong arguments, or the output cannot be written there; 3 there is no such topic, or it takes
+no messages; 4 the service does not answer; 5 the disk is full; 7 no right to write there; 130 interrupted.
 Whatever the code, no half file stands under the name of an output.
 """
 
@@ -33,10 +29,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail("interrupted, no file was written", EXIT_INTERRUPTED)
     except PrestaCopError as error:
         return _fail(str(error), error.exit_code)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return _fail(f"the disk is full: {error}", EXIT_DISK_FULL)
-        return _fail(f"cannot write the output: {error}", EXIT_FILES)
+    except PermissionError as error:
+        return _fail(f"cannot write the output: {error}; give this user the right", NotPermitted.exit_code)
+    except (OSError, UnicodeError) as error:  # UnicodeError: a name that is no UTF-8
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return _fail(f"the disk is full: {error}", DiskFull.exit_code)
+        return _fail(f"cannot write the output: {error}; choose another place or name", OutputUnusable.exit_code)
     return code
 
 

