@@ -268,9 +268,9 @@ def test_a_broker_that_is_away_for_a_while_is_waited_for(alone: Services, tmp_pa
     assert content(tmp_path / "loaded") == content(tmp_path / "direct")
 
 
-def test_a_topic_that_is_not_there_ends_with_2(kafka: str, tmp_path: Path, history: Path) -> None:
+def test_a_topic_that_is_not_there_ends_with_3(kafka: str, tmp_path: Path, history: Path) -> None:
     line = [str(history), "--to", f"kafka://{kafka}/of-nobody", "--journal", str(tmp_path / "j"), "--quiet"]
-    assert loader(line) == 2
+    assert loader(line) == 3
 
 
 @pytest.mark.parametrize("target", ["kafka", "pubsub", "s3"])

@@ -203,12 +203,6 @@ def test_a_topic_that_was_made_again_or_emptied_between_two_runs_is_noticed(
     assert load.is_there()
 
 
-def test_a_topic_that_is_not_there_ends_with_3(kafka: str, tmp_path: Path) -> None:
-    history = make_history(tmp_path / "tickets.csv", 100)
-    line = [str(history), "--to", f"kafka://{kafka}/nowhere", "--journal", str(tmp_path / "j"), "--quiet"]
-    assert loader(line) == 3
-
-
 def stopped_by_ctrl_c(load: Load) -> int:
     """The exit code of a load that is stopped when a third of it has arrived, and a moment has passed."""
 
