@@ -36,7 +36,9 @@ def test_the_macros_see_what_the_lake_shows_before_and_after_a_compaction(tmp_pa
     root = str(tmp_path)
     for number in range(3):
         mine = [Said(f"{number}-{n}", 1_420_000_000 + 40_000 * n, code=(None, 21, 0, 38)[n % 4]) for n in range(9)]
-        commit(root, [write(root, f"u{number}", [*mine, Said(f"{number - 1}-1")])])
+        claims = [Said("claimed", code=21, published=9 - number, drone=str(number)), Said("signed", published=number)]
+        commit(root, [write(root, f"u{number}", [*mine, *claims, Said(f"{number - 1}-1")])])
+    commit(root, [write(root, "v", [Said("signed", code=0, answers="2-2", published=99)])])
     write(root, "not committed", [Said("never")])
     for step in ("before", "after", "vacuumed"):
         lk = lake(root)

@@ -39,7 +39,10 @@ def fill(root: str, folder: Path) -> None:
         run_graph(root, history, make_messages(folder / f"{seed}.jsonl", 20, 30, *dirt))
     assert compact(root, 1 << 20, LOCAL)
     again = folder / "again.jsonl"
-    again.write_bytes(b"".join((folder / "1.jsonl").read_bytes().splitlines(keepends=True)[:300]))
+    lines = (folder / "1.jsonl").read_bytes().splitlines(keepends=True)
+    claims = [line.replace(b'"latitude":40', b'"latitude":41') for line in lines[300:400]]  # other content
+    assert claims != lines[300:400]
+    again.write_bytes(b"".join([*lines[:300], *claims]))
     run_graph(root, None, again)
 
 
