@@ -22,6 +22,7 @@ from lake.reader import LakeFile
 from lake.storage import open_file, storage
 from pipelines.merging import commit_parts
 from schemas.errors import InputUnusable, PrestaCopError
+from schemas.history import Reason
 from schemas.lake import DEAD_LETTER, REFUSED, Dataset, Source
 from sources.history import HistoryCsv
 from sources.payloads import PAYLOADS
@@ -109,8 +110,8 @@ def _parse(unit: Unit, letters: pa.RecordBatch) -> Parsed:
     data = b"".join(payload + b"\n" for payload in letters["payload"].to_pylist())
     odd = odd_records(data, len(unit.columns))
     if count_records(data, odd) != letters.num_rows:  # it was cut out of a longer record: no rule can read it
-        return Parsed(parse_block(unit, Block(b"", 0, 0, 0, [])).rows, letters)
-    parsed = parse_block(unit, Block(data, 0, 0, letters.num_rows, [record.start for record in odd]))
+        return Parsed(parse_block(unit, Block(b"", 0, 0, 0, [], [], [])).rows, letters)
+    parsed = parse_block(unit, Block(data, 0, 0, letters.num_rows, [record.start for record in odd], [], []))
     place = parsed.rows.schema.get_field_index("record")
     rows = parsed.rows.set_column(place, "record", letters["record"].take(parsed.rows["record"]))
     still = letters.take(parsed.dead_letters["record"])
@@ -125,6 +126,8 @@ def _batch(table: pa.Table) -> pa.RecordBatch:
 
 def replay_file(root: str, letters: Letters, name: str, officer_keys: Sequence[bytes]) -> Merged | None:
     """Judge the letters of a file, and write what comes of them under this name; None where nothing changes."""
+    if letters.reason in (Reason.HEADER_LINE, Reason.OTHER_COLUMNS):
+        return None  # the ledger has the names of the file's first line, which are not theirs
     table = _read(root, letters.file)
     of_reason = pc.equal(table["reason"].cast(pa.string()), letters.reason)
     judged, kept = table.filter(of_reason), table.filter(pc.invert(of_reason)).to_batches()

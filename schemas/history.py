@@ -134,6 +134,10 @@ class Reason:
 
     CUT_SHORT: Final = "row_cut_short"
     TOO_LONG: Final = "row_too_long"
+    HEADER_LINE: Final = "header_line"
+    """A line of column names inside the file: files were put together."""
+    OTHER_COLUMNS: Final = "columns_in_another_order"
+    """A row behind such a line whose order is not that of the file's first line."""
     SUMMONS_MISSING: Final = "summons_missing"
     SUMMONS_UNREADABLE: Final = "summons_unreadable"
     CODE_MISSING: Final = "code_missing"
@@ -190,3 +194,24 @@ def columns_of(line: bytes, url: str) -> tuple[str, ...]:
             "meant. Give each column a name of its own"
         )
     return columns
+
+
+def column_names(line: bytes) -> tuple[str, ...] | None:
+    """The names where a line inside a file is a line of column names; else None."""
+    if len(line) >= MAX_HEADER_BYTES:
+        return None
+    try:
+        rows = list(csv.reader(io.StringIO(line.decode("latin-1").rstrip("\r\n"), newline=""), strict=True))
+    except csv.Error:
+        return None
+    names = tuple(rows[0]) if len(rows) == 1 else ()
+    keys = {column_key(name.removeprefix("\u00ef\u00bb\u00bf")) for name in names}
+    mandatory = [column_key(name) in keys for name in MANDATORY]
+    return names if mandatory[0] and sum(mandatory) > 1 else None
+
+
+def layout(columns: tuple[str, ...]) -> tuple[int, tuple[tuple[int, ...], ...]]:
+    """How many columns there are, and where those that are read stand: alike for headers whose rows are read alike."""
+    keys = [column_key(name.removeprefix("\u00ef\u00bb\u00bf")) for name in columns]
+    places = (column_key(name) for name in READ_COLUMNS)
+    return len(keys), tuple(tuple(at for at, key in enumerate(keys) if key == wanted) for wanted in places)

@@ -7,6 +7,8 @@ import csv
 import io
 from typing import NamedTuple
 
+from schemas.history import column_names
+
 MAX_ODD_BYTES = 1 << 16
 MAX_ODD_LINES = 64
 """A quoted field that goes on for longer than this is taken for a stray quote."""
@@ -55,8 +57,8 @@ def _joined_lines(data: bytes, start: int) -> bytes | None:
 
 
 def _holds_records(record: bytes, columns: int) -> bool:
-    """Whether a line behind the first one is a whole record by itself: two stray quotes stand around it."""
-    return any(is_record(line, columns) for line in record.split(b"\n")[1:])
+    """Whether a line behind the first one is a record by itself, or a header: two stray quotes stand around it."""
+    return any(is_record(line, columns) or column_names(line) for line in record.split(b"\n")[1:])
 
 
 def is_record(line: bytes, columns: int) -> bool:

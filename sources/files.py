@@ -38,6 +38,8 @@ class Header(NamedTuple):
     text: bytes
     """The header as it stands there, a byte order mark included."""
     columns: tuple[str, ...]
+    other: bytes = b""
+    """A later header in another order that applies to what is read next."""
 
 
 class Format(Protocol):
@@ -53,6 +55,12 @@ class Format(Protocol):
 
     def batch(self, header: Header, data: bytes, offset: int, first_record: int) -> tuple[pa.RecordBatch, int]:
         """A block as a RecordBatch, and how many records it holds."""
+
+    def behind(self, header: Header, rows: pa.RecordBatch) -> Header:
+        """The header that applies behind a block."""
+
+    def mark(self, cells: list[Cell], file: IO[bytes], header: Header) -> list[Cell]:
+        """The cells of an open file, each with the header that applies at its start."""
 
 
 def plan(pattern: str, form: Format) -> list[Cell]:
@@ -70,7 +78,8 @@ def read_cell(cell: Cell, form: Format, lake_root: str) -> Iterator[UnitBatch | 
         size = file.seek(0, 2)
         parts = [cell]
         if cell.compressed:
-            parts = [part._replace(compressed=True) for part in grid(cell.source, cell.path, size)]
+            cells = [part._replace(compressed=True) for part in grid(cell.source, cell.path, size)]
+            parts = form.mark(cells, file, header)
         for part in parts:
             if unit := unit_in(file, part, size, form, header):
                 yield from read_part(file, part, unit, form, header, lake_root)
@@ -117,8 +126,8 @@ def _plan_file(url: str, form: Format) -> list[Cell]:
         file.seek(0)
         if file.read(2) == b"\x1f\x8b":  # gzip
             return [Cell(form.source, url, 0, 0, size, compressed=True)]
-        form.header(file, url)
-        return grid(form.source, url, size)
+        header = form.header(file, url)
+        return form.mark(grid(form.source, url, size), file, header)
 
 
 def unit_in(file: IO[bytes], cell: Cell, size: int, form: Format, header: Header) -> Unit | None:
@@ -128,7 +137,8 @@ def unit_in(file: IO[bytes], cell: Cell, size: int, form: Format, header: Header
     end = border(file, cell.end, borders) if cell.end < size else size
     if start >= end:
         return None
-    content = content_hash(file, start, end, str(cell.number).encode(), header.text)
+    salt = [str(cell.number).encode(), header.text, *([cell.other] if cell.other else [])]
+    content = content_hash(file, start, end, *salt)
     return Unit(cell.source, cell.path, start, end, f"{cell.source}-{cell.number:05d}-{content}", header.columns)
 
 
@@ -141,9 +151,11 @@ def read_part(
         _advance(cell, unit.end - unit.start)
         return
     first_record, parts = 0, Parts(FILE_PART_BYTES)
+    header = header._replace(other=cell.other)
     for offset, data in blocks(file, unit.start, unit.end, form.borders(header)):
         rows, records = form.batch(header, data, offset, first_record)
         first_record += records
+        header = form.behind(header, rows)
         part = parts.of(records, len(data))
         yield UnitBatch(unit, rows, last=offset + len(data) == unit.end, part=part)
         _advance(cell, len(data))

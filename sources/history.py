@@ -3,14 +3,16 @@
 A block is one row: its bytes stay as they are until the parser, which alone looks inside.
 """
 
+from collections.abc import Iterator
 from typing import IO
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from schemas.history import MAX_HEADER_BYTES, columns_of
+from schemas.history import MAX_HEADER_BYTES, column_names, columns_of, layout
 from schemas.lake import Source
-from sources.cells import Borders
+from sources.cells import Borders, Cell
 from sources.files import Header
 from sources.records import count_records, odd_records, record_end, record_start
 
@@ -21,10 +23,34 @@ BLOCK = pa.schema(
         pa.field("first_record", pa.int64(), nullable=False),
         pa.field("records", pa.int64(), nullable=False),
         pa.field("odd", pa.list_(pa.int64()), nullable=False),
+        pa.field("headers", pa.list_(pa.int64()), nullable=False),
+        pa.field("other", pa.list_(pa.int64()), nullable=False),
     ]
 )
 """One row a block: its bytes, where they stand in the file, the number in the unit of its first record, how many
-there are, and where in the bytes the odd ones begin (:mod:`sources.records`)."""
+there are, where in the bytes the odd ones begin (:mod:`sources.records`), and lines of column names; ``other`` are the
+begins and ends of the rows to which a header in another order than the file's applies."""
+
+_HEADER = r"summons[^a-z0-9\n]*number"
+_SCANNED_BYTES = 8 << 20
+
+
+def header_lines(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """The lines of column names in ``data``, which begins at a line, each with its offset."""
+    place, buffer = 0, pa.py_buffer(data)
+    while place < len(data):
+        rest = pa.Array.from_buffers(
+            pa.large_binary(),
+            1,
+            [None, pa.py_buffer(np.array([0, len(data) - place], np.int64)), buffer.slice(place)],
+        )
+        hit = pc.find_substring_regex(rest, _HEADER, ignore_case=True)[0].as_py()
+        if hit < 0:
+            return
+        start = data.rfind(b"\n", place, place + hit) + 1 or place
+        place = data.find(b"\n", place + hit) + 1 or len(data)
+        if column_names(data[start:place]):
+            yield start, data[start:place]
 
 
 class CsvRecords:
@@ -56,9 +82,46 @@ class HistoryCsv:
     def batch(self, header: Header, data: bytes, offset: int, first_record: int) -> tuple[pa.RecordBatch, int]:
         odd = odd_records(data, len(header.columns))
         records = count_records(data, odd)
-        rest = ([offset], [first_record], [records], [[record.start for record in odd]])
+        found = list(header_lines(data))
+        other, since = [], 0 if header.other else -1
+        for start, line in [*found, (len(data), b"")]:
+            if since >= 0:
+                other += [since, start]
+            since = start if self._is_other(header, line) else -1
+        lines = [start for start, _ in found]
+        rest = ([offset], [first_record], [records], [[record.start for record in odd]], [lines], [other])
         arrays = [pa.array(column, field.type) for column, field in zip(rest, list(BLOCK)[1:], strict=True)]
         return pa.RecordBatch.from_arrays([_one_value(data), *arrays], schema=BLOCK), records
+
+    def behind(self, header: Header, rows: pa.RecordBatch) -> Header:
+        headers = rows["headers"][0].as_py()
+        if not headers:
+            return header
+        data = rows["data"][0].as_py()[headers[-1] :]
+        line = data[: data.find(b"\n") + 1 or None]
+        return header._replace(other=line if self._is_other(header, line) else b"")
+
+    def mark(self, cells: list[Cell], file: IO[bytes], header: Header) -> list[Cell]:
+        if len(cells) == 1:
+            return cells
+        marked, other, held, position = [], b"", b"", 0
+        file.seek(0)
+        for cell in cells:
+            if cell.number:  # all lines that begin before it, whose ends may stand in it
+                while position < cell.start + MAX_HEADER_BYTES and (block := file.read(_SCANNED_BYTES)):
+                    held, position = held + block, position + len(block)
+                begin = position - len(held)
+                for at, line in header_lines(held[: cell.start - begin + MAX_HEADER_BYTES]):
+                    if begin + at < cell.start:
+                        other = line if self._is_other(header, line) else b""
+                held = held[max(held.rfind(b"\n", 0, cell.start - begin) + 1, 0) :]
+            marked.append(cell._replace(other=other))
+        return marked
+
+    @staticmethod
+    def _is_other(header: Header, line: bytes) -> bool:
+        columns = column_names(line)
+        return columns is not None and layout(columns) != layout(header.columns)
 
 
 def _one_value(data: bytes) -> pa.LargeBinaryArray:

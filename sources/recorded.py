@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from schemas.lake import Source
-from sources.cells import Borders, Lines
+from sources.cells import Borders, Cell, Lines
 from sources.files import Header
 from sources.payloads import payload_batch
 
@@ -22,6 +22,12 @@ class RecordedMessages:
 
     def borders(self, header: Header) -> Borders:
         return Lines()
+
+    def behind(self, header: Header, rows: pa.RecordBatch) -> Header:
+        return header
+
+    def mark(self, cells: list[Cell], file: IO[bytes], header: Header) -> list[Cell]:
+        return cells
 
     def batch(self, header: Header, data: bytes, offset: int, first_record: int) -> tuple[pa.RecordBatch, int]:
         lines = data.removesuffix(b"\n").split(b"\n")

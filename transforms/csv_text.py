@@ -70,6 +70,13 @@ class CsvText:
             table = pa.concat_tables([table, extra])
         return Cells(table, records, notes, refused)
 
+    def at(self, offsets: list[int]) -> Ints:
+        """The numbers of the records that begin at these offsets."""
+        lines = np.array([self._lines.line(offset) for offset in offsets], np.int64)
+        odd = np.searchsorted([record.start for record in self._odd], offsets)
+        numbers: Ints = lines - self._lines_inside[odd]
+        return numbers
+
     def spans(self, records: Ints) -> list[tuple[int, int]]:
         """Where the records of these numbers stand in the block, their newlines included."""
         found = []

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from schemas.history import BLANK_PLATES, NUMBER_COLUMNS, READ_COLUMNS, TEXT_COLUMNS, Repair
+from schemas.history import BLANK_PLATES, NUMBER_COLUMNS, READ_COLUMNS, TEXT_COLUMNS, Reason, Repair
 from schemas.lake import ENUM, REFUSED, UTC, constant
 from schemas.messages import UNQUALIFIED
 from sources.units import Unit, UnitBatch
@@ -43,6 +43,8 @@ class Block(NamedTuple):
     first_record: int
     records: int
     odd: list[int]
+    headers: list[int]
+    other: list[int]
 
 
 def parse_block(unit: Unit, block: Block) -> Parsed:
@@ -55,13 +57,36 @@ def parse_block(unit: Unit, block: Block) -> Parsed:
         AssertionError: where the parser saw another number of records than the source.
     """
     text = CsvText(block.data, unit.columns, block.odd)
-    cells = text.read(READ_COLUMNS)
+    cells = _without_headers(text.read(READ_COLUMNS), text, block)
     rows, refused = violations(cells, unit.name, block.first_record)
     dead = _dead_letters(unit, block, text, [cells.refused, refused])
     seen = rows.num_rows + dead.num_rows
     where = f"{unit.path}, bytes {block.offset}+{len(block.data)}"
     assert seen == block.records, f"{where}: {block.records} records came in, {seen} went out"
     return Parsed(rows, dead)
+
+
+def _without_headers(cells: Cells, text: CsvText, block: Block) -> Cells:
+    """The same without lines of column names and the rows to which one in another order applies: they are refused."""
+    if not (block.headers or block.other):
+        return cells
+    reasons = np.zeros(block.records, np.int8)
+    # The end of the block may lack its newline, so that its number cannot be told from its lines.
+    for start, end in zip(block.other[::2], block.other[1::2], strict=True):
+        last = block.records if end == len(block.data) else int(text.at([end])[0])
+        reasons[int(text.at([start])[0]) : last] = 2
+    reasons[text.at(block.headers)] = 1
+    mine = np.flatnonzero(reasons)
+    names = [Reason.HEADER_LINE if reasons[record] == 1 else Reason.OTHER_COLUMNS for record in mine]
+    others = [at for at, record in enumerate(cells.refused.rows) if not reasons[record]]
+    refused = Refused(
+        np.concatenate([cells.refused.rows[others], mine]), [*(cells.refused.reasons[at] for at in others), *names]
+    )
+    kept = np.flatnonzero(reasons[cells.records] == 0)
+    place = np.full(len(cells.records), -1)
+    place[kept] = np.arange(len(kept))
+    notes = [(name, place[rows][place[rows] >= 0]) for name, rows in cells.notes]
+    return Cells(cells.table.take(pa.array(kept)), cells.records[kept], notes, refused)
 
 
 def violations(cells: Cells, unit: str, first_record: int) -> tuple[pa.RecordBatch, Refused]:

@@ -238,3 +238,29 @@ def test_a_record_longer_than_a_cell_belongs_to_the_one_in_which_it_begins(tmp_p
     check(data, Sizes(100, block=50))
     names = [unit.name for unit in read(write(tmp_path, data), Sizes(100)).units]
     assert [name[:13] for name in names] == ["history-00000", "history-00051"]
+
+
+OTHER = b"Issue Date,Summons Number,Violation Time,Violation Code,Street Name"
+
+
+@pytest.mark.parametrize("cell", [64, 100, 333, 1 << 20])
+@pytest.mark.parametrize("block", [50, 1 << 20])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_rows_behind_a_header_in_another_order_are_never_read_by_the_first(
+    tmp_path: Path, cell: int, block: int, end: bytes
+) -> None:
+    part = [PLAIN] * 9
+    lines = [HEADER, *part, HEADER, *part, OTHER, *part, b"\xef\xbb\xbf" + HEADER.lower(), *part, OTHER, *part]
+    found = read(write(tmp_path, end.join(lines)), Sizes(cell, block))
+    expected = [*[17] * 9, "header_line", *[17] * 9, "header_line", *["columns_in_another_order"] * 9]
+    expected += ["header_line", *[17] * 9, "header_line", *["columns_in_another_order"] * 9]
+    assert [record[1] for record in found.records] == expected
+    assert found.rows_in == len(lines) - 1
+
+
+def test_a_cell_behind_another_header_is_another_unit(tmp_path: Path) -> None:
+    rows = [PLAIN] * 40
+    same = names(write(tmp_path, b"\n".join([HEADER, PLAIN, HEADER, *rows])))
+    other = names(write(tmp_path, b"\n".join([HEADER, PLAIN, OTHER, *rows])))
+    assert len(same) == len(other) == 2
+    assert not set(same) & set(other)
