@@ -5,8 +5,6 @@ the console keeps the newest itself. Their names on the disk are hashes: nothing
 path.
 """
 
-import base64
-import binascii
 import hashlib
 import os
 import sqlite3
@@ -14,9 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
-from schemas.messages import MAX_ID_CHARS, MAX_IMAGE_BYTES, ImageMessage
+from schemas.pictures import decode_picture
 
 from .database import Database
 from .reading import take
@@ -24,8 +20,6 @@ from .reading import take
 IMAGES: Final = "images"
 KEPT_BYTES: Final = 2 * 1024**3
 """Beyond this the oldest pictures go; never one whose alert is open."""
-_JPEG: Final = b"\xff\xd8\xff"
-_decode: Final = msgspec.json.Decoder(ImageMessage).decode
 
 
 class Pictures:
@@ -52,7 +46,7 @@ class Pictures:
 
     def _save(self, payload: bytes) -> tuple[str, str, int]:
         """Write a picture to the disk: its image_id, its file and its bytes."""
-        image_id, jpeg = _read(payload)
+        image_id, _, jpeg = decode_picture(payload)
         name = hashlib.sha256(jpeg).hexdigest() + ".jpg"
         partial = self._folder / f"{name}.part"
         partial.write_bytes(jpeg)
@@ -82,24 +76,3 @@ class Pictures:
             if same is None:
                 (self._folder / row["file"]).unlink(missing_ok=True)
             excess -= row["bytes"]
-
-
-def _read(payload: bytes) -> tuple[str, bytes]:
-    """The name and the JPEG of an image message, v1 or v0. Raises MsgspecError, ValueError."""
-    if payload.startswith(b"{"):
-        message = _decode(payload)
-        image_id, data = message.image_id, message.data
-    else:
-        parts = payload.decode().split(";")
-        if len(parts) != 3 or not 0 < len(parts[1]) <= MAX_ID_CHARS:
-            raise ValueError("no line of the form epoch;image_id;data")
-        image_id, data = parts[1], parts[2]
-    if len(data) > MAX_IMAGE_BYTES * 4 // 3 + 4:
-        raise ValueError(f"more than {MAX_IMAGE_BYTES} bytes")
-    try:
-        jpeg = base64.b64decode(data, validate=True)
-    except binascii.Error as error:
-        raise ValueError(f"not in base64: {error}") from error
-    if not jpeg.startswith(_JPEG):
-        raise ValueError("not a JPEG")
-    return image_id, jpeg
