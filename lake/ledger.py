@@ -12,16 +12,40 @@ import pyarrow.parquet as pq
 
 from lake.layout import change_path, ledger_path, merged_ledger_path
 from lake.storage import storage
+from schemas.errors import NotReconciled
 from schemas.lake import LEDGER, LEDGER_ROW, Source
 
 PUTS = 8
 """Rows put at once: each waits for its answer."""
+_KEPT = (
+    "is not the ledger's row of its unit, so nothing that the unit was made from is forgotten; run python -m "
+    "pipelines.reconcile, put the row back from a copy, or remove it, and the unit is read again"
+)
 
 
 def is_committed(root: str, source: Source, unit: str) -> bool:
     """Whether the unit is in the lake."""
     store = storage(root)
     return bool(store.filesystem.get_file_info(store.full(ledger_path(source, unit))).is_file)
+
+
+def read_back(root: str, source: Source, unit: str) -> bool:
+    """Whether the unit's row stands in the ledger and can be read: only then may what it was made from be forgotten.
+
+    Raises NotReconciled where something else stands in its place.
+    """
+    path = ledger_path(source, unit)
+    try:
+        data = storage(root).read(path)
+    except FileNotFoundError:
+        return False
+    try:
+        row = pq.read_table(io.BytesIO(data), columns=["unit", "source", "rows_in"], partitioning=None).to_pylist()
+    except pa.ArrowException as error:
+        raise NotReconciled(f"{root}/{path} {_KEPT} ({error})") from error
+    if [(found["unit"], found["source"]) for found in row] != [(unit, source)]:
+        raise NotReconciled(f"{root}/{path} {_KEPT}")
+    return True
 
 
 def commit(root: str, rows: list[dict[str, Any]]) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 
 from pipelines.violations import Inputs
-from schemas.errors import InputUnusable
+from schemas.errors import InputUnusable, NotReconciled
 from schemas.lake import Source
 from schemas.urls import KafkaUrl, PubSubUrl
 from sources.cells import Cell
@@ -15,7 +15,7 @@ from sources.files import Format, ReadFiles, plan
 from sources.follow_loaded import FollowLoaded
 from sources.history import HistoryCsv
 from sources.kafka import KafkaStream
-from sources.loaded import Loaded, LoadedCell, LoadedTopic, remember, remembered, spent
+from sources.loaded import Loaded, LoadedCell, LoadedTopic, landed, remember, remembered, spent
 from sources.pieced import ReadLoaded
 from sources.pubsub import PubSubStream
 from sources.recorded import RecordedMessages
@@ -122,6 +122,7 @@ class Planned(NamedTuple):
             if isinstance(source, Units):
                 source.stream.tidy(root)
             elif isinstance(source, LoadedFiles):
+                _check_landed(source.pieces, root)
                 remember(source.files, root)
                 if source.spent:
                     source.topic.forget(source.spent)
@@ -129,6 +130,17 @@ class Planned(NamedTuple):
     def _reading(self, parts: list[list[Any]], root: str) -> Inputs:
         pairs = zip(self, parts, strict=True)
         return Inputs(*(source.reading(part, root) if source and part else None for source, part in pairs))
+
+
+def _check_landed(cells: list[LoadedCell], root: str) -> None:
+    """Raise NotReconciled where the rows of a cell are not in the ledger, as it is read now."""
+    there, before = landed(cells, root), remembered(root)
+    missing = {c.file.path for c in cells if c.key not in there and c.file.fingerprint not in before}
+    if missing:
+        raise NotReconciled(
+            f"{', '.join(sorted(missing))}: the run has ended, and the ledger does not have all units of it; the topic "
+            "keeps the messages: run again"
+        )
 
 
 def planned(asked: Asked, root: str) -> Planned:

@@ -32,7 +32,7 @@ class FollowLoaded(beam.PTransform):  # type: ignore[misc]  # Beam's classes are
     def __init__(self, stream: Stream, form: Format, root: str) -> None:
         super().__init__()
         self._find = _Find(stream, form, root)
-        self._read = partial(read_loaded, stream=stream, form=form, root=root, noted=True)
+        self._read = partial(read_loaded, stream=stream, form=form, root=root)
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> Any:
         return pbegin | beam.Impulse() | "Plan" >> beam.ParDo(self._find) | "Cells" >> Read(self._read)

@@ -22,7 +22,7 @@ from typing import Final, NamedTuple
 
 from apache_beam.metrics import Metrics
 
-from lake.ledger import is_committed
+from lake.ledger import read_back
 from lake.storage import storage
 from schemas.errors import InputUnusable
 from schemas.loaded import Piece, decode
@@ -254,7 +254,7 @@ def landed(cells: Iterable[LoadedCell], root: str) -> set[str]:
     for cell in cells:
         if cell.key in noted:
             name = store.read(f"{_CELLS}/{cell.key}").decode("ascii", "replace")
-            if not name or (_UNIT_NAME.fullmatch(name) and is_committed(root, cell.cell.source, name)):
+            if not name or (_UNIT_NAME.fullmatch(name) and read_back(root, cell.cell.source, name)):
                 found.add(cell.key)
     return found
 

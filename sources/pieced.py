@@ -22,14 +22,8 @@ from sources.streams import Stream
 from sources.units import UnitBatch, UnitTally
 
 
-def read_loaded(
-    cell: LoadedCell, stream: Stream, form: Format, root: str, noted: bool = False
-) -> Iterator[UnitBatch | UnitTally]:
-    """The batches of the unit in a cell, unless the ledger has it, and its rows in.
-
-    Args:
-        noted: write down which unit it is.
-    """
+def read_loaded(cell: LoadedCell, stream: Stream, form: Format, root: str) -> Iterator[UnitBatch | UnitTally]:
+    """The batches of the unit in a cell, unless the ledger has it, and its rows in. It notes which unit it is."""
     file, size = cell.file, cell.file.size or 0
     with PiecedFile(file, stream, root) as opened:
         header = form.header(io.BytesIO(file.header), file.path)
@@ -45,8 +39,7 @@ def read_loaded(
             Metrics.counter("source", "units_already_there").inc()  # another run has read the file, and forgotten it
             progress.advance(cell.cell.end - cell.cell.start)
             return
-        if noted:
-            note(cell, unit, root)
+        note(cell, unit, root)
         if unit:
             yield from read_part(cast(IO[bytes], opened), cell.cell, unit, form, header, root)
 

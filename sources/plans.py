@@ -12,7 +12,7 @@ from typing import Annotated, Final, NamedTuple
 
 import msgspec
 
-from lake.ledger import is_committed
+from lake.ledger import read_back
 from lake.storage import storage
 from schemas.decoding import decode_json
 from schemas.errors import LakeDamaged
@@ -107,7 +107,7 @@ class Chain:
 
     def settle(self) -> None:
         """Move the floor past the units that were committed meanwhile."""
-        while self.outstanding and is_committed(self._root, self._source, self.outstanding[0].name):
+        while self.outstanding and read_back(self._root, self._source, self.outstanding[0].name):
             self.floor = self.outstanding.popleft().end
 
     def _unit(self, plan: Plan) -> Unit:

@@ -26,7 +26,8 @@ from google.cloud import pubsub_v1
 from google.cloud.pubsub_v1.types import PubsubMessage, ReceivedMessage
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 
-from lake.ledger import is_committed
+from lake.large_payloads import bounded
+from lake.ledger import is_committed, read_back
 from lake.storage import storage
 from schemas.errors import InputUnusable, ServiceUnavailable
 from schemas.lake import MICROSECONDS, Source, timestamps
@@ -39,6 +40,8 @@ SEGMENT_MESSAGES = 100_000
 SEGMENT_BYTES = 64 << 20
 SEGMENT_SECONDS = 1.0
 """A segment ends when one of these is reached; it must be acknowledged long before its first message's deadline."""
+BATCH_BYTES = 8 << 20
+"""Of a segment that are read at once, unless one message is longer."""
 PULL_MESSAGES = 1_000
 """What Pub/Sub gives at most for one request."""
 PULLS = 4
@@ -100,7 +103,9 @@ class PubSubStream(Stream):
     def payloads(self, unit: Unit, root: str) -> Iterator[pa.RecordBatch]:
         data = storage(root).read(f"{self.spool}/{unit.name}.arrow")
         with pa.ipc.open_stream(data) as reader:
-            yield from reader
+            for batch in reader:
+                for start, end in bounded(pc.binary_length(batch["payload"]).to_numpy().astype(np.int64), BATCH_BYTES):
+                    yield batch.slice(start, end - start)
 
     def forget(self, units: Iterable[Unit], root: str) -> None:
         for unit in units:
@@ -118,7 +123,7 @@ class PubSubStream(Stream):
         """Those that are not committed; the segments of the others are removed."""
         still_open = []
         for unit in units:
-            if is_committed(root, unit.source, unit.name):
+            if read_back(root, unit.source, unit.name):
                 storage(root).delete(f"{self.spool}/{unit.name}.arrow")
             else:
                 still_open.append(unit)
@@ -154,18 +159,23 @@ class _PubSubPlanner(Planner):
         if not room:
             return Look([], self._until, 0)
         messages = self._subscription.pull()
-        units = [self._spool(messages)] if messages else []
+        units = self._spool_all(messages)
         if units:
             self._heard, self._until = time.monotonic(), units[0].since
         elif time.monotonic() - self._heard > QUIET_SECONDS:
             if messages := self._subscription.what_is_there():
-                units = [self._spool(messages)]
+                units = self._spool_all(messages)
             else:
                 self._until = now
         return Look(units, self._until, 0)
 
     def close(self) -> None:
         self._subscription.close()
+
+    def _spool_all(self, messages: list[ReceivedMessage]) -> list[PlannedUnit]:
+        """In segments of bounded bytes: an answer may hold much more than was to be had."""
+        sizes = np.fromiter((len(m.message.data) for m in messages), np.int64, len(messages))
+        return [self._spool(messages[start:end]) for start, end in bounded(sizes, SEGMENT_BYTES)]
 
     def _spool(self, messages: list[ReceivedMessage]) -> PlannedUnit:
         n = len(messages)
@@ -203,6 +213,7 @@ class Subscription:
                 raise ServiceUnavailable(f"{self._name}: {error} {_CHECK}") from error
         self._path = self._client.subscription_path(url.project, url.name)
         self._pool = ThreadPoolExecutor(PULLS)
+        self._at_once = PULL_MESSAGES
         self._asked: set[Future[list[ReceivedMessage]]] = set()
         try:
             grpc.channel_ready_future(self._client.transport.grpc_channel).result(START_SECONDS)
@@ -224,7 +235,10 @@ class Subscription:
             if some and not found:
                 end = time.monotonic() + SEGMENT_SECONDS
             found += some
-            size += sum(len(m.message.data) for m in some)
+            sizes = [len(m.message.data) for m in some]
+            size += sum(sizes)
+            if some:  # so that few large messages are on their way at once
+                self._at_once = max(min(PULL_MESSAGES, SEGMENT_BYTES // PULLS // max(*sizes, 1)), 1)
             if time.monotonic() >= end:
                 break
         return found
@@ -267,7 +281,7 @@ class Subscription:
     def _pull(self) -> list[ReceivedMessage]:
         try:
             answer = self._ask(
-                self._client.pull, _PULL, subscription=self._path, max_messages=PULL_MESSAGES, timeout=PULL_SECONDS
+                self._client.pull, _PULL, subscription=self._path, max_messages=self._at_once, timeout=PULL_SECONDS
             )
         except exceptions.DeadlineExceeded:
             return []

@@ -139,7 +139,7 @@ class Following:
 
     def read(self, cell: LoadedCell) -> list[Unit]:
         """Read a cell as a reader does; the units that are to be committed."""
-        read = read_loaded(cell, self.stream, HistoryCsv(), self.root, noted=True)
+        read = read_loaded(cell, self.stream, HistoryCsv(), self.root)
         return [item.unit for item in read if isinstance(item, UnitBatch)]
 
     def commit(self, units: list[Unit]) -> None:

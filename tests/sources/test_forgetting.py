@@ -1,0 +1,100 @@
+"""Nothing that a unit was made from is forgotten before the unit's row of the ledger was read back."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from lake.ledger import commit, is_committed, read_back
+from lake.storage import storage
+from pipelines.inputs import LoadedFiles, Planned
+from schemas.errors import NotReconciled
+from schemas.lake import LEDGER_ROW, Source
+from schemas.urls import PubSubUrl
+from sources.loaded import landed, remembered
+from sources.plans import Chain, Plan
+from sources.pubsub import PubSubStream
+from sources.units import Unit
+
+NAME = "drones-kafka-ab-00000-0000000000000000000"
+
+
+def row(unit: str) -> dict[str, Any]:
+    """A row of the ledger."""
+    zero = {field.name: 0 for field in LEDGER_ROW if field.type == "int64"}
+    return {**zero, "unit": unit, "source": "drones", "path": "x", "files": []}
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+def of_another(path: Path) -> None:
+    lake = path.parents[2]
+    commit(str(lake), [row("another")])
+    path.write_bytes((path.parent / "another.parquet").read_bytes())
+
+
+DAMAGES = pytest.mark.parametrize("damage", [empty, cut, of_another])
+
+
+def damaged(root: Path, unit: str, damage: Callable[[Path], None]) -> None:
+    """Commit the unit, and spoil its row."""
+    commit(str(root), [row(unit)])
+    damage(root / "ledger" / "source=drones" / f"{unit}.parquet")
+    assert is_committed(str(root), Source.DRONES, unit)
+
+
+def test_a_row_is_read_back_when_it_is_there(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    assert not read_back(root, Source.DRONES, NAME)
+    commit(root, [row(NAME)])
+    assert read_back(root, Source.DRONES, NAME)
+
+
+@DAMAGES
+def test_a_floor_stays_before_a_unit_whose_row_cannot_be_read(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    chain = Chain(str(tmp_path), Source.DRONES, "drones-kafka-ab", 0, "kafka:fleet/0", 0)
+    unit, _ = chain.extend(Plan(10, 0))
+    damaged(tmp_path, unit.name, damage)
+    with pytest.raises(NotReconciled, match=f"{unit.name}.* nothing that the unit was made from is forgotten"):
+        chain.settle()
+    assert chain.floor == 0
+
+
+@DAMAGES
+def test_a_segment_stays_in_the_spool_until_its_row_is_read(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    stream = PubSubStream(PubSubUrl("project", "drones"), Source.DRONES)
+    name = f"{stream.spool.removeprefix('spool/')}-1-ab-3"
+    storage(str(tmp_path)).put(f"{stream.spool}/{name}.arrow", b"segment")
+    damaged(tmp_path, name, damage)
+    with pytest.raises(NotReconciled, match=name):
+        stream.tidy(str(tmp_path))
+    assert (tmp_path / stream.spool / f"{name}.arrow").read_bytes() == b"segment"
+
+
+def test_a_loaded_file_is_not_forgotten_before_the_ledger_has_all_of_it(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    forgotten: list[Any] = []
+    topic: Any = SimpleNamespace(forget=forgotten.append)
+    file: Any = SimpleNamespace(path="pubsub://p/t/a.csv", fingerprint="ab")
+    cell: Any = SimpleNamespace(key="ab-0", file=file, cell=SimpleNamespace(source=Source.DRONES))
+    unit = Unit(Source.DRONES, "x", 0, 1, "drones-00000-0123456789abcdef0123456789abcdef")
+    files: Any = LoadedFiles([cell], topic, topic, topic, [file], {unit})
+    todo = Planned(files, None, None)
+    for noted in (False, True):
+        if noted:
+            storage(root).put("plans/loaded_cells/ab-0", unit.name.encode())
+        with pytest.raises(NotReconciled, match=r"a\.csv: .*the topic keeps the messages: run again"):
+            todo.tidy(root)
+        assert (forgotten, remembered(root)) == ([], set())
+    commit(root, [row(unit.name)])
+    assert landed([cell], root) == {"ab-0"}
+    todo.tidy(root)
+    assert forgotten == [{unit}]
