@@ -12,6 +12,7 @@ import io
 from typing import Final
 
 from schemas.errors import InputUnusable
+from schemas.file_kinds import kind_of
 
 TIME_ZONE: Final = "America/New_York"
 
@@ -107,6 +108,10 @@ class Repair:
     """``1649P`` is 16:49."""
     TIME_NO_SUFFIX: Final = "time_no_suffix"
     """Four digits alone are a 24-hour clock: ``1225`` is 12:25."""
+    TIME_SPELLING: Final = "time_spelling"
+    """The clock as the city's portal writes it: ``06:56P``, ``12:25 PM``, ``0825AM``."""
+    DATE_MIDNIGHT: Final = "date_with_midnight"
+    """A date of the city's portal with a midnight behind it: ``1/7/2015 0:00``, ``01/07/2015 12:00:00 AM``."""
     DATE_UNPADDED: Final = "date_unpadded"
     """``7/6/2023`` is 07/06/2023 (month first)."""
     DATE_TWO_DIGIT_YEAR: Final = "date_two_digit_year"
@@ -169,6 +174,8 @@ def columns_of(line: bytes, url: str) -> tuple[str, ...]:
     """
     if not line:
         raise InputUnusable(f"{url}: the file is empty; a history CSV begins with a line of column names")
+    if kind := kind_of(line):
+        raise InputUnusable(f"{url}: this is no CSV file but {kind}")
     if len(line) >= MAX_HEADER_BYTES:
         raise InputUnusable(f"{url}: this is no CSV file: its first line has no end within {MAX_HEADER_BYTES} bytes")
     try:
@@ -181,6 +188,9 @@ def columns_of(line: bytes, url: str) -> tuple[str, ...]:
     columns = tuple(rows[0]) if rows else ()
     keys = [column_key(name) for name in columns]
     present = set(keys)
+    for name, separator in (("tabs", "\t"), ("semicolons", ";")):
+        if len(columns) == 1 and len(columns[0].split(separator)) >= len(MANDATORY):
+            raise InputUnusable(f"{url}: its columns are separated by {name}; convert it to commas")
     missing = [name for name in MANDATORY if column_key(name) not in present]
     if missing:
         raise InputUnusable(

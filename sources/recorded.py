@@ -5,6 +5,8 @@ from typing import IO
 import numpy as np
 import pyarrow as pa
 
+from schemas.errors import InputUnusable
+from schemas.file_kinds import FIRST_BYTES, kind_of_recording
 from schemas.lake import Source
 from sources.cells import Borders, Cell, Lines
 from sources.files import Header
@@ -18,6 +20,9 @@ class RecordedMessages:
         self.source = source
 
     def header(self, file: IO[bytes], url: str) -> Header:
+        file.seek(0)
+        if kind := kind_of_recording(file.read(FIRST_BYTES)):
+            raise InputUnusable(f"{url}: this is no recording of messages but {kind}")
         return Header(b"", ())
 
     def borders(self, header: Header) -> Borders:

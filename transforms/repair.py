@@ -17,7 +17,10 @@ _TIME: Final = re.compile(r"(\d{2})(\d{2})([AP])", re.ASCII)
 _TIME_BLANK_HOUR: Final = re.compile(r"(?:(\d) | (\d))(\d{2})([AP])", re.ASCII)
 _TIME_LOST_ZERO: Final = re.compile(r"(\d)(\d{2})([AP])", re.ASCII)
 _TIME_NO_SUFFIX: Final = re.compile(r"(\d{2})(\d{2})", re.ASCII)
-_DATE: Final = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4}|\d{2})", re.ASCII)
+_TIME_SPELLING: Final = re.compile(r"(\d{1,2}):?(\d{2})(?::00)? ?([AP])M?", re.ASCII)
+_DATE: Final = re.compile(
+    r"(\d{1,2})/(\d{1,2})/(\d{4}|\d{2})( (?:0?0:00(?::00)?|12:00(?::00)? ?AM))?", re.ASCII | re.IGNORECASE
+)
 _DATE_ISO: Final = re.compile(r"(\d{4})-(\d{2})-(\d{2})(?:[T ]00:00:00(?:\.0+)?Z?)?", re.ASCII)
 _POINT_ZERO: Final = re.compile(r"(-?\d+)\.0+", re.ASCII)
 _COUNTIES: Final = {code: code for code in COUNTY_ALIASES} | {
@@ -108,6 +111,8 @@ def repair_time(text: str | None) -> Time:
     trimmed = text.strip().upper()
     if trimmed != text and (found := _TIME.fullmatch(trimmed)):
         return _suffixed(int(found[1]), int(found[2]), found[3], Repair.TIME_TRIMMED)
+    if found := _TIME_SPELLING.fullmatch(trimmed):
+        return _suffixed(int(found[1]), int(found[2]), found[3], Repair.TIME_SPELLING)
     return Time(-1, reason=Reason.TIME_UNREADABLE)
 
 
@@ -143,6 +148,8 @@ def repair_date(text: str | None) -> Date:
         month, day, year = int(found[1]), int(found[2]), int(found[3])
         if len(found[3]) == 2:
             year, repair = year + (2000 if year < 69 else 1900), Repair.DATE_TWO_DIGIT_YEAR
+        elif found[4]:
+            repair = Repair.DATE_MIDNIGHT
         elif len(found[1]) == 1 or len(found[2]) == 1:
             repair = Repair.DATE_UNPADDED
     elif found := _DATE_ISO.fullmatch(text.strip()):

@@ -73,7 +73,7 @@ def test_a_column_that_is_not_read_may_stand_twice() -> None:
         (b"", "the file is empty"),
         (b"\n", "this is no "),
         (b"\xef\xbb\xbf", "this is no "),
-        (b"\xff\xfe\x00S\n", "no CSV file"),
+        (b"\xff\xfe\x00S\n", "no CSV file but text in UTF-16"),
         (",".join(MANDATORY).encode("utf-16"), "no CSV file"),
         (b'"Summons Number\n', "no CSV file"),
         (b"{}\n", "does not name Summons Number, Issue Date, Violation Time, Violation Code."),
