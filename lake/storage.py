@@ -110,6 +110,15 @@ class LocalStorage(Storage):
         self.base = str(Path(root.removeprefix("file://")).absolute())
         self.filesystem = pafs.LocalFileSystem()
 
+    def probe(self) -> None:
+        base = Path(self.base)
+        with faults(self.root):
+            there = next(folder for folder in (base, *base.parents) if folder.exists())
+        if there == base:
+            super().probe()
+        else:  # a run that ends for another reason leaves no empty lake
+            LocalStorage(str(there)).probe()
+
     def read(self, path: str) -> bytes:
         self._inside(Path(self.full(path)))
         return super().read(path)

@@ -184,8 +184,8 @@ def test_a_file_system_without_hard_links_is_found_before_the_work(
 
     monkeypatch.setattr(os, "link", refuse)
     with pytest.raises(OutputUnusable, match="no hard links"):
-        LocalStorage(str(tmp_path / "lake")).probe()
-    assert list((tmp_path / "lake").iterdir()) == []
+        LocalStorage(str(tmp_path / "data" / "lake")).probe()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_server_of_files_that_lost_the_answer_to_a_link_gave_it_to_this_call(

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lake import lake
+from lake.storage import storage
 from pipelines.reconcile import reconcile
 from schemas.lake import Source
 from schemas.messages import MAX_BYTES, MAX_EXTRA_FIELDS, Reason, v0_message_id
@@ -124,8 +125,10 @@ def test_all_hostile_payloads_in_one_recording_end_where_they_belong(tmp_path: P
     recording = tmp_path / "fleet.jsonl"
     recording.write_bytes(b"\n".join(lines) + b"\n")
     run_graph(tmp_path / "lake", messages=recording)
-    letters = lake(str(tmp_path / "lake")).sql("SELECT * FROM dead_letters ORDER BY record").to_pylist()
-    assert [(letter["payload"], letter["reason"]) for letter in letters] == list(HOSTILE.values())
+    root = str(tmp_path / "lake")
+    letters = lake(root).sql("SELECT * FROM dead_letters ORDER BY record").to_pylist()
+    payloads = [storage(root).read(i["payload_object"]) if i["payload_object"] else i["payload"] for i in letters]
+    assert list(zip(payloads, (letter["reason"] for letter in letters), strict=True)) == list(HOSTILE.values())
     clean = {f"m{len(payload)}" for payload, _ in HOSTILE.values()}
     assert set(lake(str(tmp_path / "lake")).sql("FROM qualified")["message_id"].to_pylist()) == clean
     assert reconcile(str(tmp_path / "lake")) == []
