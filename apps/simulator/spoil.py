@@ -28,7 +28,7 @@ SUMMONS, PLATE, DATE, CODE, PRECINCT, TIME, COUNTY, STREET, YEAR = (
 
 _FAR_DATES: Final = (date(2000, 7, 6), date(2031, 7, 1), date(2006, 3, 13), date(2027, 11, 20))
 _JUNK_TIMES: Final = ("0  :P", "+..A", "0  :A", "NOON", "12B0A", "O930A", "--:--", "?", ".240P")
-_JUNK_DATES: Final = ("UNKNOWN", "--", "2015/JAN/07", "O1/12/2015", "01/1Z/2015", "?")
+_JUNK_DATES: Final = ("UNKNOWN", "==", "2015/JAN/07", "O1/12/2015", "01/1Z/2015", "?")
 _IMPOSSIBLE_DATES: Final = ("02/30/2015", "13/01/2015", "06/31/2015", "00/10/2015", "02/29/2015", "04/00/2015")
 _JUNK_NUMBERS: Final = ((YEAR, ("20I5", "2O14", "?", "199-")), (PRECINCT, ("1O9", "7S", "?", "#")))
 _SINGLE_DIGIT_HOURS: Final = (*range(1, 10), *range(13, 22))
@@ -153,7 +153,7 @@ def _county_alias(row: Row, rng: random.Random) -> None:
     row.county = rng.choice(list(COUNTY_ALIASES))
     alias = rng.choice(COUNTY_ALIASES[row.county])
     row.fields[COUNTY] = rng.choice((alias, alias.title(), alias.lower(), f"{alias} "))
-    row.repairs.append(Repair.COUNTY_ALIAS)
+    row.repairs += [Repair.TRIMMED] * row.fields[COUNTY].endswith(" ") + [Repair.COUNTY_ALIAS]
 
 
 def _county_unknown(row: Row, rng: random.Random) -> None:

@@ -28,7 +28,6 @@ NEW_YORK = ZoneInfo("America/New_York")
 ROWS = 20_000
 REPAIRS = [value for name, value in vars(Repair).items() if name.isupper()]
 OF_OTHER_PROGRAMS = {
-    Repair.TRIMMED,
     Repair.PLACEHOLDER,
     Repair.POINT_ZERO,
     Repair.NUMBER_SPELLING,
@@ -133,7 +132,7 @@ def read_county(text: str) -> tuple[str | None, list[str]]:
         return text or None, []
     for county, aliases in COUNTY_ALIASES.items():
         if text.strip().upper() in aliases:
-            return county, [Repair.COUNTY_ALIAS]
+            return county, [Repair.TRIMMED] * (text != text.strip()) + [Repair.COUNTY_ALIAS]
     return text, [Repair.COUNTY_UNKNOWN]
 
 

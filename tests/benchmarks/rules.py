@@ -184,7 +184,7 @@ def county_of(text: str | None) -> County:
     if text is None:
         return County(None, 0)
     county, repair = repair_county(text)
-    return County(county, bit(repair))
+    return County(county, bit(repair) | (bit(Repair.TRIMMED) if text != text.strip() else 0))
 
 
 def month_runs(lengths: list[int], months: list[int]) -> Iterator[tuple[str, int, int]]:
