@@ -32,7 +32,7 @@ ACCESS: Final[Mapping[tuple[str, str], Roles | None]] = {
     ("GET", "/queue"): _ALL,
     ("GET", "/queue/list"): _ALL,
     ("GET", "/queue/events"): _ALL,
-    ("GET", "/pictures/{alert:int}"): _ALL,
+    ("GET", "/pictures/{alert}"): _ALL,
     ("GET", "/live"): _ALL,
     ("GET", "/live/figures"): _ALL,
     ("GET", "/live/events"): _ALL,
@@ -50,5 +50,9 @@ ACCESS: Final[Mapping[tuple[str, str], Roles | None]] = {
     ("POST", "/accounts/reset"): _SUPERVISORS,
     ("GET", "/audit"): _SUPERVISORS,
 }
+HASHING: Final = frozenset(
+    (("POST", "/login"), ("POST", "/password"), ("POST", "/accounts"), ("POST", "/accounts/reset"))
+)
+"""What computes the hash of a password, which takes long: it does not use the threads of the other pages."""
 BEFORE_CHANGE: Final = frozenset((("POST", "/logout"), ("GET", "/password"), ("POST", "/password")))
 """All that an account may do that has not changed its one-time password yet."""

@@ -12,8 +12,9 @@ from starlette.types import ASGIApp
 
 from . import desk_pages, events, live_pages, pages, supervisor_pages
 from .console import Console
+from .database import DISK_ERRORS
 from .rendering import STATIC, Renderer
-from .web import Headers, Page, events_route, page_route, session_of
+from .web import Headers, Lane, Lanes, Page, events_route, page_route, session_of
 
 PAGES: Final[dict[tuple[str, str], Page]] = {
     ("GET", "/health"): pages.health,
@@ -25,7 +26,7 @@ PAGES: Final[dict[tuple[str, str], Page]] = {
     ("GET", "/"): pages.home,
     ("GET", "/queue"): pages.queue,
     ("GET", "/queue/list"): pages.queue_list,
-    ("GET", "/pictures/{alert:int}"): pages.picture,
+    ("GET", "/pictures/{alert}"): pages.picture,
     ("GET", "/live"): live_pages.live,
     ("GET", "/live/figures"): live_pages.live_figures,
     ("GET", "/desk"): desk_pages.desk,
@@ -66,11 +67,17 @@ def build(console: Console) -> ASGIApp:
         if status != 404:
             # Not who asks: what failed may be what would tell.
             return renderer.error(status, f"Error {status}", "Nothing was changed by that.", None)
-        session = await run_in_threadpool(session_of, console, request)
+        try:
+            session = await run_in_threadpool(session_of, console, request)
+        except DISK_ERRORS:
+            session = None
         return renderer.error(status, "There is no such page", f"The console has no {request.url.path}.", session)
 
     routes: list[BaseRoute] = [Mount("/static", _Static(directory=STATIC))]
     routes += [events_route(console, renderer, path, stream) for path, stream in EVENTS.items()]
-    routes += [page_route(console, renderer, method, path, page) for (method, path), page in PAGES.items()]
+    lanes = Lanes(known=Lane(), strangers=Lane())
+    routes += [page_route(console, renderer, lanes, method, path, page) for (method, path), page in PAGES.items()]
+    application = Starlette(routes=routes, exception_handlers={404: failed, 405: failed, 500: failed})
+    application.router.redirect_slashes = False  # it would lead to whatever host the request names
     # Around all, so that what fails has the headers too.
-    return Headers(Starlette(routes=routes, exception_handlers={404: failed, 405: failed, 500: failed}))
+    return Headers(application)

@@ -11,11 +11,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from schemas import alerts, answers
 from schemas.alerts import Alert
-from schemas.messages import EVENT_SECONDS, MAX_BYTES
+from schemas.messages import EVENT_SECONDS, MAX_BYTES, DroneMessage
 
+from .accounts import Refused
 from .database import Database
 from .outbox import ANSWERS, post
-from .reading import take
+from .reading import refuse, take
 
 ALERTS: Final = "alerts"
 LEASE_SECONDS: Final = 120.0
@@ -110,13 +111,17 @@ class Desk:
         self._changed()
         return self.held(officer)
 
+    def has(self, alert: int) -> bool:
+        """Whether there is such an alert."""
+        return bool(self._database.number("SELECT count(*) FROM alerts WHERE id = ?", alert))
+
     def held(self, officer: str) -> Held | None:
         """What an officer holds."""
         self.expire()
         lease = self._database.row("SELECT * FROM leases WHERE officer = ? AND ended_at IS NULL", officer)
         if lease is None:
             return None
-        alert = self._database.row("SELECT * FROM alerts WHERE id = ?", lease["alert"])
+        alert = self._database.row("SELECT * FROM shown_alerts WHERE id = ?", lease["alert"])
         assert alert is not None  # a foreign key
         return Held(lease["id"], alert, lease["taken_at"], lease["deadline"])
 
@@ -135,8 +140,11 @@ class Desk:
 
         The first answer to an alert counts. One by a lease that has ended is kept all the same, and counts where
         nobody was faster; the same lease answers once, whatever it is asked again.
+
+        Raises Refused: an older version kept an alert that no answer can be given to; it leaves the queue.
         """
         now = self._clock()
+        refused = ""
         with self._database.transaction() as connection:
             row = connection.execute(
                 "SELECT leases.*, message_id, payload, answered, raised_at"
@@ -147,31 +155,27 @@ class Desk:
                 return None
             before = connection.execute("SELECT * FROM answers WHERE lease = ?", [lease]).fetchone()
             if before is None:
-                before = self._insert(connection, row, officer, violation_code, now)
+                try:
+                    alert, message = self._sign(row, officer, violation_code, now)
+                except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+                    refused = str(error)
+                    _close(connection, row, "handed back", now)
+                    refuse(connection, ALERTS, [(row["payload"], refused)], now)
+                else:
+                    before = _insert(connection, row, alert, message, now)
         self._changed()
+        if before is None:
+            raise Refused(f"Nobody can answer that alert: {refused[:200]}. It is kept as refused.")
         code, counts, at = before["violation_code"], bool(before["counts"]), before["answered_at"]
         return Answered(row["message_id"], code, counts, at - row["taken_at"], at - row["raised_at"])
 
-    def _insert(
-        self, connection: sqlite3.Connection, lease: sqlite3.Row, officer: str, violation_code: int, now: float
-    ) -> sqlite3.Row:
+    def _sign(self, lease: sqlite3.Row, officer: str, violation_code: int, now: float) -> tuple[Alert, DroneMessage]:
         alert: Alert = alerts.decode(lease["payload"])
         when = datetime.fromtimestamp(now, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         message = answers.answer_to(
             alert, lease=lease["id"], officer_id=officer, violation_code=violation_code, event_time=when
         )
-        payload = msgspec.json.encode(answers.sign(message, self._key))
-        connection.execute(
-            "INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (message.message_id, lease["alert"], lease["id"], officer, violation_code, now, 1 - lease["answered"]),
-        )
-        connection.execute("UPDATE alerts SET answered = 1 WHERE id = ?", [lease["alert"]])
-        connection.execute(
-            "UPDATE leases SET ended_at = ?, how = 'answered' WHERE id = ? AND ended_at IS NULL", (now, lease["id"])
-        )
-        post(connection, ANSWERS, message.message_id, alert.drone_id, payload)
-        row: sqlite3.Row = connection.execute("SELECT * FROM answers WHERE lease = ?", [lease["id"]]).fetchone()
-        return row
+        return alert, answers.sign(message, self._key)
 
     def end(self, lease: str, how: Ending, officer: str | None = None) -> bool:
         """Give an alert back to the queue; whether it was held (by that officer)."""
@@ -190,6 +194,29 @@ class Desk:
         now = self._clock()
         for row in self._database.rows("SELECT id FROM leases WHERE ended_at IS NULL AND deadline <= ?", now):
             self.end(row["id"], "deadline")
+
+
+def _insert(
+    connection: sqlite3.Connection, lease: sqlite3.Row, alert: Alert, message: DroneMessage, now: float
+) -> sqlite3.Row:
+    connection.execute(
+        "INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (
+            *(message.message_id, lease["alert"], lease["id"], message.officer_id, message.violation_code, now),
+            1 - lease["answered"],
+        ),
+    )
+    _close(connection, lease, "answered", now)
+    post(connection, ANSWERS, message.message_id, alert.drone_id, msgspec.json.encode(message))
+    row: sqlite3.Row = connection.execute("SELECT * FROM answers WHERE lease = ?", [lease["id"]]).fetchone()
+    return row
+
+
+def _close(connection: sqlite3.Connection, lease: sqlite3.Row, how: str, now: float) -> None:
+    connection.execute("UPDATE alerts SET answered = 1 WHERE id = ?", [lease["alert"]])
+    connection.execute(
+        "UPDATE leases SET ended_at = ?, how = ? WHERE id = ? AND ended_at IS NULL", (now, how, lease["id"])
+    )
 
 
 def _read(payload: bytes) -> tuple[bytes, Alert, float]:

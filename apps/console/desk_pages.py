@@ -4,12 +4,13 @@ from typing import Any, Final
 
 from starlette.responses import Response
 
+from .accounts import Refused
 from .city import Point, borough_of, city_map
 from .console import Console
 from .desk import Answered, Held, Order
 from .figures import work
 from .rendering import Renderer, duration
-from .web import Visit, to
+from .web import Visit, number_of, to
 
 _LOST: Final = {
     "deadline": "The time to answer was over: that alert is back in the queue.",
@@ -54,8 +55,7 @@ def _pictured(console: Console, held: Held) -> dict[str, Any]:
 
 def pick(console: Console, renderer: Renderer, visit: Visit) -> Response:
     """Hold an alert: a certain one, or the first in order."""
-    wanted = visit.form.get("alert", "")
-    return _next(console, visit, int(wanted) if wanted.isdecimal() and len(wanted) < 19 else None)
+    return _next(console, visit, number_of(visit.form.get("alert", "")))
 
 
 def answer(console: Console, renderer: Renderer, visit: Visit) -> Response:
@@ -68,7 +68,11 @@ def answer(console: Console, renderer: Renderer, visit: Visit) -> Response:
         )
         console.accounts.say(visit.who, problem if text else "Type a code, or words of its name.")
         return to(f"/desk?order={_order(visit.form.get('order'))}")
-    answered = console.desk.answer(visit.who.name, visit.form.get("lease", ""), found[0])
+    try:
+        answered = console.desk.answer(visit.who.name, visit.form.get("lease", ""), found[0])
+    except Refused as refused:
+        console.accounts.say(visit.who, str(refused))
+        return to("/queue")
     if answered is None:
         console.accounts.say(visit.who, "That alert was never yours: nothing is answered.")
         return to("/queue")

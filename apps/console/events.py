@@ -7,7 +7,7 @@ from typing import Final
 from starlette.concurrency import run_in_threadpool
 
 from .console import Console
-from .web import Visit
+from .web import Visit, number_of
 
 _LOOK_S: Final = 0.25
 _GAP_S: Final = 1.0
@@ -68,7 +68,8 @@ async def _changes(console: Console, visit: Visit, version: Callable[[], int]) -
     yield b"retry: 2000\n\n"
     # A change between a page and its stream is one too; so is one while a browser had no connection.
     asked = visit.request.query_params.get("seen", "")
-    seen, quiet = int(asked) if asked.isdecimal() and len(asked) < 25 else version(), 0.0
+    known = number_of(asked)
+    seen, quiet = version() if known is None else known, 0.0
     since = _GAP_S
     while not console.ending and not await visit.request.is_disconnected():
         await asyncio.sleep(_LOOK_S)

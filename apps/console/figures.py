@@ -32,7 +32,7 @@ def work(database: Database, officer: str, now: float) -> Work:
     row = database.row(
         "SELECT count(*) AS n, min(raised_at) AS oldest, (SELECT count(*) FROM leases WHERE ended_at IS NULL) AS held,"
         " (SELECT count(*) FROM outbox WHERE published_at IS NULL) AS waiting"
-        " FROM alerts WHERE answered = 0"
+        " FROM shown_alerts WHERE answered = 0"
     )
     assert row is not None  # it counts
     times = database.rows(

@@ -33,7 +33,8 @@ def _live(console: Console) -> dict[str, Any]:
     now = console.clock()
     figures = console.panes.figures if console.panes else None
     alerts = console.database.rows(
-        "SELECT latitude, longitude, drone_id FROM alerts WHERE answered = 0 ORDER BY raised_at DESC LIMIT ?",
+        "SELECT latitude, longitude, drone_id FROM shown_alerts WHERE answered = 0"
+        " ORDER BY kept_raised_at DESC LIMIT ?",
         _MOST_ALERTS,
     )
     points = [Point(row["latitude"], row["longitude"], "alert", 3, row["drone_id"]) for row in alerts]

@@ -5,12 +5,12 @@ from typing import Any, Final
 
 from starlette.responses import FileResponse, JSONResponse, Response
 
-from .accounts import SESSION_SECONDS, Refused, TooManyFailures
+from .accounts import DEVICE_SECONDS, SESSION_SECONDS, Refused, TooManyFailures
 from .city import Point, borough_of, city_map
 from .console import Console
 from .figures import work
 from .rendering import STATIC, Renderer
-from .web import Visit, session_cookie, set_cookie, to
+from .web import Visit, device_cookie, number_of, session_cookie, set_cookie, to
 
 _SHOWN: Final = 50
 _ON_MAP: Final = 2_000
@@ -38,12 +38,15 @@ def log_in(console: Console, renderer: Renderer, visit: Visit) -> Response:
     """Name and password for a session."""
     name = visit.form.get("name", "").strip()[:200]
     try:
-        token = console.accounts.log_in(name, visit.form.get("password", "")[:1000], visit.address)
+        device = visit.request.cookies.get(device_cookie(visit.request), "")
+        token = console.accounts.log_in(name, visit.form.get("password", "")[:1000], visit.address, device)
     except Refused as refused:
         console.audit.note(name, visit.address, "login refused", str(refused))
-        return _login(renderer, visit, 429 if isinstance(refused, TooManyFailures) else 403, str(refused), name)
+        return _refused(_login(renderer, visit, 403, str(refused), name), refused)
     console.audit.note(name, visit.address, "login")
     response = to("/queue")
+    known = console.accounts.remember(name, visit.address, device)
+    set_cookie(response, visit.request, device_cookie(visit.request), known, DEVICE_SECONDS)
     set_cookie(response, visit.request, session_cookie(visit.request), token, SESSION_SECONDS)
     response.delete_cookie("login", path="/")
     return response
@@ -53,6 +56,13 @@ def _login(renderer: Renderer, visit: Visit, status: int, problem: str, name: st
     csrf = secrets.token_urlsafe(32)
     response = renderer.page("login.html", None, status, csrf=csrf, problem=problem, name=name)
     set_cookie(response, visit.request, "login", csrf)
+    return response
+
+
+def _refused(response: Response, why: Refused) -> Response:
+    if isinstance(why, TooManyFailures):
+        response.status_code = 429
+        response.headers["Retry-After"] = str(why.seconds)
     return response
 
 
@@ -82,7 +92,7 @@ def change_password(console: Console, renderer: Renderer, visit: Visit) -> Respo
         console.accounts.change_password(visit.who, visit.form.get("old", "")[:1000], new)
     except Refused as refused:
         console.audit.note(visit.who.name, visit.address, "password refused", str(refused))
-        return renderer.page("password.html", visit.who, 422, problem=str(refused))
+        return _refused(renderer.page("password.html", visit.who, 422, problem=str(refused)), refused)
     console.audit.note(visit.who.name, visit.address, "password changed")
     console.accounts.say(visit.who, "Your password is changed.")
     return to("/queue")
@@ -103,9 +113,9 @@ def _queue(console: Console, visit: Visit) -> dict[str, Any]:
     order = "newest" if visit.request.query_params.get("order") == "newest" else "oldest"
     direction = "DESC" if order == "newest" else "ASC"
     rows = console.database.rows(
-        "SELECT alerts.*, leases.officer, pictures.file IS NOT NULL AS pictured FROM alerts"
-        " LEFT JOIN leases ON leases.alert = alerts.id AND leases.ended_at IS NULL LEFT JOIN pictures USING (image_id)"
-        f" WHERE answered = 0 ORDER BY raised_at {direction}, alerts.id {direction} LIMIT ?",
+        "SELECT shown.*, leases.officer, pictures.file IS NOT NULL AS pictured FROM shown_alerts AS shown"
+        " LEFT JOIN leases ON leases.alert = shown.id AND leases.ended_at IS NULL LEFT JOIN pictures USING (image_id)"
+        f" WHERE answered = 0 ORDER BY kept_raised_at {direction}, shown.id {direction} LIMIT ?",
         _ON_MAP,
     )
     points = [
@@ -124,7 +134,10 @@ def _queue(console: Console, visit: Visit) -> dict[str, Any]:
 
 def picture(console: Console, renderer: Renderer, visit: Visit) -> Response:
     """An alert's picture, or a drawing that says that there is none."""
-    found = console.pictures.of(visit.request.path_params["alert"])
+    alert = number_of(visit.request.path_params["alert"])
+    if alert is None or not console.desk.has(alert):
+        return renderer.error(404, "There is no such picture", "It would be that of an alert.", visit.session)
+    found = console.pictures.of(alert)
     if found is None:
         return FileResponse(STATIC / "no-picture.svg", media_type="image/svg+xml")
     return FileResponse(found, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=86400"})

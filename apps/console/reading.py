@@ -47,7 +47,7 @@ def take(
             except Exception as error:  # noqa: BLE001
                 refused.append((payload, _reason(error)))
         if refused:
-            _refuse(connection, topic, refused, now)
+            refuse(connection, topic, refused, now)
         connection.executemany(
             "INSERT INTO positions VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET next = excluded.next",
             [(topic, partition, offset) for partition, offset in positions.items()],
@@ -73,7 +73,8 @@ def _reason(error: Exception) -> str:
     return f"{error or type(error).__name__}"[:_KEPT_CHARS].encode(errors="replace").decode()
 
 
-def _refuse(connection: sqlite3.Connection, topic: str, refused: Sequence[tuple[bytes, str]], now: float) -> None:
+def refuse(connection: sqlite3.Connection, topic: str, refused: Sequence[tuple[bytes, str]], now: float) -> None:
+    """Keep the beginning of payloads that cannot be used, with the reasons; the oldest are only counted."""
     connection.executemany(
         "INSERT INTO refused (topic, payload, reason, came_at) VALUES (?, ?, ?, ?)",
         [(topic, payload[:KEPT_BYTES], reason, now) for payload, reason in refused],

@@ -1,7 +1,8 @@
 """Pages from templates: whatever a message says is text in them, never markup."""
 
+import math
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
@@ -11,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse, Response
 
 from schemas.history import TIME_ZONE
+from schemas.messages import EVENT_SECONDS
 
 from .access import ACCESS
 from .accounts import Session
@@ -58,7 +60,7 @@ def duration(seconds: float | None) -> str:
     >>> [duration(seconds) for seconds in (None, 2.44, 75, 7300, 200_000)]
     ['–', '2.4 s', '1 min 15 s', '2 h 1 min', '2 d 7 h']
     """
-    if seconds is None:
+    if seconds is None or not math.isfinite(seconds):
         return "–"
     if seconds < 10:
         return f"{seconds:.1f} s"
@@ -69,9 +71,13 @@ def duration(seconds: float | None) -> str:
     return f"{whole} s"
 
 
+def _moment(seconds: float, zone: tzinfo) -> datetime:
+    return datetime.fromtimestamp(min(max(seconds, EVENT_SECONDS[0]), EVENT_SECONDS[1]), zone)
+
+
 def utc(seconds: float) -> str:
     """A time for people."""
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}"
+    return f"{_moment(seconds, UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def new_york(seconds: float) -> str:
@@ -80,12 +86,12 @@ def new_york(seconds: float) -> str:
     >>> new_york(1_768_478_400)
     '07:00:00'
     """
-    return f"{datetime.fromtimestamp(seconds, _ZONE):%H:%M:%S}"
+    return f"{_moment(seconds, _ZONE):%H:%M:%S}"
 
 
 def iso(seconds: float) -> str:
     """A time for browsers."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+    return _moment(seconds, UTC).isoformat(timespec="seconds")
 
 
 _asset_versions: dict[str, str] = {}

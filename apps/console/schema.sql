@@ -15,6 +15,20 @@ CREATE INDEX IF NOT EXISTS open_alerts ON alerts (raised_at) WHERE answered = 0;
 CREATE INDEX IF NOT EXISTS raised_alerts ON alerts (raised_at);
 CREATE INDEX IF NOT EXISTS pictured_alerts ON alerts (image_id);
 
+-- What pages show: older versions kept alerts with texts of any length, places off the earth and times of no calendar.
+CREATE VIEW IF NOT EXISTS shown_alerts AS SELECT
+    id,
+    answered,
+    substr(message_id, 1, 200) AS message_id,
+    substr(drone_id, 1, 200) AS drone_id,
+    substr(plate_id, 1, 200) AS plate_id,
+    substr(image_id, 1, 200) AS image_id,
+    max(-90.0, min(90.0, latitude)) AS latitude,
+    max(-180.0, min(180.0, longitude)) AS longitude,
+    raised_at AS kept_raised_at,  -- as the indexes have it
+    max(0.0, min(7258118399.0, raised_at)) AS raised_at
+FROM alerts;
+
 CREATE TABLE IF NOT EXISTS leases (
     id TEXT PRIMARY KEY,
     alert INTEGER NOT NULL REFERENCES alerts (id),
@@ -100,12 +114,24 @@ CREATE TABLE IF NOT EXISTS sessions (
     expires_at REAL NOT NULL,
     note TEXT NOT NULL DEFAULT ''  -- what the next page says
 );
-CREATE TABLE IF NOT EXISTS failures (
+DROP TABLE IF EXISTS failures;  -- of older versions
+-- Attempts to log in and to change a password that have not succeeded.
+CREATE TABLE IF NOT EXISTS attempts (
     name TEXT NOT NULL,
-    address TEXT NOT NULL,
-    at REAL NOT NULL
+    origin TEXT NOT NULL,  -- an address, or a known browser, or a session; empty: all strangers
+    failures INTEGER NOT NULL,
+    last_at REAL NOT NULL,
+    PRIMARY KEY (name, origin)
 );
-CREATE INDEX IF NOT EXISTS recent_failures ON failures (at);
+CREATE INDEX IF NOT EXISTS recent_attempts ON attempts (last_at);
+-- Browsers in which someone has logged in, and from where.
+CREATE TABLE IF NOT EXISTS devices (
+    token_hash TEXT PRIMARY KEY,
+    name TEXT NOT NULL REFERENCES accounts (name),
+    address TEXT NOT NULL,
+    used_at REAL NOT NULL
+);
+CREATE INDEX IF NOT EXISTS devices_of ON devices (name, used_at);
 CREATE TABLE IF NOT EXISTS audit (
     number INTEGER PRIMARY KEY,
     at REAL NOT NULL,
@@ -113,4 +139,10 @@ CREATE TABLE IF NOT EXISTS audit (
     address TEXT NOT NULL,
     action TEXT NOT NULL,
     detail TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS audited_actions ON audit (action, number);
+-- How many lines of an action there were before those that are kept.
+CREATE TABLE IF NOT EXISTS audited_before (
+    action TEXT PRIMARY KEY,
+    n INTEGER NOT NULL
 );

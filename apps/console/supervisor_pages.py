@@ -7,7 +7,7 @@ from .accounts import Refused
 from .console import Console
 from .drones import ORDERS
 from .rendering import Renderer
-from .web import Visit, to
+from .web import Visit, number_of, to
 
 
 def drones(console: Console, renderer: Renderer, visit: Visit) -> Response:
@@ -79,11 +79,17 @@ def reset_account(console: Console, renderer: Renderer, visit: Visit) -> Respons
 
 def audit(console: Console, renderer: Renderer, visit: Visit) -> Response:
     """Who did what."""
-    before = visit.request.query_params.get("before", "")
-    lines = console.audit.lines(int(before) if before.isdecimal() and len(before) < 19 else None)
-    refused = console.database.rows("SELECT * FROM refused ORDER BY number DESC LIMIT 20")
+    lines = console.audit.lines(number_of(visit.request.query_params.get("before", "")))
+    refused = console.database.rows(
+        "SELECT topic, substr(payload, 1, 200) AS payload, substr(reason, 1, 200) AS reason, came_at"
+        " FROM refused ORDER BY number DESC LIMIT 20"
+    )
     return renderer.page(
-        "audit.html", visit.who, lines=lines, refused=refused, last=lines[-1]["number"] if lines else 0
+        *("audit.html", visit.who),
+        lines=lines,
+        before=console.audit.before(),
+        refused=refused,
+        last=lines[-1]["number"] if lines else 0,
     )
 
 

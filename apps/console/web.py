@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
+from anyio import CapacityLimiter, to_thread
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect, Request
@@ -12,12 +13,13 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .access import ACCESS, BEFORE_CHANGE
+from .access import ACCESS, BEFORE_CHANGE, HASHING
 from .accounts import Session
 from .console import Console
 from .rendering import Renderer
 
 MOST_FORM_BYTES: Final = 16 * 1024
+_MOST_ADDRESS_CHARS: Final = 64
 _HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
@@ -50,6 +52,30 @@ class Visit(NamedTuple):
         return _address(self.request)
 
 
+class Lane:
+    """Computes one hash at a time, of 64 MiB and four threads (RFC 9106, low memory), in a thread of its own."""
+
+    def __init__(self, most_waiting: int = 128) -> None:
+        self._limiter = CapacityLimiter(1)
+        self._most_waiting = most_waiting
+
+    @property
+    def is_full(self) -> bool:
+        """Whether too many wait for it already."""
+        return self._limiter.statistics().tasks_waiting >= self._most_waiting
+
+    async def run(self, page: "Page", console: Console, renderer: Renderer, visit: Visit) -> Response:
+        """A page, as soon as those that came before are done."""
+        return await to_thread.run_sync(page, console, renderer, visit, limiter=self._limiter)
+
+
+class Lanes(NamedTuple):
+    """Strangers cannot keep those from logging in who have before, in the same browser."""
+
+    known: Lane
+    strangers: Lane
+
+
 Page = Callable[[Console, Renderer, Visit], Response]
 Events = Callable[[Console, Visit], AsyncIterator[bytes]]
 
@@ -61,7 +87,21 @@ def session_cookie(request: Request) -> str:
 
 def session_of(console: Console, request: Request) -> Session | None:
     """Who asks."""
-    return console.accounts.session(request.cookies.get(session_cookie(request), ""))
+    token = request.cookies.get(session_cookie(request), "")
+    return console.accounts.session(token) if token else None
+
+
+def number_of(text: str) -> int | None:
+    """A number from an address or a form that the database can have; None: it is none."""
+    if not (text.isascii() and text.isdigit() and len(text) < 20):
+        return None
+    number = int(text)
+    return number if number < 2**63 else None
+
+
+def device_cookie(request: Request) -> str:
+    """The name of the cookie by which a browser is known in which someone has logged in."""
+    return "__Host-device" if request.url.scheme == "https" else "device"
 
 
 def set_cookie(response: Response, request: Request, name: str, value: str, seconds: float | None = None) -> None:
@@ -82,14 +122,21 @@ def to(path: str) -> Response:
     return RedirectResponse(path, status_code=303)
 
 
-def page_route(console: Console, renderer: Renderer, method: str, path: str, page: Page) -> Route:
+def page_route(console: Console, renderer: Renderer, lanes: Lanes, method: str, path: str, page: Page) -> Route:
     """A route for those who may use it. Raises KeyError: the table of access does not have it."""
 
     async def endpoint(request: Request) -> Response:
         visit = await _admit(console, renderer, request, method, path)
         if isinstance(visit, Response):
             return visit
-        return await run_in_threadpool(page, console, renderer, visit)
+        if (method, path) not in HASHING:
+            return await run_in_threadpool(page, console, renderer, visit)
+        lane = lanes.known if await run_in_threadpool(_is_known, console, visit) else lanes.strangers
+        if lane.is_full:
+            busy = renderer.error(503, "Too many log in at this moment", "Try again in half a minute.", visit.session)
+            busy.headers["Retry-After"] = "30"
+            return busy
+        return await lane.run(page, console, renderer, visit)
 
     return _route(method, path, endpoint)
 
@@ -115,7 +162,8 @@ def _route(method: str, path: str, endpoint: Callable[[Request], Any]) -> Route:
 async def _admit(console: Console, renderer: Renderer, request: Request, method: str, path: str) -> Visit | Response:
     """Who comes, with what; or the answer to those who may not."""
     roles = ACCESS[method, path]
-    session = await run_in_threadpool(session_of, console, request)
+    # Whoever watches the process asks for /health: it must not need the database.
+    session = await run_in_threadpool(session_of, console, request) if path != "/health" else None
     if roles is not None:
         if session is None:
             return to("/login")
@@ -138,6 +186,11 @@ async def _admit(console: Console, renderer: Renderer, request: Request, method:
     return Visit(request, session, form)
 
 
+def _is_known(console: Console, visit: Visit) -> bool:
+    device = visit.request.cookies.get(device_cookie(visit.request), "")
+    return visit.session is not None or console.accounts.knows(visit.form.get("name", "").strip(), device)
+
+
 async def _form(request: Request) -> dict[str, str] | None:
     """Fields of a form, the last one of a name; None: it is too large."""
     body = b""
@@ -149,7 +202,7 @@ async def _form(request: Request) -> dict[str, str] | None:
 
 
 def _address(request: Request) -> str:
-    return request.client.host if request.client else ""
+    return request.client.host[:_MOST_ADDRESS_CHARS] if request.client else ""
 
 
 class Headers:
