@@ -13,7 +13,7 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from schemas import answers
-from schemas.errors import InputUnusable
+from schemas.errors import InputUnusable, PrestaCopError
 from schemas.urls import Topic
 
 from .accounts import Accounts
@@ -71,7 +71,12 @@ class Console:
         self.database = Database(folder)
         self.accounts = accounts(self.database, clock)
         self.audit = Audit(self.database, clock)
-        self.desk = Desk(self.database, self._key(folder, new_key), clock, self._changed)
+        try:
+            key = self._key(folder, new_key)
+        except PrestaCopError:
+            self.database.close()
+            raise
+        self.desk = Desk(self.database, key, clock, self._changed)
         self.drones = Drones(self.database, clock)
         self.pictures = Pictures(self.database, folder / "pictures", clock, self._changed)
         self.presence = Presence(clock)

@@ -248,7 +248,7 @@ def test_pages_and_known_browsers_do_not_wait_for_the_logins_of_strangers(tmp_pa
 
 
 def test_an_address_is_believed_of_a_trusted_proxy_alone(tmp_path: Path) -> None:
-    tried = (
+    tried: tuple[tuple[list[str], str], ...] = (
         ([], "127.0.0.1"),
         (["--trusted-proxy", "127.0.0.1"], HOME),
         (["--trusted-proxy", "192.0.2.0/24"], "127.0.0.1"),
