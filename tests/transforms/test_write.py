@@ -130,7 +130,9 @@ def test_a_runner_that_cuts_a_unit_in_two_ends_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: beam.PTransform
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    columns = {"message_id": pa.array(["a", "b"]), "area": pa.array(["K", "K"]).dictionary_encode()}
+    columns = {n: pa.nulls(2, MESSAGE.field(n).type) for n in MESSAGE.names if n not in rows_of(2).schema.names}
+    columns |= {"message_id": pa.array(["a", "b"])}
+    columns |= {name: pa.array([text, text]).dictionary_encode() for name, text in (("area", "K"), ("status", "raw"))}
     rows = pa.RecordBatch.from_pydict({**{n: rows_of(2)[n] for n in rows_of(2).schema.names}, **columns})
     with pytest.raises(RuntimeError, match=f"ended inside the units .*{UNIT.name}"), TestPipeline() as pipeline:
         _ = pipeline | beam.Create([UnitBatch(UNIT, rows, last=False)], reshuffle=False) | what
