@@ -132,7 +132,10 @@ def test_a_runner_that_cuts_a_unit_in_two_ends_the_run(
     monkeypatch.chdir(tmp_path)
     columns = {n: pa.nulls(2, MESSAGE.field(n).type) for n in MESSAGE.names if n not in rows_of(2).schema.names}
     columns |= {"message_id": pa.array(["a", "b"])}
-    columns |= {name: pa.array([text, text]).dictionary_encode() for name, text in (("area", "K"), ("status", "raw"))}
+    columns |= {
+        name: pa.array([text, text]).dictionary_encode()
+        for name, text in zip(("area", "kind", "status"), ("K", "violation", "raw"), strict=True)
+    }
     rows = pa.RecordBatch.from_pydict({**{n: rows_of(2)[n] for n in rows_of(2).schema.names}, **columns})
     with pytest.raises(RuntimeError, match=f"ended inside the units .*{UNIT.name}"), TestPipeline() as pipeline:
         _ = pipeline | beam.Create([UnitBatch(UNIT, rows, last=False)], reshuffle=False) | what
