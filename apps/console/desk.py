@@ -9,9 +9,11 @@ from typing import Final, Literal, NamedTuple
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from schemas import alerts, answers
+from schemas import answers
 from schemas.alerts import Alert
-from schemas.messages import EVENT_SECONDS, MAX_BYTES, DroneMessage
+from schemas.decoding import Undecodable, decode_json
+from schemas.messages import DroneMessage, Reason
+from schemas.times import event_time_of
 
 from .accounts import Refused
 from .database import Database
@@ -19,6 +21,7 @@ from .outbox import ANSWERS, post
 from .reading import refuse, take
 
 ALERTS: Final = "alerts"
+_DECODER: Final = msgspec.json.Decoder(Alert)
 LEASE_SECONDS: Final = 120.0
 """An alert that its officer has not answered by then is anyone's again."""
 
@@ -157,7 +160,7 @@ class Desk:
             if before is None:
                 try:
                     alert, message = self._sign(row, officer, violation_code, now)
-                except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+                except (msgspec.MsgspecError, ValueError) as error:
                     refused = str(error)
                     _close(connection, row, "handed back", now)
                     refuse(connection, ALERTS, [(row["payload"], refused)], now)
@@ -170,7 +173,7 @@ class Desk:
         return Answered(row["message_id"], code, counts, at - row["taken_at"], at - row["raised_at"])
 
     def _sign(self, lease: sqlite3.Row, officer: str, violation_code: int, now: float) -> tuple[Alert, DroneMessage]:
-        alert: Alert = alerts.decode(lease["payload"])
+        alert = decode_json(lease["payload"], _DECODER)
         when = datetime.fromtimestamp(now, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         message = answers.answer_to(
             alert, lease=lease["id"], officer_id=officer, violation_code=violation_code, event_time=when
@@ -222,22 +225,12 @@ def _close(connection: sqlite3.Connection, lease: sqlite3.Row, how: str, now: fl
 def _read(payload: bytes) -> tuple[bytes, Alert, float]:
     """A payload, the alert in it that can be shown and answered, and when it was raised, in seconds since the epoch.
 
-    Raises MsgspecError, ValueError: it is none.
+    Raises Undecodable, MsgspecError: it is none.
     """
-    if len(payload) > MAX_BYTES:
-        raise ValueError(f"more than {MAX_BYTES} bytes")
-    alert = alerts.decode(payload)
-    seconds = [_seconds(alert.event_time), _seconds(alert.alert_time)]
+    alert = decode_json(payload, _DECODER)
+    moments = [event_time_of(alert.event_time), event_time_of(alert.alert_time)]
+    if moments[0] is None or moments[1] is None:
+        raise Undecodable(Reason.EVENT_TIME_UNREADABLE, f"{alert.event_time}, {alert.alert_time}")
     # What the graph would not take back as an answer is no alert.
     answers.check(answers.answer_to(alert, lease="", officer_id="-", violation_code=0, event_time=alert.event_time))
-    return payload, alert, seconds[1]
-
-
-def _seconds(text: str) -> float:
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError(f"{text} has no time zone")
-    seconds = moment.timestamp()
-    if not EVENT_SECONDS[0] <= seconds < EVENT_SECONDS[1]:
-        raise ValueError(f"{text} is not between 1970 and 2200")
-    return seconds
+    return payload, alert, moments[1] / 1_000_000

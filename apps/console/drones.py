@@ -4,11 +4,13 @@ import secrets
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final, get_args
 
 import msgspec
 
 from schemas.commands import Command, Confirmation, Order
+from schemas.decoding import decode_json
 from schemas.messages import MAX_ID_CHARS
 
 from .accounts import Refused
@@ -18,7 +20,7 @@ from .reading import take
 
 CONFIRMATIONS: Final = "confirmations"
 ORDERS: Final[tuple[Order, ...]] = get_args(Order)
-_decode: Final = msgspec.json.Decoder(Confirmation).decode
+_DECODER: Final = msgspec.json.Decoder(Confirmation)
 
 
 class Drones:
@@ -54,7 +56,7 @@ class Drones:
                 (now, confirmation.command_id),
             )
 
-        take(self._database, CONFIRMATIONS, payloads, positions, _decode, keep, now)
+        take(self._database, CONFIRMATIONS, payloads, positions, partial(decode_json, decoder=_DECODER), keep, now)
 
     def told(self, limit: int = 50) -> list[sqlite3.Row]:
         """The newest commands first, and whether each is published and confirmed."""

@@ -24,6 +24,8 @@ CODES = Codes(
     {14: "NO STANDING-DAY/TIME LIMITS", 21: "NO PARKING-STREET CLEANING", 40: "FIRE HYDRANT", 45: "TRAFFIC LANE"}
 )
 PASSWORD = "a good long one"
+JPEG = bytes.fromhex("ffd8ffc0000b080010002001011100ffda")
+"""The smallest that counts as one: 32 by 16 pixels, and no scan."""
 
 
 class Clock:

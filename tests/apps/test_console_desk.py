@@ -1,5 +1,6 @@
 """Alerts, leases and answers, without a browser."""
 
+import base64
 import json
 import sqlite3
 import time
@@ -26,9 +27,9 @@ from apps.console.topics import Follower, Read
 from schemas.alerts import encode
 from schemas.answers import load_public_keys, verify
 from schemas.errors import InputUnusable, OutputUnusable, ServiceUnavailable
-from schemas.messages import DroneMessage
+from schemas.messages import DroneMessage, Reason
 from tests.apps.console_process import wait_until
-from tests.apps.console_support import Clock, alert, make_console, officer, outbox, picture, raise_alerts
+from tests.apps.console_support import JPEG, Clock, alert, make_console, officer, outbox, picture, raise_alerts
 
 
 @pytest.fixture
@@ -216,17 +217,19 @@ def test_pictures_are_kept_by_name_and_old_ones_go_but_never_those_of_open_alert
 
     console.pictures.take(
         [
-            message("image of old", "/9j/AAAA"),
-            b"1768478400;gone;/9j/BBBB",
+            picture("image of old", JPEG),
+            b"1768478400;gone;" + base64.b64encode(JPEG + b"another"),
             message("bad", "!!"),
             message("png", "iVBO"),
+            picture("huge", JPEG.replace(b"\x00\x10\x00\x20", b"\xff\xff\xff\xff")),
         ],
         {0: 4},
     )
     found = console.pictures.of(1)
     assert found is not None
-    assert found.read_bytes() == b"\xff\xd8\xff\x00\x00\x00"
-    assert [row["reason"] for row in console.database.rows("SELECT reason FROM refused")][1] == "not a JPEG"
+    assert found.read_bytes() == JPEG
+    reasons = [row["reason"].partition(":")[0] for row in console.database.rows("SELECT reason FROM refused")]
+    assert reasons == [Reason.IMAGE_NOT_BASE64, Reason.IMAGE_NOT_JPEG, Reason.IMAGE_TOO_MANY_PIXELS]
     console.pictures.tidy(kept_bytes=0)
     assert [row["image_id"] for row in console.database.rows("SELECT image_id FROM pictures")] == ["image of old"]
     assert [path.name for path in (tmp_path / "state" / "pictures").iterdir()] == [found.name]
@@ -238,7 +241,7 @@ def test_the_picture_of_the_desk_is_asked_for_by_its_lease(console: Console) -> 
     assert held is not None
     path = f"/desk/picture?lease={held.lease}"
     assert "No picture has come" in browser.get(path).text
-    console.pictures.take([picture("image of old", b"\xff\xd8\xff")], {})
+    console.pictures.take([picture("image of old", JPEG)], {})
     part = browser.get(path).text
     assert f'src="/pictures/{held.alert["id"]}?p"' in part
     assert "sse:" not in part

@@ -22,14 +22,14 @@ from schemas.alerts import encode
 from schemas.commands import Confirmation
 from schemas.errors import ServiceUnavailable
 from tests.apps.console_process import wait_until
-from tests.apps.console_support import Browser, Clock, alert, make_console, officer, picture
+from tests.apps.console_support import JPEG, Browser, Clock, alert, make_console, officer, picture
 
 WHEN = "2026-01-15T12:00:00.000000Z"
 TOPICS = ("alerts", "images", "confirmations")
 DEEP = b"[" * 5_000
 GOOD = {
     "alerts": encode(alert("a", 1_768_478_400)),
-    "images": picture("p", b"\xff\xd8\xff"),
+    "images": picture("p", JPEG),
     "confirmations": msgspec.json.encode(Confirmation(command_id="c", drone_id="d", command="hold", time=WHEN)),
 }
 PANE = {

@@ -27,7 +27,7 @@ from schemas.urls import KafkaUrl, topic_url
 from tests.apps import console_browser
 from tests.apps.console_browser import chromium, collect_errors
 from tests.apps.console_process import NOWHERE, answer_next, console, log_in_first, wait_until
-from tests.apps.console_support import Browser, alert, picture
+from tests.apps.console_support import JPEG, Browser, alert, picture
 from tests.recovery.console import GROUPED_COMMITS, SLOW_MARKS, campaign
 from tests.services.support import Subscription, make_topic, publish
 from tests.services.test_unbounded import follow as follow  # noqa: PLC0414  # a fixture
@@ -128,7 +128,7 @@ def test_alerts_come_from_pubsub_and_answers_go_there(pubsub: str, tmp_path: Pat
 
 
 def test_pictures_commands_and_confirmations_go_over_pubsub(pubsub: str, tmp_path: Path) -> None:
-    jpeg = b"\xff\xd8\xff of a"
+    jpeg = JPEG + b" of a"
     with ExitStack() as stack:
         names = ("alerts", "drones", "images", "commands", "confirmations")
         topics = {name: stack.enter_context(Subscription(f"fleet-{name}")) for name in names}
