@@ -115,9 +115,9 @@ def test_a_service_that_does_not_answer_ends_with_4(tmp_path: Path) -> None:
 def test_a_bucket_that_is_not_there_ends_with_3_and_is_named(tmp_path: Path, s3: str) -> None:
     history = make_history(tmp_path / "h.csv", 500)
     done = command("--history", history, "--output", f"{s3}-of-nobody/x")
-    assert done.returncode == 4
+    assert done.returncode == 3
     assert done.stderr.startswith(f"error: {s3}-of-nobody/x: ")
-    assert "Check the bucket" in done.stderr
+    assert "check the name and AWS_ENDPOINT_URL" in done.stderr
     assert "Traceback" not in done.stderr
 
 
