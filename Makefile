@@ -16,10 +16,14 @@ help: ## print this help
 	@echo
 	@echo "  Variables: HISTORY=GLOB, MESSAGES=file:PATH (your own input for run-local), LAKE=$(LAKE), REPORT=$(REPORT), ARGS=..."
 
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check
+
+# Each file that is installed has the hash that constraints.txt says, the tools that build this project too.
 # editable_mode=compat: else a folder of data named lake where a command is called stands for the package of that name.
 $(VENV)/.installed: setup.py constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --config-settings editable_mode=compat --editable '.[dev]'
+	$(PIP) --require-hashes --requirement constraints.txt
+	$(PIP) --no-deps --no-build-isolation --config-settings editable_mode=compat --editable .
 	@touch $@
 
 .PHONY: install
