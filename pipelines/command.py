@@ -28,6 +28,7 @@ from pipelines.loopback import listen_here_alone
 from pipelines.runner_options import FLINK_STREAMS
 from schemas import errors
 from schemas.exits import bug
+from schemas.printing import guarded_output
 from sources.progress import progress
 from sources.units import ROWS_IN
 
@@ -152,6 +153,11 @@ def run(command: Callable[[], int], resume: str) -> NoReturn:
     # What a worker raises comes out of the run as well; its log would be a second copy.
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     signal.signal(signal.SIGTERM, _interrupt)
+    with guarded_output():
+        _run(command, resume)
+
+
+def _run(command: Callable[[], int], resume: str) -> NoReturn:
     try:
         with redirect_stderr(cast(TextIO, _WithoutTracebacks(sys.stderr))):
             code = command()

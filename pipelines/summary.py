@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from lake import Lake, lake
 from lake.ledger import unit_paths
 from schemas.lake import Source
+from schemas.printing import printable
 from sources.units import DUPLICATES
 from transforms.write import DOORS
 
@@ -74,5 +75,5 @@ def _refused(lk: Lake, added: list[str]) -> Iterator[str]:
 def visible(payload: bytes, characters: int = SAMPLE_CHARACTERS) -> str:
     """The beginning of a payload, safe to print."""
     text = payload[: 2 * characters].decode("utf-8", "backslashreplace")
-    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    shown = printable(text).replace("\n", "\\n")
     return shown if len(shown) <= characters else shown[: characters - 1] + "…"

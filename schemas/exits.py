@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from schemas.errors import BUG, PrestaCopError
+from schemas.printing import guarded_output
 
 
 def bug() -> int:
@@ -21,11 +22,12 @@ def bug() -> int:
 
 def exit_with(main: Callable[[], int | None]) -> NoReturn:
     """Run a command, and leave with the code that it gives or that its error has."""
-    try:
-        code = main()
-    except PrestaCopError as error:
-        print(f"error: {error}", file=sys.stderr)
-        code = error.exit_code
-    except Exception:  # noqa: BLE001  # it is told in full, and the process ends
-        code = bug()
+    with guarded_output():
+        try:
+            code = main()
+        except PrestaCopError as error:
+            print(f"error: {error}", file=sys.stderr)
+            code = error.exit_code
+        except Exception:  # noqa: BLE001  # it is told in full, and the process ends
+            code = bug()
     sys.exit(code)

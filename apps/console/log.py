@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from schemas.printing import printable
+
 LINES_A_MINUTE: Final = 5
 """Of each place in the program that logs."""
 
@@ -37,8 +39,7 @@ class _Printable(logging.Formatter):
     """What others wrote reaches no terminal as a control character."""
 
     def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
-        return "".join(each if each.isprintable() or each == "\n" else ascii(each)[1:-1] for each in text)
+        return printable(super().format(record))
 
 
 class _ToStderr(logging.Handler):

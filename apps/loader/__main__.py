@@ -109,9 +109,7 @@ def _fail(error: PrestaCopError) -> int:
 
 
 def _print(text: str, to: TextIO | None = None) -> None:
-    """Print text that may hold the names of files and of topics: what is not printable in it is escaped."""
-    lines = ("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line) for line in text.split("\n"))
-    print("\n".join(lines), file=to, flush=True)
+    print(text, file=to, flush=True)
 
 
 Make = Callable[[int, Patience], Target]

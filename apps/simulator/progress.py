@@ -5,6 +5,8 @@ import time
 from types import TracebackType
 from typing import Final, Self
 
+from schemas.printing import unguarded
+
 _TERMINAL_S: Final = 0.5
 _PLAIN_S: Final = 10.0
 _AGAIN: Final = "\r\x1b[K"
@@ -40,9 +42,8 @@ class Progress:
         if self._live:
             text += f", {behind_s:.1f} s behind"
         self._shown_at, self._shown = now, published
-        print(
-            _AGAIN + text if self._terminal else text, end="" if self._terminal else "\n", file=sys.stderr, flush=True
-        )
+        end = "" if self._terminal else "\n"
+        print(_AGAIN + text if self._terminal else text, end=end, file=unguarded(sys.stderr), flush=True)
 
     def __enter__(self) -> Self:
         return self
@@ -51,4 +52,4 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._terminal and not self._quiet:
-            print(_AGAIN, end="", file=sys.stderr, flush=True)
+            print(_AGAIN, end="", file=unguarded(sys.stderr), flush=True)

@@ -9,11 +9,12 @@ from typing import Final, Self
 import msgspec
 
 from schemas.commands import Command, Confirmation
+from schemas.decoding import Undecodable, decode_json
 from schemas.urls import KafkaUrl, Topic
 
 from .sinks import Sink
 
-_decode: Final = msgspec.json.Decoder(Command).decode
+_DECODER: Final = msgspec.json.Decoder(Command)
 
 
 class Radio(ABC):
@@ -58,8 +59,8 @@ class Radio(ABC):
 def _commands(payloads: Sequence[bytes]) -> Iterator[Command]:
     for payload in payloads:
         try:
-            yield _decode(payload)
-        except (msgspec.MsgspecError, UnicodeError) as error:
+            yield decode_json(payload, _DECODER)
+        except Undecodable as error:
             print(f"simulator: no command: {payload[:100]!r}: {error}", file=sys.stderr)
 
 

@@ -6,6 +6,8 @@ import sys
 import time
 from collections.abc import Sequence
 
+from schemas.printing import printable, unguarded
+
 PLAIN_SECONDS = 5.0
 
 
@@ -28,8 +30,9 @@ class Screen:
         # Where the window has become narrower, what was a line is several now.
         above = sum(1 + len(line) // (self.columns + 1) for line in self._shown)
         back = f"\x1b[{above}F" if above else ""
-        sys.stdout.write(f"{back}\x1b[J" + "".join(f"{line}\n" for line in lines))
-        sys.stdout.flush()
+        terminal = unguarded(sys.stdout)
+        terminal.write(f"{back}\x1b[J" + "".join(f"{printable(line)}\n" for line in lines))
+        terminal.flush()
         self._shown = lines
 
     def print(self, line: str) -> None:

@@ -1,0 +1,53 @@
+"""What others wrote reaches no terminal and no log as a control character.
+
+Payloads, names of files, drones and topics, and the reasons that servers give may hold escape sequences, which can move
+a terminal's cursor, hide a line or answer for the user. So the output of each command passes :func:`guarded_output`.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from typing import Any, TextIO, cast
+
+
+def printable(text: str) -> str:
+    r"""The text with what is not printable escaped; newlines stay.
+
+    >>> printable("a\x1b[2Jb\r\u202e")
+    'a\\x1b[2Jb\\r\\u202e'
+    """
+    if text.isascii() and text.replace("\n", "").isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+
+
+class _Guarded:
+    """A stream that escapes what is written to it. A write may begin with a carriage return: a bar of progress does."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.unguarded = stream
+
+    def write(self, text: str) -> int:
+        shown = text.lstrip("\r")
+        self.unguarded.write("\r" * (len(text) > len(shown)) + printable(shown))
+        return len(text)
+
+    def writelines(self, lines: list[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.unguarded, name)
+
+
+@contextmanager
+def guarded_output() -> Iterator[None]:
+    """Escape what the body prints on stdout and stderr."""
+    out, err = (cast(TextIO, _Guarded(unguarded(stream))) for stream in (sys.stdout, sys.stderr))
+    with redirect_stdout(out), redirect_stderr(err):
+        yield
+
+
+def unguarded(stream: TextIO) -> TextIO:
+    """The stream itself, for who moves the cursor and escapes with :func:`printable` what is not its own."""
+    return cast(TextIO, getattr(stream, "unguarded", stream))

@@ -1,0 +1,67 @@
+"""No text of others reaches a terminal as a control character."""
+
+import io
+import subprocess
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.printing import guarded_output, printable, unguarded
+from tests.support import make_messages
+
+CLEAR = "\x1b[2J\x1b]0;owned\x07"
+
+
+@given(st.text())
+def test_what_is_printed_is_printable_and_lines_stay_lines(text: str) -> None:
+    shown = printable(text)
+    assert all(c.isprintable() or c == "\n" for c in shown)
+    assert shown.count("\n") == text.count("\n")
+    assert shown == text or not text.replace("\n", "").isprintable()
+
+
+def test_a_guarded_stream_escapes_and_a_bar_of_progress_goes_back_to_the_start() -> None:
+    screen = io.StringIO()
+    with redirect_stdout(screen), guarded_output(), guarded_output():
+        print(f"name {CLEAR}\rx")
+        sys.stdout.writelines(["\x9b1A"])
+        sys.stdout.write("\r 50 %")
+        unguarded(sys.stdout).write("\x1b[1F")
+    assert screen.getvalue() == "name \\x1b[2J\\x1b]0;owned\\x07\\rx\n\\x9b1A\r 50 %\x1b[1F"
+
+
+@pytest.mark.parametrize("field", ["event_time", "drone_id", "kind", "status"])
+def test_a_message_draws_nothing_on_the_terminal_of_who_runs_the_graph(tmp_path: Path, field: str) -> None:
+    fleet = make_messages(tmp_path / "fleet.jsonl", 5, 20)
+    with fleet.open("a") as file:
+        file.write(
+            '{"schema_version":1,"message_id":"m","'
+            + field
+            + '":"'
+            + CLEAR.encode("unicode_escape").decode().replace("\\x", "\\u00")
+            + '"}\n'
+        )
+    hostile = tmp_path / f"{CLEAR}.jsonl".replace("/", "")
+    fleet.rename(hostile)
+    command = [sys.executable, "-m", "pipelines.violations", "--messages", f"file:{hostile}"]
+    done = subprocess.run([*command, "--output", str(tmp_path / "lake")], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert "dead letters by reason" in done.stdout
+    assert "\\x1b[2J" in done.stdout
+    assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_a_name_of_a_file_draws_nothing_where_it_cannot_be_read(tmp_path: Path) -> None:
+    for module, flags in (
+        ("pipelines.violations", ["--output", str(tmp_path / "lake"), "--history"]),
+        ("pipelines.reconcile", ["--output"]),
+    ):
+        command = [sys.executable, "-m", module, *flags, f"{tmp_path}/{CLEAR}x"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 3, done.stderr
+        assert "\\x1b[2J" in done.stderr
+        assert "\x1b" not in done.stderr
