@@ -162,10 +162,11 @@ class LocalStorage(Storage):
         with faults(self.root):
             try:
                 target.parent.mkdir(parents=True, exist_ok=True)
+                opened = temporary.open("xb")
             except FileNotFoundError as error:
                 raise OutputUnusable(f"{self.root}: {error.strerror}: {target.parent}; choose another place") from error
             try:
-                with temporary.open("xb") as file:
+                with opened as file:
                     file.write(data)
                     if sync:
                         file.flush()

@@ -19,10 +19,10 @@ CREATE INDEX IF NOT EXISTS pictured_alerts ON alerts (image_id);
 CREATE VIEW IF NOT EXISTS shown_alerts AS SELECT
     id,
     answered,
-    substr(message_id, 1, 200) AS message_id,
-    substr(drone_id, 1, 200) AS drone_id,
-    substr(plate_id, 1, 200) AS plate_id,
-    substr(image_id, 1, 200) AS image_id,
+    iif(length(CAST(message_id AS BLOB)) > 800, substr(message_id, 1, 200), message_id) AS message_id,
+    iif(length(CAST(drone_id AS BLOB)) > 800, substr(drone_id, 1, 200), drone_id) AS drone_id,
+    iif(length(CAST(plate_id AS BLOB)) > 800, substr(plate_id, 1, 200), plate_id) AS plate_id,
+    iif(length(CAST(image_id AS BLOB)) > 800, substr(image_id, 1, 200), image_id) AS image_id,
     max(-90.0, min(90.0, latitude)) AS latitude,
     max(-180.0, min(180.0, longitude)) AS longitude,
     raised_at AS kept_raised_at,  -- as the indexes have it

@@ -30,7 +30,7 @@ from tests.support import LOCAL
 from transforms.message_rows import dead_letters
 from transforms.payloads import Refusal
 
-UNIT = Unit(Source.DRONES, "kafka:fleet/0", 0, 4, "drones-kafka-ab-00000-0000000000000000000")
+UNIT = Unit(Source.DRONES, "kafka:fleet/0", 0, 4, "drones-00000-of-a-fake")
 
 
 class FakeStream(Stream):
