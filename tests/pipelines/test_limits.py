@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import apache_beam as beam
@@ -12,7 +13,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-import transforms.payloads
 from lake import lake
 from lake.large_payloads import BEGINNING_BYTES, MAX_INLINE_BYTES, bounded, checked_in, checked_out
 from lake.layout import part_name, unit_of
@@ -20,6 +20,7 @@ from pipelines.compact import compact
 from pipelines.reconcile import reconcile
 from pipelines.replay import replay
 from pipelines.violations import Inputs, Settings, violations
+from schemas.decoding import load_object
 from schemas.lake import DEAD_LETTER, Dataset, Source
 from schemas.messages import Reason
 from sources.payloads import payload_batch
@@ -124,7 +125,7 @@ def test_compaction_leaves_duplicates_out_of_each_part_of_a_unit(
     monkeypatch.setattr("sources.streams.PART_BYTES", 2_000)
     root = tmp_path / "lake"
     read(root, [message(n) for n in range(20)])
-    other = UNIT.name.replace("00000-0", "00001-0")
+    other = UNIT.name.replace("00000", "00001")
     monkeypatch.setattr(sys.modules[__name__], "UNIT", UNIT.__class__(**{**UNIT.__dict__, "name": other}))
     read(root, [message(n) for n in (1, 8, 15, 30)])
     assert compact(str(root), 128 << 20, LOCAL)
@@ -153,7 +154,8 @@ def test_a_large_refused_payload_is_an_object_and_replayed_from_it(
     assert [p for p in (tmp_path / "payloads").rglob("*") if p.is_file()] == [tmp_path / path]
     assert reconcile(root) == []
     assert replay(root, Reason.TOO_LARGE, LOCAL) is None  # still too large, and still an object
-    monkeypatch.setattr(transforms.payloads, "MAX_BYTES", 4 << 20)
+    monkeypatch.setattr("transforms.json_messages.MAX_BYTES", 4 << 20)
+    monkeypatch.setattr("transforms.payloads.load_object", partial(load_object, max_bytes=4 << 20))
     monkeypatch.setattr("lake.large_payloads.AT_ONCE_BYTES", 1 << 20)
     assert replay(root, Reason.TOO_LARGE, LOCAL)
     assert reconcile(root) == []
