@@ -75,7 +75,9 @@ def meaning(
         return DiskFull(f"{where}: no room left; free some and run the same command again, it goes on")
     if error.errno in (errno.EACCES, errno.EPERM):
         return NotPermitted(f"{where}: {error.strerror}; give this user the right, or choose another place")
-    if error.errno is None and where.startswith("s3://"):  # pyarrow's errors of S3 have no number
+    if error.errno is None and (
+        where.startswith("s3://") or "AWS Error" in str(error)
+    ):  # pyarrow's errors of S3 have no number
         if _DENIED.search(str(error)):
             return NotPermitted(f"{where}: {error}. {S3_CHECK}")
         if _NO_BUCKET.search(str(error)):
@@ -97,7 +99,7 @@ def damaged(error: Exception, where: str) -> LakeDamaged:
 
 def is_damage(error: BaseException) -> bool:
     """Whether the text of an error of pyarrow or DuckDB speaks of a file's inside."""
-    return bool(_PARQUET.search(str(error)))
+    return "AWS Error" not in str(error) and bool(_PARQUET.search(str(error)))
 
 
 def _of_s3(error: ClientError | BotoCoreError, where: str) -> PrestaCopError:

@@ -1,5 +1,6 @@
 """What of a call to S3 passes when it is made again, and for how long it is made again: by time, not by count."""
 
+import math
 import os
 import re
 from collections.abc import Callable
@@ -40,6 +41,11 @@ T = TypeVar("T")
 def patience() -> float:
     """For how many seconds a call to a service that was reached before is made again."""
     return float(os.environ.get(PATIENCE, PATIENCE_S))
+
+
+def doublings(seconds: float) -> int:
+    """How many pauses that double come to so many seconds: the AWS SDK in pyarrow counts, and begins with 25 ms."""
+    return max(1, math.ceil(math.log2(seconds / 0.025 + 1)))
 
 
 def passes(error: Exception) -> bool:

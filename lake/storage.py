@@ -22,8 +22,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from lake.faults import code, faults
-from lake.patient_files import PatientFiles
-from lake.retries import FIRST_CONTACT_S, patiently
+from lake.retries import FIRST_CONTACT_S, doublings, patience, patiently
 from schemas.errors import InputUnusable, OutputUnusable, PrestaCopError, UnsafePath
 
 S3_CONNECTIONS = 64
@@ -93,7 +92,7 @@ class Storage(ABC):
         """The files below a directory, sorted by path; none when there is no such directory."""
         selector = pafs.FileSelector(self.full(prefix), recursive=True, allow_not_found=True)
         with faults(self.root):
-            infos = self.filesystem.get_file_info(selector)
+            infos = patiently(partial(self.filesystem.get_file_info, selector))
         return sorted((i for i in infos if i.type == pafs.FileType.File), key=lambda i: str(i.path))
 
     def read(self, path: str) -> bytes:
@@ -210,10 +209,11 @@ class S3Storage(Storage):
             self._client = _s3_client()
             # A bucket that is not there would look like an empty lake.
             patiently(partial(self._client.head_bucket, Bucket=self.bucket), FIRST_CONTACT_S)
-            files = pafs.S3FileSystem(
-                endpoint_override=endpoint, retry_strategy=pafs.AwsDefaultS3RetryStrategy(max_attempts=0)
+            self.filesystem = pafs.S3FileSystem(
+                endpoint_override=endpoint,
+                # The standard strategy has a quota that all calls share: an outage of half a minute uses it up.
+                retry_strategy=pafs.AwsDefaultS3RetryStrategy(max_attempts=doublings(patience())),
             )
-        self.filesystem = pafs.PyFileSystem(PatientFiles(files, lambda: faults(root)))
 
     def put(self, path: str, data: bytes | memoryview) -> None:
         put = partial(self._client.put_object, Bucket=self.bucket, Key=self._key(path), Body=bytes(data))

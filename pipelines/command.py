@@ -218,6 +218,8 @@ def known(error: BaseException) -> errors.PrestaCopError | None:
         return error
     if found := _IN_TRACEBACK.search(str(error)):
         return _KNOWN[found[1]](found[2].split(" [while running")[0])
+    if "AWS Error" in str(error) and isinstance(error, OSError | pa.ArrowException | duckdb.Error):
+        return meaning(OSError(str(error).splitlines()[0]), "the lake", errors.ServiceUnavailable)
     if isinstance(error, OSError | BotoCoreError | ClientError):
         where = str(getattr(error, "filename", None) or "this machine")
         return meaning(error, where, errors.InputUnusable)

@@ -118,20 +118,22 @@ READS: dict[str, tuple[str, Callable[[Lake], Any]]] = {
 
 
 @pytest.mark.parametrize(
-    "answer",
-    [UNAVAILABLE, ("429 Too Many Requests", "TooManyRequests"), ("500 Internal Server Error", "InternalError")],
+    ("read", "answer"),
+    [
+        *((read, answer) for read in READS for answer in (UNAVAILABLE, ("500 Internal Server Error", "InternalError"))),
+        # The AWS SDK in pyarrow takes 429 for final (decision 079): of scans it is not waited out.
+        *((read, ("429 Too Many Requests", "TooManyRequests")) for read in ("listing", "file")),
+    ],
 )
-@pytest.mark.parametrize("read", READS)
 def test_reading_waits_an_outage_out(
     faulty_s3: FaultyS3, monkeypatch: pytest.MonkeyPatch, read: str, answer: tuple[str, str]
 ) -> None:
-    clock = without_waiting(monkeypatch)
+    without_waiting(monkeypatch)
     lk = lake_of_one_unit()
     method, call = READS[read]
-    fault = faulty_s3.fail(method, *answer, 15)
+    fault = faulty_s3.fail(method, *answer, 4)
     assert call(lk)
-    assert fault.seen == 15
-    assert clock.now > 0
+    assert fault.seen == 4
 
 
 @pytest.mark.parametrize("read", READS)
@@ -146,6 +148,7 @@ def test_an_outage_while_reading_has_its_own_error(
     error: type[PrestaCopError],
 ) -> None:
     without_waiting(monkeypatch)
+    monkeypatch.setenv(PATIENCE, "0.1")
     lk = lake_of_one_unit()
     method, call = READS[read]
     faulty_s3.fail(method, *answer, float("inf"))
