@@ -29,6 +29,8 @@ _CHANGE = re.compile(r"^change-(\d{6,})$")
 _ATTEMPT = re.compile(r"^change-(\d{6,})-[0-9a-f]+-\d+$")
 _OF_A_STREAM = re.compile(r"^(.+-kafka-.+)-(\d{5})-(\d{19})$")
 _PLAN = re.compile(r"^plans/(?P<stream>[^/]+)/(?P<partition>\d{5})/(?P<start>\d{19})\.json$")
+_NOT_PLANS = "plans/loaded/", "plans/loaded_cells/", "plans/loaded_refused/"
+"""What :mod:`sources.loaded` remembers of files."""
 _COUNTS = [field.name for field in LEDGER_ROW if field.type == pa.int64()]
 
 
@@ -257,7 +259,7 @@ def plan_faults(of: Opened) -> Iterator[str]:
                 yield f"{path} is damaged: it must say for each partition an offset"
             else:
                 floors[path.split("/")[1]] = {int(k): v for k, v in told.items()}
-        else:
+        elif not path.startswith(_NOT_PLANS):
             yield f"{path} is no plan"
     for (stream, partition, start), row in sorted(committed.items()):
         chain = chains.get((stream, partition), {})
