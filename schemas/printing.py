@@ -8,17 +8,18 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any, TextIO, cast
+from unicodedata import category
 
 
 def printable(text: str) -> str:
-    r"""The text with what is not printable escaped; newlines stay.
+    r"""The text with what is not printable escaped; newlines and the blanks of typography (no-break, thin) stay.
 
     >>> printable("a\x1b[2Jb\r\u202e")
     'a\\x1b[2Jb\\r\\u202e'
     """
     if text.isascii() and text.replace("\n", "").isprintable():
         return text
-    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+    return "".join(c if c.isprintable() or c == "\n" or category(c) == "Zs" else ascii(c)[1:-1] for c in text)
 
 
 class _Guarded:

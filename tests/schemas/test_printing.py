@@ -7,21 +7,24 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from schemas.printing import guarded_output, printable, unguarded
 from tests.support import make_messages
 
+BLANKS = "\n\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
 CLEAR = "\x1b[2J\x1b]0;owned\x07"
 
 
 @given(st.text())
+@example("37\u00a0%")
+@example("a\u2028b\u2029c\u200bd")
 def test_what_is_printed_is_printable_and_lines_stay_lines(text: str) -> None:
     shown = printable(text)
-    assert all(c.isprintable() or c == "\n" for c in shown)
+    assert all(c.isprintable() or c in BLANKS for c in shown)
     assert shown.count("\n") == text.count("\n")
-    assert shown == text or not text.replace("\n", "").isprintable()
+    assert shown == text or not all(c.isprintable() or c in BLANKS for c in text)
 
 
 def test_a_guarded_stream_escapes_and_a_bar_of_progress_goes_back_to_the_start() -> None:
