@@ -24,7 +24,7 @@ from pipelines.command import run
 from pipelines.summary import visible
 from schemas.errors import InputUnusable
 from schemas.lake import Dataset
-from transforms.qualify import OFFICER
+from schemas.messages import OFFICER
 
 EXAMPLES = """\
 examples:

@@ -25,6 +25,9 @@ EVENT_SECONDS: Final = (0, 7_258_118_400)
 """When an event can have been, in seconds since the epoch: from 1970 to before 2200. Other years are no times."""
 MAX_INT: Final = 2**63 - 1
 
+OFFICER: Final = "officer"
+"""The status of an officer's answer: the graph lets it pass only where it has verified the signature. So a row with this
+status is signed, and no other is, whatever its message said."""
 Kind = Literal["position", "violation"]
 Status = Literal["raw", "officer"]
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_CHARS)]

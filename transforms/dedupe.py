@@ -1,7 +1,8 @@
 """The same message published twice: the first one in the unit stays, the others are counted.
 
 The same message_id with other content is no copy but a conflict: it stays a row of the unit, and readers decide which
-one counts (:mod:`lake.reader`).
+one counts (:mod:`lake.reader`, whose queries mean the same by content). Rows that claim an id which the unit had before
+are marked ``repeated``: they raise no alert, and no live statistics count them.
 """
 
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from apache_beam.metrics import Metrics
 
 from schemas.lake import CONTENT
 from sources.units import DUPLICATES, TALLIES, Tally, UnitBatch
+from transforms.message_rows import REPEATED
 from transforms.names import ROWS
 from transforms.per_unit import PerUnit
 
@@ -52,8 +54,8 @@ class _Seen:
         """By id and a hash of the content, when that was published first."""
         self.duplicates = 0
 
-    def keep(self, rows: pa.RecordBatch) -> tuple[npt.NDArray[np.bool_], int]:
-        """Which of the unit's next rows stay, and how many of these are conflicts."""
+    def keep(self, rows: pa.RecordBatch) -> tuple[pa.RecordBatch, int]:
+        """The unit's next rows that stay, ``repeated`` filled in, and how many of these are conflicts."""
         kept = first = first_seen(rows["message_id"], pa.chunked_array(self.ids, pa.string()))
         firsts = rows.select(_COLUMNS)
         conflicts = 0
@@ -69,7 +71,9 @@ class _Seen:
             kept[~first] = stays[:, 0]
             conflicts = int(stays[:, 1].sum())
             self.duplicates += int((~kept).sum())
-        return kept, conflicts
+        place = rows.schema.get_field_index(REPEATED)
+        rows = rows.set_column(place, rows.schema.field(place), pa.array(~first))
+        return rows if kept.all() else rows.filter(pa.array(kept)), conflicts
 
     def _look_up(self, ids: pa.StringArray) -> None:
         """Take the first rows of the ids that stand in the unit a second time now."""
@@ -93,9 +97,14 @@ class _Seen:
 def _claims(rows: pa.RecordBatch) -> Iterator[tuple[str, bytes, int]]:
     """Of each row its message_id, a hash of its content, and when it was published: one by one, few stand twice."""
     published = rows["published_at"].cast(pa.int64()).fill_null(_NEVER).to_pylist()
-    content = zip(*(rows[name].to_pylist() for name in _COLUMNS[2:]), strict=True)
+    content = zip(*(_comparable(rows[name]).to_pylist() for name in _COLUMNS[2:]), strict=True)
     for name, when, values in zip(rows["message_id"].to_pylist(), published, content, strict=True):
         yield name, blake2b(repr(values).encode(), digest_size=16).digest(), when
+
+
+def _comparable(column: pa.Array) -> pa.Array:
+    """The column, equal numbers alike: -0.0 is 0.0, as SQL has it."""
+    return pc.add(column, 0.0) if pa.types.is_floating(column.type) else column
 
 
 class _DropDuplicates(PerUnit[_Seen]):
@@ -105,11 +114,10 @@ class _DropDuplicates(PerUnit[_Seen]):
     def process(self, batch: UnitBatch) -> Iterator[Any]:
         seen = self.kept(batch, _Seen())
         # Rows that were read with care stand behind the others: put them back in order first.
-        rows = _in_order(batch.rows)
-        kept, conflicts = seen.keep(rows)
+        rows, conflicts = seen.keep(_in_order(batch.rows))
         if conflicts:
             self._conflicts.inc(conflicts)
-        yield batch.with_rows(rows if kept.all() else rows.filter(pa.array(kept)))
+        yield batch.with_rows(rows)
         if batch.last:
             yield beam.pvalue.TaggedOutput(TALLIES, (batch.unit.name, Tally(DUPLICATES, seen.duplicates)))
 

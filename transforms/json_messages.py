@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from msgspec.structs import astuple
 
 from schemas.lake import EXTRA, MICROSECONDS, UTC
-from schemas.messages import EVENT_SECONDS, MAX_BYTES, DroneMessage, Reason
+from schemas.messages import EVENT_SECONDS, MAX_BYTES, OFFICER, DroneMessage, Reason
 from schemas.times import event_time_of
 from transforms.message_rows import Decoded, Ints, message_batch
 from transforms.payloads import FIELDS, Refusal, alone, read_payload
@@ -27,6 +27,7 @@ _OPTIONAL: Final = [_PLACE[field.name] for field in msgspec.structs.fields(Drone
 _NUMBERS: Final = ("schema_version", "sequence", "latitude", "longitude", "altitude_m", "battery_pct")
 _ALL_QUOTES: Final = 2 * len(FIELDS) + 2 * (len(FIELDS) - len(_NUMBERS))
 """Of a message with all fields, were its violation_code a text: any field that is null has 4 quotes less."""
+_SIGNED: Final = Refusal(Reason.FIELD_INVALID, "a drone's message has no signature: only an officer's answer is signed")
 _decode: Final = msgspec.json.Decoder(DroneMessage).decode
 
 
@@ -57,18 +58,32 @@ def _decode_chunk(texts: list[bytes], places: Ints, done: Decoded) -> None:
         columns = list(zip(*filter(None, rows), strict=True))
     texts_of_time = columns[_PLACE["event_time"]]
     columns[_PLACE["event_time"]] = times = _event_times(texts_of_time)
+    signed = _signed_by_drones(columns)
     named = dict(zip(FIELDS, columns, strict=True))
     if extras:
         items = [extras.get(row, {}) for row in kept.tolist()]
         named["extra"] = pa.array([list(extra.items()) or None for extra in items], EXTRA)
     batch = message_batch(named, len(kept))
+    refused = dict.fromkeys(signed, _SIGNED)
     if times.null_count:
         unreadable = np.flatnonzero(times.is_null().to_numpy(zero_copy_only=False))
-        refusals = [Refusal(Reason.EVENT_TIME_UNREADABLE, texts_of_time[row]) for row in unreadable]
-        done.refused.extend(zip(places[kept[unreadable]].tolist(), refusals, strict=True))
-        batch, kept = batch.filter(times.is_valid()), np.delete(kept, unreadable)
+        refused |= {row: Refusal(Reason.EVENT_TIME_UNREADABLE, texts_of_time[row]) for row in unreadable.tolist()}
+    if refused:
+        done.refused.extend((int(places[kept[row]]), refusal) for row, refusal in refused.items())
+        good = np.ones(len(kept), bool)
+        good[list(refused)] = False
+        batch, kept = batch.filter(pa.array(good)), kept[good]
     done.rows.append(batch)
     done.places.append(places[kept])
+
+
+def _signed_by_drones(columns: list[Any]) -> list[int]:
+    """The messages with a signature that are no officer's answers: nobody looks at it, so it must not stand there."""
+    signatures = columns[_PLACE["signature"]]
+    if signatures.count(None) == len(signatures):
+        return []
+    pairs = zip(columns[_PLACE["status"]], signatures, strict=True)
+    return [row for row, (status, signature) in enumerate(pairs) if status != OFFICER and signature is not None]
 
 
 def _decode_plain(texts: list[bytes]) -> list[tuple[Any, ...] | None]:

@@ -27,6 +27,7 @@ from schemas.lake import MICROSECONDS
 from sources.units import UnitBatch
 from transforms import live_counts
 from transforms.live_counts import Count, Slice, SliceBatch, Tell, pane_of
+from transforms.message_rows import without_repeated
 
 ALL = 0
 """The key of the counts of a window: one element a window and batch is summed, not one a code."""
@@ -45,7 +46,7 @@ class _Slice(beam.DoFn):  # type: ignore[misc]  # Beam's classes are untyped
         self._window_seconds = window_seconds
 
     def process(self, batch: UnitBatch) -> Iterator[Any]:
-        rows, ahead = live_counts.split_ahead(batch.rows, self._column)
+        rows, ahead = live_counts.split_ahead(without_repeated(batch.rows), self._column)
         for start, counts in self._by_window(rows, self._window_seconds).items():
             yield TimestampedValue((start, counts), start)
         for start, (by_code, _) in self._by_window(ahead, self._window_seconds).items():
@@ -119,6 +120,9 @@ class CountLive(beam.PTransform):  # type: ignore[misc]
     came after the allowed lateness, timing too_late; ``ahead`` what was published more than an hour before it is said
     to have been, timing ahead, in the window of its publication. The on_time pane without a dataset counts
     nothing: it says that the window is complete, and comes from a timer, since not every runner fires an empty pane.
+
+    Of the rows of a unit that claim one message_id the first is counted. What another unit had before is counted again:
+    to know it would take the ids of all open windows.
 
     A pane with ``areas`` (name -> number) counts the same rows again, by area: of a complete window, and late. Early
     ones would be most of what is written.

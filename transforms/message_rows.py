@@ -5,6 +5,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from schemas.lake import DRONE_FIELDS, ENUM, ORIGIN, PUBLISHED, REFUSED, UTC, VIOLATION, constant
 from sources.units import Unit
@@ -15,6 +16,7 @@ Ints = npt.NDArray[np.int64]
 CELLS_PER_DEGREE: Final = 100
 """A cell of the city is 0.01 degrees wide: about 1.1 km by 0.85 km."""
 
+REPEATED: Final = "repeated"
 MESSAGE: Final = pa.schema(
     [
         *ORIGIN,
@@ -24,9 +26,11 @@ MESSAGE: Final = pa.schema(
         pa.field("kind", ENUM),
         *(VIOLATION.field(name) for name in ("plate_id", "image_id", "answers", "officer_id", "area")),
         pa.field("violation_code", pa.int16()),
+        pa.field(REPEATED, pa.bool_()),
     ]
 )
-"""A decoded message, of whichever kind and version."""
+"""A decoded message, of whichever kind and version. ``repeated``: a row of its unit before it has its message_id (with
+other content, or published later); null where nobody looked. It is not stored."""
 
 Refused = tuple[int, Refusal]
 """Where in the batch a payload stood, and why it is a dead letter."""
@@ -53,6 +57,13 @@ def _array(values: Any, type_: pa.DataType, n: int) -> pa.Array:
     if isinstance(values, pa.Array):
         return values
     return pa.array(values, pa.string()).dictionary_encode() if type_ == ENUM else pa.array(values, type_)
+
+
+def without_repeated(rows: pa.RecordBatch) -> pa.RecordBatch:
+    """The rows that are the first of their message_id in their unit; all of them where nobody looked."""
+    if REPEATED not in rows.schema.names or not pc.any(rows[REPEATED]).as_py():
+        return rows
+    return rows.filter(pc.invert(rows[REPEATED]).fill_null(True))
 
 
 def city_cells(latitude: npt.NDArray[np.float64], longitude: npt.NDArray[np.float64]) -> pa.DictionaryArray:

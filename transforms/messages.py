@@ -10,16 +10,15 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.lake import constant, empty
-from schemas.messages import Reason
+from schemas.lake import EXTRA, constant, empty
+from schemas.messages import OFFICER, Reason
 from sources.units import Unit, UnitBatch
 from transforms.json_messages import decode_json
 from transforms.line_messages import decode_lines
 from transforms.message_rows import MESSAGE, Decoded, Ints, dead_letters
 from transforms.names import DEAD_LETTERS, ROWS, Parsed
 from transforms.officer_answers import refuse_answer
-from transforms.payloads import Refusal, alone, failed
-from transforms.qualify import OFFICER
+from transforms.payloads import Refusal, alone, failed, field_text
 
 
 def decode_payloads(unit: Unit, payloads: pa.RecordBatch, officer_keys: Sequence[bytes] = ()) -> Parsed:
@@ -59,7 +58,7 @@ def _decode_batch(unit: Unit, payloads: pa.RecordBatch, officer_keys: Sequence[b
     is_json = np.isin(_first_bytes(payloads["payload"]), np.frombuffer(b"{ \t\r", np.uint8))
     decode_json(payloads["payload"], np.flatnonzero(is_json), done)
     decode_lines(payloads["payload"], np.flatnonzero(~is_json), done)
-    rows = pa.Table.from_batches(done.rows, schema=MESSAGE).unify_dictionaries().combine_chunks()
+    rows = _kept_of_positions(pa.Table.from_batches(done.rows, schema=MESSAGE).unify_dictionaries().combine_chunks())
     places = np.concatenate(done.places) if done.places else np.empty(0, np.int64)
     misfit = _misfits(rows) | _no_answers(rows, payloads["payload"], places, officer_keys)
     refused = [*done.refused, *((int(places[row]), refusal) for row, refusal in misfit.items())]
@@ -72,6 +71,26 @@ def _decode_batch(unit: Unit, payloads: pa.RecordBatch, officer_keys: Sequence[b
         rows = rows.filter(pa.array(kept)).combine_chunks()
     batch = rows.to_batches()[0] if rows.num_rows else empty(MESSAGE)
     return Parsed(batch, dead_letters(unit, payloads, sorted(refused)))
+
+
+def _kept_of_positions(rows: pa.Table) -> pa.Table:
+    """The same, the plate and the picture of positions among their unknown fields: ``positions`` has no column of them,
+    and what the lake does not keep would be content within a unit and none across units."""
+    position = pc.equal(rows["kind"].cast(pa.string()), "position")
+    of_violations = {name: pc.and_(position, rows[name].is_valid()) for name in ("image_id", "plate_id")}
+    moved = np.flatnonzero(pc.or_(*of_violations.values()).to_numpy())
+    if not len(moved):
+        return rows
+    items = rows.select(["extra", *of_violations]).take(pa.array(moved)).to_pylist()
+    said = [dict(row["extra"] or ()) | {n: field_text(row[n]) for n in of_violations if row[n] is not None} for row in items]
+    extra = pa.chunked_array([*rows["extra"].chunks, pa.array([sorted(one.items()) for one in said], EXTRA)])
+    place = np.arange(rows.num_rows)
+    place[moved] = rows.num_rows + np.arange(len(moved))
+    columns = {"extra": extra.take(pa.array(place)).combine_chunks()}
+    columns |= {name: pc.if_else(here, None, rows[name]) for name, here in of_violations.items()}
+    for name, column in columns.items():
+        rows = rows.set_column(rows.schema.get_field_index(name), MESSAGE.field(name), column)
+    return rows
 
 
 def _misfits(rows: pa.Table) -> dict[int, Refusal]:

@@ -76,7 +76,7 @@ def read_payload(payload: bytes) -> Message | Refusal:
         return Refusal(Reason.TOO_MANY_FIELDS, f"{len(unknown)} unknown fields, at most {MAX_EXTRA_FIELDS}")
     try:
         message = decode_lenient(payload)
-        extra = {name: _text(document[name]) for name in sorted(unknown)}
+        extra = {name: field_text(document[name]) for name in sorted(unknown)}
     except msgspec.ValidationError as error:
         return _invalid(str(error))
     except (msgspec.DecodeError, UnicodeError) as error:
@@ -90,7 +90,8 @@ def read_payload(payload: bytes) -> Message | Refusal:
     return Message(values, extra)
 
 
-def _text(value: Any) -> str:
+def field_text(value: Any) -> str:
+    """A field that the lake has no column for, as it is kept there. Raises ValueError: it cannot be."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     text.encode()  # a lone surrogate cannot be stored
     return text

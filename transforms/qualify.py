@@ -10,10 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.lake import Dataset
-from schemas.messages import UNQUALIFIED
+from schemas.messages import OFFICER, UNQUALIFIED
 from sources.units import UnitBatch
 
-OFFICER = "officer"
 BRANCHES = (Dataset.POSITIONS, Dataset.QUALIFIED, Dataset.UNQUALIFIED)
 ANSWERS = "answers"
 COUNTED = (*map(str, BRANCHES), ANSWERS)

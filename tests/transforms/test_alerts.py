@@ -1,6 +1,7 @@
 """Each unqualified violation of a drone becomes one alert, and a bundle ends when all of its alerts have arrived."""
 
 import json
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -51,6 +52,7 @@ class _Channel:
 def channel(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[_Channel]]:
     """Takes the place of every target, within this process."""
     monkeypatch.setattr(alerts, "open_channel", lambda _: _Channel())
+    monkeypatch.setattr(alerts, "_told", defaultdict(alerts._Told))
     taken.clear()
     opened.clear()
     yield _Channel
