@@ -26,8 +26,8 @@ EVENT_SECONDS: Final = (0, 7_258_118_400)
 MAX_INT: Final = 2**63 - 1
 
 OFFICER: Final = "officer"
-"""The status of an officer's answer: the graph lets it pass only where it has verified the signature. So a row with this
-status is signed, and no other is, whatever its message said."""
+"""The status of an officer's answer. The graph lets it pass only where it has verified the signature: so a row with
+this status is signed, and no other is."""
 Kind = Literal["position", "violation"]
 Status = Literal["raw", "officer"]
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_CHARS)]

@@ -58,7 +58,7 @@ def _rfc3339(when: datetime) -> str:
 
 
 class _Told:
-    """The ids that were told, the last :data:`REMEMBERED` of them, each with the time when its message was published."""
+    """The last :data:`REMEMBERED` ids that were told, each with the time when its message was published."""
 
     def __init__(self) -> None:
         self._published: OrderedDict[str, datetime] = OrderedDict()

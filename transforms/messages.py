@@ -82,7 +82,9 @@ def _kept_of_positions(rows: pa.Table) -> pa.Table:
     if not len(moved):
         return rows
     items = rows.select(["extra", *of_violations]).take(pa.array(moved)).to_pylist()
-    said = [dict(row["extra"] or ()) | {n: field_text(row[n]) for n in of_violations if row[n] is not None} for row in items]
+    said = [
+        dict(row["extra"] or ()) | {n: field_text(row[n]) for n in of_violations if row[n] is not None} for row in items
+    ]
     extra = pa.chunked_array([*rows["extra"].chunks, pa.array([sorted(one.items()) for one in said], EXTRA)])
     place = np.arange(rows.num_rows)
     place[moved] = rows.num_rows + np.arange(len(moved))

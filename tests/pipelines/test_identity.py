@@ -15,6 +15,7 @@ import pytest
 from apps.trace import trace
 from lake import lake
 from lake.changes import vacuum
+from lake.files import write_unit
 from lake.ledger import commit
 from pipelines.analysis import answers
 from pipelines.compact import compact
@@ -25,10 +26,18 @@ from pipelines.run import run_graph as run
 from pipelines.summary import summary
 from pipelines.violations import Settings
 from schemas.answers import answer_to, new_key, public_key, sign
+from schemas.lake import Dataset, Source
+from sources.payloads import payload_batch
+from sources.units import Unit, UnitBatch
 from tests.lakes import Said, compacted, ids, write
 from tests.schemas.test_answers import alert
 from tests.support import LOCAL
 from tests.transforms.test_messages import message
+from transforms.dedupe import _DropDuplicates
+from transforms.message_rows import without_repeated
+from transforms.messages import decode_payloads
+from transforms.qualify import BRANCHES, split
+from transforms.stats import Counter
 
 AT = 1_420_000_000
 REAL = Said("v", AT, 21, published=AT, drone="honest")
@@ -92,6 +101,83 @@ def test_what_counts_goes_on_counting_and_nothing_else_is_deleted(tmp_path: Path
         if step == "before":
             compacted(root)
             vacuum(root, timedelta(0))
+
+
+POSITION: dict[str, Any] = {"kind": "position", "violation_code": None, "plate_id": None, "image_id": None}
+PAIRS: dict[str, tuple[dict[str, Any], dict[str, Any], bool]] = {
+    "the same": ({}, {}, True),
+    "another picture": ({}, {"image_id": "j"}, False),
+    "no picture": ({}, {"image_id": None}, False),
+    "an empty plate": ({"plate_id": None}, {"plate_id": ""}, False),
+    "a position": ({}, POSITION, False),
+    "the same position": (POSITION, POSITION, True),
+    "a position with a picture": (POSITION, POSITION | {"image_id": "i"}, False),
+    "a position with another picture": (POSITION | {"image_id": "i"}, POSITION | {"image_id": "j"}, False),
+    "a position with a plate": (POSITION, POSITION | {"plate_id": "A"}, False),
+    "a position with an empty plate": (POSITION, POSITION | {"plate_id": ""}, False),
+    "the same plate on a position": (POSITION | {"plate_id": "A"}, POSITION | {"plate_id": "A"}, True),
+    "zero below zero": ({"latitude": 0.0, "battery_pct": -0.0}, {"latitude": -0.0, "battery_pct": 0}, True),
+    "a whole number": ({"altitude_m": 30}, {"altitude_m": 30.0}, True),
+    "a seventh digit": ({"event_time": "2026-01-15T12:00:00.5000001Z"}, {}, True),
+    "another offset": ({"event_time": "2026-01-15T07:00:00.5-05:00"}, {}, True),
+    "another order": ({"x": 1, "y": 2}, {"y": 2, "x": 1}, True),
+    "a new field": ({}, {"x": None}, False),
+    "a field of another value": ({"x": 1}, {"x": 1.0}, False),
+    "another sequence": ({}, {"sequence": 8}, False),
+    "without a code": ({}, {"violation_code": 0}, False),
+}
+"""What two messages of one id say, and whether the second is a copy."""
+
+
+def landed(root: str, name: str, messages: Sequence[bytes]) -> int:
+    """Land a unit as the graph does, without a runner; how many of its messages live statistics count."""
+    unit, n = Unit(Source.DRONES, "fleet.jsonl", 0, 1, name), len(messages)
+    parsed = decode_payloads(unit, payload_batch(messages, range(n), range(n)))
+    assert parsed.dead_letters.num_rows == 0
+    drop, counter = _DropDuplicates(), Counter(3600)
+    drop.start_bundle()
+    fresh, tally = drop.process(UnitBatch(unit, parsed.rows, last=True))
+    counter.add(fresh.rows)
+    parts = {**split(fresh.rows), Dataset.STATS: counter.counts(name)}
+    files = [
+        {"dataset": str(dataset), "path": path, "rows": rows, "bytes": size}
+        for dataset, part in parts.items()
+        for path, rows, size in write_unit(root, dataset, Source.DRONES, name, [part])
+    ]
+    counts = {str(d): parts[d].num_rows for d in BRANCHES} | {"duplicates": tally.value[1].rows}
+    place = {"unit": name, "source": "drones", "path": "fleet.jsonl", "range_start": 0, "range_end": 1}
+    rest = {"rows_in": n, "dead_letters": 0, "images": 0, "counted": fresh.rows.num_rows, "files": files}
+    commit(root, [place | counts | rest])
+    return without_repeated(fresh.rows).num_rows
+
+
+def test_what_is_a_copy_is_one_within_a_unit_across_units_and_after_a_compaction(tmp_path: Path) -> None:
+    pairs = {name: [message(message_id=name, **said) for said in both] for name, (*both, _) in PAIRS.items()}
+    one, two = str(tmp_path / "one"), str(tmp_path / "two")
+    live = landed(one, "a", [line for pair in pairs.values() for line in pair])
+    for unit, place in (("a", 0), ("b", 1)):
+        landed(two, unit, [pair[place] for pair in pairs.values()])
+    conflicts = sorted(name for name, (*_, is_copy) in PAIRS.items() if not is_copy)
+    assert live == len(PAIRS)
+    for step in ("before", "compacted"):
+        shown = []
+        for root in (one, two):
+            lk = lake(root)
+            with lk.connect() as connection:
+                claims = connection.sql("SELECT message_id FROM conflicts ORDER BY ALL").fetchall()
+                copies = connection.sql("FROM duplicates").fetchall()
+                counted = connection.sql("SELECT sum(n)::INT FROM stats").fetchall()
+                views = [f"SELECT * EXCLUDE (unit, record) FROM {view} ORDER BY message_id" for view in BRANCHES]
+                shown.append([connection.sql(view).fetchall() for view in views])
+            assert [name for (name,) in claims] == conflicts, (root, step)
+            kept = lk.ledger["duplicates"].to_numpy().sum() + len(copies)
+            assert kept == len(PAIRS) - len(conflicts), (root, step)
+            assert counted == [(len(PAIRS),)]
+            if step == "before":
+                compacted(root)
+            else:
+                assert reconcile(root) == []
+        assert shown[0] == shown[1], step
 
 
 def load(root: str, folder: Path, name: str, payloads: Sequence[bytes], key: Any) -> None:

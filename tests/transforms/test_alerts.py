@@ -7,17 +7,20 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import apache_beam as beam
+import pyarrow as pa
 import pytest
 from apache_beam.testing.test_pipeline import TestPipeline
 
 from schemas.alerts import Alert, decode, encode
 from schemas.errors import ServiceUnavailable
+from schemas.lake import UTC as UTC_US
 from schemas.lake import Dataset, Source
 from schemas.urls import KafkaUrl
 from sources.units import Unit, UnitBatch
 from tests.transforms.test_messages import message, payloads
 from transforms import alerts
 from transforms.alerts import PublishAlerts, alerts_of
+from transforms.dedupe import _DropDuplicates
 from transforms.messages import DecodeMessages, decode_payloads
 from transforms.names import ROWS
 from transforms.qualify import Qualify, split
@@ -131,3 +134,57 @@ def test_what_a_failed_bundle_could_not_tell_is_not_told_by_the_next(channel: ty
 def test_the_time_of_an_alert_is_utc() -> None:
     (alert,) = alerts_of(unqualified(message(violation_code=0)), datetime(2026, 7, 1, tzinfo=UTC))
     assert alert.alert_time == "2026-07-01T00:00:00.000000Z"
+
+
+def tell(*units: Sequence[bytes], published: Sequence[int | None] = ()) -> list[str]:
+    """Which alerts are raised for these units, each in a bundle of its own; ``published`` is by unit, in seconds."""
+    for number, lines in enumerate(units):
+        drop, publish = _DropDuplicates(), alerts._Publish([TARGET])
+        drop.start_bundle()
+        publish.start_bundle()
+        rows = decode_payloads(UNIT, payloads(*lines)).rows
+        when = pa.array([published[number] if published else None] * rows.num_rows, pa.timestamp("s", "UTC")).cast(
+            UTC_US
+        )
+        rows = rows.set_column(rows.schema.get_field_index("published_at"), "published_at", when)
+        kept = next(iter(drop.process(UnitBatch(UNIT, rows, True)))).rows
+        publish.process(UnitBatch(UNIT, split(kept)[Dataset.UNQUALIFIED], True))
+        publish.finish_bundle()
+    return taken
+
+
+FIRST, FORGED = message(violation_code=0), message(violation_code=0, plate_id="FORGED")
+
+
+def test_who_claims_an_id_in_the_same_unit_raises_no_second_alert() -> None:
+    assert tell([FIRST, FORGED, FIRST, message(message_id="n", violation_code=0)]) == ["m", "n"]
+
+
+def test_who_claims_the_id_of_a_qualified_violation_of_the_unit_raises_none() -> None:
+    assert tell([message(), FORGED]) == []
+
+
+def test_who_claims_an_id_in_another_unit_raises_no_second_alert() -> None:
+    assert tell([FIRST], [FORGED], [FIRST], [FORGED], published=[5, 5, 6, None]) == ["m"]
+
+
+def test_who_claims_an_id_in_another_recording_raises_no_second_alert() -> None:
+    assert tell([FIRST], [FORGED], [FIRST], [FORGED]) == ["m"]
+
+
+def test_a_claim_that_is_read_first_does_not_hide_what_was_published_first() -> None:
+    assert tell([FORGED], [FIRST], [FIRST], [FORGED], published=[6, 5, 5, 7]) == ["m", "m"]
+
+
+def test_what_did_not_arrive_is_told_again(channel: type[_Channel]) -> None:
+    channel.fails = True
+    with pytest.raises(ServiceUnavailable):
+        tell([FIRST])
+    channel.fails = False
+    assert tell([FIRST], [FIRST]) == ["m"]
+
+
+def test_so_many_ids_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alerts, "REMEMBERED", 2)
+    some = [[message(message_id=name, violation_code=0)] for name in "abcab"]
+    assert tell(*some) == ["a", "b", "c", "a", "b"]

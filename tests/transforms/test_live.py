@@ -15,7 +15,7 @@ from apache_beam.transforms.window import TimestampedValue
 
 from schemas.lake import DEAD_LETTER, Source
 from sources.units import Unit, UnitBatch
-from transforms.live import AHEAD, LATE, LIVE, AppendPanes, CountLive
+from transforms.live import AHEAD, LATE, LIVE, AppendPanes, CountLive, _Slice
 from transforms.live_counts import AHEAD_SECONDS, slice_letters, slice_rows, split_ahead
 
 UNIT = Unit(Source.DRONES, "fleet.jsonl", 0, 1, "drones-00000-hash")
@@ -33,6 +33,13 @@ def rows(*seconds: int, code: int = 21) -> pa.RecordBatch:
             "area": pa.array([f"40.7{s % 2},-74.01" for s in seconds], pa.string()).dictionary_encode(),
         }
     )
+
+
+def test_rows_whose_message_id_their_unit_had_before_are_not_counted() -> None:
+    again = rows(60, 61, 62).append_column("repeated", pa.array([False, True, None]))
+    step = _Slice(slice_rows, "event_time", 60)
+    ((_, (counts, _)),) = (element.value for element in step.process(UnitBatch(UNIT, again, True)))
+    assert counts == [("qualified", 21, 2)]
 
 
 def letters(*seconds: int | None) -> pa.RecordBatch:

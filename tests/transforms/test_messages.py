@@ -103,6 +103,10 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "a drone's answer": (message(answers="m", officer_id="o"), Reason.FIELD_INVALID),
     "a drone's answer of nobody": (message(answers="m"), Reason.FIELD_INVALID),
     "a drone that is an officer": (message(officer_id="o"), Reason.FIELD_INVALID),
+    "a drone's signature": (message(signature="c2lnbmVk"), Reason.FIELD_INVALID),
+    "a drone's signature of nothing": (message(signature=""), Reason.FIELD_INVALID),
+    "a position with a signature": (message(kind="position", violation_code=None, signature="x"), Reason.FIELD_INVALID),
+    "a signature and no time": (message(signature="x", event_time="yesterday"), Reason.EVENT_TIME_UNREADABLE),
     "a position that answers": (message(kind="position", violation_code=None, answers="m"), Reason.FIELD_INVALID),
     "v0 of 3 fields": (b"1;2;3", Reason.V0_MALFORMED),
     "v0 nan": (b"nan;-74;10;1768478400;d;raw", Reason.V0_MALFORMED),
@@ -160,6 +164,19 @@ def test_unknown_fields_are_kept() -> None:
     assert dict(row["extra"]) == {"colour": '"réd"', "nested": '{"a": [1, null]}'}
 
 
+def test_what_a_position_says_of_a_plate_and_a_picture_is_kept() -> None:
+    bare = message(kind="position", violation_code=None, plate_id=None, image_id=None)
+    full = message(kind="position", violation_code=None, plate_id='"é', colour="red")
+    empty = message(kind="position", violation_code=None, plate_id="", image_id=None)
+    rows, dead = decode(message(), full, bare, empty)
+    assert [dict(row["extra"] or ()) for row in rows] == [
+        {}, {"colour": '"red"', "image_id": '"i"', "plate_id": '"\\"é"'}, {}, {"plate_id": '""'},
+    ]  # fmt: skip
+    assert [(row["plate_id"], row["image_id"]) for row in rows] == [("ABC123", "i"), *[(None, None)] * 3]
+    assert rows[2] == decode(bare)[0][0] | {"record": 7}
+    assert dead == []
+
+
 @pytest.mark.parametrize("text", ['a"b', "a\\b", "\x00", "é", "\u2028"])
 def test_escapes_in_texts_are_read(text: str) -> None:
     (row,), dead = decode(message(plate_id=text))
@@ -188,7 +205,9 @@ ODD_VALUES = st.one_of(
     st.none(), st.booleans(), st.integers(-200, 200), st.floats(allow_nan=False), st.text(max_size=5),
     st.sampled_from(["2026-01-15T12:00:00+01:00", "2026-01-15T12:00Z", "officer", "position", 10**30, [], {}]),
 )  # fmt: skip
-CHANGES = st.dictionaries(st.sampled_from([*CLEAN, "answers", "officer_id", "new", 'q"']), ODD_VALUES, max_size=3)
+CHANGES = st.dictionaries(
+    st.sampled_from([*CLEAN, "answers", "officer_id", "signature", "new", 'q"']), ODD_VALUES, max_size=3
+)
 
 
 @given(CHANGES, st.sampled_from([(", ", ": "), (",", ":"), (" ,", " : ")]), st.booleans())
