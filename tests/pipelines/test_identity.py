@@ -148,7 +148,7 @@ def landed(root: str, name: str, messages: Sequence[bytes]) -> int:
     place = {"unit": name, "source": "drones", "path": "fleet.jsonl", "range_start": 0, "range_end": 1}
     rest = {"rows_in": n, "dead_letters": 0, "images": 0, "counted": fresh.rows.num_rows, "files": files}
     commit(root, [place | counts | rest])
-    return without_repeated(fresh.rows).num_rows
+    return int(without_repeated(fresh.rows).num_rows)
 
 
 def test_what_is_a_copy_is_one_within_a_unit_across_units_and_after_a_compaction(tmp_path: Path) -> None:
