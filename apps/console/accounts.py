@@ -231,6 +231,16 @@ class Accounts:
             return None
         return Session(row["name"], Role(row["role"]), bool(row["must_change"]), row["csrf"], row["token_hash"])
 
+    def is_open(self, session: Session) -> bool:
+        """Whether it has not ended since."""
+        return bool(
+            self._database.number(
+                "SELECT count(*) FROM sessions JOIN accounts USING (name)"
+                " WHERE token_hash = ? AND expires_at > ? AND active",
+                *(session.token_hash, self._clock()),
+            )
+        )
+
     def log_out(self, session: Session) -> None:
         """End it."""
         with self._database.transaction() as connection:

@@ -27,7 +27,8 @@ from .outbox import ANSWERS, COMMANDS, Outbox
 from .pictures import IMAGES, Pictures
 from .presence import Presence
 from .reading import positions
-from .topics import Follower, Reader, open_publisher, open_reader
+from .streams import Streams
+from .topics import Backlog, Follower, Reader, open_publisher, open_reader
 from .workers import Worker
 
 KEY: Final = "console-key.pem"
@@ -78,8 +79,9 @@ class Console:
             raise
         self.desk = Desk(self.database, key, clock, self._changed)
         self.drones = Drones(self.database, clock)
-        self.pictures = Pictures(self.database, folder / "pictures", clock, self._changed)
+        self.pictures = Pictures(self.database, folder / "pictures", clock, self._changed, self._alerts_wait)
         self.presence = Presence(clock)
+        self.streams = Streams()
         self.panes = Panes(wiring.panes) if wiring.panes else None
         self.commands_go_out = wiring.commands is not None
         self._outboxes: list[Outbox] = [
@@ -88,12 +90,14 @@ class Console:
             if url is not None
         ]
         takers = (
-            (ALERTS, wiring.alerts, self.desk.take),
-            (IMAGES, wiring.images, self.pictures.take),
-            (CONFIRMATIONS, wiring.confirmations, self.drones.take),
+            (ALERTS, wiring.alerts, self.desk.take, self.desk.has_room),
+            (IMAGES, wiring.images, self.pictures.take, self.pictures.has_room),
+            (CONFIRMATIONS, wiring.confirmations, self.drones.take, lambda: True),
         )
         self._followers = [
-            Follower(name, partial(self._reader, name, url), take) for name, url, take in takers if url is not None
+            Follower(name, partial(self._reader, name, url), take, has_room)
+            for name, url, take, has_room in takers
+            if url is not None
         ]
         self._workers = [Worker("database", self._look_after)]
         if self.panes is not None:
@@ -123,6 +127,10 @@ class Console:
         parts: list[Worker | Follower | Outbox] = [*self._workers, *self._followers, *self._outboxes]
         return {part.name: part.trouble for part in parts if part.trouble}
 
+    def backlogs(self) -> dict[str, Backlog]:
+        """What stays in its topic at the moment, as there is no room for it here: the topic, and how much."""
+        return {follower.name: follower.backlog for follower in self._followers if follower.backlog is not None}
+
     def publish(self) -> None:
         """There is something new in an outbox."""
         for outbox in self._outboxes:
@@ -150,6 +158,9 @@ class Console:
             answers.save_public_key(key, public)
         return key
 
+    def _alerts_wait(self) -> bool:
+        return ALERTS in self.backlogs()
+
     def _changed(self) -> None:
         self.version += 1
 
@@ -166,6 +177,7 @@ class Console:
                 self.live_version += 1
             if tick % _TIDY_TICKS == 0:
                 self.pictures.tidy()
+                self.desk.tidy()
             self._workers[0].works()
 
     def _follow_panes(self, panes: Panes, stopping: threading.Event) -> None:

@@ -22,6 +22,13 @@ from .reading import refuse, take
 
 ALERTS: Final = "alerts"
 _DECODER: Final = msgspec.json.Decoder(Alert)
+MOST_OPEN: Final = 20_000
+OPEN_BYTES: Final = 64 * 1024**2
+"""With so many open alerts, or so many bytes of them, no more are read: they wait in their topic."""
+MOST_ANSWERED: Final = 500_000
+ANSWERED_BYTES: Final = 1024**3
+"""Beyond this the oldest answered alerts go, with their answers; the lake and the audit log have these."""
+_FORGOTTEN_AT_ONCE: Final = 2_000
 LEASE_SECONDS: Final = 120.0
 """An alert that its officer has not answered by then is anyone's again."""
 
@@ -73,10 +80,14 @@ class Desk:
 
         def keep(connection: sqlite3.Connection, read: tuple[bytes, Alert, float]) -> None:
             payload, alert, raised_at = read
+            known = connection.execute("SELECT payload FROM alerts WHERE message_id = ?", [alert.message_id]).fetchone()
+            if known is not None:
+                _check_same(alert, known["payload"])
+                return
             connection.execute(
                 "INSERT INTO alerts"
                 " (message_id, payload, drone_id, plate_id, image_id, latitude, longitude, raised_at)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (message_id) DO NOTHING",
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     *(alert.message_id, payload, alert.drone_id, alert.plate_id, alert.image_id),
                     *(alert.latitude, alert.longitude, min(raised_at, now)),
@@ -86,6 +97,44 @@ class Desk:
         take(self._database, ALERTS, payloads, positions, _read, keep, now)
         if payloads:
             self._changed()
+
+    def has_room(self) -> bool:
+        """Whether more alerts may come."""
+        n, size = self._size(answered=False)
+        return n < MOST_OPEN and size < OPEN_BYTES
+
+    def tidy(self) -> None:
+        """Forget some of those that were answered long ago where there are too many; never one that is open, or whose
+        answer is not published."""
+        n, size = self._size(answered=True)
+        if n <= MOST_ANSWERED and size <= ANSWERED_BYTES:
+            return
+        old = self._database.rows(
+            "SELECT id, length(payload) AS bytes FROM alerts WHERE answered = 1"
+            " AND NOT EXISTS (SELECT 1 FROM leases WHERE alert = alerts.id AND ended_at IS NULL)"
+            " AND NOT EXISTS (SELECT 1 FROM answers JOIN outbox USING (message_id)"
+            " WHERE alert = alerts.id AND published_at IS NULL) ORDER BY id LIMIT ?",
+            _FORGOTTEN_AT_ONCE,
+        )
+        with self._database.transaction() as connection:
+            for row in old:
+                if n <= MOST_ANSWERED and size <= ANSWERED_BYTES:
+                    return
+                one = [row["id"]]
+                connection.execute(
+                    "DELETE FROM outbox WHERE message_id IN (SELECT message_id FROM answers WHERE alert = ?)", one
+                )
+                connection.execute("DELETE FROM answers WHERE alert = ?", one)
+                connection.execute("DELETE FROM leases WHERE alert = ?", one)
+                connection.execute("DELETE FROM alerts WHERE id = ?", one)
+                n, size = n - 1, size - row["bytes"]
+
+    def _size(self, *, answered: bool) -> tuple[int, int]:
+        row = self._database.row(
+            "SELECT count(*) AS n, coalesce(sum(length(payload)), 0) AS bytes FROM alerts WHERE answered = ?", answered
+        )
+        assert row is not None  # it counts
+        return row["n"], row["bytes"]
 
     def pick(self, officer: str, order: Order = "oldest", alert: int | None = None) -> Held | None:
         """Give an officer an alert that nobody holds: that one, or the first in order. None: there is none.
@@ -220,6 +269,13 @@ def _close(connection: sqlite3.Connection, lease: sqlite3.Row, how: str, now: fl
     connection.execute(
         "UPDATE leases SET ended_at = ?, how = ? WHERE id = ? AND ended_at IS NULL", (now, how, lease["id"])
     )
+
+
+def _check_same(alert: Alert, known: bytes) -> None:
+    """An alert that is raised again has another time, and nothing else. Raises Undecodable."""
+    before = decode_json(known, _DECODER)
+    if msgspec.structs.replace(alert, alert_time=before.alert_time) != before:
+        raise Undecodable("conflict", f"another alert is known by message_id {alert.message_id}")
 
 
 def _read(payload: bytes) -> tuple[bytes, Alert, float]:

@@ -7,6 +7,7 @@ from typing import Final
 from starlette.concurrency import run_in_threadpool
 
 from .console import Console
+from .streams import Stream
 from .web import Visit, number_of
 
 _LOOK_S: Final = 0.25
@@ -18,6 +19,10 @@ _CHANGED: Final = b"event: changed\ndata: 1\n\n"
 """Browsers pass over an event whose data is empty."""
 _PICTURED: Final = b"event: pictured\ndata: 1\n\n"
 _BEAT: Final = b": \n\n"
+_ASK_S: Final = 1.0
+"""So often it is asked whether who listens may still do so."""
+_LOGGED_OUT: Final = b"event: changed\ndata: logged out\n\n"
+"""The page asks for what it shows, and is led to the login."""
 
 
 async def queue_events(console: Console, visit: Visit) -> AsyncIterator[bytes]:
@@ -64,17 +69,31 @@ async def desk_events(console: Console, visit: Visit) -> AsyncIterator[bytes]:
 
 
 async def _changes(console: Console, visit: Visit, version: Callable[[], int]) -> AsyncIterator[bytes]:
-    """An event for each change, a beat where there is none, until the browser or the console is gone."""
+    """An event for each change, a beat where there is none, until the browser, the session or the console is gone."""
+    with console.streams.open(visit.who.name) as stream:
+        async for event in _until_ended(console, visit, version, stream):
+            yield event
+
+
+async def _until_ended(
+    console: Console, visit: Visit, version: Callable[[], int], stream: Stream
+) -> AsyncIterator[bytes]:
     yield b"retry: 2000\n\n"
     # A change between a page and its stream is one too; so is one while a browser had no connection.
     asked = visit.request.query_params.get("seen", "")
     known = number_of(asked)
     seen, quiet = version() if known is None else known, 0.0
-    since = _GAP_S
-    while not console.ending and not await visit.request.is_disconnected():
+    since, unasked = _GAP_S, 0.0
+    while not (console.ending or stream.has_ended or await visit.request.is_disconnected()):
         await asyncio.sleep(_LOOK_S)
         quiet += _LOOK_S
         since += _LOOK_S
+        unasked += _LOOK_S
+        if unasked >= _ASK_S:
+            unasked = 0.0
+            if not await run_in_threadpool(console.accounts.is_open, visit.who):
+                yield _LOGGED_OUT
+                return
         if version() != seen and since >= _GAP_S:
             seen, quiet, since = version(), 0.0, 0.0
             yield _CHANGED

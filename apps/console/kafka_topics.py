@@ -16,6 +16,8 @@ LOOK_S: Final = 60.0
 """So often a reader asks whether its topic has more partitions."""
 _WAIT_S: Final = 10.0
 _AT_ONCE: Final = 500
+_BYTES_AT_ONCE: Final = 16 * 1024**2
+"""A read of so many bytes ends, whatever else waits."""
 _QUIET: Final[dict[str, Any]] = {"log_level": 2}
 _PUBLISH: Final[dict[str, Any]] = {"enable.idempotence": True, "acks": "all", "message.timeout.ms": 30_000}
 _READ: Final[dict[str, Any]] = {
@@ -24,6 +26,7 @@ _READ: Final[dict[str, Any]] = {
     # What the broker has deleted cannot be read; go on with the oldest that there is.
     "auto.offset.reset": "earliest",
     "fetch.message.max.bytes": 16 * 1024 * 1024,
+    "queued.max.messages.kbytes": 16 * 1024,  # it fetches ahead no further, also while nobody reads
 }
 
 
@@ -37,7 +40,7 @@ class KafkaReader:
             self._consumer = Consumer({**kafka_config(url), **_QUIET, **_READ})
         except KafkaException as error:
             raise InputUnusable(f"Kafka's client does not take the options: {error.args[0].str()}") from error
-        self._positions = positions
+        self._positions = dict(positions)
         self._assigned: set[int] = set()
         try:
             self._find_partitions()
@@ -66,18 +69,38 @@ class KafkaReader:
             self._find_partitions()
         payloads: list[bytes] = []
         positions: dict[int, int] = {}
-        for message in self._consumer.consume(_AT_ONCE, timeout=seconds):
+        size = 0
+        message = self._consumer.poll(seconds)
+        while message is not None:
             error = message.error()
-            if error is not None:
-                if error.code() == KafkaError._PARTITION_EOF:
-                    continue
+            if error is not None and error.code() != KafkaError._PARTITION_EOF:
                 raise ServiceUnavailable(f"Kafka at {self._url.bootstrap}: {error.str()}")
-            partition, offset = message.partition(), message.offset()
-            assert partition is not None
-            assert offset is not None
-            payloads.append(message.value() or b"")
-            positions[partition] = offset + 1
+            if error is None:
+                partition, offset = message.partition(), message.offset()
+                assert partition is not None
+                assert offset is not None
+                payloads.append(message.value() or b"")
+                positions[partition] = offset + 1
+                size += len(payloads[-1])
+            if len(payloads) >= _AT_ONCE or size >= _BYTES_AT_ONCE:
+                break
+            message = self._consumer.poll(0)
+        self._positions.update(positions)
         return Read(payloads, positions)
+
+    def waiting(self) -> int:
+        """How many messages have not been read. Raises ServiceUnavailable."""
+        waiting = 0
+        for partition in self._assigned:
+            try:
+                ends = self._consumer.get_watermark_offsets(TopicPartition(self._url.topic, partition), timeout=_WAIT_S)
+            except KafkaException as error:
+                raise ServiceUnavailable(f"no Kafka answers at {self._url.bootstrap}: {error.args[0].str()}") from error
+            if ends is None:
+                raise ServiceUnavailable(f"no Kafka answers at {self._url.bootstrap} in {_WAIT_S:.0f} s")
+            low, high = ends
+            waiting += max(high - max(self._positions.get(partition, 0), low), 0)
+        return waiting
 
     def done(self, read: Read) -> None:
         """The positions are kept by whoever has taken the messages."""

@@ -9,6 +9,7 @@ from .city import Point, borough_of, city_map, hot, shaded
 from .console import Console
 from .figures import work
 from .live import PARTS_OF_DAY, UNQUALIFIED
+from .pages import full
 from .rendering import Renderer
 from .web import Visit
 
@@ -47,6 +48,7 @@ def _live(console: Console) -> dict[str, Any]:
         "map": city_map(points, "Drones, violations and open alerts on the map of New York", areas),
         "hottest": [(borough_of(*area.middle), area, n) for area, n in hottest[:3]],
         "work": work(console.database, "", now),
+        "full": full(console.backlogs()),
         "unqualified": UNQUALIFIED,
         "commands": console.database.number("SELECT count(*) FROM commands WHERE confirmed_at IS NULL"),
     }

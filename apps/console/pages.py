@@ -1,6 +1,7 @@
 """Pages for everyone: logging in, the password, the queue."""
 
 import secrets
+from collections.abc import Mapping
 from typing import Any, Final
 
 from starlette.responses import FileResponse, JSONResponse, Response
@@ -8,18 +9,29 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from .accounts import DEVICE_SECONDS, SESSION_SECONDS, Refused, TooManyFailures
 from .city import Point, borough_of, city_map
 from .console import Console
+from .desk import ALERTS
 from .figures import work
+from .pictures import IMAGES
 from .rendering import STATIC, Renderer
+from .topics import Backlog
 from .web import Visit, device_cookie, number_of, session_cookie, set_cookie, to
 
 _SHOWN: Final = 50
 _ON_MAP: Final = 2_000
+_FULL: Final = {
+    ALERTS: "the queue is full, and they come as its alerts are answered.",
+    IMAGES: "pictures of open alerts fill the space for them, and these come as alerts are answered.",
+}
 
 
 def health(console: Console, renderer: Renderer, visit: Visit) -> Response:
     """For whoever watches the process: 503 while a part does not work; why, the queue's page says."""
     parts = list(console.troubles())
-    return JSONResponse({"ok": not parts, "parts": parts}, status_code=503 if parts else 200)
+    found: dict[str, Any] = {"ok": not parts, "parts": parts}
+    backlogs = console.backlogs()
+    if backlogs:
+        found["full"] = {name: backlog.messages for name, backlog in backlogs.items()}
+    return JSONResponse(found, status_code=503 if parts else 200)
 
 
 def home(console: Console, renderer: Renderer, visit: Visit) -> Response:
@@ -129,7 +141,17 @@ def _queue(console: Console, visit: Visit) -> dict[str, Any]:
         "map": city_map(points, f"{len(points)} open alerts on the map of New York"),
         "work": work(console.database, visit.who.name, console.clock()),
         "troubles": list(console.troubles().values()),
+        "full": full(console.backlogs()),
     }
+
+
+def full(backlogs: Mapping[str, Backlog]) -> list[str]:
+    """What stays in the topics for the time being, in sentences."""
+    return [
+        f"{'More' if backlog.messages is None else f'{backlog.messages:,} more'} wait in the topic of {name}: "
+        f"{_FULL[name]} Nothing is lost."
+        for name, backlog in backlogs.items()
+    ]
 
 
 def picture(console: Console, renderer: Renderer, visit: Visit) -> Response:

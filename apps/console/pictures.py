@@ -8,7 +8,7 @@ path.
 import hashlib
 import os
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -18,61 +18,106 @@ from .database import Database
 from .reading import take
 
 IMAGES: Final = "images"
+MOST_PICTURES: Final = 50_000
 KEPT_BYTES: Final = 2 * 1024**3
-"""Beyond this the oldest pictures go; never one whose alert is open."""
+"""Beyond this the oldest pictures go, those of answered alerts first; never one whose alert is open. Where nothing may
+go no more are read: they wait in their topic."""
+_FREED: Final = 0.05
+"""So much is made free at once."""
+_OF_OPEN: Final = "EXISTS (SELECT 1 FROM alerts WHERE alerts.image_id = pictures.image_id AND answered = 0)"
+_OF_ANY: Final = "EXISTS (SELECT 1 FROM alerts WHERE alerts.image_id = pictures.image_id)"
 
 
 class Pictures:
-    """The pictures that the console has."""
+    """The pictures that the console has.
+
+    Args:
+        alerts_wait: whether there are alerts that were not read yet: a picture that no alert names may be theirs.
+    """
 
     def __init__(
-        self, database: Database, folder: Path, clock: Callable[[], float], changed: Callable[[], None]
+        self,
+        database: Database,
+        folder: Path,
+        clock: Callable[[], float],
+        changed: Callable[[], None],
+        alerts_wait: Callable[[], bool] = lambda: False,
     ) -> None:
         self._database = database
         self._folder = folder
         self._clock = clock
         self._changed = changed
+        self._alerts_wait = alerts_wait
         folder.mkdir(mode=0o700, exist_ok=True)
+        self._remove_unknown(path.name for path in list(folder.iterdir()))  # a console that was killed left them
 
     def take(self, payloads: Sequence[bytes], positions: Mapping[int, int]) -> None:
-        """Keep pictures as they come; what is none is kept as refused."""
+        """Keep pictures as they come; what is none is kept as refused. Of two with one image_id the first stays."""
         now = self._clock()
+        written: list[str] = []
+
+        def save(payload: bytes) -> tuple[str, str, int]:
+            """Write a picture to the disk: its image_id, its file and its bytes."""
+            image_id, _, jpeg = decode_picture(payload)
+            name = hashlib.sha256(jpeg).hexdigest() + ".jpg"
+            partial = self._folder / f"{name}.part"
+            written.extend((partial.name, name))
+            partial.write_bytes(jpeg)
+            os.replace(partial, self._folder / name)
+            return image_id, name, len(jpeg)
 
         def keep(connection: sqlite3.Connection, picture: tuple[str, str, int]) -> None:
             connection.execute("INSERT INTO pictures VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", (*picture, now))
 
-        take(self._database, IMAGES, payloads, positions, self._save, keep, now)
+        try:
+            take(self._database, IMAGES, payloads, positions, save, keep, now)
+        finally:
+            self._remove_unknown(written)
+        self.tidy()
         self._changed()
-
-    def _save(self, payload: bytes) -> tuple[str, str, int]:
-        """Write a picture to the disk: its image_id, its file and its bytes."""
-        image_id, _, jpeg = decode_picture(payload)
-        name = hashlib.sha256(jpeg).hexdigest() + ".jpg"
-        partial = self._folder / f"{name}.part"
-        partial.write_bytes(jpeg)
-        os.replace(partial, self._folder / name)
-        return image_id, name, len(jpeg)
 
     def of(self, alert: int) -> Path | None:
         """The picture of an alert, if it is here."""
         row = self._database.row("SELECT file FROM alerts JOIN pictures USING (image_id) WHERE alerts.id = ?", alert)
         return self._folder / row["file"] if row else None
 
+    def has_room(self) -> bool:
+        """Whether more pictures may come."""
+        if self._is_within(KEPT_BYTES):
+            return True
+        self.tidy()
+        return self._is_within(KEPT_BYTES)
+
     def tidy(self, kept_bytes: int = KEPT_BYTES) -> None:
-        """Remove the oldest where there are too many."""
-        excess = self._database.number("SELECT coalesce(sum(bytes), 0) FROM pictures") - kept_bytes
-        if excess <= 0:
+        """Remove what may go where there are too many."""
+        if self._is_within(kept_bytes):
             return
+        n, size = self._size()
+        may_go = f"NOT {_OF_OPEN} AND {_OF_ANY}" if self._alerts_wait() else f"NOT {_OF_OPEN}"
         old = self._database.rows(
-            "SELECT image_id, file, bytes FROM pictures WHERE NOT EXISTS"
-            " (SELECT 1 FROM alerts WHERE alerts.image_id = pictures.image_id AND answered = 0) ORDER BY came_at"
+            f"SELECT image_id, file, bytes FROM pictures WHERE {may_go} ORDER BY {_OF_ANY} DESC, came_at"
         )
+        gone = []
         for row in old:
-            if excess <= 0:
-                return
-            with self._database.transaction() as connection:
-                connection.execute("DELETE FROM pictures WHERE image_id = ?", [row["image_id"]])
-                same = connection.execute("SELECT 1 FROM pictures WHERE file = ?", [row["file"]]).fetchone()
-            if same is None:
-                (self._folder / row["file"]).unlink(missing_ok=True)
-            excess -= row["bytes"]
+            if n <= MOST_PICTURES * (1 - _FREED) and size <= kept_bytes * (1 - _FREED):
+                break
+            gone.append(row)
+            n, size = n - 1, size - row["bytes"]
+        with self._database.transaction() as connection:
+            connection.executemany("DELETE FROM pictures WHERE image_id = ?", [(row["image_id"],) for row in gone])
+        self._remove_unknown(row["file"] for row in gone)
+
+    def _is_within(self, kept_bytes: int) -> bool:
+        n, size = self._size()
+        return n < MOST_PICTURES and size < kept_bytes
+
+    def _size(self) -> tuple[int, int]:
+        row = self._database.row("SELECT count(*) AS n, coalesce(sum(bytes), 0) AS bytes FROM pictures")
+        assert row is not None  # it counts
+        return row["n"], row["bytes"]
+
+    def _remove_unknown(self, names: Iterable[str]) -> None:
+        """Remove those files that no picture has."""
+        for name in names:
+            if not self._database.number("SELECT count(*) FROM pictures WHERE file = ?", name):
+                (self._folder / name).unlink(missing_ok=True)

@@ -40,6 +40,9 @@ class PubSubReader:
         received = answer.received_messages
         return Read([each.message.data for each in received], {}, [each.ack_id for each in received])
 
+    def waiting(self) -> None:
+        """Pub/Sub does not say how many there are."""
+
     def done(self, read: Read) -> None:
         """Acknowledge it."""
         try:

@@ -14,6 +14,7 @@ CREATE TABLE IF NOT EXISTS alerts (
 CREATE INDEX IF NOT EXISTS open_alerts ON alerts (raised_at) WHERE answered = 0;
 CREATE INDEX IF NOT EXISTS raised_alerts ON alerts (raised_at);
 CREATE INDEX IF NOT EXISTS pictured_alerts ON alerts (image_id);
+CREATE INDEX IF NOT EXISTS sizes_of_alerts ON alerts (answered, length(payload));
 
 -- What pages show: older versions kept alerts with texts of any length, places off the earth and times of no calendar.
 CREATE VIEW IF NOT EXISTS shown_alerts AS SELECT
@@ -38,6 +39,7 @@ CREATE TABLE IF NOT EXISTS leases (
     ended_at REAL,
     how TEXT  -- answered, handed back, deadline, gone
 );
+CREATE INDEX IF NOT EXISTS leases_of ON leases (alert);
 -- No two officers hold one alert, and no officer two: whoever tries gets an error of the database.
 CREATE UNIQUE INDEX IF NOT EXISTS held_alerts ON leases (alert) WHERE ended_at IS NULL;
 CREATE UNIQUE INDEX IF NOT EXISTS holding_officers ON leases (officer) WHERE ended_at IS NULL;
@@ -52,6 +54,7 @@ CREATE TABLE IF NOT EXISTS answers (
     counts INTEGER NOT NULL  -- 0: another answer to this alert came before
 );
 CREATE INDEX IF NOT EXISTS recent_answers ON answers (answered_at);
+CREATE INDEX IF NOT EXISTS answers_to ON answers (alert);
 
 CREATE TABLE IF NOT EXISTS commands (
     command_id TEXT PRIMARY KEY,
@@ -99,6 +102,7 @@ CREATE TABLE IF NOT EXISTS pictures (
     bytes INTEGER NOT NULL,
     came_at REAL NOT NULL
 );
+CREATE INDEX IF NOT EXISTS picture_files ON pictures (file);
 
 CREATE TABLE IF NOT EXISTS accounts (
     name TEXT PRIMARY KEY,

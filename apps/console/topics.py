@@ -2,12 +2,15 @@
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from schemas.urls import KafkaUrl, Topic
 
 from .outbox import Publisher
 from .workers import Worker
+
+FULL_NAP_S: Final = 2.0
+"""So often it is looked whether there is room again."""
 
 
 class Read(NamedTuple):
@@ -25,6 +28,9 @@ class Reader(Protocol):
     def read(self, seconds: float) -> Read:
         """What is new; waits so long for it. Raises PrestaCopError."""
 
+    def waiting(self) -> int | None:
+        """How many messages have not been read; None: nobody says. Raises PrestaCopError."""
+
     def done(self, read: Read) -> None:
         """It is on the disk. Raises PrestaCopError."""
 
@@ -32,14 +38,32 @@ class Reader(Protocol):
         """Let go of it."""
 
 
+class Backlog(NamedTuple):
+    """What stays in a topic, as there is no room for it here."""
+
+    messages: int | None
+    """None: the service does not say how many."""
+
+
 class Follower:
-    """Reads a topic as long as the console runs, and gives what comes to whoever keeps it."""
+    """Reads a topic as long as the console runs, and gives what comes to whoever keeps it.
+
+    Args:
+        has_room: whether another message may come; while not, none is read: the topic keeps them.
+    """
 
     def __init__(
-        self, name: str, open_reader: Callable[[], Reader], take: Callable[[Sequence[bytes], Mapping[int, int]], None]
+        self,
+        name: str,
+        open_reader: Callable[[], Reader],
+        take: Callable[[Sequence[bytes], Mapping[int, int]], None],
+        has_room: Callable[[], bool] = lambda: True,
     ) -> None:
+        self.backlog: Backlog | None = None
+        """What waits since there was no room; None: all was read."""
         self._open_reader = open_reader
         self._take = take
+        self._has_room = has_room
         self._worker = Worker(name, self._follow)
 
     @property
@@ -64,10 +88,17 @@ class Follower:
         reader = self._open_reader()
         try:
             while not stopping.is_set():
+                if not self._has_room():
+                    self.backlog = Backlog(reader.waiting())
+                    self._worker.works()
+                    stopping.wait(FULL_NAP_S)
+                    continue
                 read = reader.read(0.5)
                 if read.payloads:
                     self._take(read.payloads, read.positions)
                     reader.done(read)
+                else:
+                    self.backlog = None
                 self._worker.works()
         finally:
             reader.close()

@@ -148,6 +148,8 @@ def events_route(console: Console, renderer: Renderer, path: str, events: Events
         visit = await _admit(console, renderer, request, "GET", path)
         if isinstance(visit, Response):
             return visit
+        if request.method == "HEAD":
+            return Response(media_type="text/event-stream")
         return StreamingResponse(events(console, visit), media_type="text/event-stream")
 
     return _route("GET", path, endpoint)
@@ -166,9 +168,9 @@ async def _admit(console: Console, renderer: Renderer, request: Request, method:
     session = await run_in_threadpool(session_of, console, request) if path != "/health" else None
     if roles is not None:
         if session is None:
-            return to("/login")
+            return _away(request, "/login")
         if session.must_change and (method, path) not in BEFORE_CHANGE:
-            return to("/password")
+            return _away(request, "/password")
         if session.role not in roles:
             await run_in_threadpool(console.audit.note, session.name, _address(request), "refused", f"{method} {path}")
             return renderer.error(403, "That is not for you", f"Your role is {session.role}.", session)
@@ -184,6 +186,11 @@ async def _admit(console: Console, renderer: Renderer, request: Request, method:
     if not expected or not hmac.compare_digest(form.get("csrf", "").encode(), expected.encode()):
         return renderer.error(403, "This form is out of date", "Go back, load the page again and repeat it.", session)
     return Visit(request, session, form)
+
+
+def _away(request: Request, path: str) -> Response:
+    """To another page; a part of a page that asks is led there as a whole."""
+    return Response(status_code=204, headers={"HX-Redirect": path}) if "HX-Request" in request.headers else to(path)
 
 
 def _is_known(console: Console, visit: Visit) -> bool:

@@ -1,8 +1,6 @@
 """Who may do what: every route for every role, sessions, passwords, tokens, headers."""
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -10,7 +8,7 @@ from apps.console.access import ACCESS, Role
 from apps.console.accounts import ADMIN, SESSION_SECONDS
 from apps.console.app import EVENTS, PAGES
 from apps.console.console import Console
-from tests.apps.console_support import PASSWORD, Browser, Clock, alert, make_console, officer, raise_alerts
+from tests.apps.console_support import PASSWORD, Browser, Clock, alert, officer, raise_alerts
 
 # Said again, so that a change of the table is a change here.
 EVERYONE = {
@@ -29,17 +27,9 @@ OPEN = {"GET /health", "GET /login", "POST /login"}
 ROUTES = sorted(f"{method} {path}" for method, path in ACCESS)
 
 
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def console(tmp_path: Path, clock: Clock) -> Iterator[Console]:
-    made = make_console(tmp_path / "state", clock)
-    raise_alerts(made, alert("a", clock.now))
-    yield made
-    made.stop()
+@pytest.fixture(autouse=True)
+def an_alert(console: Console, clock: Clock) -> None:
+    raise_alerts(console, alert("a", clock.now))
 
 
 def test_the_table_has_every_route_and_nothing_else() -> None:

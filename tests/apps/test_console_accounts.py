@@ -19,21 +19,9 @@ from apps.console.console import Console, Wiring
 from tests.apps.console_browser import served
 from tests.apps.console_process import NOWHERE, log_in_first, wait_until
 from tests.apps.console_process import console as running_console
-from tests.apps.console_support import PASSWORD, Browser, Clock, make_console, officer
+from tests.apps.console_support import PASSWORD, Browser, Clock, officer
 
 HOME, ELSEWHERE = "192.0.2.1", "198.51.100.7"
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def console(tmp_path: Path, clock: Clock) -> Iterator[Console]:
-    made = make_console(tmp_path / "state", clock)
-    yield made
-    made.stop()
 
 
 class Meanwhile(PasswordHasher):

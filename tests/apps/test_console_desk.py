@@ -4,7 +4,7 @@ import base64
 import json
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -33,16 +33,10 @@ from tests.apps.console_support import JPEG, Clock, alert, make_console, officer
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def console(tmp_path: Path, clock: Clock) -> Iterator[Console]:
-    made = make_console(tmp_path / "state", clock)
-    raise_alerts(made, alert("old", clock.now - 60), alert("new", clock.now - 10))
-    yield made
-    made.stop()
+def console(console: Console, clock: Clock) -> Console:
+    """With two alerts."""
+    raise_alerts(console, alert("old", clock.now - 60), alert("new", clock.now - 10))
+    return console
 
 
 def test_an_alert_that_comes_again_is_the_same_alert(console: Console, clock: Clock) -> None:
@@ -344,6 +338,8 @@ class _Topic:
     def read(self, seconds: float) -> Read:
         time.sleep(0.01)
         return Read([] if self.kept else [self.payload], {})
+
+    def waiting(self) -> None: ...
 
     def done(self, read: Read) -> None:
         self.kept = True

@@ -1,7 +1,6 @@
 """What older versions kept, odd addresses, a lost key, a broken disk: pages are there, or say why they are not."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,16 +11,9 @@ from schemas.alerts import encode
 from schemas.answers import load_key
 from schemas.errors import InputUnusable, OutputUnusable
 from tests.apps.console_process import wait_until
-from tests.apps.console_support import Browser, Clock, alert, make_console, officer, raise_alerts
+from tests.apps.console_support import Browser, alert, make_console, officer, raise_alerts
 
 PAGES = ("/queue", "/queue?order=newest", "/queue/list", "/live", "/live/figures", "/audit", "/drones", "/pictures/1")
-
-
-@pytest.fixture
-def console(tmp_path: Path) -> Iterator[Console]:
-    made = make_console(tmp_path / "state", Clock())
-    yield made
-    made.stop()
 
 
 def _keep(console: Console, at: int, **fields: object) -> None:

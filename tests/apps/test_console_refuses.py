@@ -3,7 +3,6 @@
 import logging
 import threading
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -59,13 +58,6 @@ ODD: st.SearchStrategy[object] = st.one_of(
     st.floats(),
     st.integers(),
 )
-
-
-@pytest.fixture
-def console(tmp_path: Path) -> Iterator[Console]:
-    made = make_console(tmp_path / "state")
-    yield made
-    made.stop()
 
 
 def take(console: Console, topic: str, payloads: list[bytes], at: int = 1) -> None:
@@ -203,6 +195,8 @@ class _Poison:
         if self.errors:
             raise self.errors.pop()
         return Read([], {})
+
+    def waiting(self) -> None: ...
 
     def done(self, read: Read) -> None: ...
 
