@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from schemas.errors import InputUnusable, PrestaCopError, ServiceUnavailable
 from schemas.urls import KafkaUrl, kafka_config
@@ -26,7 +27,9 @@ _READ: Final[dict[str, Any]] = {
     # What the broker has deleted cannot be read; go on with the oldest that there is.
     "auto.offset.reset": "earliest",
     "fetch.message.max.bytes": 16 * 1024 * 1024,
-    "queued.max.messages.kbytes": 16 * 1024,  # it fetches ahead no further, also while nobody reads
+    # It fetches ahead no further, also while nobody reads.
+    "queued.max.messages.kbytes": 16 * 1024,
+    "fetch.queue.backoff.ms": 50,
 }
 
 
@@ -38,6 +41,7 @@ class KafkaReader:
         self._url = url
         try:
             self._consumer = Consumer({**kafka_config(url), **_QUIET, **_READ})
+            self._admin = AdminClient({**kafka_config(url), **_QUIET})
         except KafkaException as error:
             raise InputUnusable(f"Kafka's client does not take the options: {error.args[0].str()}") from error
         self._positions = dict(positions)
@@ -90,17 +94,18 @@ class KafkaReader:
 
     def waiting(self) -> int:
         """How many messages have not been read. Raises ServiceUnavailable."""
-        waiting = 0
-        for partition in self._assigned:
-            try:
-                ends = self._consumer.get_watermark_offsets(TopicPartition(self._url.topic, partition), timeout=_WAIT_S)
-            except KafkaException as error:
-                raise ServiceUnavailable(f"no Kafka answers at {self._url.bootstrap}: {error.args[0].str()}") from error
-            if ends is None:
-                raise ServiceUnavailable(f"no Kafka answers at {self._url.bootstrap} in {_WAIT_S:.0f} s")
-            low, high = ends
-            waiting += max(high - max(self._positions.get(partition, 0), low), 0)
-        return waiting
+        oldest, latest = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        first, end = self._offsets(oldest), self._offsets(latest)
+        return sum(max(end[p] - max(self._positions.get(p, 0), first[p]), 0) for p in self._assigned)
+
+    def _offsets(self, which: OffsetSpec) -> dict[int, int]:
+        places = [TopicPartition(self._url.topic, partition) for partition in self._assigned]
+        # Not by the consumer's connection: a question there is behind a fetch that waits for messages.
+        asked = self._admin.list_offsets(dict.fromkeys(places, which), request_timeout=_WAIT_S)
+        try:
+            return {place.partition: int(answer.result().offset) for place, answer in asked.items()}
+        except KafkaException as error:
+            raise ServiceUnavailable(f"no Kafka answers at {self._url.bootstrap}: {error.args[0].str()}") from error
 
     def done(self, read: Read) -> None:
         """The positions are kept by whoever has taken the messages."""
