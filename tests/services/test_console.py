@@ -60,6 +60,7 @@ def test_partitions_that_come_while_the_console_reads_are_read_from_their_beginn
         assert read.payloads == [b"new"]
         admin = AdminClient({"bootstrap.servers": kafka})
         admin.create_partitions([NewPartitions("more-alerts", 2)])["more-alerts"].result(timeout=30)
+        wait_until(lambda: len(admin.list_topics("more-alerts", timeout=30).topics["more-alerts"].partitions) == 2)
         publish(kafka, "more-alerts", [b"there"], partition=1)
         deadline = time.monotonic() + 60
         while not (read := reader.read(1)).payloads and time.monotonic() < deadline:
