@@ -1,12 +1,16 @@
 """From the flags to what the graph reads: files are planned here, topics up to now; without end, by the graph."""
 
 import logging
+import re
 from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 import apache_beam as beam
 
-from pipelines.violations import Inputs
+from lake.ledger import unit_paths
+from pipelines.violations import Inputs, Limits
 from schemas.errors import InputUnusable, NotReconciled
 from schemas.lake import Source
 from schemas.urls import KafkaUrl, PubSubUrl
@@ -21,9 +25,15 @@ from sources.pubsub import PubSubStream
 from sources.recorded import RecordedMessages
 from sources.streams import MESSAGE_BYTES, FollowStream, ReadUnits, Stream, plan_until_now
 from sources.units import Unit
+from transforms.refusals import MaxDeadLetters
 
 RUN_BYTES = 8 << 30
 """A local run keeps what it shuffles, so a long input is read in several runs."""
+
+_OF_A_STREAM = re.compile(
+    r"(?P<kafka>[a-z]+-kafka-.+)-\d{5}-\d{19}|(?P<pubsub>[a-z]+-pubsub-.+)-\d{20}-[0-9a-f]{12}-\d+", re.ASCII
+)
+"""The name of a unit: that of its stream, then its place there."""
 
 _log = logging.getLogger(__name__)
 
@@ -39,6 +49,11 @@ class Asked(NamedTuple):
     images: Url | None = None
     accept_loss: bool = False
     """Go on where a topic's messages were deleted before they were read."""
+    max_dead_letters: Fraction = Fraction(1)
+    """The share of a unit's rows that may be dead letters."""
+    stops_known_topics: bool = False
+    """Whether more of them stop a bounded run also where the lake has units of the topic already: whoever may write
+    there can stop it then."""
 
 
 class Files(NamedTuple):
@@ -97,16 +112,22 @@ class Planned(NamedTuple):
     history: Files | LoadedFiles | None
     messages: Files | Units | None
     images: Files | Units | None
+    limits: Limits = Limits()
+
+    @property
+    def sources(self) -> "tuple[Files | LoadedFiles | Units | None, ...]":
+        """The three."""
+        return self.history, self.messages, self.images
 
     def size(self) -> int:
         """Bytes, as far as they are known."""
-        return sum(sum(source.sizes()) for source in self if source)
+        return sum(sum(source.sizes()) for source in self.sources if source)
 
     def runs(self, root: str) -> Iterator[Inputs]:
         """What the graph reads, in one run after another where it is long."""
         parts: list[list[Any]] = [[], [], []]
         filled = 0
-        for part, source in zip(parts, self, strict=True):
+        for part, source in zip(parts, self.sources, strict=True):
             for piece, size in zip(source.pieces, source.sizes(), strict=True) if source else ():
                 part.append(piece)
                 filled += size
@@ -118,7 +139,7 @@ class Planned(NamedTuple):
 
     def tidy(self, root: str) -> None:
         """Remove what was only needed until all was committed."""
-        for source in self:
+        for source in self.sources:
             if isinstance(source, Units):
                 source.stream.tidy(root)
             elif isinstance(source, LoadedFiles):
@@ -128,8 +149,9 @@ class Planned(NamedTuple):
                     source.topic.forget(source.spent)
 
     def _reading(self, parts: list[list[Any]], root: str) -> Inputs:
-        pairs = zip(self, parts, strict=True)
-        return Inputs(*(source.reading(part, root) if source and part else None for source, part in pairs))
+        pairs = zip(self.sources, parts, strict=True)
+        history, messages, images = (source.reading(part, root) if source and part else None for source, part in pairs)
+        return Inputs(history, messages, images, self.limits)
 
 
 def _check_landed(cells: list[LoadedCell], root: str) -> None:
@@ -145,11 +167,33 @@ def _check_landed(cells: list[LoadedCell], root: str) -> None:
 
 def planned(asked: Asked, root: str) -> Planned:
     """Plan all inputs up to now. Raises InputUnusable, ServiceUnavailable."""
-    return Planned(
+    found = Planned(
         _history(asked.history, asked, root),
         _planned(asked.messages, Source.DRONES, asked, root),
         _planned(asked.images, Source.IMAGES, asked, root),
     )
+    return found._replace(limits=Limits(*(_limit(source, asked, root) for source in found.sources)))
+
+
+def _limit(source: Files | LoadedFiles | Units | None, asked: Asked, root: str) -> MaxDeadLetters:
+    """A file that is mostly refused is the wrong one, and so is a topic of which the lake has nothing yet; what comes
+    later in a topic stops no run, unless somebody wants it: others write there."""
+    is_known = not isinstance(source, Files | None) and _is_known(source, root)
+    return MaxDeadLetters(asked.max_dead_letters, stops=asked.stops_known_topics or not is_known)
+
+
+def _is_known(source: LoadedFiles | Units, root: str) -> bool:
+    """Whether the lake has something of a topic."""
+    if isinstance(source, LoadedFiles):
+        return bool(remembered(root))
+    planned_units = {_topic_of(unit.name) for unit in source.pieces}
+    return any(_topic_of(PurePosixPath(path).stem) in planned_units for path in unit_paths(root))
+
+
+def _topic_of(unit: str) -> str:
+    """The name of a stream, out of that of its unit; of another unit this one's."""
+    found = _OF_A_STREAM.fullmatch(unit)
+    return (found["kafka"] or found["pubsub"]) if found else unit
 
 
 def followed(asked: Asked, root: str, skew: float) -> Inputs:
@@ -166,10 +210,12 @@ def followed(asked: Asked, root: str, skew: float) -> Inputs:
             return FollowLoaded(topic, HistoryCsv(), root)
         return FollowStream(topic, root, skew)
 
+    limit = MaxDeadLetters(asked.max_dead_letters, stops=False)
     return Inputs(
         reading(asked.history, Source.HISTORY),
         reading(asked.messages, Source.DRONES),
         reading(asked.images, Source.IMAGES),
+        Limits(limit, limit, limit),
     )
 
 

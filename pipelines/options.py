@@ -3,6 +3,7 @@
 import argparse
 import re
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import TypeVar
 
@@ -10,6 +11,7 @@ from pipelines.inputs import Url
 from schemas.urls import KAFKA, PUBSUB, topic_url
 from transforms.alert_mail import mail_address
 from transforms.alert_webhook import webhook_url
+from transforms.refusals import DEFAULT_SHARE, MIN_ROWS, percent
 from transforms.stats import HOUR
 
 T = TypeVar("T")
@@ -69,6 +71,29 @@ def window_seconds(text: str) -> int:
     return seconds
 
 
+def share(text: str) -> Fraction:
+    """``10%``, ``0.5%``, ``none`` as a share, 1 at most. Raises ArgumentTypeError."""
+    if text == "none":
+        return Fraction(1)
+    found = re.fullmatch(r"(\d{1,3}(?:\.\d{1,6})?)%", text, re.ASCII)
+    if not found or Fraction(found[1]) > 100:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share: write 10%, 0.5%, or none, which is 100%")
+    return Fraction(found[1]) / 100
+
+
+def add_max_dead_letters(parser: argparse._ActionsContainer) -> None:
+    """The flag of what reads files."""
+    parser.add_argument(
+        "--max-dead-letters",
+        type=share,
+        metavar="SHARE",
+        help="stop (exit code 3) before a unit is written of which more than this share is refused, as when the wrong "
+        f"file is given: {percent(DEFAULT_SHARE)}% (default), 0.5%%, none. A unit of fewer than {MIN_ROWS:,} rows may "
+        "have as many dead letters as one of these, unless they are all of a file. A topic that the lake has units of "
+        "is stopped only where the flag is given, an unbounded run never: there it is a warning",
+    )
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of the graph."""
     group = parser.add_argument_group("the graph")
@@ -116,6 +141,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="go on where a topic's messages were deleted before they were read; without it that is an error",
     )
+    add_max_dead_letters(group)
     group.add_argument(
         "--output", metavar="DIR_OR_S3_URL", help="the lake: a directory or s3://BUCKET/PREFIX, made if need be"
     )

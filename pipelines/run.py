@@ -32,6 +32,7 @@ from schemas.answers import load_public_keys
 from schemas.errors import OutputUnusable, ServiceUnavailable
 from sources.progress import progress
 from transforms.alert_channels import open_channel
+from transforms.refusals import DEFAULT_SHARE, percent
 
 FAILURES = 3
 """Runs one after another that may fail for want of a service before ``--every`` gives up."""
@@ -53,6 +54,7 @@ examples:
       --officer-keys officers.pem --alerts kafka://localhost:9092/alerts
   python -m pipelines.violations --history kafka://localhost:9092/tickets --output data/lake
   python -m pipelines.violations --history tickets.csv --output data/lake --dry-run
+  python -m pipelines.violations --history torn.csv --output data/lake --max-dead-letters 40%
 
 A topic is read from where the lake ends: bounded up to now, unbounded without end (on Prism here, on Flink). Options of
 librdkafka follow the topic: kafka://broker:9093/drones?security.protocol=SASL_SSL&sasl.mechanisms=PLAIN&sasl.username=me;
@@ -63,7 +65,8 @@ credential chain and AWS_ENDPOINT_URL.
 
 {by_runner}
 
-exit codes: 0 done, 1 the rows do not add up, 2 wrong usage or output, 3 input unusable, 4 service unavailable, 5 disk
+exit codes: 0 done, 1 the rows do not add up, 2 wrong usage or output, 3 input unusable or
+mostly refused, 4 service unavailable, 5 disk
 full, 7 no permission, 70 a fault of the program, 130 stopped
 """
 
@@ -88,6 +91,11 @@ def main(argv: Sequence[str] | None = None, cluster: Cluster | None = None) -> N
         parser.error("nothing to read: give --history, --messages or --images")
     if unbounded and arguments.every:
         parser.error("--every is for bounded runs: --mode unbounded never ends")
+    if (unbounded or arguments.every) and arguments.max_dead_letters not in (None, 1):
+        parser.error(
+            "--max-dead-letters is for runs that end: who may write to a topic could stop an unbounded run for all. "
+            f"It warns of units with more than {percent(DEFAULT_SHARE)} dead letters; leave the flag out"
+        )
     if arguments.live:
         if not Path(arguments.live).absolute().parent.is_dir():
             parser.error(f"--live file:{arguments.live}: there is no such directory; make it first")
@@ -166,7 +174,11 @@ def _on_prism_or_as_given(parser: argparse.ArgumentParser, options: PipelineOpti
 
 
 def _command(arguments: argparse.Namespace, options: PipelineOptions, place: Place, shown_by_ledger: bool) -> int:
-    asked = Asked(arguments.history, arguments.messages, arguments.images, arguments.accept_loss)
+    given = arguments.max_dead_letters
+    asked = Asked(
+        arguments.history, arguments.messages, arguments.images, arguments.accept_loss,
+        DEFAULT_SHARE if given is None else given, stops_known_topics=given is not None,
+    )  # fmt: skip
     to = Settings(
         arguments.output, arguments.window, arguments.live, arguments.live_window, arguments.allowed_lateness,
         load_public_keys(arguments.officer_keys) if arguments.officer_keys else (),

@@ -26,8 +26,17 @@ from transforms.live import AppendPanes, CountLive
 from transforms.messages import DecodeMessages
 from transforms.names import DEAD_LETTERS, ROWS
 from transforms.qualify import BRANCHES, Qualify
+from transforms.refusals import ANY_NUMBER, MaxDeadLetters
 from transforms.stats import CountByWindow
 from transforms.write import Commit, Write
+
+
+class Limits(NamedTuple):
+    """How much of a unit of each kind may be dead letters."""
+
+    history: MaxDeadLetters = ANY_NUMBER
+    messages: MaxDeadLetters = ANY_NUMBER
+    images: MaxDeadLetters = ANY_NUMBER
 
 
 class Inputs(NamedTuple):
@@ -36,6 +45,7 @@ class Inputs(NamedTuple):
     history: beam.PTransform | None = None
     messages: beam.PTransform | None = None
     images: beam.PTransform | None = None
+    limits: Limits = Limits()
 
 
 class Settings(NamedTuple):
@@ -60,11 +70,11 @@ def violations(pipeline: beam.Pipeline, inputs: Inputs, to: Settings) -> beam.PC
     tallies = []
     if inputs.history:
         read = pipeline | "History" >> inputs.history
-        parsed = read[BATCHES] | "Parse history" >> ParseHistory()
+        parsed = read[BATCHES] | "Parse history" >> ParseHistory(inputs.limits.history)
         tallies += [read[TALLIES], *land("history", parsed[ROWS], parsed[DEAD_LETTERS], to)]
     if inputs.messages:
         read = pipeline | "Messages" >> inputs.messages
-        decoded = read[BATCHES] | "Decode messages" >> DecodeMessages(to.officer_keys)
+        decoded = read[BATCHES] | "Decode messages" >> DecodeMessages(to.officer_keys, inputs.limits.messages)
         fresh = decoded[ROWS] | "Drop duplicates" >> DropDuplicates()
         landed = land("messages", fresh[ROWS], decoded[DEAD_LETTERS], to, to.alerts)
         tallies += [read[TALLIES], fresh[TALLIES], *landed]
@@ -74,7 +84,7 @@ def violations(pipeline: beam.Pipeline, inputs: Inputs, to: Settings) -> beam.PC
             _ = panes | "Append panes" >> AppendPanes(to.live)
     if inputs.images:
         read = pipeline | "Images" >> inputs.images
-        stored = read[BATCHES] | "Store images" >> StoreImages(to.root)
+        stored = read[BATCHES] | "Store images" >> StoreImages(to.root, inputs.limits.images)
         kept = stored[ROWS] | "Write images" >> Write(to.root, Dataset.IMAGES)
         refused = stored[DEAD_LETTERS] | "Write dead letters of images" >> Write(to.root, Dataset.DEAD_LETTERS)
         tallies += [read[TALLIES], kept, refused]

@@ -13,10 +13,11 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from pipelines.analysis import answers, print_answers
 from pipelines.command import beam_options, progress_bar, run
 from pipelines.inputs import Asked
-from pipelines.options import history_url, recording
+from pipelines.options import add_max_dead_letters, history_url, recording
 from pipelines.report import write_report
 from pipelines.run import run_and_tell
 from pipelines.violations import Settings
+from transforms.refusals import DEFAULT_SHARE
 from transforms.stats import HOUR
 
 SEED = 1
@@ -38,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--rows", type=int, default=500_000, help="rows of the history that is made (500000)")
     parser.add_argument("--drones", type=int, default=200, help="drones whose messages are made (200)")
     parser.add_argument("--seconds", type=int, default=3600, help="how long they fly (3600)")
+    add_max_dead_letters(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
     arguments, rest = parser.parse_known_args(argv)
     options = beam_options(parser, rest)
@@ -50,8 +52,10 @@ def _command(arguments: argparse.Namespace, options: PipelineOptions) -> int:
     history, messages = arguments.history, arguments.messages
     if history is None and messages is None:
         history, messages = _make_input(arguments)
+    given = arguments.max_dead_letters
+    asked = Asked(history, messages, max_dead_letters=DEFAULT_SHARE if given is None else given)
     shown = progress_bar("reading", arguments.quiet)
-    lines = run_and_tell(Asked(history, messages), Settings(root, HOUR), options, shown)
+    lines = run_and_tell(asked, Settings(root, HOUR), options, shown)
     found = answers(root, options)
     write_report(found, report)
     print("\n".join(lines), end="\n\n")

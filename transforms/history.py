@@ -1,6 +1,6 @@
 """Parse and repair the history: a block of CSV text in, typed violations and dead letters out."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 import apache_beam as beam
@@ -25,6 +25,7 @@ from transforms.columns import (
 )
 from transforms.csv_text import PLAIN, Cells, CsvText, Ints, Note, Refused
 from transforms.names import DEAD_LETTERS, ROWS, Parsed
+from transforms.refusals import ANY_NUMBER, MaxDeadLetters, Parser
 from transforms.repair import clean_text, clean_time, repair_code, repair_date, repair_time
 
 T = TypeVar("T")
@@ -210,15 +211,17 @@ def _column(table: pa.Table, name: str) -> pa.Array:
     return table[name].combine_chunks()
 
 
-class _ParseHistory(beam.DoFn):  # type: ignore[misc]  # Beam's classes are untyped
-    def process(self, batch: UnitBatch) -> Iterator[Any]:
-        parsed = parse_block(batch.unit, Block(**batch.rows.to_pylist()[0]))
-        yield batch.with_rows(parsed.rows)
-        yield beam.pvalue.TaggedOutput(DEAD_LETTERS, batch.with_rows(parsed.dead_letters))
+class _ParseHistory(Parser):
+    def parse(self, batch: UnitBatch) -> Parsed:
+        return parse_block(batch.unit, Block(**batch.rows.to_pylist()[0]))
 
 
-class ParseHistory(beam.PTransform):  # type: ignore[misc]
+class ParseHistory(beam.PTransform):  # type: ignore[misc]  # Beam's classes are untyped
     """Blocks of CSV -> ``rows`` of violations, and ``dead_letters``."""
 
+    def __init__(self, limit: MaxDeadLetters = ANY_NUMBER) -> None:
+        super().__init__()
+        self._limit = limit
+
     def expand(self, batches: beam.PCollection) -> Any:
-        return batches | "Parse CSV" >> beam.ParDo(_ParseHistory()).with_outputs(DEAD_LETTERS, main=ROWS)
+        return batches | "Parse CSV" >> beam.ParDo(_ParseHistory(self._limit)).with_outputs(DEAD_LETTERS, main=ROWS)

@@ -4,7 +4,7 @@ Nothing that a message says is ever part of a path.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -18,6 +18,7 @@ from sources.units import UnitBatch
 from transforms.message_rows import dead_letters
 from transforms.names import DEAD_LETTERS, ROWS, Parsed
 from transforms.payloads import Refusal, alone
+from transforms.refusals import ANY_NUMBER, MaxDeadLetters, Parser
 
 PUTS = 16
 """Pictures of one batch that are on their way to storage at once: a PUT waits for the network, not for a core."""
@@ -77,22 +78,21 @@ def _put(root: str, files: Mapping[str, bytes]) -> None:
             pass
 
 
-class _Store(beam.DoFn):  # type: ignore[misc]  # Beam's classes are untyped
-    def __init__(self, root: str) -> None:
+class _Store(Parser):
+    def __init__(self, root: str, limit: MaxDeadLetters) -> None:
+        super().__init__(limit)
         self._root = root
 
-    def process(self, batch: UnitBatch) -> Iterator[Any]:
-        parsed = store_pictures(self._root, batch)
-        yield batch.with_rows(parsed.rows)
-        yield beam.pvalue.TaggedOutput(DEAD_LETTERS, batch.with_rows(parsed.dead_letters))
+    def parse(self, batch: UnitBatch) -> Parsed:
+        return store_pictures(self._root, batch)
 
 
-class StoreImages(beam.PTransform):  # type: ignore[misc]
+class StoreImages(beam.PTransform):  # type: ignore[misc]  # Beam's classes are untyped
     """Payloads of the images' topic -> ``rows`` that refer to the stored pictures, and ``dead_letters``."""
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, limit: MaxDeadLetters = ANY_NUMBER) -> None:
         super().__init__()
-        self._root = root
+        self._store = _Store(root, limit)
 
     def expand(self, batches: beam.PCollection) -> Any:
-        return batches | "Store" >> beam.ParDo(_Store(self._root)).with_outputs(DEAD_LETTERS, main=ROWS)
+        return batches | "Store" >> beam.ParDo(self._store).with_outputs(DEAD_LETTERS, main=ROWS)

@@ -1,6 +1,6 @@
 """Decode drone payloads: v1 JSON and v0 lines to typed rows, what is neither to dead letters."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -19,6 +19,7 @@ from transforms.message_rows import MESSAGE, Decoded, Ints, dead_letters
 from transforms.names import DEAD_LETTERS, ROWS, Parsed
 from transforms.officer_answers import refuse_answer
 from transforms.payloads import Refusal, alone, failed, field_text
+from transforms.refusals import ANY_NUMBER, MaxDeadLetters, Parser
 
 
 def decode_payloads(unit: Unit, payloads: pa.RecordBatch, officer_keys: Sequence[bytes] = ()) -> Parsed:
@@ -123,22 +124,21 @@ def _first_bytes(payload: pa.BinaryArray) -> npt.NDArray[np.uint8]:
     return np.where(np.diff(offsets) > 0, data[offsets[:-1]], 0).astype(np.uint8)
 
 
-class _Decode(beam.DoFn):  # type: ignore[misc]  # Beam's classes are untyped
-    def __init__(self, officer_keys: tuple[bytes, ...]) -> None:
+class _Decode(Parser):
+    def __init__(self, officer_keys: tuple[bytes, ...], limit: MaxDeadLetters) -> None:
+        super().__init__(limit)
         self._officer_keys = officer_keys
 
-    def process(self, batch: UnitBatch) -> Iterator[Any]:
-        parsed = decode_payloads(batch.unit, batch.rows, self._officer_keys)
-        yield batch.with_rows(parsed.rows)
-        yield beam.pvalue.TaggedOutput(DEAD_LETTERS, batch.with_rows(parsed.dead_letters))
+    def parse(self, batch: UnitBatch) -> Parsed:
+        return decode_payloads(batch.unit, batch.rows, self._officer_keys)
 
 
-class DecodeMessages(beam.PTransform):  # type: ignore[misc]
+class DecodeMessages(beam.PTransform):  # type: ignore[misc]  # Beam's classes are untyped
     """Payloads -> ``rows`` of messages, and ``dead_letters``; an answer is a row if one of the keys has signed it."""
 
-    def __init__(self, officer_keys: tuple[bytes, ...] = ()) -> None:
+    def __init__(self, officer_keys: tuple[bytes, ...] = (), limit: MaxDeadLetters = ANY_NUMBER) -> None:
         super().__init__()
-        self._officer_keys = officer_keys
+        self._decode = _Decode(officer_keys, limit)
 
     def expand(self, batches: beam.PCollection) -> Any:
-        return batches | "Decode" >> beam.ParDo(_Decode(self._officer_keys)).with_outputs(DEAD_LETTERS, main=ROWS)
+        return batches | "Decode" >> beam.ParDo(self._decode).with_outputs(DEAD_LETTERS, main=ROWS)

@@ -1,0 +1,224 @@
+"""An input that is mostly refused is the wrong one: the run stops before it stands in the lake."""
+
+import argparse
+import logging
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from lake import lake
+from lake.ledger import commit
+from pipelines.inputs import Asked, LoadedFiles, Units, _limit, followed, planned
+from pipelines.options import share
+from pipelines.reconcile import reconcile
+from pipelines.run import run_graph
+from pipelines.violations import Settings
+from schemas.errors import InputUnusable
+from schemas.lake import REFUSED, Source, empty
+from sources.loaded import Loaded, remember
+from sources.units import Unit, UnitBatch
+from tests.lakes import Said, write
+from tests.support import LOCAL, content, make_history, make_messages
+from transforms.message_rows import MESSAGE, dead_letters
+from transforms.names import Parsed
+from transforms.payloads import Refusal
+from transforms.refusals import ANY_NUMBER, DEFAULT_SHARE, MaxDeadLetters, Parser, percent
+
+FILE = Unit(Source.DRONES, "m.jsonl", 0, 100, "drones-00000-" + 32 * "a")
+CELL = Unit(Source.DRONES, "m.jsonl", 100, 200, "drones-00001-" + 32 * "b")
+KAFKA = Unit(Source.DRONES, "kafka:t/0", 5, 9, f"drones-kafka-{32 * 'c'}-00000-{5:019d}")
+PUBSUB = Unit(Source.IMAGES, "pubsub://p/s", 0, 9, f"images-pubsub-p-s-{7:020d}-{12 * 'd'}-9")
+
+
+@pytest.mark.parametrize(
+    ("unit", "rows", "refused", "stops"),
+    [
+        (FILE, 500_005, 500_005, True),
+        (FILE, 10_000, 1_000, False),
+        (FILE, 10_000, 1_001, True),
+        (FILE, 500, 100, False),  # as many as of a thousand rows
+        (FILE, 500, 101, True),
+        (FILE, 3, 1, False),
+        (FILE, 3, 2, False),
+        (FILE, 3, 3, True),  # all of a file
+        (FILE, 0, 0, False),
+        (CELL, 1, 1, False),  # the torn end of a long file
+        (CELL, 100, 100, False),
+        (KAFKA, 3, 3, False),
+        (PUBSUB, 100, 100, False),
+        (KAFKA, 1_000, 101, True),
+    ],
+)
+def test_a_unit_is_judged_by_its_own_rows(unit: Unit, rows: int, refused: int, stops: bool) -> None:
+    assert MaxDeadLetters(DEFAULT_SHARE).is_exceeded(unit, rows, refused) is stops
+    assert not ANY_NUMBER.is_exceeded(unit, rows, refused)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("10%", (1, 10)), ("0.5%", (1, 200)), ("0%", (0, 1)), ("100%", (1, 1)), ("none", (1, 1)), ("33.3%", (333, 1000))],
+)
+def test_a_share_is_read(text: str, expected: tuple[int, int]) -> None:
+    assert share(text) == Fraction(*expected)
+    assert text in ("none", percent(share(text)))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "10", "0.1", "-1%", "101%", "100.1%", "1e1%", "nan%", "10 %", "None", "1/2", "١٠%"]
+)
+def test_what_is_no_share_is_wrong_usage(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="write 10%, 0.5%, or none"):
+        share(text)
+
+
+def asked(kind: str, path: Path, most: Fraction = DEFAULT_SHARE) -> Asked:
+    return Asked(**{kind: str(path)}, max_dead_letters=most)
+
+
+@pytest.mark.parametrize("kind", ["messages", "images", "history"])
+@pytest.mark.parametrize("rows", [5, 3_000])
+def test_a_file_of_something_else_stops_the_run_and_leaves_nothing(tmp_path: Path, kind: str, rows: int) -> None:
+    wrong, root = make_history(tmp_path / "wrong", rows, "--dirt", "0"), tmp_path / "lake"
+    if kind == "history":  # its columns are those of another year's file
+        lines = wrong.read_bytes().splitlines(keepends=True)
+        wrong.write_bytes(b"".join([b"a,Summons Number,Issue Date,Violation Time,Violation Code,b\n", *lines[1:]]))
+    said = rf"{rows:,} of {rows:,} rows \(100.0%\) are refused, more than the 10% of --max-dead-letters: \w+ \("
+    if kind != "history":
+        said = rf"{rows + 1:,} of {rows + 1:,} rows \(100.0%\)"  # its line of column names too
+    with pytest.raises((InputUnusable, RuntimeError), match=said):
+        run_graph(asked(kind, wrong), Settings(str(root), 3600), LOCAL)
+    assert [path for path in root.rglob("*") if path.is_file()] == []
+    run_graph(asked(kind, wrong, Fraction(1)), Settings(str(root), 3600), LOCAL)
+    assert sum(lake(str(root)).ledger["dead_letters"].to_pylist()) == rows + (kind != "history")
+    assert reconcile(str(root)) == []
+
+
+def test_what_is_good_is_committed_once_whatever_stopped_it_before(tmp_path: Path) -> None:
+    messages = make_messages(tmp_path / "m.jsonl", 10, 200)
+    make_history(tmp_path / "good.csv", 2_000, "--dirt", "0")
+    (tmp_path / "torn.csv").write_bytes(
+        b"".join(
+            line if n % 5 else line[: len(line) // 2] + b"\n"
+            for n, line in enumerate((tmp_path / "good.csv").read_bytes().splitlines(keepends=True), 4)
+        )
+    )
+    both = Asked(str(tmp_path / "*.csv"), str(messages), max_dead_letters=DEFAULT_SHARE)
+    for root in ("lake", "other"):
+        if root == "lake":
+            with pytest.raises((InputUnusable, RuntimeError), match=r"400 of 2,000 rows \(20.0%\)"):
+                run_graph(both, Settings(str(tmp_path / root), 3600), LOCAL)
+            assert lake(str(tmp_path / root)).ledger.num_rows == 0
+        run_graph(both._replace(max_dead_letters=Fraction(1, 5)), Settings(str(tmp_path / root), 3600), LOCAL)
+        assert reconcile(str(tmp_path / root)) == []
+    assert content(tmp_path / "lake") == content(tmp_path / "other")
+
+
+def test_the_command_says_what_to_do_in_one_line_with_exit_code_3(tmp_path: Path) -> None:
+    tickets, root = make_history(tmp_path / "tickets.csv", 20), tmp_path / "lake"
+    line = [sys.executable, "-m", "pipelines.violations", "--quiet", "--output", str(root)]
+    line += ["--messages", f"file:{tickets}"]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert done.returncode == 3, done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: unit drones-00000-")
+    for text in (str(tickets), "(100.0%)", "not_json (", "--history", "--max-dead-letters 100%"):
+        assert text in done.stderr
+    assert not root.exists()
+
+
+@pytest.mark.parametrize("mode", [("--mode", "unbounded"), ("--every", "30s")])
+def test_no_share_stops_a_run_without_end(tmp_path: Path, mode: tuple[str, str]) -> None:
+    line = [sys.executable, "-m", "pipelines.violations", "--output", str(tmp_path), *mode]
+    line += ["--messages", "kafka://127.0.0.1:1/t", "--max-dead-letters", "5%"]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "--max-dead-letters is for runs that end" in done.stderr
+    limits = followed(Asked(max_dead_letters=DEFAULT_SHARE), str(tmp_path), 10).limits
+    assert set(limits) == {MaxDeadLetters(DEFAULT_SHARE, stops=False)}
+
+
+@pytest.mark.parametrize("unit", [KAFKA, PUBSUB])
+def test_a_topic_that_the_lake_knows_is_stopped_only_on_demand(tmp_path: Path, unit: Unit) -> None:
+    root: Any = str(tmp_path)
+    of_topic: Any = Units([unit], None)  # type: ignore[arg-type]
+    wanted = Asked(max_dead_letters=DEFAULT_SHARE)
+    commit(
+        root, [write(root, name, [Said("m")]) for name in ("drones-00000", unit.name.replace("-kafka-", "-kafka-e"))]
+    )
+    assert _limit(of_topic, wanted, root).stops
+    other = unit.name.replace(f"{5:019d}", f"{0:019d}").replace(f"{7:020d}", f"{1:020d}")
+    commit(root, [write(root, other, [Said("m")])])
+    assert not _limit(of_topic, wanted, root).stops
+    assert _limit(of_topic, wanted._replace(stops_known_topics=True), root).stops
+
+
+def test_a_topic_of_files_is_known_when_one_of_them_is_in_the_lake(tmp_path: Path) -> None:
+    topic: Any = LoadedFiles([], None, None, None, [], set())  # type: ignore[arg-type]
+    wanted = Asked(max_dead_letters=DEFAULT_SHARE)
+    assert _limit(topic, wanted, str(tmp_path)).stops
+    remember([Loaded(32 * "a", "f.csv", b"", 0, ())], str(tmp_path))
+    assert not _limit(topic, wanted, str(tmp_path)).stops
+
+
+def test_a_file_stops_the_run_in_a_lake_that_has_units(tmp_path: Path) -> None:
+    history = make_history(tmp_path / "h.csv", 10)
+    commit(str(tmp_path), [write(str(tmp_path), "drones-00000", [Said("m")])])
+    assert planned(Asked(str(history), max_dead_letters=DEFAULT_SHARE), str(tmp_path)).limits.history.stops
+
+
+class Refusing(Parser):
+    """Refuses all payloads that are b"x"."""
+
+    def parse(self, batch: UnitBatch) -> Parsed:
+        payloads = batch.rows["payload"].to_pylist()
+        refused = [(n, Refusal("not_json", None)) for n, payload in enumerate(payloads) if payload == b"x"]
+        rows = pa.RecordBatch.from_struct_array(
+            pa.array([], pa.struct(list(MESSAGE))) if len(refused) == len(payloads) else _rows(len(payloads))
+        )
+        return Parsed(rows, dead_letters(batch.unit, batch.rows, refused))
+
+
+def _rows(n: int) -> pa.StructArray:
+    return pa.array([{}] * n, pa.struct([field.with_nullable(True) for field in MESSAGE]))
+
+
+def payloads(payload: bytes, n: int) -> pa.RecordBatch:
+    """So many times a payload."""
+    from sources.payloads import payload_batch  # noqa: PLC0415
+
+    return payload_batch([payload] * n, range(n), range(n))
+
+
+def test_a_unit_in_parts_is_judged_before_its_first_part_is_written() -> None:
+    step = Refusing(MaxDeadLetters(DEFAULT_SHARE))
+    step.start_bundle()
+    list(step.process(UnitBatch(KAFKA, payloads(b"x", 2_000), last=False, part=0)))
+    with pytest.raises(InputUnusable, match=r"2,000 of 2,000 rows \(100.0%\)"):
+        next(iter(step.process(UnitBatch(KAFKA, payloads(b"ok", 2_000), last=True, part=1))))
+
+
+def test_the_batches_of_a_unit_are_judged_together_and_units_apart() -> None:
+    step = Refusing(MaxDeadLetters(DEFAULT_SHARE))
+    step.start_bundle()
+    list(step.process(UnitBatch(KAFKA, payloads(b"x", 500), last=False)))
+    list(step.process(UnitBatch(PUBSUB, payloads(b"ok", 9_000), last=False)))
+    list(step.process(UnitBatch(KAFKA, payloads(b"ok", 5_000), last=True)))
+    list(step.process(UnitBatch(PUBSUB, payloads(b"x", 1_000), last=True)))
+    step.finish_bundle()
+
+
+def test_where_nothing_is_stopped_a_flood_is_one_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    step = Refusing(MaxDeadLetters(DEFAULT_SHARE, stops=False))
+    with caplog.at_level(logging.WARNING):
+        for _ in range(20):
+            step.start_bundle()
+            assert len(list(step.process(UnitBatch(KAFKA, payloads(b"x", 2_000), last=True)))) == 2
+            step.finish_bundle()
+    (record,) = caplog.records
+    assert "2,000 of 2,000 rows (100.0%)" in record.getMessage()
+    assert empty(REFUSED).num_rows == 0
