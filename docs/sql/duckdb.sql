@@ -7,14 +7,56 @@
 -- What is committed is looked up once, when this file is read: what comes later is seen when it is read again. So a unit
 -- or a compaction that comes meanwhile is seen entirely or not at all, whatever a query asks.
 
--- The ledger, also one whose rows an earlier version wrote: what that did not know is null.
-CREATE OR REPLACE TEMP TABLE ledger_rows AS
-SELECT * FROM (
-    SELECT NULL::VARCHAR[] AS columns, NULL::VARCHAR[] AS replaces,
-           NULL::STRUCT(unit VARCHAR, out_of VARCHAR, "into" VARCHAR, "rows" BIGINT)[] AS moves
-    WHERE false
-) UNION ALL BY NAME
-FROM read_parquet(getvariable('lake') || '/ledger/**/*.parquet', hive_partitioning = true, union_by_name = true);
+-- What a row of the ledger and of each dataset has. A dataset of which the lake has no file yet is empty, and what an earlier
+-- version did not know is null.
+CREATE OR REPLACE TEMP TABLE no_ledger (
+    unit VARCHAR, source VARCHAR, path VARCHAR, range_start BIGINT, range_end BIGINT, rows_in BIGINT,
+    positions BIGINT, qualified BIGINT, unqualified BIGINT, dead_letters BIGINT, images BIGINT, duplicates BIGINT,
+    counted BIGINT, files STRUCT(dataset VARCHAR, path VARCHAR, "rows" BIGINT, bytes BIGINT)[],
+    committed_at TIMESTAMP WITH TIME ZONE, columns VARCHAR[], replaces VARCHAR[], moves STRUCT(unit VARCHAR,
+    out_of VARCHAR, "into" VARCHAR, "rows" BIGINT)[]
+);
+CREATE OR REPLACE TEMP TABLE no_positions (
+    unit VARCHAR, record BIGINT, event_time TIMESTAMP WITH TIME ZONE, message_id VARCHAR, drone_id VARCHAR,
+    sequence BIGINT, latitude DOUBLE, longitude DOUBLE, altitude_m DOUBLE, battery_pct DOUBLE, status VARCHAR,
+    extra MAP(VARCHAR, VARCHAR), area VARCHAR, published_at TIMESTAMP WITH TIME ZONE, source VARCHAR, month VARCHAR
+);
+CREATE OR REPLACE TEMP TABLE no_qualified (
+    unit VARCHAR, record BIGINT, event_time TIMESTAMP WITH TIME ZONE, violation_code SMALLINT, area VARCHAR,
+    plate_id VARCHAR, repairs VARCHAR[], message_id VARCHAR, drone_id VARCHAR, sequence BIGINT, latitude DOUBLE,
+    longitude DOUBLE, altitude_m DOUBLE, battery_pct DOUBLE, status VARCHAR, extra MAP(VARCHAR, VARCHAR),
+    image_id VARCHAR, answers VARCHAR, officer_id VARCHAR, published_at TIMESTAMP WITH TIME ZONE,
+    summons_number BIGINT, issue_date_text VARCHAR, violation_time_text VARCHAR, county VARCHAR, precinct SMALLINT,
+    street VARCHAR, house_number VARCHAR, agency VARCHAR, registration_state VARCHAR, plate_type VARCHAR,
+    vehicle_body VARCHAR, vehicle_make VARCHAR, vehicle_color VARCHAR, vehicle_year SMALLINT, source VARCHAR,
+    month VARCHAR
+);
+CREATE OR REPLACE TEMP TABLE no_unqualified AS FROM no_qualified;
+CREATE OR REPLACE TEMP TABLE no_dead_letters (
+    unit VARCHAR, record BIGINT, reason VARCHAR, detail VARCHAR, payload BLOB, path VARCHAR, "offset" BIGINT,
+    published_at TIMESTAMP WITH TIME ZONE, source_id VARCHAR, payload_bytes BIGINT, payload_object VARCHAR,
+    source VARCHAR
+);
+CREATE OR REPLACE TEMP TABLE no_stats (
+    unit VARCHAR, dataset VARCHAR, window_start TIMESTAMP WITH TIME ZONE, window_seconds INTEGER,
+    violation_code SMALLINT, part_of_day VARCHAR, area VARCHAR, n BIGINT, source VARCHAR
+);
+CREATE OR REPLACE TEMP TABLE no_images (
+    unit VARCHAR, record BIGINT, image_id VARCHAR, event_time TIMESTAMP WITH TIME ZONE, object VARCHAR,
+    bytes BIGINT, published_at TIMESTAMP WITH TIME ZONE, source VARCHAR, month VARCHAR
+);
+
+SET VARIABLE ledger = (SELECT list(file) FROM glob(getvariable('lake') || '/ledger/**/*.parquet'));
+
+-- The rows of a dataset: positions, qualified, unqualified, dead_letters, stats or images. The variable of its name names
+-- its files.
+CREATE OR REPLACE MACRO committed(dataset_name) AS TABLE FROM query(
+    'FROM no_' || dataset_name || CASE WHEN getvariable(dataset_name) IS NULL THEN '' ELSE
+        ' UNION ALL BY NAME FROM read_parquet(getvariable(''' || dataset_name || '''), hive_partitioning = true, '
+        || 'hive_types_autocast = false, union_by_name = true)' END
+);
+
+CREATE OR REPLACE TEMP TABLE ledger_rows AS FROM committed('ledger');
 
 -- Units of work, as they were committed; compaction and replay are rows of the ledger too, and none.
 CREATE OR REPLACE MACRO units() AS TABLE FROM ledger_rows WHERE source <> 'changes';
@@ -32,12 +74,8 @@ SET VARIABLE dead_letters = (SELECT list(path) FROM committed_files WHERE datase
 SET VARIABLE stats = (SELECT list(path) FROM committed_files WHERE dataset = 'stats');
 SET VARIABLE images = (SELECT list(path) FROM committed_files WHERE dataset = 'images');
 
--- The rows of a dataset: positions, qualified, unqualified, dead_letters, stats or images.
-CREATE OR REPLACE MACRO committed(dataset_name) AS TABLE
-FROM read_parquet(getvariable(dataset_name), hive_partitioning = true, union_by_name = true);
-
--- The same for messages, each once. Of the rows with one message_id one counts: an officer's answer, whose signature was
--- verified, before what anybody can send; then what was published first.
+-- The rows of a dataset of messages, each once. Of the rows with one message_id one counts: an officer's answer, whose
+-- signature was verified, before what anybody can send; then what was published first.
 CREATE OR REPLACE MACRO once(dataset_name) AS TABLE
 FROM committed(dataset_name)
 WHERE message_id IS NULL OR (unit, record) IN (

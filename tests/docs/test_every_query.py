@@ -1,0 +1,86 @@
+"""Every query of every page of the docs gives rows or an empty answer, also where the lake has none of some dataset."""
+
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from lake.storage import storage
+from tests.support import make_history, make_messages, run_graph
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+MACROS = (ROOT / "docs" / "sql" / "duckdb.sql").read_text(encoding="utf-8")
+FENCED = re.compile(r"```(sql|python)\n(.*?)```", re.DOTALL)
+QUERIES = [
+    (f"{page.name}: {text}", language, text)
+    for page in PAGES
+    for language, text in FENCED.findall(page.read_text(encoding="utf-8"))
+] + [
+    (f"duckdb.sql: {text}", "sql", text)
+    for text in (
+        *re.findall(r"^-- and ask, for example: (.*;)$", MACROS, re.MULTILINE),
+        *(f"FROM {name}()" for name in re.findall(r"MACRO (\w+)\(\)", MACROS)),
+        *(f"FROM {name}('qualified')" for name in re.findall(r"MACRO (\w+)\(dataset_name\)", MACROS)),
+    )
+]
+LAKES = ("run-local", "history", "messages", "dead letters", "no unit")
+
+
+@pytest.fixture(scope="module", params=LAKES)
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder whose ``data/lake`` is a lake of this kind."""
+    folder = tmp_path_factory.mktemp("queries")
+    data, root = folder / "data", folder / "data" / "lake"
+    data.mkdir()
+    if request.param == "run-local":
+        small = ["--rows", "2000", "--drones", "5", "--seconds", "20", "--data", str(data), "--quiet"]
+        subprocess.run([sys.executable, "-m", "runners.local", *small], check=True, capture_output=True)
+    elif request.param == "history":
+        run_graph(root, make_history(folder / "h.csv", 500, "--dirt", "0"))
+    elif request.param == "messages":
+        run_graph(root, None, make_messages(folder / "m.jsonl", 3, 5, "--violation-share", "0"))
+    elif request.param == "dead letters":
+        (folder / "bad.jsonl").write_text("no message\n")
+        run_graph(root, None, folder / "bad.jsonl")
+    return folder
+
+
+def at(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Be in the folder; what a lake's relative name meant elsewhere is forgotten."""
+    monkeypatch.chdir(folder)
+    storage.cache_clear()
+
+
+def test_all_answer(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    at(folder, monkeypatch)
+    failed = {}
+    with duckdb.connect() as connection:
+        connection.execute("SET VARIABLE lake = 'data/lake'")
+        connection.execute(MACROS)
+        for name, language, text in QUERIES:
+            try:
+                if language == "python":
+                    exec(text, {"LAKE": "data/lake"})
+                else:
+                    connection.execute(text).fetchall()
+            except Exception as error:  # noqa: BLE001  # all that fail are told
+                failed[name] = error
+    assert failed == {}
+
+
+def test_the_notebook_answers_or_says_that_there_is_no_lake(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    at(folder, monkeypatch)
+    monkeypatch.setattr(sys, "argv", ["questions.py"])
+    outputs, _ = runpy.run_path(str(ROOT / "docs" / "notebook" / "questions.py"))["app"].run()
+    assert outputs
+    said = "".join(str(getattr(output, "text", output)) for output in outputs)
+    assert ("no lake" in said) == (not (folder / "data" / "lake").exists())
+
+
+def test_no_page_is_forgotten() -> None:
+    assert len(QUERIES) > 20
