@@ -4,11 +4,12 @@ The same condition has the same code, whichever command meets it: no room 5, no 
 does not answer 4, a place or a name that cannot be used 2 (of an output) or 3 (of an input).
 """
 
-import errno
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import duckdb
+import pyarrow as pa
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -20,7 +21,6 @@ from botocore.exceptions import (
 )
 
 from schemas.errors import (
-    DiskFull,
     InputUnusable,
     LakeDamaged,
     NotPermitted,
@@ -28,6 +28,7 @@ from schemas.errors import (
     PrestaCopError,
     ServiceUnavailable,
 )
+from schemas.system import of_the_system
 
 S3_CHECK = "Check the bucket, AWS_ENDPOINT_URL and the credentials"
 _DENIED_CODES = frozenset(
@@ -36,6 +37,7 @@ _DENIED_CODES = frozenset(
 _DENIED = re.compile(
     r"AWS Error (ACCESS_DENIED|INVALID_ACCESS_KEY_ID|SIGNATURE_DOES_NOT_MATCH|\w*TOKEN\w*)|status 40[13]"
 )
+_OF_AWS = re.compile(r"[^\n]*AWS Error .*")
 _NO_BUCKET = re.compile(r"AWS Error NO_SUCH_BUCKET")
 _PARQUET = re.compile(r"[Pp]arquet|[Tt]hrift|[Pp]age\b|[Dd]ecompress|ZSTD|CRC|dictionary|levels|Corrupt|Unexpected end")
 
@@ -57,7 +59,7 @@ def faults(where: str, unusable: type[PrestaCopError] = OutputUnusable) -> Itera
 
 
 def meaning(
-    error: OSError | UnicodeError | BotoCoreError | ClientError,
+    error: Exception,
     where: str,
     unusable: type[PrestaCopError] = OutputUnusable,
 ) -> PrestaCopError:
@@ -69,24 +71,20 @@ def meaning(
     """
     if isinstance(error, ClientError | BotoCoreError):
         return _of_s3(error, where)
-    if isinstance(error, UnicodeError):
-        return unusable(f"{where!r}: a name must be UTF-8; rename it")
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return DiskFull(f"{where}: no room left; free some and run the same command again, it goes on")
-    if error.errno in (errno.EACCES, errno.EPERM):
-        return NotPermitted(f"{where}: {error.strerror}; give this user the right, or choose another place")
-    if error.errno is None and (
-        where.startswith("s3://") or "AWS Error" in str(error)
-    ):  # pyarrow's errors of S3 have no number
-        if _DENIED.search(str(error)):
-            return NotPermitted(f"{where}: {error}. {S3_CHECK}")
-        if _NO_BUCKET.search(str(error)):
-            return _no_bucket(where)
-        return ServiceUnavailable(f"{where}: {error}. {S3_CHECK}")
-    if error.errno is None and _PARQUET.search(str(error)):
-        return damaged(error, where)
-    named = f" ({error.filename})" if error.filename and str(error.filename) != where else ""
-    return unusable(f"{where}: {error.strerror or error}{named}; choose another place")
+    if told := _OF_AWS.search(str(error)):
+        return _of_s3_told(told[0], where)
+    if isinstance(error, OSError | UnicodeError):
+        if isinstance(error, OSError) and error.errno is None:  # pyarrow's
+            return damaged(error, where) if _PARQUET.search(str(error)) else _of_s3_told(str(error), where)
+        return of_the_system(error, where, unusable)
+    return damaged(error, where)
+
+
+def is_fault(error: BaseException) -> bool:
+    """Whether :func:`meaning` can tell what an error means, of whatever type; of a worker's there is but the text."""
+    if isinstance(error, OSError | BotoCoreError | ClientError) or _OF_AWS.search(str(error)):
+        return True
+    return isinstance(error, pa.ArrowException | duckdb.IOException | duckdb.InvalidInputException) and is_damage(error)
 
 
 def damaged(error: Exception, where: str) -> LakeDamaged:
@@ -113,6 +111,15 @@ def _of_s3(error: ClientError | BotoCoreError, where: str) -> PrestaCopError:
         if code(error) in _DENIED_CODES:
             return NotPermitted(f"{where}: {error}. {S3_CHECK}, and the rights to get, put, list and delete")
     return ServiceUnavailable(f"{where}: {error}. {S3_CHECK}")
+
+
+def _of_s3_told(said: str, where: str) -> PrestaCopError:
+    """The same of pyarrow's words: its errors of S3 have no number."""
+    if _DENIED.search(said):
+        return NotPermitted(f"{where}: {said}. {S3_CHECK}")
+    if _NO_BUCKET.search(said):
+        return _no_bucket(where)
+    return ServiceUnavailable(f"{where}: {said}. {S3_CHECK}")
 
 
 def _no_bucket(where: str) -> InputUnusable:

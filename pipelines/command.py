@@ -9,31 +9,26 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager, redirect_stderr, suppress
 from types import FrameType
 from typing import Any, NoReturn, TextIO, cast
 
-import duckdb
-import pyarrow as pa
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.direct.direct_runner import SwitchingDirectRunner
 from apache_beam.runners.portability.prism_runner import PrismRunner
 from apache_beam.runners.runner import create_runner
-from botocore.exceptions import BotoCoreError, ClientError
 from tqdm import tqdm
 
-from lake.faults import damaged, is_damage, meaning
+from lake.faults import damaged, is_damage, is_fault, meaning
 from pipelines.committed import Committed, kept_up_to_date
 from pipelines.loopback import listen_here_alone
 from pipelines.runner_options import FLINK_STREAMS
 from schemas import errors
-from schemas.exits import bug
+from schemas.exits import ended
 from schemas.printing import guarded_output
 from sources.progress import progress
 from sources.units import ROWS_IN
 
-INTERRUPTED = 130
-PIPE_CLOSED = 141
 PRISM = "PrismRunner"
 STARTS_PRISM = (PrismRunner, SwitchingDirectRunner)
 LOCAL_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
@@ -158,22 +153,13 @@ def run(command: Callable[[], int], resume: str) -> NoReturn:
 
 
 def _run(command: Callable[[], int], resume: str) -> NoReturn:
-    try:
+    def told() -> int:
         with redirect_stderr(cast(TextIO, _WithoutTracebacks(sys.stderr))):
-            code = command()
-    except BrokenPipeError:  # who reads our output, such as head, has gone
-        os._exit(PIPE_CLOSED)
-    except KeyboardInterrupt:
-        print(f"\nstopped. {resume}", file=sys.stderr)
-        code = INTERRUPTED
-    except Exception as error:  # noqa: BLE001  # it is told in full, and the process ends
-        ours = known(error)
-        code = bug() if ours is None else ours.exit_code
-        if ours is not None:
-            print(f"error: {ours}", file=sys.stderr)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    atexit._run_exitfuncs()  # there Beam stops a job server that it has started
+            return command()
+
+    code = ended(told, resume, known)
+    with suppress(KeyboardInterrupt):
+        atexit._run_exitfuncs()  # there Beam stops a job server that it has started
     # The threads of a runner that was stopped half-way would keep the process, and taking Beam's modules down in order
     # takes 0.4 s.
     os._exit(code)
@@ -212,19 +198,16 @@ _OF_THE_SYSTEM = re.compile(r"(?:^|\n)\w+Error: \[Errno (\d+)\] ([^:\n]+)(?:: '(
 _OF_PARQUET = re.compile(r"(?:^|\n)(?:pyarrow\.lib\.Arrow\w+|OSError|duckdb\.\w+): (.+)")
 
 
-def known(error: BaseException) -> errors.PrestaCopError | None:
+def known(error: Exception) -> errors.PrestaCopError | None:
     """The error of ours that this is; of one raised on a worker only the traceback's text came back."""
     if isinstance(error, errors.PrestaCopError):
         return error
     if found := _IN_TRACEBACK.search(str(error)):
         return _KNOWN[found[1]](found[2].split(" [while running")[0])
-    if "AWS Error" in str(error) and isinstance(error, OSError | pa.ArrowException | duckdb.Error):
-        return meaning(OSError(str(error).splitlines()[0]), "the lake", errors.ServiceUnavailable)
-    if isinstance(error, OSError | BotoCoreError | ClientError):
-        where = str(getattr(error, "filename", None) or "this machine")
-        return meaning(error, where, errors.InputUnusable)
-    if isinstance(error, pa.ArrowException | duckdb.IOException | duckdb.InvalidInputException) and is_damage(error):
-        return damaged(error, "the lake")
+    if is_fault(error):
+        of_this_machine = isinstance(error, OSError) and error.errno is not None
+        where = getattr(error, "filename", None) or ("this machine" if of_this_machine else "the lake")
+        return meaning(error, str(where), errors.InputUnusable)
     if found := _OF_THE_SYSTEM.search(str(error)):
         told = OSError(int(found[1]), found[2].split(" [while running")[0])
         return meaning(told, found[3] or "a worker", errors.InputUnusable)

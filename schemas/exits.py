@@ -1,5 +1,7 @@
 """How a command ends: with the exit code of its error, and never with 1 where rows add up."""
 
+import os
+import select
 import sys
 import traceback
 from collections.abc import Callable
@@ -7,6 +9,11 @@ from typing import NoReturn
 
 from schemas.errors import BUG, PrestaCopError
 from schemas.printing import guarded_output
+from schemas.system import of_the_system
+
+INTERRUPTED = 130
+PIPE_CLOSED = 141
+"""Who reads our output, such as ``head``, has gone: what a shell says of a process that SIGPIPE ended."""
 
 
 def bug() -> int:
@@ -20,14 +27,58 @@ def bug() -> int:
     return BUG
 
 
+def ended(command: Callable[[], int | None], stopped: str, known: Callable[[Exception], PrestaCopError | None]) -> int:
+    """Run a command to its end and print what it has to say of it; gives the exit code.
+
+    Args:
+        stopped: what to say after Ctrl-C.
+        known: an error of ours that another one is; none where that is a fault of the program.
+    """
+    try:
+        code = command() or 0
+        sys.stdout.flush()  # what cannot be written any more is an error of the command too
+    except KeyboardInterrupt:
+        print(f"\nstopped. {stopped}", file=sys.stderr)
+        code = INTERRUPTED
+    except Exception as error:  # noqa: BLE001  # it is told in full, and the process ends
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            code = PIPE_CLOSED
+        elif ours := known(error):
+            print(f"error: {ours}", file=sys.stderr)
+            code = ours.exit_code
+        else:
+            code = bug()
+    _let_go()
+    return code
+
+
+def _nobody_reads() -> bool:
+    """Whether stdout or stderr is a pipe whose reader has gone; else it was another pipe or connection."""
+    poll = select.poll()
+    for descriptor in (1, 2):
+        poll.register(descriptor, 0)
+    return any(events & select.POLLERR for _, events in poll.poll(0))
+
+
 def exit_with(main: Callable[[], int | None]) -> NoReturn:
     """Run a command, and leave with the code that it gives or that its error has."""
     with guarded_output():
-        try:
-            code = main()
-        except PrestaCopError as error:
-            print(f"error: {error}", file=sys.stderr)
-            code = error.exit_code
-        except Exception:  # noqa: BLE001  # it is told in full, and the process ends
-            code = bug()
+        code = ended(main, "Run it again.", _known)
     sys.exit(code)
+
+
+def _known(error: Exception) -> PrestaCopError | None:
+    if isinstance(error, PrestaCopError):
+        return error
+    if isinstance(error, OSError):
+        return of_the_system(error, str(error.filename or "this machine"))
+    return None
+
+
+def _let_go() -> None:
+    """Write what is left, or nothing where that cannot be: Python tries it again at its end, and would end with 120."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

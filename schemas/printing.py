@@ -4,6 +4,8 @@ Payloads, names of files, drones and topics, and the reasons that servers give m
 a terminal's cursor, hide a line or answer for the user. So the output of each command passes :func:`guarded_output`.
 """
 
+import io
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -43,10 +45,20 @@ class _Guarded:
 
 @contextmanager
 def guarded_output() -> Iterator[None]:
-    """Escape what the body prints on stdout and stderr."""
-    out, err = (cast(TextIO, _Guarded(unguarded(stream))) for stream in (sys.stdout, sys.stderr))
+    """Escape what the body prints on stdout and stderr, also what their encoding cannot write. One that was closed
+    before the command began swallows it."""
+    out, err = (cast(TextIO, _Guarded(_writable(stream))) for stream in (sys.stdout, sys.stderr))
     with redirect_stdout(out), redirect_stderr(err):
         yield
+
+
+def _writable(stream: TextIO | None) -> TextIO:
+    if stream is None:
+        return open(os.devnull, "w", encoding="utf-8")  # as long as the process
+    stream = unguarded(stream)
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")
+    return stream
 
 
 def unguarded(stream: TextIO) -> TextIO:

@@ -14,7 +14,7 @@ import uvicorn
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from schemas.errors import InputUnusable, PrestaCopError, ServiceUnavailable
-from schemas.exits import exit_with
+from schemas.exits import INTERRUPTED, exit_with
 from schemas.urls import Topic, topic_url
 
 from . import log
@@ -24,7 +24,6 @@ from .codes import read_codes
 from .connections import MOST_CONNECTIONS, Connections, Listener, Watched, allow_files
 from .console import PUBLIC_KEY, Console, Wiring
 
-INTERRUPTED: Final = 130
 _BACKLOG: Final = 1024
 _MOST_HEADER_BYTES: Final = 16 * 1024
 _EPILOG: Final = """\

@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Final, NoReturn, TextIO
 
 from schemas.errors import InputUnusable, NotPermitted, PrestaCopError
-from schemas.exits import exit_with
+from schemas.exits import INTERRUPTED, PIPE_CLOSED, exit_with
 from schemas.urls import KAFKA, PUBSUB, kafka_url, pubsub_url
 
 from .journal import folder
@@ -20,8 +20,6 @@ from .load import Wanted, load
 from .status import status
 from .target import Patience, Target, TargetChanged
 
-INTERRUPTED: Final = 130
-PIPE_CLOSED: Final = 141
 _FORMS: Final = "kafka://HOST:PORT/TOPIC?OPTION=VALUE, pubsub://PROJECT/TOPIC, s3://BUCKET/PREFIX or file:DIR"
 _SIZES: Final = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
 _TIMES: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}

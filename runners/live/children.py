@@ -9,8 +9,8 @@ from pathlib import Path
 
 import psutil
 
-from pipelines.command import INTERRUPTED
 from schemas.errors import ServiceUnavailable
+from schemas.exits import INTERRUPTED
 
 END_SECONDS = 15
 """What is asked to end and goes on for longer is killed."""

@@ -3,11 +3,11 @@
 import time
 from collections.abc import Callable, Sequence
 
-from pipelines.command import INTERRUPTED
 from runners.live.children import Child
 from runners.live.screen import Screen
 from runners.live.seen import Measured
 from runners.live.view import lines, plain
+from schemas.exits import INTERRUPTED
 
 TICK_SECONDS = 1.0
 DRAIN_SECONDS = 30

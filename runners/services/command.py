@@ -12,8 +12,7 @@ from typing import Any, NamedTuple, NoReturn
 from runners.services.programs import HOME
 from runners.services.services import Group, Services, State
 from schemas.errors import PrestaCopError
-
-INTERRUPTED = 130
+from schemas.exits import INTERRUPTED
 
 
 def _nothing(*_: object) -> None:

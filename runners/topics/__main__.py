@@ -15,11 +15,8 @@ from runners.topics.lifecycle import Keep
 from runners.topics.lines import Line, Mode, Refused
 from runners.topics.wanted import ROLES, Topic, spoken, topics
 from schemas.errors import PrestaCopError
-from schemas.exits import exit_with
+from schemas.exits import INTERRUPTED, PIPE_CLOSED, exit_with
 from schemas.urls import kafka_url, pubsub_url
-
-INTERRUPTED = 130
-PIPE_CLOSED = 141
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,0 +1,34 @@
+"""What the operating system says, as an error that says what to do and has the right exit code."""
+
+import errno
+
+from schemas.errors import DiskFull, NotPermitted, OutputUnusable, PrestaCopError, ServiceUnavailable
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_DENIED = (errno.EACCES, errno.EPERM)
+_TOO_MANY = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+_AWAY = (errno.ECONNREFUSED, errno.ECONNRESET, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH)
+
+
+def of_the_system(
+    error: OSError | UnicodeError, where: str, unusable: type[PrestaCopError] = OutputUnusable
+) -> PrestaCopError:
+    """The error that says what to do.
+
+    Args:
+        where: the place in question, for people.
+        unusable: what it is called when nothing but another place or name helps.
+    """
+    if isinstance(error, UnicodeError):
+        return unusable(f"{where!r}: a name must be UTF-8; rename it")
+    said = error.strerror or str(error)
+    if error.errno in _FULL:
+        return DiskFull(f"{where}: no room left ({said}); free some and run the same command again, it goes on")
+    if error.errno in _DENIED:
+        return NotPermitted(f"{where}: {said}; give this user the right, or choose another place")
+    if error.errno in _TOO_MANY:
+        return ServiceUnavailable(f"{where}: {said}; raise the limit (ulimit -n 4096) and run the same command again")
+    if error.errno in _AWAY:
+        return ServiceUnavailable(f"{where}: {said}; see that it runs and run the same command again")
+    named = f" ({error.filename})" if error.filename and str(error.filename) != where else ""
+    return unusable(f"{where}: {said}{named}; choose another place")
