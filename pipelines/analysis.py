@@ -4,7 +4,9 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import apache_beam as beam
 import msgspec
@@ -18,8 +20,8 @@ from pipelines.command import beam_options, progress_bar, run
 from pipelines.fines import GET_IT, fines, read_rates
 from pipelines.printed import lines
 from pipelines.questions import RESULT, questions
-from pipelines.report import write_report
-from schemas.errors import InputUnusable
+from pipelines.report import check_report, write_report
+from schemas.errors import InputUnusable, OutputUnusable
 from schemas.lake import Dataset
 from sources.progress import progress
 
@@ -30,23 +32,27 @@ examples:
   python -m pipelines.analysis --lake data/lake --codes dof_violation_codes.csv
 
 Beam's own options may follow (--runner, --direct_num_workers, ...). S3 keys and the endpoint come from the AWS
-credential chain and AWS_ENDPOINT_URL. The numbers are also put into the lake, as analysis/latest.json.
+credential chain and AWS_ENDPOINT_URL. The lake is only read. --answers puts the numbers somewhere for other programs; a
+runner whose workers are on other machines needs it, as a place that they and this machine reach.
 
-exit codes: 0 done, 2 wrong usage, 3 no lake there or the report cannot be written, 4 service unavailable,
-6 a vacuum removed what it was to read: run it again
+exit codes: 0 done, 2 wrong usage or the report cannot be written there, 3 no lake there, 4 service unavailable, 5 disk
+full, 6 a vacuum removed what it was to read: run it again, 7 no permission
 """
 
 
-def answers(lake_root: str, options: PipelineOptions) -> Answers:
-    """Ask the lake, and wait for the answers.
+def answers(lake_root: str, options: PipelineOptions, place: str | None = None) -> Answers:
+    """Ask the lake, which is only read, and wait for the answers.
 
     Args:
         lake_root: a directory or ``s3://BUCKET/PREFIX``.
         options: Beam's.
+        place: another one, into which the answers are put as :data:`pipelines.questions.RESULT`; a temporary directory
+            of this machine where none is given.
 
     Raises:
         InputUnusable: where there is no lake, or nothing in it.
-        ServiceUnavailable: where its storage does not answer.
+        OutputUnusable: where the workers do not reach the place, or it cannot be written.
+        ServiceUnavailable: where a storage does not answer.
     """
     lk = lake(lake_root)
     if not lk.ledger.num_rows:
@@ -56,9 +62,16 @@ def answers(lake_root: str, options: PipelineOptions) -> Answers:
         )
     files = lk.entries(Dataset.QUALIFIED, Dataset.UNQUALIFIED, Dataset.DEAD_LETTERS)
     progress.planned(sum(file.bytes for file in files))
-    with beam.Pipeline(options=options) as pipeline:
-        questions(pipeline, lk)
-    return msgspec.json.decode(storage(lake_root).read(RESULT), type=Answers)
+    with TemporaryDirectory() if place is None else nullcontext(place) as reached:
+        with beam.Pipeline(options=options) as pipeline:
+            questions(pipeline, lk, reached)
+        try:
+            return msgspec.json.decode(storage(reached).read(RESULT), type=Answers)
+        except FileNotFoundError as error:
+            raise OutputUnusable(
+                f"{reached}: the runner's workers do not write there; give --answers, a place that they and this "
+                "machine reach, such as s3://BUCKET/PREFIX"
+            ) from error
 
 
 def print_answers(found: Answers) -> None:
@@ -83,6 +96,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--codes", type=Path, metavar="FILE", help=f"the city's table of violation codes, for the fines: {GET_IT}"
     )
+    parser.add_argument("--answers", metavar="DIR_OR_S3_URL", help=f"put the numbers there too, as {RESULT}")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     arguments, rest = parser.parse_known_args(argv)
     options = beam_options(parser, rest)
@@ -91,9 +105,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _command(arguments: argparse.Namespace, options: PipelineOptions) -> int:
     rates = read_rates(arguments.codes) if arguments.codes else None
+    check_report(arguments.report)
+    if arguments.answers:
+        storage(arguments.answers).probe()
     with reading(arguments.lake, "analysis"):
         with progress_bar("reading", arguments.quiet):
-            found = answers(arguments.lake, options)
+            found = answers(arguments.lake, options, arguments.answers)
         if rates is not None:
             found = msgspec.structs.replace(found, fines=fines(lake(arguments.lake), rates))
     print_answers(found)

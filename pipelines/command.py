@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, suppress
+from contextlib import contextmanager, redirect_stderr
 from types import FrameType
 from typing import Any, NoReturn, TextIO, cast
 
@@ -23,6 +23,7 @@ from lake.faults import damaged, is_damage, is_fault, meaning
 from pipelines.committed import Committed, kept_up_to_date
 from pipelines.loopback import listen_here_alone
 from pipelines.runner_options import FLINK_STREAMS
+from pipelines.temporary import own_temporary_folder
 from schemas import errors
 from schemas.exits import ended
 from schemas.printing import guarded_output
@@ -154,12 +155,13 @@ def run(command: Callable[[], int], resume: str) -> NoReturn:
 
 def _run(command: Callable[[], int], resume: str) -> NoReturn:
     def told() -> int:
-        with redirect_stderr(cast(TextIO, _WithoutTracebacks(sys.stderr))):
-            return command()
+        with own_temporary_folder(), redirect_stderr(cast(TextIO, _WithoutTracebacks(sys.stderr))):
+            try:
+                return command()
+            finally:
+                atexit._run_exitfuncs()  # there Beam stops a job server that it has started
 
     code = ended(told, resume, known)
-    with suppress(KeyboardInterrupt):
-        atexit._run_exitfuncs()  # there Beam stops a job server that it has started
     # The threads of a runner that was stopped half-way would keep the process, and taking Beam's modules down in order
     # takes 0.4 s.
     os._exit(code)

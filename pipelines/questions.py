@@ -2,7 +2,7 @@
 
 files of violations ──► Reshuffle ─► Count ─┬─► Sum ─┬─► few numbers ──────┐
 all drones' units ────► Across units ───────┘        └─► areas ─► the most ┤
-                         └─► officers ─────────────────────────────────────┼─► Together ─► Put: analysis/latest.json
+                         └─► officers ─────────────────────────────────────┼─► Together ─► Put: answers.json
 files of dead letters ► Reshuffle ─► Read ────► Sum by reason ─────────────┤
 ledger's totals ───────────────────────────────────────────────────────────┘
 
@@ -32,8 +32,8 @@ from schemas.lake import MICROSECONDS, Dataset, Source
 from sources.progress import progress
 from transforms.stats import HOUR
 
-RESULT = "analysis/latest.json"
-"""Where below the lake's root the answers are put: the one place that every worker and the main process can reach."""
+RESULT = "answers.json"
+"""The name of the file of the answers, in a place that every worker and the main process can reach."""
 
 WEEK, MONTH, CODE, AREA, KIND = "week", "month", "code", "area", "kind"
 DAY, UNQUALIFIED_DAY = "day", "unqualified day"
@@ -168,12 +168,13 @@ def _batches(root: str, file: LakeFile, columns: list[str], size: int) -> Iterat
 
 
 class _Put(beam.DoFn):  # type: ignore[misc]
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, place: str) -> None:
         self._root = root
+        self._place = place
 
     def process(self, element: tuple[None, Iterable[tuple[str, Any]]]) -> None:
         answers = together(self._root, element[1])
-        storage(self._root).put(RESULT, msgspec.json.encode(answers))
+        storage(self._place).put(RESULT, msgspec.json.encode(answers))
 
 
 def together(root: str, parts: Iterable[tuple[str, Any]]) -> Answers:
@@ -226,8 +227,9 @@ def ledger_totals(lk: Lake) -> tuple[Units, ...]:
     )
 
 
-def questions(pipeline: beam.Pipeline, lk: Lake) -> beam.PCollection:
-    """Build the graph over the units that the ledger had when ``lk`` was opened; its end puts RESULT into the lake."""
+def questions(pipeline: beam.Pipeline, lk: Lake, place: str) -> beam.PCollection:
+    """Build the graph over the units that the ledger had when ``lk`` was opened; its end puts RESULT into the place, a
+    directory or ``s3://`` URL. The lake is only read."""
     root, drones = lk.root, lk.ledger.filter(pc.equal(lk.ledger["source"], Source.DRONES))["unit"].to_pylist()
     now = datetime.now(UTC).isoformat(timespec="seconds")
     violations = _each(pipeline, "files of violations", lk.entries(*VIOLATIONS))
@@ -256,7 +258,7 @@ def questions(pipeline: beam.Pipeline, lk: Lake) -> beam.PCollection:
         [_named(branch, name) for name, branch in branches.items()]
         | "All answers" >> beam.Flatten()
         | "Together" >> beam.GroupByKey()
-        | "Put" >> beam.ParDo(_Put(root))
+        | "Put" >> beam.ParDo(_Put(root, place))
     )
 
 

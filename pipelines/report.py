@@ -2,10 +2,12 @@
 
 import os
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from html import escape
 from itertools import accumulate
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 from pipelines import findings
 from pipelines.answers import MONTHS, WEEKDAYS, WITHIN_SECONDS, WORKING_DAYS, Answers, DeadLetters, Share, Violations
@@ -13,8 +15,9 @@ from pipelines.charts import Band, Ranked, columns, ranking, week
 from pipelines.codes import code_name
 from pipelines.findings import area_name, duration, percent
 from pipelines.style import CSS
-from schemas.errors import InputUnusable
+from schemas.errors import OutputUnusable
 from schemas.lake import Source
+from schemas.system import of_the_system
 
 TOP_CODES = 10
 LAST_DAYS = 14
@@ -28,17 +31,52 @@ Row = Sequence[str]
 
 
 def write_report(found: Answers, path: Path) -> None:
-    """Write the page, whole or not at all. Raises InputUnusable where it cannot be written."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    """Write the page, whole or not at all.
+
+    Raises OutputUnusable, NotPermitted, DiskFull where it cannot be written.
+    """
+    page = render(found)
+    with _written(path) as target:
+        target.write_text(page, encoding="utf-8")
+
+
+def check_report(path: Path) -> None:
+    """Raise the same before there is a page: what is wrong with an output is found before the work."""
+    if path.is_dir():
+        raise OutputUnusable(f"--report {path} is a directory; name a file in it")
+    if not _is_special(path):
+        with _told(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            NamedTemporaryFile(dir=path.parent, prefix=f".{path.name[:200]}.").close()
+
+
+def _is_special(path: Path) -> bool:
+    """Whether it is there and no file: a device, such as /dev/stdout, or a pipe. Nothing takes its place."""
+    return path.exists() and not path.is_file()
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
     try:
+        yield
+    except (OSError, UnicodeError) as error:
+        raise of_the_system(error, f"--report {path}") from error
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[Path]:
+    """A file to write, which takes the path's place at the end."""
+    with _told(path):
+        if _is_special(path):
+            yield path
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(render(found), encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        raise InputUnusable(f"--report {path}: {error.strerror or error}; give another path") from error
-    finally:
-        if temporary.exists():
-            temporary.unlink()
+        temporary = path.with_name(f".{path.name[:200]}.{uuid.uuid4().hex}")
+        try:
+            yield temporary
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def render(found: Answers) -> str:

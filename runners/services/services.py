@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from pipelines.loopback import reachable
+from pipelines.temporary import outside
 from runners.services.background import Background, Record
 from runners.services.kafka.broker import Kafka
 from runners.services.lock import locked
@@ -210,4 +211,5 @@ def _wait(service: Service, background: Background, record: Record) -> None:
 
 def _environment() -> dict[str, str]:
     """Ours without what servers would take for settings of theirs."""
-    return {key: os.environ[key] for key in ("PATH", "HOME", "TMPDIR", "LANG", "JAVA_HOME") if key in os.environ}
+    known = {key: os.environ[key] for key in ("PATH", "HOME", "TMPDIR", "LANG", "JAVA_HOME") if key in os.environ}
+    return known | ({"TMPDIR": outside(known["TMPDIR"])} if "TMPDIR" in known else {})

@@ -32,7 +32,7 @@ from pipelines.questions import SAMPLES, TOP_AREAS, count
 from pipelines.report import render, write_report
 from pipelines.run import run_graph
 from pipelines.violations import Settings
-from schemas.errors import InputUnusable
+from schemas.errors import InputUnusable, OutputUnusable
 from schemas.lake import SCHEMAS, Dataset, Source
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -207,9 +207,16 @@ def test_the_ledgers_totals(filled: Filled) -> None:
             assert getattr(units, name) == sum(row[name] for row in rows)
 
 
-def test_the_answers_are_in_the_lake_for_others_to_read(filled: Filled) -> None:
-    stored = Path(filled.root, "analysis", "latest.json").read_bytes()
-    assert same(msgspec.json.decode(stored, type=Answers), filled.found)
+def test_the_answers_are_put_where_others_can_read_them(filled: Filled, tmp_path: Path) -> None:
+    found = answers(filled.root, OPTIONS, str(tmp_path))
+    assert msgspec.json.decode((tmp_path / "answers.json").read_bytes(), type=Answers) == found
+    assert not Path(filled.root, "analysis").exists()
+
+
+def test_a_place_that_the_workers_do_not_reach_is_named(filled: Filled, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.questions._Put.process", lambda *_: None)
+    with pytest.raises(OutputUnusable, match="--answers"):
+        answers(filled.root, OPTIONS)
 
 
 @pytest.mark.parametrize("start", ["1900-01-01", "2015-03-08", "2015-11-01", "2024-02-29", "2031-07-01"])
@@ -442,9 +449,9 @@ def test_the_page_is_written_whole_or_not(filled: Filled, tmp_path: Path) -> Non
     write_report(found, path)
     assert path.read_text(encoding="utf-8") == render(found)
     assert [file.name for file in path.parent.iterdir()] == ["report.html"]
-    with pytest.raises(InputUnusable, match="give another path"):
+    with pytest.raises(OutputUnusable, match="choose another place"):
         write_report(found, path / "below-a-file.html")
-    with pytest.raises(InputUnusable, match="give another path"):
+    with pytest.raises(OutputUnusable, match="choose another place"):
         write_report(found, path.parent)
     assert [file.name for file in path.parent.iterdir()] == ["report.html"]
 
