@@ -17,7 +17,6 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.direct.direct_runner import SwitchingDirectRunner
 from apache_beam.runners.portability.prism_runner import PrismRunner
 from apache_beam.runners.runner import create_runner
-from tqdm import tqdm
 
 from lake.faults import damaged, is_damage, is_fault, meaning
 from pipelines.committed import Committed, kept_up_to_date
@@ -25,6 +24,7 @@ from pipelines.loopback import listen_here_alone
 from pipelines.runner_options import FLINK_STREAMS
 from pipelines.temporary import own_temporary_folder
 from schemas import errors
+from schemas.bars import Bar
 from schemas.exits import ended
 from schemas.printing import guarded_output
 from sources.progress import progress
@@ -73,14 +73,12 @@ def beam_options(
 def progress_bar(label: str, quiet: bool) -> Iterator[None]:
     """Show on stderr how many of the planned bytes went through, while the body runs in this process."""
 
-    def update(bar: "tqdm[NoReturn]") -> None:
+    def update(bar: Bar) -> None:
         bar.total = max(progress.bytes_planned, 1)
         bar.update(progress.bytes_done - bar.n)
 
     with (
-        tqdm(
-            desc=label, unit="B", unit_scale=True, unit_divisor=1000, disable=quiet, file=sys.stderr, mininterval=0.3
-        ) as bar,
+        Bar(desc=label, unit="B", quiet=quiet) as bar,
         _shown(lambda: update(bar)),
     ):
         yield
@@ -90,13 +88,13 @@ def progress_bar(label: str, quiet: bool) -> Iterator[None]:
 def stream_line(quiet: bool) -> Iterator[None]:
     """Show on stderr how many messages came and how far the reader is behind, while the body runs in this process."""
 
-    def update(bar: "tqdm[NoReturn]") -> None:
+    def update(bar: Bar) -> None:
         lags = ", ".join(f"{source} {lag.messages:,} behind" for source, lag in progress.lag.items())
         bar.set_postfix_str(lags, refresh=False)
         bar.update(progress.messages - bar.n)
 
     with (
-        tqdm(desc="reading", unit=" messages", unit_scale=True, disable=quiet, file=sys.stderr, mininterval=0.9) as bar,
+        Bar(desc="reading", unit=" messages", quiet=quiet, seconds=0.9) as bar,
         _shown(lambda: update(bar)),
     ):
         yield
@@ -107,13 +105,13 @@ def committed_line(root: str, quiet: bool) -> Iterator[None]:
     """Show on stderr what the lake gets from a cluster's workers, while the body runs."""
     committed = Committed(root)
 
-    def update(bar: "tqdm[NoReturn]") -> None:
+    def update(bar: Bar) -> None:
         bar.set_postfix_str(f"{committed.units:,} units, {committed.files:,} files", refresh=False)
         bar.update(committed.of(ROWS_IN) - bar.n)
 
     with (
         kept_up_to_date(committed),
-        tqdm(desc="committed", unit=" rows", unit_scale=True, disable=quiet, file=sys.stderr, mininterval=0.9) as bar,
+        Bar(desc="committed", unit=" rows", quiet=quiet, seconds=0.9) as bar,
         _shown(lambda: update(bar)),
     ):
         yield

@@ -13,7 +13,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from tqdm import tqdm
 
 from lake import Lake, lake
 from lake.changes import check_not_removed, reading
@@ -29,6 +28,7 @@ from pipelines.integrity import (
     plan_faults,
 )
 from pipelines.summary import conflicts
+from schemas.bars import Bar
 from schemas.errors import InputUnusable
 from schemas.history import TIME_ZONE
 from schemas.lake import Dataset
@@ -146,12 +146,12 @@ def _faults(of: Opened, faults: list[str], quiet: bool) -> list[str]:
     changes = of.changes.to_pylist()
     faults += [
         f"{change['unit']} ({change['path']}): {fault}"
-        for change in tqdm(changes, desc="changes", unit=" changes", disable=quiet or not changes)
+        for change in Bar(changes, desc="changes", unit=" changes", quiet=quiet or not changes)
         for fault in change_faults(of, change, held)
     ]
     faults += [
         f"unit {unit['unit']} ({unit['path']}): {fault}"
-        for unit in tqdm(units, desc="units", unit=" units", disable=quiet)
+        for unit in Bar(units, desc="units", unit=" units", quiet=quiet)
         for fault in unit_faults(of, unit, held)
     ]
     faults += [*merged_faults(of), *plan_faults(of), *orphan_faults(of), *object_faults(of)]

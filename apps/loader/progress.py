@@ -2,10 +2,10 @@
 
 import sys
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    import tqdm as bars
+    from schemas import bars
 
 _PLAIN_S: Final = 10.0
 
@@ -18,13 +18,11 @@ class Progress:
         self._began, self._first, self._done = time.monotonic(), done, done
         self._shown = self._began
         self._note = ""
-        self._bar: bars.tqdm[Any] | None = None
+        self._bar: bars.Bar | None = None
         if sys.stderr.isatty() and not quiet:
-            from tqdm import tqdm  # noqa: PLC0415  # 7 of 40 MB that a run without a terminal need not have
+            from schemas.bars import Bar  # noqa: PLC0415  # 7 of 40 MB that a run without a terminal need not have
 
-            self._bar = tqdm(
-                desc=name, total=size, initial=done, unit="B", unit_scale=True, unit_divisor=1000, mininterval=0.3
-            )
+            self._bar = Bar(desc=name, total=size, done=done, unit="B", quiet=quiet)
 
     def show(self, done: int) -> None:
         """So many bytes have been sent."""

@@ -11,8 +11,8 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from tqdm import tqdm
 
+from schemas.bars import Bar
 from schemas.history import COLUMNS_34, COLUMNS_43, COLUMNS_51
 
 from . import city
@@ -67,7 +67,7 @@ def write_history(history: History, *, quiet: bool = False) -> None:
             open_for_writing(output_part, compressed=compressed) as output,
             # Without the Arrow schema in it, every reader sees the plain types.
             pq.ParquetWriter(truth_part, SCHEMA, compression="zstd", store_schema=False) as truth,
-            tqdm(total=history.rows, unit=" rows", unit_scale=True, disable=quiet) as progress,
+            Bar(desc="simulator", total=history.rows, unit=" rows", quiet=quiet) as progress,
         ):
             if history.bom:
                 output.write(BOM)

@@ -1,10 +1,6 @@
 """Exit code 1 is said of rows that do not add up and of nothing else; one line says what to do."""
 
-import atexit
 import os
-import signal
-import sys
-from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -17,29 +13,10 @@ from pipelines.reconcile import main as reconcile
 from pipelines.run import main as violations
 from schemas.errors import BUG, NotReconciled
 from schemas.exits import exit_with
+from tests.endings import ending
 from tests.support import make_messages
 
-Main = Callable[[Sequence[str]], object]
-
-
-@pytest.fixture(autouse=True)
-def _leaving(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Commands end here by an exception, and the process lives."""
-    before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr(os, "_exit", sys.exit)
-    monkeypatch.setattr(atexit, "_run_exitfuncs", lambda: None)
-    yield
-    signal.signal(signal.SIGTERM, before)
-
-
-def ending(capsys: pytest.CaptureFixture[str], main: Main, *argv: str) -> tuple[int, str]:
-    """The exit code of a command, and what it said."""
-    capsys.readouterr()
-    try:
-        code = main(argv)
-    except SystemExit as end:
-        code = end.code
-    return int(str(code)), capsys.readouterr().err
+pytestmark = pytest.mark.usefixtures("leaving")
 
 
 def history(path: Path) -> str:

@@ -1,0 +1,116 @@
+"""A terminal gets bars; a pipe plain lines now and then; --quiet nothing: of every command that shows how far it is."""
+
+import os
+import pty
+import shutil
+import threading
+from collections.abc import Callable
+from contextlib import redirect_stderr
+from pathlib import Path
+
+import pytest
+
+import apps.loader.progress
+import apps.simulator.progress
+from apps.loader.__main__ import main as load
+from apps.simulator.__main__ import main as simulate
+from pipelines.analysis import main as analysis
+from pipelines.compact import main as compact
+from pipelines.reconcile import main as reconcile
+from pipelines.replay import main as replay
+from pipelines.run import main as violations
+from schemas import bars
+from tests.endings import Main, code_of
+from tests.support import make_history, make_messages, run_graph
+
+pytestmark = pytest.mark.usefixtures("leaving")
+
+COMMANDS: dict[str, tuple[Main, Callable[[Path], list[str]]]] = {
+    "violations": (violations, lambda f: ["--history", f"{f}/h.csv", "--output", f"{f}/new"]),
+    "analysis": (analysis, lambda f: ["--lake", f"{f}/lake", "--report", f"{f}/report.html"]),
+    "reconcile": (reconcile, lambda f: ["--output", f"{f}/lake"]),
+    "compact": (compact, lambda f: ["--lake", f"{f}/lake"]),
+    "replay": (replay, lambda f: ["--lake", f"{f}/lake", "--reason", "code_missing"]),
+    "history": (simulate, lambda f: ["history", "--rows", "300", "--output", f"{f}/s.csv"]),
+    "drones": (simulate, lambda f: ["drones", "--drones", "9", "--seconds", "9", "--output", f"file:{f}/s.jsonl"]),
+    "loader": (load, lambda f: [f"{f}/h.csv", "--to", f"file:{f}/to", "--journal", f"{f}/journal"]),
+}
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a ticket file, and a lake of it and of messages."""
+    folder = tmp_path_factory.mktemp("progress")
+    make_history(folder / "h.csv", 2_000, "--dirt", "20")
+    run_graph(folder / "lake", folder / "h.csv", make_messages(folder / "m.jsonl", 3, 9))
+    return folder
+
+
+@pytest.fixture
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is always time for one more line."""
+    for module, name in ((bars, "PLAIN_S"), (apps.loader.progress, "_PLAIN_S"), (apps.simulator.progress, "_PLAIN_S")):
+        monkeypatch.setattr(module, name, 0.0)
+    monkeypatch.setattr(apps.simulator.progress, "_TERMINAL_S", 0.0)
+
+
+def on_a_pipe(main: Main, argv: list[str]) -> str:
+    """What a command writes to a stderr that is a pipe."""
+    return _written(os.pipe(), main, argv)
+
+
+def on_a_terminal(main: Main, argv: list[str]) -> str:
+    """The same of a terminal."""
+    return _written(pty.openpty(), main, argv)
+
+
+def _written(ends: tuple[int, int], main: Main, argv: list[str]) -> str:
+    read: list[bytes] = []
+
+    def reader() -> None:
+        try:
+            while data := os.read(ends[0], 1 << 16):
+                read.append(data)
+        except OSError:  # what Linux says at the end of a terminal
+            pass
+
+    thread = threading.Thread(target=reader)
+    thread.start()
+    with os.fdopen(ends[1], "w") as stderr, redirect_stderr(stderr):
+        assert code_of(main, *argv) == 0
+    thread.join()
+    os.close(ends[0])
+    return b"".join(read).decode()
+
+
+@pytest.mark.usefixtures("often")
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_pipe_gets_plain_lines(filled: Path, tmp_path: Path, name: str) -> None:
+    main, argv = COMMANDS[name]
+    said = on_a_pipe(main, argv(_copied(filled, tmp_path)))
+    assert "\r" not in said
+    assert "\x1b" not in said
+    assert "█" not in said
+    assert any(shown in said for shown in (" % of ", " a second", "/s")), said
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_short_run_tells_a_pipe_nothing_of_its_progress(filled: Path, tmp_path: Path, name: str) -> None:
+    main, argv = COMMANDS[name]
+    said = on_a_pipe(main, argv(_copied(filled, tmp_path)))
+    assert [line for line in said.splitlines() if not line.startswith("simulator: ")] == []
+
+
+@pytest.mark.usefixtures("often")
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_terminal_gets_a_bar_and_quiet_is_quiet(filled: Path, tmp_path: Path, name: str) -> None:
+    main, argv = COMMANDS[name]
+    arguments = argv(_copied(filled, tmp_path))
+    assert "\r" in on_a_terminal(main, arguments).replace("\r\n", "\n")
+    (tmp_path / "again").mkdir()
+    assert on_a_terminal(main, [*argv(_copied(filled, tmp_path / "again")), "--quiet"]) in ("", "\r\n")
+
+
+def _copied(filled: Path, to: Path) -> Path:
+    shutil.copytree(filled, to, dirs_exist_ok=True)
+    return to
