@@ -6,6 +6,7 @@ the root, whoever made it up: paths come from messages and from files that other
 """
 
 import errno
+import io
 import os
 import re
 import uuid
@@ -14,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import boto3
 import pyarrow.fs as pafs
@@ -24,9 +25,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 from lake.faults import code, faults
 from lake.retries import FIRST_CONTACT_S, doublings, patience, patiently
 from schemas.errors import InputUnusable, OutputUnusable, PrestaCopError, UnsafePath
+from schemas.file_urls import FILE, local_path
 
+S3 = "s3://"
 S3_CONNECTIONS = 64
 """Pictures are put by 16 threads for each unit that is read."""
+OBJECT_BYTES = 8 << 20
+"""Of an object that pyarrow cannot open, in one request at least."""
 _EXISTS = "PreconditionFailed"
 _NO_NAME = re.compile(r"[\0\ud800-\udfff]")
 """What no text in UTF-8 holds, and what ends a name."""
@@ -106,7 +111,8 @@ class LocalStorage(Storage):
 
     def __init__(self, root: str) -> None:
         self.root = root
-        self.base = str(Path(root.removeprefix("file://")).absolute())
+        self.base = str(Path(local_path(root)).absolute())
+        check_name(self.base, OutputUnusable)
         self.filesystem = pafs.LocalFileSystem()
 
     def probe(self) -> None:
@@ -258,8 +264,66 @@ class S3Storage(Storage):
     def flush(self) -> None:
         pass  # an object is durable when its PUT is answered
 
+    def keys(self, beginning: str, below: bool) -> Iterator[str]:
+        """The keys of the whole bucket that begin so, in the order of their bytes.
+
+        Args:
+            below: also those behind a further ``/``; without, each such part of the keys is given once, up to it.
+        """
+        asked = {"Bucket": self.bucket, "Prefix": beginning, "Delimiter": "" if below else "/"}
+        token: dict[str, str] = {}
+        while True:
+            with faults(self.root):
+                page = patiently(partial(self._client.list_objects_v2, **asked, **token))
+            yield from sorted(
+                [found["Key"] for found in page.get("Contents", ())]
+                + [found["Prefix"] for found in page.get("CommonPrefixes", ())],
+                key=str.encode,
+            )
+            if not page["IsTruncated"]:
+                return
+            token = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def open_object(self, key: str) -> IO[bytes]:
+        """An object of the bucket, whatever its key. Raises FileNotFoundError."""
+        return cast(IO[bytes], io.BufferedReader(_Object(self._client, self.bucket, key), OBJECT_BYTES))
+
     def _key(self, path: str) -> str:
         return f"{self.prefix}/{self._safe(path)}" if self.prefix else self._safe(path)
+
+
+class _Object(io.RawIOBase):
+    """An object that is read by ranges."""
+
+    def __init__(self, client: Any, bucket: str, key: str) -> None:
+        self._get = partial(client.get_object, Bucket=bucket, Key=key)
+        self._at = 0
+        try:
+            self._size: int = patiently(partial(client.head_object, Bucket=bucket, Key=key))["ContentLength"]
+        except ClientError as error:
+            if code(error) in ("404", "NoSuchKey"):
+                raise FileNotFoundError(f"{S3}{bucket}/{key}") from error
+            raise
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        end = min(self._at + len(buffer), self._size)
+        if end <= self._at:
+            return 0
+        span = f"bytes={self._at}-{end - 1}"
+        data = patiently(lambda: self._get(Range=span)["Body"].read())
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
 
 
 @lru_cache(maxsize=64)
@@ -268,7 +332,7 @@ def storage(root: str) -> Storage:
     check_name(root, OutputUnusable)
     if root.startswith("s3://"):
         return S3Storage(root)
-    if "://" in root and not root.startswith("file://"):
+    if "://" in root and not root.startswith(FILE):
         scheme = root.partition("://")[0]
         raise OutputUnusable(
             f"{root}: {scheme}:// is no storage that is known here; use a directory or s3://BUCKET/PREFIX"
@@ -276,24 +340,31 @@ def storage(root: str) -> Storage:
     return LocalStorage(root)
 
 
-def open_input(url: str) -> tuple[pafs.FileSystem, str]:
-    """The file system and path of an input file: a local path or an ``s3://`` URL."""
-    check_name(url, InputUnusable)
-    if url.startswith("s3://"):
-        bucket, _, key = url.removeprefix("s3://").partition("/")
-        return storage(f"s3://{bucket}").filesystem, f"{bucket}/{key}"
-    return pafs.LocalFileSystem(), str(Path(url.removeprefix("file://")).absolute())
-
-
 @contextmanager
 def open_file(url: str) -> Iterator[IO[bytes]]:
-    """An input file, open for reading and seeking. Raises InputUnusable, NotPermitted, ServiceUnavailable."""
-    filesystem, path = open_input(url)
+    """An input file, a local path or an ``s3://`` URL, open for reading and seeking.
+
+    Raises InputUnusable, NotPermitted, ServiceUnavailable.
+    """
+    check_name(url, InputUnusable)
     try:
-        with faults(url, InputUnusable), filesystem.open_input_file(path) as file:
+        with faults(url, InputUnusable), _opened(url) as file:
             yield file
     except FileNotFoundError as error:
         raise InputUnusable(f"{url}: there is no such file") from error
+
+
+def _opened(url: str) -> IO[bytes]:
+    if not url.startswith(S3):
+        path = str(Path(local_path(url)).absolute())
+        check_name(path, InputUnusable)
+        return cast(IO[bytes], pafs.LocalFileSystem().open_input_file(path))
+    bucket, _, key = url.removeprefix(S3).partition("/")
+    store = storage(f"{S3}{bucket}")
+    assert isinstance(store, S3Storage)
+    if any(part in ("", ".", "..") for part in key.split("/")):  # pyarrow would open another object, or none
+        return store.open_object(key)
+    return cast(IO[bytes], store.filesystem.open_input_file(f"{bucket}/{key}"))
 
 
 def check_name(name: str, unusable: type[PrestaCopError]) -> None:

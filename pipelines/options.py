@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from pipelines.inputs import Url
+from schemas.file_urls import FILE, local_path
 from schemas.urls import KAFKA, PUBSUB, topic_url
 from transforms.alert_mail import mail_address
 from transforms.alert_webhook import webhook_url
@@ -22,10 +23,14 @@ _UNITS = {"s": 1, "m": 60, "h": HOUR, "d": 24 * HOUR}
 
 
 def recording(url: str) -> str:
-    """The path of a ``file:PATH`` URL. Raises ArgumentTypeError for another scheme."""
-    if not url.startswith("file:") or url == "file:":
+    """The path or pattern of ``file:PATH``, or a ``file://`` URL as it is. Raises ArgumentTypeError for another scheme."""
+    if not url.startswith("file:") or url in ("file:", FILE):
         raise argparse.ArgumentTypeError(f"{url!r}: write file:PATH, a recording with one payload a line")
-    return url.removeprefix("file://").removeprefix("file:")
+    return url if url.startswith(FILE) else url.removeprefix("file:")
+
+
+def _live_file(url: str) -> str:
+    return local_path(recording(url))
 
 
 def source_url(text: str) -> Url:
@@ -154,7 +159,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--live",
-        type=recording,
+        type=_live_file,
         metavar="URL",
         help="live statistics of the messages, as Beam's windows fire: file:PATH gets a line of JSON a pane",
     )

@@ -3,26 +3,24 @@
 What a kind of file looks like inside is told by a :class:`Format`.
 """
 
-import glob
 import gzip
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import IO, Any, NamedTuple, Protocol, cast
 
 import apache_beam as beam
 import pyarrow as pa
-import pyarrow.fs as pafs
 from apache_beam.metrics import Metrics
 
 from lake.ledger import is_committed
-from lake.storage import check_name, open_file, open_input
+from lake.storage import open_file
 from schemas.errors import InputUnusable
 from schemas.lake import Source
 from sources.cells import Borders, Cell, blocks, border, content_hash, grid
+from sources.globs import expand
 from sources.progress import progress
 from sources.reading import Read
 from sources.units import PART_BYTES, ROWS_IN, Parts, Tally, Unit, UnitBatch, UnitTally
@@ -68,7 +66,7 @@ def plan(pattern: str, form: Format) -> list[Cell]:
 
     Raises InputUnusable where there is none, or one is not of this format.
     """
-    return [cell for url in _expand(pattern) for cell in _plan_file(url, form)]
+    return [cell for url in expand(pattern) for cell in _plan_file(url, form)]
 
 
 def read_cell(cell: Cell, form: Format, lake_root: str) -> Iterator[UnitBatch | UnitTally]:
@@ -99,25 +97,6 @@ class ReadFiles(beam.PTransform):  # type: ignore[misc]
     def expand(self, pbegin: beam.pvalue.PBegin) -> Any:
         read = partial(read_cell, form=self._form, lake_root=self._lake_root)
         return pbegin | "Plan" >> beam.Create(self._cells, reshuffle=False) | "Cells" >> Read(read)
-
-
-def _expand(pattern: str) -> list[str]:
-    check_name(pattern, InputUnusable)
-    if pattern.startswith("s3://"):
-        filesystem, path = open_input(pattern)
-        if not any(c in pattern for c in "*?["):
-            return [pattern]
-        base = path[: min(path.index(c) for c in "*?[" if c in path)].rpartition("/")[0]
-        infos = filesystem.get_file_info(pafs.FileSelector(base, recursive=True, allow_not_found=True))
-        found = sorted(f"s3://{i.path}" for i in infos if i.is_file and Path(i.path).match(path))
-    else:
-        plain = pattern.removeprefix("file://")
-        if Path(plain).is_file():  # a name may hold brackets
-            return [plain]
-        found = sorted(p for p in glob.glob(pattern.removeprefix("file://"), recursive=True) if Path(p).is_file())
-    if not found:
-        raise InputUnusable(f"{pattern}: no file has this name; check the path (a pattern needs quotes in the shell)")
-    return found
 
 
 def _plan_file(url: str, form: Format) -> list[Cell]:

@@ -1,0 +1,27 @@
+"""``file://`` URLs: what is escaped in them is read, as RFC 8089 says."""
+
+import os
+import re
+from collections.abc import Callable
+from typing import Final
+from urllib.parse import unquote
+
+FILE: Final = "file://"
+_ESCAPED: Final = re.compile("(?:%[0-9A-Fa-f]{2})+")
+
+
+def local_path(url: str) -> str:
+    """The path of a ``file://`` URL, or of ``file:PATH``, which is no URL and has no escapes; other text as it is.
+
+    An URL whose text is the name of something there means that: earlier versions read no escapes.
+    """
+    if not url.startswith(FILE):
+        return url.removeprefix("file:")
+    plain = url.removeprefix(FILE)
+    return plain if os.path.lexists(plain) else unescaped(url)
+
+
+def unescaped(url: str, quote: Callable[[str], str] = str) -> str:
+    """The path of a ``file://`` URL, each run of escapes decoded and given to ``quote``."""
+    path = re.sub("^localhost/", "/", url.removeprefix(FILE))
+    return _ESCAPED.sub(lambda found: quote(unquote(found[0], errors="surrogateescape")), path)

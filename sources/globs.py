@@ -1,0 +1,222 @@
+"""Which files a name or a pattern means: one rule for a disk and for a bucket.
+
+``*``, ``?``, ``[abc]`` and ``[!abc]`` stand for characters of one part of a path, never for a ``/``; ``**`` stands for
+any number of folders, also none. What begins with a dot is meant only by a part that begins with one. A part with brackets
+that is the name of something there means that, and not a pattern. ``**`` does not follow symbolic links to folders.
+"""
+
+import errno
+import glob
+import os
+import re
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Final, Protocol
+
+from lake.faults import faults
+from lake.storage import S3, S3Storage, check_name, storage
+from schemas.errors import InputUnusable
+from schemas.file_urls import FILE, local_path, unescaped
+
+_ANY_FOLDERS: Final = "**"
+_SPECIAL: Final = re.compile(r"[*?[]")
+_NOTHING_THERE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+
+
+@dataclass
+class _Entries:
+    """The names in a folder."""
+
+    files: set[str] = field(default_factory=set)
+    folders: set[str] = field(default_factory=set)
+    links: set[str] = field(default_factory=set)
+    """Those of the folders that are symbolic links."""
+    others: set[str] = field(default_factory=set)
+    """Links that lead nowhere, pipes, devices."""
+
+
+class _Place(Protocol):
+    """Where files are. Paths have ``/`` between their parts; those of folders end with one."""
+
+    def entries(self, folder: str, beginning: str) -> _Entries:
+        """What is in a folder, at least of the names that begin so; nothing where there is no such folder."""
+
+    def below(self, folder: str) -> None:
+        """All that is below a folder will be looked at."""
+
+    def kind(self, path: str) -> str | None:
+        """``file``, ``folder`` or ``other``; None where there is nothing."""
+
+    def url(self, path: str) -> str:
+        """What an input file there is called."""
+
+
+def expand(pattern: str) -> list[str]:
+    """The files that a path, a ``file://`` or ``s3://`` URL, or a pattern of either means, sorted.
+
+    Raises InputUnusable where it means no file, NotPermitted, ServiceUnavailable.
+    """
+    check_name(pattern, InputUnusable)
+    if pattern.startswith(S3):
+        bucket, _, path = pattern.removeprefix(S3).partition("/")
+        if _SPECIAL.search(bucket):
+            raise InputUnusable(f"{pattern}: the name of a bucket cannot be a pattern; write s3://BUCKET/PATTERN")
+        place: _Place = _Bucket(bucket)
+    else:
+        place, path = _Disk(), re.sub("/{2,}", "/", _local_pattern(pattern))
+        check_name(path, InputUnusable)
+    with faults(pattern, InputUnusable):
+        if _SPECIAL.search(path):
+            files, others = _search(place, path)
+        else:
+            kind = place.kind(path)
+            files, others = {path} if kind == "file" else set(), {path: kind} if kind else {}
+    if odd := sorted(path for path, kind in others.items() if kind == "other"):
+        raise InputUnusable(
+            f"{place.url(odd[0])}: a link that leads nowhere, or no regular file; mend it, remove it, or copy what it "
+            "gives to a file"
+        )
+    if not files and others:
+        folder = place.url(min(others)).rstrip("/")
+        raise InputUnusable(f"{pattern}: this is a folder; write {folder}/*.csv, or how the names of its files end")
+    if not files:
+        raise InputUnusable(
+            f"{pattern}: no file has this name; check the path (a pattern needs quotes in the shell, and [[] for a "
+            "bracket)"
+        )
+    return [place.url(path) for path in sorted(files)]
+
+
+def _search(place: _Place, path: str) -> tuple[set[str], dict[str, str]]:
+    """The files that a pattern means, and the kinds of what else has such a name."""
+    parts = path.split("/")
+    first = next(at for at, part in enumerate(parts) if _SPECIAL.search(part))
+    todo = [("".join(f"{part}/" for part in parts[:first]), first)]
+    done, files, others = set(), set(), {}
+    while todo:
+        folder, at = step = todo.pop()
+        if step in done:  # two ** in a pattern lead to a folder by several ways
+            continue
+        done.add(step)
+        part, is_last = parts[at], at + 1 == len(parts)
+        if part == _ANY_FOLDERS:
+            place.below(folder)
+            there = place.entries(folder, "")
+            todo += [(f"{folder}{name}/", at) for name in _meant(there.folders - there.links, "*")]
+            if not is_last:
+                todo.append((folder, at + 1))
+                continue
+            part = "*"
+        there = place.entries(folder, _SPECIAL.split(part)[0])
+        if is_last:
+            files |= {folder + name for name in _meant(there.files, part)}
+            others |= {folder + name: "folder" for name in _meant(there.folders, part)}
+            others |= {folder + name: "other" for name in _meant(there.others, part)}
+        elif _SPECIAL.search(part):
+            todo += [(f"{folder}{name}/", at + 1) for name in _meant(there.folders, part)]
+        else:
+            todo.append((f"{folder}{part}/", at + 1))
+    return files, others
+
+
+def _meant(names: Iterable[str], part: str) -> list[str]:
+    if not _SPECIAL.search(part) or ("[" in part and part in names):
+        return [part] if part in names else []
+    is_hidden_meant = part.startswith(".")
+    return [name for name in names if (is_hidden_meant or not name.startswith(".")) and fnmatchcase(name, part)]
+
+
+def _local_pattern(pattern: str) -> str:
+    """The path of a pattern; what is escaped in a URL is meant as it is."""
+    if not pattern.startswith(FILE) or not _SPECIAL.search(pattern):
+        return local_path(pattern)
+    return unescaped(pattern, glob.escape)
+
+
+class _Disk:
+    def entries(self, folder: str, beginning: str) -> _Entries:
+        found = _Entries()
+        where = folder or "."
+        with faults(where, InputUnusable):
+            try:
+                with os.scandir(where) as entries:
+                    for entry in entries:
+                        if entry.name.startswith(beginning):
+                            self._add(entry, found)
+            except OSError as error:
+                if error.errno not in _NOTHING_THERE:
+                    raise
+        return found
+
+    def _add(self, entry: "os.DirEntry[str]", found: _Entries) -> None:
+        is_link = entry.is_symlink()
+        if entry.is_dir(follow_symlinks=False):
+            kind: str | None = "folder"
+        else:
+            kind = "file" if not is_link and entry.is_file() else self.kind(entry.path)
+        {"file": found.files, "folder": found.folders}.get(kind or "other", found.others).add(entry.name)
+        if is_link and kind == "folder":
+            found.links.add(entry.name)
+
+    def below(self, folder: str) -> None:
+        pass
+
+    def kind(self, path: str) -> str | None:
+        try:
+            mode = os.stat(path).st_mode
+        except OSError as error:
+            if error.errno not in _NOTHING_THERE:
+                raise
+            return "other" if os.path.islink(path) else None
+        return "file" if stat.S_ISREG(mode) else "folder" if stat.S_ISDIR(mode) else "other"
+
+    def url(self, path: str) -> str:
+        return path
+
+
+class _Bucket:
+    def __init__(self, bucket: str) -> None:
+        store = storage(f"{S3}{bucket}")
+        assert isinstance(store, S3Storage)
+        self._store = store
+        self._known: dict[str, _Entries] = {}
+        self._known_below: list[str] = []
+
+    def entries(self, folder: str, beginning: str) -> _Entries:
+        if folder.startswith(tuple(self._known_below)):
+            return self._known.get(folder) or _Entries()
+        found = _Entries()
+        for key in self._store.keys(folder + beginning, below=False):
+            name, is_folder, _ = key.removeprefix(folder).partition("/")
+            if is_folder:
+                found.folders.add(name)
+            elif name:
+                found.files.add(name)
+        return found
+
+    def below(self, folder: str) -> None:
+        if folder.startswith(tuple(self._known_below)):
+            return
+        self._known_below.append(folder)
+        for key in self._store.keys(folder, below=True):
+            at = folder
+            *folders, name = key.removeprefix(folder).split("/")
+            for part in folders:
+                self._there(at).folders.add(part)
+                at += f"{part}/"
+            if name:  # a key that ends with a slash is what some programs make for a folder
+                self._there(at).files.add(name)
+
+    def _there(self, folder: str) -> _Entries:
+        return self._known.setdefault(folder, _Entries())
+
+    def kind(self, path: str) -> str | None:
+        if path and not path.endswith("/") and next(self._store.keys(path, below=True), None) == path:
+            return "file"
+        folder = path if path.endswith("/") or not path else f"{path}/"
+        return "folder" if not folder or next(self._store.keys(folder, below=True), None) else None
+
+    def url(self, path: str) -> str:
+        return f"{S3}{self._store.bucket}/{path}"
