@@ -319,11 +319,13 @@ class _Object(io.RawIOBase):
         end = min(self._at + len(buffer), self._size)
         if end <= self._at:
             return 0
-        span = f"bytes={self._at}-{end - 1}"
-        data = patiently(lambda: self._get(Range=span)["Body"].read())
+        data = patiently(partial(self._bytes, f"bytes={self._at}-{end - 1}"))
         buffer[: len(data)] = data
         self._at += len(data)
         return len(data)
+
+    def _bytes(self, span: str) -> bytes:
+        return bytes(self._get(Range=span)["Body"].read())
 
 
 @lru_cache(maxsize=64)

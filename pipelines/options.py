@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from pipelines.inputs import Url
-from schemas.file_urls import FILE, local_path
+from schemas.file_urls import FILE, local_path, plain_path
 from schemas.urls import KAFKA, PUBSUB, topic_url
 from transforms.alert_mail import mail_address
 from transforms.alert_webhook import webhook_url
@@ -23,10 +23,10 @@ _UNITS = {"s": 1, "m": 60, "h": HOUR, "d": 24 * HOUR}
 
 
 def recording(url: str) -> str:
-    """The path or pattern of ``file:PATH``, or a ``file://`` URL as it is. Raises ArgumentTypeError for another scheme."""
+    """The path or pattern of ``file:PATH``; a ``file://`` URL as it is. Raises ArgumentTypeError for another scheme."""
     if not url.startswith("file:") or url in ("file:", FILE):
         raise argparse.ArgumentTypeError(f"{url!r}: write file:PATH, a recording with one payload a line")
-    return url if url.startswith(FILE) else url.removeprefix("file:")
+    return plain_path(url)
 
 
 def _live_file(url: str) -> str:
@@ -40,7 +40,7 @@ def source_url(text: str) -> Url:
 
 def history_url(text: str) -> Url:
     """A path or pattern, ``s3://...``, ``kafka://...`` or ``pubsub://...``. Raises ArgumentTypeError."""
-    return _told(topic_url)(text) if text.startswith((KAFKA, PUBSUB)) else text
+    return _told(topic_url)(text) if text.startswith((KAFKA, PUBSUB)) else plain_path(text)
 
 
 def _told(reader: Callable[[str], T]) -> Callable[[str], T]:

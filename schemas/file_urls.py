@@ -11,14 +11,19 @@ _ESCAPED: Final = re.compile("(?:%[0-9A-Fa-f]{2})+")
 
 
 def local_path(url: str) -> str:
-    """The path of a ``file://`` URL, or of ``file:PATH``, which is no URL and has no escapes; other text as it is.
+    """The path of a ``file://`` URL; other text is a path as it is.
 
-    An URL whose text is the name of something there means that: earlier versions read no escapes.
+    A URL whose text is the name of something there means that: earlier versions read no escapes.
     """
     if not url.startswith(FILE):
-        return url.removeprefix("file:")
+        return url
     plain = url.removeprefix(FILE)
     return plain if os.path.lexists(plain) else unescaped(url)
+
+
+def plain_path(text: str) -> str:
+    """``file:PATH``, which is short for a path and has no escapes, as that path; other text as it is."""
+    return text if text.startswith(FILE) else text.removeprefix("file:")
 
 
 def unescaped(url: str, quote: Callable[[str], str] = str) -> str:

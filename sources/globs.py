@@ -1,8 +1,9 @@
 """Which files a name or a pattern means: one rule for a disk and for a bucket.
 
 ``*``, ``?``, ``[abc]`` and ``[!abc]`` stand for characters of one part of a path, never for a ``/``; ``**`` stands for
-any number of folders, also none. What begins with a dot is meant only by a part that begins with one. A part with brackets
-that is the name of something there means that, and not a pattern. ``**`` does not follow symbolic links to folders.
+any number of folders, also none. What begins with a dot is meant only by a part that begins with one. A part with
+brackets that is the name of something there means that, and not a pattern. ``**`` does not follow symbolic links to
+folders.
 """
 
 import errno
@@ -78,9 +79,10 @@ def expand(pattern: str) -> list[str]:
             f"{place.url(odd[0])}: a link that leads nowhere, or no regular file; mend it, remove it, or copy what it "
             "gives to a file"
         )
-    if not files and others:
-        folder = place.url(min(others)).rstrip("/")
-        raise InputUnusable(f"{pattern}: this is a folder; write {folder}/*.csv, or how the names of its files end")
+    if not files and (others or (path.endswith("/") and _SPECIAL.search(path))):
+        raise InputUnusable(
+            f"{pattern}: this is a folder; write {pattern.rstrip('/')}/*.csv, or how the names of its files end"
+        )
     if not files:
         raise InputUnusable(
             f"{pattern}: no file has this name; check the path (a pattern needs quotes in the shell, and [[] for a "
@@ -94,7 +96,9 @@ def _search(place: _Place, path: str) -> tuple[set[str], dict[str, str]]:
     parts = path.split("/")
     first = next(at for at, part in enumerate(parts) if _SPECIAL.search(part))
     todo = [("".join(f"{part}/" for part in parts[:first]), first)]
-    done, files, others = set(), set(), {}
+    done: set[tuple[str, int]] = set()
+    files: set[str] = set()
+    others: dict[str, str] = {}
     while todo:
         folder, at = step = todo.pop()
         if step in done:  # two ** in a pattern lead to a folder by several ways
@@ -130,9 +134,9 @@ def _meant(names: Iterable[str], part: str) -> list[str]:
 
 def _local_pattern(pattern: str) -> str:
     """The path of a pattern; what is escaped in a URL is meant as it is."""
-    if not pattern.startswith(FILE) or not _SPECIAL.search(pattern):
-        return local_path(pattern)
-    return unescaped(pattern, glob.escape)
+    path = local_path(pattern)
+    is_escaped = pattern.startswith(FILE) and path != pattern.removeprefix(FILE)
+    return unescaped(pattern, glob.escape) if is_escaped else path
 
 
 class _Disk:

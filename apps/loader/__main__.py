@@ -13,7 +13,7 @@ from typing import Final, NoReturn, TextIO
 
 from schemas.errors import InputUnusable, NotPermitted, PrestaCopError
 from schemas.exits import INTERRUPTED, PIPE_CLOSED, exit_with
-from schemas.file_urls import local_path
+from schemas.file_urls import local_path, plain_path
 from schemas.urls import KAFKA, PUBSUB, kafka_url, pubsub_url
 
 from .journal import folder
@@ -145,7 +145,7 @@ def target(text: str) -> tuple[str, Make]:
             return ToS3(text, patience)
 
         return text, to_s3
-    place = local_path(text)
+    place = local_path(plain_path(text))
     if text.startswith("file:") and place:
 
         def to_file(rows: int, patience: Patience) -> Target:
