@@ -6,6 +6,7 @@ since. Whatever stands in several units is told for each.
 
 import argparse
 import json
+import os
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import PurePosixPath
@@ -25,6 +26,7 @@ from pipelines.summary import visible
 from schemas.errors import InputUnusable
 from schemas.lake import Dataset
 from schemas.messages import OFFICER
+from sources.records import is_utf8
 
 EXAMPLES = """\
 examples:
@@ -55,6 +57,8 @@ _TOLD = {"unit", "record", "event_time", "violation_code", "answers", "officer_i
 
 def trace(lk: Lake, wanted: str) -> Iterator[str]:
     """The story, line by line; none where nothing has this ID."""
+    if not is_utf8(os.fsencode(wanted)):
+        return  # no ID in a lake is anything else
     units = {row["unit"]: row for row in lk.ledger.to_pylist()}
     with lk.connect() as connection:
         for dataset, where in _WHERE.items():

@@ -134,7 +134,9 @@ def published_at(messages: list[ReceivedMessage]) -> pa.TimestampArray:
     """When each was published; null where that is no time that the lake takes (:func:`schemas.lake.timestamps`)."""
     times = [PubsubMessage.pb(m.message).publish_time for m in messages]
     seconds = timestamps(np.array([t.seconds for t in times], np.int64), 1)
-    return pc.add(seconds, pa.array([t.nanos // 1000 for t in times], pa.duration("us")))
+    # Other nanoseconds are none, and would lead out of the years of the lake.
+    micros = [t.nanos // 1000 if 0 <= t.nanos < 1_000_000_000 else None for t in times]
+    return pc.add(seconds, pa.array(micros, pa.duration("us")))
 
 
 class _PubSubPlanner(Planner):

@@ -1,10 +1,13 @@
 """The live statistics: the panes that the graph appends to a file, added up by window."""
 
+import logging
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -14,10 +17,13 @@ AHEAD_SECONDS = 3600
 """A window that begins later than that belongs to a drone whose clock is wrong: it would be the newest for ever."""
 
 
+_log = logging.getLogger(__name__)
+
+
 class Pane(msgspec.Struct, frozen=True):
     """A line of the file; see :mod:`transforms.live`."""
 
-    window_start: datetime
+    window_start: Annotated[datetime, msgspec.Meta(tz=True)]
     window_seconds: int
     dataset: str | None
     violation_code: int | None
@@ -91,9 +97,12 @@ class Windows:
 
 
 class Tail:
-    """The panes of a file that grows, each once and when its line is whole."""
+    """The panes of a file that grows, each once and when its line is whole. A line that is no pane, as one that was cut
+    by a full disk and went on with the next, is counted and logged."""
 
     def __init__(self, path: Path) -> None:
+        self.unreadable = 0
+        """Lines that are no panes."""
         self._path = path
         self._at = 0
         self._decoder = msgspec.json.Decoder(Pane)
@@ -108,4 +117,12 @@ class Tail:
             return []
         whole = data[: data.rfind(b"\n") + 1]
         self._at += len(whole)
-        return self._decoder.decode_lines(whole)
+        return list(self._panes(whole))
+
+    def _panes(self, lines: bytes) -> Iterator[Pane]:
+        for line in lines.split(b"\n")[:-1]:
+            try:
+                yield self._decoder.decode(line)
+            except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+                self.unreadable += 1
+                _log.warning("a line of %s is no pane and is left out: %a", self._path, str(error)[:200])

@@ -191,6 +191,18 @@ def test_the_tail_gives_each_pane_once_and_when_its_line_is_whole(tmp_path: Path
     assert tail.new() == [pane(n=2), pane(n=1)]
 
 
+@pytest.mark.parametrize(
+    "bad",
+    [b"{", b"\xff", b'"\xff"', b"[" * 9_000, b"", b'{"window_start": 1}', b'{"window_start": "2026-01-15T12:00:00"}'],
+)
+def test_a_line_that_is_no_pane_is_counted_and_those_around_it_are_read(tmp_path: Path, bad: bytes) -> None:
+    path = tmp_path / "panes.jsonl"
+    tail = Tail(path)
+    path.write_bytes(msgspec.json.encode(pane(n=1)) + b"\n" + bad + b"\n" + msgspec.json.encode(pane(n=2)) + b"\n")
+    assert tail.new() == [pane(n=1), pane(n=2)]
+    assert tail.unreadable == 1
+
+
 def figures(at: float, read: int = 0, **lag: Lag) -> Figures:
     return Figures(at, {"drones": read}, read * 100, lag)
 

@@ -40,6 +40,15 @@ def test_a_timestamp_of_kafka_that_is_no_time_is_null(timestamp: int) -> None:
     assert found[1]["published_at"].isoformat() == "2026-01-15T12:00:00.005000+00:00"
 
 
+@pytest.mark.parametrize("nanos", [-1, 1_000_000_000, -(2**31), 2**31 - 1])
+@pytest.mark.parametrize("seconds", [0, NOON, 7_258_118_399])
+def test_nanoseconds_of_pubsub_that_are_none_make_no_time(seconds: int, nanos: int) -> None:
+    message = PubsubMessage()
+    PubsubMessage.pb(message).publish_time.seconds = seconds
+    PubsubMessage.pb(message).publish_time.nanos = nanos
+    assert published_at([ReceivedMessage(message=message)]).to_pylist() == [None]
+
+
 @pytest.mark.parametrize("seconds", [-1, 7_258_118_400, 10**18, -(2**63)])
 def test_a_time_of_pubsub_that_is_none_is_null(seconds: int) -> None:
     messages = []
