@@ -220,7 +220,10 @@ def column_names(line: bytes) -> tuple[str, ...] | None:
     return names if mandatory[0] and sum(mandatory) > 1 else None
 
 
-def layout(columns: tuple[str, ...]) -> tuple[int, tuple[tuple[int, ...], ...]]:
+Layout = tuple[int, tuple[tuple[int, ...], ...]]
+
+
+def layout(columns: tuple[str, ...]) -> Layout:
     """How many columns there are, and where those that are read stand: alike for headers whose rows are read alike."""
     keys = [column_key(name.removeprefix("\u00ef\u00bb\u00bf")) for name in columns]
     places = (column_key(name) for name in READ_COLUMNS)

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.history import MAX_HEADER_BYTES, column_names, columns_of, layout
+from schemas.history import MAX_HEADER_BYTES, Layout, column_names, columns_of, layout
 from schemas.lake import Source
 from sources.cells import Borders, Cell
 from sources.files import Header
@@ -84,10 +84,11 @@ class HistoryCsv:
         records = count_records(data, odd)
         found = list(header_lines(data))
         other, since = [], 0 if header.other else -1
+        known = layout(header.columns)
         for start, line in [*found, (len(data), b"")]:
             if since >= 0:
                 other += [since, start]
-            since = start if self._is_other(header, line) else -1
+            since = start if self._is_other(known, line) else -1
         lines = [start for start, _ in found]
         rest = ([offset], [first_record], [records], [[record.start for record in odd]], [lines], [other])
         arrays = [pa.array(column, field.type) for column, field in zip(rest, list(BLOCK)[1:], strict=True)]
@@ -99,29 +100,35 @@ class HistoryCsv:
             return header
         data = rows["data"][0].as_py()[headers[-1] :]
         line = data[: data.find(b"\n") + 1 or None]
-        return header._replace(other=line if self._is_other(header, line) else b"")
+        return header._replace(other=line if self._is_other(layout(header.columns), line) else b"")
 
     def mark(self, cells: list[Cell], file: IO[bytes], header: Header) -> list[Cell]:
         if len(cells) == 1:
             return cells
         marked, other, held, position = [], b"", b"", 0
+        known = layout(header.columns)
         file.seek(0)
         for cell in cells:
             if cell.number:  # all lines that begin before it, whose ends may stand in it
+                new = [held]
                 while position < cell.start + MAX_HEADER_BYTES and (block := file.read(_SCANNED_BYTES)):
-                    held, position = held + block, position + len(block)
+                    new.append(block)
+                    position += len(block)
+                held = b"".join(new)
                 begin = position - len(held)
                 for at, line in header_lines(held[: cell.start - begin + MAX_HEADER_BYTES]):
                     if begin + at < cell.start:
-                        other = line if self._is_other(header, line) else b""
-                held = held[max(held.rfind(b"\n", 0, cell.start - begin) + 1, 0) :]
+                        other = line if self._is_other(known, line) else b""
+                # Of a line that is too long for a header, what is kept is too long as well.
+                most = cell.start - begin - MAX_HEADER_BYTES
+                held = held[max(held.rfind(b"\n", 0, cell.start - begin) + 1, most, 0) :]
             marked.append(cell._replace(other=other))
         return marked
 
     @staticmethod
-    def _is_other(header: Header, line: bytes) -> bool:
+    def _is_other(known: Layout, line: bytes) -> bool:
         columns = column_names(line)
-        return columns is not None and layout(columns) != layout(header.columns)
+        return columns is not None and layout(columns) != known
 
 
 def _one_value(data: bytes) -> pa.LargeBinaryArray:

@@ -14,9 +14,10 @@ error: which of them are the file's nobody can say.
 import hashlib
 import logging
 import re
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from itertools import chain
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate, chain
 from operator import attrgetter, itemgetter
 from typing import Final, NamedTuple
 
@@ -80,11 +81,14 @@ class Loaded(NamedTuple):
 
     def cells(self, form: Format) -> "list[LoadedCell]":
         """The cells of the whole file."""
-        return [self._cell(cell) for cell in grid(form.source, self.path, self.size or 0)]
+        reach = list(accumulate((span.end for span in self.spans), max))
+        return [self._cell(cell, reach) for cell in grid(form.source, self.path, self.size or 0)]
 
-    def _cell(self, cell: Cell) -> "LoadedCell":
+    def _cell(self, cell: Cell, reach: Sequence[int]) -> "LoadedCell":
+        """A cell with its spans; ``reach`` is by span up to where it and those before it go."""
         first, last = cell.start - LOOKBACK_BYTES, cell.end + MAX_RECORD_BYTES
-        return LoadedCell(cell, self._replace(spans=tuple(s for s in self.spans if s.start < last and s.end > first)))
+        near = self.spans[bisect_right(reach, first) : bisect_left(self.spans, last, key=itemgetter(0))]
+        return LoadedCell(cell, self._replace(spans=tuple(span for span in near if span.end > first)))
 
 
 class LoadedCell(NamedTuple):

@@ -3,13 +3,13 @@ topic where they are looked at."""
 
 import io
 import tempfile
-from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from functools import partial
-from operator import itemgetter
 from typing import IO, Any, cast
 
 import apache_beam as beam
+import numpy as np
+import numpy.typing as npt
 from apache_beam.metrics import Metrics
 
 from schemas.errors import InputUnusable
@@ -63,10 +63,12 @@ class PiecedFile(io.RawIOBase):
         self._file, self._stream, self._root = file, stream, root
         self._missing = list(file.spans)
         self._held = tempfile.TemporaryFile()  # noqa: SIM115  # closed with this file
-        self._there = [(0, len(file.header))]
-        """The bytes that were written, from where to where, in order and without neighbours that touch."""
+        self._there = tempfile.TemporaryFile()  # noqa: SIM115
+        """A byte that is not 0 for each that was written: a list of places would be as long as there are pieces."""
         self._held.truncate(file.size)
+        self._there.truncate(file.size)
         self._held.write(file.header)
+        self._there.write(b"\1" * len(file.header))
         self._position = 0
 
     def readable(self) -> bool:
@@ -89,6 +91,7 @@ class PiecedFile(io.RawIOBase):
 
     def close(self) -> None:
         self._held.close()
+        self._there.close()
         super().close()
 
     def _fetch(self, start: int, end: int) -> None:
@@ -101,16 +104,16 @@ class PiecedFile(io.RawIOBase):
 
     def _keep(self, piece: Piece) -> None:
         """Write a piece. Raises InputUnusable where another one has other bytes for the same place."""
-        first = bisect_left(self._there, piece.offset, key=itemgetter(1))
-        last = bisect_right(self._there, piece.end, key=itemgetter(0))
-        around = self._there[first:last]
-        for start, end in around:
-            begin = max(start, piece.offset)
-            self._held.seek(begin)
-            same = self._held.read(max(min(end, piece.end) - begin, 0))
-            if same != piece.data[begin - piece.offset :][: len(same)]:
-                raise contradiction(self._file.path, f"have different bytes between {piece.offset} and {piece.end}")
-        self._held.seek(piece.offset)
-        self._held.write(piece.data)
-        bounds = [*around, (piece.offset, piece.end)]
-        self._there[first:last] = [(min(start for start, _ in bounds), max(end for _, end in bounds))]
+        there, held = (self._bytes(file, piece) for file in (self._there, self._held))
+        data = np.frombuffer(piece.data, np.uint8)[: len(there)]
+        if (there.astype(bool) & (held != data)).any():
+            raise contradiction(self._file.path, f"have different bytes between {piece.offset} and {piece.end}")
+        for file, written in ((self._held, piece.data), (self._there, b"\1" * len(piece.data))):
+            file.seek(piece.offset)
+            file.write(written)
+
+    @staticmethod
+    def _bytes(file: IO[bytes], piece: Piece) -> npt.NDArray[np.uint8]:
+        """What stands in the place of a piece."""
+        file.seek(piece.offset)
+        return np.frombuffer(file.read(len(piece.data)), np.uint8)

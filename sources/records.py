@@ -6,6 +6,8 @@ one by one: they hold a quoted newline, or a quote is stray and taken as an ordi
 that the parser is better off without them.
 """
 
+from functools import cached_property
+
 import numpy as np
 import numpy.typing as npt
 
@@ -80,9 +82,10 @@ def record_start(window: bytes, at: int, complete: bool, columns: int) -> int:
 
 
 class LineIndex:
-    """Lines of a text by number, found without an index of all of them."""
+    """Lines of a text by number, found without an index of all of them, unless many are asked for."""
 
     _CHUNK = 1 << 16
+    _MANY = 100
 
     def __init__(self, data: bytes) -> None:
         self._array = np.frombuffer(data, np.uint8)
@@ -94,14 +97,28 @@ class LineIndex:
         self.has_long_lines = 0 in counts[:-1]
         """Whether a line may be longer than a chunk."""
 
-    def line(self, offset: int) -> int:
-        """The number of the line, counted from 0, that begins at ``offset``."""
+    def lines(self, offsets: Offsets) -> Offsets:
+        """The numbers of the lines, counted from 0, that begin at these offsets."""
+        if len(offsets) > self._MANY:
+            return np.searchsorted(self._starts, offsets, side="right") - 1
+        return np.fromiter(map(self._line, offsets.tolist()), np.int64, len(offsets))
+
+    def starts(self, lines: Offsets) -> Offsets:
+        """The offsets of lines, counted from 0."""
+        if len(lines) > self._MANY:
+            return self._starts[lines]
+        return np.fromiter(map(self._start, lines.tolist()), np.int64, len(lines))
+
+    @cached_property
+    def _starts(self) -> Offsets:
+        return np.concatenate([[0], np.flatnonzero(self._array == _NEWLINE) + 1])
+
+    def _line(self, offset: int) -> int:
         chunk = offset // self._CHUNK
         rest = self._array[chunk * self._CHUNK : offset]
         return int(self._before[chunk]) + int(np.count_nonzero(rest == _NEWLINE))
 
-    def start(self, line: int) -> int:
-        """The offset of line ``line``, counted from 0."""
+    def _start(self, line: int) -> int:
         if line == 0:
             return 0
         chunk = int(np.searchsorted(self._before, line)) - 1
@@ -114,9 +131,20 @@ def _suspect_lines(data: bytes) -> Offsets:
     """The starts of the lines with quotes to mind, that hold a carriage return elsewhere than at their end, or that
     are no UTF-8."""
     array = np.frombuffer(data, np.uint8)
-    positions = np.concatenate([_quotes_to_mind(data, array), _lone_returns(data, array)])
-    starts = {data.rfind(b"\n", 0, int(p)) + 1 for p in positions}
-    return np.array(sorted(starts | _foreign_lines(data, array)), np.int64)
+    positions = np.sort(np.concatenate([_quotes_to_mind(data, array), _lone_returns(data, array)]))
+    return np.unique(np.array(_line_starts(data, positions) + _foreign_lines(data, array), np.int64))
+
+
+def _line_starts(data: bytes, positions: Offsets) -> list[int]:
+    """The starts of the lines in which these positions, in order, are. Each line is looked at once, however many are
+    in it."""
+    starts, place = [], 0
+    while place < len(positions):
+        at = int(positions[place])
+        starts.append(data.rfind(b"\n", 0, at) + 1)
+        end = data.find(b"\n", at)
+        place = int(np.searchsorted(positions, end)) if end >= 0 else len(positions)
+    return starts
 
 
 def is_utf8(text: bytes) -> bool:
@@ -140,15 +168,15 @@ def _positions(data: bytes, array: npt.NDArray[np.uint8], byte: int) -> Offsets:
     return np.array(found, np.int64)
 
 
-def _foreign_lines(data: bytes, array: npt.NDArray[np.uint8]) -> set[int]:
+def _foreign_lines(data: bytes, array: npt.NDArray[np.uint8]) -> list[int]:
     if data.isascii():
-        return set()
+        return []
     whole = len(array) // _PAGE * _PAGE
     pages = np.bitwise_or.reduce(array[:whole].view(np.uint64).reshape(-1, _PAGE // 8), axis=1)
     begins = [*(np.flatnonzero(pages & _HIGH_BITS) * _PAGE).tolist(), whole]
-    high = [begin + int(place) for begin in begins for place in np.flatnonzero(array[begin : begin + _PAGE] >= 0x80)]
-    starts = {data.rfind(b"\n", 0, place) + 1 for place in high}
-    return {start for start in starts if not is_utf8(data[start : data.find(b"\n", start) + 1 or None])}
+    high = np.concatenate([begin + np.flatnonzero(array[begin : begin + _PAGE] >= 0x80) for begin in begins])
+    starts = _line_starts(data, high)
+    return [start for start in starts if not is_utf8(data[start : data.find(b"\n", start) + 1 or None])]
 
 
 def _quotes_to_mind(data: bytes, array: npt.NDArray[np.uint8]) -> Offsets:

@@ -46,8 +46,8 @@ class CsvText:
         inside = np.cumsum([0, *(record.lines - 1 for record in self._odd)])
         self._lines_inside = inside
         """For each odd record, how many newlines before it are inside records; last, in all."""
-        starts = [self._lines.line(record.start) for record in self._odd]
-        self._odd_numbers = np.array(starts, np.int64) - inside[:-1]
+        self._odd_starts = np.array([record.start for record in self._odd], np.int64)
+        self._odd_numbers = self._lines.lines(self._odd_starts) - inside[:-1]
 
     def read(self, wanted: tuple[str, ...]) -> "Cells":
         """The wanted columns: the parser reads what is well formed, the odd records are read one by one."""
@@ -72,21 +72,20 @@ class CsvText:
 
     def at(self, offsets: list[int]) -> Ints:
         """The numbers of the records that begin at these offsets."""
-        lines = np.array([self._lines.line(offset) for offset in offsets], np.int64)
-        odd = np.searchsorted([record.start for record in self._odd], offsets)
-        numbers: Ints = lines - self._lines_inside[odd]
+        places = np.array(offsets, np.int64)
+        numbers: Ints = self._lines.lines(places) - self._lines_inside[np.searchsorted(self._odd_starts, places)]
         return numbers
 
     def spans(self, records: Ints) -> list[tuple[int, int]]:
         """Where the records of these numbers stand in the block, their newlines included."""
+        places = np.searchsorted(self._odd_numbers, records)
+        starts = self._lines.starts(records + self._lines_inside[places])
         found = []
-        for number in records:
-            place = int(np.searchsorted(self._odd_numbers, number))
+        for number, place, start in zip(records.tolist(), places.tolist(), starts.tolist(), strict=True):
             if place < len(self._odd) and self._odd_numbers[place] == number:
                 found.append((self._odd[place].start, self._odd[place].end))
-                continue
-            start = self._lines.start(int(number + self._lines_inside[place]))
-            found.append((start, self._data.find(b"\n", start) + 1 or len(self._data)))
+            else:
+                found.append((start, self._data.find(b"\n", start) + 1 or len(self._data)))
         return found
 
 

@@ -72,10 +72,11 @@ def _without_headers(cells: Cells, text: CsvText, block: Block) -> Cells:
     if not (block.headers or block.other):
         return cells
     reasons = np.zeros(block.records, np.int8)
-    # The end of the block may lack its newline, so that its number cannot be told from its lines.
-    for start, end in zip(block.other[::2], block.other[1::2], strict=True):
-        last = block.records if end == len(block.data) else int(text.at([end])[0])
-        reasons[int(text.at([start])[0]) : last] = 2
+    starts, ends = text.at(block.other[::2]), text.at(block.other[1::2])
+    if block.other and block.other[-1] == len(block.data):
+        ends[-1] = block.records  # it may lack its newline, so that its number cannot be told from its lines
+    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+        reasons[start:end] = 2
     reasons[text.at(block.headers)] = 1
     mine = np.flatnonzero(reasons)
     names = [Reason.HEADER_LINE if reasons[record] == 1 else Reason.OTHER_COLUMNS for record in mine]

@@ -4,9 +4,10 @@ They are called once for each distinct text of a block, never once a row.
 """
 
 import re
+from collections.abc import Callable
 from datetime import date
-from functools import lru_cache
-from typing import Final, NamedTuple
+from functools import lru_cache, wraps
+from typing import Any, Final, NamedTuple, TypeVar
 
 from schemas.history import COUNTY_ALIASES, PLACEHOLDERS, Reason, Repair
 from schemas.messages import MAX_CODE
@@ -27,6 +28,22 @@ _COUNTIES: Final = {code: code for code in COUNTY_ALIASES} | {
     alias: code for code, aliases in COUNTY_ALIASES.items() for alias in aliases
 }
 PLATE_LETTERS: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 -")
+
+
+T = TypeVar("T")
+MAX_CACHED_CHARS: Final = 100
+"""Longer texts are no dates or codes; a cache of them would be as large as the file."""
+
+
+def _cached(rule: Callable[[Any], T]) -> Callable[[Any], T]:
+    """The rule, with what it has said of the last short texts."""
+    known = lru_cache(_CACHE)(rule)
+
+    @wraps(rule)
+    def look(text: str | None) -> T:
+        return known(text) if text is None or len(text) <= MAX_CACHED_CHARS else rule(text)
+
+    return look
 
 
 class Text(NamedTuple):
@@ -60,7 +77,7 @@ class Number(NamedTuple):
     repair: str | None = None
 
 
-@lru_cache(_CACHE)
+@_cached
 def clean_text(text: str | None) -> Text:
     """Take off what no column means: blanks around it, a placeholder for no value, the ``.0`` of a whole number.
 
@@ -80,14 +97,14 @@ def clean_text(text: str | None) -> Text:
     return Text(value or None, repairs)
 
 
-@lru_cache(_CACHE)
+@_cached
 def clean_time(text: str) -> Text:
     """The same for ``Violation Time``, in which a blank may stand for a digit: blanks are left to its own rules."""
     clean = clean_text(text)
     return clean if set(clean.repairs) - {Repair.TRIMMED} else Text(text)
 
 
-@lru_cache(_CACHE)
+@_cached
 def repair_time(text: str | None) -> Time:
     """``Violation Time``: ``HHMM`` and A or P, with the dirt that :class:`schemas.history.Repair` names.
 
@@ -134,7 +151,7 @@ def _checked(hour: int, minute: int, repair: str | None) -> Time:
     return Time(hour * 60 + minute, repair)
 
 
-@lru_cache(_CACHE)
+@_cached
 def repair_date(text: str | None) -> Date:
     """``Issue Date``: ``MM/DD/YYYY``; of two digits, 69 to 99 are of the last century (as POSIX reads ``%y``).
 
@@ -165,7 +182,7 @@ def repair_date(text: str | None) -> Date:
     return Date(value, repair)
 
 
-@lru_cache(_CACHE)
+@_cached
 def repair_code(text: str | None) -> Number:
     """``Violation Code``: 0 (not qualified) to 99."""
     if text is None or not text.strip():
@@ -183,7 +200,7 @@ def number_spelling(text: str, number: int) -> str | None:
     return None if text.strip() == str(number) else Repair.NUMBER_SPELLING
 
 
-@lru_cache(_CACHE)
+@_cached
 def repair_county(text: str) -> tuple[str, str | None]:
     """``Violation County``: its code, or the text as it is where the city has no such county.
 

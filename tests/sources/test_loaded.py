@@ -2,6 +2,7 @@
 
 import json
 import re
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 from pathlib import Path
@@ -17,9 +18,10 @@ from lake.ledger import commit
 from schemas.errors import InputUnusable
 from schemas.lake import LEDGER_ROW, Source
 from schemas.loaded import Piece, decode, encode
+from sources import cells, loaded
 from sources.follow_loaded import _Find
 from sources.history import HistoryCsv
-from sources.loaded import LoadedCell, LoadedTopic, remember, remembered, spent
+from sources.loaded import Loaded, LoadedCell, LoadedTopic, Span, remember, remembered, spent
 from sources.payloads import payload_batch
 from sources.pieced import PiecedFile, read_loaded
 from sources.streams import Planner, Stream
@@ -401,6 +403,70 @@ def test_pieces_that_disagree_on_the_files_end_or_first_line_are_refused(other: 
     for pieces in ([begin("a"), end("a"), other], [other, begin("a"), end("a")], [begin("a"), other, end("a")]):
         with pytest.raises(InputUnusable, match=r"topic/a\.csv: pieces of it .* load it to another topic"):
             LoadedTopic(Topic(list(pieces)), "").look()
+
+
+def test_single_bytes_in_any_order_cost_as_much_as_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each piece is compared with what stands in its place, and with nothing else."""
+    moved = 0
+    real = tempfile.TemporaryFile
+
+    class File:
+        def __init__(self) -> None:
+            self._file = real()
+
+        def read(self, size: int) -> bytes:
+            nonlocal moved
+            moved += size
+            return self._file.read(size)
+
+        def write(self, data: bytes) -> int:
+            nonlocal moved
+            moved += len(data)
+            return self._file.write(data)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._file, name)
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", File)
+    rows = ROWS * 20
+    order = [*range(0, len(rows), 2), *range(len(rows) - 1, 0, -2)]
+    pieces = [shifted(begin("a"), place)._replace(data=rows[place : place + 1]) for place in order]
+    size = len(HEADER) + len(rows)
+    stream = Topic([*pieces, *pieces, end("a")._replace(offset=size, size=size)])
+    (file,) = LoadedTopic(stream, "").look()
+    with PiecedFile(file, stream, "") as opened:
+        opened.readinto(bytearray(size))
+        assert moved == 2 * (len(HEADER) + 4 * len(rows))
+        opened.seek(0)
+        assert opened.read(size) == HEADER + rows
+
+
+def test_each_cell_looks_at_the_spans_near_it_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cells, "CELL_BYTES", 100)
+    monkeypatch.setattr(loaded, "LOOKBACK_BYTES", 20)
+    monkeypatch.setattr(loaded, "MAX_RECORD_BYTES", 50)
+    looked_at = 0
+
+    class Counted(Span):
+        def __getitem__(self, place: Any) -> Any:
+            nonlocal looked_at
+            looked_at += 1
+            return super().__getitem__(place)
+
+        @property
+        def end(self) -> int:
+            return int(self[1])
+
+    n = 2_000
+    spans = tuple(Counted(place, place + 15, unit(0)) for place in range(0, 10 * n, 10))
+    file = Loaded("a" * 32, "a.csv", b"", 10 * n + 5, spans)
+    found = file.cells(HistoryCsv())
+    assert len(found) == n // 10 + 1
+    for cell in found:
+        near = [s for s in spans if s[0] < cell.cell.end + 50 and s[1] > cell.cell.start - 20]
+        assert list(cell.file.spans) == near
+        looked_at -= 2 * n
+    assert looked_at < 10 * n
 
 
 def test_a_unit_of_refused_messages_alone_is_given_up_too(tmp_path: Path) -> None:

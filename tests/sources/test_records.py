@@ -2,6 +2,8 @@
 
 import csv
 import io
+from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -132,19 +134,62 @@ def test_a_window_that_begins_inside_a_quoted_field_agrees_with_one_that_does_no
         assert begin + record_start(data[begin:], border - begin, True, 4) == len(data) - len(PLAIN)
 
 
-@given(st.text(st.sampled_from("ab\n"), max_size=400), st.sampled_from([3, 64, 1 << 16]))
-def test_lines_are_found_by_number_and_numbered_by_offset(text: str, chunk: int) -> None:
+class Counted(bytes):
+    """Bytes that count how many of them are looked at one after the other."""
+
+    looked_at = 0
+
+    def find(self, sub: Any, start: Any = 0, end: Any = None) -> int:
+        found = super().find(sub, start, end)
+        Counted.looked_at += (found if found >= 0 else len(self) if end is None else end) - start + 1
+        return found
+
+    def rfind(self, sub: Any, start: Any = 0, end: Any = None) -> int:
+        found = super().rfind(sub, start, end)
+        Counted.looked_at += (len(self) if end is None else end) - max(found, start)
+        return found
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        b'"',
+        b"\r",
+        b"\xff",
+        b'"\xff\r',
+        b'a"',
+        b'a"b\n',
+        b"\xff\n",
+        b'"\n',
+        b"\xff" * 50 + b"\n",
+        b'\r"' * 50 + b"\n",
+        b"\n",
+    ],
+)
+def test_what_is_looked_at_grows_as_the_text_does_whatever_its_lines(odd: bytes) -> None:
+    """A line with n odd places is looked at once: not from each of them to where it begins."""
+    looked_at = []
+    for times in (1, 2, 4):
+        data = Counted((odd * 30_000)[: 30_000 * times])
+        Counted.looked_at = 0
+        with mock.patch("sources.records.read_odd", lambda data, start, columns: OddRecord(start, start, 1, [], True)):
+            odd_records(data, 4)
+        looked_at.append(Counted.looked_at / len(data))
+    assert max(looked_at) < 8
+
+
+@given(st.text(st.sampled_from("ab\n"), max_size=400), st.sampled_from([3, 64, 1 << 16]), st.sampled_from([0, 100]))
+def test_lines_are_found_by_number_and_numbered_by_offset(text: str, chunk: int, many: int) -> None:
     class Small(LineIndex):
         _CHUNK = chunk
+        _MANY = many
 
     data = text.encode()
     index = Small(data)
     starts = [0, *(i + 1 for i, byte in enumerate(data) if byte == ord("\n"))]
     assert index.newlines == len(starts) - 1
-    assert [index.start(line) for line in range(len(starts))] == starts
-    assert [index.line(start) for start in starts if start < len(data)] == list(
-        range(sum(s < len(data) for s in starts))
-    )
+    assert index.starts(np.arange(len(starts))).tolist() == starts
+    assert index.lines(np.array(starts, np.int64)).tolist() == list(range(len(starts)))
     longest = max(map(len, data.split(b"\n")))
     assert index.has_long_lines or longest < 2 * chunk
 

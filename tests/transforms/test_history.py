@@ -12,10 +12,12 @@ from apache_beam.testing.util import assert_that, equal_to
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.history import COLUMNS_34, COLUMNS_43, COLUMNS_51, MANDATORY, Reason, Repair
+import sources.history
+from schemas.history import COLUMNS_34, COLUMNS_43, COLUMNS_51, MANDATORY, Reason, Repair, layout
 from schemas.lake import VIOLATION, Source
 from sources.files import Header
 from sources.history import HistoryCsv
+from sources.records import LineIndex
 from sources.units import Unit, UnitBatch
 from transforms.history import Block, ParseHistory, parse_block
 from transforms.names import DEAD_LETTERS, ROWS
@@ -320,3 +322,30 @@ def test_the_graph_parses_batches() -> None:
         parsed = pipeline | beam.Create([UnitBatch(unit, batch, last=True)], reshuffle=False) | ParseHistory()
         assert_that(parsed[ROWS] | "codes" >> beam.Map(codes), equal_to([[46, 0]]), "rows")
         assert_that(parsed[DEAD_LETTERS] | beam.Map(payloads), equal_to([([b"1,2"], True)]), "dead letters")
+
+
+@pytest.mark.parametrize("between", [b'1,"x\n', b"\n", b"1,2\n", changed() + b"\n"])
+def test_what_is_asked_of_a_block_does_not_grow_with_its_headers_and_dead_letters(
+    monkeypatch: pytest.MonkeyPatch, between: bytes
+) -> None:
+    """Where lines stand is asked for all at once, and the file's own header is looked through once."""
+    asked: list[str] = []
+
+    def counted(what: Any, name: str) -> None:
+        real = getattr(what, name)
+        monkeypatch.setattr(what, name, lambda *given: asked.append(name) or real(*given))
+
+    for name in ("lines", "starts"):
+        counted(LineIndex, name)
+    layouts: list[tuple[str, ...]] = []
+    monkeypatch.setattr(sources.history, "layout", lambda columns: layouts.append(columns) or layout(columns))
+    first, other = ",".join(SHORT).encode() + b"\n", ",".join(reversed(SHORT)).encode() + b"\n"
+    found = []
+    for times in (1, 200):
+        asked.clear()
+        layouts.clear()
+        _, dead = parse(SHORT, (other + between + first + between) * times)
+        assert len(dead) >= 3 * times
+        found.append((len(asked), layouts.count(SHORT) - times))
+    assert found[0] == found[1]
+    assert found[0][0] < 10

@@ -1,6 +1,9 @@
 """Every rule of schemas.history for one value: what a text becomes, and why it is refused."""
 
+import gc
+import weakref
 from datetime import date
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -10,11 +13,13 @@ from hypothesis import strategies as st
 from schemas.history import PLACEHOLDERS, Reason, Repair
 from transforms.columns import clean_dictionary, clean_strings, optional_numbers, plates
 from transforms.repair import (
+    MAX_CACHED_CHARS,
     Date,
     Number,
     Text,
     Time,
     clean_text,
+    clean_time,
     repair_code,
     repair_county,
     repair_date,
@@ -292,3 +297,19 @@ def test_any_code_or_county_is_a_value_or_has_a_reason(text: str) -> None:
     assert county in {"NY", "K", "Q", "BX", "R"} or (county, repair) == (text, Repair.COUNTY_UNKNOWN)
     number = whole_number(text)
     assert number is None or abs(number) < 10**18
+
+
+class Referred(str):
+    """A text of which can be said whether somebody holds it."""
+
+
+@pytest.mark.parametrize("rule", [clean_text, clean_time, repair_time, repair_date, repair_code, repair_county])
+def test_long_texts_are_not_remembered(rule: Any) -> None:
+    """65,536 texts of 64 KiB would be 4 GiB."""
+    short, long = Referred("21"), Referred("x" * (MAX_CACHED_CHARS + 1))
+    held = weakref.ref(short), weakref.ref(long)
+    rule(short)
+    rule(long)
+    del short, long
+    gc.collect()
+    assert [one() is not None for one in held] == [True, False]
