@@ -24,7 +24,6 @@ def job_server(
     command: Callable[[int], list[str]],
     log: int | None = None,
     environment: Mapping[str, str] | None = None,
-    is_java: bool = False,
 ) -> Iterator[str]:
     """Run it while the body runs; gives its address. It dies with this process, however this process dies.
 
@@ -33,8 +32,6 @@ def job_server(
         command: how to start it on that port.
         log: a file descriptor that gets what it prints; None: where this process prints.
         environment: variables beside those of this process.
-        is_java: it is Beam's in Java, which listens on all addresses whatever ``--job-host`` says (decision 060). Any
-            other is refused where it does.
 
     Raises:
         ServiceUnavailable: it did not start, it listens to more than this machine, or the body failed as it had ended.
@@ -52,8 +49,7 @@ def job_server(
     ) as process:
         try:
             _wait(name, process, port)
-            if not is_java:
-                _refuse_if_reachable(name, process)
+            _refuse_if_reachable(name, process)
             with _blamed(name, process):
                 yield f"127.0.0.1:{port}"
         finally:
@@ -76,7 +72,8 @@ def _refuse_if_reachable(name: str, process: subprocess.Popen[bytes]) -> None:
     if open_to_all:
         raise ServiceUnavailable(
             f"{name} would take pipelines from the whole network, at {', '.join(open_to_all)}, and was ended. "
-            "The Prism that make services-install builds listens on 127.0.0.1 alone: leave --prism_location out"
+            "Those that make services-install, flink-up and spark-up build listen on 127.0.0.1 alone: "
+            "leave --prism_location out"
         )
 
 

@@ -9,7 +9,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from runners.services.ports import HOST, free_port
-from runners.services.programs import HOME, maven_package, pip_install
+from runners.services.programs import HOME, beam_job_server, pip_install
 from runners.services.service import Service
 from runners.services.services import Group
 from runners.workers.service import Workers
@@ -17,7 +17,7 @@ from schemas.errors import ServiceUnavailable
 
 _HERE = Path(__file__).parent
 FLINK = pip_install("flink", "apache-flink-libraries==1.19.3", "pyflink")
-JOB_SERVER = maven_package("flink-job-server", _HERE / "pom.xml", "job-server.jar")
+JOB_SERVER = beam_job_server("flink-job-server", _HERE / "pom.xml")
 ANSWER_SECONDS = 10
 ATTEMPTS = 100
 """Restarts of a job, 2 s between them: whatever they replay is in the lake once."""

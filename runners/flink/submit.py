@@ -35,6 +35,6 @@ def on_flink(options: PipelineOptions, services: Services) -> Iterator[PipelineO
 
     with (
         (manager.folder / "job-server.log").open("ab") as log,
-        job_server("Flink's job server", command, log.fileno(), is_java=True) as endpoint,
+        job_server("Flink's job server", command, log.fileno()) as endpoint,
     ):
         yield portable(options, endpoint, defaults, environment_type="EXTERNAL", environment_config=workers.address)

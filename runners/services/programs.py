@@ -19,6 +19,7 @@ TARGET = "{target}"
 """In a command: the folder to install into."""
 PYTHON = "{python}"
 """In a command: this Python, wherever it is."""
+_BEAM_JAVA = Path(__file__).parent / "beam_java" / "build.py"
 
 _HOW_TO_GET = {
     "java": "a Java 17 runtime (Debian, Ubuntu: apt install openjdk-17-jre-headless)",
@@ -118,9 +119,11 @@ def pip_install(name: str, requirement: str, file: str) -> Program:
     return Program(name, (PYTHON, *pip, requirement), file)
 
 
-def maven_package(name: str, pom: Path, jar: str) -> Program:
-    """A jar that a pom.xml with the property ``buildDirectory`` puts together."""
-    return Program(name, ("mvn", "-q", "-B", "-f", "pom.xml", "package", f"-DbuildDirectory={TARGET}"), jar, (pom,))
+def beam_job_server(name: str, pom: Path) -> Program:
+    """Beam's job server in Java that a pom.xml with the property ``buildDirectory`` puts together as one jar."""
+    # Relative to the folder of the pom.xml: where this work tree is does not decide what the jar is.
+    script = os.path.relpath(_BEAM_JAVA, pom.parent)
+    return Program(name, (PYTHON, script, TARGET), "job-server.jar", (pom, _BEAM_JAVA), tool="mvn")
 
 
 def _placed(part: str) -> str:

@@ -4,13 +4,13 @@ import os
 from pathlib import Path
 
 from runners.services.ports import HOST, free_port, is_open
-from runners.services.programs import HOME, maven_package, pip_install
+from runners.services.programs import HOME, beam_job_server, pip_install
 from runners.services.service import Service
 from runners.services.services import Group
 from runners.workers.service import Workers
 
 SPARK = pip_install("spark", "pyspark==3.5.9", "pyspark")
-JOB_SERVER = maven_package("spark-job-server", Path(__file__).with_name("pom.xml"), "job-server.jar")
+JOB_SERVER = beam_job_server("spark-job-server", Path(__file__).with_name("pom.xml"))
 EXECUTOR_MEMORY = "1g"
 """Of the Java side; the rows are in the Python workers."""
 

@@ -43,7 +43,7 @@ def on_spark(options: PipelineOptions, services: Services) -> Iterator[PipelineO
     with (
         (master.folder / "job-server.log").open("ab") as log,
         job_server(
-            "Spark's job server", command, log.fileno(), {"SPARK_LOCAL_IP": "127.0.0.1"}, is_java=True
+            "Spark's job server", command, log.fileno(), {"SPARK_LOCAL_IP": "127.0.0.1"}
         ) as endpoint,
     ):
         yield portable(options, endpoint, defaults, environment_type="EXTERNAL", environment_config=workers.address)

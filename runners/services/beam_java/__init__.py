@@ -1,0 +1,1 @@
+"""Beam's job servers in Java, which listen on this machine alone."""
