@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import psutil
 
 from runners.services import NAMES, Services
+from runners.services.java import java
 from schemas.exits import exit_with
 from schemas.history import TIME_ZONE
 
@@ -43,8 +44,8 @@ def findings() -> Iterator[Finding]:
     yield Finding("memory", memory > 1.5, True, f"{memory:.1f} GB free; a local run takes about 1 GB")
     disk = shutil.disk_usage(Path.cwd()).free / GIGABYTE
     yield Finding("disk", disk > 2, True, f"{disk:.1f} GB free here; run-local takes about 0.5 GB")
-    java = _first_line("java", "-version")
-    yield Finding("Java", bool(java), False, java or "not found; Flink, Spark and Kafka need Java 17")
+    found = java()
+    yield Finding("Java", found.is_good, False, found.text)
     maven = _first_line("mvn", "-version")
     yield Finding("Maven", bool(maven), False, maven or "not found; it fetches Kafka")
     go = _first_line("go", "version")

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from runners.services.java import java
 from runners.services.lock import locked
 from schemas.errors import ServiceUnavailable
 
@@ -136,10 +137,12 @@ def missing(*tools: str) -> list[str]:
 
 
 def need(*tools: str) -> None:
-    """Say what to install where a tool is missing.
+    """Say what to install where a tool is missing, or a Java is none to use.
 
     Raises:
         ServiceUnavailable: one of them is.
     """
     for tool in missing(*tools):
         raise ServiceUnavailable(f"{tool} is not on the PATH: install {_HOW_TO_GET[tool]}")
+    if "java" in tools and not (found := java()).starts:
+        raise ServiceUnavailable(found.text)

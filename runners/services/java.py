@@ -1,0 +1,72 @@
+"""Which Java this machine has, and whether Flink, Spark and Kafka run on it."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+NEEDED = 17
+TOO_NEW = 23
+"""There ``Subject.getSubject`` always raises, which Hadoop, and so Spark 3.5, calls at its start."""
+INSTALL = "Debian, Ubuntu: apt install openjdk-17-jre-headless"
+_VERSION = re.compile(r'\bversion "(?:1\.)?(\d+)[^"]*"')
+_SECONDS = 30
+
+
+class Java(NamedTuple):
+    """What was found."""
+
+    text: str
+    """What it says of itself, or what is wrong and what to do."""
+    is_good: bool
+    """Whether all that needs Java runs on it."""
+    starts: bool
+    """Whether Flink and Kafka do."""
+
+
+def java() -> Java:
+    """The one on the PATH, and the one of JAVA_HOME, which Maven and Spark's workers take where it is set."""
+    looked = [_judged(*place) for place in _places()]
+    return next((one for one in looked if not one.is_good), looked[0])
+
+
+def _places() -> Iterator[tuple[str, str | None]]:
+    yield "on the PATH", shutil.which("java")
+    if home := os.environ.get("JAVA_HOME"):
+        program = Path(home) / "bin" / "java"
+        yield f"of JAVA_HOME={home}", str(program) if os.access(program, os.X_OK) and program.is_file() else None
+
+
+def _judged(where: str, program: str | None) -> Java:
+    if program is None and where.startswith("of JAVA_HOME"):
+        return Java(f"no program bin/java {where}: let it name a Java {NEEDED}, or unset it", False, False)
+    if program is None:
+        return Java(f"no java {where}; Flink, Spark and Kafka need Java {NEEDED}: {INSTALL}", False, False)
+    try:
+        done = subprocess.run(
+            [program, "-version"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=_SECONDS,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Java(f"{program}, {where}, does not start: {error}; install Java {NEEDED}: {INSTALL}", False, False)
+    lines = done.stdout.splitlines()
+    line = next((line for line in lines if _VERSION.search(line)), None)  # others tell of JAVA_TOOL_OPTIONS
+    found = _VERSION.search(line) if line else None
+    if done.returncode or line is None or found is None:
+        said = lines[-1] if lines else f"exit code {done.returncode}"
+        text = f"{program}, {where}, does not say its version: {said}; install Java {NEEDED}: {INSTALL}"
+        return Java(text, False, False)
+    version = int(found[1])
+    if version < NEEDED:
+        return Java(f"{line}: too old, {where}; Flink, Spark and Kafka need Java {NEEDED}: {INSTALL}", False, False)
+    if version >= TOO_NEW:
+        return Java(f"{line}: too new for Spark 3.5, {where}; Java {NEEDED} is what is tested: {INSTALL}", False, True)
+    return Java(line if version == NEEDED else f"{line}; Java {NEEDED} is what is tested", True, True)
