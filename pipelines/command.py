@@ -19,6 +19,7 @@ from apache_beam.runners.portability.prism_runner import PrismRunner
 from apache_beam.runners.runner import create_runner
 
 from lake.faults import damaged, is_damage, is_fault, meaning
+from pipelines.cluster import JobEnded
 from pipelines.committed import Committed, kept_up_to_date
 from pipelines.loopback import listen_here_alone
 from pipelines.runner_options import FLINK_STREAMS
@@ -156,6 +157,9 @@ def _run(command: Callable[[], int], resume: str) -> NoReturn:
         with own_temporary_folder(), redirect_stderr(cast(TextIO, _WithoutTracebacks(sys.stderr))):
             try:
                 return command()
+            except JobEnded as ended_there:
+                print(f"\n{ended_there}", file=sys.stderr)
+                return ended_there.exit_code
             finally:
                 atexit._run_exitfuncs()  # there Beam stops a job server that it has started
 

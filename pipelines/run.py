@@ -13,13 +13,18 @@ from pathlib import Path
 from typing import NoReturn
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions, PrismRunnerOptions, StandardOptions
+from apache_beam.options.pipeline_options import (
+    GoogleCloudOptions,
+    PipelineOptions,
+    PrismRunnerOptions,
+    StandardOptions,
+)
 
 from lake.faults import faults
 from lake.memory import share_memory
 from lake.retries import PATIENCE
 from lake.storage import storage
-from pipelines.cluster import Cluster, Place
+from pipelines.cluster import Cluster, Place, job_name
 from pipelines.command import PRISM, beam_options, committed_line, progress_bar, run, stream_line
 from pipelines.dry_run import dry_run
 from pipelines.inputs import Asked, followed, planned
@@ -104,6 +109,9 @@ def main(argv: Sequence[str] | None = None, cluster: Cluster | None = None) -> N
             *rest,
         ]  # with more threads than elements Beam 2.77 cannot read a window's panes
     options = beam_options(parser, rest, streaming=unbounded, prism=cluster is None)
+    options.view_as(GoogleCloudOptions).job_name = options.view_as(GoogleCloudOptions).job_name or job_name(
+        arguments.output
+    )
     runner = options.view_as(StandardOptions).runner
     if unbounded and runner == "SparkRunner":
         parser.error(SPARK_IS_BOUNDED)

@@ -2,8 +2,10 @@
 
 import os
 import subprocess
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,38 +20,67 @@ class Watched(NamedTuple):
     code: int
     said: str
     listened: set[str]
-    """All addresses, ``HOST:PORT``, of the command itself, and of the processes beside it with their children."""
+    """All addresses, ``HOST:PORT``."""
     reachable: set[str]
-    """Those that are open to more than this machine, of its children as well."""
+    """Those that are open to more than this machine."""
+
+
+@dataclass
+class Sockets:
+    """Of processes that are watched, and of their children."""
+
+    listened: set[str] = field(default_factory=set)
+    reachable: set[str] = field(default_factory=set)
+
+
+@contextmanager
+def watching(pids: Callable[[], Iterable[int]]) -> Iterator[Sockets]:
+    """Look all the time where these processes and their children listen, while the body runs."""
+    seen, done = Sockets(), threading.Event()
+
+    def look() -> None:
+        while not done.wait(0.01):
+            for pid in pids():
+                seen.listened.update(listening(pid))
+                seen.reachable.update(reachable(pid))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        done.set()
+        thread.join()
 
 
 def watched(
     command: Sequence[str],
     log: Path,
-    seconds: float = 240,
+    seconds: float = 120,
     beside: Callable[[], Iterable[int]] = tuple,
     environment: Mapping[str, str] | None = None,
 ) -> Watched:
-    """Run a command and look all the time where it and its children listen, and the processes ``beside`` it."""
-    listened, open_to_all = set[str](), set[str]()
-    deadline = time.monotonic() + seconds
+    """Run a command, and look all the time where it listens, and where the processes ``beside`` it do."""
     env = {**os.environ, **(environment or {})}
-    with log.open("wb") as file, subprocess.Popen(command, stdout=file, stderr=file, env=env) as process:
-        while process.poll() is None and time.monotonic() < deadline:
-            listened |= listening(process.pid)
-            open_to_all |= set(reachable(process.pid))
-            for pid in beside():
-                listened |= listening(pid)
-                open_to_all |= set(reachable(pid))
-            time.sleep(0.01)
-        process.kill()
-    return Watched(process.returncode, log.read_text(), listened, open_to_all)
+    with (
+        log.open("wb") as file,
+        subprocess.Popen(command, stdout=file, stderr=file, env=env) as process,
+        watching(lambda: (process.pid, *beside())) as seen,
+    ):
+        try:
+            process.wait(seconds)
+        finally:
+            process.kill()
+    return Watched(process.returncode, log.read_text(), seen.listened, seen.reachable)
 
 
 def listening(pid: int) -> set[str]:
-    """The addresses at which a process itself listens now."""
+    """The addresses at which a process and its children listen now."""
+    found = set[str]()
     try:
-        sockets = psutil.Process(pid).net_connections("tcp")
-    except psutil.NoSuchProcess:
-        return set()
-    return {f"{one.laddr.ip}:{one.laddr.port}" for one in sockets if one.status == psutil.CONN_LISTEN}
+        for process in (one := psutil.Process(pid), *one.children(recursive=True)):
+            sockets = process.net_connections("tcp")
+            found |= {f"{s.laddr.ip}:{s.laddr.port}" for s in sockets if s.status == psutil.CONN_LISTEN}
+    except psutil.NoSuchProcess:  # it ends just now
+        return found
+    return found

@@ -22,6 +22,8 @@ ANSWER_SECONDS = 10
 ATTEMPTS = 100
 """Restarts of a job, 2 s between them: whatever they replay is in the lake once."""
 
+JAR_SECONDS = 10
+"""A TaskManager keeps the jar of a job, 156 MB, so long after its end; Flink's own value is an hour."""
 _OPENED = "lang lang.reflect net io nio text time util util.concurrent util.concurrent.atomic util.concurrent.locks"
 _JAVA = (
     "java",
@@ -100,7 +102,7 @@ taskmanager.memory.process.size: 1536m
 taskmanager.memory.jvm-metaspace.size: 384m
 taskmanager.numberOfTaskSlots: 4
 taskmanager.load-balance.mode: SLOTS
-io.tmp.dirs: {self.folder / "tmp"}
+io.tmp.dirs: {self.scratch}
 state.checkpoints.dir: file://{self.snapshots}
 state.savepoints.dir: file://{self.snapshots}
 restart-strategy.type: fixed-delay
@@ -109,6 +111,7 @@ restart-strategy.fixed-delay.delay: 2 s
 # A process that was killed is missed after 10 s, not 50.
 heartbeat.interval: 2000
 heartbeat.timeout: 10000
+blob.service.cleanup.interval: {JAR_SECONDS}
 """
 
 
@@ -123,6 +126,7 @@ class TaskManager(Service):
         memory, *dynamic = self._memory(program, settings)
         main = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
         here = [f"-Dtaskmanager.rpc.port={self.port}", f"-Dtaskmanager.resource-id={self.name}"]
+        here.append(f"-Dio.tmp.dirs={self.scratch}")
         own = [part for flag in here for part in ("-D", flag.removeprefix("-D"))]
         command = [*_JAVA, *memory.split(), "-cp", f"{program}/lib/*", main, "--configDir", settings]
         return [*command, *(part for line in dynamic for part in line.split()), *own]

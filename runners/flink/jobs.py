@@ -1,15 +1,20 @@
 """The jobs of a Flink cluster, by its REST interface."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
+from pipelines.cluster import JobEnded
 from runners.flink.cluster import JobManager
 from runners.services import Services
 from schemas.errors import ServiceUnavailable
 
 SAVEPOINT_SECONDS = 120
 POLL_SECONDS = 0.2
+ENDING_SECONDS = 10
+ENDED = ("FINISHED", "CANCELED", "FAILED")
+CANCELLED = 130
+"""The exit code of a job that was cancelled without a savepoint: it was stopped, as by Ctrl-C."""
 
 
 def told(manager: JobManager) -> Iterator[str]:
@@ -20,15 +25,42 @@ def told(manager: JobManager) -> Iterator[str]:
         f"{overview['slots-available']} of {overview['slots-total']} slots free"
     )
     for job in manager.ask("jobs/overview")["jobs"]:
-        yield f"  {job['state']:10}{job['jid']}  {job['duration'] / 1000:,.0f} s  {job['name']}"
+        yield f"  {job['state']:<12} {job['jid']}  {job['duration'] / 1000:,.0f} s  {job['name']}"
     if snapshot := newest_snapshot(manager):
         yield f"  newest checkpoint or savepoint: {snapshot}"
 
 
 def running(manager: JobManager) -> list[str]:
     """The ids of the jobs that run or will run again."""
-    ended = {"FINISHED", "CANCELED", "FAILED"}
-    return [job["jid"] for job in manager.ask("jobs/overview")["jobs"] if job["state"] not in ended]
+    return [job["jid"] for job in manager.ask("jobs/overview")["jobs"] if job["state"] not in ENDED]
+
+
+def known_to(manager: JobManager) -> set[str]:
+    """The ids of all jobs that it remembers."""
+    return {job["jid"] for job in manager.ask("jobs/overview")["jobs"]}
+
+
+def ended(manager: JobManager, name: str, before: Collection[str]) -> JobEnded | None:
+    """How the job of that name that was not there before was ended by somebody; None: nobody did.
+
+    Of several such jobs it says so only where all were.
+
+    Raises:
+        ServiceUnavailable: the JobManager does not answer.
+    """
+    deadline = time.monotonic() + ENDING_SECONDS
+    while True:
+        found = [j for j in manager.ask("jobs/overview")["jobs"] if j["name"] == name and j["jid"] not in before]
+        if all(job["state"] in ENDED for job in found) or time.monotonic() > deadline:
+            break
+        time.sleep(POLL_SECONDS)
+    if not found or any(job["state"] != "CANCELED" for job in found):
+        return None
+    latest = manager.ask(f"jobs/{found[0]['jid']}/checkpoints")["latest"]
+    savepoint, checkpoint = latest["savepoint"], latest["completed"]
+    if savepoint and not (checkpoint and checkpoint["id"] > savepoint["id"]):
+        return JobEnded(f"the job {name} was ended with a savepoint; --go-on takes it: {savepoint['external_path']}", 0)
+    return JobEnded(f"the job {name} was cancelled in the cluster. Units in the ledger are done", CANCELLED)
 
 
 def newest_snapshot(manager: JobManager) -> str | None:

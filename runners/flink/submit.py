@@ -1,19 +1,27 @@
 """Submit the graph to the Flink cluster of this machine."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions
 
 from pipelines.cluster import portable
 from pipelines.job_server import job_server
+from pipelines.runner_options import FlinkJobOptions
+from runners.flink import jobs
 from runners.flink.cluster import JOB_SERVER, JobManager
 from runners.services import HOME, Services
 from runners.workers.service import Workers
+from schemas.errors import InputUnusable, ServiceUnavailable
 
 PARALLELISM = 2
 CHECKPOINT_MILLISECONDS = 10_000
+_LOST = re.compile(r"java\.net\.ConnectException|FlinkJobNotFoundException")
+_NO_SNAPSHOT = re.compile(
+    r"(Cannot find|Failed to rollback to|Could not (load|find)) [^\n:.]*(checkpoint|savepoint)[^\n]*"
+)
 
 
 @contextmanager
@@ -31,10 +39,42 @@ def on_flink(options: PipelineOptions, services: Services) -> Iterator[PipelineO
     def command(port: int) -> list[str]:
         where = [f"--flink-master={manager.address}", "--job-host=127.0.0.1", f"--job-port={port}"]
         ports = ["--artifact-port=0", "--expansion-port=0", f"--artifacts-dir={manager.folder / 'artifacts'}"]
-        return ["java", "-Xmx512m", "-jar", str(jar), *where, *ports]
+        return ["java", "-Xmx512m", f"-Djava.io.tmpdir={temporary}", "-jar", str(jar), *where, *ports]
 
+    before, name = jobs.known_to(manager), options.view_as(GoogleCloudOptions).job_name
+    snapshot = options.view_as(FlinkJobOptions).savepoint_path
     with (
+        manager.temporary() as temporary,
         (manager.folder / "job-server.log").open("ab") as log,
         job_server("Flink's job server", command, log.fileno()) as endpoint,
     ):
-        yield portable(options, endpoint, defaults, environment_type="EXTERNAL", environment_config=workers.address)
+        there = portable(options, endpoint, defaults, environment_type="EXTERNAL", environment_config=workers.address)
+        try:
+            yield there
+        except RuntimeError as error:  # what Beam raises of a job that did not come to its end
+            if snapshot:
+                _refuse_snapshot(snapshot, str(error))
+            if _LOST.search(str(error)):
+                raise ServiceUnavailable(
+                    f"the JobManager at {manager.address} has ended, and its jobs with it; the lake knows what is "
+                    "done. Start it again (python -m runners.flink up), then submit with --go-on, which takes the "
+                    "newest checkpoint"
+                ) from error
+            if ended := jobs.ended(manager, name, before):
+                raise ended from error
+            raise
+
+
+def _refuse_snapshot(snapshot: str, text: str) -> None:
+    """Raise InputUnusable where Flink says that it cannot begin with it."""
+    if "Cannot map checkpoint/savepoint state" in text:
+        raise InputUnusable(
+            f"{snapshot} has the state of steps that this graph does not have. Give --history, --messages, --images, "
+            "--live, --alerts, --alert-webhook and --alert-email as they were given before; or leave --go-on and "
+            "--savepoint_path out: the lake knows what is done, and only windows of --live that are open begin anew"
+        )
+    if found := _NO_SNAPSHOT.search(text):
+        raise InputUnusable(
+            f"Flink cannot go on from {snapshot}: {found[0].strip()}. python -m runners.flink status names the newest "
+            "checkpoint or savepoint, and --go-on takes it"
+        )

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import ClassVar, Self
 
 from runners.services.background import Background
@@ -23,6 +24,16 @@ class Service(ABC):
     def __init__(self, folder: Path, port: int) -> None:
         self.folder = folder
         self.port = port
+
+    @property
+    def scratch(self) -> Path:
+        """A folder for what serves one process of it: removed before it starts, and when it has ended."""
+        return self.folder / "tmp"
+
+    def temporary(self) -> "TemporaryDirectory[str]":
+        """A folder for a client of it, while the client runs."""
+        self.scratch.mkdir(parents=True, exist_ok=True)
+        return TemporaryDirectory(prefix="client-", dir=self.scratch, ignore_cleanup_errors=True)
 
     @property
     def address(self) -> str:

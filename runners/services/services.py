@@ -168,6 +168,7 @@ class Services:
                 raise ServiceUnavailable(
                     f"{name}: another program listens on {service.address}; end it, or choose --{name}-port"
                 )
+            _remove_scratch(service)
             command = service.command(path)
             record = background.start(command, _environment() | service.secrets(path), service.port)
             try:
@@ -184,9 +185,15 @@ class Services:
             return before  # never started; a folder of that name is somebody else's
         with locked(folder / _LOCK):
             Background(folder).stop()
+            _remove_scratch(self._service(name, self._ports[name]))
             if clean:
                 shutil.rmtree(folder)
         return before
+
+
+def _remove_scratch(service: Service) -> None:
+    """What its last process left behind; what a child of it that still ends writes just now goes the next time."""
+    shutil.rmtree(service.scratch, ignore_errors=True)
 
 
 def _wait(service: Service, background: Background, record: Record) -> None:

@@ -15,6 +15,10 @@ EXECUTOR_MEMORY = "1g"
 """Of the Java side; the rows are in the Python workers."""
 
 
+CLEANUP_SECONDS = 30
+"""What executors leave in the worker's folder is removed so long after the end of their application, or twice that."""
+
+
 def cores() -> int:
     """That the worker gives away: all, or what Spark's own variable says."""
     return int(os.environ.get("SPARK_WORKER_CORES") or os.cpu_count() or 1)
@@ -72,14 +76,18 @@ class Worker(Service):
 
     def command(self, program: Path) -> list[str]:
         where = ["--host", HOST, "--port", str(self.port), "--webui-port", str(free_port())]
-        sizes = ["--cores", str(cores()), "--memory", MEMORY, "--work-dir", str(self.folder / "work")]
+        sizes = ["--cores", str(cores()), "--memory", MEMORY, "--work-dir", str(self.scratch / "work")]
         master = Master.running(self.folder.parent).url
-        return java(program, "-Xmx512m", "org.apache.spark.deploy.worker.Worker", *where, *sizes, master)
+        # Each executor gets a copy of the job server's jar, 100 MB, and leaves it where nothing else is said.
+        cleanup = {"enabled": "true", "interval": CLEANUP_SECONDS, "appDataTtl": CLEANUP_SECONDS}
+        settings = [f"-Dspark.worker.cleanup.{name}={value}" for name, value in cleanup.items()]
+        return java(program, "-Xmx512m", *settings, "org.apache.spark.deploy.worker.Worker", *where, *sizes, master)
 
     def secrets(self, program: Path) -> dict[str, str]:
         # Executors inherit them; the version of Scala is what Spark's scripts would find out.
         return {
             "SPARK_LOCAL_IP": HOST,
+            "SPARK_LOCAL_DIRS": str(self.scratch / "local"),
             "SPARK_HOME": str(program),
             "SPARK_SCALA_VERSION": "2.12",
             "JDK_JAVA_OPTIONS": OPENED,

@@ -32,6 +32,7 @@ def on_spark(options: PipelineOptions, services: Services) -> Iterator[PipelineO
             "-Dspark.driver.bindAddress=127.0.0.1",
             "-Dspark.ui.enabled=false",
             f"-Dspark.executor.memory={EXECUTOR_MEMORY}",
+            f"-Djava.io.tmpdir={temporary}",
         ]
         where = [f"--spark-master-url={master.url}", "--job-host=127.0.0.1", f"--job-port={port}"]
         ports = ["--artifact-port=0", "--expansion-port=0", f"--artifacts-dir={master.folder / 'artifacts'}"]
@@ -41,9 +42,8 @@ def on_spark(options: PipelineOptions, services: Services) -> Iterator[PipelineO
         return [*program, *where, *ports]
 
     with (
+        master.temporary() as temporary,
         (master.folder / "job-server.log").open("ab") as log,
-        job_server(
-            "Spark's job server", command, log.fileno(), {"SPARK_LOCAL_IP": "127.0.0.1"}
-        ) as endpoint,
+        job_server("Spark's job server", command, log.fileno(), {"SPARK_LOCAL_IP": "127.0.0.1"}) as endpoint,
     ):
         yield portable(options, endpoint, defaults, environment_type="EXTERNAL", environment_config=workers.address)

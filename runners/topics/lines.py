@@ -43,7 +43,7 @@ class Line(NamedTuple):
     def text(self, dry_run: bool) -> str:
         """As it is printed."""
         state = _WOULD.get(self.state, self.state) if dry_run else self.state
-        return f"{state:13}{self.thing:44}{self.detail}"
+        return f"{state:13}{self.thing:43} {self.detail}"
 
 
 class Difference(NamedTuple):

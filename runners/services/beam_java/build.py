@@ -1,14 +1,14 @@
 """``python build.py FOLDER``: the job server of the pom.xml here, with one call of Beam's changed.
 
 Whoever reaches one of Beam's gRPC servers runs code as its user. In Java a single method opens them all, in the job
-server and in the cluster's processes that get the jar with a job. It takes the port of its address alone, and listens on
-all addresses::
+server and in the cluster's processes that get the jar with a job. It takes the port of its address alone, and so
+listens on all addresses::
 
     NettyServerBuilder.forPort(socket.getPort())     // Beam's
     NettyServerBuilder.forAddress(socket)            // here
 
-The bytes of the class are changed, so that Maven and a Java runtime are enough and no compiler is needed. It is a script
-of its own because it is run where no package of this project is imported.
+The bytes of the class are changed, so that Maven and a Java runtime are enough and no compiler is needed. It is a
+script of its own because it is run where no package of this project is imported.
 """
 
 import hashlib

@@ -1,0 +1,213 @@
+"""No command that needs servers, and none of the processes that it starts, is open to more than this machine."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from lake.storage import storage
+from runners.flink import jobs
+from runners.flink.cluster import JAR_SECONDS, JobManager
+from runners.services import NAMES, Services, free_port
+from runners.spark.cluster import CLEANUP_SECONDS
+from tests.services.conftest import need
+from tests.services.support import make_topic, payloads_of, publish, rows_in
+from tests.services.test_clusters import prepared
+from tests.services.test_unbounded import recorded_now
+from tests.sockets import watched, watching
+from tests.support import make_history
+
+pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
+
+JAR_BYTES = 50_000_000
+"""What is as large as that in the folder of a cluster is the jar of a job."""
+
+
+class Here:
+    """Commands of one group of services, whose processes are watched, too."""
+
+    def __init__(self, module: str, services: Services, folder: Path, ports: list[str]) -> None:
+        self.services = services
+        self.folder = folder
+        self._command = [sys.executable, "-m", module]
+        self._ports = ports
+
+    def line(self, action: str, *flags: str) -> list[str]:
+        """The command line of an action."""
+        return [*self._command, action, "--data", str(self.folder), *flags]
+
+    def pids(self) -> list[int]:
+        """The processes of the services that run now."""
+        return [state.pid for state in self.services.status() if state.pid]
+
+    def run(self, action: str, *flags: str, code: int = 0) -> str:
+        """Run one to its end; gives what it said."""
+        ports = [] if action == "submit" else self._ports
+        ran = watched(self.line(action, *ports, *flags), self.folder.with_suffix(".log"), 400, self.pids)
+        assert ran.code == code, ran.said
+        assert ran.reachable == set()
+        if action != "install":
+            assert ran.listened, "the test looks too seldom"
+        return ran.said
+
+
+@contextmanager
+def group(name: str, services: Services, folder: Path) -> Iterator[Here]:
+    """Commands of a group; what they have started is ended."""
+    ports = [text for kind, port in services._ports.items() for text in (f"--{kind}-port", str(port))]
+    try:
+        yield Here(f"runners.{name}", services, folder, ports)
+    finally:
+        services.down()
+
+
+@pytest.fixture
+def live_flags(tmp_path: Path, services: Services) -> Iterator[tuple[Services, list[str]]]:
+    """Servers of a test's own that do not run yet, and the flags with which make live finds them."""
+    for name in (*NAMES, "prism"):
+        need(services, name)
+    ports = {name: free_port() for name in NAMES}
+    own = Services(data=tmp_path / "data", ports=ports)
+    flags = [text for name, port in ports.items() for text in (f"--{name}-port", str(port))]
+    storage.cache_clear()
+    yield own, ["--data", str(tmp_path / "data"), "--console-port", str(free_port()), *flags]
+    own.down()
+    storage.cache_clear()
+
+
+def test_the_servers_listen_here_alone(services: Services, tmp_path: Path) -> None:
+    for name in NAMES:
+        need(services, name)
+    own = Services(data=tmp_path / "data", ports={name: free_port() for name in NAMES})
+    with group("services", own, tmp_path / "data") as here:
+        for action in ("up", "status", "install", "down"):
+            here.run(action)
+
+
+def test_live_listens_here_alone(live_flags: tuple[Services, list[str]], tmp_path: Path) -> None:
+    own, flags = live_flags
+    line = [sys.executable, "-m", "runners.live", "--drones", "20", "--seconds", "5", "--image-share", "0.2", *flags]
+
+    def pids() -> list[int]:
+        return [state.pid for state in own.status() if state.pid]
+
+    ran = watched(line, tmp_path / "log", 300, pids)
+    assert ran.code == 0, ran.said
+    assert len(ran.listened) > len(NAMES)  # those of Prism and the console as well
+    assert ran.reachable == set()
+
+
+AT_KAFKA: dict[str, Callable[[str, Path], list[str]]] = {
+    "topics": lambda broker, root: ["runners.topics", "--kafka", broker],
+    "loader": lambda broker, root: [
+        "apps.loader", str(make_history(root.with_suffix(".csv"), 2_000)), "--quiet",
+        "--to", make_topic(broker, "ports-loaded").partition("?")[0], "--journal", str(root.with_suffix(".journal")),
+    ],
+    "drones": lambda broker, root: [
+        "apps.simulator", "drones", "--drones", "5", "--seconds", "30", "--output", make_topic(broker, "ports-drones")
+    ],
+    "violations": lambda broker, root: [
+        "pipelines.violations", "--messages", published(broker, root, "ports-messages"), "--output", str(root)
+    ],
+}  # fmt: skip
+
+
+def published(broker: str, root: Path, topic: str) -> str:
+    """The URL of a topic with some messages."""
+    url = make_topic(broker, topic)
+    publish(broker, topic, payloads_of(recorded_now(root.with_suffix(".m"), 20, 4)))
+    return url
+
+
+@pytest.mark.parametrize("name", AT_KAFKA)
+def test_a_command_at_servers_listens_here_alone(name: str, kafka: str, services: Services, tmp_path: Path) -> None:
+    command = AT_KAFKA[name](kafka, tmp_path / "lake")
+
+    def pids() -> list[int]:
+        return [state.pid for state in services.status() if state.pid]
+
+    ran = watched([sys.executable, "-m", *command], tmp_path / "log", 120, pids)
+    assert ran.code == 0, ran.said
+    assert ran.reachable == set()
+
+
+def until(so: Callable[[], object], seconds: float) -> None:
+    """Wait until something is so."""
+    end = time.monotonic() + seconds
+    while not so():
+        assert time.monotonic() < end
+        time.sleep(0.2)
+
+
+def jars(folder: Path) -> list[Path]:
+    """Of jobs, left in the folder of a cluster."""
+    found = []
+    for path in folder.rglob("*"):
+        try:
+            if path.is_file() and path.stat().st_size > JAR_BYTES:
+                found.append(path)
+        except FileNotFoundError:  # removed just now
+            continue
+    return found
+
+
+def test_flink_listens_here_alone(kafka: str, tmp_path: Path) -> None:
+    """The life of a stream there, by its commands."""
+    root, live = tmp_path / "lake", tmp_path / "live"
+    with group("flink", prepared("flink", tmp_path / "flink"), tmp_path / "flink") as here:
+        here.run("install")
+        here.run("up")
+        manager = here.services.running(JobManager)
+        stream = ["--mode", "unbounded", "--output", str(root), "--quiet", "--checkpointing_interval", "2000"]
+        stream += ["--messages", published(kafka, root, "ports-flink")]
+        log = tmp_path / "submitted"
+        with (
+            log.open("wb") as file,
+            subprocess.Popen(
+                here.line("submit", "--live", f"file:{live}", "--job_name", "my-stream", *stream),
+                stdout=file,
+                stderr=file,
+            ) as submitted,
+            watching(lambda: (submitted.pid, *here.pids())) as seen,
+        ):
+            until(lambda: submitted.poll() is not None or (root.exists() and rows_in(root)), 240)
+            said = here.run("status")
+            assert f"RUNNING      {jobs.running(manager)[0]}  " in said
+            assert said.count("my-stream") == 1
+            assert jars(here.folder), "else nothing shows that it is removed"
+            (savepoint,) = (line.split()[1] for line in here.run("stop").splitlines() if line.startswith("savepoint"))
+            assert submitted.wait(60) == 0
+        # A job that was ended on purpose ends its submit in one line, without a traceback.
+        assert log.read_text().strip().splitlines() == [
+            f"the job my-stream was ended with a savepoint; --go-on takes it: {savepoint}"
+        ]
+        assert seen.reachable == set()
+        said = here.run("submit", "--go-on", *stream, code=3)
+        assert said.startswith(f"error: {savepoint} has the state of steps that this graph does not have. Give ")
+        assert len(said.splitlines()) == 1
+        until(lambda: not jars(here.folder), 6 * JAR_SECONDS)
+        said = here.run("submit", "--savepoint_path", f"file:{tmp_path}/none", *stream, code=3)
+        assert said.startswith(
+            f"error: Flink cannot go on from file:{tmp_path}/none: Cannot find checkpoint or savepoi"
+        )
+        here.services.kill(JobManager.name)
+        here.services.up(JobManager.name)
+        here.run("down")
+        assert not manager.scratch.exists()
+        assert jars(here.folder) == []
+
+
+def test_spark_listens_here_alone(tmp_path: Path) -> None:
+    root = tmp_path / "lake"
+    with group("spark", prepared("spark", tmp_path / "spark"), tmp_path / "spark") as here:
+        here.run("install")
+        here.run("up")
+        here.run("submit", "--quiet", "--history", str(make_history(tmp_path / "t.csv", 2_000)), "--output", str(root))
+        assert rows_in(root) == 2_000
+        until(lambda: not jars(here.folder), 6 * CLEANUP_SECONDS)
+        here.run("status")
+        here.run("down")
