@@ -14,6 +14,7 @@ ARGS ?=
 help: ## print this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
+	@echo "  Whatever fails, make ends with 2; the exit code of the command is in make's last line: Error 4."
 	@echo "  Variables: HISTORY=GLOB, MESSAGES=file:PATH (your own input for run-local), LAKE=$(LAKE), REPORT=$(REPORT), ARGS=..."
 
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from runners.services.beam_java.build import listening_here as java_listening_here
 from runners.services.prism.build import OURS, THEIRS, listening_here
 from runners.services.programs import TARGET, Program
 from schemas.errors import ServiceUnavailable
@@ -64,3 +65,9 @@ def test_prism_is_not_built_where_the_line_that_opens_its_port_is_another() -> N
     for text in ("", f"{THEIRS}\n{THEIRS}", "net.Listen(other)"):
         with pytest.raises(ValueError, match="no single line"):
             listening_here(text)
+
+
+def test_a_job_server_is_not_built_where_beams_class_is_another() -> None:
+    for code in (b"", b"\xca\xfe\xba\xbe"):
+        with pytest.raises(ValueError, match=r"is not that of Beam 2\.70\.0"):
+            java_listening_here(code)
