@@ -17,6 +17,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lake.files import WrittenFile, in_ledger
 from lake.layout import change_path
 from lake.ledger import put_row, read_rows
 from lake.storage import storage
@@ -46,8 +47,8 @@ class Change(NamedTuple):
     """Tells attempts at the same number apart, also in the names of their files."""
     what: str
     """In a word or two, for people."""
-    files: Sequence[tuple[str, str, int, int]] = ()
-    """The new ones: dataset, path, rows, bytes."""
+    files: Sequence[WrittenFile] = ()
+    """The new ones."""
     replaces: Sequence[str] = ()
     moves: Sequence[Move] = ()
 
@@ -82,7 +83,7 @@ def put_change(root: str, change: Change) -> bool:
         "unit": change.name,
         "source": CHANGES,
         "path": change.what,
-        "files": [dict(zip(("dataset", "path", "rows", "bytes"), file, strict=True)) for file in change.files],
+        **in_ledger(change.files),
         "replaces": list(change.replaces),
         "moves": [move._asdict() for move in change.moves],
     }

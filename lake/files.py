@@ -1,18 +1,39 @@
 """Parquet files of the lake: one a unit, dataset and month, sorted by event time."""
 
 import io
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lake.checksums import sha256
 from lake.layout import data_path, months, partitions
 from lake.storage import storage
 from schemas.lake import SCHEMAS, Dataset, Source
 
 Ints = npt.NDArray[np.int64]
 _MINUTE = 60_000_000
+
+
+class WrittenFile(NamedTuple):
+    """A file of the lake, its path below the root."""
+
+    dataset: str
+    path: str
+    rows: int
+    bytes: int
+    sha256: str
+    """Of all its bytes, as they were handed to the storage."""
+
+
+def in_ledger(files: Iterable[WrittenFile]) -> dict[str, list[Any]]:
+    """Files as columns of a row of :data:`schemas.lake.LEDGER_ROW`."""
+    files = list(files)
+    named = [{"dataset": f.dataset, "path": f.path, "rows": f.rows, "bytes": f.bytes} for f in files]
+    return {"files": named, "sha256": [file.sha256 for file in files]}
 
 
 def write_unit(
@@ -22,29 +43,31 @@ def write_unit(
     unit: str,
     batches: list[pa.RecordBatch],
     row_group: int | None = None,
-) -> list[tuple[str, int, int]]:
+) -> list[WrittenFile]:
     """Write a unit's rows of one dataset, whole files under names that the unit alone decides.
 
     Args:
         batches: all rows of the unit in that dataset; columns that they lack are null in the files, columns
             that the dataset does not have are left out.
         row_group: rows of a row group, of which readers skip those that they need not; a million if not given.
-
-    Returns:
-        For each file its path below the root, its rows and its bytes.
     """
     schema = SCHEMAS[dataset]
     table = _one_chunk(batches, schema)
     if not table.num_rows:
         return []
     if "month" not in partitions(dataset):
-        return [_write(root, data_path(dataset, source, unit, None), _conform(table, schema), row_group)]
+        path = data_path(dataset, source, unit, None)
+        return [_write(root, dataset, path, _conform(table, schema), row_group)]
     order = time_order(table["event_time"].chunk(0).cast(pa.int64()).to_numpy())
     table = table.take(pa.array(order))
     event_time = table["event_time"].chunk(0).cast(pa.int64()).to_numpy()
     return [
         _write(
-            root, data_path(dataset, source, unit, month), _conform(table.slice(start, end - start), schema), row_group
+            root,
+            dataset,
+            data_path(dataset, source, unit, month),
+            _conform(table.slice(start, end - start), schema),
+            row_group,
         )
         for month, start, end in months(event_time)
     ]
@@ -94,7 +117,7 @@ def _used(column: pa.DictionaryArray) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(renumbered, column.dictionary.filter(pa.array(used[:-1])))
 
 
-def _write(root: str, path: str, table: pa.Table, row_group: int | None) -> tuple[str, int, int]:
+def _write(root: str, dataset: Dataset, path: str, table: pa.Table, row_group: int | None) -> WrittenFile:
     sink = io.BytesIO()
     filled = [
         field for field, column in zip(table.schema, table.columns, strict=True) if column.null_count < len(table)
@@ -111,8 +134,9 @@ def _write(root: str, path: str, table: pa.Table, row_group: int | None) -> tupl
         write_statistics=[
             field.name for field in filled if not pa.types.is_dictionary(field.type) or field.name == "unit"
         ],
-        write_page_checksum=True,  # reconcile finds a flipped bit
+        write_page_checksum=True,  # by which other readers, too, find a flipped bit
         column_encoding={f.name: "DELTA_BINARY_PACKED" for f in table.schema if pa.types.is_timestamp(f.type)},
     )
-    storage(root).put(path, sink.getbuffer())
-    return path, table.num_rows, sink.getbuffer().nbytes
+    data = sink.getbuffer()
+    storage(root).put(path, data)
+    return WrittenFile(str(dataset), path, table.num_rows, data.nbytes, sha256(data))

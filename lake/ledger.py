@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
+from lake.checksums import own_checksum_holds, sha256, with_checksum
+from lake.files import WrittenFile
 from lake.layout import change_path, ledger_path, merged_ledger_path
 from lake.storage import storage
 from schemas.errors import NotReconciled
@@ -39,6 +41,8 @@ def read_back(root: str, source: Source, unit: str) -> bool:
         data = storage(root).read(path)
     except FileNotFoundError:
         return False
+    if own_checksum_holds(data) is False:
+        raise NotReconciled(f"{root}/{path} {_KEPT} (its checksum is another)")
     try:
         row = pq.read_table(io.BytesIO(data), columns=["unit", "source", "rows_in"], partitioning=None).to_pylist()
     except pa.ArrowException as error:
@@ -67,9 +71,7 @@ def _put(root: str, row: dict[str, Any]) -> bool:
 def put_row(root: str, path: str, row: dict[str, Any]) -> bool:
     """Put a row under a path, with the time, unless one is there; says whether this call did it."""
     table = pa.Table.from_pylist([{**row, "committed_at": datetime.now(UTC)}], schema=LEDGER_ROW)
-    sink = io.BytesIO()
-    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
-    return storage(root).put_new(path, sink.getbuffer())
+    return storage(root).put_new(path, with_checksum(table))
 
 
 def unit_paths(root: str) -> list[str]:
@@ -94,13 +96,12 @@ def read_ledger(root: str, merged: str | None = None) -> pa.Table:
     return pa.concat_tables([rows, others]).sort_by("unit")
 
 
-def merge_ledger(root: str, rows: pa.Table, name: str) -> tuple[str, str, int, int]:
-    """Write rows of units as one file of this name; gives what it is, its path, rows and bytes."""
+def merge_ledger(root: str, rows: pa.Table, name: str) -> WrittenFile:
+    """Write rows of units as one file of this name."""
     path = merged_ledger_path(name)
-    sink = io.BytesIO()
-    pq.write_table(rows, sink, compression="zstd", write_page_checksum=True)
-    storage(root).put(path, sink.getbuffer())
-    return LEDGER, path, rows.num_rows, sink.getbuffer().nbytes
+    data = with_checksum(rows)
+    storage(root).put(path, data)
+    return WrittenFile(LEDGER, path, rows.num_rows, len(data), sha256(data))
 
 
 def read_rows(root: str, paths: list[str]) -> pa.Table:

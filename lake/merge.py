@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pads
 
 from lake.changes import CHANGE, Move
-from lake.files import write_unit
+from lake.files import WrittenFile, write_unit
 from lake.layout import unit_of
 from lake.reader import LakeFile
 from lake.storage import storage
@@ -41,8 +41,7 @@ class Bin(NamedTuple):
 class Merged(NamedTuple):
     """What became of a bin."""
 
-    files: list[tuple[str, str, int, int]]
-    """Dataset, path, rows, bytes."""
+    files: list[WrittenFile]
     replaces: list[str]
     moves: list[Move]
 
@@ -99,8 +98,7 @@ def merge(root: str, piece: Bin, name: str) -> Merged | None:
     if len(piece.files) == 1 and not moves and piece.add is None:
         return None
     batches = table.to_batches() if table.num_rows else [empty(SCHEMAS[piece.dataset])]
-    written = write_unit(root, piece.dataset, piece.source, name, batches, ROW_GROUP)
-    files = [(str(piece.dataset), path, rows, size) for path, rows, size in written]
+    files = write_unit(root, piece.dataset, piece.source, name, batches, ROW_GROUP)
     return Merged(files, [file.path for file in piece.files], moves)
 
 

@@ -1,12 +1,13 @@
 """What a lake's own files say of each other: rows of the ledger, changes, plans, floors, and files that nobody names.
 
-Nothing here trusts a file: each is read as a whole, against its checksums, and what cannot be read is a fault with a
-name, never an exception.
+Nothing here trusts a file: all its bytes are held against its checksum before anything in it is read, and what cannot
+be read is a fault with a name, never an exception.
 """
 
 import json
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import PurePosixPath
@@ -14,14 +15,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lake.changes import merged_ledger, moved, replaced_by
+from lake.checksums import own_checksum_holds, sha256
 from lake.layout import change_path, ledger_path, months, partitions, unit_of
 from lake.storage import storage
-from schemas.errors import NotPermitted, ServiceUnavailable, UnsafePath
-from schemas.lake import CHANGES, LEDGER, LEDGER_ROW, MERGED_LEDGER, SCHEMAS, Dataset, Source
+from schemas.errors import NotPermitted, PrestaCopError, ServiceUnavailable, UnsafePath
+from schemas.lake import CHANGES, LEDGER, LEDGER_ROW, MERGED_LEDGER, Dataset, Source
 
 READS = 8
 """Files of the ledger that are read at once."""
@@ -31,6 +32,7 @@ _OF_A_STREAM = re.compile(r"^(.+-kafka-.+)-(\d{5})-(\d{19})$")
 _PLAN = re.compile(r"^plans/(?P<stream>[^/]+)/(?P<partition>\d{5})/(?P<start>\d{19})\.json$")
 _NOT_PLANS = "plans/loaded/", "plans/loaded_cells/", "plans/loaded_refused/"
 """What :mod:`sources.loaded` remembers of files."""
+_OBJECT = re.compile(r"^(?:pictures|payloads)/[0-9a-f]{2}/([0-9a-f]{64})(?:\.jpg)?$")
 _COUNTS = [field.name for field in LEDGER_ROW if field.type == pa.int64()]
 
 
@@ -74,9 +76,17 @@ def _missing(numbers: list[int]) -> list[int]:
 
 def _row(root: str, path: str) -> pa.Table | str:
     """The row in a file of the ledger, or what is wrong with it."""
-    found = whole(root, path)
+    data = _bytes(root, path)
+    if isinstance(data, str):
+        return data
+    holds = own_checksum_holds(data)
+    if holds is False:
+        return "it is damaged: its checksum is another"
+    found = _table(path, data)
     if isinstance(found, str):
         return found
+    if holds is None and "sha256" in found.column_names:
+        return "it is damaged: its checksum is gone"
     try:
         table = pa.Table.from_arrays(
             [
@@ -100,70 +110,136 @@ def _row(root: str, path: str) -> pa.Table | str:
             return f"it holds the row of {row['unit']}"
     elif row["source"] not in list(Source) or ledger_path(Source(row["source"]), row["unit"]) != path:
         return f"it holds the row of {row['source']} {row['unit']}"
+    if row["sha256"] is not None and len(row["sha256"]) != len(row["files"]):
+        return f"it names {len(row['files'])} files and {len(row['sha256'])} checksums"
     if row["range_end"] < row["range_start"] or any(row[name] < 0 for name in _COUNTS):
         return "its range or its counts are below zero"
     return table
 
 
-def whole(root: str, path: str) -> pa.Table | str:
-    """A Parquet file, each of its pages checked, or what is wrong with it."""
-    store = storage(root)
+def _bytes(root: str, path: str) -> bytes | str:
+    """All of a file, or why it cannot be had."""
     try:
-        with store.filesystem.open_input_file(store.full(path)) as file:
-            return pq.ParquetFile(file, page_checksum_verification=True).read()
+        return storage(root).read(path)
     except FileNotFoundError:
         return f"{path} is not there"
     except UnsafePath:
         return f"{path!r} leads out of the lake"
     except (ServiceUnavailable, NotPermitted):
         raise
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except PrestaCopError as error:
+        return f"{path} cannot be read: {_line(error)}"
+
+
+def _table(path: str, data: bytes, columns: Sequence[str] | None = None, all_pages: bool = True) -> pa.Table | str:
+    """Columns of a Parquet file (all if none are named), or what is wrong with it.
+
+    Args:
+        all_pages: check the pages of the other columns, too.
+    """
+    try:
+        file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+        names = [name for name in file.schema_arrow.names if columns is None or name in columns]
+        # A few rows at a time: nobody knows what the other columns unpack to.
+        batches = [b.select(names) for b in file.iter_batches(columns=None if all_pages else names)]
+        return pa.Table.from_batches(batches, pa.schema([file.schema_arrow.field(name) for name in names]))
+    except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
         return f"{path} is damaged: {_line(error)}"
 
 
-def file_faults(root: str, file: dict[str, Any], unit: str | None) -> Iterator[str]:
+def whole(root: str, file: dict[str, Any], columns: Sequence[str]) -> pa.Table | str:
+    """Columns of a data file, once it is the file that was written, or what is wrong with it.
+
+    Args:
+        file: as the ledger names it; without ``sha256``, of an earlier version, all its pages are read and checked.
+        columns: the columns to read; those that it does not have are left out.
+    """
+    data = _bytes(root, file["path"])
+    if isinstance(data, str):
+        return data
+    if file["sha256"] is not None and sha256(data) != file["sha256"]:
+        return (
+            f"{file['path']} was changed: {len(data):,} bytes, the ledger says {file['bytes']:,}, and its SHA-256 is "
+            "not that of what was written; put it back from a copy"
+        )
+    if len(data) != file["bytes"]:
+        return f"{file['path']} has {len(data):,} bytes, the ledger says {file['bytes']:,}: it was changed"
+    return _table(file["path"], data, columns, all_pages=file["sha256"] is None)
+
+
+def named_files(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The files that a row of the ledger names, each with its ``sha256``, which is None where the row has none."""
+    checksums = row["sha256"] or [None] * len(row["files"])
+    return ({**file, "sha256": checksum} for file, checksum in zip(row["files"], checksums, strict=True))
+
+
+def without_checksum(of: Opened) -> int:
+    """How many files that are still read have none in the ledger."""
+    rows = (*of.as_committed.to_pylist(), *of.changes.to_pylist())
+    files = (file for row in rows for file in named_files(row))
+    return sum(file["sha256"] is None and file["path"] not in of.replaced for file in files)
+
+
+class Looked(NamedTuple):
+    """What was found in a data file."""
+
+    faults: list[str]
+    units: Counter[str]
+    """How many rows of each unit it holds; none where it has a fault."""
+
+
+def look_at(root: str, file: dict[str, Any], unit: str | None) -> Looked:
     """Whether a file is there, undamaged, and holds the rows that the ledger says.
 
     Args:
+        file: of :func:`named_files`.
         unit: whose rows alone are in it, unless a change has written it.
     """
-    table = whole(root, file["path"])
-    if isinstance(table, str):
+    counted: Counter[str] = Counter()
+    try:
+        faults = list(_file_faults(root, file, unit, counted))
+    except (pa.ArrowException, ValueError, OverflowError) as error:  # columns of other types, times of no calendar
+        faults = [f"{file['path']} is damaged: {_line(error)}"]
+    return Looked(faults, Counter() if faults else counted)
+
+
+def _file_faults(root: str, file: dict[str, Any], unit: str | None, counted: Counter[str]) -> Iterator[str]:
+    path, dataset = file["path"], file["dataset"]
+    if dataset == LEDGER:
+        if isinstance(table := whole(root, file, ["unit"]), str):
+            yield table
+        elif table.num_rows != file["rows"]:
+            yield f"{path} holds {table.num_rows:,} rows, the ledger says {file['rows']:,}"
+        return
+    if dataset not in list(Dataset) or not path.startswith(f"{dataset}/source="):
+        yield f"{path!r} is no path of {dataset}"
+        return
+    needed = ["unit", *(["event_time"] if "month" in partitions(Dataset(dataset)) else [])]
+    if isinstance(table := whole(root, file, needed), str):
         yield table
         return
+    if lacking := [name for name in needed if name not in table.column_names]:
+        yield f"{path} has no column {', '.join(lacking)}"
+        return
     if table.num_rows != file["rows"]:
-        yield f"{file['path']} holds {table.num_rows:,} rows, the ledger says {file['rows']:,}"
-    store = storage(root)
-    size = store.filesystem.get_file_info(store.full(file["path"])).size
-    if size != file["bytes"]:
-        yield f"{file['path']} has {size:,} bytes, the ledger says {file['bytes']:,}: it was changed"
-    if file["dataset"] == LEDGER:
-        return
-    if not file["path"].startswith(f"{file['dataset']}/source=") or file["dataset"] not in list(Dataset):
-        yield f"{file['path']} is no path of {file['dataset']}"
-        return
-    lacking = [f.name for f in SCHEMAS[Dataset(file["dataset"])] if not f.nullable and f.name not in table.column_names]
-    if lacking:
-        yield f"{file['path']} has no column {', '.join(lacking)}"
-        return
-    if unit is not None and table.num_rows and (other := set(pc.unique(table["unit"]).to_pylist()) - {unit}):
-        yield f"{file['path']} holds rows of {', '.join(sorted(map(str, other)))}"
-    if "month" in partitions(Dataset(file["dataset"])):
+        yield f"{path} holds {table.num_rows:,} rows, the ledger says {file['rows']:,}"
+    seen = table["unit"].cast(pa.string()).value_counts()
+    counted.update(dict(zip(seen.field("values").to_pylist(), seen.field("counts").to_pylist(), strict=True)))
+    if unit is not None and (other := counted.keys() - {unit}):
+        yield f"{path} holds rows of {', '.join(sorted(map(str, other)))}"
+    if "event_time" in needed:
         times = np.sort(table["event_time"].combine_chunks().cast(pa.int64()).to_numpy())
         held = {month for month, *_ in months(times)}
-        if not all(f"/month={month}/" in file["path"] for month in held):
-            yield f"{file['path']} holds rows of {', '.join(sorted(held))}"
+        if not all(f"/month={month}/" in path for month in held):
+            yield f"{path} holds rows of {', '.join(sorted(held))}"
 
 
 def merged_faults(of: Opened) -> Iterator[str]:
     """Whether the file with the ledger's rows of many units holds what the rows themselves say."""
     path = merged_ledger(of.changes)
-    if path is None:
-        return
-    table = whole(of.root, path)
-    if isinstance(table, str):
-        yield f"merged ledger: {table}"
-        return
+    file = next((f for row in of.changes.to_pylist() for f in named_files(row) if f["path"] == path), None)
+    if path is None or file is None or isinstance(table := whole(of.root, file, LEDGER_ROW.names), str):
+        return  # said already, of the change
     own = {row["unit"]: row for row in of.as_committed.to_pylist()}
     for row in table.to_pylist():
         unit = row["unit"]
@@ -210,25 +286,39 @@ def is_open(of: Opened, unit: str) -> bool:
 
 
 def object_faults(of: Opened) -> Iterator[str]:
-    """Pictures and large payloads that a row refers to and that are not there."""
+    """Pictures and large payloads that are not what their names say, and those that a row refers to and are gone."""
     store = storage(of.root)
     sizes: dict[str, int] = {}
+    for folder in ("pictures", "payloads"):
+        found = {below(of.root, info.path): info.size for info in store.list(folder)}
+        with ThreadPoolExecutor(READS) as pool:
+            yield from filter(None, pool.map(partial(_object_fault, of.root), found))
+        sizes |= found
     wanted = [(Dataset.IMAGES, "object", "bytes"), (Dataset.DEAD_LETTERS, "payload_object", "payload_bytes")]
     for dataset, path, size in wanted:
-        for files in (*of.as_committed["files"].to_pylist(), *of.changes["files"].to_pylist()):
-            for file in (f for f in files if f["dataset"] == dataset and f["path"] not in of.replaced):
-                table = whole(of.root, file["path"])
+        for row in (*of.as_committed.to_pylist(), *of.changes.to_pylist()):
+            for file in (f for f in named_files(row) if f["dataset"] == dataset and f["path"] not in of.replaced):
+                table = whole(of.root, file, ["unit", path, size])
                 if isinstance(table, str) or path not in table.column_names:
                     continue  # said already; files of earlier versions have no such column
-                for row in table.select(["unit", path, size]).filter(table[path].is_valid()).to_pylist():
-                    folder = row[path].partition("/")[0]
-                    if folder not in sizes:
-                        sizes[folder] = 0
-                        sizes |= {below(of.root, info.path): info.size for info in store.list(folder)}
-                    if row[path] not in sizes:
-                        yield f"unit {row['unit']}: {row[path]} is gone"
-                    elif sizes[row[path]] != row[size]:
-                        yield f"unit {row['unit']}: {row[path]} has {sizes[row[path]]:,} bytes, not {row[size]:,}"
+                for referring in table.filter(table[path].is_valid()).to_pylist():
+                    there = sizes.get(referring[path])
+                    if there is None:
+                        yield f"unit {referring['unit']}: {referring[path]} is gone"
+                    elif there != referring[size]:
+                        said = f"has {there:,} bytes, not {referring[size]:,}"
+                        yield f"unit {referring['unit']}: {referring[path]} {said}"
+
+
+def _object_fault(root: str, path: str) -> str | None:
+    """What is wrong with an object that is named by its content."""
+    found = _OBJECT.match(path)
+    if not found:
+        return f"{path} is no name of a picture or payload; nothing refers to it: remove it"
+    data = _bytes(root, path)
+    if isinstance(data, str):
+        return data
+    return None if sha256(data) == found[1] else f"{path} was changed: its SHA-256 is not its name; put it back"
 
 
 def plan_faults(of: Opened) -> Iterator[str]:

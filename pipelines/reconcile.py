@@ -11,21 +11,19 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from lake import Lake, lake
 from lake.changes import check_not_removed, reading
-from lake.storage import storage
 from pipelines.command import run
 from pipelines.integrity import (
     Opened,
-    file_faults,
+    look_at,
     merged_faults,
+    named_files,
     object_faults,
     opened,
     orphan_faults,
     plan_faults,
+    without_checksum,
 )
 from pipelines.summary import conflicts
 from schemas.bars import Bar
@@ -62,9 +60,9 @@ def unit_faults(of: Opened, unit: dict[str, Any], held: Held) -> Iterator[str]:
     if unit["counted"] != sum(unit[branch] for branch in BRANCHES):
         yield f"{unit['counted']:,} counted, {sum(unit[branch] for branch in BRANCHES):,} rows"
     rows = {door: held[unit["unit"], door] for door in DOORS}
-    for file in unit["files"]:
+    for file in named_files(unit):
         if file["path"] not in of.replaced:
-            yield from file_faults(of.root, file, unit["unit"])
+            yield from look_at(of.root, file, unit["unit"]).faults
             rows[file["dataset"]] = rows.get(file["dataset"], 0) + file["rows"]
     for door in DOORS:
         if rows[door] != unit[door]:
@@ -73,14 +71,11 @@ def unit_faults(of: Opened, unit: dict[str, Any], held: Held) -> Iterator[str]:
 
 def change_faults(of: Opened, change: dict[str, Any], held: Held) -> Iterator[str]:
     """What is wrong with the files of a change that are still read; the rows of each unit in them are added up."""
-    for file in change["files"]:
-        if file["path"] in of.replaced:
-            continue
-        faults = list(file_faults(of.root, file, None))
-        yield from faults
-        if not faults:
-            seen = _units_in(of.root, file["path"]).value_counts()
-            for unit, n in zip(seen.field("values").to_pylist(), seen.field("counts").to_pylist(), strict=True):
+    for file in named_files(change):
+        if file["path"] not in of.replaced:
+            looked = look_at(of.root, file, None)
+            yield from looked.faults
+            for unit, n in looked.units.items():
                 held[unit, file["dataset"]] += n
 
 
@@ -139,7 +134,7 @@ def _reconciled(root: str, quiet: bool) -> tuple[Opened, list[str]]:
 
 def _faults(of: Opened, faults: list[str], quiet: bool) -> list[str]:
     units = of.ledger.to_pylist()
-    if not units and not faults:
+    if not units and not faults and not any((*plan_faults(of), *orphan_faults(of))):
         raise InputUnusable(f"{of.root}: no unit is in the ledger; run python -m pipelines.violations first")
     ledger_is_sound = not faults
     held: Held = Counter()
@@ -186,17 +181,16 @@ def _command(root: str, quiet: bool) -> int:
     total = {what: sum(of.ledger[what].to_pylist()) for what in ("rows_in", *map(str, DOORS), DUPLICATES)}
     if of.changes.num_rows:
         print(f"{of.changes.num_rows:,} changes of files: " + ", ".join(of.changes["path"].to_pylist()))
+    if unhashed := without_checksum(of):
+        print(
+            f"{unhashed:,} files of earlier versions have no checksum in the ledger: their sizes and pages were "
+            "checked. A compaction gives one to those that it merges"
+        )
     print(f"{of.ledger.num_rows:,} units: " + ", ".join(f"{n:,} {what.replace('_', ' ')}" for what, n in total.items()))
     for line in conflicts(lake(root)) if not faults else ():
         print(line)
     print(f"{len(faults)} faults" if faults else "everything adds up")
     return 1 if faults else 0
-
-
-def _units_in(root: str, path: str) -> pa.ChunkedArray:
-    store = storage(root)
-    with store.filesystem.open_input_file(store.full(path)) as file:
-        return pq.ParquetFile(file).read(["unit"])["unit"]
 
 
 if __name__ == "__main__":

@@ -154,9 +154,10 @@ def replay_file(root: str, letters: Letters, name: str, officer_keys: Sequence[b
         return None
     source = Source(letters.file.source)
     files = [
-        (str(dataset), path, rows, size)
+        file
         for dataset, batches in parts.items()
-        for path, rows, size in (write_unit(root, dataset, source, name, batches) if batches else ())
+        if batches
+        for file in write_unit(root, dataset, source, name, batches)
     ]
     return Merged(files, [letters.file.path], moves)
 

@@ -181,10 +181,12 @@ LEDGER_ROW = pa.schema(
         pa.field("columns", pa.list_(pa.string())),
         pa.field("replaces", pa.list_(pa.string())),
         pa.field("moves", MOVES),
+        pa.field("sha256", pa.list_(pa.string())),
     ],
 )
 """One row a unit, one file a row: its appearance commits the unit. ``rows_in`` is counted by the source, the other
 counts by the writers; ``counted`` is the sum of the unit's statistics; ``columns`` is the header of a CSV file.
+``sha256`` are the checksums of ``files``, in their order; earlier versions did not write them down.
 A change (:mod:`lake.changes`) is a row without counts: its ``files`` stand for those that it ``replaces``."""
 
 SCHEMAS: dict[Dataset, pa.Schema] = {

@@ -14,6 +14,7 @@ import pyarrow as pa
 from apache_beam import coders
 from apache_beam.coders import typecoders
 
+from lake.files import WrittenFile
 from schemas.lake import Source
 
 
@@ -72,15 +73,6 @@ class Parts:
             self._part, self._size = self._part + 1, 0
         self._size += size
         return self._part
-
-
-class WrittenFile(NamedTuple):
-    """A file of the lake."""
-
-    dataset: str
-    path: str
-    rows: int
-    bytes: int
 
 
 class Tally(NamedTuple):

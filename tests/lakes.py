@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from lake import Lake, lake
 from lake.changes import Change, put_change
-from lake.files import write_unit
+from lake.files import in_ledger, write_unit
 from lake.merge import merge
 from pipelines.merging import plan
 from schemas.lake import Dataset, Source
@@ -71,16 +71,12 @@ def write(root: str, unit: str, messages: Sequence[Said], window: int = 3600, of
     counter = Counter(window)
     counter.add(rows)
     parts = {**split(rows), Dataset.STATS: counter.counts(unit)}
-    files = [
-        {"dataset": str(dataset), "path": path, "rows": n, "bytes": size}
-        for dataset, part in parts.items()
-        for path, n, size in write_unit(root, dataset, Source.DRONES, unit, [part])
-    ]
+    files = [file for dataset, part in parts.items() for file in write_unit(root, dataset, Source.DRONES, unit, [part])]
     counts = dict.fromkeys(("dead_letters", "images", "duplicates"), 0) | {
         str(d): sum(m.dataset == d for m in messages) for d in BRANCHES
     }
     place = {"unit": unit, "source": "drones", "path": "fleet.jsonl", "range_start": 0, "range_end": 1}
-    return {**place, **counts, "rows_in": len(messages), "counted": len(messages), "files": files}
+    return {**place, **counts, "rows_in": len(messages), "counted": len(messages), **in_ledger(files)}
 
 
 def ids(lk: Lake, view: str) -> list[str]:

@@ -19,13 +19,13 @@ from apache_beam.transforms.userstate import (
 from apache_beam.transforms.window import GlobalWindow, GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
-from lake.files import write_unit
+from lake.files import in_ledger, write_unit
 from lake.large_payloads import checked_in
 from lake.layout import part_name
 from lake.ledger import commit, is_committed
 from schemas.errors import NotReconciled
 from schemas.lake import Dataset, Source
-from sources.units import DUPLICATES, ROWS_IN, Tally, UnitBatch, UnitTally, WrittenFile
+from sources.units import DUPLICATES, ROWS_IN, Tally, UnitBatch, UnitTally
 from transforms.per_unit import PerUnit
 
 DOORS = (Dataset.POSITIONS, Dataset.QUALIFIED, Dataset.UNQUALIFIED, Dataset.DEAD_LETTERS, Dataset.IMAGES)
@@ -72,8 +72,7 @@ def write_tally(root: str, dataset: Dataset, batch: UnitBatch, batches: list[pa.
     """Write all rows of the batch's part of a unit in one dataset, and say what was written."""
     name = part_name(batch.unit.name, batch.part)
     written = write_unit(root, dataset, batch.unit.source, name, batches)
-    files = tuple(WrittenFile(str(dataset), path, rows, size) for path, rows, size in written)
-    return Tally(str(dataset), sum(b.num_rows for b in batches), files)
+    return Tally(str(dataset), sum(b.num_rows for b in batches), tuple(written))
 
 
 class Write(beam.PTransform):  # type: ignore[misc]
@@ -113,7 +112,7 @@ def ledger_row(unit: str, tallies: Iterable[Tally]) -> dict[str, Any]:
         "rows_in": start.rows,
         **counts,
         "counted": found[Dataset.STATS].rows if Dataset.STATS in found else 0,
-        "files": [file._asdict() for what in sorted(found) for file in found[what].files],
+        **in_ledger(file for what in sorted(found) for file in found[what].files),
         "columns": list(start.unit.columns),
     }
 

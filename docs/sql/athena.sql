@@ -22,7 +22,8 @@ CREATE EXTERNAL TABLE ledger_rows (
   `committed_at` timestamp,
   `columns` array<string>,
   `replaces` array<string>,
-  `moves` array<struct<unit:string,out_of:string,`into`:string,`rows`:bigint>>
+  `moves` array<struct<unit:string,out_of:string,`into`:string,`rows`:bigint>>,
+  `sha256` array<string>
 )
 PARTITIONED BY (`source` string)
 STORED AS PARQUET

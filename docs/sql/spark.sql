@@ -26,6 +26,7 @@ CREATE OR REPLACE TEMPORARY VIEW ledger_rows (
   `columns` ARRAY<STRING>,
   `replaces` ARRAY<STRING>,
   `moves` ARRAY<STRUCT<unit:string,out_of:string,into:string,rows:bigint>>,
+  `sha256` ARRAY<STRING>,
   `source` STRING
 ) USING parquet OPTIONS (path 'LAKE/ledger');
 

@@ -46,14 +46,14 @@ def test_a_unit_has_one_sorted_file_a_month_with_all_columns(tmp_path: Path) -> 
     times = [new_year, datetime(2014, 12, 31, 23, tzinfo=UTC), datetime(2015, 1, 1, 4, 59, tzinfo=UTC)]
     batches = [_batch(times, ["b", "a", "c"]), _batch([datetime(2014, 12, 1, 12, tzinfo=UTC)], ["d"])]
     written = write_unit(str(tmp_path), Dataset.QUALIFIED, Source.HISTORY, "u", batches)
-    assert [(path, rows) for path, rows, _ in written] == [
+    assert [(path, rows) for _, path, rows, *_ in written] == [
         ("qualified/source=history/month=2014-12/u.parquet", 3),
         ("qualified/source=history/month=2015-01/u.parquet", 1),
     ]
-    december = pq.ParquetFile(tmp_path / written[0][0]).read()
+    december = pq.ParquetFile(tmp_path / written[0].path).read()
     assert december["area"].to_pylist() == ["d", "a", "c"]
     assert december.schema.names == VIOLATION.names
-    assert (tmp_path / written[0][0]).stat().st_size == written[0][2]
+    assert (tmp_path / written[0].path).stat().st_size == written[0].bytes
 
 
 def test_a_small_file_does_not_carry_the_dictionary_of_the_whole_unit(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_a_small_file_does_not_carry_the_dictionary_of_the_whole_unit(tmp_path: 
     written = write_unit(
         str(tmp_path), Dataset.QUALIFIED, Source.HISTORY, "u", [_batch([early] * 4999 + [late], streets)]
     )
-    last = pq.ParquetFile(tmp_path / written[-1][0]).read()
+    last = pq.ParquetFile(tmp_path / written[-1].path).read()
     assert last["area"].chunk(0).dictionary.to_pylist() == ["street 4999"]
 
 
@@ -84,14 +84,14 @@ def test_every_row_is_in_one_file_of_its_month_and_none_is_lost(parts: list[list
     with tempfile.TemporaryDirectory() as root:
         written = write_unit(root, Dataset.QUALIFIED, Source.DRONES, "u", batches)
         again = write_unit(root, Dataset.QUALIFIED, Source.DRONES, "u", batches)
-        found = [pq.ParquetFile(f"{root}/{path}").read() for path, _, _ in written]
+        found = [pq.ParquetFile(f"{root}/{path}").read() for _, path, *_ in written]
         assert sorted(str(p.relative_to(root)) for p in Path(root).rglob("*") if p.is_file()) == sorted(
-            path for path, _, _ in written
+            path for _, path, *_ in written
         )
     assert written == again
-    assert [table.num_rows for table in found] == [n for _, n, _ in written]
+    assert [table.num_rows for table in found] == [file.rows for file in written]
     assert sorted(record for table in found for record in table["record"].to_pylist()) == list(range(len(rows)))
-    for (path, _, _), table in zip(written, found, strict=True):
+    for (_, path, *_), table in zip(written, found, strict=True):
         times = [when.timestamp() for when in table["event_time"].to_pylist()]
         assert times == sorted(times)
         assert [rows[r] for r in table["record"].to_pylist()] == [*zip(times, table["area"].to_pylist(), strict=True)]
@@ -116,7 +116,7 @@ def test_a_worker_that_was_given_up_can_only_write_the_same_bytes_again(tmp_path
     batches = [_batch([when] * 3, ["b", "a", "c"])]
     contents = []
     for _ in range(2):
-        ((path, _, _),) = write_unit(str(tmp_path), Dataset.QUALIFIED, Source.HISTORY, "u", batches)
+        ((_, path, *_),) = write_unit(str(tmp_path), Dataset.QUALIFIED, Source.HISTORY, "u", batches)
         contents.append((tmp_path / path).read_bytes())
     assert contents[0] == contents[1]
     assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["u.parquet"]

@@ -20,7 +20,7 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from apps.simulator.__main__ import main as simulate
-from lake.files import write_unit
+from lake.files import WrittenFile, in_ledger, write_unit
 from lake.ledger import commit, read_ledger
 from pipelines.analysis import answers, print_answers
 from pipelines.answers import Answers, Area, DeadLetters, Officers, Sample, Share, Violations
@@ -257,14 +257,13 @@ class Recorder:
             qualified = Dataset.QUALIFIED if code or row.get("answers") else Dataset.UNQUALIFIED
             dataset = Dataset.DEAD_LETTERS if code is None else qualified
             by_dataset[dataset].append({"unit": name, "record": record, **row})
-        files = []
+        files: list[WrittenFile] = []
         for dataset, some in by_dataset.items():
             batch = pa.RecordBatch.from_pylist(some, schema=SCHEMAS[dataset])
-            for path, n, size in write_unit(self.root, dataset, Source.DRONES, name, [batch]):
-                files.append({"dataset": str(dataset), "path": path, "rows": n, "bytes": size})
+            files += write_unit(self.root, dataset, Source.DRONES, name, [batch])
         counts = {door: len(by_dataset[Dataset(door)]) if door != "duplicates" else 0 for door in DOORS}
         numbers = {"range_start": 0, "range_end": 0, "rows_in": len(rows), "counted": len(rows), **counts}
-        commit(self.root, [{"unit": name, "source": "drones", "path": "m.jsonl", **numbers, "files": files}])
+        commit(self.root, [{"unit": name, "source": "drones", "path": "m.jsonl", **numbers, **in_ledger(files)}])
 
 
 def violation(message_id: str, code: int, at: datetime = NOON, answers: str | None = None) -> dict[str, Any]:

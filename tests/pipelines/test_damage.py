@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from lake import lake
-from lake.files import write_unit
+from lake.checksums import sha256, with_checksum
+from lake.files import in_ledger, write_unit
 from lake.ledger import commit
 from lake.storage import storage
 from pipelines.command import known
@@ -23,6 +24,7 @@ from sources.plans import Plan, agree, write_floors
 from tests.lakes import Said, write
 from tests.support import LOCAL
 
+PICTURE = f"pictures/aa/{sha256(b'jpeg')}.jpg"
 STREAM = "drones-kafka-cluster-topic"
 
 
@@ -43,16 +45,13 @@ def unit(root: str, name: str, start: int = 0) -> dict[str, Any]:
 
 def picture(root: str) -> dict[str, Any]:
     """A unit of one picture."""
-    storage(root).put("pictures/aa/aa.jpg", b"jpeg")
-    row = [
-        {"unit": "images-a", "record": 0, "image_id": "i", "event_time": 0, "object": "pictures/aa/aa.jpg", "bytes": 4}
-    ]
+    storage(root).put(PICTURE, b"jpeg")
+    row = [{"unit": "images-a", "record": 0, "image_id": "i", "event_time": 0, "object": PICTURE, "bytes": 4}]
     batch = pa.RecordBatch.from_pylist([r | {"published_at": None} for r in row], schema=IMAGE)
-    (path, n, size) = write_unit(root, Dataset.IMAGES, Source.IMAGES, "images-a", [batch])[0]
+    files = write_unit(root, Dataset.IMAGES, Source.IMAGES, "images-a", [batch])
     counts = dict.fromkeys(("positions", "qualified", "unqualified", "dead_letters", "duplicates", "counted"), 0)
-    file = {"dataset": "images", "path": path, "rows": n, "bytes": size}
     place = {"unit": "images-a", "source": "images", "path": "i.jsonl", "range_start": 0, "range_end": 1}
-    return {**place, **counts, "rows_in": 1, "images": 1, "files": [file]}
+    return {**place, **counts, "rows_in": 1, "images": 1, **in_ledger(files)}
 
 
 @pytest.fixture(scope="module")
@@ -173,8 +172,10 @@ def consistently(pattern: str, unit_row: str, change: Callable[[pa.Table], pa.Ta
         rewritten(pattern, change)(root)
         row = pq.ParquetFile(root / unit_row).read().to_pylist()[0]
         name = str(path.relative_to(root))
-        row["files"] = [f | {"bytes": path.stat().st_size} if f["path"] == name else f for f in row["files"]]
-        pq.write_table(pa.Table.from_pylist([row], LEDGER_ROW), root / unit_row)
+        (place,) = (n for n, file in enumerate(row["files"]) if file["path"] == name)
+        row["files"][place]["bytes"] = path.stat().st_size
+        row["sha256"][place] = sha256(path.read_bytes())
+        (root / unit_row).write_bytes(with_checksum(pa.Table.from_pylist([row], LEDGER_ROW)))
 
     return damage
 
@@ -185,7 +186,7 @@ def row_with(pattern: str, **changes: Any) -> Damage:
     def damage(root: Path) -> None:
         path = newest(root, pattern)
         row = pq.ParquetFile(path).read().to_pylist()[0]
-        pq.write_table(pa.Table.from_pylist([row | changes], LEDGER_ROW), path)
+        path.write_bytes(with_checksum(pa.Table.from_pylist([row | changes], LEDGER_ROW)))
 
     return damage
 
@@ -226,7 +227,7 @@ KINDS: dict[str, tuple[Damage, str]] = {
     "negative count": (row_with(LEDGER_D, duplicates=-1), "drones-d"),
     "range turned": (row_with(LEDGER_D, range_start=10, range_end=5), "drones-d"),
     "path out of the lake": (moved_paths("../../etc/passwd"), "drones-d"),
-    "path of no dataset": (moved_paths("pictures/aa/aa.jpg"), "drones-d"),
+    "path of no dataset": (moved_paths(PICTURE), "drones-d"),
     "plan removed": (removed(f"{PLANS}/{10:019d}.json"), stream_unit(10)),
     "last plan removed": (removed(f"{PLANS}/{20:019d}.json"), stream_unit(20)),
     "all plans removed": (lambda root: shutil.rmtree(root / "plans"), stream_unit(0)),
@@ -273,8 +274,8 @@ KINDS: dict[str, tuple[Damage, str]] = {
     "merged ledger damaged": (halved(MERGED), "change-000002"),
     "merged ledger flipped": (flipped(MERGED, "rows_in"), "change-000002"),
     "merged ledger changed": (rewritten(MERGED, column("rows_in", lambda n: n + 1)), "drones-a"),
-    "picture removed": (removed("pictures/aa/aa.jpg"), "images-a"),
-    "picture halved": (halved("pictures/aa/aa.jpg"), "images-a"),
+    "picture removed": (removed(PICTURE), "images-a"),
+    "picture halved": (halved(PICTURE), "images-a"),
 }  # fmt: skip
 
 

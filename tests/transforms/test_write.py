@@ -11,10 +11,11 @@ from apache_beam.testing.util import assert_that, equal_to
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lake.files import WrittenFile
 from lake.ledger import read_ledger
 from schemas.errors import NotReconciled
 from schemas.lake import Dataset, Source, empty
-from sources.units import DUPLICATES, ROWS_IN, Tally, Unit, UnitBatch, UnitTally, WrittenFile
+from sources.units import DUPLICATES, ROWS_IN, Tally, Unit, UnitBatch, UnitTally
 from transforms.dedupe import DropDuplicates
 from transforms.message_rows import MESSAGE
 from transforms.per_unit import PerUnit
@@ -30,7 +31,7 @@ def tallies(rows_in: int = 10, qualified: int = 3) -> list[Tally]:
         Tally(ROWS_IN, rows_in, unit=UNIT),
         Tally(DUPLICATES, 1),
         Tally(Dataset.POSITIONS, 4),
-        Tally(Dataset.QUALIFIED, qualified, (WrittenFile("qualified", "q.parquet", qualified, 9),)),
+        Tally(Dataset.QUALIFIED, qualified, (WrittenFile("qualified", "q.parquet", qualified, 9, "0f"),)),
         Tally(Dataset.UNQUALIFIED, 0),
         Tally(Dataset.DEAD_LETTERS, 2),
         Tally(Dataset.STATS, 7),
@@ -41,6 +42,7 @@ def test_a_unit_that_adds_up_has_a_row() -> None:
     row = ledger_row(UNIT.name, tallies())
     assert (row["rows_in"], row["positions"], row["duplicates"], row["counted"]) == (10, 4, 1, 7)
     assert row["files"] == [{"dataset": "qualified", "path": "q.parquet", "rows": 3, "bytes": 9}]
+    assert row["sha256"] == ["0f"]
 
 
 @pytest.mark.parametrize("rows_in", [9, 11])
