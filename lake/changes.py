@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count, takewhile
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -27,7 +28,7 @@ from schemas.lake import CHANGES, LEDGER, LEDGER_ROW, MERGED_LEDGER, Dataset
 CHANGE = "change-"
 """How the names of changes and of their files begin."""
 _NUMBER = re.compile(r"/change-(\d{6,})\.parquet$")
-_FILE = re.compile(r"/change-(\d{6,})-[0-9a-f]+-\d+\.parquet$")
+_FILE = re.compile(r"/change-(\d{6,})-[0-9a-f]+-\d+(?:\.part-\d{5})?\.parquet$")
 
 
 class Move(NamedTuple):
@@ -190,9 +191,18 @@ def check_not_removed(root: str, what: str, changes: int) -> None:
 
 
 def live_files(tables: Iterable[pa.Table], replaced: pa.Array) -> pa.Table:
-    """The files of ledger and changes that no change has replaced: dataset, path, rows, bytes, and their source."""
-    flat = [pc.list_flatten(table["files"].combine_chunks()) for table in tables]
-    files = pa.Table.from_struct_array(pa.chunked_array(flat))
+    """The files of ledger and changes that no change has replaced: dataset, path, rows, bytes, sha256 (null where an
+    earlier version wrote them), and their source."""
+    files = pa.concat_tables([_files_of(table) for table in tables])
     files = files.filter(pc.invert(pc.is_in(files["path"], value_set=replaced)))
     source = pc.struct_field(pc.extract_regex(files["path"], r"^[^/]+/source=(?P<source>[^/]+)/"), "source")
     return files.append_column("source", source)
+
+
+def _files_of(ledger: pa.Table) -> pa.Table:
+    lists, checksums = ledger["files"].combine_chunks(), ledger["sha256"].combine_chunks()
+    files = pa.Table.from_struct_array(pc.list_flatten(lists))
+    # A row has a checksum of each of its files, or of none.
+    has = checksums.is_valid().take(pc.list_parent_indices(lists)).to_numpy(zero_copy_only=False)
+    places = pa.array(np.cumsum(has) - 1, mask=~has)
+    return files.append_column("sha256", pc.list_flatten(checksums).take(places))

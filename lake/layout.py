@@ -47,6 +47,11 @@ def unit_of(path: str) -> str:
     return _PART.sub("", PurePosixPath(path).name.removesuffix(".parquet"))
 
 
+def is_part(path: str) -> bool:
+    """Whether the file is one of several that a unit or a change would have written as one."""
+    return _PART.search(path.removesuffix(".parquet")) is not None
+
+
 def ledger_path(source: Source, unit: str) -> str:
     """The path of the file whose appearance commits the unit."""
     return f"{LEDGER}/source={source}/{unit}.parquet"

@@ -1,16 +1,21 @@
 """Many small files of one directory become one: sorted, without the rows that readers do not see anyway."""
 
 from collections import Counter
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as pads
+import pyarrow.parquet as pq
 
 from lake.changes import CHANGE, Move
+from lake.checksums import sha256
+from lake.faults import damaged
 from lake.files import WrittenFile, write_unit
-from lake.layout import unit_of
+from lake.layout import is_part, part_name, unit_of
 from lake.reader import LakeFile
 from lake.storage import storage
 from schemas.errors import NotReconciled
@@ -19,8 +24,18 @@ from schemas.lake import SCHEMAS, STATS, Dataset, Source, empty
 ROW_GROUP = 1 << 17
 MAX_ROWS = 1 << 20
 """Of a merged file: it is made in memory."""
+MAX_BYTES: Final = 256 << 20
+"""Of the rows of a merged file, unpacked: 64 MB of files may hold gigabytes of texts that are all alike."""
+BATCH_BYTES: Final = 8 << 20
+"""Of rows that are unpacked at once, about."""
+FEW_ROWS, MANY_ROWS = 64, 1 << 16
+"""Of a batch, at least and at most."""
 MAX_FILES = 2_000
-"""That become one: each takes 50 kB while they are merged."""
+"""That become one."""
+READS: Final = 8
+"""Files that are read at once."""
+DUPLICATES: Final = "duplicates"
+"""What rows that are left out count as from now on."""
 _RECORDS = 1 << 40
 
 Drop = dict[str, list[int]]
@@ -28,7 +43,7 @@ Drop = dict[str, list[int]]
 
 
 class Bin(NamedTuple):
-    """Files of one directory that become one file."""
+    """Files of one directory that become one file, or several parts of one."""
 
     dataset: Dataset
     source: Source
@@ -57,7 +72,7 @@ def bins(files: list[LakeFile], drop: Drop, target: int) -> list[Bin]:
     chosen: list[list[LakeFile]] = []
     rows = size = 0
     for file in sorted(files, key=lambda f: f.path):
-        small = file.bytes < target // 2 and file.rows < MAX_ROWS // 2
+        small = file.bytes < target // 2 and file.rows < MAX_ROWS // 2 and not _is_full(file)
         if not small and file.path not in touched:
             continue
         full = not chosen or size + file.bytes > target or rows + file.rows > MAX_ROWS
@@ -76,6 +91,11 @@ def bins(files: list[LakeFile], drop: Drop, target: int) -> list[Bin]:
     return found
 
 
+def _is_full(file: LakeFile) -> bool:
+    """Whether it is small because its rows are many when they are unpacked."""
+    return unit_of(file.path).startswith(CHANGE) and is_part(file.path)
+
+
 def _units(file: LakeFile, drop: Drop) -> set[str]:
     """The units among those of ``drop`` that the file may have rows of."""
     name = unit_of(file.path)
@@ -83,45 +103,126 @@ def _units(file: LakeFile, drop: Drop) -> set[str]:
 
 
 def merge(root: str, piece: Bin, name: str) -> Merged | None:
-    """Write the bin's rows as one file of this name; None where that would change nothing.
+    """Write the bin's rows as one file of this name, or several parts where they unpack to more than
+    :data:`MAX_BYTES`; None where that would change nothing.
 
-    Raises NotReconciled where a file does not hold the rows that the ledger says.
+    Raises NotReconciled where a file does not hold the rows that the ledger says, LakeDamaged where it is not what was
+    written.
     """
-    table = _read(root, piece)
-    expected = sum(file.rows for file in piece.files)
-    if table.num_rows != expected:
-        names = ", ".join(file.path for file in piece.files)
-        raise NotReconciled(f"{table.num_rows} rows in files of {expected}: {names}; run python -m pipelines.reconcile")
-    table, moves = _without(table, piece)
-    if piece.dataset == Dataset.STATS:
-        table = _summed(table if piece.add is None else pa.concat_tables([table, piece.add]))
-    if len(piece.files) == 1 and not moves and piece.add is None:
+    if len(piece.files) == 1 and piece.add is None and not _hits(root, piece):
         return None
-    batches = table.to_batches() if table.num_rows else [empty(SCHEMAS[piece.dataset])]
-    files = write_unit(root, piece.dataset, piece.source, name, batches, ROW_GROUP)
+    files: list[WrittenFile] = []
+    gone: Counter[str] = Counter()
+    for number, table in _tables(root, piece):
+        kept, dropped = _without(table, piece)
+        gone.update(dropped)
+        if piece.dataset == Dataset.STATS:
+            kept = _summed(kept if piece.add is None or files else pa.concat_tables([kept, piece.add]))
+        batches = kept.to_batches() if kept.num_rows else [empty(SCHEMAS[piece.dataset])]
+        files += write_unit(root, piece.dataset, piece.source, part_name(name, number), batches, ROW_GROUP)
+    moves = [Move(unit, str(piece.dataset), DUPLICATES, rows) for unit, rows in sorted(gone.items())]
     return Merged(files, [file.path for file in piece.files], moves)
 
 
-def _read(root: str, piece: Bin) -> pa.Table:
+def _tables(root: str, piece: Bin) -> Iterator[tuple[int, pa.Table]]:
+    """The bin's rows in tables of bounded size, each with its number: 0 of the only one, else from 1 on."""
     schema = SCHEMAS[piece.dataset]
-    store = storage(root)
-    paths = [store.full(file.path) for file in piece.files]
-    files = pads.dataset(paths, schema=schema, format="parquet", filesystem=store.filesystem)
-    return files.to_table(cache_metadata=False).unify_dictionaries()
+    held: list[pa.RecordBatch] = [empty(schema)]
+    size = number = 0
+    for batch in (batch for file, data in _contents(root, piece.files) for batch in _batches(file, data, schema)):
+        more = _unpacked(batch)
+        if size and size + more > MAX_BYTES:
+            number += 1
+            yield number, pa.Table.from_batches(held, schema).unify_dictionaries()
+            held, size = [], 0
+        held.append(batch)
+        size += more
+    yield number + bool(number), pa.Table.from_batches(held, schema).unify_dictionaries()
 
 
-def _without(table: pa.Table, piece: Bin) -> tuple[pa.Table, list[Move]]:
-    """The table without the rows that are to be dropped, which count as duplicates from now on."""
+def _contents(root: str, files: Sequence[LakeFile]) -> Iterator[tuple[LakeFile, bytes]]:
+    """The files with all their bytes, some of which are read ahead: to open a small one is to wait."""
+    with ThreadPoolExecutor(READS) as pool:
+        for start in range(0, len(files), READS):
+            some = files[start : start + READS]
+            yield from zip(some, pool.map(partial(_content, root), some), strict=True)
+
+
+def _content(root: str, file: LakeFile) -> bytes:
+    data = storage(root).read(file.path)
+    if file.sha256 is not None and sha256(data) != file.sha256:
+        # Else what a disk has damaged would get a new checksum, and nobody would find it any more.
+        raise damaged(ValueError("its checksum is another"), f"{root}/{file.path}")
+    return data
+
+
+def _batches(file: LakeFile, data: bytes, schema: pa.Schema, columns: Sequence[str] | None = None) -> Iterator[Any]:
+    """The rows of a file as record batches of about :data:`BATCH_BYTES`, with the columns that the schema has."""
+    rows = 0
+    try:
+        parquet = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+        for batch in parquet.iter_batches(batch_size=_rows_at_once(parquet), columns=columns):
+            rows += batch.num_rows
+            yield _as(schema, batch) if columns is None else batch
+    except (pa.ArrowException, OSError) as error:
+        raise damaged(error, file.path) from error
+    if rows != file.rows:
+        raise NotReconciled(
+            f"{file.path} holds {rows:,} rows, the ledger says {file.rows:,}; run python -m pipelines.reconcile"
+        )
+
+
+def _rows_at_once(parquet: pq.ParquetFile) -> int:
+    metadata = parquet.metadata
+    groups = [metadata.row_group(n) for n in range(metadata.num_row_groups)]
+    texts = [n for n, field in enumerate(parquet.schema_arrow) if field.type in (pa.binary(), pa.string())]
+    names = {parquet.schema_arrow.field(n).name for n in texts}
+    columns = [group.column(n) for group in groups for n in range(group.num_columns)]
+    if any(column.has_dictionary_page and column.path_in_schema in names for column in columns):
+        return FEW_ROWS  # one text may stand there once, and in each of the rows
+    unpacked = sum(group.total_byte_size for group in groups)
+    return max(FEW_ROWS, min(BATCH_BYTES * metadata.num_rows // max(unpacked, 1), MANY_ROWS))
+
+
+def _as(schema: pa.Schema, batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch with all columns: a file of an earlier version has fewer."""
+    there = set(batch.schema.names)
+    columns = [
+        batch[field.name].cast(field.type) if field.name in there else pa.nulls(batch.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _unpacked(batch: pa.RecordBatch) -> int:
+    """About how many bytes a batch takes in memory; columns without a value and the few values of a dictionary not."""
+    held = (column for column in batch.columns if column.null_count < len(column))
+    sizes: list[int] = [(c.indices if isinstance(c, pa.DictionaryArray) else c).nbytes for c in held]
+    return sum(sizes)
+
+
+def _hits(root: str, piece: Bin) -> bool:
+    """Whether the bin has a row that is to be dropped."""
+    schema = SCHEMAS[piece.dataset]
+    wanted = [name for name in ("unit", "record") if name in schema.names]
+    for file, data in _contents(root, piece.files):
+        for batch in _batches(file, data, schema, wanted):
+            if _without(pa.Table.from_batches([batch]), piece)[1]:
+                return True
+    return False
+
+
+def _without(table: pa.Table, piece: Bin) -> tuple[pa.Table, dict[str, int]]:
+    """The table without the rows that are to be dropped, and how many these are by unit."""
     if not any(piece.drop.values()):
-        return table, []
+        return table, {}
     units = list(piece.drop)
     column = table["unit"].combine_chunks().cast(pa.string())
     place = pc.index_in(column, value_set=pa.array(units)).fill_null(len(units)).to_numpy().astype(np.int64)
     wanted = [np.array(records, np.int64) + number * _RECORDS for number, records in enumerate(piece.drop.values())]
     dropped = np.isin(place * _RECORDS + table["record"].to_numpy(), np.concatenate(wanted))
     gone = Counter(place[dropped].tolist())
-    moves = [Move(units[number], str(piece.dataset), "duplicates", rows) for number, rows in sorted(gone.items())]
-    return table.filter(pa.array(~dropped)), moves
+    return table.filter(pa.array(~dropped)), {units[number]: rows for number, rows in gone.items()}
 
 
 def _summed(table: pa.Table) -> pa.Table:

@@ -138,6 +138,8 @@ class LakeFile(NamedTuple):
     path: str
     rows: int
     bytes: int
+    sha256: str | None
+    """None of a file of an earlier version."""
 
 
 class Lake:

@@ -47,7 +47,7 @@ def content(root: Path | str) -> dict[str, list[tuple[object, ...]]]:
             columns = connection.sql(f"DESCRIBE {dataset}").fetchall()
             names = ", ".join(f'"{name}"' for name, *_ in columns if name != "path")
             found[dataset] = connection.sql(f"SELECT {names} FROM {dataset} ORDER BY ALL").fetchall()
-        ledger = "SELECT * EXCLUDE (path, files, committed_at) FROM ledger ORDER BY unit"
+        ledger = "SELECT * EXCLUDE (path, files, sha256, committed_at) FROM ledger ORDER BY unit"
         found["ledger"] = connection.sql(ledger).fetchall()
         return found
 

@@ -273,7 +273,7 @@ KINDS: dict[str, tuple[Damage, str]] = {
     "merged ledger removed": (removed(MERGED), "change-000002"),
     "merged ledger damaged": (halved(MERGED), "change-000002"),
     "merged ledger flipped": (flipped(MERGED, "rows_in"), "change-000002"),
-    "merged ledger changed": (rewritten(MERGED, column("rows_in", lambda n: n + 1)), "drones-a"),
+    "merged ledger changed": (rewritten(MERGED, column("rows_in", lambda n: n + 1)), "change-000002"),
     "picture removed": (removed(PICTURE), "images-a"),
     "picture halved": (halved(PICTURE), "images-a"),
 }  # fmt: skip

@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -14,14 +16,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from lake import lake
+from lake.changes import vacuum
+from lake.files import in_ledger, write_unit
 from lake.large_payloads import BEGINNING_BYTES, MAX_INLINE_BYTES, bounded, checked_in, checked_out
 from lake.layout import part_name, unit_of
+from lake.ledger import commit
 from pipelines.compact import compact
 from pipelines.reconcile import reconcile
 from pipelines.replay import replay
 from pipelines.violations import Inputs, Settings, violations
 from schemas.decoding import load_object
-from schemas.lake import DEAD_LETTER, Dataset, Source
+from schemas.lake import DEAD_LETTER, LEDGER_ROW, Dataset, Source, constant
 from schemas.messages import Reason
 from sources.payloads import payload_batch
 from sources.streams import Planner, ReadUnits, Stream
@@ -206,3 +211,94 @@ def test_a_unit_of_420_mb_of_refused_messages_stays_within_the_bound_of_a_worker
     letters = list((tmp_path / "dead_letters").rglob("*.parquet"))
     assert sum(pq.ParquetFile(path).metadata.num_rows for path in letters) == 7_000
     assert len(letters) == 4
+
+
+def refused(root: str, number: int, rows: int, size: int) -> None:
+    """Commit a unit of dead letters that are all alike: on the disk they take next to nothing."""
+    unit = f"drones-{number:05d}"
+    payloads = payload_batch([b"x" * size] * rows, range(rows), range(rows))
+    letters = dead_letters(UNIT, payloads, [(n, Refusal("not_json")) for n in range(rows)])
+    batch = checked_in(root, letters).set_column(0, DEAD_LETTER.field("unit"), constant(unit, rows))
+    files = write_unit(root, Dataset.DEAD_LETTERS, Source.DRONES, unit, [batch])
+    nothing = dict.fromkeys(("positions", "qualified", "unqualified", "images", "duplicates", "counted"), 0)
+    place = {"unit": unit, "source": "drones", "path": "fake", "range_start": 0, "range_end": rows}
+    commit(root, [place | nothing | {"rows_in": rows, "dead_letters": rows, **in_ledger(files)}])
+
+
+def unpacked(path: Path) -> int:
+    """Bytes of a file's columns before they are compressed."""
+    metadata = pq.ParquetFile(path).metadata
+    return sum(metadata.row_group(n).total_byte_size for n in range(metadata.num_row_groups))
+
+
+def test_a_merged_file_is_bounded_by_what_it_unpacks_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lake.merge.MAX_BYTES", 300_000)
+    monkeypatch.setattr("lake.merge.BATCH_BYTES", 100_000)
+    root = str(tmp_path)
+    for number in range(8):
+        refused(root, number, 50, 2_000)
+    query = "SELECT unit, record, payload FROM dead_letters ORDER BY ALL"
+    before = lake(root).sql(query)
+    assert compact(root, 64 << 20, LOCAL)
+    files = lake(root).files(Dataset.DEAD_LETTERS)
+    assert [path.rpartition(".part-")[2] for path in files] == [f"0000{n}.parquet" for n in (1, 2, 3, 4)]
+    assert all(unpacked(tmp_path / path) < 400_000 for path in files)
+    assert lake(root).sql(query).equals(before)
+    assert reconcile(root) == []
+    assert compact(root, 64 << 20, LOCAL) is None  # small as they are, they are full
+    for number in range(8, 12):
+        refused(root, number, 50, 2_000)
+    assert compact(root, 64 << 20, LOCAL)
+    stray = tmp_path / re.sub(r"change-000001-\w+", "change-000001-0f", files[1])
+    stray.write_bytes(b"of an attempt that was killed")
+    assert vacuum(root, timedelta(0)).files > 12
+    assert not stray.exists()
+    assert reconcile(root) == []
+    assert lake(root).sql("SELECT count(*) AS n FROM dead_letters").to_pylist() == [{"n": 600}]
+
+
+def test_a_file_of_an_earlier_version_that_is_too_large_when_unpacked_is_rewritten_in_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lake.merge.MAX_BYTES", 300_000)
+    root = str(tmp_path)
+    refused(root, 1, 400, 2_000)
+    (path,) = (tmp_path / "dead_letters").rglob("*.parquet")
+    pq.write_table(pq.ParquetFile(path).read(), path)  # with a dictionary of payloads: it says that it is small
+    assert unpacked(path) < 100_000
+    (ledger,) = (tmp_path / "ledger").rglob("*.parquet")
+    row = pq.ParquetFile(ledger).read().to_pylist()[0]
+    row["files"][0]["bytes"] = path.stat().st_size
+    pq.write_table(pa.Table.from_pylist([row], LEDGER_ROW).drop_columns(["sha256"]), ledger)
+    refused(root, 2, 1, 1)
+    assert compact(root, 64 << 20, LOCAL)
+    assert len(lake(root).files(Dataset.DEAD_LETTERS)) == 3
+    assert reconcile(root) == []
+    assert lake(root).sql("SELECT sum(octet_length(payload))::INT AS n FROM dead_letters").to_pylist() == [
+        {"n": 800_001}
+    ]
+
+
+COMPACTION = """
+import resource, sys
+import tests.pipelines.test_limits as limits
+from lake import merge, reader
+
+merge.MAX_BYTES = int(sys.argv[2])
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+(piece,) = merge.bins(reader.lake(sys.argv[1]).entries(limits.Dataset.DEAD_LETTERS), {}, 64 << 20)
+merged = merge.merge(sys.argv[1], piece, "change-000001-aa-00001")
+print(len(merged.files), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_a_compaction_takes_memory_by_what_files_unpack_to(tmp_path: Path) -> None:
+    for number in range(6):
+        refused(str(tmp_path), number, 1_000, 60_000)
+    assert sum(path.stat().st_size for path in (tmp_path / "dead_letters").rglob("*.parquet")) < 1 << 20
+    bound = 64 << 20
+    line = [sys.executable, "-c", COMPACTION, str(tmp_path), str(bound)]
+    done = subprocess.run(line, check=True, capture_output=True, text=True)
+    files, grown = map(int, done.stdout.split())
+    assert files == 6
+    assert grown << 10 < 4 * bound  # all at once it takes nine times as much
