@@ -180,8 +180,9 @@ def _rows_at_once(parquet: pq.ParquetFile) -> int:
     columns = [group.column(n) for group in groups for n in range(group.num_columns)]
     if any(column.has_dictionary_page and column.path_in_schema in names for column in columns):
         return FEW_ROWS  # one text may stand there once, and in each of the rows
-    unpacked = sum(group.total_byte_size for group in groups)
-    return max(FEW_ROWS, min(BATCH_BYTES * metadata.num_rows // max(unpacked, 1), MANY_ROWS))
+    unpacked: int = sum(group.total_byte_size for group in groups)
+    rows: int = metadata.num_rows
+    return max(FEW_ROWS, min(BATCH_BYTES * rows // max(unpacked, 1), MANY_ROWS))
 
 
 def _as(schema: pa.Schema, batch: pa.RecordBatch) -> pa.RecordBatch:
