@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from lake import lake
 from lake.changes import Change, put_change
+from lake.files import WrittenFile
 from lake.ledger import commit
 from pipelines.merging import with_ledger
 from runners.services import Services, free_port
@@ -56,13 +57,14 @@ def merged_units(root: str, units: int) -> Iterator[dict[str, Any]]:
     """Gives the rows of so many units, whose files are not there any more; puts a change that has merged them."""
     change = Change(1, "00000000", "compaction")
     one = write(root, change.file_name(1), [_said(0, n) for n in range(MESSAGES)])
+    written = [WrittenFile(**f, sha256=checksum) for f, checksum in zip(one["files"], one["sha256"], strict=True)]
     replaced: list[str] = []
     for unit in range(units):
         name = f"{unit:032x}"  # as long as a unit's name is
         files = [{**file, "path": file["path"].replace(change.file_name(1), name)} for file in one["files"]]
         replaced += [file["path"] for file in files]
         yield {**one, "unit": name, "files": files}
-    put_change(root, change._replace(files=[tuple(file.values()) for file in one["files"]], replaces=replaced))
+    put_change(root, change._replace(files=written, replaces=replaced))
 
 
 def commit_all(root: str, rows: Iterator[dict[str, Any]]) -> None:

@@ -15,7 +15,7 @@ import pytest
 from apps.trace import trace
 from lake import lake
 from lake.changes import vacuum
-from lake.files import write_unit
+from lake.files import in_ledger, write_unit
 from lake.ledger import commit
 from pipelines.analysis import answers
 from pipelines.compact import compact
@@ -139,14 +139,10 @@ def landed(root: str, name: str, messages: Sequence[bytes]) -> int:
     fresh, tally = drop.process(UnitBatch(unit, parsed.rows, last=True))
     counter.add(fresh.rows)
     parts = {**split(fresh.rows), Dataset.STATS: counter.counts(name)}
-    files = [
-        {"dataset": str(dataset), "path": path, "rows": rows, "bytes": size}
-        for dataset, part in parts.items()
-        for path, rows, size in write_unit(root, dataset, Source.DRONES, name, [part])
-    ]
+    files = [file for dataset, part in parts.items() for file in write_unit(root, dataset, Source.DRONES, name, [part])]
     counts = {str(d): parts[d].num_rows for d in BRANCHES} | {"duplicates": tally.value[1].rows}
     place = {"unit": name, "source": "drones", "path": "fleet.jsonl", "range_start": 0, "range_end": 1}
-    rest = {"rows_in": n, "dead_letters": 0, "images": 0, "counted": fresh.rows.num_rows, "files": files}
+    rest = {"rows_in": n, "dead_letters": 0, "images": 0, "counted": fresh.rows.num_rows, **in_ledger(files)}
     commit(root, [place | counts | rest])
     return int(without_repeated(fresh.rows).num_rows)
 
