@@ -4,18 +4,39 @@ SHELL := /bin/bash
 PYTHON ?= python3.11
 VENV := .venv
 PY := $(VENV)/bin/python
+
+# What a user gives is text and nothing else, whatever stands in it: make expands nothing in it, and the shell gets it
+# in the environment, as "$$LAKE". ARGS alone are words for the shell.
+GIVEN := DATA LAKE REPORT HISTORY MESSAGES CODES REASON ID EVERY
+DATA_FROM := $(origin DATA)
+YES_FROM := $(origin YES)
+$(foreach name,$(GIVEN),$(if $(filter-out undefined,$(origin $(name))),$(eval override $(name) := $$(value $(name)))))
 DATA ?= data
 LAKE ?= $(DATA)/lake
 REPORT ?= $(DATA)/report.html
-ROWS ?= 500000
+EVERY ?= 30s
 ARGS ?=
+export $(foreach name,$(GIVEN),$(if $(filter-out undefined,$(origin $(name))),$(name)))
+
+# Before a target that needs a variable, unless ARGS may have it.
+NEED = $(if $($(2))$(ARGS),,echo "error: say which: make $(1) $(2)=..." >&2; exit 2)
+.PHONY: need-codes need-reason need-id
+need-codes: ; @$(call NEED,fines,CODES)
+need-reason: ; @$(call NEED,replay,REASON)
+need-id: ; @$(call NEED,trace,ID)
+
+# Where s3:// or pubsub:// is meant and the shell says nothing of such a service: the one that runs here, if one does.
+HERE = here() { local vars; if vars=$$($(PY) -m runners.services status --env "$$1"); then eval "$$vars"; \
+	echo "$$1: the server that runs here; for another one set the variables of its clients" >&2; fi; }; \
+	case "$$LAKE $$HISTORY" in *s3://*) [ -n "$$AWS_ENDPOINT_URL$$AWS_ENDPOINT_URL_S3$$AWS_PROFILE$$AWS_ACCESS_KEY_ID" ] || here s3 ;; esac; \
+	case "$$HISTORY" in pubsub://*) [ -n "$$PUBSUB_EMULATOR_HOST$$GOOGLE_APPLICATION_CREDENTIALS" ] || here pubsub ;; esac;
 
 .PHONY: help
 help: ## print this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  Whatever fails, make ends with 2; the exit code of the command is in make's last line: Error 4."
-	@echo "  Variables: HISTORY=GLOB, MESSAGES=file:PATH (your own input for run-local), LAKE=$(LAKE), REPORT=$(REPORT), ARGS=..."
+	@printf '  Variables: HISTORY=GLOB, MESSAGES=file:PATH (your own input for run-local), LAKE=%s, REPORT=%s, ARGS=...\n' "$$LAKE" "$$REPORT"
 
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 
@@ -32,7 +53,7 @@ install: $(VENV)/.installed ## make .venv with the pinned packages
 
 .PHONY: run-local
 run-local: install ## a fleet's messages and a ticket history -> a lake, its answers and a report, on this machine
-	@$(PY) -m runners.local --data '$(DATA)' --lake '$(LAKE)' --report '$(REPORT)' $(if $(HISTORY),--history '$(HISTORY)') $(if $(MESSAGES),--messages '$(MESSAGES)') $(ARGS)
+	@$(HERE) $(PY) -m runners.local --data="$$DATA" --lake="$$LAKE" --report="$$REPORT" $(if $(HISTORY),--history="$$HISTORY") $(if $(MESSAGES),--messages="$$MESSAGES") $(ARGS)
 
 .PHONY: live
 live: install ## a live fleet on Kafka, S3 and Prism here, followed into the lake, until Ctrl-C (ARGS=--help: all flags)
@@ -40,31 +61,31 @@ live: install ## a live fleet on Kafka, S3 and Prism here, followed into the lak
 
 .PHONY: console
 console: install ## the officers' console at the services here, http://127.0.0.1:8300 (ARGS='--codes FILE.csv': the city's names)
-	@$(CONSOLE_HERE) $(PY) -m apps.console $(if $(findstring --alerts,$(ARGS)),,$(CONSOLE_AT)) --data '$(DATA)/console' $(ARGS)
+	@$(CONSOLE_HERE) $(PY) -m apps.console $(if $(findstring --alerts,$(ARGS)),,$(CONSOLE_AT)) --data="$$DATA/console" $(ARGS)
 
 .PHONY: analyze
 analyze: install ## answer the questions over the lake; writes the report (CODES=FILE: with the fines)
-	@$(PY) -m pipelines.analysis --lake '$(LAKE)' --report '$(REPORT)' $(if $(CODES),--codes '$(CODES)') $(ARGS)
+	@$(HERE) $(PY) -m pipelines.analysis --lake="$$LAKE" --report="$$REPORT" $(if $(CODES),--codes="$$CODES") $(ARGS)
 
 .PHONY: fines
-fines: install ## dollars by window and code, as CSV (CODES=FILE: the city's table of violation codes)
-	@$(PY) -m pipelines.fines --lake '$(LAKE)' $(if $(CODES),--codes '$(CODES)') $(ARGS)
+fines: need-codes install ## dollars by window and code, as CSV (CODES=FILE: the city's table of violation codes)
+	@$(HERE) $(PY) -m pipelines.fines --lake="$$LAKE" $(if $(CODES),--codes="$$CODES") $(ARGS)
 
 .PHONY: reconcile
 reconcile: install ## check that rows in = rows out for every unit of the lake, and that the statistics add up
-	@$(PY) -m pipelines.reconcile --output '$(LAKE)' $(ARGS)
+	@$(HERE) $(PY) -m pipelines.reconcile --output="$$LAKE" $(ARGS)
 
 .PHONY: compact
 compact: install ## merge the lake's small files, each message once (ARGS=--vacuum: remove those that were replaced)
-	@$(PY) -m pipelines.compact --lake '$(LAKE)' $(ARGS)
+	@$(HERE) $(PY) -m pipelines.compact --lake="$$LAKE" $(ARGS)
 
 .PHONY: replay
-replay: install ## after a rule was mended: let dead letters of a reason go through it again (REASON=time_unreadable)
-	@$(PY) -m pipelines.replay --lake '$(LAKE)' $(if $(REASON),--reason '$(REASON)') $(ARGS)
+replay: need-reason install ## after a rule was mended: let dead letters of a reason go through it again (REASON=time_unreadable)
+	@$(HERE) $(PY) -m pipelines.replay --lake="$$LAKE" $(if $(REASON),--reason="$$REASON") $(ARGS)
 
 .PHONY: trace
-trace: install ## the whole story of a message or a summons (ID=8002531292)
-	@$(PY) -m apps.trace --lake '$(LAKE)' '$(ID)' $(ARGS)
+trace: need-id install ## the whole story of a message or a summons (ID=8002531292)
+	@$(HERE) $(PY) -m apps.trace --lake="$$LAKE" $(ARGS) $(if $(ID),-- "$$ID")
 
 .PHONY: doctor
 doctor: install ## what this machine can run
@@ -122,10 +143,9 @@ spark-down: install ## end the cluster
 submit-spark: install ## run the graph there (ARGS='--history ... --output s3://...')
 	@$(PY) -m runners.spark submit $(ARGS)
 
-EVERY ?= 30s
 .PHONY: follow-spark
 follow-spark: install ## follow a topic there, a bounded run every EVERY=30s (ARGS='--messages kafka://... --output s3://...')
-	@$(PY) -m runners.spark submit --every $(EVERY) $(ARGS)
+	@$(PY) -m runners.spark submit --every="$$EVERY" $(ARGS)
 
 # What make live reads and writes, unless ARGS says otherwise: topics of Kafka, and a file.
 CONSOLE_AT = --alerts "$$k/alerts" --answers "$$k/drones" --images "$$k/images" --commands "$$k/commands" --confirmations "$$k/confirmations" --panes .services/data/live/panes.jsonl
@@ -180,7 +200,16 @@ bench: install ## time the pipeline against polars, DuckDB, pyarrow and per-row 
 bench-runners: install ## rows/s of direct, flink and spark at parallelism 1 and 2, beside native PySpark
 	@$(PY) -m tests.benchmarks.runners $(ARGS)
 
+# What is removed is said on make's own command line, never by the environment.
+CLEAN = $(if $(filter environment%,$(DATA_FROM)),echo "DATA of the environment is not meant: make $@ DATA=DIR" >&2;) $(PYTHON) -m runners.clean $(if $(filter command,$(DATA_FROM)),--data="$$DATA")
+DOWN = if [ -d .services ] && [ -x $(PY) ]; then for group in services flink spark; do $(PY) -m runners.$$group down; done; fi
+
 .PHONY: clean
-clean: ## end the services and clusters; remove them, the environment and what run-local made
-	@if [ -d .services ] && [ -x $(PY) ]; then for group in services flink spark; do $(PY) -m runners.$$group down; done; fi
-	rm -rf .services $(VENV) $(DATA)
+clean: ## end the services and clusters; remove programs, the environment and input that run-local made; data stays
+	@$(DOWN)
+	@$(CLEAN)
+
+.PHONY: distclean
+distclean: ## the same, and remove all data (lake, bucket, officers' key, accounts), after a question (YES=1: none)
+	@$(DOWN)
+	@$(CLEAN) --all $(if $(filter command,$(YES_FROM)),$(if $(YES),--yes))

@@ -332,7 +332,9 @@ class _Object(io.RawIOBase):
 def storage(root: str) -> Storage:
     """The storage of a directory or ``s3://`` URL. Raises OutputUnusable for any other scheme."""
     check_name(root, OutputUnusable)
-    if root.startswith("s3://"):
+    if not root:
+        raise OutputUnusable("the lake has no name; say where it is, for example data/lake or s3://BUCKET/PREFIX")
+    if root.startswith(S3):
         return S3Storage(root)
     if "://" in root and not root.startswith(FILE):
         scheme = root.partition("://")[0]

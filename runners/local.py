@@ -17,6 +17,7 @@ from pipelines.options import add_max_dead_letters, history_url, recording
 from pipelines.report import write_report
 from pipelines.run import run_and_tell
 from pipelines.violations import Settings
+from schemas.marks import Mark, make_folder
 from transforms.refusals import DEFAULT_SHARE
 from transforms.stats import HOUR
 
@@ -50,7 +51,10 @@ def _command(arguments: argparse.Namespace, options: PipelineOptions) -> int:
     root = arguments.lake or str(arguments.data / "lake")
     report = arguments.report or arguments.data / "report.html"
     history, messages = arguments.history, arguments.messages
-    if history is None and messages is None:
+    is_made = history is None and messages is None
+    if is_made or arguments.data in (Path(root).parent, report.parent):
+        make_folder(arguments.data, Mark.KEPT)
+    if is_made:
         history, messages = _make_input(arguments)
     given = arguments.max_dead_letters
     asked = Asked(history, messages, max_dead_letters=DEFAULT_SHARE if given is None else given)
@@ -68,9 +72,10 @@ def _command(arguments: argparse.Namespace, options: PipelineOptions) -> int:
 
 def _make_input(arguments: argparse.Namespace) -> tuple[str, str]:
     """The paths of a history and a recording; made once for each size."""
-    history = arguments.data / f"history-{arguments.rows}.csv"
-    messages = arguments.data / f"drones-{arguments.drones}x{arguments.seconds}s.jsonl"
-    arguments.data.mkdir(parents=True, exist_ok=True)
+    made = arguments.data / "input"
+    make_folder(made, Mark.REBUILT)
+    history = made / f"history-{arguments.rows}.csv"
+    messages = made / f"drones-{arguments.drones}x{arguments.seconds}s.jsonl"
     if not history.exists():
         _simulate("history", "--rows", str(arguments.rows), "--output", str(history), quiet=arguments.quiet)
     if not messages.exists():

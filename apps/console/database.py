@@ -10,6 +10,7 @@ from threading import RLock
 from typing import Final
 
 from schemas.errors import OutputUnusable
+from schemas.marks import Mark, make_folder
 
 DISK_ERRORS: Final = (OSError, sqlite3.DatabaseError)
 """What a disk that is full or fails raises; nothing of a transaction is kept then."""
@@ -30,7 +31,7 @@ class Database:
     def __init__(self, folder: Path) -> None:
         """Open or make the state in a folder. Raises OutputUnusable: another console uses it, or it cannot be made."""
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(folder, Mark.KEPT, mode=0o700)
             self._held = (folder / "lock").open("w")
         except OSError as error:
             raise OutputUnusable(f"{folder}: there can be no state of the console: {error.strerror}") from error

@@ -12,6 +12,7 @@ from pathlib import Path
 from runners.services.java import java
 from runners.services.lock import locked
 from schemas.errors import ServiceUnavailable
+from schemas.marks import Mark, make_folder
 
 HOME = Path(__file__).resolve().parents[2] / ".services"
 """Where programs are installed, for every user of this work tree."""
@@ -63,6 +64,7 @@ class Program:
         """
         if self.is_installed(home):
             return self.path(home)
+        make_folder(home, Mark.KEPT)
         with locked(home / f"{self.name}.lock"):
             if not self.is_installed(home):
                 need(self._tool)
@@ -84,7 +86,7 @@ class Program:
         folder = self._folder(home)
         unfinished = folder.with_suffix(".unfinished").resolve()
         shutil.rmtree(unfinished, ignore_errors=True)  # of an installation that was killed
-        unfinished.mkdir(parents=True)
+        make_folder(unfinished, Mark.REBUILT)
         command = [_placed(part).replace(TARGET, str(unfinished)) for part in self.command]
         environment = {key: value.replace(TARGET, str(unfinished)) for key, value in self.environment.items()}
         where = self.sources[0].parent if self.sources else unfinished

@@ -19,6 +19,7 @@ from runners.services.pubsub.server import PubSub
 from runners.services.s3 import S3
 from runners.services.service import Service
 from schemas.errors import ServiceUnavailable
+from schemas.marks import Mark, make_folder
 
 _BUILD = Path(__file__).parent / "prism" / "build.py"
 # Without cgo no C compiler is needed.
@@ -155,7 +156,10 @@ class Services:
 
     def _up(self, name: str) -> State:
         folder = self._folder(name)
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if self._data.parent == self._home:
+            make_folder(self._home, Mark.KEPT)
+        make_folder(self._data, Mark.KEPT)
+        folder.mkdir(exist_ok=True, mode=0o700)
         need(*self._kinds[name].tools)
         program = self._kinds[name].program
         path = program.install(self._home) if program else Path(sys.executable)

@@ -9,6 +9,7 @@ from runners.services.beam_java.build import listening_here as java_listening_he
 from runners.services.prism.build import OURS, THEIRS, listening_here
 from runners.services.programs import TARGET, Program
 from schemas.errors import ServiceUnavailable
+from schemas.marks import MARK
 
 
 def program(source: Path, script: str) -> Program:
@@ -47,7 +48,7 @@ def test_an_installation_that_failed_says_why_and_leaves_nothing_that_looks_whol
     with pytest.raises(ServiceUnavailable, match=r"(?s)thing could not be installed: sh -c .*no such module"):
         program(source, f"touch {TARGET}/half; echo no such module >&2; exit 1").install(home)
     assert not program(source, "true").is_installed(home)
-    assert sorted(path.name for path in program(source, "true").install(home).parent.iterdir()) == ["thing"]
+    assert sorted(path.name for path in program(source, "true").install(home).parent.iterdir()) == [MARK, "thing"]
 
 
 def test_a_tool_that_is_missing_is_named_with_what_to_install(

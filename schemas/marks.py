@@ -1,0 +1,35 @@
+"""The mark on folders that the product has made: what carries none is never removed."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+MARK: Final = ".made-by-prestacop"
+
+
+class Mark(StrEnum):
+    """What the mark says of all that is in the folder."""
+
+    REBUILT = "PrestaCop made this folder, and can make it again: make clean removes it.\n"
+    KEPT = "PrestaCop made this folder, and its data is here: make distclean removes it, after a question.\n"
+
+
+def make_folder(folder: Path, mark: Mark, mode: int = 0o777) -> None:
+    """Make a folder and put the mark on it; one that is there already stays as it is."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(mode=mode)
+    except FileExistsError:
+        if folder.is_dir():
+            return
+        raise
+    (folder / MARK).write_text(mark)
+
+
+def mark_of(folder: Path) -> Mark | None:
+    """The mark that a folder carries; None where it has none, or is a symbolic link."""
+    path = folder / MARK
+    if folder.is_symlink() or not folder.is_dir() or path.is_symlink() or not path.is_file():
+        return None
+    text = path.read_bytes()[:200].decode("ascii", "replace")
+    return next((mark for mark in Mark if mark == text), None)

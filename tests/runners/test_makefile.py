@@ -1,0 +1,154 @@
+"""What make's variables hold reaches the commands as it is; what is missing is named; clean takes no folder from afar."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from schemas.marks import Mark, make_folder
+
+pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not on the PATH")
+
+ROOT = Path(__file__).parents[2]
+GIVEN = ("DATA", "LAKE", "REPORT", "HISTORY", "MESSAGES", "CODES", "REASON", "ID", "EVERY", "YES")
+Make = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    """Calls make in an empty work tree, with a Python that prints what it is to run and where S3 is."""
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    shutil.copy(ROOT / "Makefile", tree)
+    python = tmp_path / "python"
+    python.write_text(f"""#!{sys.executable}
+import json, os, sys
+if sys.argv[2] == "runners.services":
+    print("export AWS_ENDPOINT_URL=http://here" if os.environ.get("S3_RUNS") else "")
+    sys.exit(not os.environ.get("S3_RUNS"))
+print(json.dumps([sys.argv[2:], os.environ.get("AWS_ENDPOINT_URL")]))
+""")
+    python.chmod(0o755)
+
+    def make(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        line = ["make", "--old-file=.venv/.installed", f"PY={python}", f"PYTHON={python}", *arguments]
+        # Where make runs the tests, it exports its own.
+        known = {name: value for name, value in os.environ.items() if not name.startswith("AWS_") and name not in GIVEN}
+        return subprocess.run(line, cwd=tree, capture_output=True, text=True, check=False, env=known | environment)
+
+    return make
+
+
+def ran(done: subprocess.CompletedProcess[str]) -> list[str]:
+    """The module and arguments of the command that ran."""
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stdout.splitlines()
+    return list(json.loads(line)[0])
+
+
+ODD = [
+    "a b",
+    "it's",
+    '"q"',
+    "$HOME",
+    "$(touch gone)",
+    "${x}",
+    "$(shell touch gone)",
+    "`touch gone`",
+    "a;touch gone",
+    "#x",
+]
+ODD += ["a\\", "*", "~", "&& touch gone", "%s", "$$", "-x", "ü"]
+
+
+@pytest.mark.parametrize("text", [" ".join(ODD), *ODD])
+def test_what_a_variable_holds_reaches_the_command_as_it_is(make: Make, tmp_path: Path, text: str) -> None:
+    variables = {name: text + name for name in ("DATA", "LAKE", "REPORT", "HISTORY", "MESSAGES")}
+    for done in (make("run-local", *(f"{k}={v}" for k, v in variables.items())), make("run-local", **variables)):
+        assert ran(done) == ["runners.local", *(f"--{name.lower()}={value}" for name, value in variables.items())]
+    assert not (tmp_path / "tree/gone").exists()
+
+
+def test_the_variables_of_other_targets_do_so_too(make: Make, tmp_path: Path) -> None:
+    text = " ".join(ODD)
+    lake = f"--lake={text}"
+    for target, name, runs in (
+        ("trace", "ID", ["apps.trace", lake, "--", text]),
+        ("fines", "CODES", ["pipelines.fines", lake, f"--codes={text}"]),
+        ("analyze", "CODES", ["pipelines.analysis", lake, "--report=data/report.html", f"--codes={text}"]),
+        ("replay", "REASON", ["pipelines.replay", lake, f"--reason={text}"]),
+        ("reconcile", "ID", ["pipelines.reconcile", f"--output={text}"]),
+        ("compact", "ID", ["pipelines.compact", lake]),
+        ("follow-spark", "EVERY", ["runners.spark", "submit", f"--every={text}"]),
+    ):
+        assert ran(make(target, f"LAKE={text}", f"{name}={text}")) == runs
+    assert ran(make("console", "ARGS=--alerts x", f"DATA={text}")) == [
+        "apps.console", f"--data={text}/console", "--alerts", "x",
+    ]  # fmt: skip
+    assert f"LAKE={text}, " in make("help", f"LAKE={text}").stdout
+    assert not (tmp_path / "tree/gone").exists()
+
+
+@pytest.mark.parametrize(("target", "name"), [("trace", "ID"), ("fines", "CODES"), ("replay", "REASON")])
+def test_a_variable_that_is_missing_is_wrong_usage(make: Make, target: str, name: str) -> None:
+    for given in ([], [f"{name}="], [f"{name}= "]):
+        done = make(target, *given)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert f"error: say which: make {target} {name}=..." in done.stderr
+    assert ran(make(target, "ARGS=--help"))[-1] == "--help"
+
+
+TARGETS = ["run-local", "analyze", "fines", "reconcile", "compact", "replay", "trace"]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_lake_on_s3_is_at_the_server_that_runs_here_unless_the_shell_says_where(make: Make, target: str) -> None:
+    given = (target, "CODES=c", "REASON=r", "ID=i")
+
+    def where(*arguments: str, **environment: str) -> str | None:
+        done = make(*given, *arguments, **environment)
+        assert ("the server that runs here" in done.stderr) == (json.loads(done.stdout)[1] == "http://here")
+        return json.loads(done.stdout)[1]  # type: ignore[no-any-return]
+
+    assert where("LAKE=s3://prestacop/lake", S3_RUNS="1") == "http://here"
+    assert where("LAKE=s3://prestacop/lake", S3_RUNS="1", AWS_ENDPOINT_URL="http://own") == "http://own"
+    assert where("LAKE=s3://prestacop/lake", S3_RUNS="1", AWS_PROFILE="own") is None
+    assert where("LAKE=s3://prestacop/lake") is None
+    assert where(S3_RUNS="1") is None
+
+
+def test_clean_takes_a_folder_from_the_command_line_alone(make: Make) -> None:
+    done = make("clean", DATA="/some/folder", YES="1")
+    assert ran(done) == ["runners.clean"]
+    assert "DATA of the environment is not meant: make clean DATA=DIR" in done.stderr
+    assert ran(make("distclean", DATA="/some/folder", YES="1")) == ["runners.clean", "--all"]
+    assert ran(make("-e", "clean", DATA="/some/folder")) == ["runners.clean"]
+    assert ran(make("clean", "DATA=a b; $(x) '")) == ["runners.clean", "--data=a b; $(x) '"]
+    assert ran(make("clean", "DATA=")) == ["runners.clean", "--data="]
+    assert ran(make("distclean", "YES=1", "DATA=x")) == ["runners.clean", "--data=x", "--all", "--yes"]
+
+
+def test_make_clean_needs_no_environment_and_leaves_the_folder_of_another(tmp_path: Path) -> None:
+    tree, precious = tmp_path / "tree", tmp_path / "some folder"
+    (precious / "lake").mkdir(parents=True)
+    for name in ("runners", "schemas", "pipelines"):
+        (tree / name).mkdir(parents=True)
+    shutil.copy(ROOT / "Makefile", tree)
+    for name in ("runners/__init__", "runners/clean", "pipelines/__init__", "schemas/__init__", "schemas/errors"):
+        shutil.copy(ROOT / f"{name}.py", tree / f"{name}.py")
+    for name in ("exits", "marks", "printing", "system"):
+        shutil.copy(ROOT / f"schemas/{name}.py", tree / "schemas")
+    make_folder(tree / "data/input", Mark.REBUILT)
+    line = ["make", "clean", f"PYTHON={sys.executable} -S -E"]
+    for variables, code in (({"DATA": str(precious)}, 0), ({}, 0)):
+        done = subprocess.run(line, cwd=tree, capture_output=True, text=True, check=False, env=os.environ | variables)
+        assert done.returncode == code, done.stderr
+    done = subprocess.run([*line, f"DATA={precious}"], cwd=tree, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert (precious / "lake").exists()
+    assert not (tree / "data/input").exists()
