@@ -1,4 +1,4 @@
-"""What make's variables hold reaches the commands as it is; what is missing is named; clean takes no folder from afar."""
+"""What make's variables hold reaches the commands as it is; what is missing is named; clean takes no other folder."""
 
 import json
 import os
