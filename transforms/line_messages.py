@@ -18,7 +18,7 @@ _FIELDS = ("latitude", "longitude", "altitude_m", "epoch", "drone_id", "status",
 _TYPES = {"violation_code": pa.int16(), "drone_id": pa.string(), "status": pa.string(), "image_id": pa.string()}
 _LIMITS = {
     "latitude": (-90, 90), "longitude": (-180, 180), "altitude_m": (-1e6, 1e6),
-    "epoch": (EVENT_SECONDS[0], EVENT_SECONDS[1] - 1), "violation_code": (0, MAX_CODE),
+    "epoch": (EVENT_SECONDS[0], float(np.nextafter(EVENT_SECONDS[1], 0))), "violation_code": (0, MAX_CODE),
 }  # fmt: skip
 
 

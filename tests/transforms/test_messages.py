@@ -1,6 +1,7 @@
 """Drone payloads go where they belong, alone or among others, and none stops the run."""
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from sources.files import Header
 from sources.recorded import RecordedMessages
 from sources.units import Unit, UnitBatch
 from tests.support import run_graph
+from transforms import json_messages
 from transforms.messages import DecodeMessages, decode_payloads
 from transforms.names import DEAD_LETTERS, ROWS
 from transforms.payloads import read_payload
@@ -191,6 +193,44 @@ def test_a_v0_line_is_read_and_its_identity_is_a_hash_of_it() -> None:
     assert [position["message_id"], violation["message_id"]] == [v0_message_id(line) for line in lines]
     assert position["event_time"].isoformat() == "2026-01-15T12:00:00.250000+00:00"
     assert (violation["violation_code"], violation["image_id"]) == (21, "img")
+
+
+@pytest.mark.parametrize("epoch", ["0", "-0", "0.000001", "7258118399.5", "7258118399.999999", "7.258118399e9"])
+def test_a_v0_line_is_of_any_time_that_a_v1_message_may_be_of(epoch: str) -> None:
+    (row,), dead = decode(f"40.7;-74;10;{epoch};d1;raw".encode())
+    assert dead == []
+    assert row["event_time"].timestamp() == pytest.approx(float(epoch))
+
+
+@pytest.mark.parametrize(
+    "epoch", ["-0.000001", "7258118400", "7258118399.9999999", "1e10", "1768478400000", "-1", "1e308"]
+)
+def test_a_v0_line_is_of_no_other_time(epoch: str) -> None:
+    rows, dead = decode(f"40.7;-74;10;{epoch};d1;raw".encode())
+    assert rows == []
+    assert dead[0]["reason"] == Reason.V0_MALFORMED
+
+
+def test_times_are_read_alike_alone_and_in_columns() -> None:
+    """Arrow reads the common form, and nothing that RFC 3339 does not have."""
+    rng = random.Random(14)
+    forms = [
+        "2026-01-15T12:00:00Z",
+        "2016-12-31T23:59:60.5Z",
+        "2026-01-15 12:00:00.123456789+05:30",
+        "1970-01-01t00:00:00z",
+    ]
+    accepted = 0
+    for _ in range(1_500):
+        text = list(rng.choice(forms))
+        for _ in range(rng.choice((0, 1, 1, 2))):
+            place = rng.randrange(len(text))
+            text[place : place + rng.randint(0, 2)] = rng.choice([*"0123456789-:.,TtZz +\u0660", "", "00"])
+        said = "".join(text) + rng.choice(["", "", "Z"])
+        micros = event_time_of(said)
+        assert json_messages._event_times((said,)).cast(pa.int64()).to_pylist() == [micros], said
+        accepted += micros is not None
+    assert accepted > 250
 
 
 def test_lines_that_end_as_on_windows_are_the_same_messages() -> None:
