@@ -51,6 +51,14 @@ $(VENV)/.installed: setup.py constraints.txt
 .PHONY: install
 install: $(VENV)/.installed ## make .venv with the pinned packages
 
+# By a tool of its own environment, with a hash too. Versions stay as they are unless setup.py or ARGS asks for others.
+.PHONY: pins
+pins: ## renew constraints.txt from setup.py: versions and hashes (ARGS=--upgrade: the newest, ARGS='-P NAME': of one package)
+	@tools=$$(mktemp -d); trap 'rm -rf "$$tools"' EXIT; $(PYTHON) -m venv "$$tools" && \
+	"$$tools/bin/pip" install --quiet --disable-pip-version-check --require-hashes --requirement deploy/pins.txt && \
+	"$$tools/bin/uv" pip compile --quiet --python-version 3.11 --extra dev --generate-hashes --no-annotate \
+		--custom-compile-command 'make pins' --output-file constraints.txt $(ARGS) setup.py <(printf 'setuptools\nwheel\n')
+
 .PHONY: run-local
 run-local: install ## a fleet's messages and a ticket history -> a lake, its answers and a report, on this machine
 	@$(HERE) $(PY) -m runners.local --data="$$DATA" --lake="$$LAKE" --report="$$REPORT" $(if $(HISTORY),--history="$$HISTORY") $(if $(MESSAGES),--messages="$$MESSAGES") $(ARGS)
