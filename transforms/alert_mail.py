@@ -10,8 +10,7 @@ import os
 import smtplib
 import socket
 import ssl
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from email.message import EmailMessage
 from email.utils import parseaddr
 from hashlib import blake2b
@@ -21,7 +20,7 @@ from apache_beam.utils.retry import with_exponential_backoff
 
 from schemas.alerts import Alert
 from schemas.errors import InputUnusable, ServiceUnavailable
-from transforms.bounded_time import within
+from transforms.bounded_time import attempt, opened, within
 
 TIMEOUT_SECONDS: Final = 15
 """For each wait for bytes."""
@@ -71,7 +70,6 @@ class Mail:
         """Nothing is sent yet. Raises InputUnusable: the environment names no server."""
         self._receiver = target.address
         self._total_seconds = total_seconds
-        self._connection: smtplib.SMTP | None = None
         self._user, self._password = os.environ.get("SMTP_USER"), os.environ.get("SMTP_PASSWORD", "")
         self._sender = os.environ.get("SMTP_FROM", target.address)
         host, port = os.environ.get("SMTP_HOST"), os.environ.get("SMTP_PORT", "587" if self._user else "25")
@@ -87,7 +85,6 @@ class Mail:
         try:
             within(self._total_seconds, lambda: self._deliver(mail))
         except TimeoutError as error:
-            self._hang_up()
             raise ServiceUnavailable(
                 f"the mail server {self._server[0]} does not take an alert within {self._total_seconds:g} s"
             ) from error
@@ -101,29 +98,20 @@ class Mail:
         """No connection outlives a mail."""
 
     def _deliver_once(self, mail: EmailMessage) -> None:
-        with _Connection(self._opens, *self._server) as server:
+        with attempt(), _Connection(*self._server, timeout=TIMEOUT_SECONDS) as server:
             if self._user:
                 server.starttls(context=ssl.create_default_context())
                 server.login(self._user, self._password)
             server.send_message(mail)
 
-    def _opens(self, connection: smtplib.SMTP) -> None:
-        self._connection = connection
-
-    def _hang_up(self) -> None:
-        """End what goes on beyond its time: lines of an answer are kept as long as they come."""
-        sock = self._connection.sock if self._connection else None
-        if sock:
-            with suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-
 
 class _Connection(smtplib.SMTP):
     """One that is known before the server has said a word, so that it can be ended meanwhile."""
 
-    def __init__(self, opens: Callable[[smtplib.SMTP], None], host: str, port: int) -> None:
-        opens(self)
-        super().__init__(host, port, timeout=TIMEOUT_SECONDS)
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
+        made: socket.socket = super()._get_socket(host, port, timeout)  # type: ignore[misc]
+        opened(made)
+        return made
 
 
 def _passes(error: Exception) -> bool:

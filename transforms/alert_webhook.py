@@ -9,20 +9,24 @@ import binascii
 import hmac
 import logging
 import os
+import socket
 import time
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from hashlib import blake2b
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import requests
 from apache_beam.utils.retry import with_exponential_backoff
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import LocationParseError
 from urllib3.util import Url, parse_url
 
 from schemas.alerts import Alert, encode
 from schemas.errors import InputUnusable, ServiceUnavailable
-from transforms.bounded_time import within
+from transforms.bounded_time import attempt, opened, within
 
 SECRET: Final = "ALERT_WEBHOOK_SECRET"
 PREFIX: Final = "whsec_"
@@ -82,6 +86,8 @@ class Webhook:
         self._total_seconds = total_seconds
         logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # its warnings have the whole URL
         self._session = requests.Session()
+        for scheme in ("https://", "http://"):
+            self._session.mount(scheme, _Adapter())
         # A proxy of the environment would carry to the network what may leave for this machine alone.
         self._session.trust_env = target.url.lower().startswith("https:")
         # urllib3's own retries read the whole body of an answer, and wait as long as its Retry-After says.
@@ -117,6 +123,10 @@ class Webhook:
             ) from None
 
     def _deliver_once(self, body: bytes, headers: dict[str, str]) -> None:
+        with attempt():
+            self._attempt(body, headers)
+
+    def _attempt(self, body: bytes, headers: dict[str, str]) -> None:
         try:
             answer = self._session.post(
                 self._url, body, headers=headers, timeout=TIMEOUT_SECONDS, allow_redirects=False, stream=True
@@ -133,6 +143,48 @@ class Webhook:
         if not 200 <= code < 300:
             said = f"the webhook at {self._host} does not take an alert: {code} {reason}"
             raise _Again(said) if code in PASSES else ServiceUnavailable(said)
+
+
+class _Http(HTTPConnection):
+    """Known as soon as it is open, and when it is used again, so that it can be ended meanwhile."""
+
+    def _new_conn(self) -> socket.socket:
+        made = super()._new_conn()
+        opened(made)
+        return made
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        if self.sock is not None:
+            opened(self.sock)
+        super().request(*args, **kwargs)
+
+
+class _Https(_Http, HTTPSConnection):
+    """The same under TLS."""
+
+
+class _HttpPool(HTTPConnectionPool):
+    ConnectionCls = _Http
+
+
+class _HttpsPool(HTTPSConnectionPool):
+    ConnectionCls = _Https
+
+
+class _Adapter(HTTPAdapter):
+    """Makes connections of this kind."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(*args, **kwargs)
+        manager.pool_classes_by_scheme = _POOLS
+        return manager
+
+
+_POOLS: Final = {"http": _HttpPool, "https": _HttpsPool}
 
 
 def _passes(error: Exception) -> bool:

@@ -1,9 +1,12 @@
 """A real web service and a real mail server on this machine are told alerts, also when they fail at first."""
 
+import gzip
 import smtplib
 import socket
 import ssl
+import threading
 import time
+import tracemalloc
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
@@ -22,7 +25,7 @@ from schemas.errors import InputUnusable, ServiceUnavailable
 from tests.certificates import self_signed
 from tests.schemas.test_answers import alert
 from transforms.alert_mail import Mail, MailAddress, mail_address
-from transforms.alert_webhook import ATTEMPTS, SECRET, Webhook, sign_webhook, webhook_url
+from transforms.alert_webhook import ATTEMPTS, SECRET, SHORT_ANSWER_BYTES, Webhook, sign_webhook, webhook_url
 
 KEY = b"k" * 32
 HOSTILE = 'x"\r\nBcc: all@example.org\r\n\r\n<script>'
@@ -170,19 +173,80 @@ def stream() -> Iterator[Callable[..., _Stream]]:
         (b"", b"H"),  # a status that never ends
         (b"HTTP/1.1 200 OK\r\n", b"x"),  # a header that never ends
         (b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"HTTP/1.1 103 Early Hints\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n"),
         (b"HTTP/1.1 200 OK\r\ncontent-length: 9999\r\n\r\n", b"x"),  # a body that never ends
+        (b"HTTP/1.1 503 later\r\ncontent-encoding: gzip\r\ncontent-length: 9999\r\n\r\n", b"\x1f\x8b"),
         (b"HTTP/1.1 503 later\r\nretry-after: 99999\r\ncontent-length: 0\r\n\r\n", b""),
     ],
 )
 def test_a_webhook_that_answers_byte_by_byte_ends_in_time(
     service: WebService, stream: Callable[..., _Stream], head: bytes, more: bytes
 ) -> None:
-    hook = Webhook(webhook_url(f"http://127.0.0.1:{stream(head, more, 0.02).port}/"), 0.01, total_seconds=0.4)
+    server = stream(head, more, 0.02)
+    hook = Webhook(webhook_url(f"http://127.0.0.1:{server.port}/"), 0.01, total_seconds=0.4)
     began = time.monotonic()
-    with pytest.raises(ServiceUnavailable, match=r"does not answer within 0\.4 s|does not take an alert: 503"):
+    with pytest.raises(ServiceUnavailable, match=r"does not answer within 0\.4 s|does not take an alert: (503|103)"):
         hook.send([alert()])
     assert time.monotonic() - began < 10  # a minute and more without the limit
+    assert not more or server.gone.wait(10)  # it is hung up, not left to go on for ever
     hook.close()
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize(
+    "flood", [b"HTTP/1.1 100 Continue\r\n\r\n" * 1_000, b"x" * 65_536, b"\x16\x03\x03\x40\x00\x02"]
+)
+def test_no_thread_goes_on_when_the_time_of_a_webhook_is_over(
+    service: WebService, stream: Callable[..., _Stream], scheme: str, flood: bytes
+) -> None:
+    server = stream(b"", flood, 0.0 if len(flood) > 10 else 0.02)
+    before = set(threading.enumerate())
+    hook = Webhook(webhook_url(f"{scheme}://127.0.0.1:{server.port}/"), 0.01, total_seconds=0.3)
+    for _ in range(3):
+        with pytest.raises(ServiceUnavailable, match="does not answer"):
+            hook.send([alert()])
+    for left in set(threading.enumerate()) - before:
+        left.join(10)
+        assert not left.is_alive()
+    hook.close()
+
+
+def test_a_compressed_answer_is_never_unpacked(service: WebService, stream: Callable[..., _Stream]) -> None:
+    bomb = gzip.compress(bytes(60_000_000), 9)
+    assert len(bomb) < SHORT_ANSWER_BYTES
+    head = b"HTTP/1.1 503 later\r\ncontent-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % len(bomb)
+    server = stream(head + bomb, b"")
+    hook = Webhook(webhook_url(f"http://127.0.0.1:{server.port}/"), 0.001, total_seconds=1)
+    tracemalloc.start()
+    with pytest.raises(ServiceUnavailable):
+        hook.send([alert()])
+    assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    tracemalloc.stop()
+    hook.close()
+
+
+def test_a_connection_that_is_used_again_is_hung_up_too(service: WebService) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        gone = Event()
+
+        def serve() -> None:
+            client, _ = listening.accept()
+            with client:
+                client.recv(65_536)
+                client.sendall(b"HTTP/1.1 204 thanks\r\n\r\n")
+                while client.recv(65_536):
+                    client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+            gone.set()
+
+        thread = Thread(target=serve)
+        thread.start()
+        hook = Webhook(webhook_url(f"http://127.0.0.1:{listening.getsockname()[1]}/"), total_seconds=0.4)
+        hook.send([alert()])
+        with pytest.raises(ServiceUnavailable, match="within 0"):
+            hook.send([alert()])
+        assert gone.wait(10)
+        thread.join()
+        hook.close()
 
 
 @pytest.mark.parametrize("code", [b"200 OK", b"503 later", b"403 no"])
@@ -237,6 +301,21 @@ def test_a_webhook_without_a_good_secret_is_not_opened(monkeypatch: pytest.Monke
         "http://[::1%25lo]/",
         "https://exa mple.org/",
         "http://localhost:99999999/",
+        "http://[::1%25eth0]/",
+        "http://[::1%lo]/",
+        "http://[::ffff:127.0.0.1]/",
+        "http://0x7f000001/",
+        "http://0177.0.0.1/",
+        "http://0/",
+        "http://127.0.0.1./",
+        "http://localhost./",
+        "http://localhost%2eevil.com/",
+        "http://localhost%00.evil.com/",
+        "http://localhost;evil.com/",
+        "http://a@localhost@evil.com/",
+        "http:/localhost/",
+        "https:////h/",
+        "https://[evil.com]/",
     ],
 )
 def test_plates_are_not_sent_in_the_clear(url: str) -> None:
@@ -392,9 +471,13 @@ def test_a_mail_server_that_never_comes_to_an_end_is_left_in_time(
     monkeypatch.setenv("SMTP_HOST", "127.0.0.1")
     monkeypatch.setenv("SMTP_PORT", str(server.port))
     monkeypatch.delenv("SMTP_USER", raising=False)
+    before = set(threading.enumerate())
     with pytest.raises(ServiceUnavailable, match=r"within 0\.4 s"):
-        Mail(MailAddress("desk@example.org"), total_seconds=0.4).send([alert()])
+        Mail(MailAddress("desk@example.org"), 0.01, total_seconds=0.4).send([alert()])
     assert server.gone.wait(10)  # it is hung up, not left to fill the memory
+    for left in set(threading.enumerate()) - before:
+        left.join(10)
+        assert not left.is_alive()  # nor is it tried again
 
 
 def test_mail_needs_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
