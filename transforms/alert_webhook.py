@@ -138,8 +138,10 @@ class Webhook:
         with answer:
             code, reason = answer.status_code, answer.reason[:REASON_CHARS]
             length = answer.raw.length_remaining
-            if length is not None and length <= SHORT_ANSWER_BYTES:
+            if code >= 200 and length is not None and length <= SHORT_ANSWER_BYTES:
                 answer.raw.drain_conn()
+        if code < 200:  # the answer itself comes after it, and is none to the next alert
+            self._session.close()
         if not 200 <= code < 300:
             said = f"the webhook at {self._host} does not take an alert: {code} {reason}"
             raise _Again(said) if code in PASSES else ServiceUnavailable(said)

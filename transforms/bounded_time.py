@@ -26,6 +26,8 @@ class _Call:
 
     def add(self, connection: socket.socket) -> None:
         with self._lock:
+            if self._is_over:
+                connection.close()
             self.check()
             self._open.append(socket.socket(fileno=os.dup(connection.fileno())))
 
@@ -88,6 +90,6 @@ def attempt() -> Iterator[None]:
 
 
 def opened(connection: socket.socket) -> None:
-    """The attempt uses this connection. Raises GivenUp."""
+    """The attempt uses this connection. Raises GivenUp: it is closed."""
     made: _Call = _here.call
     made.add(connection)
