@@ -21,7 +21,7 @@ def dry_run(asked: Asked, root: str) -> Iterator[str]:
     if cells:
         yield f"{len(cells)} units of work would be read:"
         for cell in cells:
-            kind = "gzip, cut into cells when unpacked" if cell.compressed else f"cell {cell.number}"
+            kind = "packed, cut into cells when unpacked" if cell.compressed else f"cell {cell.number}"
             yield f"  {cell.source:8} {(cell.end - cell.start) / 1e6:9.1f} MB  {cell.path} ({kind})"
         yield f"{sum(c.end - c.start for c in cells) / 1e6:.1f} MB in all; units that the ledger has are passed over."
     for source, url in topics:

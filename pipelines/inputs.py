@@ -20,7 +20,7 @@ from sources.follow_loaded import FollowLoaded
 from sources.history import HistoryCsv
 from sources.kafka import KafkaStream
 from sources.loaded import Loaded, LoadedCell, LoadedTopic, landed, remember, remembered, spent
-from sources.pieced import ReadLoaded
+from sources.pieced import ReadLoaded, cells_of
 from sources.pubsub import PubSubStream
 from sources.recorded import RecordedMessages
 from sources.streams import MESSAGE_BYTES, FollowStream, ReadUnits, Stream, plan_until_now
@@ -242,7 +242,7 @@ def _history(url: Url | None, asked: Asked, root: str) -> Files | LoadedFiles | 
     awaited = [file for file in files if not file.is_complete and file.fingerprint not in before]
     for file in awaited:
         _log.warning("%s: %d bytes are there, and its end is not; a later run reads it", file.path, file.there)
-    cells = [cell for file in complete for cell in file.cells(form)]
+    cells = [cell for file in complete for cell in cells_of(file, topic, form, root)]
     return LoadedFiles(cells, loaded, topic, form, complete, spent(files, awaited, loaded.refusals))
 
 

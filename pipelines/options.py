@@ -106,7 +106,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--history",
         metavar="GLOB_OR_URL",
         type=history_url,
-        help="ticket CSV files of the city, plain or gzip: a path, a quoted pattern, s3://BUCKET/KEY, or the topic "
+        help="ticket CSV files of the city, plain or packed: a path, a quoted pattern, s3://BUCKET/KEY, or the topic "
         "that python -m apps.loader has sent them to: kafka://HOST:PORT/TOPIC, pubsub://PROJECT/SUBSCRIPTION",
     )
     group.add_argument(

@@ -78,7 +78,8 @@ def _unit(row: dict[str, Any]) -> Unit:
                 f"unit {row['unit']} does not say how the columns of its file are called, and the file cannot be asked "
                 f"({error}); put it back for the time of the replay"
             ) from error
-    return Unit(Source(row["source"]), row["path"], row["range_start"], row["range_end"], row["unit"], columns)
+    place = row["path"], row["range_start"], row["range_end"]
+    return Unit(Source(row["source"]), *place, row["unit"], columns, row["separator"] or ",")
 
 
 def judge(root: str, unit: Unit, letters: pa.RecordBatch, officer_keys: Sequence[bytes]) -> Parsed:
@@ -108,7 +109,7 @@ def judge(root: str, unit: Unit, letters: pa.RecordBatch, officer_keys: Sequence
 def _parse(unit: Unit, letters: pa.RecordBatch) -> Parsed:
     """Parse lines of the history that are known to be so many records."""
     data = b"".join(payload + b"\n" for payload in letters["payload"].to_pylist())
-    odd = odd_records(data, len(unit.columns))
+    odd = odd_records(data, len(unit.columns), unit.separator.encode())
     if count_records(data, odd) != letters.num_rows:  # it was cut out of a longer record: no rule can read it
         return Parsed(parse_block(unit, Block(b"", 0, 0, 0, [], [], [])).rows, letters)
     parsed = parse_block(unit, Block(data, 0, 0, letters.num_rows, [record.start for record in odd], [], []))

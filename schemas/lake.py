@@ -182,11 +182,13 @@ LEDGER_ROW = pa.schema(
         pa.field("replaces", pa.list_(pa.string())),
         pa.field("moves", MOVES),
         pa.field("sha256", pa.list_(pa.string())),
+        pa.field("separator", pa.string()),
     ],
 )
 """One row a unit, one file a row: its appearance commits the unit. ``rows_in`` is counted by the source, the other
-counts by the writers; ``counted`` is the sum of the unit's statistics; ``columns`` is the header of a CSV file.
-``sha256`` are the checksums of ``files``, in their order; earlier versions did not write them down.
+counts by the writers; ``counted`` is the sum of the unit's statistics; ``columns`` is the header of a CSV file,
+``separator`` what stands between its fields. ``sha256`` are the checksums of ``files``, in their order. What an earlier
+version did not write down is null.
 A change (:mod:`lake.changes`) is a row without counts: its ``files`` stand for those that it ``replaces``."""
 
 SCHEMAS: dict[Dataset, pa.Schema] = {

@@ -26,19 +26,20 @@ class OddRecord(NamedTuple):
     """Whether a quote was taken as an ordinary character."""
 
 
-def read_odd(data: bytes, start: int, columns: int) -> OddRecord:
+def read_odd(data: bytes, start: int, columns: int, separator: bytes = b",") -> OddRecord:
     """The odd record that begins at ``start``."""
     line_end = data.find(b"\n", start) + 1 or len(data)
     line = data[start:line_end]
-    text, lines, fields = line, 1, _fields(line)
+    text, lines, fields = line, 1, _fields(line, separator)
     if len(fields) != columns:
         joined = _joined_lines(data, start)
-        if joined is not None and len(candidate := _fields(joined)) == columns and not _holds_records(joined, columns):
+        candidate = _fields(joined, separator) if joined is not None else []
+        if joined is not None and len(candidate) == columns and not _holds_records(joined, columns, separator):
             text, lines, fields = joined, joined.rstrip(b"\r\n").count(b"\n") + 1, candidate
     stripped = text.rstrip(b"\r\n")
-    stray = _has_stray_quote(stripped)
+    stray = _has_stray_quote(stripped, separator)
     if not fields or (stray and len(fields) != columns):
-        fields = stripped.split(b",")
+        fields = stripped.split(separator)
     return OddRecord(start, start + len(text), lines, fields, stray)
 
 
@@ -56,32 +57,33 @@ def _joined_lines(data: bytes, start: int) -> bytes | None:
     return None
 
 
-def _holds_records(record: bytes, columns: int) -> bool:
+def _holds_records(record: bytes, columns: int, separator: bytes) -> bool:
     """Whether a line behind the first one is a record by itself, or a header: two stray quotes stand around it."""
-    return any(is_record(line, columns) or column_names(line) for line in record.split(b"\n")[1:])
+    return any(is_record(line, columns, separator) or column_names(line) for line in record.split(b"\n")[1:])
 
 
-def is_record(line: bytes, columns: int) -> bool:
+def is_record(line: bytes, columns: int, separator: bytes = b",") -> bool:
     """Whether a line is a whole record by itself, beyond doubt."""
-    return len(_fields(line)) == columns and not _has_stray_quote(line)
+    return len(_fields(line, separator)) == columns and not _has_stray_quote(line, separator)
 
 
-def _fields(record: bytes) -> list[bytes]:
+def _fields(record: bytes, separator: bytes) -> list[bytes]:
     """The fields of a record as the CSV format has it; an empty list where it is not well formed."""
     text = record.decode("latin-1").removesuffix("\n").removesuffix("\r")
     try:
-        rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator.decode(), strict=True))
     except csv.Error:
         return []
     return [field.encode("latin-1") for field in rows[0]] if len(rows) == 1 else []
 
 
-def _has_stray_quote(record: bytes) -> bool:
+def _has_stray_quote(record: bytes, separator: bytes) -> bool:
     """Whether the quotes do not stand in pairs at the edges of fields."""
-    flat = b"," + record.replace(b"\n", b" ").replace(b"\r", b" ") + b","  # newlines in fields are no ends
+    flat = separator + record.replace(b"\n", b" ").replace(b"\r", b" ") + separator  # newlines in fields are no ends
+    edges = separator + b'"'
     opens, place = True, flat.find(b'"')
     while place >= 0:
-        if flat[place - 1 if opens else place + 1] not in b',"':
+        if flat[place - 1 if opens else place + 1] not in edges:
             return True
         opens, place = not opens, flat.find(b'"', place + 1)
     return not opens

@@ -32,7 +32,7 @@ class Cell(NamedTuple):
     end: int
     """Nominal borders; the cell holds the records that begin between them."""
     compressed: bool = False
-    """The whole of a gzip file, whose cells are found when it is unpacked."""
+    """The whole of a packed file, whose cells are found when it is unpacked."""
     other: bytes = b""
     """The line of column names that holds at ``start``, where it is not the file's first and says another order."""
 

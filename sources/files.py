@@ -3,13 +3,11 @@
 What a kind of file looks like inside is told by a :class:`Format`.
 """
 
-import gzip
 import tempfile
-import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import IO, Any, NamedTuple, Protocol, cast
+from typing import IO, Any, NamedTuple, Protocol
 
 import apache_beam as beam
 import pyarrow as pa
@@ -17,8 +15,10 @@ from apache_beam.metrics import Metrics
 
 from lake.ledger import is_committed
 from lake.storage import open_file
-from schemas.errors import InputUnusable
+from schemas.errors import InputChanged, InputUnusable
+from schemas.file_kinds import FIRST_BYTES, kind_of
 from schemas.lake import Source
+from schemas.packed import unpacked
 from sources.cells import Borders, Cell, blocks, border, content_hash, grid
 from sources.globs import expand
 from sources.progress import progress
@@ -38,6 +38,8 @@ class Header(NamedTuple):
     columns: tuple[str, ...]
     other: bytes = b""
     """A later header in another order that applies to what is read next."""
+    separator: str = ","
+    """What stands between the fields of a CSV file."""
 
 
 class Format(Protocol):
@@ -103,7 +105,7 @@ def _plan_file(url: str, form: Format) -> list[Cell]:
     with open_file(url) as file:
         size = file.seek(0, 2)
         file.seek(0)
-        if file.read(2) == b"\x1f\x8b":  # gzip
+        if kind_of(file.read(FIRST_BYTES)).packing:
             return [Cell(form.source, url, 0, 0, size, compressed=True)]
         header = form.header(file, url)
         return form.mark(grid(form.source, url, size), file, header)
@@ -118,7 +120,8 @@ def unit_in(file: IO[bytes], cell: Cell, size: int, form: Format, header: Header
         return None
     salt = [str(cell.number).encode(), header.text, *([cell.other] if cell.other else [])]
     content = content_hash(file, start, end, *salt)
-    return Unit(cell.source, cell.path, start, end, f"{cell.source}-{cell.number:05d}-{content}", header.columns)
+    name = f"{cell.source}-{cell.number:05d}-{content}"
+    return Unit(cell.source, cell.path, start, end, name, header.columns, header.separator)
 
 
 def read_part(
@@ -148,15 +151,16 @@ def _advance(cell: Cell, size: int) -> None:
 
 @contextmanager
 def _unpacked(cell: Cell) -> Iterator[IO[bytes]]:
-    """The cell's file; of a gzip file its text, unpacked beside the worker's other temporary files."""
+    """The cell's file; of a packed file its text, unpacked beside the worker's other temporary files."""
     with open_file(cell.path) as file:
         if not cell.compressed:
             yield file
             return
+        packing = kind_of(file.read(FIRST_BYTES)).packing
+        if not packing:
+            raise InputChanged(f"{cell.path} was a packed file when it was planned, and is none now; run it again")
+        file.seek(0)
         with tempfile.TemporaryFile() as text:
-            try:
-                with gzip.open(file) as packed:
-                    unpack(cast(IO[bytes], packed), text, cell.end - cell.start, cell.path)
-            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-                raise InputUnusable(f"{cell.path}: the gzip file is damaged ({error}); get it again") from error
+            with unpacked(file, packing, cell.path) as packed:
+                unpack(packed, text, cell.end - cell.start, cell.path)
             yield text

@@ -7,8 +7,9 @@ ledger has.
 
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
 import apache_beam as beam
@@ -18,7 +19,7 @@ from apache_beam.utils.timestamp import Duration, Timestamp
 
 from sources.files import Format
 from sources.loaded import Loaded, LoadedCell, LoadedTopic, landed, remember, remembered, spent
-from sources.pieced import read_loaded
+from sources.pieced import cells_of, read_loaded
 from sources.reading import Read
 from sources.streams import Stream, Ticks
 
@@ -42,8 +43,8 @@ class _Found(NamedTuple):
     """Of a topic, up to a tick."""
 
     topic: LoadedTopic
-    given: frozenset[str] = frozenset()
-    """The keys of the cells that were given out, of the files that are there."""
+    cells: Mapping[Loaded, Mapping[str, LoadedCell]] = MappingProxyType({})
+    """The cells that were given out, by their keys, of the files that are there."""
     landed: frozenset[str] = frozenset()
     """Those of them whose rows are in the lake."""
 
@@ -81,14 +82,18 @@ class _Find(beam.DoFn):  # type: ignore[misc]
             if found is None or tick != expected:
                 found = _Found(LoadedTopic(self._stream, self._root))
             files = found.topic.look()
-            cells = {file: {c.key: c for c in file.cells(self._form)} for file in files if file.is_complete}
+            cells = {file: found.cells.get(file) or self._cells(file) for file in files if file.is_complete}
             there = {key: cell for of_file in cells.values() for key, cell in of_file.items()}
-            new = [cell for key, cell in there.items() if key not in found.given]
-            asked = [cell for key, cell in there.items() if key in found.given - found.landed]
+            given = {key for of_file in found.cells.values() for key in of_file}
+            new = [cell for key, cell in there.items() if key not in given]
+            asked = [cell for key, cell in there.items() if key in given - found.landed]
             done = found.landed & there.keys() | (landed(asked, self._root) if asked else set())
             self._forget(found.topic, files, {file for file, of_file in cells.items() if of_file.keys() <= done})
-            self._topics[self._id] = _Found(found.topic, frozenset(there), done), tick + 1
+            self._topics[self._id] = _Found(found.topic, cells, done), tick + 1
         return new
+
+    def _cells(self, file: Loaded) -> dict[str, LoadedCell]:
+        return {cell.key: cell for cell in cells_of(file, self._stream, self._form, self._root)}
 
     def _forget(self, topic: LoadedTopic, files: list[Loaded], done: set[Loaded]) -> None:
         """Let the stream forget what only files need that are in the lake."""

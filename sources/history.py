@@ -1,4 +1,4 @@
-"""The city's history: CSV files of tickets, plain or gzip, read as blocks of whole records.
+"""The city's history: CSV files of tickets, plain or packed, read as blocks of whole records.
 
 A block is one row: its bytes stay as they are until the parser, which alone looks inside.
 """
@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.history import MAX_HEADER_BYTES, Layout, column_names, columns_of, layout
+from schemas.history import MAX_HEADER_BYTES, ColumnNames, Layout, column_names, columns_of, layout
 from schemas.lake import Source
 from sources.cells import Borders, Cell
 from sources.files import Header
@@ -37,14 +37,9 @@ _SCANNED_BYTES = 8 << 20
 
 def header_lines(data: bytes) -> Iterator[tuple[int, bytes]]:
     """The lines of column names in ``data``, which begins at a line, each with its offset."""
-    place, buffer = 0, pa.py_buffer(data)
+    place = 0
     while place < len(data):
-        rest = pa.Array.from_buffers(
-            pa.large_binary(),
-            1,
-            [None, pa.py_buffer(np.array([0, len(data) - place], np.int64)), buffer.slice(place)],
-        )
-        hit = pc.find_substring_regex(rest, _HEADER, ignore_case=True)[0].as_py()
+        hit = _find_header(data, place)
         if hit < 0:
             return
         start = data.rfind(b"\n", place, place + hit) + 1 or place
@@ -53,17 +48,29 @@ def header_lines(data: bytes) -> Iterator[tuple[int, bytes]]:
             yield start, data[start:place]
 
 
+def may_hold_header(data: bytes) -> bool:
+    """Whether bytes, which may begin anywhere, hold what a line of column names has."""
+    return bool(data) and _find_header(data, 0) >= 0
+
+
+def _find_header(data: bytes, place: int) -> int:
+    """How far behind ``place`` the words stand that every line of column names has; -1 where they do not."""
+    bounds = pa.py_buffer(np.array([0, len(data) - place], np.int64))
+    rest = pa.Array.from_buffers(pa.large_binary(), 1, [None, bounds, pa.py_buffer(data).slice(place)])
+    return int(pc.find_substring_regex(rest, _HEADER, ignore_case=True)[0].as_py())
+
+
 class CsvRecords:
     """The :class:`~sources.cells.Borders` of a CSV file of so many columns."""
 
-    def __init__(self, columns: int) -> None:
-        self._columns = columns
+    def __init__(self, columns: int, separator: bytes = b",") -> None:
+        self._columns, self._separator = columns, separator
 
     def end(self, data: bytes, size: int, complete: bool) -> int:
-        return record_end(data, size, complete, self._columns)
+        return record_end(data, size, complete, self._columns, self._separator)
 
     def start(self, window: bytes, at: int, complete: bool) -> int:
-        return record_start(window, at, complete, self._columns)
+        return record_start(window, at, complete, self._columns, self._separator)
 
 
 class HistoryCsv:
@@ -74,17 +81,18 @@ class HistoryCsv:
     def header(self, file: IO[bytes], url: str) -> Header:
         file.seek(0)
         line = b"".join(file.read(MAX_HEADER_BYTES).partition(b"\n")[:2])
-        return Header(line, columns_of(line, url))
+        columns, separator = columns_of(line, url)
+        return Header(line, columns, separator=separator)
 
     def borders(self, header: Header) -> Borders:
-        return CsvRecords(len(header.columns))
+        return CsvRecords(len(header.columns), header.separator.encode())
 
     def batch(self, header: Header, data: bytes, offset: int, first_record: int) -> tuple[pa.RecordBatch, int]:
-        odd = odd_records(data, len(header.columns))
+        odd = odd_records(data, len(header.columns), header.separator.encode())
         records = count_records(data, odd)
         found = list(header_lines(data))
         other, since = [], 0 if header.other else -1
-        known = layout(header.columns)
+        known = _layout(header)
         for start, line in [*found, (len(data), b"")]:
             if since >= 0:
                 other += [since, start]
@@ -100,13 +108,13 @@ class HistoryCsv:
             return header
         data = rows["data"][0].as_py()[headers[-1] :]
         line = data[: data.find(b"\n") + 1 or None]
-        return header._replace(other=line if self._is_other(layout(header.columns), line) else b"")
+        return header._replace(other=line if self._is_other(_layout(header), line) else b"")
 
     def mark(self, cells: list[Cell], file: IO[bytes], header: Header) -> list[Cell]:
         if len(cells) == 1:
             return cells
         marked, other, held, position = [], b"", b"", 0
-        known = layout(header.columns)
+        known = _layout(header)
         file.seek(0)
         for cell in cells:
             if cell.number:  # all lines that begin before it, whose ends may stand in it
@@ -127,8 +135,12 @@ class HistoryCsv:
 
     @staticmethod
     def _is_other(known: Layout, line: bytes) -> bool:
-        columns = column_names(line)
-        return columns is not None and layout(columns) != known
+        names = column_names(line)
+        return names is not None and layout(names) != known
+
+
+def _layout(header: Header) -> Layout:
+    return layout(ColumnNames(header.columns, header.separator))
 
 
 def _one_value(data: bytes) -> pa.LargeBinaryArray:

@@ -26,9 +26,9 @@ from apache_beam.metrics import Metrics
 from lake.ledger import read_back
 from lake.storage import storage
 from schemas.errors import InputUnusable
-from schemas.loaded import Piece, decode
-from sources.cells import LOOKBACK_BYTES, MAX_RECORD_BYTES, Cell, grid
-from sources.files import Format
+from schemas.loaded import MAX_FILE_BYTES, Piece, decode
+from sources.cells import LOOKBACK_BYTES, MAX_RECORD_BYTES, Cell
+from sources.history import may_hold_header
 from sources.streams import Stream
 from sources.units import Unit
 
@@ -58,6 +58,8 @@ class Loaded(NamedTuple):
     """None as long as its end has not come."""
     spans: tuple[Span, ...]
     """In order; where pieces were sent again, some overlap."""
+    headers: bool = False
+    """Whether a line of column names may stand behind the first one."""
 
     @property
     def there(self) -> int:
@@ -79,10 +81,10 @@ class Loaded(NamedTuple):
         """The units of the stream that hold something of it."""
         return {span.unit for span in self.spans}
 
-    def cells(self, form: Format) -> "list[LoadedCell]":
-        """The cells of the whole file."""
+    def cells(self, grid: Iterable[Cell]) -> "list[LoadedCell]":
+        """The cells of the whole file, with what is known of each."""
         reach = list(accumulate((span.end for span in self.spans), max))
-        return [self._cell(cell, reach) for cell in grid(form.source, self.path, self.size or 0)]
+        return [self._cell(cell, reach) for cell in grid]
 
     def _cell(self, cell: Cell, reach: Sequence[int]) -> "LoadedCell":
         """A cell with its spans; ``reach`` is by span up to where it and those before it go."""
@@ -115,6 +117,8 @@ class Part(NamedTuple):
     size: int | None
     """Of the whole file, where its last piece is among them."""
     span: Span
+    headers_before: int
+    """Where the file goes on behind this byte, a line of column names may stand in the pieces, or begin in them."""
 
 
 class Refused(NamedTuple):
@@ -187,9 +191,11 @@ class LoadedTopic:
             if held and _goes_on(held[-1], piece):
                 last = held[-1]
                 size = last.size if piece.size is None else piece.size
-                held[-1] = last._replace(size=size, span=last.span._replace(end=piece.end))
+                before = min(last.headers_before, _headers_before(piece))
+                held[-1] = Part(last.piece, size, last.span._replace(end=piece.end), before)
             else:
-                held.append(Part(piece._replace(data=b""), piece.size, Span(piece.offset, piece.end, unit)))
+                span = Span(piece.offset, piece.end, unit)
+                held.append(Part(piece._replace(data=b""), piece.size, span, _headers_before(piece)))
         if refusals:
             Metrics.counter("source", "pieces_refused").inc(refusals.messages)
             _log.warning("%s; refused, what is behind it is read", refusals)
@@ -212,7 +218,8 @@ class LoadedTopic:
             raise contradiction(path, "say differently how long it is, or what its first line is")
         if size is not None and max(span.end for span in spans) > size:
             raise contradiction(path, f"are behind byte {size}, where others say that it ends")
-        return Loaded(piece.file, path, piece.header, size, tuple(spans))
+        headers = size is not None and any(part.headers_before < size for part in parts)
+        return Loaded(piece.file, path, piece.header, size, tuple(spans), headers)
 
 
 def contradiction(path: str, what: str) -> InputUnusable:
@@ -221,6 +228,13 @@ def contradiction(path: str, what: str) -> InputUnusable:
         f"{path}: pieces of it {what}. The file was changed and its time of change put back, or somebody else writes "
         "to the topic. Touch the file and load it to another topic"
     )
+
+
+def _headers_before(piece: Piece) -> int:
+    """:attr:`Part.headers_before` of one piece. A line that no piece holds whole begins in one that ends inside it."""
+    if may_hold_header(piece.data):
+        return 0
+    return MAX_FILE_BYTES if piece.data.endswith(b"\n") or not piece.data else piece.end
 
 
 def _goes_on(part: Part, piece: Piece) -> bool:

@@ -14,12 +14,40 @@ from apache_beam.metrics import Metrics
 
 from schemas.errors import InputUnusable
 from schemas.loaded import Piece
+from sources.cells import grid
 from sources.files import Format, read_part, unit_in
 from sources.loaded import Loaded, LoadedCell, contradiction, note, pieces_in, remembered
 from sources.progress import progress
 from sources.reading import Read
 from sources.streams import Stream
 from sources.units import UnitBatch, UnitTally
+
+
+def cells_of(file: Loaded, stream: Stream, form: Format, root: str) -> list[LoadedCell]:
+    """The cells of a file that is complete; none where another run has read it meanwhile, and forgotten it.
+
+    Only where a line of column names may stand inside the file is it looked through for them.
+    """
+    cells = grid(form.source, file.path, file.size or 0)
+    if file.headers and len(cells) > 1:
+        header = form.header(io.BytesIO(file.header), file.path)
+        with PiecedFile(file, stream, root) as opened:
+            try:
+                cells = form.mark(cells, cast(IO[bytes], opened), header)
+            except FileNotFoundError as error:
+                _check_read(file, root, error)
+                return []
+    return file.cells(cells)
+
+
+def _check_read(file: Loaded, root: str, error: FileNotFoundError) -> None:
+    """Of a file something is gone. Raises InputUnusable unless its rows are in the lake."""
+    if file.fingerprint not in remembered(root):
+        raise InputUnusable(
+            f"{file.path}: segments that hold a part of it are gone from the spool in {root}, and its rows are "
+            "not in the lake. Somebody removed them, or a rule of the bucket (python -m runners.topics "
+            "--keep-spool): load the file again"
+        ) from error
 
 
 def read_loaded(cell: LoadedCell, stream: Stream, form: Format, root: str) -> Iterator[UnitBatch | UnitTally]:
@@ -30,12 +58,7 @@ def read_loaded(cell: LoadedCell, stream: Stream, form: Format, root: str) -> It
         try:
             unit = unit_in(cast(IO[bytes], opened), cell.cell, size, form, header)  # which fetches all of it
         except FileNotFoundError as error:
-            if file.fingerprint not in remembered(root):
-                raise InputUnusable(
-                    f"{file.path}: segments that hold a part of it are gone from the spool in {root}, and its rows are "
-                    "not in the lake. Somebody removed them, or a rule of the bucket (python -m runners.topics "
-                    "--keep-spool): load the file again"
-                ) from error
+            _check_read(file, root, error)
             Metrics.counter("source", "units_already_there").inc()  # another run has read the file, and forgotten it
             progress.advance(cell.cell.end - cell.cell.start)
             return

@@ -1,12 +1,13 @@
 """Recorded messages: a file with one payload a line, as ``kafka-console-consumer`` or the simulator leaves it."""
 
+from codecs import BOM_UTF8
 from typing import IO
 
 import numpy as np
 import pyarrow as pa
 
 from schemas.errors import InputUnusable
-from schemas.file_kinds import FIRST_BYTES, kind_of_recording
+from schemas.file_kinds import FIRST_BYTES, no_text
 from schemas.lake import Source
 from sources.cells import Borders, Cell, Lines
 from sources.files import Header
@@ -21,9 +22,10 @@ class RecordedMessages:
 
     def header(self, file: IO[bytes], url: str) -> Header:
         file.seek(0)
-        if kind := kind_of_recording(file.read(FIRST_BYTES)):
+        first = file.read(FIRST_BYTES)
+        if kind := no_text(first, messages=True):
             raise InputUnusable(f"{url}: this is no recording of messages but {kind}")
-        return Header(b"", ())
+        return Header(BOM_UTF8 if first.startswith(BOM_UTF8) else b"", ())
 
     def borders(self, header: Header) -> Borders:
         return Lines()

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from schemas.records import MAX_ODD_BYTES, OddRecord, is_record, read_odd
 
-_QUOTE, _COMMA, _NEWLINE, _RETURN = 34, 44, 10, 13
+_QUOTE, _NEWLINE, _RETURN = 34, 10, 13
 _FEW = 5000
 _PAGE = 4096
 _HIGH_BITS = np.uint64(0x8080808080808080)
@@ -21,16 +21,16 @@ _HIGH_BITS = np.uint64(0x8080808080808080)
 Offsets = npt.NDArray[np.int64]
 
 
-def odd_records(data: bytes, columns: int) -> list[OddRecord]:
+def odd_records(data: bytes, columns: int, separator: bytes = b",") -> list[OddRecord]:
     """The odd records of ``data``, which begins at a record, in order.
 
     Whether a record is odd, and where it ends, depends on the bytes from its start to its end alone.
     """
     odd: list[OddRecord] = []
     done = 0
-    for start in _suspect_lines(data).tolist():
+    for start in _suspect_lines(data, separator).tolist():
         if start >= done:
-            odd.append(read_odd(data, start, columns))
+            odd.append(read_odd(data, start, columns, separator))
             done = odd[-1].end
     return odd
 
@@ -42,7 +42,7 @@ def count_records(data: bytes, odd: list[OddRecord]) -> int:
     return newlines + unended - sum(record.lines - 1 for record in odd)
 
 
-def record_end(data: bytes, size: int, complete: bool, columns: int) -> int:
+def record_end(data: bytes, size: int, complete: bool, columns: int, separator: bytes = b",") -> int:
     """The end of the last record that begins before ``size``; -1 where ``data`` is too short to say.
 
     ``data`` begins at a record; ``complete`` says that nothing comes after it.
@@ -52,13 +52,13 @@ def record_end(data: bytes, size: int, complete: bool, columns: int) -> int:
         return len(data) if complete else -1
     if data.find(b'"', max(0, cut - MAX_ODD_BYTES), cut) < 0:
         return cut
-    for record in odd_records(data, columns):
+    for record in odd_records(data, columns, separator):
         if record.start < cut < record.end:
             return record.end
     return cut
 
 
-def record_start(window: bytes, at: int, complete: bool, columns: int) -> int:
+def record_start(window: bytes, at: int, complete: bool, columns: int, separator: bytes = b",") -> int:
     """The first record that begins at or after ``at``, judged by the window's bytes alone; -1 if it is too short.
 
     A window may begin inside a quoted field: its first line that is a whole record by itself is
@@ -72,12 +72,12 @@ def record_start(window: bytes, at: int, complete: bool, columns: int) -> int:
         if not end:
             return len(window) if complete else -1
         line = window[position:end]
-        if position and is_record(line, columns):
+        if position and is_record(line, columns, separator):
             break
         position = end
     if position >= at:
         return position
-    found = record_end(window[position:], at - position, complete, columns)
+    found = record_end(window[position:], at - position, complete, columns, separator)
     return position + found if found >= 0 else -1
 
 
@@ -127,11 +127,11 @@ class LineIndex:
         return base + int(ends[line - int(self._before[chunk]) - 1]) + 1
 
 
-def _suspect_lines(data: bytes) -> Offsets:
+def _suspect_lines(data: bytes, separator: bytes) -> Offsets:
     """The starts of the lines with quotes to mind, that hold a carriage return elsewhere than at their end, or that
     are no UTF-8."""
     array = np.frombuffer(data, np.uint8)
-    positions = np.sort(np.concatenate([_quotes_to_mind(data, array), _lone_returns(data, array)]))
+    positions = np.sort(np.concatenate([_quotes_to_mind(data, array, separator), _lone_returns(data, array)]))
     return np.unique(np.array(_line_starts(data, positions) + _foreign_lines(data, array), np.int64))
 
 
@@ -179,21 +179,22 @@ def _foreign_lines(data: bytes, array: npt.NDArray[np.uint8]) -> list[int]:
     return [start for start in starts if not is_utf8(data[start : data.find(b"\n", start) + 1 or None])]
 
 
-def _quotes_to_mind(data: bytes, array: npt.NDArray[np.uint8]) -> Offsets:
+def _quotes_to_mind(data: bytes, array: npt.NDArray[np.uint8], separator: bytes) -> Offsets:
     """All quotes where they are few, so that the parser need not look for any; else the stray ones."""
     quotes = _positions(data, array, _QUOTE)
-    return quotes if len(quotes) < _FEW else _stray_quotes(quotes, array)
+    return quotes if len(quotes) < _FEW else _stray_quotes(quotes, array, separator)
 
 
-def _stray_quotes(quotes: Offsets, array: npt.NDArray[np.uint8]) -> Offsets:
+def _stray_quotes(quotes: Offsets, array: npt.NDArray[np.uint8], separator: bytes = b",") -> Offsets:
     """The quotes that do not stand in pairs at the edges of the fields of a line."""
     lines = np.searchsorted(np.flatnonzero(array == _NEWLINE), quotes)
     first = np.searchsorted(lines, lines)  # the line's first quote, for each quote
     opening = (np.arange(len(quotes)) - first) % 2 == 0
     before = np.where(quotes > 0, array[quotes - 1], _NEWLINE)
     after = _byte_after(quotes, array)
-    edge_before = (before == _COMMA) | (before == _NEWLINE) | (before == _QUOTE)
-    edge_after = (after == _COMMA) | (after == _NEWLINE) | (after == _RETURN) | (after == _QUOTE)
+    between = separator[0]
+    edge_before = (before == between) | (before == _NEWLINE) | (before == _QUOTE)
+    edge_after = (after == between) | (after == _NEWLINE) | (after == _RETURN) | (after == _QUOTE)
     well = np.where(opening, edge_before, edge_after)
     last_of_line = np.append(lines[1:] != lines[:-1], True)
     stray: Offsets = quotes[~well | (opening & last_of_line)]

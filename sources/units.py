@@ -30,6 +30,8 @@ class Unit:
     """The unit's name for ever, in the ledger and as the name of its files."""
     columns: tuple[str, ...] = ()
     """The header of a CSV file, as it stands there."""
+    separator: str = ","
+    """What stands between the fields of a CSV file."""
 
 
 class UnitBatch(NamedTuple):

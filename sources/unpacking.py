@@ -12,7 +12,7 @@ def unpack(packed: IO[bytes], text: IO[bytes], packed_bytes: int, path: str) -> 
     """Copy what ``packed`` gives to ``text``.
 
     Args:
-        packed: gives the text of a packed file, for example as ``gzip.open`` made it.
+        packed: gives the text of a packed file, as :func:`schemas.packed.unpacked` opens it.
         packed_bytes: the size of that file.
         path: what people call it.
 

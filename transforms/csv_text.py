@@ -36,12 +36,14 @@ class CsvText:
         data: the records; the last one may lack its newline.
         columns: the file's header.
         odd: where in ``data`` the odd records begin.
+        separator: what stands between fields.
     """
 
-    def __init__(self, data: bytes, columns: tuple[str, ...], odd: list[int]) -> None:
+    def __init__(self, data: bytes, columns: tuple[str, ...], odd: list[int], separator: str = ",") -> None:
         self._data = data
         self._columns = columns
-        self._odd = [read_odd(data, start, len(columns)) for start in odd]
+        self._separator = separator
+        self._odd = [read_odd(data, start, len(columns), separator.encode()) for start in odd]
         self._lines = LineIndex(data)
         inside = np.cumsum([0, *(record.lines - 1 for record in self._odd)])
         self._lines_inside = inside
@@ -53,7 +55,8 @@ class CsvText:
         """The wanted columns: the parser reads what is well formed, the odd records are read one by one."""
         odd, numbers = self._odd, self._odd_numbers
         at_once = len(self._data) + 1 if self._lines.has_long_lines else _PARSED_BYTES
-        table, bad_width = _read_regular(_without(self._data, odd), self._columns, wanted, at_once)
+        regular_data = _without(self._data, odd)
+        table, bad_width = _read_regular(regular_data, self._columns, wanted, self._separator, at_once)
         regular = np.delete(np.arange(table.num_rows + len(bad_width) + len(odd)), numbers)
         width = len(self._columns)
         good = np.array([len(record.fields) == width for record in odd], bool)
@@ -125,7 +128,7 @@ class _BadWidth:
 
 
 def _read_regular(
-    data: bytes, columns: tuple[str, ...], wanted: tuple[str, ...], block_bytes: int
+    data: bytes, columns: tuple[str, ...], wanted: tuple[str, ...], separator: str, block_bytes: int
 ) -> tuple[pa.Table, _BadWidth]:
     places = {column_key(name): place for place, name in enumerate(columns)}
     present = {name: str(places[key]) for name in wanted if (key := column_key(name)) in places}
@@ -141,7 +144,10 @@ def _read_regular(
         ),
         # Where no field is quoted the parser need not look for quotes.
         parse_options=pacsv.ParseOptions(
-            ignore_empty_lines=False, invalid_row_handler=bad_width, quote_char='"' if b'"' in data else False
+            delimiter=separator,
+            ignore_empty_lines=False,
+            invalid_row_handler=bad_width,
+            quote_char='"' if b'"' in data else False,
         ),
         convert_options=pacsv.ConvertOptions(
             include_columns=list(present.values()),

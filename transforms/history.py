@@ -57,7 +57,7 @@ def parse_block(unit: Unit, block: Block) -> Parsed:
     Raises:
         AssertionError: where the parser saw another number of records than the source.
     """
-    text = CsvText(block.data, unit.columns, block.odd)
+    text = CsvText(block.data, unit.columns, block.odd, unit.separator)
     cells = _without_headers(text.read(READ_COLUMNS), text, block)
     rows, refused = violations(cells, unit.name, block.first_record)
     dead = _dead_letters(unit, block, text, [cells.refused, refused])

@@ -114,6 +114,7 @@ def ledger_row(unit: str, tallies: Iterable[Tally]) -> dict[str, Any]:
         "counted": found[Dataset.STATS].rows if Dataset.STATS in found else 0,
         **in_ledger(file for what in sorted(found) for file in found[what].files),
         "columns": list(start.unit.columns),
+        "separator": start.unit.separator if start.unit.columns else None,
     }
 
 

@@ -9,10 +9,11 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Final, NoReturn, TextIO
+from typing import Final, NoReturn
 
 from schemas.errors import InputUnusable, NotPermitted, PrestaCopError
 from schemas.exits import INTERRUPTED, PIPE_CLOSED, exit_with
+from schemas.file_kinds import Packing
 from schemas.file_urls import local_path, plain_path
 from schemas.urls import KAFKA, PUBSUB, kafka_url, pubsub_url
 
@@ -87,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _load(path: Path, wanted: Wanted) -> int:
     try:
-        _print(load(path, wanted))
+        print(load(path, wanted), flush=True)
     except TargetChanged as error:  # the other files do not mind
         return _fail(error)
     return 0
@@ -96,19 +97,15 @@ def _load(path: Path, wanted: Wanted) -> int:
 def _status(journals: Path) -> int:
     lines, odd = status(journals)
     for line in lines:
-        _print(line)
+        print(line, flush=True)
     if not lines and not odd:
-        _print(f"nothing was loaded from here yet ({journals} has no journal)")
+        print(f"nothing was loaded from here yet ({journals} has no journal)", flush=True)
     return max([_fail(error) for error in odd], default=0)
 
 
 def _fail(error: PrestaCopError) -> int:
-    _print(f"error: {error}".replace("\n", " "), sys.stderr)
+    print(f"error: {error}".replace("\n", " "), file=sys.stderr, flush=True)
     return error.exit_code
-
-
-def _print(text: str, to: TextIO | None = None) -> None:
-    print(text, file=to, flush=True)
 
 
 Make = Callable[[int, Patience], Target]
@@ -186,7 +183,9 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="a CSV of tickets, plain or gzip")
+    parser.add_argument(
+        "files", nargs="*", type=Path, metavar="FILE", help=f"a CSV of tickets, plain or packed ({', '.join(Packing)})"
+    )
     parser.add_argument("--to", type=target, metavar="URL", help=_FORMS)
     parser.add_argument("--batch-rows", type=_rows, default=500, metavar="N", help="rows a message (500)")
     parser.add_argument("--max-rate", type=_rate, metavar="RATE", help="bytes a second: 500k, 2M (as fast as it goes)")

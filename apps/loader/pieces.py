@@ -17,7 +17,7 @@ class Place(NamedTuple):
     """How far a load is."""
 
     offset: int
-    """In the bytes that are sent: of a gzip file to a topic, those of its text."""
+    """In the bytes that are sent: of a packed file to a topic, those of its text."""
     record: int = 0
     """Records before it, where they are counted."""
 
@@ -32,7 +32,7 @@ def pieces(source: SourceFile, file: IO[bytes], at: Place, rows: int) -> Iterato
     file.seek(place.offset)
     held, start, ended = b"", 0, False
     while True:
-        cut = _cut(held, start, rows, source.columns, ended)
+        cut = _cut(held, start, rows, source, ended)
         if cut is None:
             block = file.read(BLOCK_BYTES)
             held, start, ended = held[start:] + block, 0, not block
@@ -57,7 +57,7 @@ def _piece(source: SourceFile, place: Place, data: bytes) -> Piece:
     return Piece(source.fingerprint, source.path.name, source.header, place.offset, place.record, data)
 
 
-def _cut(data: bytes, start: int, rows: int, columns: int, ended: bool) -> tuple[int, int] | None:
+def _cut(data: bytes, start: int, rows: int, source: SourceFile, ended: bool) -> tuple[int, int] | None:
     """Where a piece ends that begins at ``start``, and how many records end in it; None where the data is too short to
     say and has not ended."""
     end = start
@@ -74,7 +74,8 @@ def _cut(data: bytes, start: int, rows: int, columns: int, ended: bool) -> tuple
         return None
     records = data.count(b"\n", start, end)
     while (quote := data.find(b'"', start, end)) >= 0:
-        odd = read_odd(data, data.rfind(b"\n", start, quote) + 1 or start, columns)
+        line = data.rfind(b"\n", start, quote) + 1 or start
+        odd = read_odd(data, line, source.columns, source.separator.encode())
         records -= min(odd.lines - 1, data.count(b"\n", odd.start, end) - 1)
         start, end = odd.end, max(end, odd.end)
     return end, records

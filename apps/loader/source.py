@@ -1,35 +1,36 @@
 """The file that is loaded: what it is known by, and whether it is still what it was."""
 
-import gzip
 import hashlib
 import os
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final, NamedTuple, cast
 
 from schemas.errors import InputChanged, InputUnusable, NotPermitted
+from schemas.file_kinds import FIRST_BYTES, Packing, kind_of
 from schemas.history import MAX_HEADER_BYTES, columns_of
 from schemas.loaded import is_file_name
-from schemas.packed import ANY_RATIO_BYTES, MAX_RATIO
+from schemas.packed import ANY_RATIO_BYTES, MAX_RATIO, unpacked
 
 _SAMPLE: Final = 1 << 16
-_GZIP: Final = b"\x1f\x8b"
 
 
 class SourceFile(NamedTuple):
-    """A file of tickets, plain or gzip, as it was when it was looked at."""
+    """A file of tickets, plain or packed, as it was when it was looked at."""
 
     path: Path
     size: int
     changed_ns: int
     """When it was last written to."""
-    compressed: bool
+    packing: Packing | None
+    """How it is packed; None where it is plain."""
     fingerprint: str
     """Made from size, time of change, and both ends: enough to tell files apart without reading them."""
-    header: bytes
-    columns: int
+    header: bytes = b""
+    columns: int = 0
+    separator: str = ","
+    """What stands between the fields."""
 
     @property
     def arrives_as(self) -> str:
@@ -39,16 +40,13 @@ class SourceFile(NamedTuple):
 
     @contextmanager
     def open(self, text: bool) -> Iterator[IO[bytes]]:
-        """The file's bytes; of a gzip file its text if that is wanted. Raises InputUnusable where it is damaged."""
+        """The file's bytes; of a packed file its text if that is wanted. Raises InputUnusable where it is damaged."""
         with _opened(self.path) as file:
-            if not (text and self.compressed):
+            if not (text and self.packing):
                 yield file
                 return
-            try:
-                with gzip.open(file) as unpacked:
-                    yield cast(IO[bytes], unpacked)
-            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-                raise InputUnusable(f"{self.path}: the gzip file is damaged ({error}); get it again") from error
+            with unpacked(file, self.packing, str(self.path)) as unpacked_text:
+                yield unpacked_text
 
     def read_of(self, file: IO[bytes]) -> int:
         """How many of its bytes, packed ones where it is packed, were read."""
@@ -56,7 +54,7 @@ class SourceFile(NamedTuple):
 
     def check_length(self, sent: int) -> None:
         """Whether a packed file can honestly hold so many bytes of text. Raises InputUnusable."""
-        if self.compressed and sent > (bound := max(ANY_RATIO_BYTES, MAX_RATIO * self.size)):
+        if self.packing and sent > (bound := max(ANY_RATIO_BYTES, MAX_RATIO * self.size)):
             raise InputUnusable(
                 f"{self.path}: {self.size:,} packed bytes are more than {bound:,} bytes of text: this is no file of "
                 "tickets, and its end is not sent. If you know what it is, unpack it yourself and load the text"
@@ -86,10 +84,12 @@ def look_at(path: Path) -> SourceFile:
         digest = hashlib.blake2b(f"{found.st_size} {found.st_mtime_ns} ".encode(), digest_size=16)
         digest.update(begin)
         digest.update(file.read(_SAMPLE))
-    looked_at = SourceFile(path, found.st_size, found.st_mtime_ns, begin.startswith(_GZIP), digest.hexdigest(), b"", 0)
+    packing = kind_of(begin[:FIRST_BYTES]).packing
+    looked_at = SourceFile(path, found.st_size, found.st_mtime_ns, packing, digest.hexdigest())
     with looked_at.open(text=True) as file:
         header = b"".join(file.read(MAX_HEADER_BYTES).partition(b"\n")[:2])
-    return looked_at._replace(header=header, columns=len(columns_of(header, str(path))))
+    columns, separator = columns_of(header, str(path))
+    return looked_at._replace(header=header, columns=len(columns), separator=separator)
 
 
 @contextmanager

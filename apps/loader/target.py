@@ -38,7 +38,7 @@ class Target(ABC):
     """Takes one file, chunk by chunk, in order."""
 
     text: ClassVar[bool]
-    """Whether it is sent the text of a gzip file; else the file as it is."""
+    """Whether it is sent the text of a packed file; else the file as it is."""
 
     @abstractmethod
     def begin(self, source: SourceFile) -> Mapping[str, Any]:

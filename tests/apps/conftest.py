@@ -1,4 +1,4 @@
-"""Brokers of this process, and a console without topics."""
+"""Brokers of this process, small loads, and a console without topics."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 
 from apps.console.console import Console
+from apps.loader import load as loading
+from apps.loader import to_file
 from tests.apps.console_support import Clock, make_console
+from tests.apps.loads import HEADER, ROWS
 from tests.apps.topics import MockKafka, PubSubDouble
 
 
@@ -38,3 +41,18 @@ def pubsub_double(monkeypatch: pytest.MonkeyPatch) -> Iterator[PubSubDouble]:
     with PubSubDouble() as double:
         monkeypatch.setenv("PUBSUB_EMULATOR_HOST", double.address)
         yield double
+
+
+@pytest.fixture
+def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A load writes a journal entry a block, and blocks of some bytes."""
+    monkeypatch.setattr(loading, "WRITTEN_EVERY_S", -1)
+    monkeypatch.setattr(to_file, "CHUNK_BYTES", 24)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A small file of tickets."""
+    path = tmp_path / "tickets.csv"
+    path.write_bytes(HEADER + ROWS)
+    return path

@@ -16,8 +16,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apps.loader import load as loading
-from apps.loader import to_file
 from apps.loader.__main__ import main
 from apps.loader.kafka_state import TopicState, check_still_there
 from apps.loader.load import Wanted, load
@@ -26,19 +24,7 @@ from schemas.errors import InputUnusable
 from schemas.printing import guarded_output
 from tests.apps.loads import HEADER, ROWS, Collected, CutFile, Interrupted, to
 
-
-@pytest.fixture(autouse=True)
-def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A journal entry a block, blocks of some bytes."""
-    monkeypatch.setattr(loading, "WRITTEN_EVERY_S", -1)
-    monkeypatch.setattr(to_file, "CHUNK_BYTES", 24)
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    path = tmp_path / "tickets.csv"
-    path.write_bytes(HEADER + ROWS)
-    return path
+pytestmark = pytest.mark.usefixtures("small_steps")
 
 
 def line(tmp_path: Path, *files: Path) -> list[str]:

@@ -7,27 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apps.loader import load as loading
-from apps.loader import to_file
 from apps.loader.target import ArrivedIsGone
 from apps.loader.to_file import ToFile
 from schemas.loaded import decode
 from tests.apps.loads import HEADER, ROWS, Collected, CutFile, Interrupted, assembled, to
 from tests.recovery.loader import campaign
 
-
-@pytest.fixture(autouse=True)
-def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A journal entry a block, blocks of some bytes."""
-    monkeypatch.setattr(loading, "WRITTEN_EVERY_S", -1)
-    monkeypatch.setattr(to_file, "CHUNK_BYTES", 24)
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    path = tmp_path / "tickets.csv"
-    path.write_bytes(HEADER + ROWS)
-    return path
+pytestmark = pytest.mark.usefixtures("small_steps")
 
 
 def stopped(source: Path, blocks: int) -> tuple[Path, Path]:

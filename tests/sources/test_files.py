@@ -18,7 +18,7 @@ from schemas.errors import InputUnusable
 from schemas.lake import Source
 from sources import cells
 from sources.cells import Cell
-from sources.files import Format, ReadFiles, plan, read_cell
+from sources.files import ReadFiles, plan, read_cell
 from sources.history import HistoryCsv
 from sources.recorded import RecordedMessages
 from sources.units import BATCHES, ROWS_IN, TALLIES, Tally, Unit, UnitBatch, UnitBatchCoder, UnitTally
@@ -195,35 +195,8 @@ def test_the_graph_reads_the_rows_of_all_files_and_says_how_many(tmp_path: Path)
         assert_that(counted, equal_to([(ROWS_IN, 2), (ROWS_IN, 4)]), "counts")
 
 
-KINDS = [
-    (b"PK\x03\x04zip", "a zip archive"),
-    (b"BZh91AY", "a bzip2 file"),
-    (b"\xfd7zXZ\x00", "an xz file"),
-    (b"\x28\xb5\x2f\xfd", "a zstd file"),
-    (b"PAR1", "a Parquet file"),
-    (HEADER.decode().encode("utf-16"), "UTF-16"),
-    (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS"),
-    (b"<!DOCTYPE html>\n", "HTML"),
-]
-
-
-@pytest.mark.parametrize(("content", "said"), KINDS)
-@pytest.mark.parametrize("form", [HistoryCsv(), RecordedMessages(Source.DRONES)])
-def test_a_file_of_another_kind_is_called_by_its_name(tmp_path: Path, content: bytes, said: str, form: Format) -> None:
-    (tmp_path / "a.txt").write_bytes(content)
-    with pytest.raises(InputUnusable, match=said):
-        plan(str(tmp_path / "a.txt"), form)
-
-
 @pytest.mark.parametrize(("content", "said"), [(b'[{"a":1}]', "a JSON array"), (b'{\n  "a": 1\n}', "many lines")])
 def test_a_recording_that_is_not_one_message_a_line_says_so(tmp_path: Path, content: bytes, said: str) -> None:
     (tmp_path / "a.json").write_bytes(content)
     with pytest.raises(InputUnusable, match=said):
         plan(str(tmp_path / "a.json"), RecordedMessages(Source.DRONES))
-
-
-@pytest.mark.parametrize(("separator", "said"), [(b"\t", "tabs"), (b";", "semicolons")])
-def test_columns_that_no_commas_separate_say_so(tmp_path: Path, separator: bytes, said: str) -> None:
-    (tmp_path / "a.csv").write_bytes((HEADER + ROWS).replace(b",", separator))
-    with pytest.raises(InputUnusable, match=f"separated by {said}"):
-        plan(str(tmp_path / "a.csv"), HistoryCsv())

@@ -76,7 +76,11 @@ def test_a_column_that_is_not_read_may_stand_twice() -> None:
         (b"\xff\xfe\x00S\n", "no CSV file but text in UTF-16"),
         (",".join(MANDATORY).encode("utf-16"), "no CSV file"),
         (b'"Summons Number\n', "no CSV file"),
-        (b"{}\n", "does not name Summons Number, Issue Date, Violation Time, Violation Code."),
+        (b"{}\n", "no CSV file but JSON"),
+        (
+            b"sep=;\n",
+            "does not name Summons Number, Issue Date, Violation Time, Violation Code. It begins with 'sep=;'.",
+        ),
         (",".join(MANDATORY).encode() + b"," * MAX_HEADER_BYTES, "no end within 65536 bytes"),
     ],
 )

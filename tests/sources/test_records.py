@@ -242,4 +242,4 @@ def test_any_bytes_are_records_that_stand_one_behind_the_other(data: bytes) -> N
 def test_one_record_by_itself_has_stray_quotes_where_all_of_a_block_together_have(record: bytes) -> None:
     flat = np.frombuffer(record.replace(b"\n", b" ").replace(b"\r", b" "), np.uint8)
     quotes = np.flatnonzero(flat == ord('"'))
-    assert _has_stray_quote(record) == bool(len(quotes) and len(_stray_quotes(quotes, flat)))
+    assert _has_stray_quote(record, b",") == bool(len(quotes) and len(_stray_quotes(quotes, flat)))
