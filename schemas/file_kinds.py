@@ -1,4 +1,4 @@
-"""What a file is, told once by its first bytes: how it is packed, or what else than text it is and what to do with it."""
+"""What a file is, told once by its first bytes: how it is packed, or what it is but text and what to do with it."""
 
 import re
 from codecs import BOM_UTF8

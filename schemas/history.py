@@ -178,18 +178,24 @@ class ColumnNames(NamedTuple):
     """What stands between them, and between the fields of the records."""
 
 
-def columns_of(line: bytes, url: str) -> ColumnNames:
-    """The names of the columns of a file of tickets, and what separates them, told by this line alone.
+def first_line(begin: bytes) -> bytes:
+    """Of the first bytes of a file those up to and including the first newline."""
+    return b"".join(begin.partition(b"\n")[:2])
+
+
+def columns_of(begin: bytes, url: str) -> ColumnNames:
+    """The names of the columns of a file of tickets, and what separates them, told by its first line alone.
 
     Args:
-        line: what stands there up to and including the first newline, at most MAX_HEADER_BYTES.
+        begin: the first MAX_HEADER_BYTES bytes, fewer where the file is shorter.
 
     Raises InputUnusable where this is no file of tickets.
     """
-    if not line:
+    if not begin:
         raise InputUnusable(f"{url}: the file is empty; a history CSV begins with a line of column names")
-    if kind := no_text(line[:FIRST_BYTES]):
+    if kind := no_text(begin[:FIRST_BYTES]):
         raise InputUnusable(f"{url}: this is no CSV file but {kind}")
+    line = first_line(begin)
     if len(line) >= MAX_HEADER_BYTES:
         raise InputUnusable(f"{url}: this is no CSV file: its first line has no end within {MAX_HEADER_BYTES} bytes")
     try:

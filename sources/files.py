@@ -15,7 +15,7 @@ from apache_beam.metrics import Metrics
 
 from lake.ledger import is_committed
 from lake.storage import open_file
-from schemas.errors import InputChanged, InputUnusable
+from schemas.errors import InputChanged
 from schemas.file_kinds import FIRST_BYTES, kind_of
 from schemas.lake import Source
 from schemas.packed import unpacked

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.history import MAX_HEADER_BYTES, ColumnNames, Layout, column_names, columns_of, layout
+from schemas.history import MAX_HEADER_BYTES, ColumnNames, Layout, column_names, columns_of, first_line, layout
 from schemas.lake import Source
 from sources.cells import Borders, Cell
 from sources.files import Header
@@ -80,9 +80,9 @@ class HistoryCsv:
 
     def header(self, file: IO[bytes], url: str) -> Header:
         file.seek(0)
-        line = b"".join(file.read(MAX_HEADER_BYTES).partition(b"\n")[:2])
-        columns, separator = columns_of(line, url)
-        return Header(line, columns, separator=separator)
+        begin = file.read(MAX_HEADER_BYTES)
+        columns, separator = columns_of(begin, url)
+        return Header(first_line(begin), columns, separator=separator)
 
     def borders(self, header: Header) -> Borders:
         return CsvRecords(len(header.columns), header.separator.encode())

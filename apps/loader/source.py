@@ -9,7 +9,7 @@ from typing import IO, Final, NamedTuple, cast
 
 from schemas.errors import InputChanged, InputUnusable, NotPermitted
 from schemas.file_kinds import FIRST_BYTES, Packing, kind_of
-from schemas.history import MAX_HEADER_BYTES, columns_of
+from schemas.history import MAX_HEADER_BYTES, columns_of, first_line
 from schemas.loaded import is_file_name
 from schemas.packed import ANY_RATIO_BYTES, MAX_RATIO, unpacked
 
@@ -87,9 +87,9 @@ def look_at(path: Path) -> SourceFile:
     packing = kind_of(begin[:FIRST_BYTES]).packing
     looked_at = SourceFile(path, found.st_size, found.st_mtime_ns, packing, digest.hexdigest())
     with looked_at.open(text=True) as file:
-        header = b"".join(file.read(MAX_HEADER_BYTES).partition(b"\n")[:2])
-    columns, separator = columns_of(header, str(path))
-    return looked_at._replace(header=header, columns=len(columns), separator=separator)
+        begin = file.read(MAX_HEADER_BYTES)
+    columns, separator = columns_of(begin, str(path))
+    return looked_at._replace(header=first_line(begin), columns=len(columns), separator=separator)
 
 
 @contextmanager

@@ -49,7 +49,7 @@ from sources import kafka
 from sources.history import HistoryCsv
 from sources.loaded import LoadedTopic
 from sources.payloads import payload_batch
-from sources.pieced import read_loaded
+from sources.pieced import cells_of, read_loaded
 from sources.pubsub import published_at
 from sources.units import Unit, UnitBatch
 from tests.schemas.test_answers import alert
@@ -231,7 +231,7 @@ def _pieces(payloads: list[bytes], root: str) -> int:
     topic = Topic(payloads[: len(payloads) // 2], payloads[len(payloads) // 2 :])
     try:
         files = LoadedTopic(topic, root).look()
-        for cell in (cell for file in files if file.is_complete for cell in file.cells(HistoryCsv())):
+        for cell in (c for file in files if file.is_complete for c in cells_of(file, topic, HistoryCsv(), root)):
             list(read_loaded(cell, topic, HistoryCsv(), root))
     except InputUnusable:  # pieces that contradict each other, or a file that is none
         pass

@@ -460,7 +460,7 @@ def test_each_cell_looks_at_the_spans_near_it_alone(monkeypatch: pytest.MonkeyPa
     n = 2_000
     spans = tuple(Counted(place, place + 15, unit(0)) for place in range(0, 10 * n, 10))
     file = Loaded("a" * 32, "a.csv", b"", 10 * n + 5, spans)
-    found = file.cells(HistoryCsv())
+    found = file.cells(cells.grid(Source.HISTORY, file.path, file.size or 0))
     assert looked_at < 10 * n
     assert len(found) == n // 10 + 1
     places = [(place, place + 15) for place in range(0, 10 * n, 10)]

@@ -13,6 +13,7 @@ from sources import unpacking
 from sources.files import plan, read_cell
 from sources.recorded import RecordedMessages
 from sources.unpacking import unpack
+from tests.schemas.test_file_kinds import PACK
 
 
 @pytest.fixture(autouse=True)
@@ -21,12 +22,13 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unpacking, "ANY_RATIO_BYTES", 2 << 20)
 
 
-def test_a_gzip_bomb_stops_early_and_is_named(tmp_path: Path) -> None:
-    bomb = tmp_path / "bomb.jsonl.gz"
-    bomb.write_bytes(gzip.compress(bytes(64 << 20), 6))
+@pytest.mark.parametrize("packing", PACK)
+def test_a_bomb_stops_early_and_is_named(tmp_path: Path, packing: str) -> None:
+    bomb = tmp_path / "bomb.jsonl"
+    bomb.write_bytes(PACK[packing](bytes(16 << 20)))
     form = RecordedMessages(Source.DRONES)
     (cell,) = plan(str(bomb), form)
-    with pytest.raises(InputUnusable, match=r"bomb\.jsonl\.gz: .* over 64 times as many.*unpack it yourself"):
+    with pytest.raises(InputUnusable, match=r"bomb\.jsonl: .* over 64 times as many.*unpack it yourself"):
         list(read_cell(cell, form, str(tmp_path / "lake")))
 
 

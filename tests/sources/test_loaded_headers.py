@@ -1,0 +1,158 @@
+"""Files that were put together give the same rows however they come: as they are, packed, or in the loader's pieces."""
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import boto3
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from apps.loader.__main__ import main
+from schemas.errors import InputUnusable
+from schemas.loaded import Piece, decode
+from sources.history import HistoryCsv
+from sources.loaded import Loaded, LoadedTopic, remember
+from sources.pieced import cells_of, read_loaded
+from sources.units import UnitBatch, UnitTally
+from tests.apps.loads import Collected, to
+from tests.schemas.test_file_kinds import PACK
+from tests.sources.test_cells import HEADER, OTHER, PLAIN, Record, Sizes, parsed, read, write
+from tests.sources.test_loaded import Following, Topic
+from transforms.history import Block
+
+PART = [PLAIN] * 12
+TABS = HEADER.replace(b",", b"\t")
+PUT_TOGETHER = {
+    "another order": [HEADER, *PART, OTHER, *PART, *PART],
+    "and back": [HEADER, *PART, OTHER, *PART, b"\xef\xbb\xbf" + HEADER, *PART],
+    "the same order": [HEADER, *PART, HEADER, *PART],
+    "another separator": [HEADER, *PART, TABS, *(row.replace(b",", b"\t") for row in PART)],
+    "by tabs": [row.replace(b",", b"\t") for row in [HEADER, *PART, OTHER, *PART]],
+    "a header in quotes": [HEADER, *PART, PLAIN.replace(b"MAIN", b'"a\n' + OTHER + b'\nb"'), *PART],
+    "a header at the end": [HEADER, *PART, OTHER],
+}
+CELL = 128
+
+
+def records(items: Iterable[UnitBatch | UnitTally]) -> list[Record]:
+    """The rows and dead letters of a file, in its order."""
+    found: list[Record] = []
+    before = rows_in = 0
+    for item in items:
+        if isinstance(item, UnitBatch):
+            found += parsed(item.unit, Block(**item.rows.to_pylist()[0]), before)
+        else:
+            rows_in += item[1].rows
+            before = rows_in
+    return sorted(found, key=lambda record: int(str(record[0])))
+
+
+def of_topic(folder: Path, *units: Sequence[Piece | bytes]) -> list[Record]:
+    """What the graph reads of the one file in a topic."""
+    topic, root = Topic(*units), str(folder / "lake")
+    (file,) = LoadedTopic(topic, root).look()
+    assert file.is_complete
+    cells = cells_of(file, topic, HistoryCsv(), root)
+    return records(item for cell in cells for item in read_loaded(cell, topic, HistoryCsv(), root))
+
+
+@pytest.fixture
+def small_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sources.cells.CELL_BYTES", CELL)
+
+
+@pytest.mark.parametrize("name", PUT_TOGETHER)
+@pytest.mark.usefixtures("small_cells")
+def test_however_a_file_comes_its_rows_are_the_same(s3: str, tmp_path: Path, name: str) -> None:
+    path = write(tmp_path, b"\n".join(PUT_TOGETHER[name]))
+    expected = read(path, Sizes(CELL)).records
+    assert len(expected) > 12
+    for packing, pack in PACK.items():
+        packed = tmp_path / f"t.csv.{packing}"
+        packed.write_bytes(pack(path.read_bytes()))
+        assert read(packed, Sizes(CELL)).records == expected
+        messages: list[bytes] = []
+        to(Collected(messages, rows=2), tmp_path / f"journals {packing}", packed)
+        assert of_topic(tmp_path, messages[::2], messages[1::2]) == expected
+    journal = ["--journal", f"{tmp_path}/journals", "--quiet"]
+    assert main([str(path), "--to", f"file:{tmp_path}/out", *journal]) == 0
+    (there,) = (tmp_path / "out").iterdir()
+    assert read(there, Sizes(CELL)).records == expected
+    assert main([str(path), "--to", f"{s3}/in", *journal]) == 0
+    (found,) = boto3.client("s3").list_objects_v2(Bucket="lake")["Contents"]
+    body = boto3.client("s3").get_object(Bucket="lake", Key=found["Key"])["Body"].read()
+    assert body == path.read_bytes()
+
+
+@given(
+    st.sampled_from(sorted(PUT_TOGETHER)),
+    st.lists(st.integers(0, 10**6), max_size=12),
+    st.lists(st.tuples(st.integers(0, 10**6), st.integers(1, 400)), max_size=3),
+    st.integers(1, 4),
+    st.randoms(),
+)
+@settings(max_examples=25)
+def test_cut_into_any_pieces_its_rows_are_the_same(
+    tmp_path_factory: pytest.TempPathFactory,
+    name: str,
+    cuts: list[int],
+    again: list[tuple[int, int]],
+    units: int,
+    random: "st.randoms",
+) -> None:
+    folder = tmp_path_factory.mktemp("pieces")
+    data = b"\n".join(PUT_TOGETHER[name])
+    first = data.index(b"\n") + 1
+    places = sorted({first, len(data), *(first + cut % (len(data) - first) for cut in cuts)})
+    spans = list(pairwise(places))
+    spans += [(begin := first + at % (len(data) - first), min(begin + size, len(data))) for at, size in again]
+    pieces = [Piece("a" * 32, "t.csv", data[:first], start, 0, data[start:end]) for start, end in spans]
+    pieces.append(Piece("a" * 32, "t.csv", data[:first], len(data), 0, b"", len(data)))
+    random.shuffle(pieces)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sources.cells.CELL_BYTES", CELL)
+        expected = read(write(folder, data), Sizes(CELL)).records
+        assert of_topic(folder, *(pieces[unit::units] for unit in range(units))) == expected
+
+
+def loaded(*pieces: Piece) -> Loaded:
+    """The file of these pieces."""
+    (file,) = LoadedTopic(Topic(list(pieces)), "").look()
+    return file
+
+
+def test_only_a_file_that_may_hold_a_header_is_looked_through_once_more(tmp_path: Path) -> None:
+    path = write(tmp_path, b"\n".join([HEADER, *PART]))  # its last line has no newline
+    messages: list[bytes] = []
+    to(Collected(messages), tmp_path / "journals", path)
+    assert not loaded(*map(decode, messages)).headers
+    assert loaded(*map(decode, messages[:-2]), *map(decode, messages[-2:])) == loaded(*map(decode, messages))
+
+
+@pytest.mark.usefixtures("small_cells")
+def test_a_run_without_end_looks_a_file_through_once(tmp_path: Path) -> None:
+    path = write(tmp_path, b"\n".join(PUT_TOGETHER["another order"]))
+    messages: list[bytes] = []
+    to(Collected(messages), tmp_path / "journals", path)
+    following = Following(Topic(messages), tmp_path / "lake")
+    cells = following.tick()
+    assert len({cell.cell.other for cell in cells}) == 2
+    looked = len(following.stream.looked_through)
+    assert following.tick() == []
+    assert len(following.stream.looked_through) == looked
+
+
+@pytest.mark.usefixtures("small_cells")
+def test_a_file_that_another_run_has_read_and_forgotten_meanwhile_has_no_cells(tmp_path: Path) -> None:
+    path = write(tmp_path, b"\n".join(PUT_TOGETHER["another order"]))
+    messages: list[bytes] = []
+    to(Collected(messages), tmp_path / "journals", path)
+    topic, root = Topic(messages), str(tmp_path / "lake")
+    (file,) = LoadedTopic(topic, root).look()
+    topic.units.clear()
+    with pytest.raises(InputUnusable, match="load the file again"):
+        cells_of(file, topic, HistoryCsv(), root)
+    remember([file], root)
+    assert cells_of(file, topic, HistoryCsv(), root) == []
