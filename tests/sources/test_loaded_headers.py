@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
+from random import Random
 
 import boto3
 import pytest
@@ -93,14 +94,14 @@ def test_however_a_file_comes_its_rows_are_the_same(s3: str, tmp_path: Path, nam
     st.integers(1, 4),
     st.randoms(),
 )
-@settings(max_examples=25)
+@settings(max_examples=20)
 def test_cut_into_any_pieces_its_rows_are_the_same(
     tmp_path_factory: pytest.TempPathFactory,
     name: str,
     cuts: list[int],
     again: list[tuple[int, int]],
     units: int,
-    random: "st.randoms",
+    random: Random,
 ) -> None:
     folder = tmp_path_factory.mktemp("pieces")
     data = b"\n".join(PUT_TOGETHER[name])
