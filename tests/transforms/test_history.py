@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sources.history
-from schemas.history import COLUMNS_34, COLUMNS_43, COLUMNS_51, MANDATORY, Layout, Reason, Repair, layout
+from schemas.history import COLUMNS_34, COLUMNS_43, COLUMNS_51, MANDATORY, ColumnNames, Layout, Reason, Repair, layout
 from schemas.lake import VIOLATION, Source
 from sources.files import Header
 from sources.history import HistoryCsv
@@ -341,9 +341,9 @@ def test_what_is_asked_of_a_block_does_not_grow_with_its_headers_and_dead_letter
 
         monkeypatch.setattr(LineIndex, name, ask)
 
-    def looked_through(columns: tuple[str, ...]) -> Layout:
-        layouts.append(columns)
-        return layout(columns)
+    def looked_through(names: ColumnNames) -> Layout:
+        layouts.append(names.columns)
+        return layout(names)
 
     for name in asked:
         counted(name)
