@@ -23,7 +23,8 @@ CREATE EXTERNAL TABLE ledger_rows (
   `columns` array<string>,
   `replaces` array<string>,
   `moves` array<struct<unit:string,out_of:string,`into`:string,`rows`:bigint>>,
-  `sha256` array<string>
+  `sha256` array<string>,
+  `separator` string
 )
 PARTITIONED BY (`source` string)
 STORED AS PARQUET

@@ -27,6 +27,7 @@ CREATE OR REPLACE TEMPORARY VIEW ledger_rows (
   `replaces` ARRAY<STRING>,
   `moves` ARRAY<STRUCT<unit:string,out_of:string,into:string,rows:bigint>>,
   `sha256` ARRAY<STRING>,
+  `separator` STRING,
   `source` STRING
 ) USING parquet OPTIONS (path 'LAKE/ledger');
 

@@ -28,6 +28,7 @@ CREATE TABLE ledger_rows (
   "replaces" array(varchar),
   "moves" array(row("unit" varchar, "out_of" varchar, "into" varchar, "rows" bigint)),
   "sha256" array(varchar),
+  "separator" varchar,
   "source" varchar WITH (partition_projection_type = 'ENUM', partition_projection_values = ARRAY['changes', 'drones', 'history', 'images'])
 ) WITH (
   format = 'PARQUET', external_location = 's3://BUCKET/PREFIX/ledger/', partitioned_by = ARRAY['source'],

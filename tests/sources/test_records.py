@@ -172,7 +172,9 @@ def test_what_is_looked_at_grows_as_the_text_does_whatever_its_lines(odd: bytes)
     for times in (1, 2, 4):
         data = Counted((odd * 30_000)[: 30_000 * times])
         Counted.looked_at = 0
-        with mock.patch("sources.records.read_odd", lambda data, start, columns: OddRecord(start, start, 1, [], True)):
+        with mock.patch(
+            "sources.records.read_odd", lambda data, start, columns, separator: OddRecord(start, start, 1, [], True)
+        ):
             odd_records(data, 4)
         looked_at.append(Counted.looked_at / len(data))
     assert max(looked_at) < 8
