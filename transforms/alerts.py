@@ -3,12 +3,13 @@
 A bundle that ends has told all its alerts: what it cannot tell fails it, and its units are not committed. A bundle that
 is run again may tell them again, with the same message_id.
 
-A message_id is told once, whoever claims it again: within a unit the first row is (:mod:`transforms.dedupe`), and a
-process remembers the last ids that it has told. The one exception is a row that was published earlier than the one that
-was told: it is the one that counts, and a claim that happened to be read first must not hide it.
+A message_id is told once, whoever claims it again: within a unit the first row is (:mod:`transforms.dedupe`), and of
+each run a process remembers the last ids that it has told. The one exception is a row that was published earlier than
+the one that was told: it is the one that counts, and a claim that happened to be read first must not hide it.
 """
 
 import threading
+import uuid
 from collections import OrderedDict, defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -27,7 +28,7 @@ AT_ONCE: Final = 1_000
 """Alerts that wait for the end of the bundle; with more of them, nobody waits for it."""
 
 REMEMBERED: Final = 100_000
-"""Alerts that a process knows it has told: about a day of a city's, and less than 40 MB."""
+"""Alerts of a run that a process knows it has told: about a day of a city's, and less than 40 MB."""
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 """Stands behind all times at which a message can have been published: a recording does not know."""
 
@@ -79,12 +80,13 @@ class _Told:
 
 
 _told: defaultdict[str, _Told] = defaultdict(_Told)
-"""By targets: what one bundle of this process has told them, no other tells."""
+"""By run: what one bundle of it has told in this process, no other tells."""
 
 
 class _Publish(beam.DoFn):  # type: ignore[misc]  # Beam's classes are untyped
     def __init__(self, targets: Sequence[Target]) -> None:
         self._targets = targets
+        self._run = uuid.uuid4().hex  # the same in all copies of this step
         self._channels: list[Channel] = []
         self._waiting: list[Alert] = []
         self._published: dict[str, datetime] = {}
@@ -94,7 +96,7 @@ class _Publish(beam.DoFn):  # type: ignore[misc]  # Beam's classes are untyped
         self._waiting, self._published = [], {}
 
     def process(self, batch: UnitBatch) -> None:
-        rows, told = without_repeated(batch.rows), _told[repr(self._targets)]
+        rows, told = without_repeated(batch.rows), _told[self._run]
         published = [when or _NEVER for when in rows["published_at"].to_pylist()]
         for alert, when in zip(alerts_of(rows, datetime.now(UTC)), published, strict=True):
             waiting = self._published.get(alert.message_id)
@@ -119,7 +121,7 @@ class _Publish(beam.DoFn):  # type: ignore[misc]  # Beam's classes are untyped
         self._channels = self._channels or [open_channel(target) for target in self._targets]
         for channel in self._channels:
             channel.send(self._waiting)
-        _told[repr(self._targets)].add(self._published)
+        _told[self._run].add(self._published)
         self._waiting, self._published = [], {}
 
 

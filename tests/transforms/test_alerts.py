@@ -1,5 +1,6 @@
 """Each unqualified violation of a drone becomes one alert, and a bundle ends when all of its alerts have arrived."""
 
+import copy
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -138,8 +139,9 @@ def test_the_time_of_an_alert_is_utc() -> None:
 
 def tell(*units: Sequence[bytes], published: Sequence[int | None] = ()) -> list[str]:
     """Which alerts are raised for these units, each in a bundle of its own; ``published`` is by unit, in seconds."""
+    step = alerts._Publish([TARGET])
     for number, lines in enumerate(units):
-        drop, publish = _DropDuplicates(), alerts._Publish([TARGET])
+        drop, publish = _DropDuplicates(), copy.deepcopy(step)  # another worker thread's
         drop.start_bundle()
         publish.start_bundle()
         rows = decode_payloads(UNIT, payloads(*lines)).rows
@@ -182,6 +184,11 @@ def test_what_did_not_arrive_is_told_again(channel: type[_Channel]) -> None:
         tell([FIRST])
     channel.fails = False
     assert tell([FIRST], [FIRST]) == ["m"]
+
+
+def test_another_run_tells_all_its_alerts() -> None:
+    tell([FIRST])
+    assert tell([FIRST]) == ["m", "m"]
 
 
 def test_so_many_ids_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
