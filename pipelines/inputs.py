@@ -15,6 +15,7 @@ from schemas.errors import InputUnusable, NotReconciled
 from schemas.lake import Source
 from schemas.urls import KafkaUrl, PubSubUrl
 from sources.cells import Cell
+from sources.copies import once
 from sources.files import Format, ReadFiles, plan
 from sources.follow_loaded import FollowLoaded
 from sources.history import HistoryCsv
@@ -231,7 +232,7 @@ def _history(url: Url | None, asked: Asked, root: str) -> Files | LoadedFiles | 
         return None
     form = HistoryCsv()
     if isinstance(url, str):
-        return Files(plan(url, form), form)
+        return Files(once(plan(url, form), form), form)
     topic = stream(url, form.source, asked.accept_loss)
     loaded = LoadedTopic(topic, root)
     files, before = loaded.look(), remembered(root)
@@ -251,6 +252,6 @@ def _planned(url: Url | None, source: Source, asked: Asked, root: str) -> Files 
         return None
     if isinstance(url, str):
         form = RecordedMessages(source)
-        return Files(plan(url, form), form)
+        return Files(once(plan(url, form), form), form)
     topic = stream(url, source, asked.accept_loss)
     return Units(plan_until_now(topic, root), topic)

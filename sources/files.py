@@ -73,6 +73,14 @@ def plan(pattern: str, form: Format) -> list[Cell]:
 
 def read_cell(cell: Cell, form: Format, lake_root: str) -> Iterator[UnitBatch | UnitTally]:
     """The batches of the units in a cell that the lake's ledger does not have yet; after each unit its rows in."""
+    for file, part, unit, header in units_of(cell, form):
+        yield from read_part(file, part, unit, form, header, lake_root)
+    if cell.compressed:
+        progress.advance(cell.end - cell.start)
+
+
+def units_of(cell: Cell, form: Format) -> Iterator[tuple[IO[bytes], Cell, Unit, Header]]:
+    """The units in a planned cell, each with the open file, its own cell there and the file's header."""
     with _unpacked(cell) as file:
         header = form.header(file, cell.path)
         size = file.seek(0, 2)
@@ -82,9 +90,7 @@ def read_cell(cell: Cell, form: Format, lake_root: str) -> Iterator[UnitBatch | 
             parts = form.mark(cells, file, header)
         for part in parts:
             if unit := unit_in(file, part, size, form, header):
-                yield from read_part(file, part, unit, form, header, lake_root)
-        if cell.compressed:
-            progress.advance(cell.end - cell.start)
+                yield file, part, unit, header
 
 
 class ReadFiles(beam.PTransform):  # type: ignore[misc]

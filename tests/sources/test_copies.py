@@ -1,0 +1,82 @@
+"""A recording that is given twice is counted once, by live statistics too."""
+
+import gzip
+import json
+import logging
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from pipelines.inputs import Asked
+from pipelines.run import run_graph
+from pipelines.violations import Settings
+from schemas.errors import InputUnusable
+from schemas.lake import Source
+from sources import cells
+from sources.copies import once
+from sources.files import plan
+from sources.recorded import RecordedMessages
+from tests.support import content, make_messages
+
+FORM = RecordedMessages(Source.DRONES)
+OPTIONS = PipelineOptions([], direct_running_mode="multi_threading", direct_num_workers=1)
+
+
+def counted(folder: Path, messages: str) -> tuple[Counter[tuple[object, ...]], object]:
+    """What the live statistics of a recording come to, and the lake."""
+    folder.mkdir()
+    live = folder / "panes.jsonl"
+    run_graph(Asked(messages=messages), Settings(str(folder / "lake"), 3600, live=str(live)), OPTIONS)
+    sums: Counter[tuple[object, ...]] = Counter()
+    for line in live.read_text().splitlines():
+        pane = json.loads(line)
+        if pane["dataset"] and "areas" not in pane:
+            sums[pane["window_start"], pane["dataset"], pane["violation_code"]] += pane["n"]
+    found = content(folder / "lake")
+    del found["ledger"]
+    return sums, found
+
+
+def test_live_statistics_count_a_recording_once_under_all_its_names(tmp_path: Path) -> None:
+    given = tmp_path / "in"
+    given.mkdir()
+    fleet = make_messages(tmp_path / "fleet.jsonl", 5, 30)
+    shutil.copy(fleet, given / "a.jsonl")
+    alone = counted(tmp_path / "alone", str(given / "*.jsonl"))
+    assert sum(alone[0].values()) > 100
+    (given / "b.jsonl").hardlink_to(given / "a.jsonl")
+    (given / "c.jsonl").symlink_to("a.jsonl")
+    (given / "sub").mkdir()
+    shutil.copy(fleet, given / "sub/d.jsonl")
+    with gzip.open(given / "e.jsonl", "wb") as packed:
+        half = fleet.read_bytes()[:1000]
+        packed.write(half)
+    with gzip.open(given / "e.jsonl", "ab") as packed:
+        packed.write(fleet.read_bytes()[1000:])
+    assert counted(tmp_path / "many", f"{given}/**/*.jsonl") == alone
+
+
+def test_of_files_that_begin_alike_each_content_is_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(cells, "CELL_BYTES", 1 << 17)
+    lines = b"".join(b'{"a":%07d}\n' % n for n in range(20_000))
+    (tmp_path / "a").write_bytes(lines)
+    (tmp_path / "b").write_bytes(lines + b"x\n")
+    (tmp_path / "c").write_bytes(lines[1:])
+    (tmp_path / "d").write_bytes(lines)
+    (tmp_path / "e").write_bytes(b"")
+    (tmp_path / "f").write_bytes(gzip.compress(b"x" * (1 << 17))[:50])
+    with caplog.at_level(logging.WARNING):
+        kept = once(plan(f"{tmp_path}/?", FORM), FORM)
+    assert [(Path(cell.path).name, cell.number) for cell in kept] == [
+        ("a", 0), ("a", 1), ("a", 2), ("b", 2), ("c", 0), ("c", 1), ("c", 2), ("f", 0),
+    ]  # fmt: skip
+    assert len(caplog.messages) == 5
+    assert f"{tmp_path}/d: bytes 131072 to 262144 are in {tmp_path}/a too and are read once" in caplog.messages
+    (tmp_path / "g").write_bytes(gzip.compress(lines)[:-9])
+    with pytest.raises(InputUnusable, match=r"/g: the gzip file is damaged"):
+        once(plan(f"{tmp_path}/[ag]", FORM), FORM)
