@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pipelines.inputs import Url
 from schemas.file_urls import FILE, local_path, plain_path
@@ -99,8 +99,29 @@ def add_max_dead_letters(parser: argparse._ActionsContainer) -> None:
     )
 
 
+class _Once(argparse.Action):
+    """Stores a value; argparse's own takes the last of several without a word."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: Any = None
+    ) -> None:
+        given: set[str] = namespace.__dict__.setdefault("given_once", set())
+        if self.dest in given:
+            raise argparse.ArgumentError(
+                self, "it is given twice; a pattern names several files at once, and other inputs are runs of their own"
+            )
+        given.add(self.dest)
+        setattr(namespace, self.dest, values)
+
+
+def take_once(parser: argparse.ArgumentParser) -> None:
+    """Let flags that are added from now on be given once, if they have a value."""
+    parser.register("action", None, _Once)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of the graph."""
+    take_once(parser)
     group = parser.add_argument_group("the graph")
     group.add_argument(
         "--history",

@@ -13,7 +13,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from pipelines.analysis import answers, print_answers
 from pipelines.command import beam_options, progress_bar, run
 from pipelines.inputs import Asked
-from pipelines.options import add_max_dead_letters, history_url, recording
+from pipelines.options import add_max_dead_letters, history_url, recording, take_once
 from pipelines.report import write_report
 from pipelines.run import run_and_tell
 from pipelines.violations import Settings
@@ -32,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         epilog="example: make run-local HISTORY='tickets/*.csv' LAKE=/tmp/lake",
         allow_abbrev=False,
     )
+    take_once(parser)
     parser.add_argument("--data", type=Path, default=Path("data"), help="where the input is made (data)")
     parser.add_argument("--lake", metavar="DIR_OR_S3_URL", help="the lake (DATA/lake)")
     parser.add_argument("--report", type=Path, help="the page that is written (DATA/report.html)")

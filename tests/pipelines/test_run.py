@@ -91,6 +91,7 @@ def test_a_header_alone_is_a_history_without_rows(tmp_path: Path) -> None:
         (["--history", "x.csv", "--output", "lake", "--colour"], "--colour"),
         (["--history", "x.csv", "--output", "lake", "--window", "7m"], "no window"),
         (["--messages", "ftp://x", "--output", "lake"], "file:PATH"),
+        (["--messages", "file:x", "--messages", "file:y", "--output", "lake"], "--messages: it is given twice"),
         (["--history", "x.csv", "--output", "gs://x"], ""),
     ],
 )
