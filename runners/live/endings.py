@@ -61,7 +61,7 @@ def serving(services: Services, names: Sequence[str]) -> Iterator[list[str]]:
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
     """Hold the folder while the body runs. Raises OutputUnusable where another run does."""
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with (folder / "lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,7 +1,9 @@
 """make live: figures become lines that fit, panes become windows, children end."""
 
 import os
+import re
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -400,6 +402,29 @@ time.sleep(300)
         wait_until(lambda: log.exists() and "ready" in log.read_text())
         parent.kill()
     wait_until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+
+
+def test_a_log_is_gone_on_with_has_times_is_the_owners_and_has_an_end(
+    make_child: Callable[[str], Child], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(children_module, "LOG_BYTES", 2_000)
+    for word in ("first", "second"):
+        child = make_child(f"print('{word}')")
+        child.log.touch(0o644)
+        child.start()
+        wait_until(lambda child=child: not child.runs())  # type: ignore[misc]
+        assert child.said() == f"{word}\n"
+    lines = child.log.read_text().splitlines()
+    assert [line.split()[1] for line in lines] == ["first", "second"]
+    assert all(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z ", line) for line in lines)
+    child = make_child("print('x' * 100 + '\\n' * 5_000)")
+    child.start()
+    wait_until(lambda: not child.runs())
+    child.said()
+    logs = sorted(child.log.parent.glob("parrot.log*"))
+    assert [log.name for log in logs] == ["parrot.log", *(f"parrot.log.{n}" for n in range(1, children_module.LOGS))]
+    assert all(log.stat().st_size <= 2_000 for log in logs)
+    assert {stat.S_IMODE(log.stat().st_mode) for log in logs} == {0o600}
 
 
 @pytest.fixture
