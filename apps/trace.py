@@ -36,7 +36,7 @@ examples:
 The ID is a message_id, a summons number, an image_id, the name that Pub/Sub gave a message, or UNIT/RECORD. A dead
 letter is found by any of them that stands in its payload.
 
-exit codes: 0 found, 1 not in this lake, 2 wrong usage, 3 there is no lake, 4 service unavailable,
+exit codes: 0 found, 2 wrong usage, 3 not in this lake, or there is no lake, 4 service unavailable,
 6 a vacuum removed what it was to read: run it again
 """
 
@@ -175,7 +175,7 @@ def _command(root: str, wanted: str) -> int:
             lines or [f"{wanted} is not in {root}: not a message_id, summons number, image_id or UNIT/RECORD there"]
         )
     )
-    return 0 if lines else 1
+    return 0 if lines else InputUnusable.exit_code
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from schemas import errors
 from schemas.bars import Bar
 from schemas.exits import ended
 from schemas.printing import guarded_output
+from schemas.system import bad_name
 from sources.progress import progress
 from sources.units import ROWS_IN
 
@@ -208,6 +209,8 @@ def known(error: Exception) -> errors.PrestaCopError | None:
         return error
     if found := _IN_TRACEBACK.search(str(error)):
         return _KNOWN[found[1]](found[2].split(" [while running")[0])
+    if isinstance(error, UnicodeEncodeError) and (name := bad_name(error)):
+        return meaning(error, name)
     if is_fault(error):
         of_this_machine = isinstance(error, OSError) and error.errno is not None
         where = getattr(error, "filename", None) or ("this machine" if of_this_machine else "the lake")

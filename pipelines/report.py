@@ -42,10 +42,10 @@ def write_report(found: Answers, path: Path) -> None:
 
 def check_report(path: Path) -> None:
     """Raise the same before there is a page: what is wrong with an output is found before the work."""
-    if path.is_dir():
-        raise OutputUnusable(f"--report {path} is a directory; name a file in it")
-    if not _is_special(path):
-        with _told(path):
+    with _told(path):
+        if path.is_dir():
+            raise OutputUnusable(f"--report {path} is a directory; name a file in it")
+        if not _is_special(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             NamedTemporaryFile(dir=path.parent, prefix=f".{path.name[:200]}.").close()
 

@@ -15,6 +15,7 @@ import psutil
 
 from runners.services import NAMES, Services
 from runners.services.java import java
+from schemas.errors import ServiceUnavailable
 from schemas.exits import exit_with
 from schemas.history import TIME_ZONE
 
@@ -81,7 +82,7 @@ def main() -> int:
         print(f"  {mark:8}{finding.name:20}{finding.text}")
     blocking = [finding.name for finding in seen if finding.needed and not finding.good]
     print(f"run-local cannot run: {', '.join(blocking)}" if blocking else "run-local can run here")
-    return 1 if blocking else 0
+    return ServiceUnavailable.exit_code if blocking else 0
 
 
 if __name__ == "__main__":

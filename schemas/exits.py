@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from schemas.errors import BUG, PrestaCopError
 from schemas.printing import guarded_output
-from schemas.system import of_the_system
+from schemas.system import bad_name, of_the_system
 
 INTERRUPTED = 130
 PIPE_CLOSED = 141
@@ -72,6 +72,8 @@ def _known(error: Exception) -> PrestaCopError | None:
         return error
     if isinstance(error, OSError):
         return of_the_system(error, str(error.filename or "this machine"))
+    if isinstance(error, UnicodeEncodeError) and (name := bad_name(error)):
+        return of_the_system(error, name)
     return None
 
 

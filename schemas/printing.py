@@ -47,9 +47,23 @@ class _Guarded:
 def guarded_output() -> Iterator[None]:
     """Escape what the body prints on stdout and stderr, also what their encoding cannot write. One that was closed
     before the command began swallows it."""
+    _open_all_three()
     out, err = (cast(TextIO, _Guarded(_writable(stream))) for stream in (sys.stdout, sys.stderr))
     with redirect_stdout(out), redirect_stderr(err):
         yield
+
+
+def _open_all_three() -> None:
+    """Let what was closed of stdin, stdout and stderr be the null device: else libraries would take the next file that
+    is opened, such as one of the lake, for it."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != descriptor:
+                os.dup2(null, descriptor)
+                os.close(null)
 
 
 def _writable(stream: TextIO | None) -> TextIO:

@@ -20,7 +20,7 @@ def of_the_system(
         unusable: what it is called when nothing but another place or name helps.
     """
     if isinstance(error, UnicodeError):
-        return unusable(f"{where!r}: a name must be UTF-8; rename it")
+        return unusable(f"{where!a}: a name must be UTF-8 text; rename it")
     said = error.strerror or str(error)
     if error.errno in _FULL:
         return DiskFull(f"{where}: no room left ({said}); free some and run the same command again, it goes on")
@@ -32,3 +32,11 @@ def of_the_system(
         return ServiceUnavailable(f"{where}: {said}; see that it runs and run the same command again")
     named = f" ({error.filename})" if error.filename and str(error.filename) != where else ""
     return unusable(f"{where}: {said}{named}; choose another place")
+
+
+def bad_name(error: BaseException) -> str | None:
+    """The name that is no UTF-8 text, where an error is about one: Python takes such names from the command line, and
+    cannot write them into a text."""
+    if not isinstance(error, UnicodeEncodeError) or error.reason != "surrogates not allowed":
+        return None
+    return str(error.object[: error.end].split()[-1])

@@ -134,7 +134,7 @@ def target(text: str) -> tuple[str, Make]:
             return text, to_pubsub
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
-    if re.fullmatch(r"s3://[^/]+(/.*)?", text):
+    if re.fullmatch(r"s3://[^/]+(/[^/]+)*/?", text):
 
         def to_s3(rows: int, patience: Patience) -> Target:
             from .to_s3 import ToS3  # noqa: PLC0415

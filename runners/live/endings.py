@@ -8,6 +8,7 @@ from pathlib import Path
 
 from runners.services import Services
 from schemas.errors import OutputUnusable
+from schemas.system import of_the_system
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -61,8 +62,12 @@ def serving(services: Services, names: Sequence[str]) -> Iterator[list[str]]:
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
     """Hold the folder while the body runs. Raises OutputUnusable where another run does."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (folder / "lock").open("w") as file:
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = (folder / "lock").open("w")
+    except (OSError, UnicodeError) as error:
+        raise of_the_system(error, str(folder)) from error
+    with lock as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from runners.services.programs import HOME
 from runners.services.services import Group, Services, State
-from schemas.errors import PrestaCopError
+from schemas.errors import PrestaCopError, ServiceUnavailable
 from schemas.exits import INTERRUPTED
 
 
@@ -79,7 +79,7 @@ def _parser(command: Command) -> argparse.ArgumentParser:
         description=command.description,
         epilog=f"""examples:
 {command.examples}
-Exit codes: 0 done, 1 a service does not run (status), 2 wrong usage, 4 a service cannot be had.""",
+Exit codes: 0 done, 2 wrong usage, 4 a service cannot be had, or does not run (status).""",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -126,7 +126,7 @@ def _status(command: Command, services: Services, arguments: argparse.Namespace)
     else:
         print("\n".join(_line(state) if state.pid else f"{state.name:15}not running" for state in states))
         command.tell(services)
-    return 0 if all(state.pid for state in states) else 1
+    return 0 if all(state.pid for state in states) else ServiceUnavailable.exit_code
 
 
 def _install(services: Services, arguments: argparse.Namespace) -> int:

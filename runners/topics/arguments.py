@@ -114,8 +114,8 @@ def project(text: str) -> str:
 
 def lake(text: str) -> Lake:
     """``s3://BUCKET[/PREFIX]``. Raises ArgumentTypeError."""
-    bucket, _, prefix = text.removeprefix("s3://").strip("/").partition("/")
-    if not text.startswith("s3://") or not bucket:
+    bucket, _, prefix = text.removeprefix("s3://").removesuffix("/").partition("/")
+    if not text.startswith("s3://") or not bucket or (prefix and "" in prefix.split("/")):
         raise argparse.ArgumentTypeError(f"{text!r} is no s3://BUCKET/PREFIX; a directory has no rules")
     if len(prefix) > _LONGEST_PREFIX:
         raise argparse.ArgumentTypeError(f"a prefix of {len(prefix)} characters: {_LONGEST_PREFIX} at most")
