@@ -4,9 +4,8 @@ Nothing here trusts a file: all its bytes are held against its checksum before a
 be read is a fault with a name, never an exception.
 """
 
-import json
 import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -23,6 +22,9 @@ from lake.layout import change_path, ledger_path, months, partitions, unit_of
 from lake.storage import storage
 from schemas.errors import NotPermitted, PrestaCopError, ServiceUnavailable, UnsafePath
 from schemas.lake import CHANGES, LEDGER, LEDGER_ROW, MERGED_LEDGER, Dataset, Source
+from sources.loaded import remembered_fault
+from sources.plans import CHECKSUM, floors_in, plan_in
+from sources.segments import segment_in
 
 READS = 8
 """Files of the ledger that are read at once."""
@@ -30,8 +32,6 @@ _CHANGE = re.compile(r"^change-(\d{6,})$")
 _ATTEMPT = re.compile(r"^change-(\d{6,})-[0-9a-f]+-\d+$")
 _OF_A_STREAM = re.compile(r"^(.+-kafka-.+)-(\d{5})-(\d{19})$")
 _PLAN = re.compile(r"^plans/(?P<stream>[^/]+)/(?P<partition>\d{5})/(?P<start>\d{19})\.json$")
-_NOT_PLANS = "plans/loaded/", "plans/loaded_cells/", "plans/loaded_refused/"
-"""What :mod:`sources.loaded` remembers of files."""
 _OBJECT = re.compile(r"^(?:pictures|payloads)/[0-9a-f]{2}/([0-9a-f]{64})(?:\.jpg)?$")
 _COUNTS = [field.name for field in LEDGER_ROW if field.type == pa.int64()]
 
@@ -203,6 +203,22 @@ def look_at(root: str, file: dict[str, Any], unit: str | None) -> Looked:
     return Looked(faults, Counter() if faults else counted)
 
 
+def replaced_faults(of: Opened) -> Iterator[str]:
+    """Files that a change has replaced and no vacuum removed, and that are not what was written any more."""
+    for row in (*of.as_committed.to_pylist(), *of.changes.to_pylist()):
+        for file in named_files(row):
+            if file["path"] in of.replaced and file["sha256"] is not None:
+                try:
+                    data = storage(of.root).read(file["path"])
+                except (FileNotFoundError, UnsafePath):
+                    continue  # a vacuum has removed it; a path out of the lake was said already
+                if sha256(data) != file["sha256"]:
+                    yield (
+                        f"{row['unit']}: {file['path']} was changed since another file took its place; only readers "
+                        "that are under way read it: remove it, or let python -m pipelines.compact --vacuum do so"
+                    )
+
+
 def _file_faults(root: str, file: dict[str, Any], unit: str | None, counted: Counter[str]) -> Iterator[str]:
     path, dataset = file["path"], file["dataset"]
     if dataset == LEDGER:
@@ -263,13 +279,17 @@ def orphan_faults(of: Opened) -> Iterator[str]:
         return
     # What goes on while the lake is looked through has committed some of them by now.
     committed = {PurePosixPath(info.path).stem for info in store.list(LEDGER)}
+    known = set(of.as_committed["unit"].to_pylist())
     for unit, paths in sorted(found.items()):
         attempt = _ATTEMPT.match(unit)
         if attempt and (int(attempt[1]) <= of.changes.num_rows or f"change-{attempt[1]}" in committed):
             continue  # of an attempt that lost, which a vacuum removes, or of a change that came meanwhile
         if attempt:
             said = f"change {int(attempt[1])}: it has files and no row of the ledger: compaction or replay was killed"
-        elif (unit in committed and unit not in of.as_committed["unit"].to_pylist()) or is_open(of, unit):
+        elif unit in known:
+            yield f"unit {unit}: its row of the ledger does not name {', '.join(paths)}; nobody reads that: remove it"
+            continue
+        elif unit in committed or is_open(of, unit):
             continue
         else:
             said = f"unit {unit}: it has files and no row of the ledger: the run was killed, or still goes on"
@@ -331,26 +351,36 @@ def plan_faults(of: Opened) -> Iterator[str]:
     }
     chains: dict[tuple[str, int], dict[int, int | None]] = {}
     floors: dict[str, dict[int, int]] = {}
-    for info in store.list("plans"):
-        path = below(of.root, info.path)
-        if found := _PLAN.match(path):
-            chain = chains.setdefault((found["stream"], int(found["partition"])), {})
-            end = _integer(_json(of.root, path), "end")
-            chain[int(found["start"])] = end
-            if end is None or end <= int(found["start"]):
-                chain[int(found["start"])] = None
-                unit = f"{found['stream']}-{found['partition']}-{found['start']}"
-                yield f"unit {unit}: its plan {path} is damaged"
-        elif path.endswith("/floors.json") and path.count("/") == 2:
-            told = _json(of.root, path)
-            if not isinstance(told, dict) or not all(
-                k.isdigit() and isinstance(v, int) and v >= 0 for k, v in told.items()
-            ):
-                yield f"{path} is damaged: it must say for each partition an offset"
-            else:
-                floors[path.split("/")[1]] = {int(k): v for k, v in told.items()}
-        elif not path.startswith(_NOT_PLANS):
-            yield f"{path} is no plan"
+    with_floors: set[str] = set()
+    paths = [below(of.root, info.path) for info in store.list("plans")]
+    with ThreadPoolExecutor(READS) as pool:
+        contents = pool.map(partial(_bytes, of.root), paths)
+        for path, data in zip(paths, contents, strict=True):
+            if isinstance(data, str):
+                yield data
+            elif found := _PLAN.match(path):
+                stream, partition, start = found["stream"], int(found["partition"]), int(found["start"])
+                chain = chains.setdefault((stream, partition), {})
+                chain[start] = None
+                if CHECKSUM.encode() in data:
+                    with_floors.add(stream)
+                try:
+                    chain[start] = plan_in(data, start).end
+                except ValueError as error:
+                    unit = f"{stream}-{partition:05d}-{start:019d}"
+                    yield f"unit {unit}: its plan {path} is damaged: {_line(error)}; put it back from a copy"
+            elif path.endswith("/floors.json") and path.count("/") == 2:
+                stream = path.split("/")[1]
+                floors[stream] = {}
+                try:
+                    floors[stream] = floors_in(data)
+                except ValueError as error:
+                    yield f"{path} is damaged: {_line(error)}; remove it, and the next run writes it again"
+            elif wrong := remembered_fault(path, data):
+                yield f"{path} {wrong}"
+    for stream in sorted(with_floors - floors.keys()):
+        # They are written before the first plan.
+        yield f"plans/{stream}/floors.json is gone; nothing is lost: the next run of the stream writes it again"
     for (stream, partition, start), row in sorted(committed.items()):
         chain = chains.get((stream, partition), {})
         if start not in chain:
@@ -383,21 +413,22 @@ def _chain_faults(
         yield f"{stream}, partition {partition}: the floor is {floor:,}, and the plans end at {end:,}: plans are gone"
 
 
+def spool_faults(of: Opened) -> Iterator[str]:
+    """Segments of a stream that wait to be read, and are not what was spooled."""
+    for info in storage(of.root).list("spool"):
+        path = below(of.root, info.path)
+        data = _bytes(of.root, path)
+        if isinstance(data, str):
+            continue  # it was read and forgotten meanwhile
+        try:
+            deque(segment_in(data, info.base_name), maxlen=0)
+        except ValueError as error:
+            yield f"{path} is damaged: {_line(error)}; put it back from a copy"
+
+
 def below(root: str, full: str) -> str:
     """A path of pyarrow's as one below the lake's root."""
     return full.removeprefix(f"{storage(root).base}/")
-
-
-def _json(root: str, path: str) -> Any:
-    try:
-        return json.loads(storage(root).read(path))
-    except (ValueError, RecursionError, FileNotFoundError):
-        return None
-
-
-def _integer(value: Any, name: str) -> int | None:
-    found = value.get(name) if isinstance(value, dict) else None
-    return found if type(found) is int else None
 
 
 def _line(error: Exception) -> str:

@@ -23,6 +23,8 @@ from pipelines.integrity import (
     opened,
     orphan_faults,
     plan_faults,
+    replaced_faults,
+    spool_faults,
     without_checksum,
 )
 from pipelines.summary import conflicts
@@ -149,7 +151,8 @@ def _faults(of: Opened, faults: list[str], quiet: bool) -> list[str]:
         for unit in Bar(units, desc="units", unit=" units", quiet=quiet)
         for fault in unit_faults(of, unit, held)
     ]
-    faults += [*merged_faults(of), *plan_faults(of), *orphan_faults(of), *object_faults(of)]
+    faults += [*merged_faults(of), *replaced_faults(of), *plan_faults(of), *spool_faults(of)]
+    faults += [*orphan_faults(of), *object_faults(of)]
     if faults:
         # A lake whose files are gone cannot be queried; the units' faults say it all.
         if ledger_is_sound:

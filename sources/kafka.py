@@ -148,10 +148,12 @@ class _KafkaPlanner(Planner):
         return sum(len(chain.outstanding) for chain in self._chains.values())
 
     def look(self, room: int) -> Look:
-        self._settle()
+        for chain in self._chains.values():
+            chain.settle()
         now = round(time.time() * MICROSECONDS)
         ends = self._topic.ends()
         units = self._begin(ends)
+        self._write_floors()  # before any plan: so that plans without floors have lost them
         while room > 0 and (behind := [p for p, end in ends.items() if self._chains[p].next < end]):
             # Where there is no room for all of them, those with most to read are first: none waits for ever.
             for partition in sorted(behind, key=lambda p: self._chains[p].next - ends[p])[:room]:
@@ -209,9 +211,7 @@ class _KafkaPlanner(Planner):
             start, step = stop, 16 * step  # there are marks of transactions, or compacted messages were
         return now
 
-    def _settle(self) -> None:
-        for chain in self._chains.values():
-            chain.settle()
+    def _write_floors(self) -> None:
         floors = {p: chain.floor for p, chain in self._chains.items()}
         if floors != self._floors:
             write_floors(self._root, self._name, floors)

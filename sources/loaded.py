@@ -14,6 +14,7 @@ error: which of them are the file's nobody can say.
 import hashlib
 import logging
 import re
+import zlib
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -35,7 +36,10 @@ from sources.units import Unit
 _REMEMBERED: Final = "plans/loaded"
 _CELLS: Final = "plans/loaded_cells"
 _REFUSED: Final = "plans/loaded_refused"
-_UNIT_NAME: Final = re.compile(r"[a-z]+-\d{5,}-[0-9a-f]{32}")
+_NOTE: Final = re.compile(r"(?P<unit>[a-z]+-\d{5,}-[0-9a-f]{32}|)(?: (?P<crc>[0-9a-f]{8}))?", re.ASCII)
+"""What is noted of a cell: its unit, and a checksum of the name."""
+_FINGERPRINT: Final = re.compile(r"[0-9a-f]{32}")
+_KEY: Final = re.compile(r"[0-9a-f]{32}-[0-9a-f]{32}")
 
 _log = logging.getLogger(__name__)
 
@@ -174,8 +178,7 @@ class LoadedTopic:
         for unit in units & self._refusals.keys():
             for found in self._messages(unit):
                 if isinstance(found, Refused):
-                    name = hashlib.blake2b(found.message, digest_size=16).hexdigest()
-                    store.put_new(f"{_REFUSED}/{name}", found.message)
+                    store.put_new(f"{_REFUSED}/{_digest(found.message)}", found.message)
         store.flush()
         self._stream.forget(units, self._root)
 
@@ -261,7 +264,32 @@ def remember(files: Iterable[Loaded], root: str) -> None:
 
 def note(cell: LoadedCell, unit: Unit | None, root: str) -> None:
     """Write down which unit the rows of a cell are, for :func:`landed`; None: it has none."""
-    storage(root).put(f"{_CELLS}/{cell.key}", unit.name.encode() if unit else b"")
+    name = unit.name if unit else ""
+    storage(root).put(f"{_CELLS}/{cell.key}", f"{name} {zlib.crc32(name.encode()):08x}".encode())
+
+
+def _noted(data: bytes) -> str | None:
+    """The unit in a note, ``""`` for none; None where it is damaged or empty. Earlier versions wrote the name alone."""
+    found = _NOTE.fullmatch(data.decode("ascii", "replace"))
+    if not found or not found[0] or (found["crc"] and int(found["crc"], 16) != zlib.crc32(found["unit"].encode())):
+        return None
+    return found["unit"]
+
+
+def remembered_fault(path: str, data: bytes) -> str | None:
+    """What is wrong with a file below ``plans/`` in which something of loaded files is remembered; None for nothing."""
+    folder, _, name = path.rpartition("/")
+    if folder == _REMEMBERED and _FINGERPRINT.fullmatch(name):
+        return "is damaged: it must be empty; empty it" if data else None
+    if folder == _CELLS and _KEY.fullmatch(name):
+        return "is damaged; remove it, and run again" if _noted(data) is None else None
+    if folder == _REFUSED and _FINGERPRINT.fullmatch(name):
+        return None if _digest(data) == name else "is damaged: its hash is not its name; put it back from a copy"
+    return "is no plan"
+
+
+def _digest(message: bytes) -> str:
+    return hashlib.blake2b(message, digest_size=16).hexdigest()
 
 
 def landed(cells: Iterable[LoadedCell], root: str) -> set[str]:
@@ -271,8 +299,8 @@ def landed(cells: Iterable[LoadedCell], root: str) -> set[str]:
     found = set()
     for cell in cells:
         if cell.key in noted:
-            name = store.read(f"{_CELLS}/{cell.key}").decode("ascii", "replace")
-            if not name or (_UNIT_NAME.fullmatch(name) and read_back(root, cell.cell.source, name)):
+            name = _noted(store.read(f"{_CELLS}/{cell.key}"))
+            if name == "" or (name and read_back(root, cell.cell.source, name)):
                 found.add(cell.key)
     return found
 

@@ -7,6 +7,7 @@ partition's chain of plans ends is where its reading goes on.
 
 import json
 import re
+import zlib
 from collections import deque
 from typing import Annotated, Final, NamedTuple
 
@@ -22,6 +23,8 @@ from sources.units import Unit
 _MAX_BYTES: Final = 16 << 20
 """Of the floors of a topic of very many partitions."""
 _DECODER: Final = msgspec.json.Decoder(dict[str, Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]])
+CHECKSUM: Final = "crc32"
+"""The name under which plans and floors keep a checksum of their other numbers; earlier versions wrote none."""
 _PLAN_NAME: Final = re.compile(r"(\d{19})\.json")
 
 
@@ -50,20 +53,27 @@ def planned(root: str, stream: str, partition: int, start: int) -> Plan | None:
     """The plan for ``start``, if there is one."""
     path = plan_path(stream, partition, start)
     try:
-        plan = Plan(**_numbers(storage(root).read(path)))
+        return plan_in(storage(root).read(path), start)
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError) as error:
+    except ValueError as error:
         raise _damaged(root, path) from error
+
+
+def plan_in(data: bytes, start: int) -> Plan:
+    """The plan for ``start`` in a file of one. Raises ValueError where it is damaged."""
+    numbers = _numbers(data)
+    if numbers.keys() != set(Plan._fields):
+        raise ValueError(f"it holds {', '.join(numbers)}")
+    plan = Plan(**numbers)
     if plan.end <= start:  # the unit's end is where the next plan begins: it would never end
-        raise _damaged(root, path)
+        raise ValueError(f"it ends at {plan.end}, before it begins")
     return plan
 
 
 def agree(root: str, stream: str, partition: int, start: int, proposal: Plan) -> Plan:
     """The plan for ``start``: the proposal, or what somebody else had agreed upon before."""
-    data = json.dumps(proposal._asdict()).encode()
-    if storage(root).put_new(plan_path(stream, partition, start), data):
+    if storage(root).put_new(plan_path(stream, partition, start), _with_checksum(proposal._asdict())):
         return proposal
     plan = planned(root, stream, partition, start)
     if plan is None:
@@ -122,24 +132,42 @@ def read_floors(root: str, stream: str) -> dict[int, int]:
     """For each partition an offset before which all is committed, as it was last written down: it may be old."""
     path = _floors_path(stream)
     try:
-        floors = {int(partition): floor for partition, floor in _numbers(storage(root).read(path)).items()}
+        return floors_in(storage(root).read(path))
     except FileNotFoundError:
         return {}
     except ValueError as error:
         raise _damaged(root, path) from error
+
+
+def floors_in(data: bytes) -> dict[int, int]:
+    """The floors in their file. Raises ValueError where it is damaged."""
+    floors = {int(partition): floor for partition, floor in _numbers(data).items()}
     if any(floor < 0 for floor in floors.values()):
-        raise _damaged(root, path)
+        raise ValueError("a floor is below zero")
     return floors
 
 
 def write_floors(root: str, stream: str, floors: dict[int, int]) -> None:
     """Write the floors down: who starts next need not follow the chains from their beginning."""
-    storage(root).put(_floors_path(stream), json.dumps(floors).encode())
+    named = {str(partition): floor for partition, floor in floors.items()}
+    storage(root).put(_floors_path(stream), _with_checksum(named))
 
 
 def _numbers(data: bytes) -> dict[str, int]:
     """What a plan or the floors hold: names and numbers. Raises ValueError."""
-    return decode_json(data, _DECODER, _MAX_BYTES)
+    numbers = decode_json(data, _DECODER, _MAX_BYTES)
+    told = numbers.pop(CHECKSUM, None)
+    if told is not None and told != _checksum(numbers):
+        raise ValueError("its checksum is another")
+    return numbers
+
+
+def _with_checksum(numbers: dict[str, int]) -> bytes:
+    return json.dumps({**numbers, CHECKSUM: _checksum(numbers)}).encode()
+
+
+def _checksum(numbers: dict[str, int]) -> int:
+    return zlib.crc32(json.dumps(numbers, sort_keys=True).encode())
 
 
 def _damaged(root: str, path: str) -> LakeDamaged:

@@ -5,9 +5,7 @@ from there. A crash between putting and acknowledging makes Pub/Sub deliver them
 message_id, and those that nobody can read by the name that Pub/Sub gave them.
 """
 
-import io
 import os
-import re
 import time
 import uuid
 import warnings
@@ -29,10 +27,11 @@ from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransp
 from lake.large_payloads import bounded
 from lake.ledger import is_committed, read_back
 from lake.storage import storage
-from schemas.errors import InputUnusable, ServiceUnavailable
+from schemas.errors import InputUnusable, LakeDamaged, ServiceUnavailable
 from schemas.lake import MICROSECONDS, Source, timestamps
 from schemas.urls import PubSubUrl
-from sources.payloads import PAYLOADS, payload_batch
+from sources.payloads import payload_batch
+from sources.segments import NAME, segment_in, segment_of
 from sources.streams import Look, PlannedUnit, Planner, Stream, plan_until_now
 from sources.units import Unit
 
@@ -58,8 +57,6 @@ PATIENCE_SECONDS = 120
 START_SECONDS = 20
 """How long a server may be silent before anything was heard of it."""
 
-_SEGMENT = re.compile(r"(?P<unit>.+-(?P<rows>\d{1,18}))\.arrow", re.ASCII)
-"""The name of a segment; what else somebody has put into the spool is none."""
 _CHECK = "Check the network, GOOGLE_APPLICATION_CREDENTIALS and PUBSUB_EMULATOR_HOST"
 _PASSING = (
     exceptions.ServiceUnavailable,
@@ -101,11 +98,16 @@ class PubSubStream(Stream):
         return self.spooled(root)
 
     def payloads(self, unit: Unit, root: str) -> Iterator[pa.RecordBatch]:
-        data = storage(root).read(f"{self.spool}/{unit.name}.arrow")
-        with pa.ipc.open_stream(data) as reader:
-            for batch in reader:
+        name = f"{unit.name}.arrow"
+        data = storage(root).read(f"{self.spool}/{name}")
+        try:
+            for batch in segment_in(data, name):
                 for start, end in bounded(pc.binary_length(batch["payload"]).to_numpy().astype(np.int64), BATCH_BYTES):
                     yield batch.slice(start, end - start)
+        except ValueError as error:
+            raise LakeDamaged(
+                f"{root}/{self.spool}/{name} is not what was spooled ({error}): put it back from a copy, and run again"
+            ) from error
 
     def forget(self, units: Iterable[Unit], root: str) -> None:
         for unit in units:
@@ -116,7 +118,7 @@ class PubSubStream(Stream):
 
     def spooled(self, root: str) -> list[Unit]:
         """All segments that are in the lake."""
-        names = (_SEGMENT.fullmatch(info.base_name) for info in storage(root).list(self.spool))
+        names = (NAME.fullmatch(info.base_name) for info in storage(root).list(self.spool))
         return [Unit(self.source, self.path, 0, int(name["rows"]), name["unit"]) for name in names if name]
 
     def without_committed(self, units: list[Unit], root: str) -> list[Unit]:
@@ -186,11 +188,8 @@ class _PubSubPlanner(Planner):
         rows = payload_batch(
             [m.message.data for m in messages], range(n), range(n), published, [m.message.message_id for m in messages]
         )
-        sink = io.BytesIO()
-        with pa.ipc.new_stream(sink, PAYLOADS, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
-            writer.write_table(pa.Table.from_batches([rows]), max_chunksize=20_000)
         store = storage(self._root)
-        store.put(f"{self._stream.spool}/{name}.arrow", sink.getbuffer())
+        store.put(f"{self._stream.spool}/{name}.arrow", segment_of(rows))
         store.flush()
         self._subscription.acknowledge([m.ack_id for m in messages])
         unit = Unit(self._stream.source, self._stream.path, 0, n, name)

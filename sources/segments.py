@@ -1,0 +1,45 @@
+"""Segments of a subscription's messages, as they wait in the lake's spool: the only copy of what was acknowledged."""
+
+import io
+import re
+from collections.abc import Iterator
+from typing import Final
+
+import pyarrow as pa
+
+from lake.checksums import sha256
+from sources.payloads import PAYLOADS
+
+NAME: Final = re.compile(r"(?P<unit>.+-(?P<rows>\d{1,18}))\.arrow", re.ASCII)
+"""The name of a segment; what else somebody has put into the spool is none."""
+_END: Final = b"\xff\xff\xff\xff\0\0\0\0"
+"""Of a stream of Arrow. A checksum stands behind it, but for segments of earlier versions."""
+_BATCH_ROWS: Final = 20_000
+
+
+def segment_of(rows: pa.RecordBatch) -> bytes:
+    """Payloads as a segment: a stream of Arrow, and its SHA-256 in text behind its end, where readers of Arrow stop."""
+    sink = io.BytesIO()
+    with pa.ipc.new_stream(sink, PAYLOADS, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
+        writer.write_table(pa.Table.from_batches([rows]), max_chunksize=_BATCH_ROWS)
+    data = sink.getvalue()
+    return data + sha256(data).encode()
+
+
+def segment_in(data: bytes, name: str) -> Iterator[pa.RecordBatch]:
+    """The payloads in a segment of this file name, some at a time. Raises ValueError where it is damaged."""
+    found = NAME.fullmatch(name)
+    if not found:
+        raise ValueError("it has not the name of a segment")
+    if not data.endswith(_END) and sha256(data[:-64]).encode() != data[-64:]:
+        raise ValueError("its checksum is another")
+    rows = 0
+    try:
+        with pa.ipc.open_stream(data) as reader:
+            for batch in reader:
+                rows += batch.num_rows
+                yield batch
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(str(error)) from error
+    if rows != int(found["rows"]):
+        raise ValueError(f"it holds {rows:,} messages, its name says {int(found['rows']):,}")
