@@ -62,7 +62,7 @@ def opened(root: str) -> tuple[Opened, list[str]]:
     units = [row for row in rows if row["source"][0].as_py() != CHANGES]
     changes = sorted((row for row in rows if row["source"][0].as_py() == CHANGES), key=lambda row: str(row["unit"][0]))
     there = [int(m[1]) for path in paths if (m := _CHANGE.match(PurePosixPath(path).stem))]
-    faults += [f"change {number}: its row of the ledger is gone" for number in _missing(there)]
+    faults += [f"change {n}: its row of the ledger, {change_path(n)}, is gone" for n in _missing(there)]
     changed = pa.concat_tables([LEDGER_ROW.empty_table(), *changes])
     committed = pa.concat_tables([LEDGER_ROW.empty_table(), *units]).sort_by("unit")
     replaced = frozenset(replaced_by(changed).to_pylist())
@@ -365,7 +365,7 @@ def plan_faults(of: Opened) -> Iterator[str]:
                 if CHECKSUM.encode() in data:
                     with_floors.add(stream)
                 try:
-                    chain[start] = plan_in(data, start).end
+                    chain[start] = plan_in(data, path).end
                 except ValueError as error:
                     unit = f"{stream}-{partition:05d}-{start:019d}"
                     yield f"unit {unit}: its plan {path} is damaged: {_line(error)}; put it back from a copy"
@@ -373,7 +373,7 @@ def plan_faults(of: Opened) -> Iterator[str]:
                 stream = path.split("/")[1]
                 floors[stream] = {}
                 try:
-                    floors[stream] = floors_in(data)
+                    floors[stream] = floors_in(data, path)
                 except ValueError as error:
                     yield f"{path} is damaged: {_line(error)}; remove it, and the next run writes it again"
             elif wrong := remembered_fault(path, data):

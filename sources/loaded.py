@@ -37,7 +37,7 @@ _REMEMBERED: Final = "plans/loaded"
 _CELLS: Final = "plans/loaded_cells"
 _REFUSED: Final = "plans/loaded_refused"
 _NOTE: Final = re.compile(r"(?P<unit>[a-z]+-\d{5,}-[0-9a-f]{32}|)(?: (?P<crc>[0-9a-f]{8}))?", re.ASCII)
-"""What is noted of a cell: its unit, and a checksum of the name."""
+"""What is noted of a cell: its unit, and a checksum of the name and the key."""
 _FINGERPRINT: Final = re.compile(r"[0-9a-f]{32}")
 _KEY: Final = re.compile(r"[0-9a-f]{32}-[0-9a-f]{32}")
 
@@ -265,13 +265,17 @@ def remember(files: Iterable[Loaded], root: str) -> None:
 def note(cell: LoadedCell, unit: Unit | None, root: str) -> None:
     """Write down which unit the rows of a cell are, for :func:`landed`; None: it has none."""
     name = unit.name if unit else ""
-    storage(root).put(f"{_CELLS}/{cell.key}", f"{name} {zlib.crc32(name.encode()):08x}".encode())
+    storage(root).put(f"{_CELLS}/{cell.key}", f"{name} {_checksum(cell.key, name)}".encode())
 
 
-def _noted(data: bytes) -> str | None:
+def _checksum(key: str, name: str) -> str:
+    return f"{zlib.crc32(f'{key} {name}'.encode()):08x}"
+
+
+def _noted(data: bytes, key: str) -> str | None:
     """The unit in a note, ``""`` for none; None where it is damaged or empty. Earlier versions wrote the name alone."""
     found = _NOTE.fullmatch(data.decode("ascii", "replace"))
-    if not found or not found[0] or (found["crc"] and int(found["crc"], 16) != zlib.crc32(found["unit"].encode())):
+    if not found or not found[0] or found["crc"] not in (None, _checksum(key, found["unit"])):
         return None
     return found["unit"]
 
@@ -282,7 +286,7 @@ def remembered_fault(path: str, data: bytes) -> str | None:
     if folder == _REMEMBERED and _FINGERPRINT.fullmatch(name):
         return "is damaged: it must be empty; empty it" if data else None
     if folder == _CELLS and _KEY.fullmatch(name):
-        return "is damaged; remove it, and run again" if _noted(data) is None else None
+        return "is damaged; remove it, and run again" if _noted(data, name) is None else None
     if folder == _REFUSED and _FINGERPRINT.fullmatch(name):
         return None if _digest(data) == name else "is damaged: its hash is not its name; put it back from a copy"
     return "is no plan"
@@ -299,7 +303,7 @@ def landed(cells: Iterable[LoadedCell], root: str) -> set[str]:
     found = set()
     for cell in cells:
         if cell.key in noted:
-            name = _noted(store.read(f"{_CELLS}/{cell.key}"))
+            name = _noted(store.read(f"{_CELLS}/{cell.key}"), cell.key)
             if name == "" or (name and read_back(root, cell.cell.source, name)):
                 found.add(cell.key)
     return found

@@ -9,6 +9,7 @@ import json
 import re
 import zlib
 from collections import deque
+from pathlib import PurePosixPath
 from typing import Annotated, Final, NamedTuple
 
 import msgspec
@@ -24,7 +25,7 @@ _MAX_BYTES: Final = 16 << 20
 """Of the floors of a topic of very many partitions."""
 _DECODER: Final = msgspec.json.Decoder(dict[str, Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]])
 CHECKSUM: Final = "crc32"
-"""The name under which plans and floors keep a checksum of their other numbers; earlier versions wrote none."""
+"""The name under which plans and floors keep a checksum of their path and other numbers; earlier versions had none."""
 _PLAN_NAME: Final = re.compile(r"(\d{19})\.json")
 
 
@@ -53,31 +54,32 @@ def planned(root: str, stream: str, partition: int, start: int) -> Plan | None:
     """The plan for ``start``, if there is one."""
     path = plan_path(stream, partition, start)
     try:
-        return plan_in(storage(root).read(path), start)
+        return plan_in(storage(root).read(path), path)
     except FileNotFoundError:
         return None
     except ValueError as error:
         raise _damaged(root, path) from error
 
 
-def plan_in(data: bytes, start: int) -> Plan:
-    """The plan for ``start`` in a file of one. Raises ValueError where it is damaged."""
-    numbers = _numbers(data)
+def plan_in(data: bytes, path: str) -> Plan:
+    """The plan in the file of :func:`plan_path`. Raises ValueError where it is damaged."""
+    numbers = _numbers(data, path)
     if numbers.keys() != set(Plan._fields):
         raise ValueError(f"it holds {', '.join(numbers)}")
     plan = Plan(**numbers)
-    if plan.end <= start:  # the unit's end is where the next plan begins: it would never end
+    if plan.end <= int(PurePosixPath(path).stem):  # the unit's end is where the next plan begins: it would never end
         raise ValueError(f"it ends at {plan.end}, before it begins")
     return plan
 
 
 def agree(root: str, stream: str, partition: int, start: int, proposal: Plan) -> Plan:
     """The plan for ``start``: the proposal, or what somebody else had agreed upon before."""
-    if storage(root).put_new(plan_path(stream, partition, start), _with_checksum(proposal._asdict())):
+    path = plan_path(stream, partition, start)
+    if storage(root).put_new(path, _with_checksum(proposal._asdict(), path)):
         return proposal
     plan = planned(root, stream, partition, start)
     if plan is None:
-        raise RuntimeError(f"{root}/{plan_path(stream, partition, start)} was refused as existing, and is not there")
+        raise RuntimeError(f"{root}/{path} was refused as existing, and is not there")
     return plan
 
 
@@ -132,16 +134,16 @@ def read_floors(root: str, stream: str) -> dict[int, int]:
     """For each partition an offset before which all is committed, as it was last written down: it may be old."""
     path = _floors_path(stream)
     try:
-        return floors_in(storage(root).read(path))
+        return floors_in(storage(root).read(path), path)
     except FileNotFoundError:
         return {}
     except ValueError as error:
         raise _damaged(root, path) from error
 
 
-def floors_in(data: bytes) -> dict[int, int]:
-    """The floors in their file. Raises ValueError where it is damaged."""
-    floors = {int(partition): floor for partition, floor in _numbers(data).items()}
+def floors_in(data: bytes, path: str) -> dict[int, int]:
+    """The floors in the file of this path. Raises ValueError where it is damaged."""
+    floors = {int(partition): floor for partition, floor in _numbers(data, path).items()}
     if any(floor < 0 for floor in floors.values()):
         raise ValueError("a floor is below zero")
     return floors
@@ -150,24 +152,25 @@ def floors_in(data: bytes) -> dict[int, int]:
 def write_floors(root: str, stream: str, floors: dict[int, int]) -> None:
     """Write the floors down: who starts next need not follow the chains from their beginning."""
     named = {str(partition): floor for partition, floor in floors.items()}
-    storage(root).put(_floors_path(stream), _with_checksum(named))
+    path = _floors_path(stream)
+    storage(root).put(path, _with_checksum(named, path))
 
 
-def _numbers(data: bytes) -> dict[str, int]:
+def _numbers(data: bytes, path: str) -> dict[str, int]:
     """What a plan or the floors hold: names and numbers. Raises ValueError."""
     numbers = decode_json(data, _DECODER, _MAX_BYTES)
     told = numbers.pop(CHECKSUM, None)
-    if told is not None and told != _checksum(numbers):
+    if told is not None and told != _checksum(numbers, path):
         raise ValueError("its checksum is another")
     return numbers
 
 
-def _with_checksum(numbers: dict[str, int]) -> bytes:
-    return json.dumps({**numbers, CHECKSUM: _checksum(numbers)}).encode()
+def _with_checksum(numbers: dict[str, int], path: str) -> bytes:
+    return json.dumps({**numbers, CHECKSUM: _checksum(numbers, path)}).encode()
 
 
-def _checksum(numbers: dict[str, int]) -> int:
-    return zlib.crc32(json.dumps(numbers, sort_keys=True).encode())
+def _checksum(numbers: dict[str, int], path: str) -> int:
+    return zlib.crc32(json.dumps([path, numbers], sort_keys=True).encode())
 
 
 def _damaged(root: str, path: str) -> LakeDamaged:

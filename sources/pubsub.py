@@ -189,7 +189,8 @@ class _PubSubPlanner(Planner):
             [m.message.data for m in messages], range(n), range(n), published, [m.message.message_id for m in messages]
         )
         store = storage(self._root)
-        store.put(f"{self._stream.spool}/{name}.arrow", segment_of(rows))
+        file = f"{name}.arrow"
+        store.put(f"{self._stream.spool}/{file}", segment_of(rows, file))
         store.flush()
         self._subscription.acknowledge([m.ack_id for m in messages])
         unit = Unit(self._stream.source, self._stream.path, 0, n, name)

@@ -17,13 +17,14 @@ _END: Final = b"\xff\xff\xff\xff\0\0\0\0"
 _BATCH_ROWS: Final = 20_000
 
 
-def segment_of(rows: pa.RecordBatch) -> bytes:
-    """Payloads as a segment: a stream of Arrow, and its SHA-256 in text behind its end, where readers of Arrow stop."""
+def segment_of(rows: pa.RecordBatch, name: str) -> bytes:
+    """Payloads as a segment of this file name: a stream of Arrow, and behind its end, where readers of Arrow stop, the
+    SHA-256 of it and the name, as text."""
     sink = io.BytesIO()
     with pa.ipc.new_stream(sink, PAYLOADS, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
         writer.write_table(pa.Table.from_batches([rows]), max_chunksize=_BATCH_ROWS)
     data = sink.getvalue()
-    return data + sha256(data).encode()
+    return data + sha256(data + name.encode()).encode()
 
 
 def segment_in(data: bytes, name: str) -> Iterator[pa.RecordBatch]:
@@ -31,7 +32,7 @@ def segment_in(data: bytes, name: str) -> Iterator[pa.RecordBatch]:
     found = NAME.fullmatch(name)
     if not found:
         raise ValueError("it has not the name of a segment")
-    if not data.endswith(_END) and sha256(data[:-64]).encode() != data[-64:]:
+    if not data.endswith(_END) and sha256(data[:-64] + name.encode()).encode() != data[-64:]:
         raise ValueError("its checksum is another")
     rows = 0
     try:

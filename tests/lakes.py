@@ -9,9 +9,14 @@ import pyarrow as pa
 from lake import Lake, lake
 from lake.changes import Change, put_change
 from lake.files import in_ledger, write_unit
+from lake.large_payloads import checked_in
 from lake.merge import merge
 from pipelines.merging import plan
 from schemas.lake import Dataset, Source
+from sources.payloads import payload_batch
+from sources.units import Unit
+from transforms.message_rows import dead_letters
+from transforms.payloads import Refusal
 from transforms.qualify import BRANCHES, split
 from transforms.stats import Counter
 
@@ -77,6 +82,19 @@ def write(root: str, unit: str, messages: Sequence[Said], window: int = 3600, of
     }
     place = {"unit": unit, "source": "drones", "path": "fleet.jsonl", "range_start": 0, "range_end": 1}
     return {**place, **counts, "rows_in": len(messages), "counted": len(messages), **in_ledger(files)}
+
+
+def refuse(root: str, unit: str, payloads: Sequence[bytes]) -> dict[str, Any]:
+    """Write the file of a unit whose messages were all refused; gives its row of the ledger, which is not there yet."""
+    n = len(payloads)
+    place = Unit(Source.DRONES, "fleet.jsonl", 0, n, unit)
+    letters = dead_letters(
+        place, payload_batch(payloads, range(n), range(n)), [(i, Refusal("empty")) for i in range(n)]
+    )
+    files = write_unit(root, Dataset.DEAD_LETTERS, Source.DRONES, unit, [checked_in(root, letters)])
+    counts = dict.fromkeys(("positions", "qualified", "unqualified", "images", "duplicates", "counted"), 0)
+    row = {"unit": unit, "source": "drones", "path": "fleet.jsonl", "range_start": 0, "range_end": n, "rows_in": n}
+    return {**row, **counts, "dead_letters": n, **in_ledger(files)}
 
 
 def ids(lk: Lake, view: str) -> list[str]:

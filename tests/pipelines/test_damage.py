@@ -1,18 +1,24 @@
 """Whatever is gone, damaged or changed in a lake by hand, reconcile names it and ends with 1."""
 
+import hashlib
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lake import lake
 from lake.checksums import sha256, with_checksum
 from lake.files import in_ledger, write_unit
+from lake.large_payloads import MAX_INLINE_BYTES
 from lake.ledger import commit
 from lake.storage import storage
 from pipelines.command import known
@@ -20,8 +26,12 @@ from pipelines.compact import compact
 from pipelines.reconcile import main, reconcile
 from schemas.errors import InputUnusable
 from schemas.lake import IMAGE, LEDGER_ROW, Dataset, Source
+from sources.loaded import note
+from sources.payloads import payload_batch
 from sources.plans import Plan, agree, write_floors
-from tests.lakes import Said, write
+from sources.segments import segment_of
+from sources.units import Unit
+from tests.lakes import Said, refuse, write
 from tests.support import LOCAL
 
 PICTURE = f"pictures/aa/{sha256(b'jpeg')}.jpg"
@@ -54,6 +64,26 @@ def picture(root: str) -> dict[str, Any]:
     return {**place, **counts, "rows_in": 1, "images": 1, **in_ledger(files)}
 
 
+LARGE = b"x" * (MAX_INLINE_BYTES + 1)
+FINGERPRINT = "0f" * 16
+CELL = f"{FINGERPRINT}-{'1a' * 16}"
+SPOOL = "spool/drones-pubsub-p-s"
+
+
+def remembered(root: str) -> None:
+    """What a lake remembers of loaded files, and segments that wait in the spool."""
+    store = storage(root)
+    store.put(f"plans/loaded/{FINGERPRINT}", b"")
+    for place, of in enumerate(("history-00000-" + "2b" * 16, "history-00001-" + "3c" * 16, None)):
+        cell: Any = SimpleNamespace(key=CELL[:-1] + str(place))
+        note(cell, Unit(Source.HISTORY, "h.csv", 0, 1, of) if of else None, root)
+    for message in (b"no piece", b"nor this"):
+        store.put(f"plans/loaded_refused/{hashlib.blake2b(message, digest_size=16).hexdigest()}", message)
+    for number in range(2):
+        name = f"drones-pubsub-p-s-{number:020d}-0123456789ab-1.arrow"
+        store.put(f"{SPOOL}/{name}", segment_of(payload_batch([b"%d" % number], [0], [0]), name))
+
+
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A lake of units that were compacted, two changes, and others, of files, a stream and pictures."""
@@ -66,6 +96,8 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
         agree(str(root), STREAM, 0, start, Plan(start + 10, 0))
         commit(str(root), [unit(str(root), stream_unit(start), start)])
     write_floors(str(root), STREAM, {0: 30})
+    commit(str(root), [refuse(str(root), "drones-e", [b"small", LARGE])])
+    remembered(str(root))
     assert reconcile(str(root)) == []
     return root
 
@@ -274,6 +306,16 @@ KINDS: dict[str, tuple[Damage, str]] = {
     "merged ledger damaged": (halved(MERGED), "change-000002"),
     "merged ledger flipped": (flipped(MERGED, "rows_in"), "change-000002"),
     "merged ledger changed": (rewritten(MERGED, column("rows_in", lambda n: n + 1)), "change-000002"),
+    "floors removed": (removed(FLOORS), f"{STREAM}/floors.json"),
+    "floors of another stream": (holding(FLOORS, b'{"0": 30, "crc32": 1}'), "floors.json"),
+    "ledger removed": (lambda root: shutil.rmtree(root / "ledger"), "drones-d"),
+    "a file that its unit's row does not name": (
+        copied(QUALIFIED_D, "qualified/source=drones/month=2015-02/drones-b.parquet"), "drones-b"),
+    "note of a cell emptied": (holding(f"plans/loaded_cells/{CELL[:-1]}0", b""), CELL[:-1]),
+    "stranger among the plans": (lambda root: (root / "plans/loaded/x").write_bytes(b""), "plans/loaded/x"),
+    "payload removed": (removed("payloads/*/*"), "drones-e"),
+    "stranger among the payloads": (lambda root: (root / "payloads/x").write_bytes(b""), "payloads/x"),
+    "stranger in the spool": (lambda root: (root / SPOOL / "x").write_bytes(b""), f"{SPOOL}/x"),
     "picture removed": (removed(PICTURE), "images-a"),
     "picture halved": (halved(PICTURE), "images-a"),
 }  # fmt: skip
@@ -306,3 +348,87 @@ def test_other_commands_say_in_a_line_that_a_file_is_damaged(sound: Path, tmp_pa
     found = known(raised.value)
     assert isinstance(found, InputUnusable)
     assert "pipelines.reconcile" in str(found)
+
+
+def a_bit_flips(path: Path, data: st.DataObject) -> bool:
+    """Says, as those below do, whether that is damage."""
+    content = bytearray(path.read_bytes())
+    if content:
+        bit = data.draw(st.integers(0, 8 * len(content) - 1))
+        content[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(content)
+    return bool(content)
+
+
+def its_end_is_gone(path: Path, data: st.DataObject) -> bool:
+    content = path.read_bytes()
+    if content:
+        path.write_bytes(content[: data.draw(st.integers(0, len(content) - 1))])
+    return bool(content)
+
+
+def something_is_behind_it(path: Path, data: st.DataObject) -> bool:
+    with path.open("ab") as file:
+        file.write(data.draw(st.binary(min_size=1, max_size=9)))
+    return True
+
+
+def two_change_places(path: Path, data: st.DataObject) -> bool:
+    other = data.draw(st.sampled_from(files_in(root_of(path))))
+    one, another = path.read_bytes(), other.read_bytes()
+    path.write_bytes(another)
+    other.write_bytes(one)
+    return one != another
+
+
+def another_lies_in_its_place(path: Path, data: st.DataObject) -> bool:
+    before = path.read_bytes()
+    path.write_bytes(data.draw(st.sampled_from(files_in(root_of(path)))).read_bytes())
+    return path.read_bytes() != before
+
+
+def it_is_there_twice(path: Path, data: st.DataObject) -> bool:
+    shutil.copy(path, path.with_name(f"x{path.name}"))
+    return True
+
+
+def it_is_gone(path: Path, data: st.DataObject) -> bool:
+    path.unlink()
+    # The program itself removes what it remembers of files, and segments that it has read.
+    return not any(part in path.as_posix() for part in ("/plans/loaded", "/spool/"))
+
+
+def root_of(path: Path) -> Path:
+    return next(parent for parent in path.parents if parent.name == "lake")
+
+
+def files_in(root: Path) -> list[Path]:
+    """All of a lake, in an order of their own."""
+    return sorted(path for path in root.rglob("*") if path.is_file())
+
+
+FOLDERS = (
+    "ledger/source=drones", "ledger/source=changes", "merged_ledger", "qualified", "unqualified", "dead_letters",
+    "positions", "stats", "pictures", "payloads", f"plans/{STREAM}", "plans/loaded", "spool",
+)  # fmt: skip
+WAYS = (
+    a_bit_flips, its_end_is_gone, something_is_behind_it, two_change_places, another_lies_in_its_place,
+    it_is_there_twice, it_is_gone,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("way", WAYS)
+@settings(max_examples=8)
+@given(st.data())
+def test_whatever_happens_to_any_file_is_found_and_named(
+    sound: Path, way: Callable[[Path, st.DataObject], bool], data: st.DataObject
+) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        root = Path(shutil.copytree(sound, Path(place) / "lake"))
+        folder = data.draw(st.sampled_from(FOLDERS))
+        path = data.draw(st.sampled_from([p for p in files_in(root) if f"{p.relative_to(root)}".startswith(folder)]))
+        name = path.relative_to(root).as_posix()
+        may_be_gone = way == it_is_gone and name in lake(str(root)).replaced  # a vacuum removes these
+        if way(path, data) and not may_be_gone:
+            faults = reconcile(str(root))
+            assert any(name in fault or path.stem in fault for fault in faults), (name, faults)

@@ -17,7 +17,6 @@ import pytest
 
 from lake import lake
 from lake.changes import vacuum
-from lake.files import in_ledger, write_unit
 from lake.large_payloads import BEGINNING_BYTES, MAX_INLINE_BYTES, bounded, checked_in, checked_out
 from lake.layout import part_name, unit_of
 from lake.ledger import commit
@@ -26,12 +25,13 @@ from pipelines.reconcile import reconcile
 from pipelines.replay import replay
 from pipelines.violations import Inputs, Settings, violations
 from schemas.decoding import load_object
-from schemas.lake import DEAD_LETTER, LEDGER_ROW, Dataset, Source, constant
+from schemas.lake import DEAD_LETTER, LEDGER_ROW, Dataset, Source
 from schemas.messages import Reason
 from sources.payloads import payload_batch
 from sources.streams import Planner, ReadUnits, Stream
 from sources.units import Parts, Unit
 from tests.lake.versions.make import MESSAGE
+from tests.lakes import refuse
 from tests.support import LOCAL
 from transforms.message_rows import dead_letters
 from transforms.payloads import Refusal
@@ -213,18 +213,6 @@ def test_a_unit_of_420_mb_of_refused_messages_stays_within_the_bound_of_a_worker
     assert len(letters) == 4
 
 
-def refused(root: str, number: int, rows: int, size: int) -> None:
-    """Commit a unit of dead letters that are all alike: on the disk they take next to nothing."""
-    unit = f"drones-{number:05d}"
-    payloads = payload_batch([b"x" * size] * rows, range(rows), range(rows))
-    letters = dead_letters(UNIT, payloads, [(n, Refusal("not_json")) for n in range(rows)])
-    batch = checked_in(root, letters).set_column(0, DEAD_LETTER.field("unit"), constant(unit, rows))
-    files = write_unit(root, Dataset.DEAD_LETTERS, Source.DRONES, unit, [batch])
-    nothing = dict.fromkeys(("positions", "qualified", "unqualified", "images", "duplicates", "counted"), 0)
-    place = {"unit": unit, "source": "drones", "path": "fake", "range_start": 0, "range_end": rows}
-    commit(root, [place | nothing | {"rows_in": rows, "dead_letters": rows, **in_ledger(files)}])
-
-
 def unpacked(path: Path) -> int:
     """Bytes of a file's columns before they are compressed."""
     metadata = pq.ParquetFile(path).metadata
@@ -236,7 +224,7 @@ def test_a_merged_file_is_bounded_by_what_it_unpacks_to(tmp_path: Path, monkeypa
     monkeypatch.setattr("lake.merge.BATCH_BYTES", 100_000)
     root = str(tmp_path)
     for number in range(8):
-        refused(root, number, 50, 2_000)
+        commit(root, [refuse(root, f"drones-{number:05d}", [b"x" * 2_000] * 50)])
     query = "SELECT unit, record, payload FROM dead_letters ORDER BY ALL"
     before = lake(root).sql(query)
     assert compact(root, 64 << 20, LOCAL)
@@ -247,7 +235,7 @@ def test_a_merged_file_is_bounded_by_what_it_unpacks_to(tmp_path: Path, monkeypa
     assert reconcile(root) == []
     assert compact(root, 64 << 20, LOCAL) is None  # small as they are, they are full
     for number in range(8, 12):
-        refused(root, number, 50, 2_000)
+        commit(root, [refuse(root, f"drones-{number:05d}", [b"x" * 2_000] * 50)])
     assert compact(root, 64 << 20, LOCAL)
     stray = tmp_path / re.sub(r"change-000001-\w+", "change-000001-0f", files[1])
     stray.write_bytes(b"of an attempt that was killed")
@@ -262,7 +250,7 @@ def test_a_file_of_an_earlier_version_that_is_too_large_when_unpacked_is_rewritt
 ) -> None:
     monkeypatch.setattr("lake.merge.MAX_BYTES", 300_000)
     root = str(tmp_path)
-    refused(root, 1, 400, 2_000)
+    commit(root, [refuse(root, "drones-1", [b"x" * 2_000] * 400)])
     (path,) = (tmp_path / "dead_letters").rglob("*.parquet")
     pq.write_table(pq.ParquetFile(path).read(), path)  # with a dictionary of payloads: it says that it is small
     assert unpacked(path) < 100_000
@@ -270,7 +258,7 @@ def test_a_file_of_an_earlier_version_that_is_too_large_when_unpacked_is_rewritt
     row = pq.ParquetFile(ledger).read().to_pylist()[0]
     row["files"][0]["bytes"] = path.stat().st_size
     pq.write_table(pa.Table.from_pylist([row], LEDGER_ROW).drop_columns(["sha256"]), ledger)
-    refused(root, 2, 1, 1)
+    commit(root, [refuse(root, "drones-2", [b"x"])])
     assert compact(root, 64 << 20, LOCAL)
     assert len(lake(root).files(Dataset.DEAD_LETTERS)) == 3
     assert reconcile(root) == []
@@ -294,7 +282,7 @@ print(len(merged.files), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - be
 
 def test_a_compaction_takes_memory_by_what_files_unpack_to(tmp_path: Path) -> None:
     for number in range(6):
-        refused(str(tmp_path), number, 1_000, 60_000)
+        commit(str(tmp_path), [refuse(str(tmp_path), f"drones-{number}", [b"x" * 60_000] * 1_000)])
     assert sum(path.stat().st_size for path in (tmp_path / "dead_letters").rglob("*.parquet")) < 1 << 20
     bound = 64 << 20
     line = [sys.executable, "-c", COMPACTION, str(tmp_path), str(bound)]
