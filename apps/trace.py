@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 
 from lake import Lake, lake
-from lake.changes import CHANGE, reading
+from lake.changes import CHANGE, reading, undone
 from lake.storage import storage
 from pipelines.across_units import VIOLATIONS
 from pipelines.codes import code_name
@@ -170,6 +170,8 @@ def _command(root: str, wanted: str) -> int:
         if not lk.ledger.num_rows:
             raise InputUnusable(f"{root}: no unit is in the ledger; run python -m pipelines.violations first")
         lines = list(trace(lk, wanted))
+    if of := undone(lk.changes).get(wanted.partition("/")[0]):
+        print(f"unit {of.unit} is not in the lake any more: {of.what}, {_time(of.at)}, {of.rows:,} rows")
     print(
         "\n".join(
             lines or [f"{wanted} is not in {root}: not a message_id, summons number, image_id or UNIT/RECORD there"]

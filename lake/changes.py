@@ -23,7 +23,7 @@ from lake.layout import change_path
 from lake.ledger import put_row, read_rows
 from lake.storage import storage
 from schemas.errors import InputChanged, PrestaCopError
-from schemas.lake import CHANGES, LEDGER, LEDGER_ROW, MERGED_LEDGER, Dataset
+from schemas.lake import CHANGES, LEDGER, LEDGER_ROW, MERGED_LEDGER, UNDONE, Dataset
 
 CHANGE = "change-"
 """How the names of changes and of their files begin."""
@@ -111,6 +111,9 @@ def moved(ledger: pa.Table, changes: pa.Table) -> pa.Table:
     deltas: dict[str, Counter[str]] = {}
     for move in (move for moves in changes["moves"].to_pylist() for move in moves):
         for what, rows in ((move["out_of"], -move["rows"]), (move["into"], move["rows"])):
+            if what == UNDONE:  # no row came in either
+                deltas.setdefault("rows_in", Counter())[move["unit"]] -= rows
+                continue
             deltas.setdefault(what, Counter())[move["unit"]] += rows
             if what in (Dataset.POSITIONS, Dataset.QUALIFIED, Dataset.UNQUALIFIED):
                 deltas.setdefault("counted", Counter())[move["unit"]] += rows
@@ -120,6 +123,34 @@ def moved(ledger: pa.Table, changes: pa.Table) -> pa.Table:
         place = ledger.schema.get_field_index(what)
         ledger = ledger.set_column(place, ledger.schema.field(place), sums)
     return ledger
+
+
+class Undone(NamedTuple):
+    """A unit that was taken out of the lake."""
+
+    unit: str
+    rows: int
+    """That it had."""
+    change: str
+    """The name of the change that did it."""
+    what: str
+    """By whom and why, for people."""
+    at: datetime
+
+
+def undone(changes: pa.Table) -> dict[str, Undone]:
+    """The units that are undone after these changes, by name."""
+    found: dict[str, Undone] = {}
+    for change in changes.select(["unit", "path", "committed_at", "moves"]).to_pylist():
+        rows: Counter[str] = Counter()
+        for move in change["moves"]:
+            if move["into"] == UNDONE:
+                rows[move["unit"]] += move["rows"]
+            elif move["out_of"] == UNDONE:
+                found.pop(move["unit"], None)
+        of = change["unit"], change["path"], change["committed_at"]
+        found |= {unit: Undone(unit, n, *of) for unit, n in rows.items()}
+    return found
 
 
 class Vacuumed(NamedTuple):

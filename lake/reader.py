@@ -42,8 +42,8 @@ _SEVERAL = f"""
 """
 
 
-def _counted(view: str) -> str:
-    """The rows of a view as their units' statistics have counted them."""
+def counted(view: str) -> str:
+    """SQL for the rows of a view as their units' statistics have counted them."""
     return f"""
     SELECT unit, if(apart AND dataset = 'qualified' AND status = 'officer', 'answers', dataset) AS dataset,
            make_timestamptz(epoch_us(event_time) // size * size) AS window_start, window_seconds,
@@ -111,8 +111,8 @@ CREATE VIEW human_work AS
         UNION ALL SELECT event_time, answered_code, true, seconds_to_answer FROM alerts
     ), LATERAL (SELECT (event_time AT TIME ZONE '{TIME_ZONE}')::DATE AS day)
     GROUP BY ALL;
-CREATE VIEW hidden_counted AS {_counted("hidden")};
-CREATE VIEW duplicates_counted AS {_counted("duplicates")};
+CREATE VIEW hidden_counted AS {counted("hidden")};
+CREATE VIEW duplicates_counted AS {counted("duplicates")};
 
 CREATE VIEW stats AS
     SELECT dataset, window_start, window_seconds, violation_code, part_of_day, area, sum(n)::BIGINT AS n

@@ -1,5 +1,6 @@
 """What a run did, as a person likes to read it: rows in and out by branch, and what was refused and why."""
 
+import shlex
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
@@ -7,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lake import Lake, lake
+from lake.changes import undone
 from lake.ledger import unit_paths
 from schemas.lake import Source
 from schemas.printing import printable
@@ -37,7 +39,14 @@ def summary(root: str, before: set[str], seconds: float) -> Iterator[str]:
     lk = lake(root)
     added = lk.ledger.filter(pc.invert(pc.is_in(lk.ledger["unit"], pa.array(sorted(before), pa.string()))))
     rows = pc.sum(added["rows_in"]).as_py() or 0
-    yield f"{added.num_rows:,} units, {rows:,} rows in {seconds:.1f} s: {root} now has {lk.ledger.num_rows:,} units"
+    gone = undone(lk.changes)
+    now = lk.ledger.num_rows - len(gone)
+    yield f"{added.num_rows:,} units, {rows:,} rows in {seconds:.1f} s: {root} now has {now:,} units"
+    if gone:
+        yield (
+            f"{len(gone):,} units of this lake are undone, and their input is passed over: python -m pipelines.undo "
+            f"--lake {shlex.quote(root)} --list shows them, --back puts them back"
+        )
     if not rows:
         yield "nothing new: the ledger has every unit of the input already (or the input has no rows)"
         return

@@ -159,7 +159,10 @@ MOVES = pa.list_(
     pa.struct([("unit", pa.string()), ("out_of", pa.string()), ("into", pa.string()), ("rows", pa.int64())])
 )
 """Rows of a unit that a change took out of one count of the ledger's row and into another: from ``qualified`` into
-``duplicates``, from ``dead_letters`` into ``qualified``."""
+``duplicates``, from ``dead_letters`` into ``qualified``, from each into :data:`UNDONE`."""
+
+UNDONE = "undone"
+"""Where the rows of a unit that was taken out of the lake are moved to, in place of a count."""
 
 LEDGER_ROW = pa.schema(
     [

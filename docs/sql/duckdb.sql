@@ -58,8 +58,13 @@ CREATE OR REPLACE MACRO committed(dataset_name) AS TABLE FROM query(
 
 CREATE OR REPLACE TEMP TABLE ledger_rows AS FROM committed('ledger');
 
--- Units of work, as they were committed; compaction and replay are rows of the ledger too, and none.
-CREATE OR REPLACE MACRO units() AS TABLE FROM ledger_rows WHERE source <> 'changes';
+-- Units of work, as they were committed, without those that are undone; changes of files are rows of the ledger too, and none.
+CREATE OR REPLACE TEMP TABLE undone_units AS
+SELECT move.unit FROM (SELECT unnest(moves) AS move FROM ledger_rows) GROUP BY ALL
+HAVING sum(CASE 'undone' WHEN move."into" THEN move."rows" WHEN move.out_of THEN -move."rows" ELSE 0 END) > 0;
+
+CREATE OR REPLACE MACRO units() AS TABLE
+FROM ledger_rows WHERE source <> 'changes' AND unit NOT IN (SELECT unit FROM undone_units);
 
 -- The files that hold the lake's rows now: all that the ledger names, but for those that a change replaced.
 CREATE OR REPLACE TEMP TABLE committed_files AS

@@ -36,8 +36,11 @@ CREATE OR REPLACE TEMPORARY VIEW committed_files AS
 SELECT file.path FROM (SELECT explode(files) AS file FROM ledger_rows)
 WHERE file.path NOT IN (SELECT explode(replaces) FROM ledger_rows);
 
--- Units of work; compaction and replay are rows of the ledger too, and none.
-CREATE OR REPLACE TEMPORARY VIEW units AS SELECT * FROM ledger_rows WHERE source <> 'changes';
+-- Units of work, without those that are undone; changes of files are rows of the ledger too, and none.
+CREATE OR REPLACE TEMPORARY VIEW units AS SELECT * FROM ledger_rows WHERE source <> 'changes' AND unit NOT IN (
+  SELECT move.unit FROM (SELECT explode(moves) AS move FROM ledger_rows) GROUP BY move.unit
+  HAVING sum(CASE WHEN move.`into` = 'undone' THEN move.`rows` WHEN move.out_of = 'undone' THEN -move.`rows` ELSE 0 END) > 0
+);
 
 CREATE OR REPLACE TEMPORARY VIEW positions_files (
   `unit` STRING,

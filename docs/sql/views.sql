@@ -14,9 +14,12 @@ CREATE OR REPLACE VIEW out_of_range AS
 SELECT path FROM committed_files
 WHERE regexp_extract(path, '/month=(\d{4})', 1) NOT BETWEEN '2010' AND '2039';
 
--- Units of work; compaction and replay are rows of the ledger too, and none.
+-- Units of work, without those that are undone; changes of files are rows of the ledger too, and none.
 CREATE OR REPLACE VIEW units AS
-SELECT * FROM ledger_rows WHERE source <> 'changes';
+SELECT * FROM ledger_rows WHERE source <> 'changes' AND unit NOT IN (
+  SELECT m.moved FROM ledger_rows CROSS JOIN UNNEST(moves) AS m (moved, out_of, into_, "rows") GROUP BY m.moved
+  HAVING sum(CASE WHEN m.into_ = 'undone' THEN m."rows" WHEN m.out_of = 'undone' THEN -m."rows" ELSE 0 END) > 0
+);
 
 CREATE OR REPLACE VIEW positions AS
 SELECT * FROM positions_files

@@ -1,0 +1,313 @@
+"""Undo: a unit is taken out of the lake exactly, whatever became of its files, and put back."""
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import nullcontext
+from datetime import timedelta
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from lake import lake
+from lake.changes import read_changes, undone, vacuum
+from lake.ledger import commit, is_committed
+from lake.storage import LocalStorage, S3Storage
+from pipelines.compact import compact
+from pipelines.inputs import Asked
+from pipelines.reconcile import reconcile
+from pipelines.run import run_and_tell
+from pipelines.undo import main
+from pipelines.undoing import put_back, undo
+from pipelines.violations import Settings
+from schemas.errors import InputUnusable, NotReconciled
+from schemas.lake import Source
+from tests.lakes import Said, all_views, compacted, write
+from tests.support import LOCAL, content, make_history, make_messages, run_graph
+
+MB = 1 << 20
+SQL = Path(__file__).parents[2] / "docs" / "sql" / "duckdb.sql"
+ALL = ("positions", "qualified", "unqualified", "dead_letters", "stats", "images")
+
+
+@pytest.fixture(params=["local", "s3"])
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The root of a lake that does not exist yet, of either kind."""
+    return str(tmp_path / "lake") if request.param == "local" else f"{request.getfixturevalue('s3')}/some/lake"
+
+
+def add(root: str, number: int, copies: bool = True) -> str:
+    """A unit of four messages, and one of the unit before."""
+    name = f"drones-{number:05d}"
+    mine = [Said(f"{number}-{n}", 1_420_000_000 + 86_400 * n, code=(None, 21, 0, 38)[n]) for n in range(4)]
+    before = [Said(f"{number - 1}-{n}", 1_420_000_000 + 86_400 * n, code=(None, 21, 0)[n]) for n in range(3)]
+    commit(root, [write(root, name, mine + before * copies)])
+    return name
+
+
+def rows(root: str) -> dict[str, list[tuple[object, ...]]]:
+    """All that readers see of the datasets."""
+    found = all_views(lake(root))
+    return {view: found[view] for view in ALL}
+
+
+def without(tmp_path: Path, units: int, *gone: int, copies: bool = True) -> dict[str, list[tuple[object, ...]]]:
+    """What readers see of a lake that never had some of the units."""
+    other = str(tmp_path / f"without-{gone}")
+    for number in set(range(units)) - set(gone):
+        add(other, number, copies)
+    return rows(other)
+
+
+@pytest.mark.parametrize("is_compacted", [False, True])
+@pytest.mark.parametrize("number", [0, 1, 3])
+def test_the_lake_is_as_if_the_unit_had_never_come_and_again_as_it_was(
+    root: str, tmp_path: Path, number: int, is_compacted: bool
+) -> None:
+    names = [add(root, n) for n in range(4)]
+    before = rows(root)
+    if is_compacted:
+        compacted(root)
+    committed = lake(root).as_committed
+    change = undo(root, [names[number]], "undo by somebody: wrong file")
+    assert change
+    assert change["path"] == "undo by somebody: wrong file"
+    assert rows(root) == without(tmp_path, 4, number)
+    assert reconcile(root) == []
+    lk = lake(root)
+    assert lk.as_committed.equals(committed)
+    assert sum(lk.ledger["rows_in"].to_pylist()) == 21
+    ((name, of),) = undone(lk.changes).items()
+    assert (name, of.rows, of.what) == (names[number], 7, change["path"])
+    assert is_committed(root, Source.DRONES, name)
+    assert undo(root, [name], "again") is None
+    vacuum(root, timedelta(days=1))
+    assert put_back(root, [name], "back")
+    assert rows(root) == before
+    assert reconcile(root) == []
+    assert undone(lake(root).changes) == {}
+    assert put_back(root, [name], "back") is None
+    assert undo(root, [name], "once more")
+    assert rows(root) == without(tmp_path, 4, number)
+    assert reconcile(root) == []
+
+
+@pytest.mark.parametrize("compactions", [1, 2])
+def test_copies_that_compactions_have_left_out_are_rows_again(root: str, tmp_path: Path, compactions: int) -> None:
+    names = [add(root, 0)]
+    for n in range(1, 4):
+        names.append(add(root, n))
+        if n >= 4 - compactions:
+            compacted(root)
+    change = undo(root, [names[0], names[1]], "undo")
+    assert change
+    assert [move for move in change["moves"] if move["out_of"] == "duplicates" and move["into"] != "undone"]
+    assert rows(root) == without(tmp_path, 4, 0, 1)
+    assert reconcile(root) == []
+    assert compact(root, MB, LOCAL)
+    vacuum(root, timedelta(0))
+    assert rows(root) == without(tmp_path, 4, 0, 1)
+    assert reconcile(root) == []
+
+
+def test_where_a_vacuum_has_removed_the_copies_nothing_is_guessed(tmp_path: Path) -> None:
+    root = str(tmp_path / "lake")
+    names = [add(root, n) for n in range(3)]
+    compacted(root)
+    vacuum(root, timedelta(0))
+    before = rows(root)
+    with pytest.raises(InputUnusable, match="nobody can say any more"):
+        undo(root, [names[0]], "undo")
+    assert rows(root) == before
+    assert reconcile(root) == []
+
+
+def test_a_unit_without_copies_elsewhere_is_taken_out_after_a_vacuum_too_and_not_put_back_after_another(
+    root: str, tmp_path: Path
+) -> None:
+    names = [add(root, n, copies=False) for n in range(3)]
+    compacted(root)
+    vacuum(root, timedelta(0))
+    assert undo(root, [names[1]], "undo")
+    assert rows(root) == without(tmp_path, 3, 1, copies=False)
+    vacuum(root, timedelta(0))
+    assert rows(root) == without(tmp_path, 3, 1, copies=False)
+    assert reconcile(root) == []
+    with pytest.raises(InputUnusable, match="a vacuum has removed"):
+        put_back(root, [names[1]], "back")
+    assert reconcile(root) == []
+
+
+def test_a_stop_at_any_write_changes_nothing_and_the_same_again_does_all(
+    root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [add(root, n) for n in range(3)]
+    compacted(root)
+    kind = S3Storage if root.startswith("s3://") else LocalStorage
+    puts = {"put": kind.put, "put_new": kind.put_new}
+    for action, expected in ((undo, without(tmp_path, 3, 1)), (put_back, rows(root))):
+        before = rows(root)
+        number = lake(root).changes.num_rows
+        for stop_at in range(1, 20):
+            left = iter(range(stop_at - 1, -1, -1))
+
+            def put(self: LocalStorage, path: str, data: bytes, name: str, left: Iterator[int] = left) -> bool:
+                if not next(left, 0):
+                    raise OSError("the power fails")
+                return bool(puts[name](self, path, data))  # type: ignore[arg-type]
+
+            with monkeypatch.context() as patch:
+                patch.setattr(kind, "put", lambda self, path, data, put=put: put(self, path, data, "put"))
+                patch.setattr(kind, "put_new", lambda self, path, data, put=put: put(self, path, data, "put_new"))
+                try:
+                    change = action(root, [names[1]], "x")
+                except OSError as error:
+                    assert "the power fails" in str(error)  # noqa: PT017
+                    assert lake(root).changes.num_rows == number
+                else:
+                    assert change
+                    break
+            assert rows(root) == before
+        assert stop_at > 5
+        assert rows(root) == expected
+        assert action(root, [names[1]], "x") is None
+        vacuum(root, timedelta(days=1))
+        assert reconcile(root) == []
+
+
+def test_at_once_with_another_undo_and_a_compaction_each_is_done_once(tmp_path: Path) -> None:
+    root = str(tmp_path / "lake")
+    names = [add(root, n) for n in range(4)]
+    faults: list[BaseException] = []
+
+    def doing(*what: object) -> None:
+        try:
+            what[0](*what[1:])  # type: ignore[operator]
+        except BaseException as error:  # noqa: BLE001  # shown below
+            faults.append(error)
+
+    work = [(undo, root, [names[1]], "a"), (undo, root, names[1:3], "b"), (compact, root, MB, LOCAL)]
+    threads = [threading.Thread(target=doing, args=of) for of in work]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert faults == []
+    assert rows(root) == without(tmp_path, 4, 1, 2)
+    assert reconcile(root) == []
+    taken = [move["unit"] for change in read_changes(root).to_pylist() for move in change["moves"]
+             if move["into"] == "undone" and move["out_of"] == "positions"]  # fmt: skip
+    assert sorted(taken) == names[1:3]
+
+
+def test_who_read_before_goes_on_until_a_vacuum(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    names = [add(root, n) for n in range(2)]
+    before = lake(root)
+    were = all_views(before)
+    assert undo(root, names, "undo")
+    assert all_views(before) == were
+    assert rows(root)["positions"] == []
+    assert reconcile(root) == []
+
+
+def test_an_unknown_unit_changes_nothing(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    name = add(root, 0)
+    with pytest.raises(InputUnusable, match=r"drones-77777: neither a unit .* --list"):
+        undo(root, [name, "drones-77777"], "undo")
+    assert lake(root).changes.num_rows == 0
+    with pytest.raises(InputUnusable, match=r"pipelines\.violations"):
+        undo(str(tmp_path / "none"), [name], "undo")
+
+
+def test_a_unit_whose_file_is_damaged_is_taken_out_and_one_that_does_not_add_up_is_not(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    one, other = add(root, 0), add(root, 1)
+    for path in lake(root).files("qualified"):  # type: ignore[arg-type]
+        if one in path:
+            (tmp_path / path).write_bytes(b"PAR1")
+    assert undo(root, [one], "undo")
+    assert reconcile(root) == []
+    row = write(root, "drones-00009", [Said("x")])
+    commit(root, [{**row, "qualified": 2, "rows_in": 2}])
+    with pytest.raises(NotReconciled, match="drones-00009: 1 rows in files of qualified, the ledger says 2"):
+        undo(root, [other, "drones-00009"], "undo")
+    assert other not in undone(lake(root).changes)
+
+
+def test_tickets_that_were_taken_for_messages_are_undone_and_read_as_tickets(tmp_path: Path) -> None:
+    root, tickets = str(tmp_path / "lake"), make_history(tmp_path / "tickets.csv", 2_000, "--dirt", "20")
+    messages = make_messages(tmp_path / "m.jsonl", 10, 60)
+    run_graph(root, messages=messages)
+    run_graph(root, messages=tickets)
+    assert undo(root, [str(tickets)], "undo")
+    told = run_and_tell(Asked(messages=str(tickets)), Settings(root, 3600), LOCAL, nullcontext())
+    assert any("1 units of this lake are undone" in line and "--list" in line for line in told)
+    run_graph(root, tickets)
+    run_graph(tmp_path / "other", tickets, messages)
+    found, expected = content(root), content(tmp_path / "other")
+    assert all(found[view] == expected[view] for view in expected if view != "ledger")
+    assert len(found["ledger"]) == len(expected["ledger"]) + 1
+    assert reconcile(root) == []
+
+
+def test_sql_does_not_count_what_is_undone(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    names = [add(root, n) for n in range(3)]
+    assert undo(root, [names[1]], "undo")
+    assert undo(root, [names[2]], "undo")
+    assert put_back(root, [names[2]], "back")
+    with duckdb.connect() as connection:
+        connection.execute(f"SET VARIABLE lake = '{root}'")
+        connection.execute(SQL.read_text())
+        assert connection.sql("SELECT unit FROM units() ORDER BY ALL").fetchall() == [(names[0],), (names[2],)]
+        assert connection.sql("SELECT DISTINCT unit FROM committed('stats') ORDER BY ALL").fetchall() == [
+            (names[0],),
+            (names[2],),
+        ]
+
+
+def test_trace_says_that_it_was_undone(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    name = add(root, 0)
+    assert undo(root, [name], "undo by kelly: torn")
+    line = [sys.executable, "-m", "apps.trace", "--lake", root, f"{name}/0"]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "undo by kelly: torn" in done.stdout
+
+
+def test_the_command(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    name, other = add(root, 0), add(root, 1)
+
+    def ran(*arguments: str, code: int = 0) -> str:
+        line = [sys.executable, "-m", "pipelines.undo", "--lake", root, "--quiet", *arguments]
+        done = subprocess.run(line, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+        assert done.returncode == code, done.stderr
+        return done.stdout + done.stderr
+
+    assert "would undo 1 units; nothing was changed" in ran(name, "--dry-run")
+    assert lake(root).changes.num_rows == 0
+    said = ran(name, "--yes", "--reason", "wrong file")
+    assert "wrong file: 1 units, 7 rows" in said
+    assert f"--back {name}" in said
+    listed = ran("--list").splitlines()
+    assert len(listed) == 2
+    assert "undone" in next(line for line in listed if name in line)
+    assert "undone" not in next(line for line in listed if other in line)
+    assert "nothing to do" in ran(name, "--yes")
+    assert "1 units, 7 rows" in ran(name, "--back", "--yes")
+    assert "neither a unit" in ran("drones-9", "--yes", code=3)
+
+
+@pytest.mark.parametrize(
+    "wrong", [[], ["x", "--list"], ["x"], ["x", "--yes", "--reason", "a\nb"], ["x", "--back", "--list"]]
+)
+def test_wrong_usage(tmp_path: Path, wrong: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", (tmp_path / "in").open("w+"))
+    with pytest.raises(SystemExit, match="2"):
+        main(["--lake", str(tmp_path), *wrong])
