@@ -91,6 +91,10 @@ compact: install ## merge the lake's small files, each message once (ARGS=--vacu
 replay: need-reason install ## after a rule was mended: let dead letters of a reason go through it again (REASON=time_unreadable)
 	@$(HERE) $(PY) -m pipelines.replay --lake="$$LAKE" $(if $(REASON),--reason="$$REASON") $(ARGS)
 
+.PHONY: undo
+undo: install ## take a unit out of the lake again (UNIT=NAME_OR_PATH; ARGS='--list', --dry-run, --back: put it back)
+	@$(PY) -m pipelines.undo --lake '$(LAKE)' $(if $(UNIT),'$(UNIT)') $(ARGS)
+
 .PHONY: trace
 trace: need-id install ## the whole story of a message or a summons (ID=8002531292)
 	@$(HERE) $(PY) -m apps.trace --lake="$$LAKE" $(ARGS) $(if $(ID),-- "$$ID")

@@ -69,35 +69,42 @@ def done(change: dict[str, Any]) -> str:
     return f"{change['path']}: {len(units):,} units, {rows:,} rows{again} ({change['unit']})"
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """The command."""
-    argv = sys.argv[1:] if argv is None else argv
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """Of the command's flags."""
+    flags = argparse.ArgumentParser(
         prog="python -m pipelines.undo",
         description="Take units out of the lake again, exactly, and put them back.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("units", nargs="*", metavar="UNIT", help="a unit's name, or the path of its input")
-    parser.add_argument("--lake", required=True, metavar="DIR_OR_S3_URL", help="the lake")
-    parser.add_argument("--reason", default="", metavar="TEXT", type=_reason, help="why, for the ledger")
-    what = parser.add_mutually_exclusive_group()
+    flags.add_argument("units", nargs="*", metavar="UNIT", help="a unit's name, or the path of its input")
+    flags.add_argument("--lake", required=True, metavar="DIR_OR_S3_URL", help="the lake")
+    flags.add_argument("--reason", default="", metavar="TEXT", type=_reason, help="why, for the ledger")
+    what = flags.add_mutually_exclusive_group()
     what.add_argument("--back", action="store_true", help="put units that are undone back")
     what.add_argument("--list", action="store_true", help="show all units, in the order of their commits, and stop")
-    parser.add_argument("--dry-run", action="store_true", help="show what would go, and stop")
-    parser.add_argument("--yes", action="store_true", help="do not ask")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
-    arguments = parser.parse_args(argv)
+    flags.add_argument("--dry-run", action="store_true", help="show what would go, and stop")
+    flags.add_argument("--yes", action="store_true", help="do not ask")
+    flags.add_argument("--quiet", action="store_true", help="no progress bar")
+    return flags
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The command."""
+    argv = sys.argv[1:] if argv is None else argv
+    flags = parser()
+    arguments = flags.parse_args(argv)
     if bool(arguments.units) == arguments.list:
-        parser.error("give the units, or --list, which shows them")
+        flags.error("give the units, or --list, which shows them")
     if not (arguments.list or arguments.dry_run or arguments.yes or sys.stdin.isatty()):
-        parser.error("nobody is here to answer: look at --dry-run, then give --yes")
+        flags.error("nobody is here to answer: look at --dry-run, then give --yes")
     again = shlex.join(["python", "-m", "pipelines.undo", *argv])
-    run(lambda: _command(arguments), f"The lake is as it was, or all is done; run it again:\n  {again}")
+    run(lambda: command(arguments), f"The lake is as it was, or all is done; run it again:\n  {again}")
 
 
-def _command(arguments: argparse.Namespace) -> int:
+def command(arguments: argparse.Namespace) -> int:
+    """Do what the flags say; gives the exit code."""
     root, back = arguments.lake, arguments.back
     lk = lake(root)
     if arguments.list:
