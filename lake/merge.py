@@ -140,6 +140,14 @@ def _tables(root: str, piece: Bin) -> Iterator[tuple[int, pa.Table]]:
     yield number + bool(number), pa.Table.from_batches(held, schema).unify_dictionaries()
 
 
+def read_checked(root: str, file: LakeFile) -> pa.Table:
+    """The rows of a file. Raises NotReconciled where they are not as many as the ledger says, LakeDamaged where the
+    file is not what was written."""
+    schema = SCHEMAS[Dataset(file.dataset)]
+    batches = [empty(schema), *_batches(file, _content(root, file), schema)]
+    return pa.Table.from_batches(batches, schema).unify_dictionaries()
+
+
 def _contents(root: str, files: Sequence[LakeFile]) -> Iterator[tuple[LakeFile, bytes]]:
     """The files with all their bytes, some of which are read ahead: to open a small one is to wait."""
     with ThreadPoolExecutor(READS) as pool:

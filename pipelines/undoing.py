@@ -14,9 +14,9 @@ import pyarrow.dataset as pads
 
 from lake import Lake
 from lake.changes import CHANGE, Change, Move, Undone, put_change, undone
-from lake.files import write_unit
+from lake.files import WrittenFile, write_unit
 from lake.layout import unit_of
-from lake.merge import ROW_GROUP
+from lake.merge import ROW_GROUP, read_checked
 from lake.reader import LakeFile, counted
 from lake.storage import storage
 from pipelines.merging import changed
@@ -26,9 +26,6 @@ from sources.progress import progress
 from sources.units import DUPLICATES
 from transforms.qualify import BRANCHES
 from transforms.write import DOORS
-
-File = tuple[str, str, int, int]
-"""Dataset, path, rows, bytes."""
 
 
 class Standing(NamedTuple):
@@ -107,7 +104,7 @@ class _Writer:
 
     def __init__(self, root: str, change: Change) -> None:
         self._root, self._change = root, change
-        self.files: list[File] = []
+        self.files: list[WrittenFile] = []
         self._part = 0
 
     def write(self, dataset: Dataset, source: Source, rows: pa.Table) -> None:
@@ -115,8 +112,7 @@ class _Writer:
         if rows.num_rows:
             self._part += 1
             name = self._change.file_name(self._part)
-            written = write_unit(self._root, dataset, source, name, rows.to_batches(), ROW_GROUP)
-            self.files += [(str(dataset), path, n, size) for path, n, size in written]
+            self.files += write_unit(self._root, dataset, source, name, rows.to_batches(), ROW_GROUP)
 
 
 def _without(lk: Lake, units: dict[str, dict[str, Any]], change: Change) -> Change:
@@ -131,11 +127,12 @@ def _without(lk: Lake, units: dict[str, dict[str, Any]], change: Change) -> Chan
         if name in units:
             replaces.append(file.path)
             taken[name, file.dataset] += file.rows
-        elif name.startswith(CHANGE) and (held := _held(lk.root, file, units)):
-            table = _read(lk.root, file)
-            writer.write(Dataset(file.dataset), Source(file.source), table.filter(pc.invert(_of(table, units))))
+        elif _is_of_a_change(file) and _holds(lk.root, file, units):
+            table = read_checked(lk.root, file)
+            mine = _of(table, units)
+            writer.write(Dataset(file.dataset), Source(file.source), table.filter(pc.invert(mine)))
             replaces.append(file.path)
-            taken.update({(unit, file.dataset): n for unit, n in held.items()})
+            taken.update({(unit, file.dataset): n for unit, n in _by_unit(table.filter(mine)).items()})
         progress.advance(file.bytes)
     for name, row in units.items():
         for door in DOORS:
@@ -243,32 +240,29 @@ def _in(name: str, values: Iterable[str]) -> pads.Expression:
 
 def _again(lk: Lake, gone: dict[str, Undone], change: Change) -> Change:
     """The change that puts undone units back; its files are written."""
-    by_name = {row["unit"]: row for row in lk.changes.to_pylist()}
-    sources = dict(zip(lk.ledger["unit"].to_pylist(), lk.ledger["source"].to_pylist(), strict=True))
+    by_name = {row["unit"]: (number, row) for number, row in enumerate(lk.changes.to_pylist(), 1)}
     writer, there = _Writer(lk.root, change), _files(lk.root)
     moves: list[Move] = []
     for name in sorted({of.change for of in gone.values()}):
         units = {unit for unit, of in gone.items() if of.change == name}
-        back = [Move(**move) for move in by_name[name]["moves"] if move["unit"] in units and move["into"] == UNDONE]
+        number, undoing = by_name[name]
+        replaced = set(undoing["replaces"])
+        back = [Move(**move) for move in undoing["moves"] if move["unit"] in units and move["into"] == UNDONE]
         moves += [Move(move.unit, UNDONE, move.out_of, move.rows) for move in back]
         held: Counter[tuple[str, str]] = Counter()
         parts: dict[tuple[Dataset, Source], list[pa.Table]] = {}
-        for path in by_name[name]["replaces"]:
-            file = unit_of(path)
-            if file not in units and not file.startswith(CHANGE):
+        for file in Lake(lk.root, changes=number - 1).entries(*Dataset):
+            if file.path not in replaced or not (unit_of(file.path) in units or _is_of_a_change(file)):
                 continue
-            if path not in there:
+            if file.path not in there:
                 raise InputUnusable(
-                    f"{lk.root}: a vacuum has removed {path}, which held rows of {', '.join(sorted(units))}: they "
+                    f"{lk.root}: a vacuum has removed {file.path}, which held rows of {', '.join(sorted(units))}: they "
                     "cannot be put back. Nothing was changed. Load their input into a new lake"
                 )
-            dataset = Dataset(path.partition("/")[0])
-            table = _read(lk.root, LakeFile(str(dataset), "", path, 0, 0))
+            table = read_checked(lk.root, file)
             rows = table.filter(_of(table, units))
-            for unit, n in _by_unit(rows).items():
-                held[unit, dataset] += n
-                mine = rows.filter(pc.equal(rows["unit"].cast(pa.string()), unit))
-                parts.setdefault((dataset, Source(sources[unit])), []).append(mine)
+            held.update({(unit, file.dataset): n for unit, n in _by_unit(rows).items()})
+            parts.setdefault((Dataset(file.dataset), Source(file.source)), []).append(rows)
         for (dataset, source), tables in parts.items():
             writer.write(dataset, source, pa.concat_tables(tables).unify_dictionaries())
         for move in back:
@@ -280,10 +274,15 @@ def _again(lk: Lake, gone: dict[str, Undone], change: Change) -> Change:
     return change._replace(files=writer.files, moves=moves)
 
 
-def _held(root: str, file: LakeFile, units: Iterable[str]) -> dict[str, int]:
-    """How many rows of the units a file has."""
-    table = _read(root, file, ["unit"])
-    return _by_unit(table.filter(_of(table, units)))
+def _is_of_a_change(file: LakeFile) -> bool:
+    return unit_of(file.path).startswith(CHANGE)
+
+
+def _holds(root: str, file: LakeFile, units: Iterable[str]) -> bool:
+    """Whether a file has a row of the units, by its statistics and that column alone."""
+    store = storage(root)
+    files = pads.dataset([store.full(file.path)], format="parquet", filesystem=store.filesystem)
+    return bool(files.count_rows(filter=_in("unit", units)))
 
 
 def _by_unit(rows: pa.Table) -> dict[str, int]:
@@ -293,10 +292,3 @@ def _by_unit(rows: pa.Table) -> dict[str, int]:
 
 def _of(table: pa.Table, units: Iterable[str]) -> pa.ChunkedArray:
     return pc.is_in(table["unit"].cast(pa.string()), pa.array(sorted(units), pa.string()))
-
-
-def _read(root: str, file: LakeFile, columns: list[str] | None = None) -> pa.Table:
-    store = storage(root)
-    schema = SCHEMAS[Dataset(file.dataset)]  # a file of an earlier version has fewer columns
-    files = pads.dataset([store.full(file.path)], schema=schema, format="parquet", filesystem=store.filesystem)
-    return files.to_table(columns=columns, cache_metadata=False).unify_dictionaries()
