@@ -56,7 +56,7 @@ def watching(pids: Callable[[], Iterable[int]]) -> Iterator[Sockets]:
 def watched(
     command: Sequence[str],
     log: Path,
-    seconds: float = 120,
+    seconds: float = 200,
     beside: Callable[[], Iterable[int]] = tuple,
     environment: Mapping[str, str] | None = None,
 ) -> Watched:

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import grpc
 import psutil
@@ -31,7 +33,7 @@ from tests.support import make_history, run_graph
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("apps", "lake", "pipelines", "runners", "schemas", "sources", "transforms")
-SMALL = ("--rows", "2000", "--drones", "5", "--seconds", "30", "--quiet")
+FLEET = ("--drones", "5", "--seconds", "30")
 CODES = "CODE,DEFINITION,Manhattan  96th St. & below,All Other Areas\n46,DOUBLE PARKING,115,115\n"
 PROCESSES = ("--direct_running_mode", "multi_processing", "--direct_num_workers", "2")
 EVERYWHERE = """
@@ -43,57 +45,55 @@ time.sleep(60)
 """
 
 
-def graph(root: Path, *flags: str) -> list[str]:
+class At(NamedTuple):
+    """Where a command works."""
+
+    lake: Path
+    """One that has more than one file of a month, and dead letters."""
+    new: Path
+    """Nothing is there yet."""
+
+
+def graph(at: At, *flags: str) -> list[str]:
     """A run over a new history."""
-    history = make_history(root.with_suffix(".csv"), 20_000)
-    return ["pipelines.violations", "--history", str(history), "--output", str(root), *flags]
+    history = make_history(at.new.with_suffix(".csv"), 20_000)
+    return ["pipelines.violations", "--history", str(history), "--output", str(at.new), *flags]
 
 
-def over(root: Path, module: str, *flags: str) -> list[str]:
-    """A command over a lake that has more than one file of a month, and dead letters."""
-    for n in range(2):
-        run_graph(root, make_history(root.with_suffix(f".{n}.csv"), 2_000, "--seed", str(n)))
-    return [module, *flags]
-
-
-def trace(root: Path) -> list[str]:
+def trace(at: At) -> list[str]:
     """Of a ticket that is there."""
-    command = over(root, "apps.trace", "--lake", str(root))
-    (row,) = lake(str(root)).sql("SELECT summons_number FROM qualified LIMIT 1").to_pylist()
-    return [*command, str(row["summons_number"])]
+    (row,) = lake(str(at.lake)).sql("SELECT summons_number FROM qualified LIMIT 1").to_pylist()
+    return ["apps.trace", "--lake", str(at.lake), str(row["summons_number"])]
 
 
-def fines(root: Path) -> list[str]:
+def fines(at: At) -> list[str]:
     """With a table of one code."""
-    codes = root.with_suffix(".codes")
-    codes.write_text(CODES)
-    return over(root, "pipelines.fines", "--lake", str(root), "--codes", str(codes))
+    at.new.write_text(CODES)
+    return ["pipelines.fines", "--lake", str(at.lake), "--codes", str(at.new)]
 
 
-COMMANDS: dict[str, Callable[[Path], list[str]]] = {
+def load(at: At) -> list[str]:
+    """Into a folder."""
+    history = make_history(at.new.with_suffix(".csv"), 2_000)
+    where = ["--to", f"file:{at.new}", "--journal", str(at.new.with_suffix(".journal"))]
+    return ["apps.loader", str(history), "--quiet", *where]
+
+
+COMMANDS: dict[str, Callable[[At], list[str]]] = {
     "pipelines.violations": graph,
-    "pipelines.violations in processes": lambda root: graph(root, *PROCESSES),
-    "pipelines.compact": lambda root: over(root, "pipelines.compact", "--lake", str(root)),
-    "pipelines.replay": lambda root: over(
-        root, "pipelines.replay", "--lake", str(root), "--reason", "code_out_of_range"
-    ),
-    "pipelines.analysis": lambda root: over(
-        root, "pipelines.analysis", "--lake", str(root), "--report", str(root.with_suffix(".html"))
-    ),
-    "pipelines.reconcile": lambda root: over(root, "pipelines.reconcile", "--output", str(root)),
+    "pipelines.violations in processes": lambda at: graph(at, *PROCESSES),
+    "pipelines.compact": lambda at: ["pipelines.compact", "--lake", str(at.lake)],
+    "pipelines.replay": lambda at: ["pipelines.replay", "--lake", str(at.lake), "--reason", "code_out_of_range"],
+    "pipelines.analysis": lambda at: ["pipelines.analysis", "--lake", str(at.lake), "--report", str(at.new)],
+    "pipelines.reconcile": lambda at: ["pipelines.reconcile", "--output", str(at.lake)],
     "pipelines.fines": fines,
     "apps.trace": trace,
-    "apps.loader": lambda root: [
-        "apps.loader", str(make_history(root.with_suffix(".csv"), 2_000)), "--quiet",
-        "--to", f"file:{root}", "--journal", str(root.with_suffix(".journal")),
-    ],
-    "apps.simulator history": lambda root: ["apps.simulator", "history", "--rows", "2000", "--output", str(root)],
-    "apps.simulator drones": lambda root: [
-        "apps.simulator", "drones", "--drones", "5", "--seconds", "30", "--output", f"file:{root}"
-    ],
-    "runners.local": lambda root: ["runners.local", "--data", str(root), *SMALL],
-    "runners.doctor": lambda root: ["runners.doctor"],
-}  # fmt: skip
+    "apps.loader": load,
+    "apps.simulator history": lambda at: ["apps.simulator", "history", "--rows", "2000", "--output", str(at.new)],
+    "apps.simulator drones": lambda at: ["apps.simulator", "drones", *FLEET, "--output", f"file:{at.new}"],
+    "runners.local": lambda at: ["runners.local", "--data", str(at.new), "--rows", "2000", *FLEET, "--quiet"],
+    "runners.doctor": lambda at: ["runners.doctor"],
+}
 """Those that need no server and end by themselves."""
 
 BEAM = {name for name in COMMANDS if name.startswith("pipelines.") and not name.endswith((".reconcile", ".fines"))}
@@ -158,9 +158,19 @@ def test_every_command_is_watched() -> None:
         assert f"\ndef {name}(" in (ROOT / path).read_text(), test
 
 
+@pytest.fixture(scope="module")
+def two_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lake of two runs, to be copied."""
+    folder = tmp_path_factory.mktemp("two-runs")
+    for n in range(2):
+        run_graph(folder / "lake", make_history(folder / f"{n}.csv", 2_000, "--seed", str(n)))
+    return folder / "lake"
+
+
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_command_listens_here_alone(name: str, tmp_path: Path) -> None:
-    command = COMMANDS[name](tmp_path / "lake")
+def test_a_command_listens_here_alone(name: str, two_runs: Path, tmp_path: Path) -> None:
+    at = At(Path(shutil.copytree(two_runs, tmp_path / "lake")), tmp_path / "new")
+    command = COMMANDS[name](at)
     ran = watched([sys.executable, "-m", *command], tmp_path / "log")
     assert ran.code == 0, ran.said
     assert ran.listened or name not in BEAM, "Beam's servers were not seen: the test looks too seldom"

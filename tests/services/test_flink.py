@@ -3,13 +3,19 @@
 import argparse
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import apache_beam as beam
 import pytest
 
+from pipelines.cluster import JobEnded
 from pipelines.command import beam_options
+from runners.flink import jobs
+from runners.flink.cluster import JobManager
 from runners.flink.submit import on_flink
+from schemas.errors import ServiceUnavailable
 from tests.services.test_clusters import running
 
 pytestmark = pytest.mark.services
@@ -20,8 +26,11 @@ FLAGS = ("--checkpointing_interval=500", "--parallelism=1")
 class _Slow(beam.DoFn):  # type: ignore[misc]  # Beam's classes are untyped
     """Its bundle is still open when the last watermark, and then a checkpoint, comes."""
 
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
     def process(self, element: str) -> Iterator[tuple[str, str]]:
-        time.sleep(4)
+        time.sleep(self._seconds)
         yield element, "seen"
 
 
@@ -38,7 +47,7 @@ def test_what_a_bundle_gives_during_a_checkpoint_goes_on(tmp_path: Path) -> None
             _ = (
                 pipeline
                 | beam.Create([str(seen)], reshuffle=False)
-                | beam.ParDo(_Slow())
+                | beam.ParDo(_Slow(4))
                 | beam.Reshuffle()
                 | beam.Map(_note)
             )
@@ -48,3 +57,37 @@ def test_what_a_bundle_gives_during_a_checkpoint_goes_on(tmp_path: Path) -> None
                 time.sleep(0.5)
             job.cancel()
     assert seen.exists()
+
+
+@pytest.mark.parametrize("how", ["cancelled", "killed", "killed and started again"])
+def test_whoever_waits_for_a_job_is_told_how_it_ended(how: str, tmp_path: Path) -> None:
+    with running("flink", tmp_path / "flink") as cluster:
+        manager = cluster.services.running(JobManager)
+
+        def end() -> None:
+            while not any(job["state"] == "RUNNING" for job in manager.ask("jobs/overview")["jobs"]):
+                time.sleep(0.2)
+            if how == "cancelled":
+                (job,) = jobs.running(manager)
+                with urlopen(Request(f"http://{manager.address}/jobs/{job}?mode=cancel", method="PATCH")):
+                    return
+            cluster.services.kill(JobManager.name)
+            if how == "killed and started again":
+                cluster.services.up(JobManager.name)
+
+        options = beam_options(argparse.ArgumentParser(), (*FLAGS, "--job_name=slow"), streaming=True)
+        said = "slow was cancelled in the cluster" if how == "cancelled" else r"has ended, and its jobs .* --go-on"
+
+        def wait() -> None:
+            with on_flink(options, cluster.services) as there:
+                pipeline = beam.Pipeline(options=there)
+                _ = pipeline | beam.Create(["x"], reshuffle=False) | beam.ParDo(_Slow(60))
+                pipeline.run().wait_until_finish()
+
+        with ThreadPoolExecutor(1) as pool:
+            ending = pool.submit(end)
+            with pytest.raises((JobEnded, ServiceUnavailable), match=said) as told:
+                wait()
+            ending.result(60)
+    assert isinstance(told.value, JobEnded | ServiceUnavailable)
+    assert told.value.exit_code == (130 if how == "cancelled" else 4)
