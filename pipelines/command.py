@@ -21,6 +21,7 @@ from apache_beam.runners.runner import create_runner
 from lake.faults import damaged, is_damage, is_fault, meaning
 from pipelines.cluster import JobEnded
 from pipelines.committed import Committed, kept_up_to_date
+from pipelines.java_job_server import refusal
 from pipelines.loopback import listen_here_alone
 from pipelines.runner_options import FLINK_STREAMS
 from pipelines.temporary import own_temporary_folder
@@ -62,6 +63,8 @@ def beam_options(
         parser.error(f"--runner {name}: {error}")
     if isinstance(runner, STARTS_PRISM) and not (prism and name == PRISM):
         parser.error(f"--runner {name}: Beam would fetch a Prism that the whole network can reach; leave --runner out")
+    if not given["listen_on_all"] and (why := refusal(runner, PipelineOptions(list(rest)))):
+        parser.error(why)
     if streaming or given.get("runner") not in (None, "DirectRunner"):
         flags = [*(FLINK_STREAMS if streaming else ()), *rest]
         # Beam gives up listening to a job, and with it the job, after 300 s.

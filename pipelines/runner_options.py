@@ -27,6 +27,15 @@ class FlinkJobOptions(PipelineOptions):  # type: ignore[misc]  # Beam's classes 
         parser.add_argument("--state_backend_storage_path", help="where checkpoints are kept: file:, s3:, ...")
 
 
+class OpenPorts(PipelineOptions):  # type: ignore[misc]  # Beam's classes are untyped
+    """Ours, for every command that passes options on to Beam."""
+
+    @classmethod
+    def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
+        text = "start a job server in Java that others did not build here, whose ports the whole network reaches"
+        parser.add_argument("--listen-on-all", "--listen_on_all", action="store_true", default=None, help=text)
+
+
 BY_RUNNER: Final = {
     "every runner": {
         "--runner": "DirectRunner (default), PrismRunner, FlinkRunner, SparkRunner, PortableRunner",
@@ -41,7 +50,8 @@ BY_RUNNER: Final = {
     },
     "FlinkRunner (make submit-flink fills in the first three)": {
         "--flink_master": "HOST:PORT of the JobManager's REST interface, or [local]",
-        "--flink_job_server_jar": "Beam's job server for the cluster's version, as a jar",
+        "--flink_job_server_jar": "the jar that make flink-up builds: it listens on 127.0.0.1",
+        "--listen-on-all": "behind a firewall: take another jar, such as Beam's published one",
         "--environment_type": "EXTERNAL with --environment_config HOST:PORT of a worker pool, DOCKER, or PROCESS",
         "--parallelism": "subtasks of each step",
         "--checkpointing_interval": "milliseconds between checkpoints (10000 by submit-flink)",
@@ -51,7 +61,7 @@ BY_RUNNER: Final = {
     },
     "SparkRunner (make submit-spark fills in the first three)": {
         "--spark_master_url": "spark://HOST:PORT, yarn, or local[N]",
-        "--spark_job_server_jar": "Beam's job server for Spark 3, as a jar",
+        "--spark_job_server_jar": "Beam's job server for Spark 3, as a jar (needs --listen-on-all)",
         "--environment_type": "as of Flink",
         "--environment_cache_millis": "how long an idle Python worker stays (60000 by submit-spark)",
         "--sdk_worker_parallelism": "Python workers of an executor (its cores by submit-spark)",

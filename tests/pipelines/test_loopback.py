@@ -1,6 +1,7 @@
 """No command opens a port to more than this machine."""
 
 import argparse
+import hashlib
 import os
 import shutil
 import socket
@@ -12,6 +13,7 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
+from zipfile import ZipFile
 
 import grpc
 import psutil
@@ -19,7 +21,7 @@ import pytest
 
 from apps.simulator import __main__ as simulator
 from lake import lake
-from pipelines import job_server, loopback
+from pipelines import java_job_server, job_server, loopback
 from pipelines.command import beam_options
 from pipelines.loopback import reachable
 from runners.flink import __main__ as flink
@@ -193,6 +195,35 @@ def test_a_prism_that_beam_would_fetch_is_refused(runner: str, capsys: pytest.Ca
         beam_options(argparse.ArgumentParser(), ["--runner", runner])
     assert ended.value.code == 2
     assert "leave --runner out" in capsys.readouterr().err
+
+
+def jar(path: Path, code: bytes | None) -> str:
+    """A jar with that in place of Beam's class."""
+    with ZipFile(path, "w") as new:
+        new.writestr("META-INF/MANIFEST.MF", "")
+        if code is not None:
+            new.writestr(java_job_server.CLASS, code)
+    return str(path)
+
+
+@pytest.mark.parametrize("name", ["Flink", "Spark"])
+@pytest.mark.parametrize("module", ["", "apache_beam.runners.portability.{}_runner."])
+def test_a_job_server_in_java_that_is_open_to_all_needs_a_flag(
+    name: str, module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runner = f"--runner={module.format(name.lower())}{name}Runner"
+    flag = f"--{name.lower()}_job_server_jar"
+    monkeypatch.setattr(java_job_server, "OURS", hashlib.sha256(b"ours").hexdigest())
+    (tmp_path / "text").write_text("no jar")
+    others = [jar(tmp_path / "theirs", b"theirs"), jar(tmp_path / "empty", None), str(tmp_path / "text")]
+    for given in ([], *([flag, one] for one in (*others, str(tmp_path), "https://example.com/job-server.jar"))):
+        with pytest.raises(SystemExit) as ended:
+            beam_options(argparse.ArgumentParser(), [runner, *given])
+        assert ended.value.code == 2
+        assert "takes pipelines from the whole network" in capsys.readouterr().err
+        assert beam_options(argparse.ArgumentParser(), [runner, *given, "--listen-on-all"])
+    assert beam_options(argparse.ArgumentParser(), [runner, flag, jar(tmp_path / "ours", b"ours")])
+    assert beam_options(argparse.ArgumentParser(), ["--runner=PortableRunner", "--job_endpoint=localhost:1"])
 
 
 @pytest.mark.parametrize("address", ["[::]:0", "0.0.0.0:0", ":0", "127.0.0.1:0", "localhost:0"])

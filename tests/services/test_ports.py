@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from lake.storage import storage
+from pipelines.java_job_server import listens_here
 from runners.flink import jobs
-from runners.flink.cluster import JAR_SECONDS, JobManager
-from runners.services import NAMES, Services, free_port
+from runners.flink.cluster import JAR_SECONDS, JOB_SERVER, JobManager
+from runners.services import HOME, NAMES, Services, free_port
 from runners.spark.cluster import CLEANUP_SECONDS
 from tests.services.conftest import need
 from tests.services.support import make_topic, payloads_of, publish, rows_in
@@ -160,6 +161,7 @@ def test_flink_listens_here_alone(kafka: str, tmp_path: Path) -> None:
     root, live = tmp_path / "lake", tmp_path / "live"
     with group("flink", prepared("flink", tmp_path / "flink"), tmp_path / "flink") as here:
         here.run("install")
+        assert listens_here(JOB_SERVER.install(HOME))
         here.run("up")
         manager = here.services.running(JobManager)
         stream = ["--mode", "unbounded", "--output", str(root), "--quiet", "--checkpointing_interval", "2000"]
