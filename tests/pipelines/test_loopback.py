@@ -89,6 +89,7 @@ COMMANDS: dict[str, Callable[[At], list[str]]] = {
     "pipelines.analysis": lambda at: ["pipelines.analysis", "--lake", str(at.lake), "--report", str(at.new)],
     "pipelines.reconcile": lambda at: ["pipelines.reconcile", "--output", str(at.lake)],
     "pipelines.fines": fines,
+    "pipelines.undo": lambda at: ["pipelines.undo", "--lake", str(at.lake), "--list"],
     "apps.trace": trace,
     "apps.loader": load,
     "apps.simulator history": lambda at: ["apps.simulator", "history", "--rows", "2000", "--output", str(at.new)],
@@ -98,10 +99,13 @@ COMMANDS: dict[str, Callable[[At], list[str]]] = {
 }
 """Those that need no server and end by themselves."""
 
-BEAM = {name for name in COMMANDS if name.startswith("pipelines.") and not name.endswith((".reconcile", ".fines"))}
+BEAM = {
+    name for name in COMMANDS if name.startswith("pipelines.") and not name.endswith((".reconcile", ".fines", ".undo"))
+}
 """Those that run a pipeline, whose servers the test must see."""
 
 ELSEWHERE = {
+    "runners.clean": "tests/pipelines/test_loopback.py::test_clean_listens_here_alone",
     "apps.console": "tests/pipelines/test_loopback.py::test_the_console_listens_here_alone",
     **dict.fromkeys(
         ("runners.services up", "runners.services status", "runners.services install", "runners.services down"),
@@ -176,6 +180,17 @@ def test_a_command_listens_here_alone(name: str, two_runs: Path, tmp_path: Path)
     ran = watched([sys.executable, "-m", *command], tmp_path / "log")
     assert ran.code == 0, ran.said
     assert ran.listened or name not in BEAM, "Beam's servers were not seen: the test looks too seldom"
+    assert ran.reachable == set()
+
+
+def test_clean_listens_here_alone(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "schemas", tmp_path / "tree" / "schemas")
+    (tmp_path / "tree" / "runners").mkdir()
+    for name in ("__init__.py", "clean.py"):  # it clears away the tree that it is in
+        shutil.copyfile(ROOT / "runners" / name, tmp_path / "tree" / "runners" / name)
+    line = [sys.executable, "-P", "-m", "runners.clean"]
+    ran = watched(line, tmp_path / "log", environment={"PYTHONPATH": str(tmp_path / "tree")})
+    assert ran.code == 0, ran.said
     assert ran.reachable == set()
 
 
