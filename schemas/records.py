@@ -12,6 +12,8 @@ from schemas.history import column_names
 MAX_ODD_BYTES = 1 << 16
 MAX_ODD_LINES = 64
 """A quoted field that goes on for longer than this is taken for a stray quote."""
+MAX_PARSED_BYTES = 1 << 20
+"""A longer line is none of the city's, and its fields would take 30 times its memory: its quotes are ordinary."""
 
 
 class OddRecord(NamedTuple):
@@ -22,6 +24,7 @@ class OddRecord(NamedTuple):
     """After its newline."""
     lines: int
     fields: list[bytes]
+    """As many as the file has columns, or fewer; where there are more, one more than that."""
     stray_quote: bool
     """Whether a quote was taken as an ordinary character."""
 
@@ -37,10 +40,10 @@ def read_odd(data: bytes, start: int, columns: int, separator: bytes = b",") -> 
         if joined is not None and len(candidate) == columns and not _holds_records(joined, columns, separator):
             text, lines, fields = joined, joined.rstrip(b"\r\n").count(b"\n") + 1, candidate
     stripped = text.rstrip(b"\r\n")
-    stray = _has_stray_quote(stripped, separator)
+    stray = _has_stray_quote(stripped, separator) or (not fields and b'"' in stripped)
     if not fields or (stray and len(fields) != columns):
-        fields = stripped.split(separator)
-    return OddRecord(start, start + len(text), lines, fields, stray)
+        fields = stripped.split(separator, columns)
+    return OddRecord(start, start + len(text), lines, fields[: columns + 1], stray)
 
 
 def _joined_lines(data: bytes, start: int) -> bytes | None:
@@ -68,7 +71,9 @@ def is_record(line: bytes, columns: int, separator: bytes = b",") -> bool:
 
 
 def _fields(record: bytes, separator: bytes) -> list[bytes]:
-    """The fields of a record as the CSV format has it; an empty list where it is not well formed."""
+    """The fields of a record as the CSV format has it; an empty list where it is not well formed, or too long."""
+    if len(record) > MAX_PARSED_BYTES:
+        return []
     text = record.decode("latin-1").removesuffix("\n").removesuffix("\r")
     try:
         rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator.decode(), strict=True))

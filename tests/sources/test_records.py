@@ -134,6 +134,21 @@ def test_a_window_that_begins_inside_a_quoted_field_agrees_with_one_that_does_no
         assert begin + record_start(data[begin:], border - begin, True, 4) == len(data) - len(PLAIN)
 
 
+@pytest.mark.parametrize("field", [b"", b"ab", b'"ab"', b'a"b', b'"a\r', b"\xff"])
+@pytest.mark.parametrize("size", [1_000, 3 << 20])
+def test_of_a_line_with_too_many_fields_no_more_is_kept_than_it_takes_to_say_so(field: bytes, size: int) -> None:
+    """10 million fields of a line of 32 MiB would take a gigabyte."""
+    line = b'x"' + b"," + (field + b",") * (size // (len(field) + 1))
+    odd = records.read_odd(line + b"\n", 0, 4)
+    assert (len(odd.fields), odd.end, odd.stray_quote) == (5, len(line) + 1, True)
+
+
+def test_a_line_that_is_too_long_to_be_parsed_has_ordinary_quotes_and_says_so() -> None:
+    line = b'1,"' + b"a" * records.MAX_PARSED_BYTES + b'",c,d'
+    odd = records.read_odd(line + b"\n", 0, 4)
+    assert (odd.fields, odd.stray_quote) == (line.split(b","), True)
+
+
 class Counted(bytes):
     """Bytes that count how many of them are looked at one after the other."""
 
