@@ -5,7 +5,6 @@ It needs nothing but Python: the environment is among what it removes.
 
 import argparse
 import os
-import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,7 +13,7 @@ from typing import NamedTuple
 
 from schemas.errors import OutputUnusable
 from schemas.exits import exit_with
-from schemas.marks import MARK, Mark, mark_of
+from schemas.marks import MARK, Mark, mark_of, unmarked
 
 ROOT = Path(__file__).resolve().parents[1]
 """The work tree."""
@@ -71,25 +70,20 @@ def _found(data: Path, is_given: bool, data_too: bool) -> _Found:
             marked = [folder for folder in sorted(top.iterdir()) if mark_of(folder) in wanted]
             remove += map(_checked, marked)
             if not mark_of(top) and (data_too or (is_given and top == data and not marked)):
-                left.append(_unmarked(top))
+                left.append(unmarked(top))
         elif is_given and top == data:
             left.append(f"{top}: there is no such folder")
     programs = ROOT / ".services"
     if not data_too and programs.is_dir() and not programs.is_symlink():
-        left += [_unmarked(folder) for folder in sorted(programs.glob("*-????????????/")) if not mark_of(folder)]
+        left += [unmarked(folder) for folder in sorted(programs.glob("*-????????????/")) if not mark_of(folder)]
     environment = ROOT / ".venv"
     if environment.is_symlink():
         left.append(f"{environment} is a symbolic link, and none is followed; remove the link yourself")
     elif (environment / _INSTALLED).is_file():
         remove.append(environment)
     elif environment.exists():
-        left.append(_unmarked(environment, _INSTALLED))
+        left.append(unmarked(environment, _INSTALLED))
     return _Found(remove, left)
-
-
-def _unmarked(folder: Path, mark: str = MARK) -> str:
-    quoted = shlex.quote(str(folder))
-    return f"{folder} has no {mark}, so it may be yours; if nothing in it is, remove it yourself: rm -r -- {quoted}"
 
 
 def _checked(folder: Path) -> Path:

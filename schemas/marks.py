@@ -1,5 +1,6 @@
 """The mark on folders that the product has made: what carries none is never removed."""
 
+import shlex
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -33,3 +34,9 @@ def mark_of(folder: Path) -> Mark | None:
         return None
     text = path.read_bytes()[:200].decode("ascii", "replace")
     return next((mark for mark in Mark if mark == text), None)
+
+
+def unmarked(folder: Path, mark: str = MARK) -> str:
+    """What to say of a folder that is not removed because it lacks the mark."""
+    quoted = shlex.quote(str(folder))
+    return f"{folder} has no {mark}, so it may be yours; if nothing in it is, remove it yourself: rm -r -- {quoted}"

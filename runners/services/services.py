@@ -18,8 +18,8 @@ from runners.services.programs import HOME, PYTHON, TARGET, Program, missing, ne
 from runners.services.pubsub.server import PubSub
 from runners.services.s3 import S3
 from runners.services.service import Service
-from schemas.errors import ServiceUnavailable
-from schemas.marks import Mark, make_folder
+from schemas.errors import OutputUnusable, ServiceUnavailable
+from schemas.marks import Mark, make_folder, mark_of, unmarked
 
 _BUILD = Path(__file__).parent / "prism" / "build.py"
 # Without cgo no C compiler is needed.
@@ -158,8 +158,7 @@ class Services:
         folder = self._folder(name)
         if self._data.parent == self._home:
             make_folder(self._home, Mark.KEPT)
-        make_folder(self._data, Mark.KEPT)
-        folder.mkdir(exist_ok=True, mode=0o700)
+        make_folder(folder, Mark.KEPT, mode=0o700)
         need(*self._kinds[name].tools)
         program = self._kinds[name].program
         path = program.install(self._home) if program else Path(sys.executable)
@@ -190,6 +189,8 @@ class Services:
         with locked(folder / _LOCK):
             Background(folder).stop()
             _remove_scratch(self._service(name, self._ports[name]))
+            if clean and mark_of(folder) is None:
+                raise OutputUnusable(unmarked(folder))
             if clean:
                 shutil.rmtree(folder)
         return before

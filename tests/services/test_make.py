@@ -1,4 +1,4 @@
-"""``make console`` and ``make topics`` ask for the services that they need, and for no others."""
+"""Make's targets ask for the services that they need, and for no others."""
 
 import os
 import shutil
@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from runners.services import Services
+from tests.services.conftest import need
 
 pytestmark = [
     pytest.mark.services,
@@ -31,9 +32,10 @@ echo "$@"
 """)
     python.chmod(0o755)
 
-    def make(target: str, arguments: str = "") -> subprocess.CompletedProcess[str]:
-        line = ["make", "--old-file=.venv/.installed", f"PY={python}", target, f"ARGS={arguments}"]
-        return subprocess.run(line, capture_output=True, text=True, check=False, env=os.environ | ELSEWHERE)
+    def make(target: str, arguments: str = "", *variables: str, **elsewhere: str) -> subprocess.CompletedProcess[str]:
+        line = ["make", "--old-file=.venv/.installed", f"PY={python}", target, f"ARGS={arguments}", *variables]
+        known = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        return subprocess.run(line, capture_output=True, text=True, check=False, env=known | (elsewhere or ELSEWHERE))
 
     return make
 
@@ -72,3 +74,16 @@ def test_what_says_where_needs_no_service(make: Make, alone: Services) -> None:
         done = make(target, arguments)
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout.endswith(f"{arguments}\n")
+
+
+def test_a_lake_on_s3_is_at_the_server_that_runs_here(make: Make, services: Services, alone: Services) -> None:
+    need(services, "s3")
+    at, lake = "at $$AWS_ENDPOINT_URL", "LAKE=s3://prestacop/lake"
+    assert make("reconcile", at, lake, NONE="").stdout.endswith(" at\n")
+    alone.up("s3")
+    address = alone.environment("s3")["AWS_ENDPOINT_URL"]
+    for target in ("reconcile", "compact", "run-local", "analyze"):
+        done = make(target, at, lake, NONE="")
+        assert (done.returncode, done.stdout.endswith(f" at {address}\n")) == (0, True)
+        assert done.stderr == "s3: the server that runs here; for another one set the variables of its clients\n"
+        assert make(target, at, lake).stdout.endswith(" at http://s:1\n")

@@ -23,7 +23,7 @@ from google.cloud import pubsub_v1
 
 from runners.services import Services
 from runners.services.pubsub.server import PubSub
-from schemas.errors import ServiceUnavailable
+from schemas.errors import OutputUnusable, ServiceUnavailable
 
 pytestmark = pytest.mark.services
 
@@ -173,6 +173,9 @@ def test_down_leaves_no_process_and_clean_no_data(alone: Services, tmp_path: Pat
 def test_clean_removes_no_folder_that_is_not_of_a_service(tmp_path: Path) -> None:
     (tmp_path / "s3").mkdir()
     Services(data=tmp_path).down(clean=True)
+    (tmp_path / "s3/lock").touch()
+    with pytest.raises(OutputUnusable, match=r"/s3 has no \.made-by-prestacop"):
+        Services(data=tmp_path).down(clean=True)
     assert (tmp_path / "s3").exists()
 
 
