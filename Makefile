@@ -7,7 +7,7 @@ PY := $(VENV)/bin/python
 
 # What a user gives is text and nothing else, whatever stands in it: make expands nothing in it, and the shell gets it
 # in the environment, as "$$LAKE". ARGS alone are words for the shell.
-GIVEN := DATA LAKE REPORT HISTORY MESSAGES CODES REASON ID EVERY
+GIVEN := DATA LAKE REPORT HISTORY MESSAGES CODES REASON ID UNIT EVERY
 DATA_FROM := $(origin DATA)
 YES_FROM := $(origin YES)
 $(foreach name,$(GIVEN),$(if $(filter-out undefined,$(origin $(name))),$(eval override $(name) := $$(value $(name)))))
@@ -20,10 +20,11 @@ export $(foreach name,$(GIVEN),$(if $(filter-out undefined,$(origin $(name))),$(
 
 # Before a target that needs a variable, unless ARGS may have it.
 NEED = $(if $($(2))$(ARGS),,echo "error: say which: make $(1) $(2)=..." >&2; exit 2)
-.PHONY: need-codes need-reason need-id
+.PHONY: need-codes need-reason need-id need-unit
 need-codes: ; @$(call NEED,fines,CODES)
 need-reason: ; @$(call NEED,replay,REASON)
 need-id: ; @$(call NEED,trace,ID)
+need-unit: ; @$(call NEED,undo,UNIT)
 
 # Where s3:// or pubsub:// is meant and the shell says nothing of such a service: the one that runs here, if one does.
 HERE = here() { local vars; if vars=$$($(PY) -m runners.services status --env "$$1"); then eval "$$vars"; \
@@ -92,8 +93,8 @@ replay: need-reason install ## after a rule was mended: let dead letters of a re
 	@$(HERE) $(PY) -m pipelines.replay --lake="$$LAKE" $(if $(REASON),--reason="$$REASON") $(ARGS)
 
 .PHONY: undo
-undo: install ## take a unit out of the lake again (UNIT=NAME_OR_PATH; ARGS='--list', --dry-run, --back: put it back)
-	@$(PY) -m pipelines.undo --lake '$(LAKE)' $(if $(UNIT),'$(UNIT)') $(ARGS)
+undo: need-unit install ## take a unit out of the lake again (UNIT=NAME_OR_PATH; ARGS='--list', --dry-run, --back: put it back)
+	@$(HERE) $(PY) -m pipelines.undo --lake="$$LAKE" $(ARGS) $(if $(UNIT),-- "$$UNIT")
 
 .PHONY: trace
 trace: need-id install ## the whole story of a message or a summons (ID=8002531292)

@@ -3,14 +3,14 @@
 The lake would have it once anyway, since a unit is named by its content; live statistics would count it twice.
 """
 
-import gzip
 import logging
-import zlib
 from collections import Counter
 from collections.abc import Iterable
-from typing import IO, cast
+from contextlib import nullcontext
 
 from lake.storage import open_file
+from schemas.file_kinds import FIRST_BYTES, kind_of
+from schemas.packed import unpacked
 from sources.cells import Cell
 from sources.files import Format, units_of
 
@@ -26,15 +26,15 @@ def once(cells: Iterable[Cell], form: Format) -> list[Cell]:
     Raises InputUnusable, NotPermitted, ServiceUnavailable.
     """
     cells = list(cells)
-    packed = {cell.path: cell.compressed for cell in cells}
-    if len(packed) < 2:
+    paths = {cell.path for cell in cells}
+    if len(paths) < 2:
         return cells
-    heads = {path: _head(path, is_packed) for path, is_packed in packed.items()}
+    heads = {path: _head(path) for path in paths}
     alike = {head for head, times in Counter(heads.values()).items() if times > 1}
     kept: list[Cell] = []
     known: dict[str, str] = {}
     for cell in cells:
-        if (head := heads[cell.path]) is not None and head in alike:
+        if heads[cell.path] in alike:
             names = [unit.name for _, _, unit, _ in units_of(cell, form)]
             if names and known.keys() >= set(names):
                 _log.warning(
@@ -50,10 +50,10 @@ def once(cells: Iterable[Cell], form: Format) -> list[Cell]:
     return kept
 
 
-def _head(path: str, is_packed: bool) -> bytes | None:
-    """How the text of a file begins; None of a damaged one, which is named when it is read."""
+def _head(path: str) -> bytes:
+    """How the text of a file begins."""
     with open_file(path) as file:
-        try:
-            return (cast(IO[bytes], gzip.open(file)) if is_packed else file).read(_HEAD_BYTES)
-        except (EOFError, gzip.BadGzipFile, zlib.error):
-            return None
+        packing = kind_of(file.read(FIRST_BYTES)).packing
+        file.seek(0)
+        with unpacked(file, packing, path) if packing else nullcontext(file) as text:
+            return text.read(_HEAD_BYTES)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from schemas.marks import Mark, make_folder
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not on the PATH")
 
 ROOT = Path(__file__).parents[2]
-GIVEN = ("DATA", "LAKE", "REPORT", "HISTORY", "MESSAGES", "CODES", "REASON", "ID", "EVERY", "YES")
+GIVEN = ("DATA", "LAKE", "REPORT", "HISTORY", "MESSAGES", "CODES", "REASON", "ID", "UNIT", "EVERY", "YES")
 Make = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -84,6 +85,7 @@ def test_the_variables_of_other_targets_do_so_too(make: Make, tmp_path: Path) ->
         ("replay", "REASON", ["pipelines.replay", lake, f"--reason={text}"]),
         ("reconcile", "ID", ["pipelines.reconcile", f"--output={text}"]),
         ("compact", "ID", ["pipelines.compact", lake]),
+        ("undo", "UNIT", ["pipelines.undo", lake, "--", text]),
         ("follow-spark", "EVERY", ["runners.spark", "submit", f"--every={text}"]),
     ):
         assert ran(make(target, f"LAKE={text}", f"{name}={text}")) == runs
@@ -94,7 +96,18 @@ def test_the_variables_of_other_targets_do_so_too(make: Make, tmp_path: Path) ->
     assert not (tmp_path / "tree/gone").exists()
 
 
-@pytest.mark.parametrize(("target", "name"), [("trace", "ID"), ("fines", "CODES"), ("replay", "REASON")])
+def test_no_recipe_lets_make_put_a_variable_into_a_command() -> None:
+    text = (ROOT / "Makefile").read_text()
+    recipes = [line for line in text.splitlines() if line.startswith("\t")]
+    for name in GIVEN:
+        plain = [line for line in recipes if f"$({name})" in line.replace(f"$(if $({name}),", "")]
+        assert plain == []
+        assert (name == "YES") or name in re.search(r"(?m)^GIVEN := (.*)$", text)[1].split()  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("target", "name"), [("trace", "ID"), ("fines", "CODES"), ("replay", "REASON"), ("undo", "UNIT")]
+)
 def test_a_variable_that_is_missing_is_wrong_usage(make: Make, target: str, name: str) -> None:
     for given in ([], [f"{name}="], [f"{name}= "]):
         done = make(target, *given)
@@ -103,12 +116,12 @@ def test_a_variable_that_is_missing_is_wrong_usage(make: Make, target: str, name
     assert ran(make(target, "ARGS=--help"))[-1] == "--help"
 
 
-TARGETS = ["run-local", "analyze", "fines", "reconcile", "compact", "replay", "trace"]
+TARGETS = ["run-local", "analyze", "fines", "reconcile", "compact", "replay", "trace", "undo"]
 
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_lake_on_s3_is_at_the_server_that_runs_here_unless_the_shell_says_where(make: Make, target: str) -> None:
-    given = (target, "CODES=c", "REASON=r", "ID=i")
+    given = (target, "CODES=c", "REASON=r", "ID=i", "UNIT=u")
 
     def where(*arguments: str, **environment: str) -> str | None:
         done = make(*given, *arguments, **environment)
