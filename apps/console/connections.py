@@ -12,6 +12,7 @@ import time
 from contextlib import suppress
 from typing import Any, Final
 
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from schemas.errors import InputUnusable
@@ -20,6 +21,9 @@ MOST_CONNECTIONS: Final = 500
 REQUEST_SECONDS: Final = 10.0
 """In that time a connection must have sent the headers of a request, in that time again its body, and what is sent to
 it must be taken."""
+_REST_BYTES: Final = 64 * 1024
+"""Of a body that was not needed; after more its connection ends with the answer."""
+_BODY: Final = frozenset((b"content-length", b"transfer-encoding"))
 _SPARE_FILES: Final = 256
 """For the database, pictures and the topics' clients, and connections that are being closed."""
 
@@ -142,16 +146,24 @@ class Watched:
         if connection is None:
             await self._app(scope, receive, send)
             return
-        has_body = scope["method"] not in {"GET", "HEAD"}
-        connection.waits_since = time.monotonic() if has_body else None
+        body_comes = bool(_BODY & {name for name, _ in scope["headers"]})
+        connection.waits_since = time.monotonic() if body_comes else None
 
         async def received() -> Message:
+            nonlocal body_comes
             message = await receive()
             if not message.get("more_body", False):
-                connection.waits_since = None
+                body_comes, connection.waits_since = False, None
             return message
 
         async def sent(message: Message) -> None:
+            if body_comes and message["type"] == "http.response.start":
+                # A page that did not need the body: whoever sends one without end is not listened to.
+                left = _REST_BYTES
+                while body_comes and left > 0:
+                    left -= len((await received()).get("body", b""))
+                if body_comes:
+                    MutableHeaders(scope=message)["Connection"] = "close"
             before, connection.waits_since = connection.waits_since, time.monotonic()
             await send(message)
             connection.waits_since = before
