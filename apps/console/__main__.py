@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import uvicorn
+from starlette.types import ASGIApp
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from schemas.errors import InputUnusable, PrestaCopError, ServiceUnavailable
@@ -76,7 +77,7 @@ def _serve(console: Console, given: argparse.Namespace) -> int:
         connections.end_silent()
 
     config = uvicorn.Config(
-        Watched(ProxyHeadersMiddleware(build(console), given.trusted_proxy), connections),  # type: ignore[arg-type]
+        Watched(behind_proxies(console, given.trusted_proxy), connections),
         host=given.host,
         port=given.port,
         loop="asyncio",
@@ -114,6 +115,11 @@ def _serve(console: Console, given: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     return 0
+
+
+def behind_proxies(console: Console, trusted: list[str]) -> ASGIApp:
+    """The application, which believes these proxies alone where a request comes from."""
+    return ProxyHeadersMiddleware(build(console), trusted)  # type: ignore[arg-type,return-value]
 
 
 class _Server(uvicorn.Server):

@@ -6,6 +6,7 @@ import re
 import secrets
 import sqlite3
 from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Network, ip_address
 from typing import Final, NamedTuple
 
 from argon2 import PasswordHasher
@@ -168,6 +169,7 @@ class Accounts:
             device: the token by which a browser is known, of :meth:`remember`.
         """
         known = self.knows(name, device)
+        address = _origin(address)
         limits = [_Limit(f"device {_hash_of(device)}" if known else address)]
         if not known and not self._comes_from(name, address):
             limits.append(_Limit(_STRANGERS, STRANGERS_FREE_FAILURES, STRANGERS_LONGEST_WAIT))
@@ -201,7 +203,7 @@ class Accounts:
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM devices WHERE used_at < ?", [now - DEVICE_SECONDS])
             connection.execute(
-                "INSERT OR REPLACE INTO devices VALUES (?, ?, ?, ?)", (_hash_of(device), name, address, now)
+                "INSERT OR REPLACE INTO devices VALUES (?, ?, ?, ?)", (_hash_of(device), name, _origin(address), now)
             )
             connection.execute(
                 "DELETE FROM devices WHERE name = ?1 AND token_hash NOT IN"
@@ -312,6 +314,21 @@ def _forget(connection: sqlite3.Connection, name: str, limits: list[_Limit]) -> 
 def _counted(name: str) -> str:
     """All names that no account can have count as one."""
     return name if _NAME.fullmatch(name) else "?"
+
+
+def _origin(address: str) -> str:
+    """What is counted as one address: of IPv6 the network of 64 bits, in which whoever has one address has them all.
+
+    >>> _origin("::ffff:192.0.2.1"), _origin("2001:db8::1"), _origin("unknown")
+    ('192.0.2.1', '2001:db8::/64', 'unknown')
+    """
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(found, IPv4Address):
+        return str(found)
+    return str(found.ipv4_mapped or IPv6Network((int(found), 64), strict=False))
 
 
 def _hash_of(token: str) -> str:

@@ -3,13 +3,17 @@
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from argon2 import PasswordHasher
+from httpx2 import Headers
+from starlette.testclient import TestClient
 
+from apps.console import __main__ as command
 from apps.console import accounts as accounts_module
 from apps.console import audit as audit_module
 from apps.console.access import Role
@@ -17,8 +21,7 @@ from apps.console.accounts import FREE_FAILURES, LONGEST_WAIT, MOST_SESSIONS, Ac
 from apps.console.codes import Codes
 from apps.console.console import Console, Wiring
 from tests.apps.console_browser import served
-from tests.apps.console_process import NOWHERE, log_in_first, wait_until
-from tests.apps.console_process import console as running_console
+from tests.apps.console_process import NOWHERE, wait_until
 from tests.apps.console_support import PASSWORD, Browser, Clock, officer
 
 HOME, ELSEWHERE = "192.0.2.1", "198.51.100.7"
@@ -235,23 +238,96 @@ def test_pages_and_known_browsers_do_not_wait_for_the_logins_of_strangers(tmp_pa
     assert hasher.most_at_once == 2
 
 
-def test_an_address_is_believed_of_a_trusted_proxy_alone(tmp_path: Path) -> None:
-    tried: tuple[tuple[list[str], str], ...] = (
-        ([], "127.0.0.1"),
-        (["--trusted-proxy", "127.0.0.1"], HOME),
-        (["--trusted-proxy", "192.0.2.0/24"], "127.0.0.1"),
-    )
-    for at, (flags, address) in enumerate(tried):
-        with ExitStack() as stack:
-            running = stack.enter_context(running_console(tmp_path / f"state{at}", NOWHERE, NOWHERE, *flags))
-            browser = stack.enter_context(closing(log_in_first(running)))
-            browser.client.headers["X-Forwarded-For"] = f"{ELSEWHERE}, {HOME}"
-            browser.post("/queue", "/logout")
-            browser.log_in("admin")
-            page = browser.get("/audit").text
-            assert f'<td class="long">{address}</td><td>login</td>' in page
-            assert (HOME in page) == (address == HOME)
-            assert ELSEWHERE not in page
+PROXIES = ("127.0.0.1/32", "10.0.0.0/8", "2001:db8:aaaa::/48")
+
+
+@pytest.mark.parametrize(
+    ("trusted", "peer", "said", "address"),
+    [
+        ((), "127.0.0.1", (HOME,), "127.0.0.1"),
+        (("192.0.2.0/24",), "127.0.0.1", (HOME,), "127.0.0.1"),
+        (PROXIES, "127.0.0.1", (HOME,), HOME),
+        (PROXIES, "127.0.0.1", (f"{ELSEWHERE}, {HOME}",), HOME),
+        (PROXIES, "127.0.0.1", (ELSEWHERE, HOME), HOME),
+        (PROXIES, "127.0.0.1", (f"{ELSEWHERE}, {HOME}, 10.1.2.3, 10.4.5.6",), HOME),
+        (PROXIES, "127.0.0.1", (f"{ELSEWHERE}, 2001:db8::7, 2001:db8:aaaa::1",), "2001:db8::7"),
+        (PROXIES, "127.0.0.1", (f"{ELSEWHERE}, [2001:db8::7]:4711",), "2001:db8::7"),
+        (PROXIES, "127.0.0.1", (f"{ELSEWHERE}, {HOME}:4711",), HOME),
+        (PROXIES, "2001:db8:aaaa::9", (HOME,), HOME),
+        (PROXIES, "2001:db8:bbbb::9", (HOME,), "2001:db8:bbbb::9"),
+        (PROXIES, HOME, (ELSEWHERE,), HOME),
+        (PROXIES, "127.0.0.1", ("",), None),
+        (PROXIES, "127.0.0.1", (f"{ELSEWHERE}, <script>\x1b[2J",), None),
+        (PROXIES, "127.0.0.1", (f"{ELSEWHERE}, " + "x" * 5_000,), None),
+        (PROXIES, "127.0.0.1", (f"{ELSEWHERE},,, ,",), None),
+    ],
+)
+def test_an_address_is_believed_of_a_trusted_proxy_alone(
+    console: Console, trusted: tuple[str, ...], peer: str, said: tuple[str, ...], address: str | None
+) -> None:
+    flags = [part for each in trusted for part in ("--trusted-proxy", each)]
+    given = command._parser().parse_args(["--alerts", NOWHERE, "--answers", NOWHERE, *flags])
+    browser = Browser(console)
+    application = command.behind_proxies(console, given.trusted_proxy)
+    browser.client = TestClient(application, base_url="http://console.test", client=(peer, 5000))
+    for one in said:
+        browser.client.headers = Headers([*browser.client.headers.multi_items(), ("X-Forwarded-For", one)])
+    browser.log_in("supervisor")
+    (line,) = [line for line in console.audit.lines() if line["action"] == "login"]
+    if address is not None:
+        assert line["address"] == address
+    assert line["address"] != ELSEWHERE
+    assert len(line["address"]) <= 64
+    page = browser.get("/audit")
+    assert page.status_code == 200
+    assert "<script>\x1b" not in page.text
+
+
+@pytest.mark.parametrize("proto", ["https", "http", "https, http", "javascript", "https\x00"])
+def test_the_scheme_is_believed_of_a_trusted_proxy_alone(console: Console, proto: str) -> None:
+    for trusted in ([], ["127.0.0.1/32"]):
+        application = command.behind_proxies(console, trusted)
+        client = TestClient(application, base_url="http://console.test", client=("127.0.0.1", 5000))
+        answer = client.get("/login", headers={"X-Forwarded-Proto": proto})
+        assert ("strict-transport-security" in answer.headers) == (proto == "https" and bool(trusted))
+
+
+def test_whoever_has_a_network_of_ipv6_is_one_address(console: Console, clock: Clock) -> None:
+    accounts = console.accounts
+    for at in range(FREE_FAILURES):
+        _guess(accounts, clock, f"2001:db8::{at:x}:1", 1)
+    with pytest.raises(TooManyFailures):
+        accounts.log_in("officer", PASSWORD, "2001:db8::ffff")
+    assert accounts.log_in("officer", PASSWORD, "2001:db8:0:1::1")
+    _guess(accounts, clock, ELSEWHERE, FREE_FAILURES)
+    with pytest.raises(TooManyFailures):
+        accounts.log_in("officer", PASSWORD, f"::ffff:{ELSEWHERE}")
+
+
+NAMES = (
+    *("officer\x00", "offiсer", "\uff4ffficer", "officer\u200b", "OFFICER", "\u202eofficer", "officer\r\nadmin"),
+    *("", " ", "'", "officer' OR 1=1 --", "\ud83d\udc6e", "a" * 200, "%00", "\udcff", "../officer", "ﬀicer"),
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_that_looks_like_an_account_is_none(console: Console, name: str) -> None:
+    browser = Browser(console)
+    token = browser.csrf("/login")
+    form = f"csrf={token}&password={quote(PASSWORD)}&name={quote(name.encode(errors='surrogatepass'))}"
+    answer = browser.client.post("/login", content=form)
+    assert answer.status_code == 403
+    assert "Name or password is wrong." in answer.text
+    with pytest.raises(Refused):
+        console.accounts.create(name, Role.VIEWER)
+    assert officer(console, "supervisor").get("/audit").status_code == 200
+
+
+@pytest.mark.parametrize("length", [1_000, 1_001, 15_000, 17_000, 1_000_000])
+def test_a_password_of_any_length_is_only_wrong_or_too_much(console: Console, length: int) -> None:
+    answer = Browser(console).log_in("officer", "x" * length)
+    assert answer.status_code == (403 if length < 16_000 else 413)
+    assert Browser(console).log_in("officer").url.path == "/queue"
 
 
 def test_a_flood_of_failed_logins_drives_out_nothing_that_was_done(
