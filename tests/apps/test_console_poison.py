@@ -1,18 +1,25 @@
 """What older versions kept, odd addresses, a lost key, a broken disk: pages are there, or say why they are not."""
 
 import os
+import re
+from base64 import b64encode
+from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from apps.console import events, reading
+from apps.console.accounts import SESSION_SECONDS
 from apps.console.codes import Codes
 from apps.console.console import KEY, PUBLIC_KEY, Console, Wiring
 from schemas.alerts import encode
 from schemas.answers import load_key
 from schemas.errors import InputUnusable, OutputUnusable
 from tests.apps.console_process import wait_until
-from tests.apps.console_support import Browser, alert, make_console, officer, raise_alerts
+from tests.apps.console_support import JPEG, Browser, Clock, alert, make_console, officer, picture, raise_alerts
 
+WHEN = "2026-01-15T12:00:00.000000Z"
 PAGES = ("/queue", "/queue?order=newest", "/queue/list", "/live", "/live/figures", "/audit", "/drones", "/pictures/1")
 
 
@@ -128,3 +135,118 @@ def test_health_says_that_the_database_does_not_work(tmp_path: Path, how: str) -
         assert browser.get("/health").json() == {"ok": False, "parts": ["database"]}
     finally:
         console.stop()
+
+
+TIMES = (
+    *("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z"),
+    *("1969-12-31T23:59:59Z", "1970-01-01T00:00:00Z", "2199-12-31T23:59:59Z", "2026-02-30T00:00:00Z", "now", ""),
+    *("2026-01-15T24:00:00Z", "2026-01-15T12:00:60Z", "2026-01-15T12:00:00+99:99", "2026-01-15", "\u0661\u0662"),
+    *("2026-01-15T12:00:00.9999999999Z", "2026-01-15T12:00:00\u202eZ", "-0001-01-01T00:00:00Z", WHEN),
+)
+NUMBERS = (
+    *("NaN", "Infinity", "-Infinity", "1e308", "-1e308", "1e309", "1e-308", "-0.0", "90.0000001", "-180", "180", "1e5"),
+    *("true", "null", '"40.7"', "[1]", "{}", "9" * 400, "18446744073709551616", "-9223372036854775808"),
+)
+TEXTS = (
+    *("x" * 200, "x" * 201, "x" * 60_000, "\0", "\x1b[2J\x1b]0;x\x07", "\u202e\u2066abc", "\u200f\u200e", "", "  "),
+    *("<script>alert(1)</script>", "{{7*7}}", "'; DROP TABLE alerts;--", "\ufffe\uffff", "a\u0300" * 90, "\n\n\n"),
+    *("../../etc/passwd", "\U0001f600" * 199, "%s%n", "\u2028", "\ufdfa" * 100, "\t", "\x85", "\x7f"),
+)
+ALERT = msgspec.json.decode(encode(alert("a", 1_768_478_400)))
+CONFIRMATION = {"command_id": "c", "drone_id": "d", "command": "hold", "time": WHEN}
+PANE = {
+    **{"window_start": WHEN, "window_seconds": 10, "dataset": "qualified", "violation_code": 21, "n": 1},
+    **{"timing": "early", "areas": {"40.75,-73.99": 1}},
+}
+HIDDEN = re.compile("[\0-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def _spoilt(good: Mapping[str, object]) -> list[bytes]:
+    """A message with each of its fields spoilt in each way."""
+    found = []
+    for name in good:
+        rest = {key: value for key, value in good.items() if key != name}
+        found.append(msgspec.json.encode(rest))
+        values = [*NUMBERS, *(msgspec.json.encode(text).decode() for text in (*TIMES, *TEXTS))]
+        for at, value in enumerate(values):
+            other = {"message_id": f"{name} {at}"} if "message_id" in rest else {}
+            found.append(msgspec.json.encode(rest | other)[:-1] + f',"{name}":{value}}}'.encode())
+    keys = b",".join(b'"k%d":1' % at for at in range(10**6))
+    return [*found, b"{" + keys + b"}", b"{" + keys[:60_000] + b":1}", b'{"a":' * 9_000, b"[" * 60_000]
+
+
+def _pages_are_there(console: Console, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+    browser = officer(console, "supervisor")
+    for path in (*PAGES, "/live?wall", "/accounts"):
+        answer = browser.get(path)
+        assert answer.status_code == 200, path
+        assert len(answer.text) < 300_000, path
+        assert "html" not in answer.headers["content-type"] or not HIDDEN.search(answer.text), path
+    monkeypatch.setattr(events, "_ASK_S", 0.0)
+    monkeypatch.setattr(events, "_LOOK_S", 0.01)
+    clock.now += SESSION_SECONDS - 1
+    watcher = officer(console)
+    with monkeypatch.context() as patch:
+        patch.setattr(console.accounts, "is_open", lambda session: False)
+        for path in ("/queue/events", "/live/events"):
+            assert watcher.get(path).status_code == 200
+
+
+def test_no_alert_makes_a_page_fail_and_each_that_is_kept_can_be_answered(
+    console: Console, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    payloads = _spoilt(ALERT)
+    console.desk.take(payloads, {0: len(payloads)})
+    kept = console.database.number("SELECT count(*) FROM alerts")
+    assert kept + reading.refused(console.database) == len(payloads)
+    assert kept > 100
+    _pages_are_there(console, monkeypatch, clock)
+    browser = officer(console)
+    answered = 0
+    while (held := console.desk.pick("officer")) is not None:
+        if not answered % 20:
+            page = browser.get("/desk")
+            assert page.status_code == 200
+            assert not HIDDEN.search(page.text)
+        assert console.desk.answer("officer", held.lease, 40) is not None
+        answered += 1
+    assert answered == kept
+
+
+def test_no_confirmation_makes_a_page_fail(console: Console, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    for text in TEXTS:
+        if 0 < len(text) <= 200:
+            console.drones.tell("supervisor", text, "hold")
+    payloads = _spoilt(CONFIRMATION)
+    console.drones.take(payloads, {0: len(payloads)})
+    assert reading.refused(console.database) > 50
+    raise_alerts(console, alert("a", clock.now))
+    _pages_are_there(console, monkeypatch, clock)
+
+
+def test_no_pane_makes_a_page_fail(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [line for line in _spoilt(PANE) if b"\n" not in line]
+    lines += [
+        msgspec.json.encode({**PANE, "areas": {text: 1}})
+        for text in ("", "nan,nan", "1e308,0", "40.75,-73.99\0", "90,180")
+    ]
+    (tmp_path / "panes").write_bytes(b"\n".join([*lines, msgspec.json.encode(PANE)]) + b"\n")
+    console = make_console(tmp_path / "state", clock, panes=tmp_path / "panes")
+    try:
+        raise_alerts(console, alert("a", clock.now))
+        assert console.panes is not None
+        console.panes.look(1_768_478_460)
+        assert console.panes.unreadable + console.panes.figures.panes == len(lines) + 1
+        _pages_are_there(console, monkeypatch, clock)
+    finally:
+        console.stop()
+
+
+def test_pictures_that_are_none_make_no_page_fail(
+    console: Console, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = msgspec.json.decode(picture("image of a", JPEG))
+    raise_alerts(console, alert("a", clock.now))
+    payloads = [*_spoilt(good), *(f"1768478400;{text};".encode() + b64encode(JPEG) for text in TEXTS)]
+    console.pictures.take(payloads, {0: len(payloads)})
+    _pages_are_there(console, monkeypatch, clock)
