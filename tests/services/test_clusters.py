@@ -14,7 +14,11 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from lake.storage import storage
+from pipelines.command import known
+from pipelines.inputs import Asked
 from pipelines.prism import on_prism
+from pipelines.run import run_graph as run
+from pipelines.violations import Settings
 from runners.flink import cluster as flink
 from runners.services import Services, free_port
 from runners.services.services import Group
@@ -28,6 +32,7 @@ from tests.services.support import make_topic as make_topic_of_kafka
 from tests.services.support import payloads_of, publish, rows_in
 from tests.services.test_unbounded import SKEW, TARDY, WINDOW, by_area, counted, early, has_ended, located, recorded_now
 from tests.support import content, make_history, make_messages, run_graph
+from transforms.refusals import DEFAULT_SHARE
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
 
@@ -112,6 +117,29 @@ def test_the_lake_has_the_same_rows_whatever_the_runner(
     assert found.keys() == expected.keys()
     for dataset in expected:
         assert found[dataset] == expected[dataset], dataset
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_a_file_of_something_else_ends_with_3_whatever_the_runner(
+    runner: str, s3: None, services: Services, history: Path, tmp_path: Path
+) -> None:
+    root = f"s3://prestacop/wrong-{runner}"
+    if runner == "prism":
+        need(services, "prism")
+        wrong = Asked(messages=str(history), max_dead_letters=DEFAULT_SHARE)
+        with on_prism(PipelineOptions([]), str(services.prism())) as options, pytest.raises(Exception) as raised:  # noqa: PT011
+            run(wrong, Settings(root, 3600), options)
+        error = known(raised.value)
+        assert error
+        assert error.exit_code == 3
+        said = str(error)
+    else:
+        with running(runner, tmp_path / runner) as cluster:
+            done = cluster.run("--messages", f"file:{history}", "--output", root)
+        said = done.stderr
+        assert done.returncode == 3, said
+    assert "of 100,001 rows (100.0%) are refused" in said
+    assert storage(root).list("dead_letters") == storage(root).list("ledger") == []
 
 
 @pytest.fixture(scope="module")
