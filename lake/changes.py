@@ -136,6 +136,8 @@ class Undone(NamedTuple):
     what: str
     """By whom and why, for people."""
     at: datetime
+    again: bool = False
+    """Whether its input may be read again, as another unit (:mod:`lake.again`)."""
 
 
 def undone(changes: pa.Table) -> dict[str, Undone]:
@@ -144,7 +146,9 @@ def undone(changes: pa.Table) -> dict[str, Undone]:
     for change in changes.select(["unit", "path", "committed_at", "moves"]).to_pylist():
         rows: Counter[str] = Counter()
         for move in change["moves"]:
-            if move["into"] == UNDONE:
+            if move["into"] == move["out_of"] == UNDONE:
+                found[move["unit"]] = found[move["unit"]]._replace(again=True)
+            elif move["into"] == UNDONE:
                 rows[move["unit"]] += move["rows"]
             elif move["out_of"] == UNDONE:
                 found.pop(move["unit"], None)

@@ -42,10 +42,10 @@ def summary(root: str, before: set[str], seconds: float) -> Iterator[str]:
     gone = undone(lk.changes)
     now = lk.ledger.num_rows - len(gone)
     yield f"{added.num_rows:,} units, {rows:,} rows in {seconds:.1f} s: {root} now has {now:,} units"
-    if gone:
+    if passed := sum(not of.again for of in gone.values()):
         yield (
-            f"{len(gone):,} units of this lake are undone, and their input is passed over: python -m pipelines.undo "
-            f"--lake {shlex.quote(root)} --list shows them, --back puts them back"
+            f"{passed:,} units of this lake are undone, and their input is passed over: python -m pipelines.undo "
+            f"--lake {shlex.quote(root)} --list shows them, --back puts them back, --again lets them be read"
         )
     if not rows:
         yield "nothing new: the ledger has every unit of the input already (or the input has no rows)"

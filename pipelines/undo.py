@@ -14,7 +14,7 @@ from lake import Lake, lake
 from lake.changes import undone
 from lake.storage import storage
 from pipelines.command import progress_bar, run
-from pipelines.undoing import Standing, put_back, standing, undo
+from pipelines.undoing import Standing, put_back, read_again, standing, undo
 from schemas.errors import InputUnusable
 from schemas.lake import UNDONE
 from schemas.printing import printable
@@ -26,6 +26,7 @@ examples:
   python -m pipelines.undo --lake data/lake drones-00000-38805221e67073128c021233d155a53d --dry-run
   python -m pipelines.undo --lake s3://prestacop/lake tickets.csv --reason 'tickets given as messages' --yes
   python -m pipelines.undo --lake data/lake tickets.csv --back
+  python -m pipelines.undo --lake data/lake tickets.csv --again
 
 A UNIT is a unit's name, or the path of what units were made from, as --list shows them. From then on no reader sees
 rows of theirs, also not those that a compaction has merged or a replay has made; copies of their messages in other
@@ -34,7 +35,8 @@ and of how many rows. It may run beside everything else, and be stopped at any m
 
 The ledger still has the units: the same input again is passed over, and a stream goes on where it was; what was undone
 of it is not read again. --back puts the same rows back, as long as no vacuum (python -m pipelines.compact --vacuum) has
-removed their files. Pictures, large payloads and what --live or alerts have told already stay.
+removed their files. --again lets the next run that is given the same file read it anew, once, as another unit, with the
+flags of that run. Pictures, large payloads and what --live or alerts have told already stay.
 
 exit codes: 0 done, or done before, 1 the rows do not add up, 2 wrong usage, 3 no lake, no such unit, or no longer
 possible exactly, 4 service unavailable, 5 disk full, 6 a vacuum removed what it was to read: run it again, 7 no
@@ -48,7 +50,7 @@ def shown(found: Standing) -> Iterator[str]:
     for name, row in found.units.items():
         yield f"  {name}: {row['rows_in']:,} rows, {row['dead_letters']:,} dead letters, of {row['path']}"
     for of in found.undone.values():
-        yield f"  {of.unit}: {of.rows:,} rows, undone {of.at:%Y-%m-%d %H:%M:%S} UTC ({of.what})"
+        yield f"  {of.unit}: {of.rows:,} rows, undone {of.at:%Y-%m-%d %H:%M:%S} UTC ({of.what}){', may be read again' * of.again}"
 
 
 def who() -> str:
@@ -83,6 +85,7 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("--reason", default="", metavar="TEXT", type=_reason, help="why, for the ledger")
     what = flags.add_mutually_exclusive_group()
     what.add_argument("--back", action="store_true", help="put units that are undone back")
+    what.add_argument("--again", action="store_true", help="let the input of units that are undone be read again")
     what.add_argument("--list", action="store_true", help="show all units, in the order of their commits, and stop")
     flags.add_argument("--dry-run", action="store_true", help="show what would go, and stop")
     flags.add_argument("--yes", action="store_true", help="do not ask")
@@ -105,18 +108,21 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def command(arguments: argparse.Namespace) -> int:
     """Do what the flags say; gives the exit code."""
-    root, back = arguments.lake, arguments.back
+    root, back, again = arguments.lake, arguments.back, arguments.again
     lk = lake(root)
     if arguments.list:
         print("\n".join(_listed(lk)))
         return 0
     found = standing(lk, arguments.units)
-    todo = found.undone if back else {name: row for name, row in found.units.items() if row["rows_in"]}
+    todo = found.undone if back or again else {name: row for name, row in found.units.items() if row["rows_in"]}
     print("\n".join(shown(found)))
     if not todo:
-        print("nothing to do: " + ("none of them is undone" if back else "they are undone already, or have no rows"))
+        print(
+            "nothing to do: "
+            + ("none of them is undone" if back or again else "they are undone already, or have no rows")
+        )
         return 0
-    asked = f"{'put back' if back else 'undo'} {len(todo):,} units"
+    asked = f"{'put back' if back else 'read again' if again else 'undo'} {len(todo):,} units"
     if arguments.dry_run:
         print(f"would {asked}; nothing was changed")
         return 0
@@ -126,17 +132,24 @@ def command(arguments: argparse.Namespace) -> int:
     storage(root).probe()
     change = _change(arguments)
     print(done(change) if change else "nothing to do: somebody else has done it meanwhile")
-    if change and not back:
-        print("their input is passed over when it is read again; to put them back, before a vacuum:")
+    if again:
+        print("the next run that is given their input reads it, once")
+    elif change and not back:
+        print("their input is passed over when it is read again; to put them back (or --again: read it anew):")
         print(f"  python -m pipelines.undo --lake {shlex.quote(root)} --back {shlex.join(arguments.units)}")
     return 0
 
 
 def _change(arguments: argparse.Namespace) -> dict[str, Any] | None:
-    what = f"{'undo taken back' if arguments.back else 'undo'} by {who()}"
+    does, action = undo, "undo"
+    if arguments.back:
+        does, action = put_back, "undo taken back"
+    elif arguments.again:
+        does, action = read_again, "undone, to be read again"
+    what = f"{action} by {who()}"
     what += f": {arguments.reason}" if arguments.reason else ""
     with progress_bar("undoing", arguments.quiet):
-        return (put_back if arguments.back else undo)(arguments.lake, arguments.units, what)
+        return does(arguments.lake, arguments.units, what)
 
 
 def _listed(lk: Lake) -> Iterator[str]:

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pads
 
 from lake import Lake
+from lake.again import allow
 from lake.changes import CHANGE, Change, Move, Undone, put_change, undone
 from lake.files import WrittenFile, write_unit
 from lake.layout import unit_of
@@ -97,6 +98,34 @@ def put_back(root: str, wanted: Sequence[str], what: str) -> dict[str, Any] | No
             put_change(root, _again(lk, gone, change._replace(what=what)))
 
     return changed(root, "undo --back", attempt)
+
+
+def read_again(root: str, wanted: Sequence[str], what: str) -> dict[str, Any] | None:
+    """Let undone units be read again, as other units, by the next run that finds their bytes. The rest is as of
+    :func:`undo`.
+
+    Raises InputUnusable also for units of a topic: behind what a stream has read it does not go back.
+    """
+
+    def attempt(change: Change) -> None:
+        lk = Lake(root, changes=change.number - 1)
+        gone = standing(lk, wanted).undone
+        paths = dict(zip(lk.ledger["unit"].to_pylist(), lk.ledger["path"].to_pylist(), strict=True))
+        if of_topics := [name for name in sorted(gone) if paths[name].startswith(_TOPICS)]:
+            raise InputUnusable(
+                f"{root}: {', '.join(of_topics)}: made from a topic, which is not read again; nothing was changed. "
+                "--back puts the same rows back, as long as no vacuum has removed them"
+            )
+        if moves := [Move(name, UNDONE, UNDONE, of.rows) for name, of in gone.items() if not of.again]:
+            put_change(root, change._replace(what=what, moves=moves))
+
+    change = changed(root, "undo --again", attempt)
+    allow(root, (name for name, of in standing(Lake(root), wanted).undone.items() if of.again))
+    return change
+
+
+_TOPICS = ("kafka:", "pubsub:")
+"""How the paths of units begin that were made from one."""
 
 
 class _Writer:
@@ -241,6 +270,11 @@ def _in(name: str, values: Iterable[str]) -> pads.Expression:
 def _again(lk: Lake, gone: dict[str, Undone], change: Change) -> Change:
     """The change that puts undone units back; its files are written."""
     by_name = {row["unit"]: (number, row) for number, row in enumerate(lk.changes.to_pylist(), 1)}
+    if read := [name for name, of in sorted(gone.items()) if of.again]:
+        raise InputUnusable(
+            f"{lk.root}: {', '.join(read)}: may be read again, and then the rows would be there twice; nothing was "
+            "changed. Read the input again"
+        )
     writer, there = _Writer(lk.root, change), _files(lk.root)
     moves: list[Move] = []
     for name in sorted({of.change for of in gone.values()}):
@@ -257,7 +291,7 @@ def _again(lk: Lake, gone: dict[str, Undone], change: Change) -> Change:
             if file.path not in there:
                 raise InputUnusable(
                     f"{lk.root}: a vacuum has removed {file.path}, which held rows of {', '.join(sorted(units))}: they "
-                    "cannot be put back. Nothing was changed. Load their input into a new lake"
+                    "cannot be put back. Nothing was changed. Let their input be read again (--again); of a topic it is not"
                 )
             table = read_checked(lk.root, file)
             rows = table.filter(_of(table, units))

@@ -162,7 +162,8 @@ MOVES = pa.list_(
 ``duplicates``, from ``dead_letters`` into ``qualified``, from each into :data:`UNDONE`."""
 
 UNDONE = "undone"
-"""Where the rows of a unit that was taken out of the lake are moved to, in place of a count."""
+"""Where the rows of a unit that was taken out of the lake are moved to, in place of a count; from there to there, where
+the unit may be read again."""
 
 LEDGER_ROW = pa.schema(
     [

@@ -6,6 +6,7 @@ What a kind of file looks like inside is told by a :class:`Format`.
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import IO, Any, NamedTuple, Protocol
 
@@ -13,6 +14,7 @@ import apache_beam as beam
 import pyarrow as pa
 from apache_beam.metrics import Metrics
 
+from lake.again import current_name
 from lake.ledger import is_committed
 from lake.storage import open_file
 from schemas.errors import InputChanged
@@ -73,7 +75,8 @@ def plan(pattern: str, form: Format) -> list[Cell]:
 
 def read_cell(cell: Cell, form: Format, lake_root: str) -> Iterator[UnitBatch | UnitTally]:
     """The batches of the units in a cell that the lake's ledger does not have yet; after each unit its rows in."""
-    for file, part, unit, header in units_of(cell, form):
+    for file, part, found, header in units_of(cell, form):
+        unit = replace(found, name=current_name(lake_root, found.source, found.name))
         yield from read_part(file, part, unit, form, header, lake_root)
     if cell.compressed:
         progress.advance(cell.end - cell.start)

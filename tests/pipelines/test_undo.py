@@ -14,6 +14,7 @@ import pytest
 
 from apps.trace import _command as trace
 from lake import lake
+from lake.again import current_name, name_again
 from lake.changes import read_changes, undone, vacuum
 from lake.ledger import commit, is_committed
 from lake.storage import LocalStorage, S3Storage
@@ -22,7 +23,7 @@ from pipelines.inputs import Asked
 from pipelines.reconcile import reconcile
 from pipelines.run import run_and_tell
 from pipelines.undo import command, main, parser
-from pipelines.undoing import put_back, undo
+from pipelines.undoing import put_back, read_again, undo
 from pipelines.violations import Settings
 from schemas.errors import InputUnusable, NotReconciled
 from schemas.lake import Source
@@ -255,12 +256,65 @@ def test_tickets_that_were_taken_for_messages_are_undone_and_read_as_tickets(tmp
     assert reconcile(root) == []
 
 
+def test_a_file_is_read_again_once_when_that_is_wanted_whatever_the_vacuum_did(tmp_path: Path) -> None:
+    root, tickets = str(tmp_path / "lake"), make_history(tmp_path / "tickets.csv", 500, "--dirt", "20")
+    run_graph(root, tickets)
+    (gone,) = lake(root).ledger["unit"].to_pylist()
+    before = counts(root)
+    assert undo(root, [gone], "undo")
+    vacuum(root, timedelta(0))
+    run_graph(root, tickets)
+    assert counts(root)["qualified"] == 0
+    for _ in range(2):  # the second time as after a kill between the change and what readers look at
+        read_again(root, [gone], "again")
+    for _ in range(2):
+        run_graph(root, tickets)
+        assert counts(root) == before
+    assert reconcile(root) == []
+    with pytest.raises(InputUnusable, match="may be read again"):
+        put_back(root, [gone], "back")
+    assert undo(root, [name_again(gone)], "undo")
+    assert counts(root)["qualified"] == 0
+    assert put_back(root, [name_again(gone)], "back")
+    assert counts(root) == before
+    assert lake(root).ledger.num_rows == 2
+    assert reconcile(root) == []
+
+
+def counts(root: str) -> dict[str, int]:
+    """How many rows readers see."""
+    lk = lake(root)
+    return {view: lk.sql(f"SELECT count(*) AS n FROM {view}")["n"][0].as_py() for view in ("qualified", "dead_letters")}
+
+
+def test_the_name_under_which_bytes_come_again(tmp_path: Path) -> None:
+    root, names = str(tmp_path), ["drones-00000-" + 32 * "a"]
+    for _ in range(2):
+        assert current_name(root, Source.DRONES, names[0]) == names[-1]
+        commit(root, [write(root, names[-1], [Said("m")])])
+        assert current_name(root, Source.DRONES, names[0]) == names[-1]
+        assert undo(root, [names[-1]], "undo")
+        assert current_name(root, Source.DRONES, names[0]) == names[-1]
+        assert read_again(root, [names[-1]], "again")
+        names.append(name_again(names[-1]))
+
+
+def test_a_topic_is_not_read_again(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    commit(root, [{**write(root, "drones-kafka-x-00000-0", [Said("m")]), "path": "kafka:t/0"}])
+    assert undo(root, ["kafka:t/0"], "undo")
+    with pytest.raises(InputUnusable, match="made from a topic"):
+        read_again(root, ["kafka:t/0"], "again")
+    assert put_back(root, ["kafka:t/0"], "back")
+
+
 def test_sql_does_not_count_what_is_undone(tmp_path: Path) -> None:
     root = str(tmp_path)
     names = [add(root, n) for n in range(3)]
     assert undo(root, [names[1]], "undo")
     assert undo(root, [names[2]], "undo")
     assert put_back(root, [names[2]], "back")
+    assert read_again(root, [names[1]], "again")
     with duckdb.connect() as connection:
         connection.execute(f"SET VARIABLE lake = '{root}'")
         connection.execute(SQL.read_text())

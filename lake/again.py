@@ -1,0 +1,40 @@
+"""Units that were undone and may be read again: under another name, since the ledger has theirs for ever.
+
+The name is a function of the old one, so that whoever reads the same bytes commits the same unit, once. An empty object
+``again/UNIT`` says that it may be read; it is put behind the change that says so in the ledger.
+"""
+
+import hashlib
+from collections.abc import Iterable
+
+from lake.ledger import is_committed
+from lake.storage import storage
+from schemas.lake import Source
+
+_AGAIN = "again"
+
+
+def name_again(unit: str) -> str:
+    """The name under which the bytes of an undone unit come into the lake again.
+
+    >>> name_again("history-00003-" + 32 * "a")
+    'history-00003-c135bd2de1f9ec771db335e18104688f'
+    """
+    place, _, _ = unit.rpartition("-")
+    return f"{place}-{hashlib.blake2b(unit.encode(), digest_size=16).hexdigest()}"
+
+
+def allow(root: str, units: Iterable[str]) -> None:
+    """From now on the next run that finds the bytes of these undone units reads them."""
+    store = storage(root)
+    for unit in units:
+        store.put(f"{_AGAIN}/{unit}", b"")
+    store.flush()
+
+
+def current_name(root: str, source: Source, unit: str) -> str:
+    """The name of the unit with these bytes: its own, unless it was undone and may be read again."""
+    store = storage(root)
+    while is_committed(root, source, unit) and store.filesystem.get_file_info(store.full(f"{_AGAIN}/{unit}")).is_file:
+        unit = name_again(unit)
+    return unit
