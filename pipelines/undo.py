@@ -50,7 +50,8 @@ def shown(found: Standing) -> Iterator[str]:
     for name, row in found.units.items():
         yield f"  {name}: {row['rows_in']:,} rows, {row['dead_letters']:,} dead letters, of {row['path']}"
     for of in found.undone.values():
-        yield f"  {of.unit}: {of.rows:,} rows, undone {of.at:%Y-%m-%d %H:%M:%S} UTC ({of.what}){', may be read again' * of.again}"
+        then = ", may be read again" * of.again
+        yield f"  {of.unit}: {of.rows:,} rows, undone {of.at:%Y-%m-%d %H:%M:%S} UTC ({of.what}){then}"
 
 
 def who() -> str:

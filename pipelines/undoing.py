@@ -290,8 +290,8 @@ def _again(lk: Lake, gone: dict[str, Undone], change: Change) -> Change:
                 continue
             if file.path not in there:
                 raise InputUnusable(
-                    f"{lk.root}: a vacuum has removed {file.path}, which held rows of {', '.join(sorted(units))}: they "
-                    "cannot be put back. Nothing was changed. Let their input be read again (--again); of a topic it is not"
+                    f"{lk.root}: a vacuum has removed {file.path}, which held rows of {', '.join(sorted(units))}. "
+                    "Nothing was changed. Let their input be read again (--again), unless it is a topic"
                 )
             table = read_checked(lk.root, file)
             rows = table.filter(_of(table, units))
