@@ -13,6 +13,7 @@ import pyarrow as pa
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    InvalidRegionError,
     NoCredentialsError,
     NoRegionError,
     ParamValidationError,
@@ -103,8 +104,9 @@ def is_damage(error: BaseException) -> bool:
 def _of_s3(error: ClientError | BotoCoreError, where: str) -> PrestaCopError:
     if isinstance(error, NoCredentialsError | PartialCredentialsError | ProfileNotFound):
         return NotPermitted(f"{where}: {error}. Set AWS_PROFILE, or the keys in the environment")
-    if isinstance(error, ParamValidationError | NoRegionError):
-        return OutputUnusable(f"{where}: {error}. Write s3://BUCKET/PREFIX, and check AWS_ENDPOINT_URL and the region")
+    if isinstance(error, ParamValidationError | NoRegionError | InvalidRegionError):
+        said = " ".join(str(error).split())
+        return OutputUnusable(f"{where}: {said}. Write s3://BUCKET/PREFIX, and check AWS_ENDPOINT_URL and the region")
     if isinstance(error, ClientError):
         if code(error) in ("NoSuchBucket", "404"):
             return _no_bucket(where)

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import IO, Any, cast
+from urllib.parse import urlsplit
 
 import boto3
 import pyarrow.fs as pafs
@@ -208,9 +209,7 @@ class S3Storage(Storage):
             raise OutputUnusable(f"{root}: no bucket is named; write s3://BUCKET/PREFIX")
         if self.prefix and any(part in ("", ".", "..") for part in self.prefix.split("/")):
             raise OutputUnusable(f"{root}: the prefix has an empty part, '.' or '..'; write s3://BUCKET/PREFIX")
-        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-        if endpoint and not re.match(r"https?://[^/]", endpoint):
-            raise OutputUnusable(f"AWS_ENDPOINT_URL is {endpoint!r}; write http://HOST:PORT or https://HOST")
+        endpoint = s3_endpoint()
         with faults(root):
             self._client = _s3_client()
             # A bucket that is not there would look like an empty lake.
@@ -376,6 +375,21 @@ def check_name(name: str, unusable: type[PrestaCopError]) -> None:
     if _NO_NAME.search(name):
         shown = name.encode("unicode_escape").decode()
         raise unusable(f"{shown}: a name must be UTF-8 text; rename it")
+
+
+def s3_endpoint() -> str | None:
+    """The server that the environment names, if any. Raises OutputUnusable where that is no URL of a server."""
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    if not endpoint:
+        return None
+    try:
+        parts = urlsplit(endpoint)
+        is_one = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # the port is no number, or none that there is
+        is_one = False
+    if not is_one:
+        raise OutputUnusable(f"AWS_ENDPOINT_URL is {endpoint!r}; write http://HOST:PORT or https://HOST")
+    return endpoint
 
 
 def _s3_client() -> Any:  # boto3's clients are made at run time and have no type of their own

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from lake.storage import storage
 from pipelines.analysis import answers, print_answers
 from pipelines.command import beam_options, progress_bar, run
 from pipelines.inputs import Asked
 from pipelines.options import add_max_dead_letters, history_url, recording, take_once
-from pipelines.report import write_report
+from pipelines.report import check_report, write_report
 from pipelines.run import run_and_tell
 from pipelines.violations import Settings
 from schemas.marks import Mark, make_folder
@@ -51,6 +52,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _command(arguments: argparse.Namespace, options: PipelineOptions) -> int:
     root = arguments.lake or str(arguments.data / "lake")
     report = arguments.report or arguments.data / "report.html"
+    storage(root).probe()
+    check_report(report)
     history, messages = arguments.history, arguments.messages
     is_made = history is None and messages is None
     if is_made or arguments.data in (Path(root).parent, report.parent):

@@ -113,6 +113,8 @@ Make = Callable[[int, Patience], Target]
 
 def target(text: str) -> tuple[str, Make]:
     """The URL of a target, and how to make it. Only what it needs is imported. Raises ArgumentTypeError."""
+    if text.encode(errors="replace").decode() != text:
+        raise argparse.ArgumentTypeError(f"{text!a}: a name must be UTF-8 text; rename it")
     try:
         if text.startswith(KAFKA):
             kafka = kafka_url(text)

@@ -94,6 +94,8 @@ def look_at(path: Path) -> SourceFile:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[IO[bytes]]:
+    if path.is_fifo():  # to open it would wait for a writer
+        raise InputUnusable(f"{path}: no regular file; copy what it gives to a file, and name that")
     try:
         file = path.open("rb", buffering=0)
     except PermissionError as error:

@@ -11,10 +11,11 @@ from typing import Any, Final, NamedTuple
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
+from lake.faults import faults
+from lake.storage import s3_endpoint
 from runners.topics.lines import CREATED, WARNING, Difference, Line, Mode, Refused, compared
-from schemas.errors import ServiceUnavailable
 
 UPLOAD_DAYS: Final = 1
 """The largest file of the lake is written in minutes."""
@@ -27,8 +28,7 @@ _WHAT_FOLLOWS: Final = (
     "this server has no lifecycle rules: pictures stay until somebody removes them, and so does what crashes "
     "leave in spool/ and of unfinished uploads"
 )
-_REFUSALS: Final = ("AccessDenied", "InvalidRequest", "InvalidArgument", "MalformedXML")
-_CHECK: Final = "Check the bucket, AWS_ENDPOINT_URL and the credentials"
+_REFUSALS: Final = ("InvalidRequest", "InvalidArgument", "MalformedXML")
 
 Rule = dict[str, Any]
 
@@ -137,11 +137,11 @@ def _code(error: ClientError) -> str:
 
 @contextmanager
 def _errors(bucket: str) -> Iterator[None]:
-    try:
-        yield
-    except ClientError as error:
-        if _code(error) in _REFUSALS:
-            raise Refused(f"s3://{bucket}: {error}") from error
-        raise ServiceUnavailable(f"s3://{bucket}: {error}. {_CHECK}") from error
-    except BotoCoreError as error:
-        raise ServiceUnavailable(f"s3://{bucket}: {error}. {_CHECK}") from error
+    s3_endpoint()
+    with faults(f"s3://{bucket}"):
+        try:
+            yield
+        except ClientError as error:
+            if _code(error) in _REFUSALS:
+                raise Refused(f"s3://{bucket}: {error}") from error
+            raise

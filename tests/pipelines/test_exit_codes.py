@@ -6,14 +6,22 @@ from pathlib import Path
 import pytest
 
 from apps.loader.__main__ import main as load
+from apps.simulator.__main__ import main as simulate
+from apps.trace import main as trace
 from lake.storage import storage
+from pipelines.analysis import main as analysis
 from pipelines.command import run
 from pipelines.compact import main as compact
+from pipelines.fines import main as fines
 from pipelines.reconcile import main as reconcile
+from pipelines.replay import main as replay
 from pipelines.run import main as violations
+from runners.live.command import main as live
+from runners.local import main as run_local
+from runners.topics.__main__ import main as topics
 from schemas.errors import BUG, NotReconciled
 from schemas.exits import exit_with
-from tests.endings import ending
+from tests.endings import Main, ending
 from tests.support import make_messages
 
 pytestmark = pytest.mark.usefixtures("leaving")
@@ -27,31 +35,149 @@ def history(path: Path) -> str:
     return str(path)
 
 
-BAD_OUTPUTS = {
-    "empty part": ("s3://b//lake", {}, 2),
-    "no bucket named": ("s3://", {}, 2),
-    "no such scheme": ("gs://b/lake", {}, 2),
-    "endpoint without scheme": ("s3://b/lake", {"AWS_ENDPOINT_URL": "127.0.0.1:9"}, 2),
-    "unknown profile": ("s3://b/lake", {"AWS_PROFILE": "nobody"}, 7),
-    "no UTF-8": ("/tmp/\udcff", {}, 2),
-    "too long": (f"/tmp/{'x' * 300}/lake", {}, 2),
-    "no directory": ("/dev/null/lake", {}, 2),
-    "not writable": ("/proc/lake", {}, 2),
+RATES = "CODE,DEFINITION,Manhattan\u00a0 96th St. & below,All Other Areas\n21,STREET CLEANING,65,45\n"
+FLEET = ("--drones", "2", "--seconds", "2")
+WRITERS: dict[str, tuple[Main, list[str]]] = {
+    "violations": (violations, ["--history", "H", "--output", "PLACE", "--quiet"]),
+    "run-local": (run_local, ["--history", "H", "--lake", "PLACE", "--report", "NEW", "--quiet"]),
+    "loader": (load, ["H", "--to", "TO", "--journal", "JOURNAL", "--quiet", "--patience", "1s"]),
+}
+READERS: dict[str, tuple[Main, list[str]]] = {
+    "analysis": (analysis, ["--lake", "PLACE", "--report", "NEW", "--quiet"]),
+    "reconcile": (reconcile, ["--output", "PLACE", "--quiet"]),
+    "fines": (fines, ["--lake", "PLACE", "--codes", "CODES"]),
+    "trace": (trace, ["1", "--lake", "PLACE"]),
+    "compact": (compact, ["--lake", "PLACE", "--quiet"]),
+    "replay": (replay, ["--lake", "PLACE", "--reason", "code_missing", "--quiet"]),
+}
+FILES: dict[str, tuple[Main, list[str]]] = {
+    "history": (simulate, ["history", "--rows", "9", "--output", "PLACE", "--quiet"]),
+    "drones": (simulate, ["drones", *FLEET, "--output", "file:PLACE", "--quiet"]),
+    "report": (analysis, ["--lake", "NEW", "--report", "PLACE", "--quiet"]),
+    "live": (live, ["--data", "PLACE/live", "--seconds", "1"]),
+}
+ALL = WRITERS | READERS
+HERE = ALL | FILES
+S3_ALONE = ALL | {"topics": (topics, ["--lake", "PLACE"])}
+KEYS = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s", "AWS_DEFAULT_REGION": "us-east-1"}
+NOWHERE = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "PRESTACOP_S3_PATIENCE": "1", **KEYS}
+TABLE: dict[str, tuple[str, dict[str, str], dict[str, tuple[Main, list[str]]], int]] = {
+    "empty part": ("s3://b//lake", NOWHERE, S3_ALONE, 2),
+    "no bucket named": ("s3://", NOWHERE, S3_ALONE, 2),
+    "nor after three slashes": ("s3:///lake", NOWHERE, S3_ALONE, 2),
+    "no bucket's name": ("s3://B_%/lake", NOWHERE, S3_ALONE, 2),
+    "no such scheme": ("gs://b/lake", {}, ALL, 2),
+    "endpoint without scheme": ("s3://b/lake", {"AWS_ENDPOINT_URL": "127.0.0.1:9"}, S3_ALONE, 2),
+    "endpoint with a word for a port": ("s3://b/lake", {"AWS_ENDPOINT_URL": "http://127.0.0.1:x"}, S3_ALONE, 2),
+    "endpoint with no such port": ("s3://b/lake", {"AWS_ENDPOINT_URL": "http://127.0.0.1:99999"}, S3_ALONE, 2),
+    "no region's name": ("s3://b/lake", NOWHERE | {"AWS_DEFAULT_REGION": "no region"}, S3_ALONE, 2),
+    "nobody listens": ("s3://b/lake", NOWHERE, S3_ALONE, 4),
+    "unknown profile": ("s3://b/lake", {"AWS_PROFILE": "nobody"}, S3_ALONE, 7),
+    "no UTF-8": ("/tmp/\udcff", {}, ALL, 2),
+    "too long": (f"/tmp/{'x' * 300}", {}, HERE, 2),
+    "too long a path": ("/tmp" + "/abc" * 2_000, {}, HERE, 2),
+    "below a device": ("/dev/null/lake", {}, WRITERS | FILES, 2),
+    "not writable": ("/proc/lake", {}, WRITERS | FILES, 2),
+    "no lake there": ("/nowhere/lake", {}, {k: v for k, v in READERS.items() if k not in ("compact", "replay")}, 3),
 }
 
 
-@pytest.mark.parametrize("kind", BAD_OUTPUTS)
-def test_an_output_that_cannot_be_used_is_found_before_the_work(
+@pytest.mark.parametrize("kind", TABLE)
+def test_a_place_that_cannot_be_used_has_one_code_in_every_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
-    output, environment, wanted = BAD_OUTPUTS[kind]
+    place, environment, commands, wanted = TABLE[kind]
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("pipelines.run.run_graph", lambda *_: pytest.fail("it began to work"))
-    code, said = ending(capsys, violations, "--history", history(tmp_path / "h.csv"), "--output", output, "--quiet")
-    assert code == wanted
-    assert said.startswith("error: ")
-    assert said.count("\n") == 1
+    monkeypatch.setattr("lake.storage.FIRST_CONTACT_S", 0.1)
+    (tmp_path / "codes.csv").write_text(
+        "CODE,DEFINITION,Manhattan\u00a0 96th St. & below,All Other Areas\n21,X,65,45\n"
+    )
+    words = {
+        "H": history(tmp_path / "h.csv"),
+        "CODES": f"{tmp_path}/codes.csv",
+        "NEW": f"{tmp_path}/new.html",
+        "JOURNAL": f"{tmp_path}/journal",
+        "TO": place if "://" in place else f"file:{place}",
+    }
+    found = {}
+    for name, (main, argv) in commands.items():
+        storage.cache_clear()
+        code, said = ending(capsys, main, *(words.get(word, word.replace("PLACE", place)) for word in argv))
+        lines = [line for line in said.splitlines() if not line.startswith(("usage:", " "))]
+        found[name] = (code, len(lines), "Traceback" in said)
+    storage.cache_clear()
+    assert found == dict.fromkeys(commands, (wanted, 1, False))
+
+
+READS: dict[str, tuple[Main, list[str]]] = {
+    "history": (violations, ["--history", "FILE", "--output", "LAKE", "--quiet"]),
+    "messages": (violations, ["--messages", "file:FILE", "--output", "LAKE", "--quiet"]),
+    "images": (violations, ["--images", "file:FILE", "--output", "LAKE", "--quiet"]),
+    "keys": (violations, ["--messages", "file:M", "--officer-keys", "FILE", "--output", "LAKE", "--quiet"]),
+    "run-local": (run_local, ["--history", "FILE", "--lake", "LAKE", "--report", "NEW", "--quiet"]),
+    "loader": (load, ["FILE", "--to", "file:TO", "--journal", "JOURNAL", "--quiet"]),
+    "fines": (fines, ["--lake", "LAKE", "--codes", "FILE"]),
+    "analysis": (analysis, ["--lake", "LAKE", "--codes", "FILE", "--report", "NEW", "--quiet"]),
+}
+BAD_FILES = (
+    "not there",
+    "no UTF-8",
+    "too long",
+    "a directory",
+    "dangling",
+    "loop",
+    "empty",
+    "a device",
+    "a pipe",
+    "no text",
+)
+
+
+def bad_file(folder: Path, kind: str) -> str:
+    """A file that is none."""
+    path = folder / "bad.csv"
+    if kind == "no UTF-8":
+        path = folder / "bad\udcff.csv"
+        history(path)
+    elif kind == "too long":
+        path = folder / ("x" * 300)
+    elif kind == "a directory":
+        path.mkdir()
+    elif kind in ("dangling", "loop"):
+        path.symlink_to(path if kind == "loop" else folder / "nowhere")
+    elif kind == "empty":
+        path.touch()
+    elif kind == "a device":
+        path = Path("/dev/null")
+    elif kind == "a pipe":
+        os.mkfifo(path)
+    elif kind == "no text":
+        path.write_bytes(bytes(range(256)) * 9)
+    return str(path)
+
+
+@pytest.mark.parametrize("kind", BAD_FILES)
+def test_an_input_that_cannot_be_used_is_3_in_every_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    words = {
+        "FILE": bad_file(tmp_path, kind),
+        "M": str(make_messages(tmp_path / "m.jsonl", 2, 2)),
+        "LAKE": f"{tmp_path}/lake",
+        "NEW": f"{tmp_path}/new.html",
+        "TO": f"{tmp_path}/to",
+        "JOURNAL": f"{tmp_path}/journal",
+    }
+    found = {}
+    for name, (main, argv) in READS.items():
+        given = [
+            words.get(word.rpartition(":")[2], word).join(["file:" * word.startswith("file:"), ""]) for word in argv
+        ]
+        code, said = ending(capsys, main, *given)
+        found[name] = (code, len(said.splitlines()), "Traceback" in said)
+    assert found == dict.fromkeys(READS, (3, 1, False))
 
 
 def test_no_hard_links_is_found_before_the_work(
