@@ -269,7 +269,7 @@ class S3Storage(Storage):
         Args:
             below: also those behind a further ``/``; without, each such part of the keys is given once, up to it.
         """
-        asked = {"Bucket": self.bucket, "Prefix": beginning, "Delimiter": "" if below else "/"}
+        asked = {"Bucket": self.bucket, "Prefix": beginning} | ({} if below else {"Delimiter": "/"})
         token: dict[str, str] = {}
         while True:
             with faults(self.root):

@@ -16,8 +16,10 @@ class Mark(StrEnum):
 
 
 def make_folder(folder: Path, mark: Mark, mode: int = 0o777) -> None:
-    """Make a folder and put the mark on it; one that is there already stays as it is."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    """Make a folder and put the mark on it, and one of data on those above it that it makes; what is there already
+    stays as it is."""
+    if not folder.parent.exists():
+        make_folder(folder.parent, Mark.KEPT)
     try:
         folder.mkdir(mode=mode)
     except FileExistsError:

@@ -28,7 +28,7 @@ AT_ONCE: Final = 1_000
 """Alerts that wait for the end of the bundle; with more of them, nobody waits for it."""
 
 REMEMBERED: Final = 100_000
-"""Alerts of a run that a process knows it has told: about a day of a city's, and less than 40 MB."""
+"""Alerts of a run that a process knows it has told: about a day of a city's, in some 30 MB of usual ids."""
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 """Stands behind all times at which a message can have been published: a recording does not know."""
 

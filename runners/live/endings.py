@@ -8,6 +8,7 @@ from pathlib import Path
 
 from runners.services import Services
 from schemas.errors import OutputUnusable
+from schemas.marks import Mark, make_folder
 from schemas.system import of_the_system
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -63,7 +64,7 @@ def serving(services: Services, names: Sequence[str]) -> Iterator[list[str]]:
 def alone(folder: Path) -> Iterator[None]:
     """Hold the folder while the body runs. Raises OutputUnusable where another run does."""
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(folder, Mark.KEPT, mode=0o700)
         lock = (folder / "lock").open("w")
     except (OSError, UnicodeError) as error:
         raise of_the_system(error, str(folder)) from error

@@ -156,8 +156,6 @@ class Services:
 
     def _up(self, name: str) -> State:
         folder = self._folder(name)
-        if self._data.parent == self._home:
-            make_folder(self._home, Mark.KEPT)
         make_folder(folder, Mark.KEPT, mode=0o700)
         need(*self._kinds[name].tools)
         program = self._kinds[name].program

@@ -20,6 +20,7 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root = tmp_path / "tree"
     home = tmp_path / "home"
     home.mkdir()
+    root.mkdir()
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setattr(clean, "ROOT", root)
     make_folder(root / ".services", Mark.KEPT)
@@ -165,12 +166,14 @@ def test_distclean_asks_nothing_where_it_is_told_so(tree: Path) -> None:
 
 
 def test_a_mark_is_put_on_a_new_folder_alone(tmp_path: Path) -> None:
-    make_folder(tmp_path / "a/b", Mark.KEPT)
-    make_folder(tmp_path / "a", Mark.REBUILT)
-    make_folder(tmp_path / "a/b", Mark.REBUILT)
-    assert (mark_of(tmp_path / "a"), mark_of(tmp_path / "a/b")) == (None, Mark.KEPT)
+    (tmp_path / "there").mkdir()
+    make_folder(tmp_path / "there/a/b", Mark.REBUILT)
+    for name in ("there", "there/a", "there/a/b"):
+        make_folder(tmp_path / name, Mark.KEPT)
+    marks = [mark_of(tmp_path / name) for name in ("there", "there/a", "there/a/b")]
+    assert marks == [None, Mark.KEPT, Mark.REBUILT]
     (tmp_path / "file").touch()
     with pytest.raises(FileExistsError):
         make_folder(tmp_path / "file", Mark.KEPT)
-    (tmp_path / "a" / MARK).write_text("something else")
-    assert mark_of(tmp_path / "a") is None
+    (tmp_path / "there/a" / MARK).write_text("something else")
+    assert mark_of(tmp_path / "there/a") is None

@@ -24,6 +24,7 @@ from google.cloud import pubsub_v1
 from runners.services import Services
 from runners.services.pubsub.server import PubSub
 from schemas.errors import OutputUnusable, ServiceUnavailable
+from schemas.marks import MARK
 
 pytestmark = pytest.mark.services
 
@@ -167,7 +168,7 @@ def test_down_leaves_no_process_and_clean_no_data(alone: Services, tmp_path: Pat
     assert [state.pid for state in alone.status()] == [None, None, None]
     assert state.log.exists()
     alone.down(clean=True)
-    assert list((tmp_path / "data").iterdir()) == []
+    assert [path.name for path in (tmp_path / "data").iterdir()] == [MARK]
 
 
 def test_clean_removes_no_folder_that_is_not_of_a_service(tmp_path: Path) -> None:
