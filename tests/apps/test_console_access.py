@@ -39,13 +39,13 @@ def test_the_table_has_every_route_and_nothing_else() -> None:
 
 @pytest.mark.parametrize("role", ALLOWED)
 def test_every_route_lets_in_whom_it_should_and_nobody_else(console: Console, role: str) -> None:
+    browser = officer(console, role) if role else Browser(console)
+    browser.client.follow_redirects = False
+    token = browser.csrf("/password")
     for route in sorted(set(ROUTES) - OPEN - {"POST /logout"}):
         method, path = route.split(" ")
         if path in EVENTS and route in ALLOWED[role]:
             continue  # a stream has no end; the browser's tests read them
-        browser = officer(console, role) if role else Browser(console)
-        browser.client.follow_redirects = False
-        token = browser.csrf("/password")
         url = path.replace("{alert}", "1")
         answer = browser.client.request(method, url, data={"csrf": token} if method == "POST" else None)
         if route in ALLOWED[role]:

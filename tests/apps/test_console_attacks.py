@@ -4,6 +4,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from runners.services import free_port
 from tests.apps.console_process import NOWHERE, Running, log_in_first, started, wait_until
 from tests.apps.console_support import Browser
+from tests.certificates import self_signed
 
 QUICK = "from apps.console import connections; connections.REQUEST_SECONDS = 0.4"
 HOST = b"Host: x\r\n"
@@ -21,6 +23,9 @@ GET = b"GET /login HTTP/1.1\r\n" + HOST
 PAGE = b"GET /static/htmx.min.js HTTP/1.1\r\n" + HOST + b"\r\n"
 
 DRIPS = {
+    "nothing": (b"", b""),
+    "half of the headers, and then nothing": (GET + b"X: ", b""),
+    "half of a body, and then nothing": (POST + b"Content-Length: 1000\r\n\r\ncsrf=", b""),
     "a line of the request": (b"", b"G"),
     "headers": (GET + b"X: ", b"x"),
     "headers without an end, each a whole line": (GET, b"X: x\r\n"),
@@ -105,7 +110,29 @@ def _answers(running: Running) -> None:
 
 @pytest.mark.parametrize("what", DRIPS)
 def test_who_sends_a_byte_now_and_then_is_ended(running: Running, what: str) -> None:
-    head, more = DRIPS[what]
+    _is_ended(running, *DRIPS[what])
+    _answers(running)
+
+
+def test_a_handshake_of_tls_without_an_end_is_ended(tmp_path: Path) -> None:
+    made = self_signed(tmp_path)
+    flags = ["--tls-cert", str(made.certificate), "--tls-key", str(made.key), "--port", str(free_port())]
+    with started(tmp_path / "state", NOWHERE, NOWHERE, *flags, sabotage=QUICK) as running:
+        wait_until(running.is_there)
+        for head, more in (
+            (b"", b""),
+            (b"", b"\x16"),
+            (b"\x16\x03\x01\x40\x00\x01\x00\x3f\xfc\x03\x03", b"\x00"),
+            (GET, b"x"),
+        ):
+            _is_ended(running, head, more)
+        with closing(Browser(running.address, made.certificate)) as browser:
+            assert browser.get("/login").status_code == 200
+        assert len(running.said().splitlines()) < 50
+
+
+def _is_ended(running: Running, head: bytes, more: bytes) -> None:
+    """A connection that sends this, and then that again and again."""
     with _connect(running) as connection:
         connection.sendall(head)
         connection.settimeout(0.05)
@@ -124,7 +151,6 @@ def test_who_sends_a_byte_now_and_then_is_ended(running: Running, what: str) -> 
                 break
         else:
             raise AssertionError
-    _answers(running)
 
 
 @pytest.mark.parametrize("what", FLOODS)

@@ -8,6 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from apps.console import areas as areas_module
 from apps.console.areas import Area, Areas
 from apps.console.city import city_map, hot, shaded
 from apps.console.live import Panes
@@ -43,6 +46,17 @@ def test_messages_are_those_of_the_newest_window_and_violations_those_of_the_las
     assert areas.violations == {square: 4, harlem: 2}
     areas.add(7_200, 10, "positions", {HARLEM: 1})
     assert areas.violations == {}
+
+
+def test_violations_all_over_the_world_fill_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(areas_module, "MOST_AREAS", 50)
+    areas = Areas()
+    for at in range(20):
+        names = {f"{-80 + at:.2f},{place:.2f}": 1 for place in range(100)}
+        areas.add(60 * at, 10, "qualified", {TIMES_SQUARE: 2} | names)
+    assert len(areas.violations) == len(areas.messages) == 50
+    assert all(len(counts) <= 50 for counts in areas._minutes.values())
+    assert areas.violations[Area(40.75, -73.99)] == 40
 
 
 def test_panes_by_area_and_dead_letters_change_no_other_figure(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from apps.console import connections
+from apps.console.accounts import ADMIN
 from apps.console.connections import Connections, Listener
-from runners.services import free_port
-from tests.apps.console_process import NOWHERE, Running, console, log_in_first, started, wait_until
+from tests.apps.console_process import NOWHERE, Running, console, log_in_first
 from tests.apps.console_support import Browser
 from tests.apps.test_console_command import refused
 from tests.certificates import self_signed
@@ -34,16 +34,24 @@ def silent(running: Running, number: int, sent: bytes = b"") -> Iterator[list[so
         yield found
 
 
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """With at most 50 connections."""
+    state = tmp_path_factory.mktemp("crowded") / "state"
+    with console(state, NOWHERE, NOWHERE, "--max-connections", "50") as made:
+        log_in_first(made).close()
+        yield made
+
+
 @pytest.mark.parametrize("sent", [b"", HEADERS, BODY], ids=["nothing", "half of the headers", "half of the body"])
-def test_pages_answer_while_300_connections_are_silent(tmp_path: Path, sent: bytes) -> None:
-    with console(tmp_path / "state", NOWHERE, NOWHERE, "--max-connections", "50") as running:
-        with silent(running, 300, sent) as opened, closing(log_in_first(running)) as browser:
-            assert browser.get("/queue").status_code == 200
-            opened[0].settimeout(30)
-            assert opened[0].recv(1) == b""
-        assert len(running.said().splitlines()) < 20
-        with closing(Browser(running.address)) as another:
-            assert another.get("/login").status_code == 200
+def test_pages_answer_while_300_connections_are_silent(running: Running, sent: bytes) -> None:
+    with silent(running, 300, sent) as opened, closing(Browser(running.address)) as browser:
+        assert browser.log_in(ADMIN).url.path == "/queue"
+        opened[0].settimeout(30)
+        assert opened[0].recv(1) == b""
+    assert len(running.said().splitlines()) < 20
+    with closing(Browser(running.address)) as another:
+        assert another.get("/login").status_code == 200
 
 
 def test_pages_answer_while_300_connections_are_silent_in_the_handshake_of_tls(tmp_path: Path) -> None:
@@ -54,17 +62,6 @@ def test_pages_answer_while_300_connections_are_silent_in_the_handshake_of_tls(t
         stack.enter_context(silent(running, 300))
         browser = stack.enter_context(closing(log_in_first(running, made.certificate)))
         assert browser.get("/queue").status_code == 200
-
-
-def test_a_connection_that_says_nothing_ends_by_itself(tmp_path: Path) -> None:
-    quick = "from apps.console import connections; connections.REQUEST_SECONDS = 0.2"
-    state, port = tmp_path / "state", str(free_port())
-    with started(state, NOWHERE, NOWHERE, "--port", port, sabotage=quick) as running:
-        wait_until(running.is_there)
-        for sent in (b"", HEADERS, BODY):
-            with silent(running, 1, sent) as (connection,):
-                connection.settimeout(60)
-                assert connection.recv(1) == b""
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -60,6 +61,13 @@ ODD: st.SearchStrategy[object] = st.one_of(
 )
 
 
+@pytest.fixture
+def supervisor(console: Console) -> Iterator[Browser]:
+    browser = officer(console, "supervisor")
+    with browser.client:  # one event loop for all requests
+        yield browser
+
+
 def take(console: Console, topic: str, payloads: list[bytes], at: int = 1) -> None:
     """As the follower of a topic does."""
     takers = {"alerts": console.desk.take, "images": console.pictures.take, "confirmations": console.drones.take}
@@ -100,16 +108,16 @@ def test_whatever_comes_nothing_raises(console: Console, topic: str, data: st.Da
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_a_field_of_an_alert_may_be_anything_and_every_page_is_there(console: Console, data: st.DataObject) -> None:
+def test_a_field_of_an_alert_may_be_anything_and_every_page_is_there(
+    console: Console, supervisor: Browser, data: st.DataObject
+) -> None:
     fields = msgspec.json.decode(GOOD["alerts"])
     name = data.draw(st.sampled_from(sorted(fields)))
     fields[name] = data.draw(ODD)
     take(console, "alerts", [msgspec.json.encode(fields)])
     held = console.desk.pick("officer")
-    browser = officer(console, "supervisor")
     for path in ("/queue", "/queue/list", "/live", "/audit", "/drones"):
-        assert browser.get(path).status_code == 200
-    browser.close()
+        assert supervisor.get(path).status_code == 200
     if held is not None:
         assert console.desk.answer("officer", held.lease, 40) is not None
 
