@@ -96,7 +96,7 @@ class Browser:
         if isinstance(console, str):
             # Loading what the system trusts takes long.
             trust = ssl.create_default_context(cafile=trusted) if console.startswith("https:") else False
-            self.client = Client(base_url=console, follow_redirects=True, verify=trust)
+            self.client = Client(base_url=console, follow_redirects=True, verify=trust, timeout=60)
         else:
             self.client = TestClient(build(console), base_url="http://console.test", follow_redirects=True)
 
