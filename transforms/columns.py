@@ -37,16 +37,19 @@ def clean_dictionary(
     column: pa.DictionaryArray, clean: Callable[[str], Text] = clean_text
 ) -> tuple[pa.DictionaryArray, list[Note]]:
     """:func:`transforms.repair.clean_text` of a column with a dictionary."""
-    if not len(_to_clean(column.dictionary)):
+    doubtful = _to_clean(column.dictionary)
+    if not len(doubtful):
         return column, []
-    cleaned = [clean(text) for text in column.dictionary.to_pylist()]
+    cleaned = [clean(text) for text in column.dictionary.take(pa.array(doubtful)).to_pylist()]
     if not any(text.repairs for text in cleaned):
         return column, []
-    values = pa.array([text.value for text in cleaned], pa.string()).dictionary_encode()
+    texts = column.dictionary.to_pylist()
+    repairs: list[tuple[str, ...]] = [()] * len(texts)
+    for place, text in zip(doubtful.tolist(), cleaned, strict=True):
+        texts[place], repairs[place] = text
+    values = pa.array(texts, pa.string()).dictionary_encode()
     indices = values.indices.take(column.indices)
-    return pa.DictionaryArray.from_arrays(indices, values.dictionary), _notes(
-        [text.repairs for text in cleaned], indices_of(column, len(cleaned))
-    )
+    return pa.DictionaryArray.from_arrays(indices, values.dictionary), _notes(repairs, indices_of(column, len(texts)))
 
 
 def clean_strings(
