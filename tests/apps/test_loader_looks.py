@@ -1,6 +1,5 @@
 """Before it goes on the loader looks: at its journal, and at what had arrived."""
 
-import gzip
 import json
 import os
 import re
@@ -23,6 +22,7 @@ from apps.loader.target import TargetChanged
 from schemas.errors import InputUnusable
 from schemas.printing import guarded_output
 from tests.apps.loads import HEADER, ROWS, Collected, CutFile, Interrupted, to
+from tests.schemas.test_file_kinds import PACK
 
 pytestmark = pytest.mark.usefixtures("small_steps")
 
@@ -225,10 +225,13 @@ def test_two_loads_of_one_name_do_not_mind_each_other(tmp_path: Path, source: Pa
     assert len(list((tmp_path / "journals").iterdir())) == 2
 
 
-def test_a_gzip_bomb_is_stopped_and_is_no_file_of_the_topic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("packing", PACK)
+def test_a_bomb_is_stopped_and_is_no_file_of_the_topic(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packing: str
+) -> None:
     monkeypatch.setattr("apps.loader.source.ANY_RATIO_BYTES", 1 << 20)
-    bomb = tmp_path / "tickets.csv.gz"
-    bomb.write_bytes(gzip.compress(HEADER + ROWS + bytes(16 << 20)))
+    bomb = tmp_path / "tickets.csv.packed"
+    bomb.write_bytes(PACK[packing](HEADER + ROWS + bytes(16 << 20)))
     topic: list[bytes] = []
     with pytest.raises(InputUnusable, match="unpack it yourself"):
         to(Collected(topic, rows=500), tmp_path / "j", bomb)

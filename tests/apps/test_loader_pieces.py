@@ -1,6 +1,5 @@
 """A file is cut into pieces of whole records, whatever stands in it; joined they are the file."""
 
-import gzip
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,7 +12,8 @@ from apps.loader.source import look_at
 from schemas.errors import InputUnusable
 from schemas.loaded import Piece, decode, encode
 from sources.records import odd_records
-from tests.apps.loads import COLUMNS, HEADER, ROWS, pieces_of
+from tests.apps.loads import COLUMNS, HEADER, ROWS, Collected, Interrupted, assembled, pieces_of, to
+from tests.schemas.test_file_kinds import PACK
 
 FIELD = st.one_of(
     st.sampled_from(["", "7", '"x\ny"', '"x\r\ny"', '"a,b"', 'a"b', '"', '""', "é", "a\rb", '"a"b"', "\x00"]),
@@ -26,19 +26,20 @@ BODY = st.tuples(
 ).map(lambda parts: parts[1].join([*parts[0], ""] if parts[2] else parts[0]).encode())
 
 
-def starts_of(body: bytes) -> list[int]:
+def starts_of(body: bytes, separator: bytes) -> list[int]:
     """Where each record begins, as the graph sees it."""
-    inside = {place for odd in odd_records(body, COLUMNS) for place in range(odd.start + 1, odd.end)}
+    inside = {place for odd in odd_records(body, COLUMNS, separator) for place in range(odd.start + 1, odd.end)}
     lines = [0] + [place + 1 for place, byte in enumerate(body) if byte == ord("\n")]
     return [place for place in lines if place < len(body) and place not in inside]
 
 
-@given(BODY, st.integers(1, 7), st.integers(1, 50))
+@given(BODY, st.integers(1, 7), st.integers(1, 50), st.sampled_from([b",", b"\t", b";"]))
 def test_pieces_are_the_file_and_begin_at_the_records_that_the_graph_sees(
-    tmp_path_factory: pytest.TempPathFactory, body: bytes, rows: int, block: int
+    tmp_path_factory: pytest.TempPathFactory, body: bytes, rows: int, block: int, separator: bytes
 ) -> None:
     path = tmp_path_factory.mktemp("pieces") / "tickets.csv"
-    path.write_bytes(HEADER + body)
+    header, body = (text.translate(bytes.maketrans(b"," + separator, separator + b",")) for text in (HEADER, body))
+    path.write_bytes(header + body)
     source = look_at(path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("apps.loader.pieces.BLOCK_BYTES", block)
@@ -46,10 +47,10 @@ def test_pieces_are_the_file_and_begin_at_the_records_that_the_graph_sees(
         again = [pieces_of(source, rows, Place(piece.offset, piece.record)) for piece in found[::3]]
     assert b"".join(piece.data for piece in found) == body
     assert [a.end for a in found[:-1]] == [b.offset for b in found[1:]]
-    starts = starts_of(body)
-    assert [piece.offset - len(HEADER) for piece in found[:-1]] == [starts[piece.record] for piece in found[:-1]]
+    starts = starts_of(body, separator)
+    assert [piece.offset - len(header) for piece in found[:-1]] == [starts[piece.record] for piece in found[:-1]]
     assert found[-1] == Piece(
-        source.fingerprint, path.name, HEADER, path.stat().st_size, len(starts), b"", len(HEADER + body)
+        source.fingerprint, path.name, header, path.stat().st_size, len(starts), b"", len(header + body)
     )
     assert again == [found[n:] for n in range(0, len(found), 3)]
     assert [decode(encode(piece)) for piece in found] == found
@@ -82,21 +83,39 @@ def test_a_record_number_counts_a_quoted_newline_once_where_it_crosses_a_pieces_
     ]
 
 
-def test_the_text_of_a_gzip_file_is_cut_and_its_file_is_known_apart(tmp_path: Path) -> None:
-    plain, packed = tmp_path / "tickets.csv", tmp_path / "tickets.csv.gz"
+@pytest.mark.parametrize("packing", PACK)
+def test_the_text_of_a_packed_file_is_cut_and_its_file_is_known_apart(tmp_path: Path, packing: str) -> None:
+    plain, packed = tmp_path / "tickets.csv", tmp_path / "tickets.csv.packed"
     plain.write_bytes(HEADER + ROWS)
-    packed.write_bytes(gzip.compress(HEADER + ROWS))
+    packed.write_bytes(PACK[packing](HEADER + ROWS[:30]) + PACK[packing](ROWS[30:]))
     pairs = zip(pieces_of(look_at(plain), 3, Place(0)), pieces_of(look_at(packed), 3, Place(0)), strict=True)
     for a, b in pairs:
         assert a._replace(file="", name="") == b._replace(file="", name="")
         assert a.file != b.file
 
 
-def test_a_damaged_gzip_file_is_named(tmp_path: Path) -> None:
-    packed = tmp_path / "tickets.csv.gz"
-    packed.write_bytes(gzip.compress(HEADER + ROWS * 9_000)[:-20])
-    with pytest.raises(InputUnusable, match=r"tickets\.csv\.gz: the gzip file is damaged"):
-        pieces_of(look_at(packed), 3, Place(0))
+@pytest.mark.parametrize("packing", PACK)
+@pytest.mark.usefixtures("small_steps")
+def test_a_load_of_a_packed_file_goes_on_where_it_was(tmp_path: Path, packing: str) -> None:
+    packed, text = tmp_path / "tickets.csv.packed", HEADER + ROWS * 10
+    packed.write_bytes(PACK[packing](text))
+    topic: list[bytes] = []
+    for most in (3, 2):
+        with pytest.raises(Interrupted):
+            to(Collected(topic, rows=7, most=most), tmp_path / "journals", packed)
+    to(Collected(topic, rows=7), tmp_path / "journals", packed)
+    assert assembled(topic, len(text)) == text
+    assert len(topic) == 7  # 40 rows in 6 messages and the end: nothing was sent twice
+
+
+@pytest.mark.parametrize("packing", PACK)
+def test_a_damaged_packed_file_is_named(tmp_path: Path, packing: str) -> None:
+    packed = tmp_path / "tickets.csv.packed"
+    packed.write_bytes(PACK[packing](HEADER + ROWS * 9_000)[:-20])
+    topic: list[bytes] = []
+    with pytest.raises(InputUnusable, match=rf"tickets\.csv\.packed: the {packing} file is damaged"):
+        to(Collected(topic, rows=500), tmp_path / "journals", packed)
+    assert all(decode(message).size is None for message in topic)  # no reader takes it for a file
 
 
 @pytest.mark.parametrize(
