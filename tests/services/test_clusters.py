@@ -69,6 +69,7 @@ def prepared(name: str, folder: Path) -> Services:
     services = Services(data=folder, ports={kind.name: free_port() for kind in group.kinds}, group=group)
     for kind in group.kinds:
         need(services, kind.name)
+    services.install()  # before a command is waited for
     return services
 
 

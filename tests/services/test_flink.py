@@ -18,7 +18,7 @@ from runners.flink.submit import on_flink
 from schemas.errors import ServiceUnavailable
 from tests.services.test_clusters import running
 
-pytestmark = pytest.mark.services
+pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
 
 FLAGS = ("--checkpointing_interval=500", "--parallelism=1")
 
