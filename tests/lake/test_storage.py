@@ -58,7 +58,7 @@ def test_a_file_that_could_only_be_written_in_part_is_not_there(
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
     try:
         for name in ("a/new.parquet", "old.parquet"):
-            with pytest.raises(OutputUnusable, match="File too large"):
+            with pytest.raises(DiskFull, match="File too large"):
                 put(store, name, bytes(20_000))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
