@@ -98,7 +98,6 @@ def test_a_name_with_brackets_means_the_file_or_folder_of_that_name(tree: Callab
         "a[2].csv": "a2.csv",
         "a[[]*.csv": "a[1].csv",
         "d [x]/*.csv": "d [x]/e.csv",
-        "d [ x]/../d*/e.csv": None,
         "d[ ]x/*.csv": "d x/e.csv",
         "b[.csv": "b[.csv",
         "c[]].csv": "c].csv",
@@ -108,8 +107,7 @@ def test_a_name_with_brackets_means_the_file_or_folder_of_that_name(tree: Callab
         "? b.csv": "ü b.csv",
         "~.csv": "~.csv",
     }.items():
-        if file:
-            assert found(pattern) == [file]
+        assert found(pattern) == [file]
 
 
 def test_a_folder_is_named_with_what_to_write(tree: Callable[[Iterable[str]], Twice]) -> None:
