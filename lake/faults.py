@@ -40,7 +40,15 @@ _DENIED = re.compile(
 )
 _OF_AWS = re.compile(r"[^\n]*AWS Error .*")
 _NO_BUCKET = re.compile(r"AWS Error NO_SUCH_BUCKET")
-_PARQUET = re.compile(r"[Pp]arquet|[Tt]hrift|[Pp]age\b|[Dd]ecompress|ZSTD|CRC|dictionary|levels|Corrupt|Unexpected end")
+_PARQUET = re.compile(
+    r"[Pp]arquet|[Tt]hrift|TProtocol|[Pp]age\b|[Dd]ecompress|ZSTD|CRC|dictionary|levels|Corrupt|Unexpected end"
+)
+
+
+_OF_A_QUERY = (
+    duckdb.ParserException, duckdb.SyntaxException, duckdb.BinderException, duckdb.CatalogException,
+    duckdb.OutOfMemoryException, duckdb.InterruptException,
+)  # fmt: skip
 
 
 def code(error: ClientError) -> str:
@@ -85,7 +93,10 @@ def is_fault(error: BaseException) -> bool:
     """Whether :func:`meaning` can tell what an error means, of whatever type; of a worker's there is but the text."""
     if isinstance(error, OSError | BotoCoreError | ClientError) or _OF_AWS.search(str(error)):
         return True
-    return isinstance(error, pa.ArrowException | duckdb.IOException | duckdb.InvalidInputException) and is_damage(error)
+    if type(error) is duckdb.Error:  # what reads Parquet raises it where nobody foresaw what a file holds
+        return True
+    of_a_file = isinstance(error, pa.ArrowException | duckdb.Error) and not isinstance(error, _OF_A_QUERY)
+    return of_a_file and is_damage(error)
 
 
 def damaged(error: Exception, where: str) -> LakeDamaged:

@@ -203,7 +203,7 @@ def _classes(error: type[errors.PrestaCopError]) -> Iterator[type[errors.PrestaC
 _KNOWN = {error.__name__: error for error in _classes(errors.PrestaCopError)}
 _IN_TRACEBACK = re.compile(rf"(?:^|\s)(?:schemas\.errors\.)?({'|'.join(_KNOWN)}): (.+)")
 _OF_THE_SYSTEM = re.compile(r"(?:^|\n)\w+Error: \[Errno (\d+)\] ([^:\n]+)(?:: '([^'\n]+)')?")
-_OF_PARQUET = re.compile(r"(?:^|\n)(?:pyarrow\.lib\.Arrow\w+|OSError|duckdb\.\w+): (.+)")
+_OF_PARQUET = re.compile(r"(?:^|\n)(?:pyarrow\.lib\.Arrow\w+|OSError|_?duckdb\.\w+): (.+)")
 
 
 def known(error: Exception) -> errors.PrestaCopError | None:

@@ -1,0 +1,69 @@
+"""Whatever is wrong with a file of a lake, each command that reads it ends with one line and the documented code."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from apps.trace import main as trace
+from pipelines.analysis import main as analysis
+from pipelines.compact import main as compact
+from pipelines.fines import main as fines
+from pipelines.reconcile import main as reconcile
+from pipelines.replay import main as replay
+from tests.endings import Main, ending
+from tests.pipelines.test_damage import LEDGER_D, MERGED, QUALIFIED_D, newest, sound
+
+__all__ = ["sound"]
+pytestmark = pytest.mark.usefixtures("leaving")
+
+CODES = "CODE,DEFINITION,Manhattan 96th St. & below,All Other Areas\n21,STREET CLEANING,65,45\n"
+COMMANDS: dict[str, tuple[Main, Callable[[str, Path], list[str]]]] = {
+    "analysis": (analysis, lambda lake, folder: ["--lake", lake, "--report", str(folder / "report.html"), "--quiet"]),
+    "fines": (fines, lambda lake, folder: ["--lake", lake, "--codes", str(folder / "codes.csv")]),
+    "trace": (trace, lambda lake, _: ["drones-d-1", "--lake", lake]),
+    "replay": (replay, lambda lake, _: ["--lake", lake, "--reason", "not_json", "--quiet"]),
+    "compact": (compact, lambda lake, _: ["--lake", lake, "--quiet"]),
+    "reconcile": (reconcile, lambda lake, _: ["--output", lake, "--quiet"]),
+}
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "no Parquet": lambda path: path.write_bytes(b"no Parquet" * 100),
+    "between the right marks no Parquet": lambda path: path.write_bytes(b"PAR1" + b"\xff" * 100 + b"PAR1"),
+    "empty": lambda path: path.write_bytes(b""),
+    "truncated": lambda path: path.write_bytes(path.read_bytes()[:-20]),
+    "page": lambda path: path.write_bytes(path.read_bytes()[:4] + bytes(200) + path.read_bytes()[204:]),
+    "missing": lambda path: path.unlink(),
+    "a directory": lambda path: (path.unlink(), path.mkdir()),
+}
+FILES = {
+    "data file": QUALIFIED_D,
+    "dead letters": "dead_letters/source=drones/drones-e.parquet",
+    "statistics": "stats/source=drones/drones-d.parquet",
+    "row": LEDGER_D,
+    "change": "ledger/source=changes/change-000002.parquet",
+    "merged ledger": MERGED,
+}
+
+
+@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_damaged_file_is_one_line_and_its_code(
+    sound: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str, file: str
+) -> None:
+    (tmp_path / "codes.csv").write_text(CODES)
+    main, arguments = COMMANDS[command]
+    for kind, damage in DAMAGES.items():
+        root = Path(shutil.copytree(sound, tmp_path / kind / "lake"))
+        damage(newest(root, FILES[file]))
+        code, said = ending(capsys, main, *arguments(str(root), tmp_path))
+        if command == "reconcile":
+            assert (kind, code, said) == (kind, 1, "")
+        elif code == 0:
+            # It needs nothing of that page; and nobody but reconcile can know of a row that is gone.
+            assert kind == "page" or (kind in ("missing", "a directory") and file in ("row", "change")), kind
+        elif (command, file, kind[:1]) in (("trace", "row", "m"), ("trace", "row", "a")):
+            assert code == 3  # the message is not in the lake, says stdout
+        else:
+            assert (kind, code, said[:7], said.count("\n")) == (kind, 3, "error: ", 1)
+            assert "reconcile" in said
