@@ -27,6 +27,14 @@ COMMANDS: dict[str, tuple[Main, Callable[[str, Path], list[str]]]] = {
     "compact": (compact, lambda lake, _: ["--lake", lake, "--quiet"]),
     "reconcile": (reconcile, lambda lake, _: ["--output", lake, "--quiet"]),
 }
+
+
+def into_a_directory(path: Path) -> None:
+    """A directory stands in its place."""
+    path.unlink()
+    path.mkdir()
+
+
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "no Parquet": lambda path: path.write_bytes(b"no Parquet" * 100),
     "between the right marks no Parquet": lambda path: path.write_bytes(b"PAR1" + b"\xff" * 100 + b"PAR1"),
@@ -34,7 +42,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "truncated": lambda path: path.write_bytes(path.read_bytes()[:-20]),
     "page": lambda path: path.write_bytes(path.read_bytes()[:4] + bytes(200) + path.read_bytes()[204:]),
     "missing": lambda path: path.unlink(),
-    "a directory": lambda path: (path.unlink(), path.mkdir()),
+    "a directory": into_a_directory,
 }
 FILES = {
     "data file": QUALIFIED_D,
