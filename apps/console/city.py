@@ -6,8 +6,6 @@ from typing import Final, NamedTuple
 
 from markupsafe import Markup
 
-from schemas.printing import printable
-
 from .areas import DEGREES, Area
 
 WIDTH: Final = 600
@@ -151,5 +149,5 @@ def _dot(point: Point) -> Markup:
     x, y = _xy(point.latitude, point.longitude)
     ring = Markup('<circle class=ring cx="{}" cy="{}" r="14"/>').format(x, y) if point.kind == "here" else ""
     return Markup('{}<circle class="{}" cx="{}" cy="{}" r="{}"><title>{}</title></circle>').format(
-        ring, point.kind, x, y, round(point.radius, 1), printable(point.title)
+        ring, point.kind, x, y, round(point.radius, 1), point.title
     )

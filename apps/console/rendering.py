@@ -9,12 +9,10 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 from starlette.responses import HTMLResponse, Response
 
 from schemas.history import TIME_ZONE
 from schemas.messages import EVENT_SECONDS
-from schemas.printing import printable
 
 from .access import ACCESS
 from .accounts import Session
@@ -30,11 +28,7 @@ class Renderer:
     def __init__(self, clock: Callable[[], float], said: Callable[[Session], str]) -> None:
         self._said = said
         self._environment = Environment(
-            loader=FileSystemLoader(_TEMPLATES),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            finalize=shown,
+            loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
         )
         self._environment.filters.update(duration=duration, utc=utc, iso=iso, new_york=new_york)
         self._environment.globals.update(now=clock, asset=asset, may=may)
@@ -52,15 +46,6 @@ class Renderer:
     def error(self, status: int, title: str, text: str, session: Session | None) -> Response:
         """A page that says what went wrong and what to do next."""
         return self.page("error.html", session, status, title=title, text=text)
-
-
-def shown(value: object) -> object:
-    """What a page shows for a value: a text of others changes no direction of the text around it, and hides nothing.
-
-    >>> shown("P\u202e1"), shown(40)
-    ('P\\u202e1', 40)
-    """
-    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def may(session: Session | None, method: str, path: str) -> bool:

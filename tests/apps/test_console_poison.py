@@ -1,7 +1,6 @@
 """What older versions kept, odd addresses, a lost key, a broken disk: pages are there, or say why they are not."""
 
 import os
-import re
 from base64 import b64encode
 from collections.abc import Mapping
 from pathlib import Path
@@ -158,7 +157,6 @@ PANE = {
     **{"window_start": WHEN, "window_seconds": 10, "dataset": "qualified", "violation_code": 21, "n": 1},
     **{"timing": "early", "areas": {"40.75,-73.99": 1}},
 }
-HIDDEN = re.compile("[\0-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 def _spoilt(good: Mapping[str, object]) -> list[bytes]:
@@ -181,7 +179,6 @@ def _pages_are_there(console: Console, monkeypatch: pytest.MonkeyPatch, clock: C
         answer = browser.get(path)
         assert answer.status_code == 200, path
         assert len(answer.text) < 300_000, path
-        assert "html" not in answer.headers["content-type"] or not HIDDEN.search(answer.text), path
     monkeypatch.setattr(events, "_ASK_S", 0.0)
     monkeypatch.setattr(events, "_LOOK_S", 0.01)
     clock.now += SESSION_SECONDS - 1
@@ -207,7 +204,6 @@ def test_no_alert_makes_a_page_fail_and_each_that_is_kept_can_be_answered(
         if not answered % 20:
             page = browser.get("/desk")
             assert page.status_code == 200
-            assert not HIDDEN.search(page.text)
         assert console.desk.answer("officer", held.lease, 40) is not None
         answered += 1
     assert answered == kept
