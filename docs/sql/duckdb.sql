@@ -14,7 +14,7 @@ CREATE OR REPLACE TEMP TABLE no_ledger (
     positions BIGINT, qualified BIGINT, unqualified BIGINT, dead_letters BIGINT, images BIGINT, duplicates BIGINT,
     counted BIGINT, files STRUCT(dataset VARCHAR, path VARCHAR, "rows" BIGINT, bytes BIGINT)[],
     committed_at TIMESTAMP WITH TIME ZONE, columns VARCHAR[], replaces VARCHAR[], moves STRUCT(unit VARCHAR,
-    out_of VARCHAR, "into" VARCHAR, "rows" BIGINT)[]
+    out_of VARCHAR, "into" VARCHAR, "rows" BIGINT)[], sha256 VARCHAR[], separator VARCHAR
 );
 CREATE OR REPLACE TEMP TABLE no_positions (
     unit VARCHAR, record BIGINT, event_time TIMESTAMP WITH TIME ZONE, message_id VARCHAR, drone_id VARCHAR,

@@ -83,6 +83,14 @@ def test_the_macros_see_the_lake_as_it_was_whatever_comes_meanwhile(tmp_path: Pa
         assert connection.sql(query).fetchall() == before
 
 
+def test_the_tables_of_duckdb_have_the_columns_of_the_schemas(tmp_path: Path) -> None:
+    with macros(str(tmp_path)) as connection, lake(str(tmp_path)).connect() as ours:
+        for name in (*map(str, Dataset), "ledger"):
+            found = connection.sql(f"DESCRIBE no_{name}").fetchall()
+            view = name if name == "ledger" else f"{name}_of_all_units"
+            assert [row[:2] for row in found] == [row[:2] for row in ours.sql(f"DESCRIBE {view}").fetchall()], name
+
+
 PROJECTION = {"source": ("type", "values"), "month": ("type", "format", "range", "interval", "interval.unit")}
 """https://docs.aws.amazon.com/athena/latest/ug/partition-projection-supported-types.html."""
 RESERVED = {"rows", "into"}
