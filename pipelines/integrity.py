@@ -293,7 +293,10 @@ def orphan_faults(of: Opened) -> Iterator[str]:
             continue
         else:
             said = f"unit {unit}: it has files and no row of the ledger: the run was killed, or still goes on"
-        yield f"{said}, or the row was removed; run the same command again ({len(paths)} files, such as {paths[0]})"
+        yield (
+            f"{said}, or the row was removed; run the same command again, or where its input is gone put the row back "
+            f"from a copy ({len(paths)} files, such as {paths[0]})"
+        )
 
 
 def is_open(of: Opened, unit: str) -> bool:
