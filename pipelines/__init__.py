@@ -2,6 +2,10 @@
 
 import logging
 
+from schemas.signals import end_while_loading
+
+end_while_loading()
+
 
 def _not_about_gcp(record: logging.LogRecord) -> bool:
     """Beam's import says that its Google extras are missing, which nothing here needs."""

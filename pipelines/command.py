@@ -5,12 +5,10 @@ import atexit
 import logging
 import os
 import re
-import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
-from types import FrameType
 from typing import Any, NoReturn, TextIO, cast
 
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -151,7 +149,6 @@ def run(command: Callable[[], int], resume: str) -> NoReturn:
     listen_here_alone()
     # What a worker raises comes out of the run as well; its log would be a second copy.
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
-    signal.signal(signal.SIGTERM, _interrupt)
     with guarded_output():
         _run(command, resume)
 
@@ -188,10 +185,6 @@ class _WithoutTracebacks:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
-
-
-def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def _classes(error: type[errors.PrestaCopError]) -> Iterator[type[errors.PrestaCopError]]:

@@ -9,9 +9,9 @@ from typing import NoReturn
 
 from schemas.errors import BUG, PrestaCopError
 from schemas.printing import guarded_output
+from schemas.signals import INTERRUPTED, raising_interrupts
 from schemas.system import bad_name, of_the_system
 
-INTERRUPTED = 130
 PIPE_CLOSED = 141
 """Who reads our output, such as ``head``, has gone: what a shell says of a process that SIGPIPE ended."""
 
@@ -35,8 +35,9 @@ def ended(command: Callable[[], int | None], stopped: str, known: Callable[[Exce
         known: an error of ours that another one is; none where that is a fault of the program.
     """
     try:
-        code = command() or 0
-        sys.stdout.flush()  # what cannot be written any more is an error of the command too
+        with raising_interrupts():
+            code = command() or 0
+            sys.stdout.flush()  # what cannot be written any more is an error of the command too
     except KeyboardInterrupt:
         print(f"\nstopped. {stopped}", file=sys.stderr)
         code = INTERRUPTED

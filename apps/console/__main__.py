@@ -15,7 +15,8 @@ from starlette.types import ASGIApp
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from schemas.errors import InputUnusable, PrestaCopError, ServiceUnavailable
-from schemas.exits import INTERRUPTED, exit_with
+from schemas.exits import exit_with
+from schemas.signals import INTERRUPTED
 from schemas.urls import Topic, topic_url
 
 from . import log

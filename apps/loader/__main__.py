@@ -4,17 +4,16 @@ import argparse
 import os
 import re
 import shlex
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
-from typing import Final, NoReturn
+from typing import Final
 
 from schemas.errors import InputUnusable, NotPermitted, PrestaCopError
-from schemas.exits import INTERRUPTED, PIPE_CLOSED, exit_with
+from schemas.exits import PIPE_CLOSED, exit_with
 from schemas.file_kinds import Packing
 from schemas.file_urls import local_path, plain_path
+from schemas.signals import INTERRUPTED
 from schemas.urls import KAFKA, PUBSUB, kafka_url, pubsub_url
 
 from .journal import folder
@@ -51,7 +50,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     parser = _parser()
     arguments = parser.parse_args(argv)
-    signal.signal(signal.SIGTERM, _interrupt)
     try:
         if arguments.status:
             return _status(arguments.journal)
@@ -205,10 +203,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--quiet", action="store_true", help="no progress")
     return parser
-
-
-def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

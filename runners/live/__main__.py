@@ -1,10 +1,6 @@
 """``make live``."""
 
-import sys
+from runners.live.command import main
 
 if __name__ == "__main__":
-    try:
-        from runners.live.command import main
-    except KeyboardInterrupt:  # what it needs takes a second to load
-        sys.exit(130)
     main()

@@ -9,9 +9,8 @@ from pathlib import Path
 from runners.services import Services
 from schemas.errors import OutputUnusable
 from schemas.marks import Mark, make_folder
+from schemas.signals import SIGNALS
 from schemas.system import of_the_system
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 import os
 import shlex
-import signal
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,7 +55,6 @@ def live(asked: Asked) -> int:
         OutputUnusable: another run uses the same folder, or there cannot be a lake there.
         KeyboardInterrupt: by Ctrl-C before the fleet flew, or by the second one.
     """
-    signal.signal(signal.SIGHUP, signal.getsignal(signal.SIGTERM))
     services = Services(asked.home, asked.data, asked.ports)
     names = [asked.stream, *(["s3"] if asked.lake.startswith("s3://") else [])]
     folder = asked.data.resolve() / "live"

@@ -2,17 +2,15 @@
 
 import argparse
 import shlex
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 from runners.services.programs import HOME
 from runners.services.services import Group, Services, State
 from schemas.errors import PrestaCopError, ServiceUnavailable
-from schemas.exits import INTERRUPTED
+from schemas.signals import INTERRUPTED
 
 
 def _nothing(*_: object) -> None:
@@ -40,7 +38,6 @@ def main(command: Command, submit: Callable[[list[str]], None] | None = None) ->
     Args:
         submit: gets what follows the word ``submit``, the flags of another command.
     """
-    signal.signal(signal.SIGTERM, _interrupt)
     try:
         if submit and sys.argv[1:2] == ["submit"]:
             submit(sys.argv[2:])
@@ -151,7 +148,3 @@ def _port(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) < 2**16:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port: 1 to 65535")
     return int(text)
-
-
-def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt

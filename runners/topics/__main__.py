@@ -2,11 +2,8 @@
 
 import argparse
 import os
-import signal
 import sys
 from collections.abc import Iterator, Sequence
-from types import FrameType
-from typing import NoReturn
 
 from runners.topics import lifecycle, pubsub
 from runners.topics.arguments import merged, parser
@@ -15,7 +12,8 @@ from runners.topics.lifecycle import Keep
 from runners.topics.lines import Line, Mode, Refused
 from runners.topics.wanted import ROLES, Topic, spoken, topics
 from schemas.errors import PrestaCopError
-from schemas.exits import INTERRUPTED, PIPE_CLOSED, exit_with
+from schemas.exits import PIPE_CLOSED, exit_with
+from schemas.signals import INTERRUPTED
 from schemas.urls import kafka_url, pubsub_url
 
 
@@ -27,7 +25,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         wanted = _wanted(arguments)
     except ValueError as error:
         usage.error(str(error))
-    signal.signal(signal.SIGTERM, _interrupt)
     well = True
     try:
         for line in _lines(arguments, wanted):
@@ -70,10 +67,6 @@ def _lines(arguments: argparse.Namespace, wanted: list[Topic]) -> Iterator[Line]
         yield from pubsub.make(arguments.pubsub, wanted, mode)
     if arguments.lake:
         yield from lifecycle.make(arguments.lake, Keep(arguments.keep_pictures, arguments.keep_spool), mode)
-
-
-def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

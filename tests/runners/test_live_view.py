@@ -22,13 +22,14 @@ from pipelines.committed import Committed
 from runners.live import children as children_module
 from runners.live.children import Child
 from runners.live.closing import next_steps, published
-from runners.live.endings import SIGNALS, alone, ended
+from runners.live.endings import alone, ended
 from runners.live.figures import OVER_SECONDS, Figures, Rates, tell, told
 from runners.live.panes import Pane, Tail, Window, Windows
 from runners.live.screen import Screen
 from runners.live.seen import Measured, Seen
 from runners.live.view import lines, plain
 from schemas.errors import OutputUnusable, ServiceUnavailable
+from schemas.signals import SIGNALS
 from sources.progress import Lag, progress
 from sources.units import ROWS_IN
 from transforms.write import DOORS
