@@ -94,6 +94,13 @@ class Storage(ABC):
             )
         return path
 
+    def names(self) -> list[str]:
+        """The names of the files and folders at the root, sorted."""
+        selector = pafs.FileSelector(self.base, allow_not_found=True)
+        with faults(self.root):
+            infos = patiently(partial(self.filesystem.get_file_info, selector))
+        return sorted(info.base_name for info in infos)
+
     def list(self, prefix: str) -> list[pafs.FileInfo]:
         """The files below a directory, sorted by path; none when there is no such directory."""
         selector = pafs.FileSelector(self.full(prefix), recursive=True, allow_not_found=True)

@@ -14,17 +14,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lake.changes import merged_ledger, moved, replaced_by
 from lake.checksums import own_checksum_holds, sha256
 from lake.layout import change_path, ledger_path, months, partitions, unit_of
 from lake.storage import storage
-from schemas.errors import NotPermitted, PrestaCopError, ServiceUnavailable, UnsafePath
+from schemas.errors import LakeDamaged, NotPermitted, PrestaCopError, ServiceUnavailable, UnsafePath
 from schemas.lake import CHANGES, LEDGER, LEDGER_ROW, MERGED_LEDGER, Dataset, Source
-from sources.loaded import remembered_fault
-from sources.plans import CHECKSUM, floors_in, plan_in
-from sources.segments import segment_in
+from schemas.marks import MARK
+from sources.loaded import remembered, remembered_fault
+from sources.plans import CHECKSUM, floors_in, plan_in, read_floors
+from sources.segments import NAME, segment_in, voucher
 
 READS = 8
 """Files of the ledger that are read at once."""
@@ -33,6 +35,17 @@ _ATTEMPT = re.compile(r"^change-(\d{6,})-[0-9a-f]+-\d+$")
 _OF_A_STREAM = re.compile(r"^(.+-kafka-.+)-(\d{5})-(\d{19})$")
 _PLAN = re.compile(r"^plans/(?P<stream>[^/]+)/(?P<partition>\d{5})/(?P<start>\d{19})\.json$")
 _OBJECT = re.compile(r"^(?:pictures|payloads)/[0-9a-f]{2}/([0-9a-f]{64})(?:\.jpg)?$")
+_VOUCHER = re.compile(r"^plans/spool/[^/]+/([^/]+)$")
+_DATA = re.compile(rf"^(?:(?:{'|'.join(Dataset)})/source=\w+/(?:month=[^/]+/)?|{MERGED_LEDGER}/)[^/]+\.parquet$")
+_TOPICS = ("kafka://", "pubsub://")
+_OWN = frozenset({*Dataset, LEDGER, MERGED_LEDGER, MARK, "pictures", "payloads", "plans", "spool", "again"})
+"""What lies at a lake's root."""
+_EARLIER = frozenset({"analysis"})
+"""What versions before decision 110 put there, too."""
+_PROBE = ".probe-"
+"""The beginning of the names of what a killed command leaves that was trying the place."""
+SHOWN = 5
+"""Strangers by name."""
 _COUNTS = [field.name for field in LEDGER_ROW if field.type == pa.int64()]
 
 
@@ -273,7 +286,9 @@ def orphan_faults(of: Opened) -> Iterator[str]:
     for folder in (*map(str, Dataset), MERGED_LEDGER):
         for info in store.list(folder):
             path = below(of.root, info.path)
-            if path not in named:
+            if not _DATA.match(path):
+                yield f"{path} is no file of a dataset; readers of all files there would take it for rows: remove it"
+            elif path not in named:
                 found.setdefault(unit_of(path), []).append(path)
     if not found:
         return
@@ -379,6 +394,9 @@ def plan_faults(of: Opened) -> Iterator[str]:
                     floors[stream] = floors_in(data, path)
                 except ValueError as error:
                     yield f"{path} is damaged: {_line(error)}; remove it, and the next run writes it again"
+            elif is_voucher(path):
+                if data:
+                    yield f"{path} is damaged: it must be empty; empty it"
             elif wrong := remembered_fault(path, data):
                 yield f"{path} {wrong}"
     for stream in sorted(with_floors - floors.keys()):
@@ -416,10 +434,19 @@ def _chain_faults(
         yield f"{stream}, partition {partition}: the floor is {floor:,}, and the plans end at {end:,}: plans are gone"
 
 
+def is_voucher(path: str) -> bool:
+    """Whether a file of this path says that a segment is in the spool."""
+    found = _VOUCHER.match(path)
+    return bool(found and NAME.fullmatch(f"{found[1]}.arrow"))
+
+
 def spool_faults(of: Opened) -> Iterator[str]:
-    """Segments of a stream that wait to be read, and are not what was spooled."""
-    for info in storage(of.root).list("spool"):
+    """Segments of a stream that wait to be read and are not what was spooled, and those that are gone unread."""
+    store = storage(of.root)
+    vouched = _vouchers(of.root)  # before the segments: they are removed in this order
+    for info in store.list("spool"):
         path = below(of.root, info.path)
+        vouched.discard(voucher(path))
         data = _bytes(of.root, path)
         if isinstance(data, str):
             continue  # it was read and forgotten meanwhile
@@ -427,6 +454,63 @@ def spool_faults(of: Opened) -> Iterator[str]:
             deque(segment_in(data, info.base_name), maxlen=0)
         except ValueError as error:
             yield f"{path} is damaged: {_line(error)}; put it back from a copy"
+    # A bucket's rule removes segments that a killed run had read and not removed.
+    committed = set(of.as_committed["unit"].to_pylist())
+    for path in sorted(vouched & _vouchers(of.root) if vouched else ()):
+        unit = PurePosixPath(path).name
+        if unit not in committed:
+            yield (
+                f"unit {unit}: its segment {path.removeprefix('plans/')}.arrow is gone, and its messages were "
+                "acknowledged and are not in the lake: put it back from a copy, or, to do without them, remove "
+                f"{path}"
+            )
+
+
+def _vouchers(root: str) -> set[str]:
+    return {path for info in storage(root).list("plans/spool") if is_voucher(path := below(root, info.path))}
+
+
+def notices(of: Opened) -> Iterator[str]:
+    """What should be looked at, though no row is missing: what is not of the lake, and what it has forgotten."""
+    store = storage(of.root)
+    strangers = [name for name in store.names() if name not in _OWN | _EARLIER and not name.startswith(_PROBE)]
+    if strangers:
+        more = f" and {len(strangers) - SHOWN:,} others" if len(strangers) > SHOWN else ""
+        yield (
+            f"not of the lake, and at its root: {', '.join(strangers[:SHOWN])}{more}. No command reads that; a lake is "
+            "best alone in its folder"
+        )
+    known = set(of.as_committed["unit"].to_pylist())
+    for info in store.list("again"):
+        if info.base_name not in known:
+            yield f"{below(of.root, info.path)} names no unit of the ledger; remove it"
+    history = of.as_committed.filter(pc.equal(of.as_committed["source"], str(Source.HISTORY)))
+    loaded = {path for path in history["path"].to_pylist() if path.startswith(_TOPICS)}
+    there = len(remembered(of.root))
+    if there < len(loaded) and _all_forgotten(of.root):
+        yield (
+            f"plans/loaded remembers {there:,} files, and the ledger has rows of {len(loaded):,} that came through "
+            "topics: what was remembered of the others was removed. No row is lost or comes twice; what their topics "
+            "still hold of them is looked through again"
+        )
+
+
+def _all_forgotten(root: str) -> bool:
+    """Whether the loader's topics have nothing left that is not in the lake: then all its files are remembered."""
+    store = storage(root)
+    if any(below(root, info.path).startswith(f"spool/{Source.HISTORY}-") for info in store.list("spool")):
+        return False
+    last: dict[tuple[str, int], str] = {}
+    for info in store.list("plans"):
+        if (found := _PLAN.match(path := below(root, info.path))) and found["stream"].startswith(f"{Source.HISTORY}-"):
+            last[found["stream"], int(found["partition"])] = path  # they are sorted
+    try:
+        return all(
+            read_floors(root, stream).get(partition, 0) >= plan_in(store.read(path), path).end
+            for (stream, partition), path in last.items()
+        )
+    except (ValueError, LakeDamaged, FileNotFoundError):
+        return False  # said already
 
 
 def below(root: str, full: str) -> str:

@@ -19,6 +19,7 @@ from pipelines.integrity import (
     look_at,
     merged_faults,
     named_files,
+    notices,
     object_faults,
     opened,
     orphan_faults,
@@ -40,6 +41,8 @@ EXAMPLES = """\
 examples:
   python -m pipelines.reconcile --output data/lake
   python -m pipelines.reconcile --output s3://prestacop/lake
+
+A line that begins with "notice:" is of no row, and changes no exit code: what is not of the lake, at its root.
 
 exit codes: 0 everything adds up, 1 it does not (each unit is named), 3 there is no lake, 4 service unavailable,
 6 a vacuum removed what it was to read: run it again
@@ -136,7 +139,7 @@ def _reconciled(root: str, quiet: bool) -> tuple[Opened, list[str]]:
 
 def _faults(of: Opened, faults: list[str], quiet: bool) -> list[str]:
     units = of.ledger.to_pylist()
-    if not units and not faults and not any((*plan_faults(of), *orphan_faults(of))):
+    if not units and not faults and not any((*plan_faults(of), *spool_faults(of), *orphan_faults(of))):
         raise InputUnusable(f"{of.root}: no unit is in the ledger; run python -m pipelines.violations first")
     ledger_is_sound = not faults
     held: Held = Counter()
@@ -192,6 +195,8 @@ def _command(root: str, quiet: bool) -> int:
     print(f"{of.ledger.num_rows:,} units: " + ", ".join(f"{n:,} {what.replace('_', ' ')}" for what, n in total.items()))
     for line in conflicts(lake(root)) if not faults else ():
         print(line)
+    for notice in notices(of):
+        print(f"notice: {notice}")
     print(f"{len(faults)} faults" if faults else "everything adds up")
     return 1 if faults else 0
 

@@ -31,7 +31,7 @@ from schemas.errors import InputUnusable, LakeDamaged, ServiceUnavailable
 from schemas.lake import MICROSECONDS, Source, timestamps
 from schemas.urls import PubSubUrl
 from sources.payloads import payload_batch
-from sources.segments import NAME, segment_in, segment_of
+from sources.segments import NAME, forget, segment_in, segment_of, vouch
 from sources.streams import Look, PlannedUnit, Planner, Stream, plan_until_now
 from sources.units import Unit
 
@@ -111,7 +111,7 @@ class PubSubStream(Stream):
 
     def forget(self, units: Iterable[Unit], root: str) -> None:
         for unit in units:
-            storage(root).delete(f"{self.spool}/{unit.name}.arrow")
+            forget(root, f"{self.spool}/{unit.name}.arrow")
 
     def tidy(self, root: str) -> None:
         self.without_committed(self.spooled(root), root)
@@ -126,7 +126,7 @@ class PubSubStream(Stream):
         still_open = []
         for unit in units:
             if read_back(root, unit.source, unit.name):
-                storage(root).delete(f"{self.spool}/{unit.name}.arrow")
+                forget(root, f"{self.spool}/{unit.name}.arrow")
             else:
                 still_open.append(unit)
         return still_open
@@ -190,8 +190,10 @@ class _PubSubPlanner(Planner):
         )
         store = storage(self._root)
         file = f"{name}.arrow"
-        store.put(f"{self._stream.spool}/{file}", segment_of(rows, file))
+        path = f"{self._stream.spool}/{file}"
+        store.put(path, segment_of(rows, file))
         store.flush()
+        vouch(self._root, path)
         self._subscription.acknowledge([m.ack_id for m in messages])
         unit = Unit(self._stream.source, self._stream.path, 0, n, name)
         self._open.append(unit)

@@ -1,4 +1,8 @@
-"""Segments of a subscription's messages, as they wait in the lake's spool: the only copy of what was acknowledged."""
+"""Segments of a subscription's messages, as they wait in the lake's spool: the only copy of what was acknowledged.
+
+An empty object of the same path below ``plans/`` says that a segment is there. It is put behind the segment and before
+the messages are acknowledged, and removed before it: where it is and the segment is not, messages are lost.
+"""
 
 import io
 import re
@@ -8,6 +12,7 @@ from typing import Final
 import pyarrow as pa
 
 from lake.checksums import sha256
+from lake.storage import storage
 from sources.payloads import PAYLOADS
 
 NAME: Final = re.compile(r"(?P<unit>.+-(?P<rows>\d{1,18}))\.arrow", re.ASCII)
@@ -15,6 +20,23 @@ NAME: Final = re.compile(r"(?P<unit>.+-(?P<rows>\d{1,18}))\.arrow", re.ASCII)
 _END: Final = b"\xff\xff\xff\xff\0\0\0\0"
 """Of a stream of Arrow. A checksum stands behind it, but for segments of earlier versions."""
 _BATCH_ROWS: Final = 20_000
+
+
+def vouch(root: str, path: str) -> None:
+    """Write down that the segment of this path is in the lake."""
+    storage(root).put(voucher(path), b"")
+
+
+def voucher(path: str) -> str:
+    """The path of the object that says so."""
+    return f"plans/{path.removesuffix('.arrow')}"
+
+
+def forget(root: str, path: str) -> None:
+    """Remove a segment that nobody needs any more."""
+    store = storage(root)
+    store.delete(voucher(path))
+    store.delete(path)
 
 
 def segment_of(rows: pa.RecordBatch, name: str) -> bytes:

@@ -1,5 +1,8 @@
-"""An S3 server on this machine that fails when a test says so, and a clock that does not wait."""
+"""An S3 server on this machine that fails when a test says so, or at random, and a clock that does not wait."""
 
+import random
+import socket
+import struct
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -23,6 +26,45 @@ class Fault:
     applied: bool = False
     """The request is carried out, and only its answer lost."""
     seen: int = 0
+    cut: bool = False
+    """The server's own answer, of which half comes."""
+    reset: bool = False
+    """The connection is reset: before an answer, or where it is cut."""
+
+
+class Weather:
+    """Faults at random, at requests of objects: an answer of its own, a lost or cut one, or a connection that is reset.
+
+    Args:
+        share: of the requests that fail.
+    """
+
+    def __init__(self, seed: int, share: float) -> None:
+        self._random = random.Random(seed)
+        self._share = share
+
+    def fault(self, environ: dict[str, Any]) -> Fault | None:
+        """What happens to a request."""
+        if self._random.random() >= self._share:
+            return None
+        answers = [
+            ("500 Internal Server Error", "InternalError"), ("503 Service Unavailable", "SlowDown"),
+            ("429 Too Many Requests", "TooManyRequests"),
+        ]  # fmt: skip
+        method, applied = environ["REQUEST_METHOD"], self._random.random() < 0.5
+        kinds = [
+            Fault(method, *self._random.choice(answers), applied=applied),
+            Fault(method, "", "", applied=applied, reset=True),
+        ]
+        if method == "GET":  # also of a listing
+            kinds += [Fault(method, "", "", cut=True), Fault(method, "", "", cut=True, reset=True)]
+        if "HTTP_IF_NONE_MATCH" in environ:
+            kinds += [
+                Fault(method, "409 Conflict", "ConditionalRequestConflict", applied=applied),
+                # Something between sent the request twice: the second one met what the first one had put.
+                Fault(method, "412 Precondition Failed", "PreconditionFailed", applied=True),
+            ]
+        return self._random.choice(kinds)
 
 
 @dataclass
@@ -31,6 +73,10 @@ class FaultyS3:
 
     url: str
     faults: list[Fault] = field(default_factory=list)
+    weather: Weather | None = None
+    calls: int = 0
+    """Of objects, when some may fail at random, and those that did."""
+    failed: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def fail(self, method: str, status: str, code: str, times: float = 1, applied: bool = False) -> Fault:
@@ -44,11 +90,21 @@ class FaultyS3:
         if environ["PATH_INFO"].strip("/").count("/") == 0 and "list-type" not in environ["QUERY_STRING"]:
             return None
         with self._lock:
+            fault: Fault | None
             for fault in self.faults:
                 if fault.method in (environ["REQUEST_METHOD"], "*") and fault.seen < fault.times:
                     fault.seen += 1
                     return fault
-        return None
+            fault = self.weather.fault(environ) if self.weather else None
+            self.calls += self.weather is not None
+            self.failed += fault is not None
+        return fault
+
+
+def half(body: bytes, connection: socket.socket) -> Iterator[bytes]:
+    """The first half of an answer, after which the connection ends."""
+    yield body[: len(body) // 2]
+    connection.shutdown(socket.SHUT_RDWR)
 
 
 @contextmanager
@@ -60,10 +116,21 @@ def faulty_server() -> Iterator[FaultyS3]:
         fault = told.due(environ)
         if fault is None:
             return app(environ, start_response)  # type: ignore[no-any-return]
-        if fault.applied:
-            list(app(environ, lambda *_: None))
+        begun: list[Any] = []
+        if fault.applied or fault.cut:
+            own = b"".join(app(environ, lambda *begin: begun.extend(begin)))
         else:
             environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        if fault.reset:  # when the connection is closed, its rest is not sent
+            environ["werkzeug.socket"].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if fault.cut:
+            status, headers, *_ = begun
+            length = [("Content-Length", str(max(len(own), 1)))]
+            start_response(status, [h for h in headers if h[0].lower() != "content-length"] + length)
+            return half(own, environ["werkzeug.socket"])
+        if fault.reset:
+            environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+            raise ConnectionResetError
         body = f"<Error><Code>{fault.code}</Code><Message>a test</Message></Error>".encode()
         start_response(fault.status, [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))])
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]

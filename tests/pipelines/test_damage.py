@@ -23,13 +23,15 @@ from lake.ledger import commit
 from lake.storage import storage
 from pipelines.command import known
 from pipelines.compact import compact
+from pipelines.integrity import notices, opened
 from pipelines.reconcile import main, reconcile
 from schemas.errors import InputUnusable
 from schemas.lake import IMAGE, LEDGER_ROW, Dataset, Source
+from schemas.marks import MARK
 from sources.loaded import note
 from sources.payloads import payload_batch
 from sources.plans import Plan, agree, write_floors
-from sources.segments import segment_of
+from sources.segments import segment_of, vouch
 from sources.units import Unit
 from tests.lakes import Said, refuse, write
 from tests.support import LOCAL
@@ -68,6 +70,7 @@ LARGE = b"x" * (MAX_INLINE_BYTES + 1)
 FINGERPRINT = "0f" * 16
 CELL = f"{FINGERPRINT}-{'1a' * 16}"
 SPOOL = "spool/drones-pubsub-p-s"
+SEGMENT = f"drones-pubsub-p-s-{1:020d}-0123456789ab-1"
 
 
 def remembered(root: str) -> None:
@@ -82,6 +85,7 @@ def remembered(root: str) -> None:
     for number in range(2):
         name = f"drones-pubsub-p-s-{number:020d}-0123456789ab-1.arrow"
         store.put(f"{SPOOL}/{name}", segment_of(payload_batch([b"%d" % number], [0], [0]), name))
+        vouch(root, f"{SPOOL}/{name}")
 
 
 @pytest.fixture(scope="module")
@@ -316,6 +320,16 @@ KINDS: dict[str, tuple[Damage, str]] = {
     "payload removed": (removed("payloads/*/*"), "drones-e"),
     "stranger among the payloads": (lambda root: (root / "payloads/x").write_bytes(b""), "payloads/x"),
     "stranger in the spool": (lambda root: (root / SPOOL / "x").write_bytes(b""), f"{SPOOL}/x"),
+    "segment removed": (removed(f"{SPOOL}/*"), SEGMENT),
+    "spool removed": (lambda root: shutil.rmtree(root / "spool"), SEGMENT),
+    "note of a segment that is no note": (holding(f"plans/{SPOOL}/*", b"x"), SEGMENT),
+    "stranger among the notes of segments": (
+        lambda root: (root / f"plans/{SPOOL}/x").write_bytes(b""), f"plans/{SPOOL}/x"),
+    "stranger in a dataset": (lambda root: (root / "qualified/notes.txt").write_text("x"), "qualified/notes.txt"),
+    "stranger in a month": (
+        lambda root: (root / "qualified/source=drones/month=2014-12/a.csv").write_text("x"), "month=2014-12/a.csv"),
+    "stranger among the ledger's copies": (
+        lambda root: (root / "merged_ledger/notes").write_text("x"), "merged_ledger/notes"),
     "picture removed": (removed(PICTURE), "images-a"),
     "picture halved": (halved(PICTURE), "images-a"),
 }  # fmt: skip
@@ -394,8 +408,81 @@ def it_is_there_twice(path: Path, data: st.DataObject) -> list[Path]:
 
 def it_is_gone(path: Path, data: st.DataObject) -> list[Path]:
     path.unlink()
-    # The program itself removes what it remembers of files, and segments that it has read.
-    return [] if any(part in path.as_posix() for part in ("/plans/loaded", "/spool/")) else [path]
+    # The program itself removes what it remembers of files, and what it remembers of segments before these.
+    return [] if any(part in path.as_posix() for part in ("/plans/loaded", "/plans/spool/")) else [path]
+
+
+def told(root: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, list[str]]:
+    """How the command ends, and its notices."""
+    ended: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipelines.reconcile.run", lambda command, _: ended.append(command()))
+        main(["--output", str(root), "--quiet"])
+    lines = capsys.readouterr().out.splitlines()
+    return ended[0], [line.removeprefix("notice: ") for line in lines if line.startswith("notice: ")]
+
+
+def test_what_is_not_of_the_lake_at_its_root_is_named_and_no_fault(
+    sound: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = Path(shutil.copytree(sound, tmp_path / "lake"))
+    for own in (MARK, ".probe-0123"):
+        (root / own).write_text("")
+    (root / "analysis").mkdir()  # of versions before decision 110
+    assert list(notices(opened(str(root))[0])) == []
+    (root / "report.html").write_text("")
+    (root / "qualified_old").mkdir()
+    (root / "again").mkdir()
+    (root / "again" / "drones-x").write_text("")
+    code, (strangers, again) = told(root, capsys)
+    assert code == 0
+    assert "qualified_old, report.html" in strangers
+    assert "again/drones-x" in again
+    for number in range(8):
+        (root / f"a{number}").write_text("")
+    assert "a4 and 5 others" in next(notices(opened(str(root))[0]))
+
+
+def loaded_lake(root: Path, ended_at: int) -> None:
+    """A lake with a file of a topic that was forgotten up to an offset, and is remembered."""
+    row = unit(str(root), "drones-a")
+    commit(str(root), [row | {"path": "kafka://broker:9092/tickets/2015.csv"}])
+    shutil.move(root / "ledger/source=drones", root / "ledger/source=history")
+    path = root / "ledger/source=history/drones-a.parquet"
+    table = pq.ParquetFile(path).read().to_pylist()[0] | {"source": "history"}
+    path.write_bytes(with_checksum(pa.Table.from_pylist([table], LEDGER_ROW)))
+    agree(str(root), "history-kafka-cluster-topic", 0, 0, Plan(10, 0))
+    write_floors(str(root), "history-kafka-cluster-topic", {0: ended_at})
+    storage(str(root)).put(f"plans/loaded/{FINGERPRINT}", b"")
+
+
+@pytest.mark.parametrize(("ended_at", "is_known"), [(10, True), (5, False)])
+def test_what_was_remembered_of_loaded_files_and_is_gone_is_named_where_nothing_of_their_topics_is_left(
+    tmp_path: Path, ended_at: int, is_known: bool
+) -> None:
+    root = tmp_path / "lake"
+    loaded_lake(root, ended_at)
+    assert list(notices(opened(str(root))[0])) == []
+    (root / f"plans/loaded/{FINGERPRINT}").unlink()
+    found = list(notices(opened(str(root))[0]))
+    assert len(found) == is_known
+    if is_known:
+        assert "plans/loaded remembers 0 files" in found[0]
+        (root / "spool/history-pubsub-p-s").mkdir(parents=True)
+        (root / "spool/history-pubsub-p-s/x").write_text("")
+        assert list(notices(opened(str(root))[0])) == []
+
+
+def test_a_segment_that_is_committed_and_gone_is_no_fault(sound: Path, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(sound, tmp_path / "lake"))
+    commit(str(root), [unit(str(root), SEGMENT)])
+    (root / SPOOL / f"{SEGMENT}.arrow").unlink()  # as a bucket's rule does after a week
+    assert reconcile(str(root)) == []
+
+
+def test_a_lake_of_nothing_but_a_segment_that_is_gone_names_it(tmp_path: Path) -> None:
+    vouch(str(tmp_path), f"{SPOOL}/{SEGMENT}.arrow")
+    assert [SEGMENT in fault for fault in reconcile(str(tmp_path))] == [True]
 
 
 def root_of(path: Path) -> Path:
@@ -409,7 +496,7 @@ def files_in(root: Path) -> list[Path]:
 
 FOLDERS = (
     "ledger/source=drones", "ledger/source=changes", "merged_ledger", "qualified", "unqualified", "dead_letters",
-    "positions", "stats", "pictures", "payloads", f"plans/{STREAM}", "plans/loaded", "spool",
+    "positions", "stats", "pictures", "payloads", f"plans/{STREAM}", "plans/loaded", "plans/spool", "spool",
 )  # fmt: skip
 WAYS = (
     a_bit_flips, its_end_is_gone, something_is_behind_it, two_change_places, another_lies_in_its_place,

@@ -232,7 +232,7 @@ def test_a_unit_whose_file_is_damaged_is_taken_out_and_one_that_does_not_add_up_
         if one in path:
             (tmp_path / path).write_bytes(b"PAR1")
     assert undo(root, [one], "undo")
-    assert reconcile(root) == []
+    assert all(one in fault and "another file took its place" in fault for fault in reconcile(root))
     row = write(root, "drones-00009", [Said("x")])
     commit(root, [{**row, "qualified": 2, "rows_in": 2}])
     with pytest.raises(NotReconciled, match="drones-00009: 1 rows in files of qualified, the ledger says 2"):
@@ -329,7 +329,7 @@ def test_trace_says_that_it_was_undone(tmp_path: Path, capsys: pytest.CaptureFix
     root = str(tmp_path)
     name = add(root, 0)
     assert undo(root, [name], "undo by kelly: torn")
-    assert trace(root, f"{name}/0") == 1
+    assert trace(root, f"{name}/0") == 3
     assert "undo by kelly: torn" in capsys.readouterr().out
 
 
