@@ -18,7 +18,9 @@ from tests.faulty_s3 import FaultyS3, faulty_server
 # A shell that runs the tests in the background has SIGINT ignored, which all their children would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # Where make runs the tests, a make that a test calls would take itself for a part of it: other output, other arguments.
-for inherited in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
+# The Makefile exports its variables, and make those of its command line.
+MAKES_OWN = "MAKEFLAGS MAKELEVEL MFLAGS ARGS DATA LAKE REPORT HISTORY MESSAGES CODES REASON ID UNIT EVERY YES"
+for inherited in MAKES_OWN.split():
     os.environ.pop(inherited, None)
 
 listen_here_alone()  # as every command does
