@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import boto3
 import pyarrow.fs as pafs
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from lake.faults import code, faults
 from lake.retries import FIRST_CONTACT_S, doublings, patience, patiently
@@ -56,7 +56,8 @@ class Storage(ABC):
 
     @abstractmethod
     def put_new(self, path: str, data: bytes | memoryview) -> bool:
-        """Write a whole file unless one of that name exists; say whether this call wrote it."""
+        """Write a whole file unless one of that name exists; say whether this call wrote it. On S3, where an answer may
+        be lost, a file with the same bytes is taken for this call's."""
 
     @abstractmethod
     def delete(self, path: str) -> None:
@@ -234,17 +235,15 @@ class S3Storage(Storage):
 
     def put_new(self, path: str, data: bytes | memoryview) -> bool:
         key, body = self._key(path), bytes(data)
-        may_be_there = False
 
         def put() -> bool:
-            nonlocal may_be_there
             try:
                 self._client.put_object(Bucket=self.bucket, Key=key, Body=body, IfNoneMatch="*")
-            except (ClientError, BotoCoreError) as error:
-                if isinstance(error, ClientError) and code(error) == _EXISTS:
-                    # What an earlier try wrote, whose answer was lost, is not somebody else's.
-                    return may_be_there and self.read(path) == body
-                may_be_there = True
+            except ClientError as error:
+                if code(error) == _EXISTS:
+                    # What an earlier try wrote, whose answer was lost, is not somebody else's; nor is it where
+                    # something on the way sent the one request twice.
+                    return self.read(path) == body
                 raise
             return True
 

@@ -1,21 +1,25 @@
 """What S3 says of a write that may have been applied, and how long it is asked again."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lake import Lake, lake
+from lake.changes import vacuum
 from lake.ledger import commit, is_committed, read_ledger
 from lake.retries import PATIENCE, PATIENCE_S
 from lake.storage import open_file, storage
 from pipelines.command import known
+from pipelines.undoing import undo
 from schemas.errors import NotPermitted, PrestaCopError, ServiceUnavailable
 from schemas.lake import Dataset, Source
 from sources.plans import Plan, agree
-from tests.faulty_s3 import FaultyS3, without_waiting
-from tests.lakes import Said, write
+from tests.faulty_s3 import FaultyS3, Weather, without_waiting
+from tests.lakes import Said, all_views, compacted, write
 
 CONFLICT = "409 Conflict", "ConditionalRequestConflict"
 UNAVAILABLE = "503 Service Unavailable", "SlowDown"
@@ -66,6 +70,21 @@ def test_a_put_that_was_applied_and_whose_answer_was_lost_is_ours(
     faulty_s3.fail("PUT", *answer, applied=True)
     assert agree(ROOT, "stream", 0, 0, Plan(10, 1)) == Plan(10, 1)
     assert agree(ROOT, "stream", 0, 0, Plan(20, 1)) == Plan(10, 1)
+
+
+def test_what_we_put_ourselves_and_is_called_somebody_elses_is_ours(
+    faulty_s3: FaultyS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Something on the way has sent a request twice, and gives the second one's answer."""
+    without_waiting(monkeypatch)
+    row = write(ROOT, "a", [Said("one")])
+    twice = "412 Precondition Failed", "PreconditionFailed"
+    fault = faulty_s3.fail("PUT", *twice, applied=True)
+    assert commit(ROOT, [row]) == ["a"]
+    assert fault.seen == 1
+    fault = faulty_s3.fail("PUT", *twice, applied=True)
+    storage(ROOT).probe()
+    assert fault.seen == 1
 
 
 @pytest.mark.parametrize("answer", [UNAVAILABLE, ("429 Too Many Requests", "TooManyRequests"), ("502 Bad Gateway", "")])
@@ -156,3 +175,42 @@ def test_an_outage_while_reading_has_its_own_error(
         call(lk)
     assert type(known(raised.value)) is error
     assert "\n" not in str(known(raised.value))
+
+
+def steps(root: str) -> Iterator[Callable[[], object]]:
+    """A small life of a lake."""
+    yield lambda: commit(root, [write(root, unit, [Said(unit)]) for unit in "ab"])
+    yield lambda: agree(root, "stream", 0, 0, Plan(10, 1))
+    yield lambda: compacted(root)
+    yield lambda: vacuum(root, timedelta(0))
+    yield lambda: undo(root, ["a"], "undo")
+
+
+def succeeds(step: Callable[[], object]) -> bool:
+    """Whether a step does; if not, a service has not answered."""
+    try:
+        step()
+    except Exception as error:
+        if isinstance(known(error), ServiceUnavailable):
+            return False
+        raise
+    return True
+
+
+def test_a_lake_is_the_same_whatever_call_fails(
+    faulty_s3: FaultyS3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """``python -m tests.recovery.s3_faults`` does it with the commands, thousands of times."""
+    without_waiting(monkeypatch)
+    monkeypatch.setenv(PATIENCE, "1")
+    faulty_s3.weather = Weather(7, 0.3)
+    for step in steps(ROOT):
+        while not succeeds(step):
+            pass
+    faulty_s3.weather = None
+    for step in steps(str(tmp_path)):
+        step()
+    found, expected = lake(ROOT), lake(str(tmp_path))
+    assert all_views(found)["qualified"] == all_views(expected)["qualified"]
+    assert found.changes.num_rows == expected.changes.num_rows
+    assert faulty_s3.failed > 10
