@@ -199,12 +199,18 @@ _OF_THE_SYSTEM = re.compile(r"(?:^|\n)\w+Error: \[Errno (\d+)\] ([^:\n]+)(?:: '(
 _OF_PARQUET = re.compile(r"(?:^|\n)(?:pyarrow\.lib\.Arrow\w+|OSError|_?duckdb\.\w+): (.+)")
 
 
+def raised_by_worker(text: str) -> errors.PrestaCopError | None:
+    """The error of ours whose traceback is in that text."""
+    found = _IN_TRACEBACK.search(text)
+    return _KNOWN[found[1]](found[2].split(" [while running")[0]) if found else None
+
+
 def known(error: Exception) -> errors.PrestaCopError | None:
     """The error of ours that this is; of one raised on a worker only the traceback's text came back."""
     if isinstance(error, errors.PrestaCopError):
         return error
-    if found := _IN_TRACEBACK.search(str(error)):
-        return _KNOWN[found[1]](found[2].split(" [while running")[0])
+    if ours := raised_by_worker(str(error)):
+        return ours
     if isinstance(error, UnicodeEncodeError) and (name := bad_name(error)):
         return meaning(error, name)
     if is_fault(error):

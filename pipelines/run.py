@@ -25,7 +25,7 @@ from lake.memory import share_memory
 from lake.retries import PATIENCE
 from lake.storage import storage
 from pipelines.cluster import Cluster, Place, job_name
-from pipelines.command import PRISM, beam_options, committed_line, progress_bar, run, stream_line
+from pipelines.command import PRISM, beam_options, committed_line, known, progress_bar, run, stream_line
 from pipelines.dry_run import dry_run
 from pipelines.inputs import Asked, followed, planned
 from pipelines.options import UNBOUNDED, add_arguments
@@ -34,7 +34,7 @@ from pipelines.runner_options import by_runner
 from pipelines.summary import summary, units_of
 from pipelines.violations import Settings, violations
 from schemas.answers import load_public_keys
-from schemas.errors import OutputUnusable, ServiceUnavailable
+from schemas.errors import FINAL, OutputUnusable, ServiceUnavailable
 from sources.progress import progress
 from transforms.alert_channels import open_channel
 from transforms.refusals import DEFAULT_SHARE, percent
@@ -228,7 +228,8 @@ def _probe(to: Settings) -> None:
 
 
 def _again_and_again(once: Callable[[], None], every: float) -> NoReturn:
-    """A run every so many seconds. Raises what stopped the last one when one after another failed."""
+    """A run every so many seconds. Raises what stopped the last one when one after another failed, or at once what no
+    other run mends."""
     failures = 0
     while True:
         started = time.monotonic()
@@ -237,7 +238,7 @@ def _again_and_again(once: Callable[[], None], every: float) -> NoReturn:
             failures = 0
         except (ServiceUnavailable, RuntimeError) as error:  # the latter: a job that failed on a cluster
             failures += 1
-            if failures == FAILURES:
+            if failures == FAILURES or isinstance(known(error), FINAL):
                 raise
             print(f"error: {error}; the next run tries again", file=sys.stderr)
         time.sleep(max(0, every - (time.monotonic() - started)))

@@ -15,7 +15,7 @@ PrestaCopError
 What is none of these is a fault of the program: its traceback is printed, and the command ends with 70.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 BUG = 70
 """EX_SOFTWARE of sysexits.h."""
@@ -81,3 +81,7 @@ class NotReconciled(PrestaCopError):
     """The ledger and the lake do not agree."""
 
     exit_code = 1
+
+
+FINAL: Final = (OutputUnusable, InputUnusable, DiskFull, NotPermitted)
+"""What neither waiting nor the same work again mends: somebody has to do what the message says."""

@@ -76,10 +76,13 @@ class JobManager(Service):
     def environment(self) -> dict[str, str]:
         return {"FLINK_MASTER": self.address}
 
-    def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        """What its REST interface answers; with a body it is a POST. Raises ServiceUnavailable, Refused."""
+    def ask(self, path: str, body: dict[str, Any] | None = None, method: str | None = None) -> Any:
+        """What its REST interface answers; with a body it is a POST where no method is given.
+
+        Raises ServiceUnavailable, Refused.
+        """
         data = None if body is None else json.dumps(body).encode()
-        request = Request(f"http://{self.address}/{path}", data, {"Content-Type": "application/json"})
+        request = Request(f"http://{self.address}/{path}", data, {"Content-Type": "application/json"}, method=method)
         try:
             with urlopen(request, timeout=ANSWER_SECONDS) as answer:
                 return json.load(answer)

@@ -1,17 +1,21 @@
 """The jobs of a Flink cluster, by its REST interface."""
 
+import threading
 import time
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from pipelines.cluster import JobEnded
+from pipelines.command import raised_by_worker
 from runners.flink.cluster import JobManager
 from runners.services import Services
-from schemas.errors import ServiceUnavailable
+from schemas.errors import FINAL, InputChanged, PrestaCopError, ServiceUnavailable
 
 SAVEPOINT_SECONDS = 120
 POLL_SECONDS = 0.2
 ENDING_SECONDS = 10
+WATCH_SECONDS = 1
 ENDED = ("FINISHED", "CANCELED", "FAILED")
 CANCELLED = 130
 """The exit code of a job that was cancelled without a savepoint: it was stopped, as by Ctrl-C."""
@@ -26,6 +30,8 @@ def told(manager: JobManager) -> Iterator[str]:
     )
     for job in manager.ask("jobs/overview")["jobs"]:
         yield f"  {job['state']:<12} {job['jid']}  {job['duration'] / 1000:,.0f} s  {job['name']}"
+        if job["state"] not in ENDED and (error := final_error(manager, job["jid"])):
+            yield f"    no restart mends this, end it with stop or in Flink's pages: {error}"
     if snapshot := newest_snapshot(manager):
         yield f"  newest checkpoint or savepoint: {snapshot}"
 
@@ -61,6 +67,60 @@ def ended(manager: JobManager, name: str, before: Collection[str]) -> JobEnded |
     if savepoint and not (checkpoint and checkpoint["id"] > savepoint["id"]):
         return JobEnded(f"the job {name} was ended with a savepoint; --go-on takes it: {savepoint['external_path']}", 0)
     return JobEnded(f"the job {name} was cancelled in the cluster. Units in the ledger are done", CANCELLED)
+
+
+def final_error(manager: JobManager, job: str) -> PrestaCopError | None:
+    """The first error of ours among those that a job was restarted for that no restart mends.
+
+    Flink keeps the last 16. That a plan does not fit its files any more is such an error too: the plan is the job's.
+
+    Raises:
+        ServiceUnavailable: the JobManager does not answer.
+    """
+    entries = manager.ask(f"jobs/{job}/exceptions")["exceptionHistory"]["entries"]
+    for entry in reversed(entries):  # the newest comes first
+        for failure in (entry, *entry.get("concurrentExceptions", ())):
+            error = raised_by_worker(failure["stacktrace"])
+            if isinstance(error, (*FINAL, InputChanged)):
+                return error
+    return None
+
+
+class FinalErrors:
+    """Cancels the jobs of one name that fail for what no restart mends, which Flink itself cannot tell from a fault."""
+
+    def __init__(self, manager: JobManager, name: str, before: Collection[str]) -> None:
+        self.found: PrestaCopError | None = None
+        """Why a job was cancelled; to be read once the job has ended."""
+        self._manager, self._name, self._before = manager, name, before
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Look once a second while the body waits for its jobs."""
+        done = threading.Event()
+
+        def watch() -> None:
+            while not done.wait(WATCH_SECONDS):
+                # A JobManager that is away may come back; whoever waits for the job hears of it from Beam.
+                with suppress(ServiceUnavailable):
+                    self.look()
+
+        thread = threading.Thread(target=watch, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
+    def look(self) -> None:
+        """Once. Raises ServiceUnavailable."""
+        for job in self._manager.ask("jobs/overview")["jobs"]:
+            if job["name"] != self._name or job["jid"] in self._before or job["state"] in ENDED:
+                continue
+            if error := final_error(self._manager, job["jid"]):
+                self.found = error  # before the job ends
+                self._manager.ask(f"jobs/{job['jid']}?mode=cancel", method="PATCH")
 
 
 def newest_snapshot(manager: JobManager) -> str | None:

@@ -43,10 +43,12 @@ def on_flink(options: PipelineOptions, services: Services) -> Iterator[PipelineO
 
     before, name = jobs.known_to(manager), options.view_as(GoogleCloudOptions).job_name
     snapshot = options.view_as(FlinkJobOptions).savepoint_path
+    final = jobs.FinalErrors(manager, name, before)
     with (
         manager.temporary() as temporary,
         (manager.folder / "job-server.log").open("ab") as log,
         job_server("Flink's job server", command, log.fileno()) as endpoint,
+        final.watched(),
     ):
         there = portable(options, endpoint, defaults, environment_type="EXTERNAL", environment_config=workers.address)
         try:
@@ -60,6 +62,8 @@ def on_flink(options: PipelineOptions, services: Services) -> Iterator[PipelineO
                     "done. Start it again (python -m runners.flink up), then submit with --go-on, which takes the "
                     "newest checkpoint"
                 ) from error
+            if final.found:
+                raise final.found from error
             if ended := jobs.ended(manager, name, before):
                 raise ended from error
             raise
