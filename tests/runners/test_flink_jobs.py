@@ -1,6 +1,7 @@
 """What is said of the jobs of a Flink, whatever their state is."""
 
 import re
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from pipelines.cluster import job_name
 from runners.flink import jobs
 from runners.flink.cluster import JobManager
+from schemas.errors import ServiceUnavailable
 
 STATES = (
     "INITIALIZING", "CREATED", "RUNNING", "FAILING", "FAILED", "CANCELLING", "CANCELED", "FINISHED", "RESTARTING",
@@ -28,14 +30,21 @@ class Answers(JobManager):
     def __init__(self, folder: Path, found: list[dict[str, Any]], savepoint: int = 0, checkpoint: int = 0) -> None:
         super().__init__(folder, 1)
         self.found = found
+        self.failures: dict[str, list[dict[str, Any]]] = {}
+        self.cancelled: list[str] = []
         self._latest = {
             "savepoint": {"id": savepoint, "external_path": "file:/savepoint"} if savepoint else None,
             "completed": {"id": checkpoint} if checkpoint else None,
         }
 
-    def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
+    def ask(self, path: str, body: dict[str, Any] | None = None, method: str | None = None) -> Any:
         if path == "overview":
             return {"flink-version": "1.19.3", "taskmanagers": 2, "slots-available": 1, "slots-total": 2}
+        if path.endswith("/exceptions"):
+            return {"exceptionHistory": {"entries": self.failures.get(path.split("/")[1], [])}}
+        if method == "PATCH":
+            self.cancelled.append(path)
+            return {}
         return {"jobs": self.found} if path == "jobs/overview" else {"latest": self._latest}
 
 
@@ -74,6 +83,80 @@ def test_a_job_that_still_ends_is_waited_for(tmp_path: Path, monkeypatch: pytest
     ended = jobs.ended(manager, "a-stream", ())
     assert ended is not None
     assert ended.exit_code == 130
+
+
+def failure(error: str, *beside: str) -> dict[str, Any]:
+    """As Flink keeps it of a worker, with those of other subtasks at the same time."""
+    harness = "java.util.concurrent.ExecutionException: java.lang.RuntimeException: Error received from SDK harness"
+    text = (
+        f"{harness} for instruction 1: Traceback (most recent call last):\n"
+        f"  File \"transforms/refusals.py\", line 109, in _judge\n    raise\n{error} [while running 'Decode/ParDo']\n\n"
+        "\tat org.apache.beam.runners.fnexecution.control.FnApiControlClient.onNext(FnApiControlClient.java:180)\n"
+    )
+    entry = {"exceptionName": "java.util.concurrent.ExecutionException", "stacktrace": text}
+    return entry | ({"concurrentExceptions": [failure(other) for other in beside]} if beside else {})
+
+
+SERVICE = failure("schemas.errors.ServiceUnavailable: s3://lake: no answer")
+JAVA = {"exceptionName": "java.lang.Exception", "stacktrace": "java.lang.Exception: a TaskManager is gone\n\tat a.b.c"}
+
+
+@pytest.mark.parametrize(
+    ("failures", "code"),
+    [
+        ([failure("schemas.errors.InputUnusable: unit u: refused. Is it right?")], 3),
+        ([SERVICE, JAVA, failure("schemas.errors.InputUnusable: unit u: refused. Is it right?"), SERVICE], 3),
+        ([failure("RuntimeError: schemas.errors.InputUnusable: unit u: refused. Is it right?")], 3),
+        ([failure("RuntimeError: cancelled", "schemas.errors.LakeDamaged: unit u: refused. Is it right?")], 3),
+        ([failure("schemas.errors.UnsafePath: unit u: refused. Is it right?")], 3),
+        ([failure("schemas.errors.OutputUnusable: unit u: refused. Is it right?")], 2),
+        ([failure("schemas.errors.DiskFull: unit u: refused. Is it right?")], 5),
+        ([failure("schemas.errors.InputChanged: unit u: refused. Is it right?")], 6),
+        ([failure("schemas.errors.NotPermitted: unit u: refused. Is it right?")], 7),
+        ([], None),
+        ([SERVICE, JAVA], None),
+        ([failure("schemas.errors.InUse: somebody else")], None),
+        ([failure("schemas.errors.NotReconciled: no word from a step")], None),
+        ([failure("BrokenPipeError: [Errno 32] Broken pipe")], None),
+        ([failure("TypeError: a fault of the program")], None),
+    ],
+)
+def test_a_job_is_cancelled_for_what_no_restart_mends(
+    failures: list[dict[str, Any]], code: int | None, tmp_path: Path
+) -> None:
+    states = [("before", "RUNNING"), ("mine", "RESTARTING"), ("done", "FINISHED")]
+    manager = Answers(tmp_path, [job(jid, state) for jid, state in states] + [job("other", "RUNNING", "b-stream")])
+    manager.failures = dict.fromkeys(("before", "mine", "done", "other"), failures)
+    final = jobs.FinalErrors(manager, "a-stream", {"before"})
+    final.look()
+    assert (final.found and final.found.exit_code) == code
+    assert manager.cancelled == (["jobs/mine?mode=cancel"] if code else [])
+    assert code is None or str(final.found) == "unit u: refused. Is it right?"
+
+
+def test_the_watch_waits_for_a_jobmanager_that_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[int] = []
+    seen = threading.Event()
+
+    def look(self: jobs.FinalErrors) -> None:
+        looks.append(1)
+        if len(looks) == 3:
+            seen.set()
+        raise ServiceUnavailable("away")
+
+    monkeypatch.setattr(jobs, "WATCH_SECONDS", 0.01)
+    monkeypatch.setattr(jobs.FinalErrors, "look", look)
+    with jobs.FinalErrors(Answers(tmp_path, []), "a-stream", ()).watched():
+        assert seen.wait(60)
+    assert len(looks) >= 3
+
+
+def test_status_names_what_no_restart_mends(tmp_path: Path) -> None:
+    manager = Answers(tmp_path, [job("1f", "RESTARTING"), job("2f", "RUNNING")])
+    manager.failures = {"1f": [failure("schemas.errors.InputUnusable: deleted messages")], "2f": [SERVICE]}
+    _, *lines = jobs.told(manager)
+    assert len(lines) == 3
+    assert lines[1].endswith(": deleted messages")
 
 
 @pytest.mark.parametrize(

@@ -113,11 +113,22 @@ def test_the_lake_has_the_same_rows_whatever_the_runner(
             assert done.returncode == 0, done.stderr
             again = cluster.run("--history", str(history), "--messages", f"file:{messages}", "--output", root)
             assert "nothing new" in again.stdout
+            refuses_a_file_of_something_else(cluster, history, f"s3://prestacop/wrong-{runner}")
     storage.cache_clear()
     expected, found = content(direct), content(root)
     assert found.keys() == expected.keys()
     for dataset in expected:
         assert found[dataset] == expected[dataset], dataset
+
+
+def refuses_a_file_of_something_else(cluster: Cluster, history: Path, root: str) -> None:
+    """It ends with the code of the DirectRunner, however often the cluster would repeat it."""
+    done = cluster.run("--messages", f"file:{history}", "--output", root)
+    assert done.returncode == 3, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: unit drones-")
+    assert "rows (100.0%) are refused, more than the 10% of --max-dead-letters" in line
+    assert storage(root).list("dead_letters") == storage(root).list("ledger") == []
 
 
 def test_a_file_of_something_else_ends_with_3_on_prism(s3: None, services: Services, history: Path) -> None:
