@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.options import window_seconds
+from pipelines.run import FAILURES, _again_and_again
+from schemas.errors import ServiceUnavailable
 from tests.support import make_history, make_messages
 
 
@@ -180,3 +182,27 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("text", "seconds"), [("10s", 10), ("15m", 900), ("1h", 3600), ("6h", 21600), ("1d", 86400)])
 def test_windows_divide_an_hour_or_are_whole_hours(text: str, seconds: int) -> None:
     assert window_seconds(text) == seconds
+
+
+@pytest.mark.parametrize(
+    ("error", "runs"),
+    [
+        (RuntimeError("Traceback ...\nschemas.errors.InputUnusable: messages were deleted"), 1),
+        (RuntimeError("Traceback ...\nschemas.errors.NotPermitted: s3://lake: AccessDenied"), 1),
+        (RuntimeError("Traceback ...\nschemas.errors.InputChanged: run it again"), FAILURES),
+        (RuntimeError("Traceback ...\nschemas.errors.ServiceUnavailable: no answer"), FAILURES),
+        (RuntimeError("java.lang.Exception: an executor is gone"), FAILURES),
+        (ServiceUnavailable("no answer"), FAILURES),
+    ],
+)
+def test_every_tries_again_what_another_run_may_mend(error: Exception, runs: int) -> None:
+    tried: list[int] = []
+
+    def once() -> None:
+        tried.append(1)
+        raise error
+
+    with pytest.raises(type(error)) as raised:
+        _again_and_again(once, 0)
+    assert raised.value is error
+    assert len(tried) == runs
