@@ -29,17 +29,13 @@ from schemas.errors import (
     PrestaCopError,
     ServiceUnavailable,
 )
+from schemas.s3_answers import refusal
 from schemas.system import of_the_system
 
 S3_CHECK = "Check the bucket, AWS_ENDPOINT_URL and the credentials"
-_DENIED_CODES = frozenset(
-    {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "403", "401"}
-)
-_DENIED = re.compile(
-    r"AWS Error (ACCESS_DENIED|INVALID_ACCESS_KEY_ID|SIGNATURE_DOES_NOT_MATCH|\w*TOKEN\w*)|status 40[13]"
-)
 _OF_AWS = re.compile(r"[^\n]*AWS Error .*")
-_NO_BUCKET = re.compile(r"AWS Error NO_SUCH_BUCKET")
+_CODE_OF_AWS = re.compile(r"ExceptionName: (\w+)|AWS Error (?!UNKNOWN)(\w+)")
+_STATUS_OF_AWS = re.compile(r"HTTP status (\d+)")
 _PARQUET = re.compile(
     r"[Pp]arquet|[Tt]hrift|TProtocol|[Pp]age\b|[Dd]ecompress|ZSTD|CRC|dictionary|levels|Corrupt|Unexpected end"
 )
@@ -121,17 +117,20 @@ def _of_s3(error: ClientError | BotoCoreError, where: str) -> PrestaCopError:
     if isinstance(error, ClientError):
         if code(error) in ("NoSuchBucket", "404"):
             return _no_bucket(where)
-        if code(error) in _DENIED_CODES:
-            return NotPermitted(f"{where}: {error}. {S3_CHECK}, and the rights to get, put, list and delete")
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        if refused := refusal(where, error, code(error), status):
+            return refused
     return ServiceUnavailable(f"{where}: {error}. {S3_CHECK}")
 
 
 def _of_s3_told(said: str, where: str) -> PrestaCopError:
     """The same of pyarrow's words: its errors of S3 have no number."""
-    if _DENIED.search(said):
-        return NotPermitted(f"{where}: {said}. {S3_CHECK}")
-    if _NO_BUCKET.search(said):
+    status = found[1] if (found := _STATUS_OF_AWS.search(said)) else ""
+    word = (found[1] or found[2].title().replace("_", "")) if (found := _CODE_OF_AWS.search(said)) else status
+    if word == "NoSuchBucket":
         return _no_bucket(where)
+    if refused := refusal(where, said, word, int(status) if status else None):
+        return refused
     return ServiceUnavailable(f"{where}: {said}. {S3_CHECK}")
 
 

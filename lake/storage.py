@@ -220,8 +220,9 @@ class S3Storage(Storage):
         endpoint = s3_endpoint()
         with faults(root):
             self._client = _s3_client()
-            # A bucket that is not there would look like an empty lake.
-            patiently(partial(self._client.head_bucket, Bucket=self.bucket), FIRST_CONTACT_S)
+            # A bucket that is not there would look like an empty lake. HeadBucket has no body that says why not.
+            look = partial(self._client.list_objects_v2, Bucket=self.bucket, Prefix=self.prefix, MaxKeys=1)
+            patiently(look, FIRST_CONTACT_S)
             self.filesystem = pafs.S3FileSystem(
                 endpoint_override=endpoint,
                 # The standard strategy has a quota that all calls share: an outage of half a minute uses it up.

@@ -1,5 +1,6 @@
 """An S3 server on this machine that fails when a test says so, or at random, and a clock that does not wait."""
 
+import math
 import random
 import socket
 import struct
@@ -26,6 +27,8 @@ class Fault:
     applied: bool = False
     """The request is carried out, and only its answer lost."""
     seen: int = 0
+    buckets: bool = False
+    """Requests of buckets fail too."""
     cut: bool = False
     """The server's own answer, of which half comes."""
     reset: bool = False
@@ -69,7 +72,7 @@ class Weather:
 
 @dataclass
 class FaultyS3:
-    """The server; requests of objects alone fail, never those of buckets."""
+    """The server; requests of objects alone fail, and those of buckets where a fault is said to be of them too."""
 
     url: str
     faults: list[Fault] = field(default_factory=list)
@@ -85,16 +88,23 @@ class FaultyS3:
         self.faults.append(fault)
         return fault
 
+    def refuse_everything(self, status: str, code: str) -> None:
+        """Refuse each request from now on."""
+        self.faults.append(Fault("*", status, code, math.inf, buckets=True))
+
     def due(self, environ: dict[str, Any]) -> Fault | None:
         """The fault of a request, which is counted."""
-        if environ["PATH_INFO"].strip("/").count("/") == 0 and "list-type" not in environ["QUERY_STRING"]:
-            return None
+        bucket = environ["PATH_INFO"].strip("/").count("/") == 0 and "list-type" not in environ["QUERY_STRING"]
         with self._lock:
             fault: Fault | None
             for fault in self.faults:
+                if bucket and not fault.buckets:
+                    continue
                 if fault.method in (environ["REQUEST_METHOD"], "*") and fault.seen < fault.times:
                     fault.seen += 1
                     return fault
+            if bucket:
+                return None
             fault = self.weather.fault(environ) if self.weather else None
             self.calls += self.weather is not None
             self.failed += fault is not None

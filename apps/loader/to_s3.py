@@ -16,6 +16,7 @@ from botocore.exceptions import (
 )
 
 from schemas.errors import InputUnusable, NotPermitted, OutputUnusable, PrestaCopError
+from schemas.s3_answers import refusal
 
 from .pieces import Place, blocks
 from .source import SourceFile
@@ -27,7 +28,6 @@ MAX_PARTS: Final = 10_000
 _CONNECT_S: Final = 10
 _ANSWER_S: Final = 60
 _BUSY: Final = (429, 500, 502, 503, 504)
-_DENIED: Final = (401, 403)
 
 
 class ToS3(Target):
@@ -141,8 +141,8 @@ class ToS3(Target):
             return InputUnusable(f"{self._url}: there is no bucket {self._bucket}; check the name")
         if code in ("NoSuchUpload", "NoSuchKey", "404"):
             return _Gone(str(error))
-        if status in _DENIED:
-            return NotPermitted(f"{self._url}: {error}. Check AWS_PROFILE or the keys, and the right to s3:PutObject")
+        if refused := refusal(self._url, error, code, status):
+            return refused
         if status in _BUSY or code == "RequestTimeout":  # 400: what we send came too slowly
             return f"{self._url}: {error}"
         return InputUnusable(f"{self._url}: {error}")

@@ -157,7 +157,13 @@ def test_reading_waits_an_outage_out(
 
 @pytest.mark.parametrize("read", READS)
 @pytest.mark.parametrize(
-    ("answer", "error"), [(UNAVAILABLE, ServiceUnavailable), (("403 Forbidden", "AccessDenied"), NotPermitted)]
+    ("answer", "error"),
+    [
+        (UNAVAILABLE, ServiceUnavailable),
+        (("403 Forbidden", "AccessDenied"), NotPermitted),
+        (("403 Forbidden", "RequestTimeTooSkewed"), NotPermitted),
+        (("400 Bad Request", "ExpiredToken"), NotPermitted),
+    ],
 )
 def test_an_outage_while_reading_has_its_own_error(
     faulty_s3: FaultyS3,

@@ -22,6 +22,7 @@ from runners.topics.__main__ import main as topics
 from schemas.errors import BUG, NotReconciled
 from schemas.exits import exit_with
 from tests.endings import Main, ending
+from tests.faulty_s3 import FaultyS3
 from tests.support import make_messages
 
 pytestmark = pytest.mark.usefixtures("leaving")
@@ -235,6 +236,46 @@ def test_a_bucket_that_is_not_there_has_one_code_everywhere(
     ]
     storage.cache_clear()
     assert codes == [3, 3, 3, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("answer", "wanted", "advice"),
+    [
+        (("403 Forbidden", "AccessDenied"), 7, "rights"),
+        (("403 Forbidden", "SignatureDoesNotMatch"), 7, "keys"),
+        (("403 Forbidden", "InvalidAccessKeyId"), 7, "keys"),
+        (("403 Forbidden", "RequestTimeTooSkewed"), 7, "clock"),
+        (("400 Bad Request", "ExpiredToken"), 7, "new credentials"),
+        (("400 Bad Request", "InvalidToken"), 7, "new credentials"),
+        (("400 Bad Request", "AuthorizationHeaderMalformed"), 2, "AWS_DEFAULT_REGION"),
+    ],
+)
+def test_what_s3_refuses_has_one_code_in_every_command(
+    faulty_s3: FaultyS3,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    answer: tuple[str, str],
+    wanted: int,
+    advice: str,
+) -> None:
+    faulty_s3.refuse_everything(*answer)
+    monkeypatch.setenv("PRESTACOP_S3_PATIENCE", "1")
+    (tmp_path / "codes.csv").write_text(RATES)
+    words = {
+        "H": history(tmp_path / "h.csv"),
+        "CODES": f"{tmp_path}/codes.csv",
+        "NEW": f"{tmp_path}/new.html",
+        "JOURNAL": f"{tmp_path}/journal",
+        "TO": "s3://lake/x",
+    }
+    reads = {"input": (violations, ["--history", "s3://lake/a.csv", "--output", f"{tmp_path}/lake", "--quiet"])}
+    found = {}
+    for name, (main, argv) in (S3_ALONE | reads).items():
+        storage.cache_clear()
+        code, said = ending(capsys, main, *(words.get(word, word.replace("PLACE", "s3://lake/x")) for word in argv))
+        found[name] = (code, len(said.splitlines()), answer[1] in said, advice in said)
+    assert found == dict.fromkeys(found, (wanted, 1, True, True))
 
 
 def test_a_fault_of_the_program_is_70_with_its_traceback_and_how_to_report_it(
