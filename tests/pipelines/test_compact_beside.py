@@ -18,6 +18,7 @@ from lake.storage import LocalStorage
 from pipelines.compact import compact
 from pipelines.reconcile import reconcile
 from schemas.errors import InputChanged
+from tests.lakes import compacted
 from tests.pipelines.test_compact import MB, add, expected, seen
 from tests.recovery.watching import look
 from tests.support import LOCAL
@@ -71,7 +72,7 @@ class Lakes:
     def compact(self) -> None:
         """A unit more, and a change that takes it in."""
         self.write()
-        assert compact(self.root, MB, LOCAL)
+        compacted(self.root)
 
     def run(self, step: int, between: Callable[[], None], what: Callable[[], object]) -> bool:
         """Do something, and before its step of this number something else; says whether there was such a step."""

@@ -7,7 +7,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import nullcontext
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import duckdb
 import pytest
@@ -56,12 +58,13 @@ def rows(root: str) -> dict[str, list[tuple[object, ...]]]:
     return {view: found[view] for view in ALL}
 
 
-def without(tmp_path: Path, units: int, *gone: int, copies: bool = True) -> dict[str, list[tuple[object, ...]]]:
+@cache
+def without(units: int, *gone: int, copies: bool = True) -> dict[str, list[tuple[object, ...]]]:
     """What readers see of a lake that never had some of the units."""
-    other = str(tmp_path / f"without-{gone}")
-    for number in set(range(units)) - set(gone):
-        add(other, number, copies)
-    return rows(other)
+    with TemporaryDirectory() as other:
+        for number in set(range(units)) - set(gone):
+            add(other, number, copies)
+        return rows(other)
 
 
 @pytest.mark.parametrize(("number", "is_compacted"), [(1, False), (0, True)])
@@ -76,7 +79,7 @@ def test_the_lake_is_as_if_the_unit_had_never_come_and_again_as_it_was(
     change = undo(root, [names[number]], "undo by somebody: wrong file")
     assert change
     assert change["path"] == "undo by somebody: wrong file"
-    assert rows(root) == without(tmp_path, 3, number)
+    assert rows(root) == without(3, number)
     assert reconcile(root) == []
     lk = lake(root)
     assert lk.as_committed.equals(committed)
@@ -92,7 +95,7 @@ def test_the_lake_is_as_if_the_unit_had_never_come_and_again_as_it_was(
     assert undone(lake(root).changes) == {}
     assert put_back(root, [name], "back") is None
     assert undo(root, [name], "once more")
-    assert rows(root) == without(tmp_path, 3, number)
+    assert rows(root) == without(3, number)
     assert reconcile(root) == []
 
 
@@ -107,11 +110,11 @@ def test_copies_that_compactions_have_left_out_are_rows_again(tmp_path: Path, co
     change = undo(root, [names[0], names[1]], "undo")
     assert change
     assert [move for move in change["moves"] if move["out_of"] == "duplicates" and move["into"] != "undone"]
-    assert rows(root) == without(tmp_path, 4, 0, 1)
+    assert rows(root) == without(4, 0, 1)
     assert reconcile(root) == []
     assert compact(root, MB, LOCAL)
     vacuum(root, timedelta(0))
-    assert rows(root) == without(tmp_path, 4, 0, 1)
+    assert rows(root) == without(4, 0, 1)
     assert reconcile(root) == []
 
 
@@ -135,9 +138,9 @@ def test_a_unit_without_copies_elsewhere_is_taken_out_after_a_vacuum_too_and_not
     compacted(root)
     vacuum(root, timedelta(0))
     assert undo(root, [names[1]], "undo")
-    assert rows(root) == without(tmp_path, 3, 1, copies=False)
+    assert rows(root) == without(3, 1, copies=False)
     vacuum(root, timedelta(0))
-    assert rows(root) == without(tmp_path, 3, 1, copies=False)
+    assert rows(root) == without(3, 1, copies=False)
     assert reconcile(root) == []
     with pytest.raises(InputUnusable, match="a vacuum has removed"):
         put_back(root, [names[1]], "back")
@@ -151,7 +154,7 @@ def test_a_stop_at_any_write_changes_nothing_and_the_same_again_does_all(
     compacted(root)
     kind = S3Storage if root.startswith("s3://") else LocalStorage
     puts = {"put": kind.put, "put_new": kind.put_new}
-    for action, expected in ((undo, without(tmp_path, 3, 1)), (put_back, rows(root))):
+    for action, expected in ((undo, without(3, 1)), (put_back, rows(root))):
         number = lake(root).changes.num_rows
         for stop_at in range(1, 20):
             left = iter(range(stop_at - 1, -1, -1))
@@ -197,7 +200,7 @@ def test_at_once_with_another_undo_and_a_compaction_each_is_done_once(tmp_path: 
     for thread in threads:
         thread.join()
     assert faults == []
-    assert rows(root) == without(tmp_path, 4, 1, 2)
+    assert rows(root) == without(4, 1, 2)
     assert reconcile(root) == []
     taken = [move["unit"] for change in read_changes(root).to_pylist() for move in change["moves"]
              if move["into"] == "undone" and move["out_of"] == "positions"]  # fmt: skip
