@@ -1,5 +1,6 @@
 """``make doctor``: what this machine can run, and what to install for the rest."""
 
+import argparse
 import importlib.metadata
 import os
 import re
@@ -76,6 +77,7 @@ def _first_line(*command: str) -> str | None:
 
 def main() -> int:
     """Print the report; 0 if ``make run-local`` can run."""
+    argparse.ArgumentParser(prog="python -m runners.doctor", description=__doc__).parse_args()
     seen = list(findings())
     for finding in seen:
         mark = "ok" if finding.good else "missing" if finding.needed else "no"
