@@ -10,7 +10,6 @@ from tests.schemas.test_signals import COMMANDS
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize(("flag", "wanted"), [("--help", 0), ("--no-such-flag", 2)])
-def test_a_command_without_streams_has_the_same_code(command: str, flag: str, wanted: int) -> None:
-    line = shlex.join([sys.executable, "-m", command, flag])
-    assert subprocess.run(["sh", "-c", f"exec {line} <&- >&- 2>&-"], check=False).returncode == wanted
+def test_a_command_without_streams_has_the_same_code(command: str) -> None:
+    line = shlex.join([sys.executable, "-m", command, "--no-such-flag"])
+    assert subprocess.run(["sh", "-c", f"exec {line} <&- >&- 2>&-"], check=False).returncode == 2
