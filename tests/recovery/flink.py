@@ -31,6 +31,7 @@ class Flow(NamedTuple):
     """The URL that the graph reads."""
     root: str
     rate: float
+    """Messages a second until the last blow, so low that there are some for each: a cluster takes its time to go on."""
     rows: int
     """That the ledger has when all was read; of Pub/Sub at least."""
     log: Path
@@ -48,6 +49,7 @@ def campaign(flow: Flow, cluster: Services, data: Path, blows: tuple[str, ...] =
                 time.sleep(dice.uniform(1, 4))
                 print(f"blow {number}, {blow}: {publishing.published:,} published, {committed.units} units", flush=True)
                 submitted = _strike(blow, flow, cluster, data, submitted, parallelism=1 + (number + 1) % 3)
+            publishing.hurry()
             while not publishing.done:
                 time.sleep(0.1)
         _wait_for_rows(committed, flow)

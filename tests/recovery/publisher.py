@@ -27,6 +27,7 @@ class Publishing:
         self._url = url
         self._rate = rate
         self._stop = threading.Event()
+        self._hurry = threading.Event()
         self._failed: Exception | None = None
         self.published = 0
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -47,6 +48,10 @@ class Publishing:
         self._thread.join()
         if self._failed:
             raise self._failed
+
+    def hurry(self) -> None:
+        """Publish the rest as fast as it goes."""
+        self._hurry.set()
 
     @property
     def done(self) -> bool:
@@ -69,7 +74,7 @@ class Publishing:
                 sink.write(lines, [str(self.published + n) for n in range(len(lines))])
                 self.published += len(lines)
                 ahead = self.published / self._rate - (time.monotonic() - started)
-                if self._stop.wait(max(ahead, 0)):
+                if self._stop.wait(0 if self._hurry.is_set() else max(ahead, 0)):
                     return
 
 
