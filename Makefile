@@ -179,11 +179,11 @@ topics: install ## topics, subscriptions and bucket rules, at the services that 
 	@$(if $(findstring --kafka,$(ARGS))$(findstring --pubsub,$(ARGS))$(findstring --lake,$(ARGS)),$(PY) -m runners.topics $(ARGS),$(TOPICS_HERE) $(PY) -m runners.topics $(TOPICS_AT) $(ARGS))
 
 .PHONY: test
-test: install ## unit and embedded tests (5 minutes at most on 2 cores)
+test: install ## unit and embedded tests (10 minutes on 2 cores)
 	@$(PY) -m pytest -n 2 -m "not services" $(ARGS)
 
 .PHONY: test-all
-test-all: test ## those, and then, one by one, those that need real services (10 minutes more, once these are installed)
+test-all: test ## those, and then, one by one, those that need real services (40 minutes more, once these are installed)
 	@$(PY) -m pytest -n 1 -m services $(ARGS)
 
 .PHONY: pictures
