@@ -79,8 +79,8 @@ def test_keys_and_headers_say_nothing_and_a_tombstone_is_a_dead_letter(kafka: st
 
 
 def test_the_first_read_of_a_wrong_topic_stops_and_later_rubbish_stops_nobody(kafka: str, tmp_path: Path) -> None:
-    url, root = make_topic(kafka, "tickets", partitions=1), tmp_path / "lake"
-    publish(kafka, "tickets", [b"5221764685,51084HD,NJ"] * 1_500)
+    url, root = make_topic(kafka, "tickets-as-messages", partitions=1), tmp_path / "lake"
+    publish(kafka, "tickets-as-messages", [b"5221764685,51084HD,NJ"] * 1_500)
     done = run(root, "--messages", url)
     assert done.returncode == 3
     assert "1,500 of 1,500 rows (100.0%) are refused" in done.stderr
@@ -88,7 +88,7 @@ def test_the_first_read_of_a_wrong_topic_stops_and_later_rubbish_stops_nobody(ka
     assert not list(root.glob("[dpqsu]*/source=*"))
     assert run(root, "--messages", url, "--max-dead-letters", "none").returncode == 0
     assert rows_in(root) == 1_500
-    publish(kafka, "tickets", [b"rubbish"] * 1_500)
+    publish(kafka, "tickets-as-messages", [b"rubbish"] * 1_500)
     assert run(root, "--messages", url, "--max-dead-letters", "10%").returncode == 3
     assert rows_in(root) == 1_500
     done = run(root, "--messages", url)
@@ -98,7 +98,7 @@ def test_the_first_read_of_a_wrong_topic_stops_and_later_rubbish_stops_nobody(ka
     assert reconcile(str(root)) == []
     (unit, _) = lake(str(root)).ledger["unit"].to_pylist()
     assert undo(str(root), [unit], "undo")
-    publish(kafka, "tickets", [b"more"])
+    publish(kafka, "tickets-as-messages", [b"more"])
     assert run(root, "--messages", url).returncode == 0  # what was undone is not read again
     assert rows_in(root) == 1_501
     assert reconcile(str(root)) == []
