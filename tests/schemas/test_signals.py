@@ -46,4 +46,12 @@ def test_ctrl_c_while_a_command_loads_its_modules(tmp_path: Path, command: str) 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_each_signal_ends_a_command(tmp_path: Path, number: signal.Signals) -> None:
-    assert interrupted(tmp_path, "schemas.errors", ["runners.clean"], number) == (130, "\nstopped\n")
+    assert interrupted(tmp_path, "schemas.errors", ["runners.clean", "--help"], number) == (130, "\nstopped\n")
+
+
+def test_a_signal_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        assert interrupted(tmp_path, "schemas.errors", ["runners.clean", "--help"], signal.SIGHUP) == (0, "")
+    finally:
+        signal.signal(signal.SIGHUP, before)
