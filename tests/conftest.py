@@ -15,7 +15,7 @@ from lake.storage import storage
 from pipelines.loopback import listen_here_alone
 from tests.faulty_s3 import FaultyS3, faulty_server
 
-# A shell that runs the tests in the background ignores SIGINT, and nohup SIGHUP, which all their children would inherit.
+# A shell that runs tests in the background ignores SIGINT, and nohup SIGHUP, which all their children would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # Where make runs the tests, a make that a test calls would take itself for a part of it: other output, other arguments.
