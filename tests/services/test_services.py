@@ -211,7 +211,7 @@ def test_the_command_starts_tells_and_ends(alone: Services, tmp_path: Path) -> N
     assert command("down", *where).stdout == f"pubsub         ended pid {state.pid}\n"
     assert command("down", *where).stdout == "pubsub         was not running\n"
     stopped = command("status", *where)
-    assert (stopped.returncode, stopped.stdout) == (1, "pubsub         not running\n")
+    assert (stopped.returncode, stopped.stdout) == (4, "pubsub         not running\n")
 
 
 def test_the_command_says_what_it_cannot_do(tmp_path: Path) -> None:
