@@ -6,7 +6,6 @@ import logging
 import os
 import re
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from typing import Any, NoReturn, TextIO, cast
@@ -19,6 +18,7 @@ from apache_beam.runners.runner import create_runner
 from lake.faults import damaged, is_damage, is_fault, meaning
 from pipelines.cluster import JobEnded
 from pipelines.committed import Committed, kept_up_to_date
+from pipelines.every import every
 from pipelines.java_job_server import refusal
 from pipelines.loopback import listen_here_alone
 from pipelines.runner_options import FLINK_STREAMS
@@ -123,19 +123,10 @@ def committed_line(root: str, quiet: bool) -> Iterator[None]:
 @contextmanager
 def _shown(update: Callable[[], None]) -> Iterator[None]:
     """Call ``update`` all the time, and at the end."""
-    done = threading.Event()
-
-    def show() -> None:
-        while not done.wait(0.2):
-            update()
-
-    thread = threading.Thread(target=show, daemon=True)
-    thread.start()
     try:
-        yield
+        with every(0.2, update):
+            yield
     finally:
-        done.set()
-        thread.join()
         update()
 
 

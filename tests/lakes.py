@@ -6,12 +6,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from lake import Lake, lake
 from lake.changes import Change, put_change
 from lake.files import in_ledger, write_unit
 from lake.large_payloads import checked_in
 from lake.merge import merge
+from lake.storage import LocalStorage, S3Storage
 from pipelines.merging import plan, with_ledger
 from schemas.lake import Dataset, Source
 from sources.payloads import payload_batch
@@ -124,3 +126,18 @@ def compacted(root: str) -> None:
         moves=[move for part in parts for move in part.moves],
     )
     assert put_change(root, done)
+
+
+def power_fails_at(patch: pytest.MonkeyPatch, root: str, number: int) -> None:
+    """The ``number``th write to the lake and all after it raise OSError."""
+    kind = S3Storage if root.startswith("s3://") else LocalStorage
+    puts = {"put": kind.put, "put_new": kind.put_new}
+    left = iter(range(number - 1, -1, -1))
+
+    def put(self: LocalStorage, path: str, data: bytes, name: str) -> bool:
+        if not next(left, 0):
+            raise OSError("the power fails")
+        return bool(puts[name](self, path, data))  # type: ignore[arg-type]
+
+    patch.setattr(kind, "put", lambda self, path, data: put(self, path, data, "put"))
+    patch.setattr(kind, "put_new", lambda self, path, data: put(self, path, data, "put_new"))

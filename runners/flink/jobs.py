@@ -1,6 +1,5 @@
 """The jobs of a Flink cluster, by its REST interface."""
 
-import threading
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -8,6 +7,7 @@ from typing import Any
 
 from pipelines.cluster import JobEnded
 from pipelines.command import raised_by_worker
+from pipelines.every import every
 from runners.flink.cluster import JobManager
 from runners.services import Services
 from schemas.errors import FINAL, InputChanged, PrestaCopError, ServiceUnavailable
@@ -97,21 +97,14 @@ class FinalErrors:
     @contextmanager
     def watched(self) -> Iterator[None]:
         """Look once a second while the body waits for its jobs."""
-        done = threading.Event()
 
         def watch() -> None:
-            while not done.wait(WATCH_SECONDS):
-                # A JobManager that is away may come back; whoever waits for the job hears of it from Beam.
-                with suppress(ServiceUnavailable):
-                    self.look()
+            # A JobManager that is away may come back; whoever waits for the job hears of it from Beam.
+            with suppress(ServiceUnavailable):
+                self.look()
 
-        thread = threading.Thread(target=watch, daemon=True)
-        thread.start()
-        try:
+        with every(WATCH_SECONDS, watch):
             yield
-        finally:
-            done.set()
-            thread.join()
 
     def look(self) -> None:
         """Once. Raises ServiceUnavailable."""

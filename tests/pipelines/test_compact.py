@@ -5,7 +5,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,12 @@ import pytest
 from lake import Lake, lake
 from lake.changes import Change, put_change, read_changes, vacuum
 from lake.ledger import commit, is_committed
-from lake.storage import LocalStorage, S3Storage, storage
+from lake.storage import storage
 from pipelines.compact import compact, figures
 from pipelines.reconcile import reconcile
 from schemas.errors import InputUnusable
 from schemas.lake import MERGED_LEDGER, Dataset, Source
-from tests.lakes import Said, all_views, ids, write
+from tests.lakes import Said, all_views, ids, power_fails_at, write
 from tests.support import LOCAL, content, make_history, make_messages, run_graph
 
 MB = 1 << 20
@@ -202,26 +201,17 @@ def test_a_stop_at_any_write_changes_nothing_and_the_next_run_does_all(
     for number in range(3):
         add(root, number)
     before = rows(root)
-    kind = S3Storage if root.startswith("s3://") else LocalStorage
-    puts = {"put": kind.put, "put_new": kind.put_new}
     for stop_at in range(1, 20):
-        left = iter(range(stop_at - 1, -1, -1))
-
-        def put(self: LocalStorage, path: str, data: bytes, name: str, left: Iterator[int] = left) -> bool:
-            if not next(left, 0):
-                raise OSError("the power fails")
-            return bool(puts[name](self, path, data))  # type: ignore[arg-type]
-
-        monkeypatch.setattr(kind, "put", lambda self, path, data, put=put: put(self, path, data, "put"))
-        monkeypatch.setattr(kind, "put_new", lambda self, path, data, put=put: put(self, path, data, "put_new"))
-        try:
-            change = compact(root, MB, LOCAL)
-        except (OSError, RuntimeError) as error:  # the latter of the runner
-            assert "the power fails" in str(error)  # noqa: PT017
-            assert lake(root).changes.num_rows == 0
-        else:
-            assert change
-            break
+        with monkeypatch.context() as patch:
+            power_fails_at(patch, root, stop_at)
+            try:
+                change = compact(root, MB, LOCAL)
+            except (OSError, RuntimeError) as error:  # the latter of the runner
+                assert "the power fails" in str(error)  # noqa: PT017
+                assert lake(root).changes.num_rows == 0
+            else:
+                assert change
+                break
         assert rows(root) == before
     assert stop_at == 5 + 1 + 1 + 1  # files, the ledger's rows, the change, and nothing more to stop at
     assert rows(root) == before

@@ -4,7 +4,6 @@ import io
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from contextlib import nullcontext
 from datetime import timedelta
 from functools import cache
@@ -19,7 +18,6 @@ from lake import lake
 from lake.again import current_name, name_again
 from lake.changes import read_changes, undone, vacuum
 from lake.ledger import commit, is_committed
-from lake.storage import LocalStorage, S3Storage
 from pipelines.compact import compact
 from pipelines.inputs import Asked
 from pipelines.reconcile import reconcile
@@ -29,7 +27,7 @@ from pipelines.undoing import put_back, read_again, undo
 from pipelines.violations import Settings
 from schemas.errors import InputUnusable, NotReconciled
 from schemas.lake import Source
-from tests.lakes import Said, all_views, compacted, write
+from tests.lakes import Said, all_views, compacted, power_fails_at, write
 from tests.support import LOCAL, content, make_history, make_messages, run_graph
 
 MB = 1 << 20
@@ -152,21 +150,11 @@ def test_a_stop_at_any_write_changes_nothing_and_the_same_again_does_all(
 ) -> None:
     names = [add(root, n) for n in range(3)]
     compacted(root)
-    kind = S3Storage if root.startswith("s3://") else LocalStorage
-    puts = {"put": kind.put, "put_new": kind.put_new}
     for action, expected in ((undo, without(3, 1)), (put_back, rows(root))):
         number = lake(root).changes.num_rows
         for stop_at in range(1, 20):
-            left = iter(range(stop_at - 1, -1, -1))
-
-            def put(self: LocalStorage, path: str, data: bytes, name: str, left: Iterator[int] = left) -> bool:
-                if not next(left, 0):
-                    raise OSError("the power fails")
-                return bool(puts[name](self, path, data))  # type: ignore[arg-type]
-
             with monkeypatch.context() as patch:
-                patch.setattr(kind, "put", lambda self, path, data, put=put: put(self, path, data, "put"))
-                patch.setattr(kind, "put_new", lambda self, path, data, put=put: put(self, path, data, "put_new"))
+                power_fails_at(patch, root, stop_at)
                 try:
                     change = action(root, [names[1]], "x")
                 except OSError as error:
