@@ -17,6 +17,8 @@ from botocore.exceptions import (
 from google.api_core.exceptions import RetryError
 from google.api_core.retry import Retry
 
+from schemas.errors import ServiceUnavailable
+
 PATIENCE = "PRESTACOP_S3_PATIENCE"
 """The environment variable that says for how many seconds a call is made again."""
 PATIENCE_S = 120.0
@@ -38,6 +40,10 @@ _CONNECTIONS = (ConnectionError, HTTPClientError, IncompleteReadError, ResponseS
 T = TypeVar("T")
 
 
+class Contradiction(ServiceUnavailable):
+    """S3 says of a key that it exists and that it does not. It passes where somebody removes the object just now."""
+
+
 def patience() -> float:
     """For how many seconds a call to a service that was reached before is made again."""
     return float(os.environ.get(PATIENCE, PATIENCE_S))
@@ -53,6 +59,8 @@ def passes(error: Exception) -> bool:
     if isinstance(error, ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         return status in _STATUSES or error.response.get("Error", {}).get("Code") in _CODES
+    if isinstance(error, Contradiction):
+        return True
     if isinstance(error, OSError) and _OF_PYARROW.search(str(error)):
         return True
     return isinstance(error, _CONNECTIONS) and not isinstance(error, SSLError)

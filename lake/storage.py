@@ -24,7 +24,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from lake.faults import code, faults
-from lake.retries import FIRST_CONTACT_S, doublings, patience, patiently
+from lake.retries import FIRST_CONTACT_S, Contradiction, doublings, patience, patiently
 from schemas.errors import InputUnusable, OutputUnusable, PrestaCopError, UnsafePath
 from schemas.file_urls import FILE, local_path
 
@@ -244,7 +244,13 @@ class S3Storage(Storage):
                 if code(error) == _EXISTS:
                     # What an earlier try wrote, whose answer was lost, is not somebody else's; nor is it where
                     # something on the way sent the one request twice.
-                    return self.read(path) == body
+                    try:
+                        return self.read(path) == body
+                    except FileNotFoundError as gone:
+                        raise Contradiction(
+                            f"{self.root}: S3 refuses to write {key} because it exists, and does not find it when it "
+                            "is read; remove that object by S3's own tools, and run the same command again"
+                        ) from gone
                 raise
             return True
 
@@ -264,7 +270,7 @@ class S3Storage(Storage):
                 return patiently(get)
             except ClientError as error:
                 if code(error) == "NoSuchKey":
-                    raise FileNotFoundError(f"{self.root}/{path}") from error
+                    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), f"{self.root}/{path}") from error
                 raise
 
     def flush(self) -> None:
@@ -308,7 +314,7 @@ class _Object(io.RawIOBase):
             self._size: int = patiently(partial(client.head_object, Bucket=bucket, Key=key))["ContentLength"]
         except ClientError as error:
             if code(error) in ("404", "NoSuchKey"):
-                raise FileNotFoundError(f"{S3}{bucket}/{key}") from error
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), f"{S3}{bucket}/{key}") from error
             raise
 
     def readable(self) -> bool:

@@ -2,6 +2,8 @@
 
 import os
 import secrets
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +36,12 @@ class S3(Service):
 
     def command(self, program: Path) -> list[str]:
         objects, sidecar = self.folder / "objects", self.folder / "metadata"
-        for folder in (objects, sidecar):
-            folder.mkdir(exist_ok=True)
-        # Not every file system has the extended attributes where it would keep metadata otherwise.
-        posix = ["posix", "--sidecar", str(sidecar), str(objects)]
+        objects.mkdir(exist_ok=True)
+        beside = [] if not sidecar.exists() and has_attributes(objects) else ["--sidecar", str(sidecar)]
+        if beside:
+            sidecar.mkdir(exist_ok=True)
+            forget_unfinished(objects, sidecar)
+        posix = ["posix", *beside, str(objects)]
         return [str(program), "--quiet", "--port", self.address, "--region", _REGION, *posix]
 
     def secrets(self, program: Path) -> dict[str, str]:
@@ -89,3 +93,24 @@ class S3(Service):
             region_name=_REGION,
             config=Config(proxies={}, retries={"total_max_attempts": 1}, connect_timeout=2, read_timeout=5),
         )
+
+
+def has_attributes(folder: Path) -> bool:
+    """Whether files there may have extended attributes. There the server keeps what it knows of an object in the file
+    itself, which appears as a whole or not at all."""
+    with tempfile.NamedTemporaryFile(dir=folder) as file:
+        try:
+            os.setxattr(file.name, "user.prestacop", b"")
+        except OSError:
+            return False
+    return True
+
+
+def forget_unfinished(objects: Path, sidecar: Path) -> None:
+    """Remove the metadata of objects that are not there: a server that was killed had not come to write them.
+
+    The server would take such an object for an existing one at each conditional put, and for none at each read.
+    """
+    for etag in sidecar.glob("**/meta/etag"):
+        if not (objects / etag.parent.parent.relative_to(sidecar)).exists():
+            shutil.rmtree(etag.parent)

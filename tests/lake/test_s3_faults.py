@@ -15,7 +15,7 @@ from lake.retries import PATIENCE, PATIENCE_S
 from lake.storage import open_file, storage
 from pipelines.command import known
 from pipelines.undoing import undo
-from schemas.errors import NotPermitted, PrestaCopError, ServiceUnavailable
+from schemas.errors import InputUnusable, NotPermitted, PrestaCopError, ServiceUnavailable
 from schemas.lake import Dataset, Source
 from sources.plans import Plan, agree
 from tests.faulty_s3 import FaultyS3, Weather, without_waiting
@@ -85,6 +85,31 @@ def test_what_we_put_ourselves_and_is_called_somebody_elses_is_ours(
     fault = faulty_s3.fail("PUT", *twice, applied=True)
     storage(ROOT).probe()
     assert fault.seen == 1
+
+
+def test_a_key_that_exists_and_does_not_is_asked_for_again_and_then_named(
+    faulty_s3: FaultyS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An object is removed meanwhile, or a server that was killed keeps metadata of an object that it never wrote."""
+    without_waiting(monkeypatch)
+    answer = "412 Precondition Failed", "PreconditionFailed"
+    faulty_s3.fail("PUT", *answer)
+    assert storage(ROOT).put_new("a", b"data")
+    assert storage(ROOT).read("a") == b"data"
+    faulty_s3.fail("PUT", *answer, float("inf"))
+    with pytest.raises(ServiceUnavailable, match="refuses to write lake/b because it exists") as raised:
+        storage(ROOT).put_new("b", b"data")
+    on_a_worker = RuntimeError(f"schemas.errors.ServiceUnavailable: {raised.value} [while running 'Commit']")
+    assert isinstance(known(on_a_worker), ServiceUnavailable)
+
+
+def test_an_object_that_a_worker_does_not_find_is_no_fault_of_the_program(faulty_s3: FaultyS3) -> None:
+    with pytest.raises(FileNotFoundError) as raised:
+        storage(ROOT).read("a")
+    on_a_worker = RuntimeError(f"FileNotFoundError: {raised.value} [while running 'Read']")
+    for error in (raised.value, on_a_worker):
+        assert isinstance(known(error), InputUnusable)
+        assert f"{ROOT}/a" in str(known(error))
 
 
 @pytest.mark.parametrize("answer", [UNAVAILABLE, ("429 Too Many Requests", "TooManyRequests"), ("502 Bad Gateway", "")])

@@ -102,8 +102,12 @@ def campaign(
     time.sleep(attack.settle)
     with _pipeline(attack, ("--mode", BOUNDED)) as process:
         if process.wait():
-            raise RuntimeError(f"the last run ended with {process.returncode}; see {attack.log}")
+            raise RuntimeError(f"the last run ended with {process.returncode}:\n{_last_lines(attack.log)}")
     return Outcome(compare(attack.root, recording), attack.kills, services_killed, gave_up, len(replayed))
+
+
+def _last_lines(log: Path) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-40:])
 
 
 def _pipeline(attack: Attack, how: tuple[str, ...]) -> AbstractContextManager[subprocess.Popen[bytes]]:

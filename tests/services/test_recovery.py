@@ -39,6 +39,7 @@ def attacked(
         settle=SETTLE[stream],
         victims=("s3",),
         sabotage=sabotage,
+        log=recording.with_name(f"{stream}-{name}.log"),
     )
     try:
         return campaign(attack, recording, publish_to, 3_000, services)
