@@ -1,5 +1,5 @@
 """Applications around the graph: leaves that import :mod:`schemas` and nothing else of the project."""
 
-from schemas.signals import end_while_loading
+from terminal.signals import end_while_loading
 
 end_while_loading()

@@ -29,8 +29,8 @@ from schemas.errors import (
     PrestaCopError,
     ServiceUnavailable,
 )
-from schemas.s3_answers import refusal
-from schemas.system import of_the_system
+from schemas.os_errors import of_the_system
+from schemas.s3_errors import refusal
 
 S3_CHECK = "Check the bucket, AWS_ENDPOINT_URL and the credentials"
 _OF_AWS = re.compile(r"[^\n]*AWS Error .*")

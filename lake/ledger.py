@@ -21,7 +21,7 @@ PUTS = 8
 """Rows put at once: each waits for its answer."""
 _KEPT = (
     "is not the ledger's row of its unit, so nothing that the unit was made from is forgotten; run python -m "
-    "pipelines.reconcile, put the row back from a copy, or remove it, and the unit is read again"
+    "pipelines.maintenance.reconcile, put the row back from a copy, or remove it, and the unit is read again"
 )
 
 

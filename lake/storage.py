@@ -26,7 +26,7 @@ from botocore.exceptions import ClientError
 from lake.faults import code, faults
 from lake.retries import FIRST_CONTACT_S, Contradiction, doublings, patience, patiently
 from schemas.errors import InputUnusable, OutputUnusable, PrestaCopError, UnsafePath
-from schemas.file_urls import FILE, local_path
+from schemas.files.urls import FILE, local_path
 
 S3 = "s3://"
 S3_CONNECTIONS = 64

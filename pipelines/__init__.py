@@ -2,7 +2,7 @@
 
 import logging
 
-from schemas.signals import end_while_loading
+from terminal.signals import end_while_loading
 
 end_while_loading()
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from schemas.errors import OutputUnusable
-from schemas.exits import exit_with
-from schemas.marks import MARK, Mark, mark_of, unmarked
+from schemas.files.marks import MARK, Mark, mark_of, unmarked
+from terminal.exits import exit_with
 
 ROOT = Path(__file__).resolve().parents[1]
 """The work tree."""

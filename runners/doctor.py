@@ -17,8 +17,8 @@ import psutil
 from runners.services import NAMES, Services
 from runners.services.java import java
 from schemas.errors import ServiceUnavailable
-from schemas.exits import exit_with
 from schemas.history import TIME_ZONE
+from terminal.exits import exit_with
 
 GIGABYTE = 1e9
 PACKAGES = ("apache-beam", "pyarrow", "duckdb", "msgspec", "google-cloud-pubsub")

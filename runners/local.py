@@ -11,14 +11,14 @@ from pathlib import Path
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from lake.storage import storage
-from pipelines.analysis import answers, print_answers
-from pipelines.command import beam_options, progress_bar, run
-from pipelines.inputs import Asked
-from pipelines.options import add_max_dead_letters, history_url, recording, take_once
-from pipelines.report import check_report, write_report
-from pipelines.run import run_and_tell
-from pipelines.violations import Settings
-from schemas.marks import Mark, make_folder
+from pipelines.analysis.command import answers, print_answers
+from pipelines.analysis.html_report import check_report, write_report
+from pipelines.cli.app import beam_options, progress_bar, run
+from pipelines.violations.graph import Settings
+from pipelines.violations.inputs import Asked
+from pipelines.violations.options import add_max_dead_letters, history_url, recording, take_once
+from pipelines.violations.run import run_and_tell
+from schemas.files.marks import Mark, make_folder
 from transforms.refusals import DEFAULT_SHARE
 from transforms.stats import HOUR
 

@@ -13,7 +13,7 @@ from codecs import BOM_UTF8
 from typing import Final, NamedTuple
 
 from schemas.errors import InputUnusable
-from schemas.file_kinds import FIRST_BYTES, no_text
+from schemas.files.kinds import FIRST_BYTES, no_text
 
 TIME_ZONE: Final = "America/New_York"
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from schemas.errors import BUG, PrestaCopError
-from schemas.printing import guarded_output
-from schemas.signals import INTERRUPTED, raising_interrupts
-from schemas.system import bad_name, of_the_system
+from schemas.os_errors import bad_name, of_the_system
+from terminal.printing import guarded_output
+from terminal.signals import INTERRUPTED, raising_interrupts
 
 PIPE_CLOSED = 141
 """Who reads our output, such as ``head``, has gone: what a shell says of a process that SIGPIPE ended."""

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 from moto.server import ThreadedMotoServer
 
 from lake.storage import storage
-from pipelines.loopback import listen_here_alone
+from pipelines.cli.loopback import listen_here_alone
 from tests.faulty_s3 import FaultyS3, faulty_server
 
 # A shell that runs tests in the background ignores SIGINT, and nohup SIGHUP, which all their children would inherit.

@@ -14,12 +14,12 @@ from lake.files import in_ledger, write_unit
 from lake.large_payloads import checked_in
 from lake.merge import merge
 from lake.storage import LocalStorage, S3Storage
-from pipelines.merging import plan, with_ledger
+from pipelines.maintenance.compaction_graph import plan, with_ledger
 from schemas.lake import Dataset, Source
 from sources.payloads import payload_batch
 from sources.units import Unit
-from transforms.message_rows import dead_letters
-from transforms.payloads import Refusal
+from transforms.messages.payload import Refusal
+from transforms.messages.rows import dead_letters
 from transforms.qualify import BRANCHES, split
 from transforms.stats import Counter
 

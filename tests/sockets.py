@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import psutil
 
-from pipelines.loopback import reachable
+from pipelines.cli.loopback import reachable
 
 
 class Watched(NamedTuple):

@@ -8,9 +8,9 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from apps.simulator.__main__ import main as simulate
 from lake import lake
-from pipelines.inputs import Asked
-from pipelines.run import run_graph as run
-from pipelines.violations import Settings
+from pipelines.violations.graph import Settings
+from pipelines.violations.inputs import Asked
+from pipelines.violations.run import run_graph as run
 
 LOCAL = PipelineOptions([], direct_running_mode="multi_threading", direct_num_workers=2)
 

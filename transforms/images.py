@@ -15,9 +15,9 @@ from lake.storage import storage
 from schemas.lake import IMAGE, UTC, constant
 from schemas.pictures import Picture, decode_picture
 from sources.units import UnitBatch
-from transforms.message_rows import dead_letters
-from transforms.names import DEAD_LETTERS, ROWS, Parsed
-from transforms.payloads import Refusal, alone
+from transforms.messages.payload import Refusal, alone
+from transforms.messages.rows import dead_letters
+from transforms.outputs import DEAD_LETTERS, ROWS, Parsed
 from transforms.refusals import ANY_NUMBER, MaxDeadLetters, Parser
 
 PUTS = 16

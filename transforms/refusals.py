@@ -17,7 +17,7 @@ from apache_beam.metrics import Metrics
 
 from schemas.errors import InputUnusable
 from sources.units import Unit, UnitBatch
-from transforms.names import DEAD_LETTERS, Parsed
+from transforms.outputs import DEAD_LETTERS, Parsed
 from transforms.per_unit import PerUnit
 
 DEFAULT_SHARE: Final = Fraction(1, 10)

@@ -15,9 +15,9 @@ from starlette.types import ASGIApp
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from schemas.errors import InputUnusable, PrestaCopError, ServiceUnavailable
-from schemas.exits import exit_with
-from schemas.signals import INTERRUPTED
 from schemas.urls import Topic, topic_url
+from terminal.exits import exit_with
+from terminal.signals import INTERRUPTED
 
 from . import log
 from .accounts import ADMIN

@@ -10,7 +10,7 @@ from threading import RLock
 from typing import Final
 
 from schemas.errors import OutputUnusable
-from schemas.marks import Mark, make_folder
+from schemas.files.marks import Mark, make_folder
 
 DISK_ERRORS: Final = (OSError, sqlite3.DatabaseError)
 """What a disk that is full or fails raises; nothing of a transaction is kept then."""

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from schemas.printing import printable
+from terminal.printing import printable
 
 LINES_A_MINUTE: Final = 5
 """Of each place in the program that logs."""

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Final
 
 from schemas.errors import InputUnusable, NotPermitted, PrestaCopError
-from schemas.exits import PIPE_CLOSED, exit_with
-from schemas.file_kinds import Packing
-from schemas.file_urls import local_path, plain_path
-from schemas.signals import INTERRUPTED
+from schemas.files.kinds import Packing
+from schemas.files.urls import local_path, plain_path
 from schemas.urls import KAFKA, PUBSUB, kafka_url, pubsub_url
+from terminal.exits import PIPE_CLOSED, exit_with
+from terminal.signals import INTERRUPTED
 
 from .journal import folder
 from .load import Wanted, load

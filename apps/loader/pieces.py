@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import IO, Final, NamedTuple
 
+from schemas.files.csv_quotes import MAX_ODD_BYTES, read_odd
 from schemas.loaded import Piece
-from schemas.records import MAX_ODD_BYTES, read_odd
 
 from .source import SourceFile
 

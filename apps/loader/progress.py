@@ -5,7 +5,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from schemas import bars
+    from terminal import bars
 
 _PLAIN_S: Final = 10.0
 
@@ -20,7 +20,7 @@ class Progress:
         self._note = ""
         self._bar: bars.Bar | None = None
         if sys.stderr.isatty() and not quiet:
-            from schemas.bars import Bar  # noqa: PLC0415  # 7 of 40 MB that a run without a terminal need not have
+            from terminal.bars import Bar  # noqa: PLC0415  # 7 of 40 MB that a run without a terminal need not have
 
             self._bar = Bar(desc=name, total=size, done=done, unit="B", quiet=quiet)
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import IO, Final, NamedTuple, cast
 
 from schemas.errors import InputChanged, InputUnusable, NotPermitted
-from schemas.file_kinds import FIRST_BYTES, Packing, kind_of
+from schemas.files.compression import ANY_RATIO_BYTES, MAX_RATIO, unpacked
+from schemas.files.kinds import FIRST_BYTES, Packing, kind_of
 from schemas.history import MAX_HEADER_BYTES, columns_of, first_line
 from schemas.loaded import is_file_name
-from schemas.packed import ANY_RATIO_BYTES, MAX_RATIO, unpacked
 
 _SAMPLE: Final = 1 << 16
 

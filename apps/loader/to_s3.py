@@ -16,7 +16,7 @@ from botocore.exceptions import (
 )
 
 from schemas.errors import InputUnusable, NotPermitted, OutputUnusable, PrestaCopError
-from schemas.s3_answers import refusal
+from schemas.s3_errors import refusal
 
 from .pieces import Place, blocks
 from .source import SourceFile

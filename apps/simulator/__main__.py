@@ -6,11 +6,11 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
+from apps.simulator.fleet.options import add_drones
+from apps.simulator.tickets.options import add_history
 from schemas.errors import DiskFull, NotPermitted, OutputUnusable, PrestaCopError
-from schemas.exits import exit_with
+from terminal.exits import exit_with
 
-from .drones_options import add_drones
-from .history_options import add_history
 from .interrupt import EXIT_INTERRUPTED
 
 _EPILOG: Final = """\

@@ -3,11 +3,10 @@
 from argparse import ArgumentTypeError
 from datetime import datetime, timedelta
 
+from apps.simulator.tickets.dirt import MAX_FACTOR
+from apps.simulator.transport.sinks import Target, target_of
 from schemas.messages import MAX_IMAGE_BYTES
 from schemas.urls import Topic, topic_url
-
-from .dirt import MAX_FACTOR
-from .sinks import Target, target_of
 
 
 def count(text: str) -> int:

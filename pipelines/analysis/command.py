@@ -15,12 +15,12 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from lake import lake
 from lake.changes import reading
 from lake.storage import storage
-from pipelines.answers import Answers
-from pipelines.command import beam_options, progress_bar, run
-from pipelines.fines import GET_IT, fines, read_rates
-from pipelines.printed import lines
-from pipelines.questions import RESULT, questions
-from pipelines.report import check_report, write_report
+from pipelines.analysis.fines import GET_IT, fines, read_rates
+from pipelines.analysis.graph import RESULT, questions
+from pipelines.analysis.html_report import check_report, write_report
+from pipelines.analysis.results import Answers
+from pipelines.analysis.text_report import lines
+from pipelines.cli.app import beam_options, progress_bar, run
 from schemas.errors import InputUnusable, OutputUnusable
 from schemas.lake import Dataset
 from sources.progress import progress
@@ -46,7 +46,7 @@ def answers(lake_root: str, options: PipelineOptions, place: str | None = None) 
     Args:
         lake_root: a directory or ``s3://BUCKET/PREFIX``.
         options: Beam's.
-        place: another one, into which the answers are put as :data:`pipelines.questions.RESULT`; a temporary directory
+        place: another one, into which the answers are put as :data:`pipelines.analysis.graph.RESULT`; a temporary directory
             of this machine where none is given.
 
     Raises:

@@ -14,7 +14,7 @@ import duckdb
 import pyarrow as pa
 
 from lake import Lake
-from pipelines.answers import WITHIN_SECONDS, Officers
+from pipelines.analysis.results import WITHIN_SECONDS, Officers
 from schemas.errors import InputUnusable
 from schemas.lake import Dataset
 from schemas.messages import UNQUALIFIED

@@ -22,10 +22,10 @@ import pyarrow as pa
 
 from lake import Lake, lake
 from lake.changes import reading
-from pipelines.across_units import spilling
-from pipelines.answers import Fine, Fines
-from pipelines.command import run
-from pipelines.options import window_seconds
+from pipelines.analysis.cross_unit import spilling
+from pipelines.analysis.results import Fine, Fines
+from pipelines.cli.app import run
+from pipelines.violations.options import window_seconds
 from schemas.errors import InputUnusable
 from schemas.history import column_key
 

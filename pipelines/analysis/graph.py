@@ -24,9 +24,9 @@ import pyarrow.parquet as pq
 from lake import Lake
 from lake.reader import LakeFile
 from lake.storage import storage
-from pipelines.across_units import VIOLATIONS, UnitsTogether, snapshot
-from pipelines.answers import HOURS, WEEKDAYS, Answers, Area, DeadLetters, Officers, Sample, Units, Violations
-from pipelines.summary import visible
+from pipelines.analysis.cross_unit import VIOLATIONS, UnitsTogether, snapshot
+from pipelines.analysis.results import HOURS, WEEKDAYS, Answers, Area, DeadLetters, Officers, Sample, Units, Violations
+from pipelines.violations.summary import visible
 from schemas.history import TIME_ZONE
 from schemas.lake import MICROSECONDS, Dataset, Source
 from sources.progress import progress

@@ -1,6 +1,6 @@
 """What the answers mean, in sentences: the headings of the report, and of the text."""
 
-from pipelines.answers import MONTHS, Answers, Share
+from pipelines.analysis.results import MONTHS, Answers, Share
 from schemas.lake import Source
 from schemas.messages import UNQUALIFIED
 

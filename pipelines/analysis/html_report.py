@@ -9,15 +9,24 @@ from itertools import accumulate
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-from pipelines import findings
-from pipelines.answers import MONTHS, WEEKDAYS, WITHIN_SECONDS, WORKING_DAYS, Answers, DeadLetters, Share, Violations
-from pipelines.charts import Band, Ranked, columns, ranking, week
-from pipelines.codes import code_name
-from pipelines.findings import area_name, duration, percent
-from pipelines.style import CSS
+from pipelines.analysis import headlines as findings
+from pipelines.analysis.charts import Band, Ranked, columns, ranking, week
+from pipelines.analysis.codes import code_name
+from pipelines.analysis.headlines import area_name, duration, percent
+from pipelines.analysis.results import (
+    MONTHS,
+    WEEKDAYS,
+    WITHIN_SECONDS,
+    WORKING_DAYS,
+    Answers,
+    DeadLetters,
+    Share,
+    Violations,
+)
+from pipelines.analysis.style import CSS
 from schemas.errors import OutputUnusable
 from schemas.lake import Source
-from schemas.system import of_the_system
+from schemas.os_errors import of_the_system
 
 TOP_CODES = 10
 LAST_DAYS = 14

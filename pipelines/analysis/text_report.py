@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 
-from pipelines import findings
-from pipelines.answers import WEEKDAYS, Answers, Share
-from pipelines.codes import code_name
-from pipelines.findings import area_name, percent
+from pipelines.analysis import headlines as findings
+from pipelines.analysis.codes import code_name
+from pipelines.analysis.headlines import area_name, percent
+from pipelines.analysis.results import WEEKDAYS, Answers, Share
 
 BAR = 24
 TOP_CODES = 10

@@ -16,20 +16,20 @@ from apache_beam.runners.portability.prism_runner import PrismRunner
 from apache_beam.runners.runner import create_runner
 
 from lake.faults import damaged, is_damage, is_fault, meaning
-from pipelines.cluster import JobEnded
-from pipelines.committed import Committed, kept_up_to_date
-from pipelines.every import every
-from pipelines.java_job_server import refusal
-from pipelines.loopback import listen_here_alone
-from pipelines.runner_options import FLINK_STREAMS
-from pipelines.temporary import own_temporary_folder
+from pipelines.cli.cluster import JobEnded
+from pipelines.cli.commit_progress import Committed, kept_up_to_date
+from pipelines.cli.java_job_server import refusal
+from pipelines.cli.loopback import listen_here_alone
+from pipelines.cli.runner_options import FLINK_STREAMS
+from pipelines.cli.temporary import own_temporary_folder
 from schemas import errors
-from schemas.bars import Bar
-from schemas.exits import ended
-from schemas.printing import guarded_output
-from schemas.system import bad_name
+from schemas.os_errors import bad_name
 from sources.progress import progress
 from sources.units import ROWS_IN
+from terminal.bars import Bar
+from terminal.every import every
+from terminal.exits import ended
+from terminal.printing import guarded_output
 
 PRISM = "PrismRunner"
 STARTS_PRISM = (PrismRunner, SwitchingDirectRunner)

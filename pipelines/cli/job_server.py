@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 
-from pipelines.loopback import reachable
+from pipelines.cli.loopback import reachable
 from schemas.errors import ServiceUnavailable
 
 START_SECONDS = 60

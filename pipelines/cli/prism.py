@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 from apache_beam.options.pipeline_options import DebugOptions, PipelineOptions
 
-from pipelines.cluster import portable
-from pipelines.job_server import job_server
+from pipelines.cli.cluster import portable
+from pipelines.cli.job_server import job_server
 
 BUILT = ".services/prism-*/prism"
 """Where ``make services-install`` puts it."""

@@ -14,9 +14,9 @@ from lake import Lake
 from lake.changes import Change, vacuum
 from lake.ledger import unit_paths
 from lake.storage import storage
-from pipelines.command import beam_options, progress_bar, run
-from pipelines.merging import changed, compaction, plan, with_ledger
-from pipelines.options import duration
+from pipelines.cli.app import beam_options, progress_bar, run
+from pipelines.maintenance.compaction_graph import changed, compaction, plan, with_ledger
+from pipelines.violations.options import duration
 from schemas.errors import InputUnusable
 from schemas.lake import Dataset
 from sources.progress import progress

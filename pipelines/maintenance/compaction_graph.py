@@ -19,7 +19,7 @@ from lake.layout import data_path
 from lake.ledger import merge_ledger
 from lake.merge import Bin, Drop, Merged, bins, merge
 from lake.reader import LakeFile
-from pipelines.across_units import spilling
+from pipelines.analysis.cross_unit import spilling
 from schemas.errors import NotReconciled
 from schemas.history import TIME_ZONE
 from schemas.lake import CONTENT, SCHEMAS, STATS, Dataset, Source

@@ -22,11 +22,11 @@ from lake.checksums import own_checksum_holds, sha256
 from lake.layout import change_path, ledger_path, months, partitions, unit_of
 from lake.storage import storage
 from schemas.errors import LakeDamaged, NotPermitted, PrestaCopError, ServiceUnavailable, UnsafePath
+from schemas.files.marks import MARK
 from schemas.lake import CHANGES, LEDGER, LEDGER_ROW, MERGED_LEDGER, Dataset, Source
-from schemas.marks import MARK
-from sources.loaded import remembered, remembered_fault
-from sources.plans import CHECKSUM, floors_in, plan_in, read_floors
-from sources.segments import NAME, segment_in, voucher
+from sources.loaded.segments import NAME, segment_in, voucher
+from sources.loaded.topic import remembered, remembered_fault
+from sources.streams.plans import CHECKSUM, floors_in, plan_in, read_floors
 
 READS = 8
 """Files of the ledger that are read at once."""

@@ -13,8 +13,8 @@ from typing import Any
 
 from lake import Lake, lake
 from lake.changes import check_not_removed, reading
-from pipelines.command import run
-from pipelines.integrity import (
+from pipelines.cli.app import run
+from pipelines.maintenance.integrity import (
     Opened,
     look_at,
     merged_faults,
@@ -28,12 +28,12 @@ from pipelines.integrity import (
     spool_faults,
     without_checksum,
 )
-from pipelines.summary import conflicts
-from schemas.bars import Bar
+from pipelines.violations.summary import conflicts
 from schemas.errors import InputUnusable
 from schemas.history import TIME_ZONE
 from schemas.lake import Dataset
 from sources.units import DUPLICATES
+from terminal.bars import Bar
 from transforms.qualify import ANSWERS, BRANCHES
 from transforms.write import DOORS
 

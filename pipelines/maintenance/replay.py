@@ -14,9 +14,9 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from lake import Lake, lake
 from lake.changes import Change
 from lake.storage import storage
-from pipelines.command import beam_options, progress_bar, run
-from pipelines.merging import changed
-from pipelines.replaying import letters_of, replaying
+from pipelines.cli.app import beam_options, progress_bar, run
+from pipelines.maintenance.compaction_graph import changed
+from pipelines.maintenance.replay_graph import letters_of, replaying
 from schemas import history, messages
 from schemas.answers import load_public_keys
 from schemas.errors import InputUnusable

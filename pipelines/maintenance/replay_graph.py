@@ -20,19 +20,19 @@ from lake.large_payloads import checked_in, checked_out
 from lake.merge import Merged
 from lake.reader import LakeFile
 from lake.storage import open_file, storage
-from pipelines.merging import commit_parts
+from pipelines.maintenance.compaction_graph import commit_parts
 from schemas.errors import InputUnusable, PrestaCopError
 from schemas.history import Reason
 from schemas.lake import DEAD_LETTER, REFUSED, Dataset, Source
-from sources.history import HistoryCsv
+from sources.files.csv_records import count_records, odd_records
+from sources.files.history import HistoryCsv
 from sources.payloads import PAYLOADS
 from sources.progress import progress
-from sources.records import count_records, odd_records
 from sources.units import Unit, UnitBatch
-from transforms.history import Block, parse_block
+from transforms.history.parse import Block, parse_block
 from transforms.images import store_pictures
-from transforms.messages import decode_payloads
-from transforms.names import Parsed
+from transforms.messages.decode import decode_payloads
+from transforms.outputs import Parsed
 from transforms.qualify import split
 from transforms.stats import HOUR
 from transforms.stats import Counter as WindowCounter

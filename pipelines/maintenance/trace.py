@@ -19,14 +19,14 @@ import pyarrow.dataset as pads
 from lake import Lake, lake
 from lake.changes import CHANGE, reading, undone
 from lake.storage import storage
-from pipelines.across_units import VIOLATIONS
-from pipelines.codes import code_name
-from pipelines.command import run
-from pipelines.summary import visible
+from pipelines.analysis.codes import code_name
+from pipelines.analysis.cross_unit import VIOLATIONS
+from pipelines.cli.app import run
+from pipelines.violations.summary import visible
 from schemas.errors import InputUnusable
 from schemas.lake import Dataset
 from schemas.messages import OFFICER
-from sources.records import is_utf8
+from sources.files.csv_records import is_utf8
 
 EXAMPLES = """\
 examples:

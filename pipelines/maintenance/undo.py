@@ -13,12 +13,12 @@ import pyarrow.compute as pc
 from lake import Lake, lake
 from lake.changes import undone
 from lake.storage import storage
-from pipelines.command import progress_bar, run
-from pipelines.undoing import Standing, put_back, read_again, standing, undo
+from pipelines.cli.app import progress_bar, run
+from pipelines.maintenance.undo_unit import Standing, put_back, read_again, standing, undo
 from schemas.errors import InputUnusable
 from schemas.lake import UNDONE
-from schemas.printing import printable
 from sources.units import DUPLICATES
+from terminal.printing import printable
 
 EXAMPLES = """\
 examples:

@@ -20,7 +20,7 @@ from lake.layout import unit_of
 from lake.merge import ROW_GROUP, read_checked
 from lake.reader import LakeFile, counted
 from lake.storage import storage
-from pipelines.merging import changed
+from pipelines.maintenance.compaction_graph import changed
 from schemas.errors import InputUnusable, NotReconciled
 from schemas.lake import SCHEMAS, STATS, UNDONE, UTC, Dataset, Source
 from sources.progress import progress

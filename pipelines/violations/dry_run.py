@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from lake.layout import data_path, ledger_path, partitions
-from pipelines.inputs import Asked, Files, planned, stream
+from pipelines.violations.inputs import Asked, Files, planned, stream
 from schemas.lake import Dataset, Source
 
 

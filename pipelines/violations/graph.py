@@ -17,14 +17,14 @@ import apache_beam as beam
 
 from schemas.lake import Dataset
 from sources.units import BATCHES, TALLIES
-from transforms.alert_channels import Target
-from transforms.alerts import PublishAlerts
-from transforms.dedupe import DropDuplicates
-from transforms.history import ParseHistory
+from transforms.alerts.channels import Target
+from transforms.alerts.publish import PublishAlerts
+from transforms.history.parse import ParseHistory
 from transforms.images import StoreImages
-from transforms.live import AppendPanes, CountLive
-from transforms.messages import DecodeMessages
-from transforms.names import DEAD_LETTERS, ROWS
+from transforms.live.windows import AppendPanes, CountLive
+from transforms.messages.decode import DecodeMessages
+from transforms.messages.dedupe import DropDuplicates
+from transforms.outputs import DEAD_LETTERS, ROWS
 from transforms.qualify import BRANCHES, Qualify
 from transforms.refusals import ANY_NUMBER, MaxDeadLetters
 from transforms.stats import CountByWindow
@@ -105,6 +105,6 @@ def land(
 
 
 if __name__ == "__main__":
-    from pipelines.run import main
+    from pipelines.violations.run import main
 
     main()

@@ -10,21 +10,21 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 
 from lake.ledger import unit_paths
-from pipelines.violations import Inputs, Limits
+from pipelines.violations.graph import Inputs, Limits
 from schemas.errors import InputUnusable, NotReconciled
 from schemas.lake import Source
 from schemas.urls import KafkaUrl, PubSubUrl
-from sources.cells import Cell
-from sources.copies import once
-from sources.files import Format, ReadFiles, plan
-from sources.follow_loaded import FollowLoaded
-from sources.history import HistoryCsv
-from sources.kafka import KafkaStream
-from sources.loaded import Loaded, LoadedCell, LoadedTopic, landed, remember, remembered, spent
-from sources.pieced import ReadLoaded, cells_of
-from sources.pubsub import PubSubStream
-from sources.recorded import RecordedMessages
-from sources.streams import MESSAGE_BYTES, FollowStream, ReadUnits, Stream, plan_until_now
+from sources.files.copies import once
+from sources.files.grid import Cell
+from sources.files.history import HistoryCsv
+from sources.files.read import Format, ReadFiles, plan
+from sources.files.recordings import RecordedMessages
+from sources.loaded.file import ReadLoaded, cells_of
+from sources.loaded.follow import FollowLoaded
+from sources.loaded.topic import Loaded, LoadedCell, LoadedTopic, landed, remember, remembered, spent
+from sources.streams.base import MESSAGE_BYTES, FollowStream, ReadUnits, Stream, plan_until_now
+from sources.streams.kafka import KafkaStream
+from sources.streams.pubsub import PubSubStream
 from sources.units import Unit
 from transforms.refusals import MaxDeadLetters
 

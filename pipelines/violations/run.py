@@ -24,19 +24,19 @@ from lake.faults import faults
 from lake.memory import share_memory
 from lake.retries import PATIENCE
 from lake.storage import storage
-from pipelines.cluster import Cluster, Place, job_name
-from pipelines.command import PRISM, beam_options, committed_line, known, progress_bar, run, stream_line
-from pipelines.dry_run import dry_run
-from pipelines.inputs import Asked, followed, planned
-from pipelines.options import UNBOUNDED, add_arguments
-from pipelines.prism import find_prism, on_prism
-from pipelines.runner_options import by_runner
-from pipelines.summary import summary, units_of
-from pipelines.violations import Settings, violations
+from pipelines.cli.app import PRISM, beam_options, committed_line, known, progress_bar, run, stream_line
+from pipelines.cli.cluster import Cluster, Place, job_name
+from pipelines.cli.prism import find_prism, on_prism
+from pipelines.cli.runner_options import by_runner
+from pipelines.violations.dry_run import dry_run
+from pipelines.violations.graph import Settings, violations
+from pipelines.violations.inputs import Asked, followed, planned
+from pipelines.violations.options import UNBOUNDED, add_arguments
+from pipelines.violations.summary import summary, units_of
 from schemas.answers import load_public_keys
 from schemas.errors import FINAL, OutputUnusable, ServiceUnavailable
 from sources.progress import progress
-from transforms.alert_channels import open_channel
+from transforms.alerts.channels import open_channel
 from transforms.refusals import DEFAULT_SHARE, percent
 
 FAILURES = 3

@@ -11,8 +11,8 @@ from lake import Lake, lake
 from lake.changes import undone
 from lake.ledger import unit_paths
 from schemas.lake import Source
-from schemas.printing import printable
 from sources.units import DUPLICATES
+from terminal.printing import printable
 from transforms.write import DOORS
 
 BRANCHES = (*DOORS, DUPLICATES)

@@ -4,15 +4,15 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from pipelines.cluster import Cluster
-from pipelines.run import main as run
+from pipelines.cli.cluster import Cluster
+from pipelines.violations.run import main as run
 from runners.flink import jobs
 from runners.flink.cluster import GROUP, JobManager
 from runners.flink.submit import on_flink
 from runners.services import Services
 from runners.services.command import Command, main
 from runners.services.here import find_servers
-from schemas.exits import exit_with
+from terminal.exits import exit_with
 
 _MODULE = "python -m runners.flink"
 _LEAVING = f"The job goes on in the cluster ({_MODULE} status; stop ends it). Units in the ledger are done"

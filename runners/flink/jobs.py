@@ -5,12 +5,12 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from pipelines.cluster import JobEnded
-from pipelines.command import raised_by_worker
-from pipelines.every import every
+from pipelines.cli.app import raised_by_worker
+from pipelines.cli.cluster import JobEnded
 from runners.flink.cluster import JobManager
 from runners.services import Services
 from schemas.errors import FINAL, InputChanged, PrestaCopError, ServiceUnavailable
+from terminal.every import every
 
 SAVEPOINT_SECONDS = 120
 POLL_SECONDS = 0.2

@@ -7,9 +7,9 @@ from typing import Any
 
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions
 
-from pipelines.cluster import portable
-from pipelines.job_server import job_server
-from pipelines.runner_options import FlinkJobOptions
+from pipelines.cli.cluster import portable
+from pipelines.cli.job_server import job_server
+from pipelines.cli.runner_options import FlinkJobOptions
 from runners.flink import jobs
 from runners.flink.cluster import JOB_SERVER, JobManager
 from runners.services import HOME, Services

@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 
 from schemas.errors import ServiceUnavailable
-from schemas.signals import INTERRUPTED
+from terminal.signals import INTERRUPTED
 
 END_SECONDS = 15
 """What is asked to end and goes on for longer is killed."""

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from pipelines.committed import COUNTS
+from pipelines.cli.commit_progress import COUNTS
 from runners.live.seen import Measured
 from runners.live.view import clock
 from schemas.lake import Source

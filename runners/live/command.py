@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from apps.simulator.arguments import positive_count, rate, seconds, share
-from pipelines.command import run
-from pipelines.options import window_seconds
+from pipelines.cli.app import run
+from pipelines.violations.options import window_seconds
 from runners.live.live import Asked, live
 from runners.services import HOME
 from runners.services.services import DATA, PORTS

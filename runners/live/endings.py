@@ -8,9 +8,9 @@ from pathlib import Path
 
 from runners.services import Services
 from schemas.errors import OutputUnusable
-from schemas.marks import Mark, make_folder
-from schemas.signals import SIGNALS
-from schemas.system import of_the_system
+from schemas.files.marks import Mark, make_folder
+from schemas.os_errors import of_the_system
+from terminal.signals import SIGNALS
 
 
 @contextmanager

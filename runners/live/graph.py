@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
-from pipelines.run import main
+from pipelines.violations.run import main
 from runners.live.figures import tell
 
 EVERY_SECONDS = 0.5

@@ -5,8 +5,8 @@ import shlex
 from pathlib import Path
 from typing import NamedTuple
 
-from pipelines.committed import Committed, kept_up_to_date
-from pipelines.options import UNBOUNDED
+from pipelines.cli.commit_progress import Committed, kept_up_to_date
+from pipelines.violations.options import UNBOUNDED
 from runners.live.children import Child
 from runners.live.closing import next_steps, published, summary
 from runners.live.endings import alone, ended, serving
@@ -14,9 +14,9 @@ from runners.live.officers import Officers, public_key
 from runners.live.run import Run
 from runners.live.seen import Measured
 from runners.live.topics import Urls, make_topics
+from runners.provision.spec import FLEET, LAKE
 from runners.services import HOME, Services
 from runners.services.services import DATA, PORTS
-from runners.topics.wanted import FLEET, LAKE
 
 MISHAPS = (
     *("--duplicates", "0.01", "--disorder", "2", "--late-share", "0.001", "--late", "20"),

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from runners.live.children import Child
 from runners.live.topics import Urls
+from runners.provision.spec import CONSOLE
 from runners.services.ports import HOST
-from runners.topics.wanted import CONSOLE
 from schemas.errors import ServiceUnavailable
 
 START_SECONDS = 60

@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 
 class Pane(msgspec.Struct, frozen=True):
-    """A line of the file; see :mod:`transforms.live`."""
+    """A line of the file; see :mod:`transforms.live.windows`."""
 
     window_start: Annotated[datetime, msgspec.Meta(tz=True)]
     window_seconds: int

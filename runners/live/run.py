@@ -7,7 +7,7 @@ from runners.live.children import Child
 from runners.live.screen import Screen
 from runners.live.seen import Measured
 from runners.live.view import lines, plain
-from schemas.signals import INTERRUPTED
+from terminal.signals import INTERRUPTED
 
 TICK_SECONDS = 1.0
 DRAIN_SECONDS = 30

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from schemas.printing import printable, unguarded
+from terminal.printing import printable, unguarded
 
 PLAIN_SECONDS = 5.0
 

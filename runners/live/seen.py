@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from pipelines.committed import Committed
+from pipelines.cli.commit_progress import Committed
 from runners.live.figures import Figures, Rates, told
 from runners.live.panes import Tail, Window, Windows
 from schemas.lake import Dataset

@@ -3,10 +3,10 @@
 import os
 from typing import NamedTuple
 
-from runners.topics import pubsub
-from runners.topics.kafka import KafkaTopics
-from runners.topics.lines import Mode
-from runners.topics.wanted import IMAGES, MESSAGES, topics
+from runners.provision import pubsub
+from runners.provision.diff import Mode
+from runners.provision.kafka import KafkaTopics
+from runners.provision.spec import IMAGES, MESSAGES, topics
 from schemas.urls import kafka_url
 
 PARTITIONS = {MESSAGES: 2, IMAGES: 1}

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from pipelines.codes import code_name
+from pipelines.analysis.codes import code_name
 from runners.live.panes import Window
 from runners.live.seen import Seen
 from schemas.lake import Dataset

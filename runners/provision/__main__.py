@@ -5,16 +5,16 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 
-from runners.topics import lifecycle, pubsub
-from runners.topics.arguments import merged, parser
-from runners.topics.kafka import KafkaTopics
-from runners.topics.lifecycle import Keep
-from runners.topics.lines import Line, Mode, Refused
-from runners.topics.wanted import ROLES, Topic, spoken, topics
+from runners.provision import lifecycle, pubsub
+from runners.provision.arguments import merged, parser
+from runners.provision.diff import Line, Mode, Refused
+from runners.provision.kafka import KafkaTopics
+from runners.provision.lifecycle import Keep
+from runners.provision.spec import ROLES, Topic, spoken, topics
 from schemas.errors import PrestaCopError
-from schemas.exits import PIPE_CLOSED, exit_with
-from schemas.signals import INTERRUPTED
 from schemas.urls import kafka_url, pubsub_url
+from terminal.exits import PIPE_CLOSED, exit_with
+from terminal.signals import INTERRUPTED
 
 
 def main(argv: Sequence[str] | None = None) -> int:

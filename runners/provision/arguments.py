@@ -5,8 +5,8 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
-from runners.topics.lifecycle import Lake
-from runners.topics.wanted import DAY, IMAGES, NAMES, PARTITIONS, RETENTION, ROLES, spoken
+from runners.provision.lifecycle import Lake
+from runners.provision.spec import DAY, IMAGES, NAMES, PARTITIONS, RETENTION, ROLES, spoken
 from schemas.urls import KAFKA, KafkaUrl, kafka_url
 
 MODULE: Final = "python -m runners.topics"

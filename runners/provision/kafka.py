@@ -17,8 +17,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it exports 
 )
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
-from runners.topics.lines import CREATED, Difference, Line, Mode, Refused, compared
-from runners.topics.wanted import Topic
+from runners.provision.diff import CREATED, Difference, Line, Mode, Refused, compared
+from runners.provision.spec import Topic
 from schemas.errors import OutputUnusable, PrestaCopError, ServiceUnavailable
 from schemas.urls import KafkaUrl, kafka_config
 

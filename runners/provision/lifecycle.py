@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 
 from lake.faults import faults
 from lake.storage import s3_endpoint
-from runners.topics.lines import CREATED, WARNING, Difference, Line, Mode, Refused, compared
+from runners.provision.diff import CREATED, WARNING, Difference, Line, Mode, Refused, compared
 
 UPLOAD_DAYS: Final = 1
 """The largest file of the lake is written in minutes."""

@@ -10,8 +10,8 @@ from google.api_core.retry import Retry, if_exception_type
 from google.auth.exceptions import GoogleAuthError
 from google.pubsub_v1 import ExpirationPolicy, PublisherClient, SubscriberClient, Subscription
 
-from runners.topics.lines import CREATED, Difference, Line, Mode, Refused, compared
-from runners.topics.wanted import DAY, Topic, spoken
+from runners.provision.diff import CREATED, Difference, Line, Mode, Refused, compared
+from runners.provision.spec import DAY, Topic, spoken
 from schemas.errors import ServiceUnavailable
 
 ACK_SECONDS: Final = 60

@@ -2,7 +2,7 @@
 
 from runners.services.command import Command, main
 from runners.services.services import SERVERS
-from schemas.exits import exit_with
+from terminal.exits import exit_with
 
 _MODULE = "python -m runners.services"
 COMMAND = Command(

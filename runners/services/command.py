@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from runners.services.programs import HOME
 from runners.services.services import Group, Services, State
 from schemas.errors import PrestaCopError, ServiceUnavailable
-from schemas.signals import INTERRUPTED
+from terminal.signals import INTERRUPTED
 
 
 def _nothing(*_: object) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from runners.services.java import java
 from runners.services.lock import locked
 from schemas.errors import ServiceUnavailable
-from schemas.marks import Mark, make_folder
+from schemas.files.marks import Mark, make_folder
 
 HOME = Path(__file__).resolve().parents[2] / ".services"
 """Where programs are installed, for every user of this work tree."""

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from pipelines.loopback import reachable
-from pipelines.temporary import outside
+from pipelines.cli.loopback import reachable
+from pipelines.cli.temporary import outside
 from runners.services.background import Background, Record
 from runners.services.kafka.broker import Kafka
 from runners.services.lock import locked
@@ -19,7 +19,7 @@ from runners.services.pubsub.server import PubSub
 from runners.services.s3 import S3
 from runners.services.service import Service
 from schemas.errors import OutputUnusable, ServiceUnavailable
-from schemas.marks import Mark, make_folder, mark_of, unmarked
+from schemas.files.marks import Mark, make_folder, mark_of, unmarked
 
 _BUILD = Path(__file__).parent / "prism" / "build.py"
 # Without cgo no C compiler is needed.

@@ -4,15 +4,15 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from pipelines.cluster import Cluster
-from pipelines.run import SPARK_IS_BOUNDED
-from pipelines.run import main as run
+from pipelines.cli.cluster import Cluster
+from pipelines.violations.run import SPARK_IS_BOUNDED
+from pipelines.violations.run import main as run
 from runners.services import Services
 from runners.services.command import Command, main
 from runners.services.here import find_servers
 from runners.spark.cluster import GROUP
 from runners.spark.submit import on_spark
-from schemas.exits import exit_with
+from terminal.exits import exit_with
 
 _MODULE = "python -m runners.spark"
 

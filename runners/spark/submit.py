@@ -5,8 +5,8 @@ from contextlib import contextmanager
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipelines.cluster import portable
-from pipelines.job_server import job_server
+from pipelines.cli.cluster import portable
+from pipelines.cli.job_server import job_server
 from runners.services import HOME, Services
 from runners.spark.cluster import EXECUTOR_MEMORY, JOB_SERVER, SPARK, Master, SparkWorkers, cores, java
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import IO, Any, Final, cast
 
 from schemas.errors import InputUnusable
-from schemas.file_kinds import Packing
+from schemas.files.kinds import Packing
 
 MAX_RATIO: Final = 64
 """Text may be so many times as long as its packed form: the city's files are 4 to 10 times, a gzip bomb is 1,000."""

@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from contextlib import nullcontext
 
 from lake.storage import open_file
-from schemas.file_kinds import FIRST_BYTES, kind_of
-from schemas.packed import unpacked
-from sources.cells import Cell
-from sources.files import Format, units_of
+from schemas.files.compression import unpacked
+from schemas.files.kinds import FIRST_BYTES, kind_of
+from sources.files.grid import Cell
+from sources.files.read import Format, units_of
 
 _HEAD_BYTES = 1 << 16
 """Only files that begin alike are compared as a whole, which reads them."""

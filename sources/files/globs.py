@@ -19,7 +19,7 @@ from typing import Final, Protocol
 from lake.faults import faults
 from lake.storage import S3, S3Storage, check_name, storage
 from schemas.errors import InputUnusable
-from schemas.file_urls import FILE, local_path, unescaped
+from schemas.files.urls import FILE, local_path, unescaped
 
 _ANY_FOLDERS: Final = "**"
 _SPECIAL: Final = re.compile(r"[*?[]")

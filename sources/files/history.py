@@ -12,9 +12,9 @@ import pyarrow.compute as pc
 
 from schemas.history import MAX_HEADER_BYTES, ColumnNames, Layout, column_names, columns_of, first_line, layout
 from schemas.lake import Source
-from sources.cells import Borders, Cell
-from sources.files import Header
-from sources.records import count_records, odd_records, record_end, record_start
+from sources.files.csv_records import count_records, odd_records, record_end, record_start
+from sources.files.grid import Borders, Cell
+from sources.files.read import Header
 
 BLOCK = pa.schema(
     [
@@ -28,7 +28,7 @@ BLOCK = pa.schema(
     ]
 )
 """One row a block: its bytes, where they stand in the file, the number in the unit of its first record, how many
-there are, where in the bytes the odd ones begin (:mod:`sources.records`), and lines of column names; ``other`` are the
+there are, where in the bytes the odd ones begin (:mod:`sources.files.csv_records`), and lines of column names; ``other`` are the
 begins and ends of the rows to which a header in another order than the file's applies."""
 
 _HEADER = r"summons[^a-z0-9\n]*number"
@@ -61,7 +61,7 @@ def _find_header(data: bytes, place: int) -> int:
 
 
 class CsvRecords:
-    """The :class:`~sources.cells.Borders` of a CSV file of so many columns."""
+    """The :class:`~sources.files.grid.Borders` of a CSV file of so many columns."""
 
     def __init__(self, columns: int, separator: bytes = b",") -> None:
         self._columns, self._separator = columns, separator
@@ -74,7 +74,7 @@ class CsvRecords:
 
 
 class HistoryCsv:
-    """The :class:`~sources.files.Format` of the ticket CSV of any year: columns are found by name."""
+    """The :class:`~sources.files.read.Format` of the ticket CSV of any year: columns are found by name."""
 
     source = Source.HISTORY
 

@@ -18,15 +18,15 @@ from lake.again import current_name
 from lake.ledger import is_committed
 from lake.storage import open_file
 from schemas.errors import InputChanged
-from schemas.file_kinds import FIRST_BYTES, kind_of
+from schemas.files.compression import unpacked
+from schemas.files.kinds import FIRST_BYTES, kind_of
 from schemas.lake import Source
-from schemas.packed import unpacked
-from sources.cells import Borders, Cell, blocks, border, content_hash, grid
-from sources.globs import expand
+from sources.files.globs import expand
+from sources.files.grid import Borders, Cell, blocks, border, content_hash, grid
+from sources.files.unpacking import unpack
 from sources.progress import progress
 from sources.reading import Read
 from sources.units import PART_BYTES, ROWS_IN, Parts, Tally, Unit, UnitBatch, UnitTally
-from sources.unpacking import unpack
 
 FILE_PART_BYTES = 2 * PART_BYTES
 """Of a part of a unit: a cell of the grid is one, unless its records are a few bytes long."""

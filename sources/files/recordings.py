@@ -7,15 +7,15 @@ import numpy as np
 import pyarrow as pa
 
 from schemas.errors import InputUnusable
-from schemas.file_kinds import FIRST_BYTES, no_text
+from schemas.files.kinds import FIRST_BYTES, no_text
 from schemas.lake import Source
-from sources.cells import Borders, Cell, Lines
-from sources.files import Header
+from sources.files.grid import Borders, Cell, Lines
+from sources.files.read import Header
 from sources.payloads import payload_batch
 
 
 class RecordedMessages:
-    """The :class:`~sources.files.Format` of a recording; the last line may lack its newline."""
+    """The :class:`~sources.files.read.Format` of a recording; the last line may lack its newline."""
 
     def __init__(self, source: Source) -> None:
         self.source = source

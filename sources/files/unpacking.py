@@ -3,7 +3,7 @@
 from typing import IO, Final
 
 from schemas.errors import InputUnusable
-from schemas.packed import ANY_RATIO_BYTES, MAX_RATIO
+from schemas.files.compression import ANY_RATIO_BYTES, MAX_RATIO
 
 _COPIED_BYTES: Final = 1 << 20
 
@@ -12,7 +12,7 @@ def unpack(packed: IO[bytes], text: IO[bytes], packed_bytes: int, path: str) -> 
     """Copy what ``packed`` gives to ``text``.
 
     Args:
-        packed: gives the text of a packed file, as :func:`schemas.packed.unpacked` opens it.
+        packed: gives the text of a packed file, as :func:`schemas.files.compression.unpacked` opens it.
         packed_bytes: the size of that file.
         path: what people call it.
 

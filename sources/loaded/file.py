@@ -14,12 +14,12 @@ from apache_beam.metrics import Metrics
 
 from schemas.errors import InputUnusable
 from schemas.loaded import Piece
-from sources.cells import grid
-from sources.files import Format, read_part, unit_in
-from sources.loaded import Loaded, LoadedCell, contradiction, note, pieces_in, remembered
+from sources.files.grid import grid
+from sources.files.read import Format, read_part, unit_in
+from sources.loaded.topic import Loaded, LoadedCell, contradiction, note, pieces_in, remembered
 from sources.progress import progress
 from sources.reading import Read
-from sources.streams import Stream
+from sources.streams.base import Stream
 from sources.units import UnitBatch, UnitTally
 
 

@@ -17,11 +17,11 @@ from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Duration, Timestamp
 
-from sources.files import Format
-from sources.loaded import Loaded, LoadedCell, LoadedTopic, landed, remember, remembered, spent
-from sources.pieced import cells_of, read_loaded
+from sources.files.read import Format
+from sources.loaded.file import cells_of, read_loaded
+from sources.loaded.topic import Loaded, LoadedCell, LoadedTopic, landed, remember, remembered, spent
 from sources.reading import Read
-from sources.streams import Stream, Ticks
+from sources.streams.base import Stream, Ticks
 
 LOOK_SECONDS = 5.0
 """Between two looks: a file takes longer to come."""

@@ -28,9 +28,9 @@ from lake.ledger import read_back
 from lake.storage import storage
 from schemas.errors import InputUnusable
 from schemas.loaded import MAX_FILE_BYTES, Piece, decode
-from sources.cells import LOOKBACK_BYTES, MAX_RECORD_BYTES, Cell
-from sources.history import may_hold_header
-from sources.streams import Stream
+from sources.files.grid import LOOKBACK_BYTES, MAX_RECORD_BYTES, Cell
+from sources.files.history import may_hold_header
+from sources.streams.base import Stream
 from sources.units import Unit
 
 _REMEMBERED: Final = "plans/loaded"

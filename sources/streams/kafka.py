@@ -17,11 +17,11 @@ from confluent_kafka import Message
 from schemas.errors import InputUnusable
 from schemas.lake import MICROSECONDS, Source, timestamps
 from schemas.urls import KafkaUrl
-from sources.kafka_broker import PATIENCE_SECONDS, Topic
-from sources.kafka_consumer import Access, consume, offset_of, shared
 from sources.payloads import payload_batch
-from sources.plans import Chain, Plan, first_planned, read_floors, write_floors
-from sources.streams import Look, PlannedUnit, Planner, Stream
+from sources.streams.base import Look, PlannedUnit, Planner, Stream
+from sources.streams.kafka_broker import PATIENCE_SECONDS, Topic
+from sources.streams.kafka_consumer import Access, consume, offset_of, shared
+from sources.streams.plans import Chain, Plan, first_planned, read_floors, write_floors
 from sources.units import PART_BYTES, ROW_BYTES, Unit
 
 UNIT_MESSAGES: Mapping[Source, int] = {Source.DRONES: 200_000, Source.IMAGES: 1_000, Source.HISTORY: 32}

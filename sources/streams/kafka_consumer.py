@@ -11,7 +11,7 @@ from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from schemas.errors import InputUnusable
 from schemas.urls import KafkaUrl, kafka_config
-from sources.kafka_broker import PATIENCE_SECONDS, Broker, Topic
+from sources.streams.kafka_broker import PATIENCE_SECONDS, Broker, Topic
 
 FETCHING: Final[Mapping[str, int]] = {
     "fetch.wait.max.ms": 100,

@@ -8,9 +8,9 @@ import pytest
 
 from apps.console.database import Database
 from apps.console.pictures import Pictures
-from apps.simulator.images import jpeg
+from apps.simulator.fleet.images import jpeg
 from transforms.images import read_picture
-from transforms.payloads import Refusal
+from transforms.messages.payload import Refusal
 
 JPEG = jpeg("a picture")
 FIELDS = {"schema_version": 1, "image_id": "i", "event_time": "2026-01-15T12:00:00Z"}

@@ -20,7 +20,7 @@ from apps.loader.kafka_state import TopicState, check_still_there
 from apps.loader.load import Wanted, load
 from apps.loader.target import TargetChanged
 from schemas.errors import InputUnusable
-from schemas.printing import guarded_output
+from terminal.printing import guarded_output
 from tests.apps.loads import HEADER, ROWS, Collected, CutFile, Interrupted, to
 from tests.schemas.test_file_kinds import PACK
 

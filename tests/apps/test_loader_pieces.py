@@ -11,7 +11,7 @@ from apps.loader.pieces import Place
 from apps.loader.source import look_at
 from schemas.errors import InputUnusable
 from schemas.loaded import Piece, decode, encode
-from sources.records import odd_records
+from sources.files.csv_records import odd_records
 from tests.apps.loads import COLUMNS, HEADER, ROWS, Collected, Interrupted, assembled, pieces_of, to
 from tests.schemas.test_file_kinds import PACK
 
@@ -66,7 +66,7 @@ def test_records_that_are_larger_than_a_piece_are_cut(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("apps.loader.pieces.MAX_PIECE_BYTES", most)
         patch.setattr("apps.loader.pieces.MAX_ODD_BYTES", 100)
-        patch.setattr("schemas.records.MAX_ODD_BYTES", 100)
+        patch.setattr("schemas.files.csv_quotes.MAX_ODD_BYTES", 100)
         found = pieces_of(source, rows, Place(0))
     assert b"".join(piece.data for piece in found) == body
     assert all(a.record <= b.record for a, b in pairwise(found))

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from apps.simulator.__main__ import main
-from apps.simulator.fleet import Fleet
-from apps.simulator.flight import Block, Flight, fly
-from apps.simulator.radio import Radio
-from apps.simulator.sinks import Sink
+from apps.simulator.fleet.drones import Fleet
+from apps.simulator.fleet.flight import Block, Flight, fly
+from apps.simulator.transport.commands import Radio
+from apps.simulator.transport.sinks import Sink
 from schemas.commands import Command, Confirmation
 from schemas.messages import DroneMessage
 

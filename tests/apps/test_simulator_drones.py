@@ -21,10 +21,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from apps.simulator.__main__ import main
-from apps.simulator.drones import write_drones
-from apps.simulator.fleet import BEATS, FASTEST_M_S
-from apps.simulator.flight import Flight
-from apps.simulator.mishaps import DUPLICATE_WITHIN_S, Mishaps
+from apps.simulator.fleet.drones import BEATS, FASTEST_M_S
+from apps.simulator.fleet.flight import Flight
+from apps.simulator.fleet.mishaps import DUPLICATE_WITHIN_S, Mishaps
+from apps.simulator.fleet.publish import write_drones
 from schemas.messages import MAX_BYTES, MAX_DEPTH, MAX_EXTRA_FIELDS, DroneMessage, v0_message_id
 
 START = datetime(2026, 1, 15, 12, tzinfo=UTC)

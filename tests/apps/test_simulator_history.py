@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from apps.simulator.__main__ import main
-from apps.simulator.dirt import QUOTE_DISTANCE, RATES, STRUCTURAL
-from apps.simulator.history import LAYOUTS, History, write_history
+from apps.simulator.tickets.dirt import QUOTE_DISTANCE, RATES, STRUCTURAL
+from apps.simulator.tickets.history import LAYOUTS, History, write_history
 from schemas.history import BLANK_PLATES, COLUMNS_51, COUNTY_ALIASES, Reason, Repair
 
 NEW_YORK = ZoneInfo("America/New_York")

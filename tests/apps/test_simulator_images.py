@@ -5,7 +5,7 @@ import base64
 import msgspec
 import pytest
 
-from apps.simulator.images import Picture, jpeg
+from apps.simulator.fleet.images import Picture, jpeg
 from schemas.messages import MAX_IMAGE_BYTES, ImageMessage
 
 NAME = "img-0123456789abcdef0123456789abcdef"

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 from confluent_kafka import Message
 
-from apps.simulator import kafka_topic
 from apps.simulator.__main__ import main
+from apps.simulator.transport import kafka_topic
 from schemas.messages import DroneMessage, ImageMessage
 from tests.apps.topics import MockKafka, consumed
 

@@ -8,14 +8,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from apps.simulator import progress as progress_module
-from apps.simulator.delays import Published
-from apps.simulator.flight import Flight, fly
-from apps.simulator.images import Picture
+from apps.simulator.fleet import progress as progress_module
+from apps.simulator.fleet.delays import Published
+from apps.simulator.fleet.flight import Flight, fly
+from apps.simulator.fleet.images import Picture
+from apps.simulator.fleet.mishaps import Mishaps, Step, publish
+from apps.simulator.fleet.pace import as_it_comes
+from apps.simulator.fleet.progress import Progress
 from apps.simulator.interrupt import Stop, noted_interrupts
-from apps.simulator.mishaps import Mishaps, Step, publish
-from apps.simulator.pace import as_it_comes
-from apps.simulator.progress import Progress
 
 FLIGHT = Flight(drones=40, seconds=0.5, rate=10, seed=1, start=None)
 

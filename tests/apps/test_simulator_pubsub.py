@@ -7,8 +7,8 @@ import grpc
 import msgspec
 import pytest
 
-from apps.simulator import pubsub_topic
 from apps.simulator.__main__ import main
+from apps.simulator.transport import pubsub_topic
 from schemas.messages import ImageMessage
 from tests.apps.topics import PubSubDouble
 

@@ -7,8 +7,8 @@ import pytest
 import apps.console.__main__ as console
 import apps.loader.__main__ as loader
 import apps.simulator.__main__ as simulator
-import pipelines.run as pipeline
-import runners.topics.__main__ as topics
+import pipelines.violations.run as pipeline
+import runners.provision.__main__ as topics
 
 URL = "kafka://localhost:9092/t?acks=0"
 FLEET = ["drones", "--drones", "1", "--seconds", "1"]

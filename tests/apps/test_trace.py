@@ -9,23 +9,23 @@ from pathlib import Path
 import msgspec
 import pytest
 
-import transforms.history
-from apps.trace import trace
+import transforms.history.parse
 from lake import lake
 from lake.changes import vacuum
 from lake.ledger import commit
-from pipelines.compact import compact
-from pipelines.inputs import Asked
-from pipelines.replay import replay
-from pipelines.run import run_graph as run
-from pipelines.violations import Settings
+from pipelines.maintenance.compact import compact
+from pipelines.maintenance.replay import replay
+from pipelines.maintenance.trace import trace
+from pipelines.violations.graph import Settings
+from pipelines.violations.inputs import Asked
+from pipelines.violations.run import run_graph as run
 from schemas.answers import answer_to, new_key, public_key, sign
 from schemas.history import Reason
 from tests.lakes import Said, write
 from tests.schemas.test_answers import alert
 from tests.support import LOCAL, make_history, make_messages, run_graph
 from tests.transforms.test_messages import message
-from transforms.repair import Time
+from transforms.history.repair import Time
 
 
 def told(root: Path, wanted: object) -> str:
@@ -72,7 +72,7 @@ def test_a_replayed_summons_says_that_it_came_from_the_dead_letters(
 ) -> None:
     history = make_history(tmp_path / "h.csv", 500)
     with monkeypatch.context() as patch:
-        patch.setattr(transforms.history, "repair_time", lambda text: Time(-1, reason=Reason.TIME_UNREADABLE))
+        patch.setattr(transforms.history.parse, "repair_time", lambda text: Time(-1, reason=Reason.TIME_UNREADABLE))
         run_graph(tmp_path / "lake", history)
     number = history.read_text().splitlines()[3].partition(",")[0]
     assert told(tmp_path / "lake", number).startswith("dead_letters · ")

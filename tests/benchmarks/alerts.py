@@ -15,7 +15,7 @@ from schemas.alerts import decode
 from tests.services.support import command, make_topic
 from tests.transforms.test_messages import message
 from tests.transforms.test_officer_answers import KEYS, answer, wire
-from transforms.officer_answers import refuse_answer
+from transforms.messages.officer_answers import refuse_answer
 
 SECONDS: Final = 40
 WARM_SECONDS: Final = 12

@@ -21,7 +21,7 @@ from lake import lake
 from lake.changes import Change, put_change
 from lake.files import WrittenFile
 from lake.ledger import commit
-from pipelines.merging import with_ledger
+from pipelines.maintenance.compaction_graph import with_ledger
 from runners.services import Services, free_port
 from schemas.lake import Dataset
 from tests.benchmarks import inputs

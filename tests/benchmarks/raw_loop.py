@@ -8,7 +8,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from schemas.messages import DroneMessage
 from schemas.urls import kafka_config, kafka_url
-from sources.kafka_consumer import FETCHING
+from sources.streams.kafka_consumer import FETCHING
 
 
 def main(url: str, messages: int) -> None:

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from schemas.history import BLANK_PLATES, TIME_ZONE, Reason, Repair, column_key
-from transforms.repair import repair_code, repair_county, repair_date, repair_time, whole_number
+from transforms.history.repair import repair_code, repair_county, repair_date, repair_time, whole_number
 
 TEXTS: Final = {
     "issue_date_text": "Issue Date",

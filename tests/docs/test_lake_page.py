@@ -8,9 +8,9 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from apps.simulator.__main__ import main as simulate
-from pipelines.inputs import Asked
-from pipelines.run import run_graph
-from pipelines.violations import Settings
+from pipelines.violations.graph import Settings
+from pipelines.violations.inputs import Asked
+from pipelines.violations.run import run_graph
 
 PAGE = (Path(__file__).parents[2] / "docs" / "lake.md").read_text(encoding="utf-8")
 MACROS = (Path(__file__).parents[2] / "docs" / "sql" / "duckdb.sql").read_text(encoding="utf-8")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.analysis import answers
+from pipelines.analysis.command import answers
 from tests.support import LOCAL, make_history, make_messages, run_graph
 
 NOTEBOOK = Path(__file__).parents[2] / "docs" / "notebook" / "questions.py"

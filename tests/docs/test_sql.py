@@ -14,8 +14,8 @@ from lake import lake
 from lake.changes import vacuum
 from lake.layout import partitions
 from lake.ledger import commit
-from pipelines.analysis import answers
-from pipelines.compact import compact
+from pipelines.analysis.command import answers
+from pipelines.maintenance.compact import compact
 from schemas.lake import LEDGER_ROW, SCHEMAS, Dataset
 from tests.lakes import Said, write
 from tests.support import LOCAL

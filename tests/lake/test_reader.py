@@ -16,7 +16,7 @@ from lake import lake
 from lake.changes import vacuum
 from lake.layout import partitions
 from lake.ledger import commit
-from pipelines.reconcile import reconcile
+from pipelines.maintenance.reconcile import reconcile
 from schemas.lake import SCHEMAS, Dataset
 from tests.lakes import Said, all_views, compacted, ids, write
 from transforms.qualify import BRANCHES

@@ -13,11 +13,11 @@ from lake.changes import vacuum
 from lake.ledger import commit, is_committed, read_ledger
 from lake.retries import PATIENCE, PATIENCE_S
 from lake.storage import open_file, storage
-from pipelines.command import known
-from pipelines.undoing import undo
+from pipelines.cli.app import known
+from pipelines.maintenance.undo_unit import undo
 from schemas.errors import InputUnusable, NotPermitted, PrestaCopError, ServiceUnavailable
 from schemas.lake import Dataset, Source
-from sources.plans import Plan, agree
+from sources.streams.plans import Plan, agree
 from tests.faulty_s3 import FaultyS3, Weather, without_waiting
 from tests.lakes import Said, all_views, compacted, write
 

@@ -15,8 +15,8 @@ import lake.files
 import lake.reader
 from lake import Lake
 from lake.changes import vacuum
-from pipelines.compact import compact
-from pipelines.reconcile import reconcile
+from pipelines.maintenance.compact import compact
+from pipelines.maintenance.reconcile import reconcile
 from schemas.lake import LEDGER_ROW, SCHEMAS, Dataset
 from tests.lake.versions.make import MESSAGE, TICKETS, make
 from tests.lakes import Said, write

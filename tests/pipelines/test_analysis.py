@@ -22,16 +22,16 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apps.simulator.__main__ import main as simulate
 from lake.files import WrittenFile, in_ledger, write_unit
 from lake.ledger import commit, read_ledger
-from pipelines.analysis import answers, print_answers
-from pipelines.answers import Answers, Area, DeadLetters, Officers, Sample, Share, Violations
-from pipelines.command import LOCAL_RUNNER
-from pipelines.findings import area_name, duration, percent
-from pipelines.inputs import Asked
-from pipelines.printed import lines
-from pipelines.questions import SAMPLES, TOP_AREAS, count
-from pipelines.report import render, write_report
-from pipelines.run import run_graph
-from pipelines.violations import Settings
+from pipelines.analysis.command import answers, print_answers
+from pipelines.analysis.graph import SAMPLES, TOP_AREAS, count
+from pipelines.analysis.headlines import area_name, duration, percent
+from pipelines.analysis.html_report import render, write_report
+from pipelines.analysis.results import Answers, Area, DeadLetters, Officers, Sample, Share, Violations
+from pipelines.analysis.text_report import lines
+from pipelines.cli.app import LOCAL_RUNNER
+from pipelines.violations.graph import Settings
+from pipelines.violations.inputs import Asked
+from pipelines.violations.run import run_graph
 from schemas.errors import InputUnusable, OutputUnusable
 from schemas.lake import SCHEMAS, Dataset, Source
 
@@ -214,7 +214,7 @@ def test_the_answers_are_put_where_others_can_read_them(filled: Filled, tmp_path
 
 
 def test_a_place_that_the_workers_do_not_reach_is_named(filled: Filled, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.questions._Put.process", lambda *_: None)
+    monkeypatch.setattr("pipelines.analysis.graph._Put.process", lambda *_: None)
     with pytest.raises(OutputUnusable, match="--answers"):
         answers(filled.root, OPTIONS)
 

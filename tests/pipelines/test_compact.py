@@ -17,8 +17,8 @@ from lake import Lake, lake
 from lake.changes import Change, put_change, read_changes, vacuum
 from lake.ledger import commit, is_committed
 from lake.storage import storage
-from pipelines.compact import compact, figures
-from pipelines.reconcile import reconcile
+from pipelines.maintenance.compact import compact, figures
+from pipelines.maintenance.reconcile import reconcile
 from schemas.errors import InputUnusable
 from schemas.lake import MERGED_LEDGER, Dataset, Source
 from tests.lakes import Said, all_views, ids, power_fails_at, write

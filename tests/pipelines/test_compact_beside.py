@@ -15,8 +15,8 @@ from lake import Lake, lake
 from lake.changes import vacuum
 from lake.ledger import read_ledger
 from lake.storage import LocalStorage
-from pipelines.compact import compact
-from pipelines.reconcile import reconcile
+from pipelines.maintenance.compact import compact
+from pipelines.maintenance.reconcile import reconcile
 from schemas.errors import InputChanged
 from tests.lakes import compacted
 from tests.pipelines.test_compact import MB, add, expected, seen
@@ -178,11 +178,11 @@ def test_a_compaction_whose_files_a_vacuum_removed_says_so_and_the_next_one_does
 @pytest.mark.parametrize(
     ("module", "opens", "arguments", "what"),
     [
-        ("pipelines.compact", "Lake", ("--quiet", "--lake"), "compaction"),
-        ("pipelines.analysis", "lake", ("--quiet", "--lake"), "analysis"),
-        ("pipelines.fines", "lake", ("--codes", "CODES", "--lake"), "look for fines"),
-        ("pipelines.reconcile", "lake", ("--quiet", "--output"), "reconciliation"),
-        ("apps.trace", "lake", ("0-1", "--lake"), "trace"),
+        ("pipelines.maintenance.compact", "Lake", ("--quiet", "--lake"), "compaction"),
+        ("pipelines.analysis.command", "lake", ("--quiet", "--lake"), "analysis"),
+        ("pipelines.analysis.fines", "lake", ("--codes", "CODES", "--lake"), "look for fines"),
+        ("pipelines.maintenance.reconcile", "lake", ("--quiet", "--output"), "reconciliation"),
+        ("pipelines.maintenance.trace", "lake", ("0-1", "--lake"), "trace"),
     ],
 )
 def test_a_command_tells_it_in_a_line_and_ends_with_6(

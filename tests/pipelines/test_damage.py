@@ -21,17 +21,17 @@ from lake.files import in_ledger, write_unit
 from lake.large_payloads import MAX_INLINE_BYTES
 from lake.ledger import commit
 from lake.storage import storage
-from pipelines.command import known
-from pipelines.compact import compact
-from pipelines.integrity import notices, opened
-from pipelines.reconcile import main, reconcile
+from pipelines.cli.app import known
+from pipelines.maintenance.compact import compact
+from pipelines.maintenance.integrity import notices, opened
+from pipelines.maintenance.reconcile import main, reconcile
 from schemas.errors import InputUnusable
+from schemas.files.marks import MARK
 from schemas.lake import IMAGE, LEDGER_ROW, Dataset, Source
-from schemas.marks import MARK
-from sources.loaded import note
+from sources.loaded.segments import segment_of, vouch
+from sources.loaded.topic import note
 from sources.payloads import payload_batch
-from sources.plans import Plan, agree, write_floors
-from sources.segments import segment_of, vouch
+from sources.streams.plans import Plan, agree, write_floors
 from sources.units import Unit
 from tests.lakes import Said, refuse, write
 from tests.support import LOCAL
@@ -343,7 +343,7 @@ def test_damage_is_named_and_ends_with_1(
     root = Path(shutil.copytree(sound, tmp_path / "lake"))
     damage(root)
     ended: list[int] = []
-    monkeypatch.setattr("pipelines.reconcile.run", lambda command, _: ended.append(command()))
+    monkeypatch.setattr("pipelines.maintenance.reconcile.run", lambda command, _: ended.append(command()))
     main(["--output", str(root), "--quiet"])
     lines = capsys.readouterr().out.splitlines()
     assert ended == [1]
@@ -361,7 +361,7 @@ def test_other_commands_say_in_a_line_that_a_file_is_damaged(sound: Path, tmp_pa
         lake(str(root)).sql("SELECT sum(violation_code) FROM qualified")
     found = known(raised.value)
     assert isinstance(found, InputUnusable)
-    assert "pipelines.reconcile" in str(found)
+    assert "pipelines.maintenance.reconcile" in str(found)
 
 
 def a_bit_flips(path: Path, data: st.DataObject) -> list[Path]:
@@ -416,7 +416,7 @@ def told(root: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, list[str]
     """How the command ends, and its notices."""
     ended: list[int] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipelines.reconcile.run", lambda command, _: ended.append(command()))
+        patch.setattr("pipelines.maintenance.reconcile.run", lambda command, _: ended.append(command()))
         main(["--output", str(root), "--quiet"])
     lines = capsys.readouterr().out.splitlines()
     return ended[0], [line.removeprefix("notice: ") for line in lines if line.startswith("notice: ")]

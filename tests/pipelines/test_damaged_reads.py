@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from apps.trace import main as trace
-from pipelines.analysis import main as analysis
-from pipelines.compact import main as compact
-from pipelines.fines import main as fines
-from pipelines.reconcile import main as reconcile
-from pipelines.replay import main as replay
+from pipelines.analysis.command import main as analysis
+from pipelines.analysis.fines import main as fines
+from pipelines.maintenance.compact import main as compact
+from pipelines.maintenance.reconcile import main as reconcile
+from pipelines.maintenance.replay import main as replay
+from pipelines.maintenance.trace import main as trace
 from tests.endings import Main, ending
 from tests.pipelines.test_damage import LEDGER_D, MERGED, QUALIFIED_D, newest, sound
 

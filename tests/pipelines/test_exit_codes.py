@@ -7,20 +7,20 @@ import pytest
 
 from apps.loader.__main__ import main as load
 from apps.simulator.__main__ import main as simulate
-from apps.trace import main as trace
 from lake.storage import storage
-from pipelines.analysis import main as analysis
-from pipelines.command import run
-from pipelines.compact import main as compact
-from pipelines.fines import main as fines
-from pipelines.reconcile import main as reconcile
-from pipelines.replay import main as replay
-from pipelines.run import main as violations
+from pipelines.analysis.command import main as analysis
+from pipelines.analysis.fines import main as fines
+from pipelines.cli.app import run
+from pipelines.maintenance.compact import main as compact
+from pipelines.maintenance.reconcile import main as reconcile
+from pipelines.maintenance.replay import main as replay
+from pipelines.maintenance.trace import main as trace
+from pipelines.violations.run import main as violations
 from runners.live.command import main as live
 from runners.local import main as run_local
-from runners.topics.__main__ import main as topics
+from runners.provision.__main__ import main as topics
 from schemas.errors import BUG, NotReconciled
-from schemas.exits import exit_with
+from terminal.exits import exit_with
 from tests.endings import Main, ending
 from tests.faulty_s3 import FaultyS3
 from tests.support import make_messages
@@ -90,7 +90,7 @@ def test_a_place_that_cannot_be_used_has_one_code_in_every_command(
     place, environment, commands, wanted = TABLE[kind]
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("pipelines.run.run_graph", lambda *_: pytest.fail("it began to work"))
+    monkeypatch.setattr("pipelines.violations.run.run_graph", lambda *_: pytest.fail("it began to work"))
     monkeypatch.setattr("lake.storage.FIRST_CONTACT_S", 0.1)
     (tmp_path / "codes.csv").write_text(
         "CODE,DEFINITION,Manhattan\u00a0 96th St. & below,All Other Areas\n21,X,65,45\n"
@@ -193,7 +193,7 @@ def test_no_hard_links_is_found_before_the_work(
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", link)
-    monkeypatch.setattr("pipelines.run.run_graph", lambda *_: pytest.fail("it began to work"))
+    monkeypatch.setattr("pipelines.violations.run.run_graph", lambda *_: pytest.fail("it began to work"))
     argv = ["--history", history(tmp_path / "h.csv"), "--output", str(tmp_path / "lake"), "--quiet"]
     code, said = ending(capsys, violations, *argv)
     assert (code, "no hard links" in said) == (2, True)

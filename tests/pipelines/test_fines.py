@@ -8,10 +8,10 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from lake import lake
-from pipelines.analysis import answers
-from pipelines.fines import ABOVE, BELOW, Rate, fines, fines_by_window, read_rates
-from pipelines.printed import lines
-from pipelines.report import render
+from pipelines.analysis.command import answers
+from pipelines.analysis.fines import ABOVE, BELOW, Rate, fines, fines_by_window, read_rates
+from pipelines.analysis.html_report import render
+from pipelines.analysis.text_report import lines
 from schemas.errors import InputUnusable
 from schemas.history import COLUMNS_43
 from tests.support import make_messages, run_graph

@@ -12,19 +12,19 @@ import duckdb
 import msgspec
 import pytest
 
-from apps.trace import trace
 from lake import lake
 from lake.changes import vacuum
 from lake.files import in_ledger, write_unit
 from lake.ledger import commit
-from pipelines.analysis import answers
-from pipelines.compact import compact
-from pipelines.inputs import Asked
-from pipelines.printed import lines
-from pipelines.reconcile import reconcile
-from pipelines.run import run_graph as run
-from pipelines.summary import summary
-from pipelines.violations import Settings
+from pipelines.analysis.command import answers
+from pipelines.analysis.text_report import lines
+from pipelines.maintenance.compact import compact
+from pipelines.maintenance.reconcile import reconcile
+from pipelines.maintenance.trace import trace
+from pipelines.violations.graph import Settings
+from pipelines.violations.inputs import Asked
+from pipelines.violations.run import run_graph as run
+from pipelines.violations.summary import summary
 from schemas.answers import answer_to, new_key, public_key, sign
 from schemas.lake import Dataset, Source
 from sources.payloads import payload_batch
@@ -33,9 +33,9 @@ from tests.lakes import Said, compacted, ids, write
 from tests.schemas.test_answers import alert
 from tests.support import LOCAL
 from tests.transforms.test_messages import message
-from transforms.dedupe import _DropDuplicates
-from transforms.message_rows import without_repeated
-from transforms.messages import decode_payloads
+from transforms.messages.decode import decode_payloads
+from transforms.messages.dedupe import _DropDuplicates
+from transforms.messages.rows import without_repeated
 from transforms.qualify import BRANCHES, split
 from transforms.stats import Counter
 

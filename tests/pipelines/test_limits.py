@@ -20,21 +20,21 @@ from lake.changes import vacuum
 from lake.large_payloads import BEGINNING_BYTES, MAX_INLINE_BYTES, bounded, checked_in, checked_out
 from lake.layout import part_name, unit_of
 from lake.ledger import commit
-from pipelines.compact import compact
-from pipelines.reconcile import reconcile
-from pipelines.replay import replay
-from pipelines.violations import Inputs, Settings, violations
+from pipelines.maintenance.compact import compact
+from pipelines.maintenance.reconcile import reconcile
+from pipelines.maintenance.replay import replay
+from pipelines.violations.graph import Inputs, Settings, violations
 from schemas.decoding import load_object
 from schemas.lake import DEAD_LETTER, LEDGER_ROW, Dataset, Source
 from schemas.messages import Reason
 from sources.payloads import payload_batch
-from sources.streams import Planner, ReadUnits, Stream
+from sources.streams.base import Planner, ReadUnits, Stream
 from sources.units import Parts, Unit
 from tests.lake.versions.make import MESSAGE
 from tests.lakes import refuse
 from tests.support import LOCAL
-from transforms.message_rows import dead_letters
-from transforms.payloads import Refusal
+from transforms.messages.payload import Refusal
+from transforms.messages.rows import dead_letters
 
 UNIT = Unit(Source.DRONES, "kafka:fleet/0", 0, 4, "drones-00000-of-a-fake")
 
@@ -102,7 +102,7 @@ def test_a_part_has_the_name_of_its_unit() -> None:
 def test_a_unit_that_is_too_large_is_several_files_the_same_in_each_attempt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sources.streams.PART_BYTES", 4_000)
+    monkeypatch.setattr("sources.streams.base.PART_BYTES", 4_000)
     sent = [message(n) if n % 3 else b"spoiled %d" % n for n in range(40)] + [message(1), message(38)]
     for name in ("once", "again"):
         read(tmp_path / name, sent)
@@ -127,7 +127,7 @@ def test_a_unit_of_one_part_has_the_files_that_it_always_had(tmp_path: Path) -> 
 def test_compaction_leaves_duplicates_out_of_each_part_of_a_unit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sources.streams.PART_BYTES", 2_000)
+    monkeypatch.setattr("sources.streams.base.PART_BYTES", 2_000)
     root = tmp_path / "lake"
     read(root, [message(n) for n in range(20)])
     other = UNIT.name.replace("00000", "00001")
@@ -159,8 +159,8 @@ def test_a_large_refused_payload_is_an_object_and_replayed_from_it(
     assert [p for p in (tmp_path / "payloads").rglob("*") if p.is_file()] == [tmp_path / path]
     assert reconcile(root) == []
     assert replay(root, Reason.TOO_LARGE, LOCAL) is None  # still too large, and still an object
-    monkeypatch.setattr("transforms.json_messages.MAX_BYTES", 4 << 20)
-    monkeypatch.setattr("transforms.payloads.load_object", partial(load_object, max_bytes=4 << 20))
+    monkeypatch.setattr("transforms.messages.json_v1.MAX_BYTES", 4 << 20)
+    monkeypatch.setattr("transforms.messages.payload.load_object", partial(load_object, max_bytes=4 << 20))
     monkeypatch.setattr("lake.large_payloads.AT_ONCE_BYTES", 1 << 20)
     assert replay(root, Reason.TOO_LARGE, LOCAL)
     assert reconcile(root) == []

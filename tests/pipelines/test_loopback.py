@@ -21,9 +21,9 @@ import pytest
 
 from apps.simulator import __main__ as simulator
 from lake import lake
-from pipelines import java_job_server, job_server, loopback
-from pipelines.command import beam_options
-from pipelines.loopback import reachable
+from pipelines.cli import java_job_server, job_server, loopback
+from pipelines.cli.app import beam_options
+from pipelines.cli.loopback import reachable
 from runners.flink import __main__ as flink
 from runners.services import __main__ as services
 from runners.services.command import _parser
@@ -59,19 +59,19 @@ class At(NamedTuple):
 def graph(at: At, *flags: str) -> list[str]:
     """A run over a new history."""
     history = make_history(at.new.with_suffix(".csv"), 20_000)
-    return ["pipelines.violations", "--history", str(history), "--output", str(at.new), *flags]
+    return ["pipelines.violations.graph", "--history", str(history), "--output", str(at.new), *flags]
 
 
 def trace(at: At) -> list[str]:
     """Of a ticket that is there."""
     (row,) = lake(str(at.lake)).sql("SELECT summons_number FROM qualified LIMIT 1").to_pylist()
-    return ["apps.trace", "--lake", str(at.lake), str(row["summons_number"])]
+    return ["pipelines.maintenance.trace", "--lake", str(at.lake), str(row["summons_number"])]
 
 
 def fines(at: At) -> list[str]:
     """With a table of one code."""
     at.new.write_text(CODES)
-    return ["pipelines.fines", "--lake", str(at.lake), "--codes", str(at.new)]
+    return ["pipelines.analysis.fines", "--lake", str(at.lake), "--codes", str(at.new)]
 
 
 def load(at: At) -> list[str]:
@@ -82,15 +82,27 @@ def load(at: At) -> list[str]:
 
 
 COMMANDS: dict[str, Callable[[At], list[str]]] = {
-    "pipelines.violations": graph,
-    "pipelines.violations in processes": lambda at: graph(at, *PROCESSES),
-    "pipelines.compact": lambda at: ["pipelines.compact", "--lake", str(at.lake)],
-    "pipelines.replay": lambda at: ["pipelines.replay", "--lake", str(at.lake), "--reason", "code_out_of_range"],
-    "pipelines.analysis": lambda at: ["pipelines.analysis", "--lake", str(at.lake), "--report", str(at.new)],
-    "pipelines.reconcile": lambda at: ["pipelines.reconcile", "--output", str(at.lake)],
-    "pipelines.fines": fines,
-    "pipelines.undo": lambda at: ["pipelines.undo", "--lake", str(at.lake), "--list"],
-    "apps.trace": trace,
+    "pipelines.violations.graph": graph,
+    "pipelines.violations.graph in processes": lambda at: graph(at, *PROCESSES),
+    "pipelines.maintenance.compact": lambda at: ["pipelines.maintenance.compact", "--lake", str(at.lake)],
+    "pipelines.maintenance.replay": lambda at: [
+        "pipelines.maintenance.replay",
+        "--lake",
+        str(at.lake),
+        "--reason",
+        "code_out_of_range",
+    ],
+    "pipelines.analysis.command": lambda at: [
+        "pipelines.analysis.command",
+        "--lake",
+        str(at.lake),
+        "--report",
+        str(at.new),
+    ],
+    "pipelines.maintenance.reconcile": lambda at: ["pipelines.maintenance.reconcile", "--output", str(at.lake)],
+    "pipelines.analysis.fines": fines,
+    "pipelines.maintenance.undo": lambda at: ["pipelines.maintenance.undo", "--lake", str(at.lake), "--list"],
+    "pipelines.maintenance.trace": trace,
     "apps.loader": load,
     "apps.simulator history": lambda at: ["apps.simulator", "history", "--rows", "2000", "--output", str(at.new)],
     "apps.simulator drones": lambda at: ["apps.simulator", "drones", *FLEET, "--output", f"file:{at.new}"],

@@ -13,21 +13,21 @@ import pytest
 
 from lake import lake
 from lake.ledger import commit
-from pipelines.inputs import Asked, LoadedFiles, Units, _limit, followed, planned
-from pipelines.options import share
-from pipelines.reconcile import reconcile
-from pipelines.run import main, run_graph
-from pipelines.violations import Settings
+from pipelines.maintenance.reconcile import reconcile
+from pipelines.violations.graph import Settings
+from pipelines.violations.inputs import Asked, LoadedFiles, Units, _limit, followed, planned
+from pipelines.violations.options import share
+from pipelines.violations.run import main, run_graph
 from schemas.errors import InputUnusable
 from schemas.lake import Source
-from sources.loaded import Loaded, remember
+from sources.loaded.topic import Loaded, remember
 from sources.payloads import payload_batch
 from sources.units import Unit, UnitBatch
 from tests.lakes import Said, write
 from tests.support import LOCAL, content, make_history, make_messages
-from transforms.message_rows import dead_letters
-from transforms.names import Parsed
-from transforms.payloads import Refusal
+from transforms.messages.payload import Refusal
+from transforms.messages.rows import dead_letters
+from transforms.outputs import Parsed
 from transforms.refusals import ANY_NUMBER, DEFAULT_SHARE, MaxDeadLetters, Parser, percent
 
 FILE = Unit(Source.DRONES, "m.jsonl", 0, 100, "drones-00000-" + 32 * "a")

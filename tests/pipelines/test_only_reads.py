@@ -9,13 +9,13 @@ from typing import Any
 import boto3
 import pytest
 
-from apps.trace import main as trace
 from lake import lake
 from lake.storage import LocalStorage, S3Storage, storage
-from pipelines.analysis import main as analysis
-from pipelines.fines import main as fines
-from pipelines.reconcile import main as reconcile
-from pipelines.replay import main as replay
+from pipelines.analysis.command import main as analysis
+from pipelines.analysis.fines import main as fines
+from pipelines.maintenance.reconcile import main as reconcile
+from pipelines.maintenance.replay import main as replay
+from pipelines.maintenance.trace import main as trace
 from tests.endings import Main, code_of
 from tests.support import make_history, make_messages, run_graph
 

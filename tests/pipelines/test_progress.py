@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 
 import apps.loader.progress
-import apps.simulator.progress
+import apps.simulator.fleet.progress
 from apps.loader.__main__ import main as load
 from apps.simulator.__main__ import main as simulate
-from pipelines.analysis import main as analysis
-from pipelines.compact import main as compact
-from pipelines.reconcile import main as reconcile
-from pipelines.replay import main as replay
-from pipelines.run import main as violations
-from schemas import bars
+from pipelines.analysis.command import main as analysis
+from pipelines.maintenance.compact import main as compact
+from pipelines.maintenance.reconcile import main as reconcile
+from pipelines.maintenance.replay import main as replay
+from pipelines.violations.run import main as violations
+from terminal import bars
 from tests.endings import Main, code_of
 from tests.support import make_history, make_messages, run_graph
 
@@ -49,9 +49,13 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is always time for one more line."""
-    for module, name in ((bars, "PLAIN_S"), (apps.loader.progress, "_PLAIN_S"), (apps.simulator.progress, "_PLAIN_S")):
+    for module, name in (
+        (bars, "PLAIN_S"),
+        (apps.loader.progress, "_PLAIN_S"),
+        (apps.simulator.fleet.progress, "_PLAIN_S"),
+    ):
         monkeypatch.setattr(module, name, 0.0)
-    monkeypatch.setattr(apps.simulator.progress, "_TERMINAL_S", 0.0)
+    monkeypatch.setattr(apps.simulator.fleet.progress, "_TERMINAL_S", 0.0)
 
 
 def on_a_pipe(main: Main, argv: list[str]) -> str:

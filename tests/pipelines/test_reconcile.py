@@ -15,8 +15,8 @@ import transforms.stats
 from lake import lake
 from lake.checksums import sha256, with_checksum
 from lake.ledger import commit
-from pipelines.compact import compact
-from pipelines.reconcile import reconcile
+from pipelines.maintenance.compact import compact
+from pipelines.maintenance.reconcile import reconcile
 from schemas.errors import InputUnusable
 from schemas.lake import LEDGER_ROW
 from tests.lakes import Said, write

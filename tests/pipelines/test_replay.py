@@ -10,17 +10,17 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-import transforms.history
+import transforms.history.parse
 import transforms.images
-import transforms.messages
+import transforms.messages.decode
 from lake import lake
 from lake.changes import vacuum
-from pipelines.compact import compact
-from pipelines.inputs import Asked
-from pipelines.reconcile import reconcile
-from pipelines.replay import replay
-from pipelines.run import run_graph as run_all
-from pipelines.violations import Settings
+from pipelines.maintenance.compact import compact
+from pipelines.maintenance.reconcile import reconcile
+from pipelines.maintenance.replay import replay
+from pipelines.violations.graph import Settings
+from pipelines.violations.inputs import Asked
+from pipelines.violations.run import run_graph as run_all
 from schemas import messages
 from schemas.answers import new_key
 from schemas.errors import InputUnusable
@@ -28,8 +28,8 @@ from schemas.history import Reason
 from schemas.lake import LEDGER_ROW, Source
 from tests.support import LOCAL, content, make_history, make_messages, run_graph
 from tests.transforms.test_officer_answers import KEYS, answer, wire
-from transforms.payloads import Refusal
-from transforms.repair import Time
+from transforms.history.repair import Time
+from transforms.messages.payload import Refusal
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -40,7 +40,7 @@ def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 def strict_times(text: str | None) -> Time:
     """A rule that refuses afternoons, and then some."""
-    time = transforms.repair.repair_time(text)
+    time = transforms.history.repair.repair_time(text)
     return Time(-1, reason=Reason.TIME_UNREADABLE) if time.minutes >= 720 or time.repair else time
 
 
@@ -63,7 +63,7 @@ def test_a_mended_rule_of_the_history(root: str, tmp_path: Path, monkeypatch: py
     history = make_history(tmp_path / "h.csv", 3_000, "--dirt", "20")
     run_graph(tmp_path / "right", history)
     with monkeypatch.context() as patch:
-        patch.setattr(transforms.history, "repair_time", strict_times)
+        patch.setattr(transforms.history.parse, "repair_time", strict_times)
         run_graph(root, history)
     assert seen(root) != seen(tmp_path / "right")
     assert replay(root, Reason.TIME_UNREADABLE, LOCAL)
@@ -85,7 +85,7 @@ def test_a_mended_rule_of_messages_between_compactions(
     for recording in recordings:
         run_graph(tmp_path / "right", messages=recording)
     with monkeypatch.context() as patch:
-        patch.setattr(transforms.messages, "_misfits", strict_messages(transforms.messages._misfits))
+        patch.setattr(transforms.messages.decode, "_misfits", strict_messages(transforms.messages.decode._misfits))
         for recording in recordings:
             run_graph(root, messages=recording)
     assert compact(root, 1 << 20, LOCAL)
@@ -131,7 +131,7 @@ def test_a_mended_rule_of_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_what_another_rule_refuses_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     history = make_history(tmp_path / "h.csv", 3_000, "--dirt", "20")
     with monkeypatch.context() as patch:
-        patch.setattr(transforms.history, "repair_time", lambda text: Time(-1, reason=Reason.TIME_MISSING))
+        patch.setattr(transforms.history.parse, "repair_time", lambda text: Time(-1, reason=Reason.TIME_MISSING))
         run_graph(tmp_path / "lake", history)
     run_graph(tmp_path / "right", history)
     root = str(tmp_path / "lake")
@@ -145,7 +145,7 @@ def test_a_unit_of_an_earlier_version_asks_its_file_for_the_columns(
 ) -> None:
     history = make_history(tmp_path / "h.csv", 1_000)
     with monkeypatch.context() as patch:
-        patch.setattr(transforms.history, "repair_time", strict_times)
+        patch.setattr(transforms.history.parse, "repair_time", strict_times)
         run_graph(tmp_path / "lake", history)
     (path,) = (tmp_path / "lake" / "ledger" / f"source={Source.HISTORY}").iterdir()
     old = pq.ParquetFile(path).read().drop_columns(LEDGER_ROW.names[LEDGER_ROW.names.index("columns") :])
@@ -161,14 +161,14 @@ def test_a_unit_of_an_earlier_version_asks_its_file_for_the_columns(
 def test_the_command_says_what_it_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     history = make_history(tmp_path / "h.csv", 1_000)
     with monkeypatch.context() as patch:
-        patch.setattr(transforms.history, "repair_time", strict_times)
+        patch.setattr(transforms.history.parse, "repair_time", strict_times)
         run_graph(tmp_path / "lake", history)
 
     def command(reason: str) -> subprocess.CompletedProcess[str]:
         line = [
             sys.executable,
             "-m",
-            "pipelines.replay",
+            "pipelines.maintenance.replay",
             "--lake",
             str(tmp_path / "lake"),
             "--quiet",

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.options import window_seconds
-from pipelines.run import FAILURES, _again_and_again
+from pipelines.violations.options import window_seconds
+from pipelines.violations.run import FAILURES, _again_and_again
 from schemas.errors import ServiceUnavailable
 from tests.support import make_history, make_messages
 

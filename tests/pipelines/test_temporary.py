@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.analysis import main as analysis
-from pipelines.compact import main as compact
-from pipelines.reconcile import main as reconcile
-from pipelines.run import main as violations
-from pipelines.temporary import outside, own_temporary_folder
+from pipelines.analysis.command import main as analysis
+from pipelines.cli.temporary import outside, own_temporary_folder
+from pipelines.maintenance.compact import main as compact
+from pipelines.maintenance.reconcile import main as reconcile
+from pipelines.violations.run import main as violations
 from schemas.errors import OutputUnusable
 from tests.endings import Main, code_of
 from tests.support import make_history

@@ -13,18 +13,18 @@ from tempfile import TemporaryDirectory
 import duckdb
 import pytest
 
-from apps.trace import _command as trace
 from lake import lake
 from lake.again import current_name, name_again
 from lake.changes import read_changes, undone, vacuum
 from lake.ledger import commit, is_committed
-from pipelines.compact import compact
-from pipelines.inputs import Asked
-from pipelines.reconcile import reconcile
-from pipelines.run import run_and_tell
-from pipelines.undo import command, main, parser
-from pipelines.undoing import put_back, read_again, undo
-from pipelines.violations import Settings
+from pipelines.maintenance.compact import compact
+from pipelines.maintenance.reconcile import reconcile
+from pipelines.maintenance.trace import _command as trace
+from pipelines.maintenance.undo import command, main, parser
+from pipelines.maintenance.undo_unit import put_back, read_again, undo
+from pipelines.violations.graph import Settings
+from pipelines.violations.inputs import Asked
+from pipelines.violations.run import run_and_tell
 from schemas.errors import InputUnusable, NotReconciled
 from schemas.lake import Source
 from tests.lakes import Said, all_views, compacted, power_fails_at, write

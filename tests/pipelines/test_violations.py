@@ -15,7 +15,7 @@ import pytest
 
 from lake import lake
 from lake.ledger import is_committed
-from pipelines.reconcile import reconcile
+from pipelines.maintenance.reconcile import reconcile
 from schemas.lake import Source
 from tests.support import LOCAL, content, make_history, make_messages, run_graph, truth_differs
 
@@ -50,8 +50,8 @@ def test_every_row_of_a_packed_history_is_what_its_truth_says(tmp_path: Path) ->
 
 def test_small_cells_and_blocks_give_the_same_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     history = make_history(tmp_path / "h.csv", 20_000, "--seed", "6", "--dirt", "30")
-    monkeypatch.setattr("sources.cells.CELL_BYTES", 700_001)
-    monkeypatch.setattr("sources.cells.BLOCK_BYTES", 50_003)
+    monkeypatch.setattr("sources.files.grid.CELL_BYTES", 700_001)
+    monkeypatch.setattr("sources.files.grid.BLOCK_BYTES", 50_003)
     run_graph(tmp_path / "lake", history)
     assert lake(str(tmp_path / "lake")).ledger.num_rows > 5
     assert truth_differs(tmp_path / "lake", history).to_pylist() == []
@@ -107,7 +107,7 @@ def test_a_copy_a_gzip_and_a_second_run_add_nothing(tmp_path: Path) -> None:
 def test_another_number_of_workers_gives_the_same_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
-    monkeypatch.setattr("sources.cells.CELL_BYTES", 300_001)
+    monkeypatch.setattr("sources.files.grid.CELL_BYTES", 300_001)
     history = make_history(tmp_path / "h.csv", 6_000, "--seed", "8", "--dirt", "10")
     run_graph(tmp_path / "two", history)
     options = LOCAL.from_dictionary(LOCAL.get_all_options() | {"direct_num_workers": workers})

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from lake.ledger import read_ledger
 from lake.storage import storage
-from pipelines.options import BOUNDED
+from pipelines.violations.options import BOUNDED
 from runners.services import Services
 from tests.recovery.comparison import Comparison, compare
 from tests.recovery.publisher import Publishing
@@ -111,7 +111,7 @@ def _last_lines(log: Path) -> str:
 
 
 def _pipeline(attack: Attack, how: tuple[str, ...]) -> AbstractContextManager[subprocess.Popen[bytes]]:
-    code = f"{attack.sabotage}\nfrom pipelines.run import main; main()"
+    code = f"{attack.sabotage}\nfrom pipelines.violations.run import main; main()"
     command = ["-m", *attack.submit] if attack.submit else ["-c", code]
     return running([*command, "--messages", attack.messages, "--output", attack.root, "--quiet", *how], attack.log)
 

@@ -1,6 +1,6 @@
 """``python -m tests.recovery.compaction``: a lake is written, compacted, vacuumed and read at once; what becomes of it?
 
-A fleet is published to Kafka, ``pipelines.violations`` takes it into the lake. Beside it two compactions, or vacuums,
+A fleet is published to Kafka, ``pipelines.violations.graph`` takes it into the lake. Beside it two compactions, or vacuums,
 run again and again. Each process is killed with -9 at a random moment; some compactions are held instead, and go on
 when the other has changed the lake. One process reads all the time, and holds each look against the ledger and against
 the look before (:mod:`tests.recovery.watching`). At the end the lake is compared with what was published.
@@ -26,7 +26,7 @@ from lake import lake
 from lake.changes import read_changes
 from lake.ledger import unit_paths
 from lake.storage import storage
-from pipelines.reconcile import reconcile
+from pipelines.maintenance.reconcile import reconcile
 from runners.services import NAMES, Services, free_port
 from schemas.lake import MERGED_LEDGER, Dataset
 from tests.recovery.campaign import planned, running, wait, wait_for_plan
@@ -56,7 +56,9 @@ FOLDERS: Final = (*map(str, Dataset), MERGED_LEDGER)
 """Where compactions write."""
 OLDER_THAN: Final = "30s"
 """Of vacuums: no look takes so long."""
-_COMPACT: Final = "import secrets; secrets.token_hex = lambda _: '{token}'\nfrom pipelines.compact import main; main()"
+_COMPACT: Final = (
+    "import secrets; secrets.token_hex = lambda _: '{token}'\nfrom pipelines.maintenance.compact import main; main()"
+)
 """The command, with a token that is known here: it is in the names of the files that it writes."""
 
 
@@ -78,7 +80,7 @@ class Outcome(NamedTuple):
     lake: Comparison
     seen: Looks
     faults: list[str]
-    """Of ``pipelines.reconcile``."""
+    """Of ``pipelines.maintenance.reconcile``."""
     changes: int
     removed: int
     """Replaced files that vacuums had removed before the end."""

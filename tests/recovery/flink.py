@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from pipelines.committed import Committed
+from pipelines.cli.commit_progress import Committed
 from runners.flink import jobs
 from runners.flink.cluster import JobManager
 from runners.services import Services

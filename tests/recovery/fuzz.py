@@ -30,10 +30,10 @@ from apps.console.desk import Desk, _read
 from apps.console.drones import Drones
 from apps.console.live import Panes
 from apps.console.pictures import Pictures
-from apps.simulator.radio import _commands
-from apps.trace import trace
+from apps.simulator.transport.commands import _commands
 from lake import lake
-from pipelines.summary import summary
+from pipelines.maintenance.trace import trace
+from pipelines.violations.summary import summary
 from runners.live.panes import Tail, Windows
 from schemas import commands
 from schemas.alerts import encode
@@ -45,24 +45,24 @@ from schemas.loaded import decode
 from schemas.loaded import encode as encode_piece
 from schemas.messages import Reason
 from schemas.pictures import decode_picture
-from sources import kafka
-from sources.history import HistoryCsv
-from sources.loaded import LoadedTopic
+from sources.files.history import HistoryCsv
+from sources.loaded.file import cells_of, read_loaded
+from sources.loaded.topic import LoadedTopic
 from sources.payloads import payload_batch
-from sources.pieced import cells_of, read_loaded
-from sources.pubsub import published_at
+from sources.streams import kafka
+from sources.streams.pubsub import published_at
 from sources.units import Unit, UnitBatch
 from tests.schemas.test_answers import alert
 from tests.sources.test_loaded import Topic, begin, end
 from tests.sources.test_published import KafkaMessage
 from tests.support import run_graph
 from tests.transforms.test_no_payload_raises import ANSWER, HOSTILE, IMAGE, IMAGE_LINE, KEY, LINE, MESSAGE
-from transforms.alert_mail import mail_of
-from transforms.alerts import alerts_of
-from transforms.dedupe import _DropDuplicates
-from transforms.history import Block, parse_block
-from transforms.live_counts import slice_letters, slice_rows, split_ahead
-from transforms.messages import decode_payloads
+from transforms.alerts.mail import mail_of
+from transforms.alerts.publish import alerts_of
+from transforms.history.parse import Block, parse_block
+from transforms.live.counts import slice_letters, slice_rows, split_ahead
+from transforms.messages.decode import decode_payloads
+from transforms.messages.dedupe import _DropDuplicates
 from transforms.qualify import split
 from transforms.stats import Counter
 

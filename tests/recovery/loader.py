@@ -20,11 +20,11 @@ from apps.loader.__main__ import main as loader
 from runners.services import NAMES, Services, free_port
 from schemas.lake import Source
 from schemas.urls import kafka_url, pubsub_url
-from sources.kafka import KafkaStream
-from sources.loaded import LoadedTopic
-from sources.pieced import PiecedFile
-from sources.pubsub import PubSubStream
-from sources.streams import Stream
+from sources.loaded.file import PiecedFile
+from sources.loaded.topic import LoadedTopic
+from sources.streams.base import Stream
+from sources.streams.kafka import KafkaStream
+from sources.streams.pubsub import PubSubStream
 from tests.recovery.outage import away
 from tests.services.support import Subscription, make_topic
 from tests.support import make_history

@@ -24,10 +24,10 @@ from lake import lake
 from lake.changes import vacuum
 from lake.retries import PATIENCE, PATIENCE_S
 from lake.storage import storage
-from pipelines.command import known
-from pipelines.compact import compact
-from pipelines.reconcile import reconcile
-from pipelines.undoing import put_back, undo
+from pipelines.cli.app import known
+from pipelines.maintenance.compact import compact
+from pipelines.maintenance.reconcile import reconcile
+from pipelines.maintenance.undo_unit import put_back, undo
 from tests.faulty_s3 import FaultyS3, Weather, faulty_server, without_waiting
 from tests.support import LOCAL, content, make_history, make_messages, run_graph
 

@@ -16,7 +16,7 @@ from google.api_core.exceptions import AlreadyExists
 from google.cloud import pubsub_v1
 
 from lake.storage import storage
-from pipelines.options import BOUNDED, UNBOUNDED
+from pipelines.violations.options import BOUNDED, UNBOUNDED
 from runners.services import NAMES, Services, free_port
 from tests.recovery.campaign import WITHOUT_PLANS, Attack, Outcome, campaign
 from tests.support import make_messages

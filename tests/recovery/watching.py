@@ -14,7 +14,7 @@ import pyarrow.fs as pafs
 
 from lake import Lake, lake
 from lake.storage import storage
-from pipelines.reconcile import lake_faults
+from pipelines.maintenance.reconcile import lake_faults
 from schemas.lake import Dataset
 from transforms.qualify import BRANCHES
 

@@ -11,7 +11,7 @@ import pytest
 from runners import clean
 from runners.clean import main
 from schemas.errors import OutputUnusable
-from schemas.marks import MARK, Mark, make_folder, mark_of
+from schemas.files.marks import MARK, Mark, make_folder, mark_of
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.cluster import job_name
+from pipelines.cli.cluster import job_name
 from runners.flink import jobs
 from runners.flink.cluster import JobManager
 from schemas.errors import ServiceUnavailable

@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from lake.ledger import commit
-from pipelines.committed import Committed
+from pipelines.cli.commit_progress import Committed
 from runners.live import children as children_module
 from runners.live.children import Child
 from runners.live.closing import next_steps, published
@@ -29,9 +29,9 @@ from runners.live.screen import Screen
 from runners.live.seen import Measured, Seen
 from runners.live.view import lines, plain
 from schemas.errors import OutputUnusable, ServiceUnavailable
-from schemas.signals import SIGNALS
 from sources.progress import Lag, progress
 from sources.units import ROWS_IN
+from terminal.signals import SIGNALS
 from transforms.write import DOORS
 
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)

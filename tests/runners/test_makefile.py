@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.marks import Mark, make_folder
+from schemas.files.marks import Mark, make_folder
 from tests.conftest import MAKES_OWN
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not on the PATH")
@@ -78,13 +78,13 @@ def test_the_variables_of_other_targets_do_so_too(make: Make, tmp_path: Path) ->
     text = " ".join(ODD)
     lake = f"--lake={text}"
     for target, name, runs in (
-        ("trace", "ID", ["apps.trace", lake, "--", text]),
-        ("fines", "CODES", ["pipelines.fines", lake, f"--codes={text}"]),
-        ("analyze", "CODES", ["pipelines.analysis", lake, "--report=data/report.html", f"--codes={text}"]),
-        ("replay", "REASON", ["pipelines.replay", lake, f"--reason={text}"]),
-        ("reconcile", "ID", ["pipelines.reconcile", f"--output={text}"]),
-        ("compact", "ID", ["pipelines.compact", lake]),
-        ("undo", "UNIT", ["pipelines.undo", lake, "--", text]),
+        ("trace", "ID", ["pipelines.maintenance.trace", lake, "--", text]),
+        ("fines", "CODES", ["pipelines.analysis.fines", lake, f"--codes={text}"]),
+        ("analyze", "CODES", ["pipelines.analysis.command", lake, "--report=data/report.html", f"--codes={text}"]),
+        ("replay", "REASON", ["pipelines.maintenance.replay", lake, f"--reason={text}"]),
+        ("reconcile", "ID", ["pipelines.maintenance.reconcile", f"--output={text}"]),
+        ("compact", "ID", ["pipelines.maintenance.compact", lake]),
+        ("undo", "UNIT", ["pipelines.maintenance.undo", lake, "--", text]),
         ("follow-spark", "EVERY", ["runners.spark", "submit", f"--every={text}"]),
     ):
         assert ran(make(target, f"LAKE={text}", f"{name}={text}")) == runs

@@ -9,13 +9,13 @@ from typing import Any
 import boto3
 import pytest
 
+from runners.provision import kafka, lifecycle
+from runners.provision.__main__ import main
+from runners.provision.arguments import days, merged, per_topic
+from runners.provision.diff import Mode
+from runners.provision.lifecycle import Lake
+from runners.provision.spec import DAY, LARGEST_IMAGE_MESSAGE, Topic, topics
 from runners.services import free_port
-from runners.topics import kafka, lifecycle
-from runners.topics.__main__ import main
-from runners.topics.arguments import days, merged, per_topic
-from runners.topics.lifecycle import Lake
-from runners.topics.lines import Mode
-from runners.topics.wanted import DAY, LARGEST_IMAGE_MESSAGE, Topic, topics
 from schemas.messages import MAX_IMAGE_BYTES
 
 KEEP = lifecycle.Keep(365, 30)

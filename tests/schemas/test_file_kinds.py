@@ -15,11 +15,11 @@ import pytest
 from apps.loader.load import Wanted, load
 from apps.loader.target import Patience, Target
 from schemas.errors import InputUnusable
-from schemas.file_kinds import Packing, kind_of
+from schemas.files.kinds import Packing, kind_of
 from schemas.lake import Source
-from sources.files import Format, plan, read_cell
-from sources.history import HistoryCsv
-from sources.recorded import RecordedMessages
+from sources.files.history import HistoryCsv
+from sources.files.read import Format, plan, read_cell
+from sources.files.recordings import RecordedMessages
 from sources.units import UnitBatch
 
 HEADER = b"Summons Number,Issue Date,Violation Time,Violation Code\n"

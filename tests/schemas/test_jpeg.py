@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import schemas.jpeg
-from apps.simulator.images import jpeg
+from apps.simulator.fleet.images import jpeg
 from schemas.jpeg import MAX_SEGMENTS, NoJpegError, claimed_pixels
 
 MAGIC = b"\xff\xd8\xff"

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.errors import InputUnusable
-from schemas.file_kinds import FIRST_BYTES, Packing, kind_of
-from schemas.packed import unpacked
+from schemas.files.compression import unpacked
+from schemas.files.kinds import FIRST_BYTES, Packing, kind_of
 from tests.schemas.test_file_kinds import PACK
 
 TEXT = b"".join(b"%d,07/06/2015,0143A,%d\n" % (n, n % 97) for n in range(20_000))

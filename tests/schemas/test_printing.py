@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from schemas.printing import guarded_output, printable, unguarded
+from terminal.printing import guarded_output, printable, unguarded
 from tests.support import make_messages
 
 BLANKS = "\n\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
@@ -60,8 +60,8 @@ def test_a_message_draws_nothing_on_the_terminal_of_who_runs_the_graph(tmp_path:
 
 def test_a_name_of_a_file_draws_nothing_where_it_cannot_be_read(tmp_path: Path) -> None:
     for module, flags in (
-        ("pipelines.violations", ["--output", str(tmp_path / "lake"), "--history"]),
-        ("pipelines.reconcile", ["--output"]),
+        ("pipelines.violations.graph", ["--output", str(tmp_path / "lake"), "--history"]),
+        ("pipelines.maintenance.reconcile", ["--output"]),
     ):
         command = [sys.executable, "-m", module, *flags, f"{tmp_path}/{CLEAR}x"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)

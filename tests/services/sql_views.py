@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lake import lake
-from pipelines.compact import compact
+from pipelines.maintenance.compact import compact
 from tests.support import LOCAL, make_history, make_messages, run_graph
 
 FOLDER = Path(__file__).parents[2] / "docs" / "sql"

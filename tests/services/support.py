@@ -22,12 +22,12 @@ from google.pubsub_v1 import PublisherClient, SubscriberClient
 
 from lake import lake
 from lake.storage import storage
-from pipelines.inputs import Asked, Url
-from pipelines.run import run_graph
-from pipelines.violations import Settings
+from pipelines.violations.graph import Settings
+from pipelines.violations.inputs import Asked, Url
+from pipelines.violations.run import run_graph
 from schemas.messages import ImageMessage
 from schemas.urls import kafka_url, pubsub_url
-from sources import kafka_consumer
+from sources.streams import kafka_consumer
 from tests.support import LOCAL, make_messages
 
 T = TypeVar("T")

@@ -11,15 +11,15 @@ import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 from lake import lake
-from pipelines.inputs import Asked
-from pipelines.reconcile import reconcile
-from pipelines.run import run_graph
-from pipelines.violations import Settings
+from pipelines.maintenance.reconcile import reconcile
+from pipelines.violations.graph import Settings
+from pipelines.violations.inputs import Asked
+from pipelines.violations.run import run_graph
 from schemas.alerts import MESSAGE_ID, Alert, decode
 from schemas.answers import answer_to, new_key, public_key, save_public_key, sign
 from schemas.errors import InputUnusable
 from schemas.urls import KafkaUrl, PubSubUrl, Topic, topic_url
-from sources import kafka_consumer
+from sources.streams import kafka_consumer
 from tests.services.support import (
     PROJECT,
     Subscription,
@@ -35,7 +35,7 @@ from tests.support import LOCAL, make_messages
 from tests.transforms.test_alert_notices import WebService
 from tests.transforms.test_alert_notices import service as service  # noqa: PLC0414  # a fixture
 from tests.transforms.test_messages import message
-from transforms.alert_channels import open_channel
+from transforms.alerts.channels import open_channel
 
 pytestmark = pytest.mark.services
 

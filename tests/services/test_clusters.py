@@ -14,11 +14,11 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from lake.storage import storage
-from pipelines.command import known
-from pipelines.inputs import Asked
-from pipelines.prism import on_prism
-from pipelines.run import run_graph as run
-from pipelines.violations import Settings
+from pipelines.cli.app import known
+from pipelines.cli.prism import on_prism
+from pipelines.violations.graph import Settings
+from pipelines.violations.inputs import Asked
+from pipelines.violations.run import run_graph as run
 from runners.flink import cluster as flink
 from runners.services import Services, free_port
 from runners.services.services import Group

@@ -6,7 +6,7 @@ import boto3
 import pytest
 
 from lake.storage import storage
-from sources.globs import expand
+from sources.files.globs import expand
 from tests.sources.test_globs import MEANT, TREE, meant
 
 pytestmark = pytest.mark.services

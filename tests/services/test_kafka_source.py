@@ -14,14 +14,14 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 from confluent_kafka.cimpl import NewPartitions
 
 from lake import lake
-from pipelines.reconcile import reconcile
-from pipelines.undoing import undo
+from pipelines.maintenance.reconcile import reconcile
+from pipelines.maintenance.undo_unit import undo
 from runners.services import Services, free_port
 from schemas.errors import ServiceUnavailable
 from schemas.lake import Source
 from schemas.urls import kafka_url
-from sources.kafka import UNIT_MESSAGES, KafkaStream
 from sources.progress import progress
+from sources.streams.kafka import UNIT_MESSAGES, KafkaStream
 from tests.services.support import (
     command,
     expected,
@@ -109,7 +109,7 @@ def test_partitions_that_were_added_later_are_found(
 ) -> None:
     url = make_topic(kafka, "growing", partitions=2)
     publish(kafka, "growing", [b"1", b"2"])
-    monkeypatch.setattr("sources.kafka_broker.PARTITIONS_SECONDS", 0)
+    monkeypatch.setattr("sources.streams.kafka_broker.PARTITIONS_SECONDS", 0)
     planner = KafkaStream(kafka_url(url), Source.DRONES).planner(str(tmp_path / "other"))
     planner.resume()
     assert len(planner.look(room=9).units) == 2
@@ -189,7 +189,7 @@ def test_messages_of_a_transaction_are_read_when_it_is_committed_and_never_when_
 ) -> None:
     """Its marks take offsets too, and a unit may end with some, or have nothing else."""
     monkeypatch.setitem(UNIT_MESSAGES, Source.DRONES, unit_messages)
-    monkeypatch.setattr("sources.kafka_consumer.PATIENCE_SECONDS", 15)
+    monkeypatch.setattr("sources.streams.kafka_consumer.PATIENCE_SECONDS", 15)
     topic, root = f"transactions-{unit_messages}", tmp_path / "lake"
     url = make_topic(kafka, topic, partitions=1)
     with transaction(kafka, topic, b"c0", b"c1", b"c2") as producer:
@@ -379,8 +379,8 @@ def test_wrong_options_end_with_4_at_once_by_name(kafka: str, tmp_path: Path, op
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Brokers are given up after a second."""
-    monkeypatch.setattr("sources.kafka_broker.START_SECONDS", 1)
-    monkeypatch.setattr("sources.kafka_broker.ANSWER_SECONDS", 1)
+    monkeypatch.setattr("sources.streams.kafka_broker.START_SECONDS", 1)
+    monkeypatch.setattr("sources.streams.kafka_broker.ANSWER_SECONDS", 1)
 
 
 @pytest.mark.usefixtures("impatient")

@@ -22,18 +22,18 @@ from apps.loader.to_kafka import ToKafka
 from apps.loader.to_pubsub import ToPubSub
 from lake import lake
 from lake.storage import storage
-from pipelines.inputs import Asked
-from pipelines.options import history_url
-from pipelines.run import run_graph as run
-from pipelines.violations import Settings
+from pipelines.violations.graph import Settings
+from pipelines.violations.inputs import Asked
+from pipelines.violations.options import history_url
+from pipelines.violations.run import run_graph as run
 from runners.services import Services
 from schemas.errors import InputUnusable
 from schemas.lake import Source
 from schemas.urls import kafka_url
-from sources import kafka_consumer
-from sources.kafka import KafkaStream
-from sources.loaded import LoadedTopic
-from sources.pieced import PiecedFile
+from sources.loaded.file import PiecedFile
+from sources.loaded.topic import LoadedTopic
+from sources.streams import kafka_consumer
+from sources.streams.kafka import KafkaStream
 from tests.recovery.loader import campaign
 from tests.services.support import PROJECT, Subscription, make_topic, publish
 from tests.services.support import run as run_command
@@ -47,8 +47,8 @@ DIRT = ("--dirt", "30", "--seed", "7")
 @pytest.fixture
 def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A dirty file of several cells."""
-    monkeypatch.setattr("sources.cells.CELL_BYTES", 300_000)
-    monkeypatch.setattr("sources.cells.BLOCK_BYTES", 50_000)
+    monkeypatch.setattr("sources.files.grid.CELL_BYTES", 300_000)
+    monkeypatch.setattr("sources.files.grid.BLOCK_BYTES", 50_000)
     return make_history(tmp_path / "tickets.csv", 5_000, *DIRT)
 
 

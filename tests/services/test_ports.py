@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lake.storage import storage
-from pipelines.java_job_server import listens_here
+from pipelines.cli.java_job_server import listens_here
 from runners.flink import jobs
 from runners.flink.cluster import JAR_SECONDS, JOB_SERVER, JobManager
 from runners.services import HOME, NAMES, Services, free_port
@@ -112,7 +112,7 @@ AT_KAFKA: dict[str, Callable[[str, Path], list[str]]] = {
         "apps.simulator", "drones", "--drones", "5", "--seconds", "30", "--output", make_topic(broker, "ports-drones")
     ],
     "violations": lambda broker, root: [
-        "pipelines.violations", "--messages", published(broker, root, "ports-messages"), "--output", str(root)
+        "pipelines.violations.graph", "--messages", published(broker, root, "ports-messages"), "--output", str(root)
     ],
 }  # fmt: skip
 

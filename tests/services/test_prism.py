@@ -11,7 +11,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.transforms.userstate import BagRuntimeState, BagStateSpec
 
-from pipelines.prism import on_prism
+from pipelines.cli.prism import on_prism
 
 pytestmark = pytest.mark.services
 

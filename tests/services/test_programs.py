@@ -9,7 +9,7 @@ from runners.services.beam_java.build import listening_here as java_listening_he
 from runners.services.prism.build import OURS, THEIRS, listening_here
 from runners.services.programs import TARGET, Program
 from schemas.errors import ServiceUnavailable
-from schemas.marks import MARK
+from schemas.files.marks import MARK
 
 
 def program(source: Path, script: str) -> Program:

@@ -9,16 +9,16 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-import sources.pubsub
+import sources.streams.pubsub
 from lake import lake
 from lake.storage import storage
-from pipelines.reconcile import reconcile
+from pipelines.maintenance.reconcile import reconcile
 from runners.services import free_port
 from schemas.errors import ServiceUnavailable
 from schemas.lake import Source
 from schemas.urls import pubsub_url
-from sources.pubsub import PubSubStream
-from sources.streams import plan_until_now, read_unit
+from sources.streams.base import plan_until_now, read_unit
+from sources.streams.pubsub import PubSubStream
 from sources.units import Unit
 from tests.services.support import (
     Subscription,
@@ -42,7 +42,7 @@ MISHAPS = ("--corrupt", "0.05", "--v0-share", "0.3", "--disorder", "5")
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """This server gives at once what it has."""
-    monkeypatch.setattr("sources.pubsub.QUIET_SECONDS", 1)
+    monkeypatch.setattr("sources.streams.pubsub.QUIET_SECONDS", 1)
 
 
 def spooled(root: Path) -> list[str]:
@@ -93,7 +93,7 @@ def acknowledgements_lost(monkeypatch: pytest.MonkeyPatch, death: Exception | No
             raise death
 
     with monkeypatch.context() as patch:
-        patch.setattr(sources.pubsub.Subscription, "acknowledge", acknowledge)
+        patch.setattr(sources.streams.pubsub.Subscription, "acknowledge", acknowledge)
         yield ids
 
 
@@ -216,8 +216,8 @@ def test_messages_of_9_megabytes_pass_and_fill_a_segment_each(
     pubsub: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = tmp_path / "lake"
-    monkeypatch.setattr("sources.pubsub.SEGMENT_BYTES", 9_000_000)
-    monkeypatch.setattr("sources.pubsub.PULLS", 1)
+    monkeypatch.setattr("sources.streams.pubsub.SEGMENT_BYTES", 9_000_000)
+    monkeypatch.setattr("sources.streams.pubsub.PULLS", 1)
     payloads = pictures(tmp_path / "m", 6_750_000)
     assert min(map(len, payloads)) >= 9_000_000
     with Subscription("large") as subscription:
@@ -265,7 +265,7 @@ def test_credentials_that_are_not_there_end_with_4(tmp_path: Path) -> None:
 
 def test_no_server_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", f"127.0.0.1:{free_port()}")
-    monkeypatch.setattr("sources.pubsub.START_SECONDS", 1)
+    monkeypatch.setattr("sources.streams.pubsub.START_SECONDS", 1)
     with pytest.raises(ServiceUnavailable, match=r"pubsub://prestacop-sources/fleet: no server answers.*EMULATOR"):
         read_up_to_now(tmp_path / "lake", "pubsub://prestacop-sources/fleet")
 
@@ -273,7 +273,7 @@ def test_no_server_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_server_that_accepts_and_says_nothing_is_no_empty_subscription(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sources.pubsub.START_SECONDS", 1)
+    monkeypatch.setattr("sources.streams.pubsub.START_SECONDS", 1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("PUBSUB_EMULATOR_HOST", f"127.0.0.1:{silent.getsockname()[1]}")
         with pytest.raises(ServiceUnavailable, match="no server answers"):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lake.storage import storage
-from pipelines.options import BOUNDED, UNBOUNDED
+from pipelines.violations.options import BOUNDED, UNBOUNDED
 from runners.services import Services
 from tests.recovery.campaign import WITHOUT_PLANS, Attack, Outcome, campaign
 from tests.recovery.soak import LONGEST, SETTLE, is_exact, make_recording, make_topic

@@ -24,7 +24,7 @@ from google.cloud import pubsub_v1
 from runners.services import Services
 from runners.services.pubsub.server import PubSub
 from schemas.errors import OutputUnusable, ServiceUnavailable
-from schemas.marks import MARK
+from schemas.files.marks import MARK
 
 pytestmark = pytest.mark.services
 

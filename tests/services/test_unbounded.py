@@ -18,11 +18,11 @@ import pytest
 
 from apps.loader.__main__ import main as loader
 from lake import lake
-from pipelines.loopback import reachable
-from pipelines.reconcile import reconcile
+from pipelines.cli.loopback import reachable
+from pipelines.maintenance.reconcile import reconcile
 from schemas.lake import Source
 from schemas.urls import kafka_url
-from sources.kafka import KafkaStream
+from sources.streams.kafka import KafkaStream
 from tests.services.support import (
     Subscription,
     command,

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sources import cells
-from sources.files import plan, read_cell
-from sources.history import HistoryCsv
+from sources.files import grid as cells
+from sources.files.history import HistoryCsv
+from sources.files.read import plan, read_cell
 from sources.units import Unit, UnitBatch
-from transforms.history import Block, parse_block
+from transforms.history.parse import Block, parse_block
 
 HEADER = b"Summons Number,Issue Date,Violation Time,Violation Code,Street Name"
 PLAIN = b"17,07/06/2015,0143A,21,MAIN ST"
@@ -52,9 +52,9 @@ def read(path: Path, sizes: Sizes) -> Found:
         patch.setattr(cells, "BLOCK_BYTES", sizes.block)
         patch.setattr(cells, "LOOKBACK_BYTES", sizes.look_back)
         patch.setattr(cells, "_LOOKAHEAD_BYTES", sizes.look_ahead)
-        patch.setattr("schemas.records.MAX_ODD_BYTES", sizes.odd)
-        patch.setattr("sources.records.MAX_ODD_BYTES", sizes.odd)
-        patch.setattr("sources.records._FEW", sizes.few_quotes)
+        patch.setattr("schemas.files.csv_quotes.MAX_ODD_BYTES", sizes.odd)
+        patch.setattr("sources.files.csv_records.MAX_ODD_BYTES", sizes.odd)
+        patch.setattr("sources.files.csv_records._FEW", sizes.few_quotes)
         form = HistoryCsv()
         for cell in plan(str(path), form):
             for item in read_cell(cell, form, str(path.parent / "lake")):

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipelines.inputs import Asked
-from pipelines.run import run_graph
-from pipelines.violations import Settings
+from pipelines.violations.graph import Settings
+from pipelines.violations.inputs import Asked
+from pipelines.violations.run import run_graph
 from schemas.errors import InputUnusable
 from schemas.lake import Source
-from sources import cells
-from sources.copies import once
-from sources.files import plan
-from sources.recorded import RecordedMessages
+from sources.files import grid as cells
+from sources.files.copies import once
+from sources.files.read import plan
+from sources.files.recordings import RecordedMessages
 from tests.support import content, make_messages
 
 FORM = RecordedMessages(Source.DRONES)

@@ -11,16 +11,16 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.util import assert_that, equal_to
 
-from pipelines.inputs import Asked
-from pipelines.run import run_graph
-from pipelines.violations import Settings
+from pipelines.violations.graph import Settings
+from pipelines.violations.inputs import Asked
+from pipelines.violations.run import run_graph
 from schemas.errors import InputUnusable
 from schemas.lake import Source
-from sources import cells
-from sources.cells import Cell
-from sources.files import ReadFiles, plan, read_cell
-from sources.history import HistoryCsv
-from sources.recorded import RecordedMessages
+from sources.files import grid as cells
+from sources.files.grid import Cell
+from sources.files.history import HistoryCsv
+from sources.files.read import ReadFiles, plan, read_cell
+from sources.files.recordings import RecordedMessages
 from sources.units import BATCHES, ROWS_IN, TALLIES, Tally, Unit, UnitBatch, UnitBatchCoder, UnitTally
 
 HEADER = b"Summons Number,Issue Date,Violation Time,Violation Code\n"

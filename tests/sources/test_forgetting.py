@@ -9,13 +9,13 @@ import pytest
 
 from lake.ledger import commit, is_committed, read_back
 from lake.storage import storage
-from pipelines.inputs import LoadedFiles, Planned
+from pipelines.violations.inputs import LoadedFiles, Planned
 from schemas.errors import NotReconciled
 from schemas.lake import LEDGER_ROW, Source
 from schemas.urls import PubSubUrl
-from sources.loaded import landed, remembered
-from sources.plans import Chain, Plan
-from sources.pubsub import PubSubStream
+from sources.loaded.topic import landed, remembered
+from sources.streams.plans import Chain, Plan
+from sources.streams.pubsub import PubSubStream
 from sources.units import Unit
 
 NAME = "drones-kafka-ab-00000-0000000000000000000"

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from lake.storage import LocalStorage, S3Storage, open_file, storage
 from schemas.errors import InputUnusable, NotPermitted
-from sources.globs import expand
+from sources.files.globs import expand
 
 numbers = count()
 Twice = Callable[[str], list[str]]

@@ -18,9 +18,9 @@ from schemas.history import (
     READ_COLUMNS,
     column_key,
 )
-from sources import cells
-from sources.files import Header
-from sources.history import BLOCK, HistoryCsv
+from sources.files import grid as cells
+from sources.files.history import BLOCK, HistoryCsv
+from sources.files.read import Header
 
 
 def header(first_lines: bytes) -> Header:

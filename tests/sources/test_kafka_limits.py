@@ -11,11 +11,11 @@ from confluent_kafka import KafkaError
 from schemas.errors import InputUnusable
 from schemas.lake import Source
 from schemas.urls import KafkaUrl
-from sources import kafka, kafka_consumer
-from sources.kafka import KafkaStream
-from sources.kafka_broker import Broker
-from sources.kafka_consumer import Access, consume
-from sources.streams import plan_until_now
+from sources.streams import kafka, kafka_consumer
+from sources.streams.base import plan_until_now
+from sources.streams.kafka import KafkaStream
+from sources.streams.kafka_broker import Broker
+from sources.streams.kafka_consumer import Access, consume
 from sources.units import ROW_BYTES, Unit
 
 URL = KafkaUrl("127.0.0.1:1", "fleet", {})

@@ -18,13 +18,14 @@ from lake.ledger import commit
 from schemas.errors import InputUnusable
 from schemas.lake import LEDGER_ROW, Source
 from schemas.loaded import Piece, decode, encode
-from sources import cells, loaded
-from sources.follow_loaded import _Find
-from sources.history import HistoryCsv
-from sources.loaded import Loaded, LoadedCell, LoadedTopic, Span, remember, remembered, spent
+from sources.files import grid as cells
+from sources.files.history import HistoryCsv
+from sources.loaded import topic as loaded
+from sources.loaded.file import PiecedFile, read_loaded
+from sources.loaded.follow import _Find
+from sources.loaded.topic import Loaded, LoadedCell, LoadedTopic, Span, remember, remembered, spent
 from sources.payloads import payload_batch
-from sources.pieced import PiecedFile, read_loaded
-from sources.streams import Planner, Stream
+from sources.streams.base import Planner, Stream
 from sources.units import Unit, UnitBatch
 from tests.sources.ticks import tracker
 
@@ -170,7 +171,7 @@ def test_a_file_that_is_followed_is_given_out_once_and_again_where_a_runner_has_
 def test_a_file_that_is_followed_is_forgotten_when_all_its_cells_are_committed_and_not_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sources.cells.CELL_BYTES", len(HEADER) + 5)
+    monkeypatch.setattr("sources.files.grid.CELL_BYTES", len(HEADER) + 5)
     following = Following(Topic([begin("a")], [end("a")]), tmp_path)
     first, second = following.tick()
     units = following.read(first)
@@ -189,7 +190,7 @@ def test_a_file_that_is_followed_is_forgotten_when_all_its_cells_are_committed_a
 
 
 def test_a_cell_in_which_no_record_begins_holds_nothing_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sources.cells.CELL_BYTES", len(HEADER) + len(ROWS) - 1)
+    monkeypatch.setattr("sources.files.grid.CELL_BYTES", len(HEADER) + len(ROWS) - 1)
     following = Following(Topic([begin("a"), end("a")]), tmp_path)
     units = [following.read(cell) for cell in following.tick()]
     assert [len(some) for some in units] == [1, 0]

@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 from apps.loader.__main__ import main
 from schemas.errors import InputUnusable
 from schemas.loaded import Piece, decode
-from sources.history import HistoryCsv
-from sources.loaded import Loaded, LoadedTopic, remember
-from sources.pieced import cells_of, read_loaded
+from sources.files.history import HistoryCsv
+from sources.loaded.file import cells_of, read_loaded
+from sources.loaded.topic import Loaded, LoadedTopic, remember
 from sources.units import UnitBatch, UnitTally
 from tests.apps.loads import Collected, to
 from tests.schemas.test_file_kinds import PACK
 from tests.sources.test_cells import HEADER, OTHER, PLAIN, Record, Sizes, parsed, read, write
 from tests.sources.test_loaded import Following, Topic
-from transforms.history import Block
+from transforms.history.parse import Block
 
 PART = [PLAIN] * 12
 TABS = HEADER.replace(b",", b"\t")
@@ -61,7 +61,7 @@ def of_topic(folder: Path, *units: Sequence[Piece | bytes]) -> list[Record]:
 
 @pytest.fixture
 def small_cells(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sources.cells.CELL_BYTES", CELL)
+    monkeypatch.setattr("sources.files.grid.CELL_BYTES", CELL)
 
 
 @pytest.mark.parametrize("name", PUT_TOGETHER)
@@ -113,7 +113,7 @@ def test_cut_into_any_pieces_its_rows_are_the_same(
     pieces.append(Piece("a" * 32, "t.csv", data[:first], len(data), 0, b"", len(data)))
     random.shuffle(pieces)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sources.cells.CELL_BYTES", CELL)
+        patch.setattr("sources.files.grid.CELL_BYTES", CELL)
         expected = read(write(folder, data), Sizes(CELL)).records
         assert of_topic(folder, *(pieces[unit::units] for unit in range(units))) == expected
 

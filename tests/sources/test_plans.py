@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from lake.ledger import commit
 from schemas.errors import LakeDamaged
 from schemas.lake import LEDGER_ROW, Source
-from sources.plans import Chain, Plan, agree, first_planned, planned, read_floors, write_floors
+from sources.streams.plans import Chain, Plan, agree, first_planned, planned, read_floors, write_floors
 from sources.units import Unit
 
 STREAM = "drones-kafka-0123"

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from google.cloud.pubsub_v1.types import PubsubMessage, ReceivedMessage
 
-from sources import kafka
-from sources.pubsub import published_at
+from sources.streams import kafka
+from sources.streams.pubsub import published_at
 
 NOON = 1_768_478_400
 

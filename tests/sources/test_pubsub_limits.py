@@ -10,8 +10,8 @@ from google.cloud.pubsub_v1.types import PubsubMessage
 
 from schemas.lake import Source
 from schemas.urls import PubSubUrl
-from sources import pubsub
-from sources.pubsub import PubSubStream
+from sources.streams import pubsub
+from sources.streams.pubsub import PubSubStream
 
 
 def test_what_was_pulled_is_spooled_and_read_in_pieces_of_bounded_bytes(

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from schemas import records
-from schemas.records import OddRecord, _has_stray_quote
-from sources.records import LineIndex, _stray_quotes, count_records, odd_records, record_end, record_start
+from schemas.files import csv_quotes as records
+from schemas.files.csv_quotes import OddRecord, _has_stray_quote
+from sources.files.csv_records import LineIndex, _stray_quotes, count_records, odd_records, record_end, record_start
 
 PLAIN = b"1,07/06/2015,0143A,21\n"
 ODD: dict[str, tuple[bytes, int, list[bytes], bool]] = {
@@ -188,7 +188,8 @@ def test_what_is_looked_at_grows_as_the_text_does_whatever_its_lines(odd: bytes)
         data = Counted((odd * 30_000)[: 30_000 * times])
         Counted.looked_at = 0
         with mock.patch(
-            "sources.records.read_odd", lambda data, start, columns, separator: OddRecord(start, start, 1, [], True)
+            "sources.files.csv_records.read_odd",
+            lambda data, start, columns, separator: OddRecord(start, start, 1, [], True),
         ):
             odd_records(data, 4)
         looked_at.append(Counted.looked_at / len(data))
@@ -229,7 +230,7 @@ def test_well_formed_csv_is_read_back_record_by_record(rows: list[list[str]], en
     data = "".join(text + end for text in texts).encode()
     with pytest.MonkeyPatch.context() as patch:
         for few in (0, 5000):
-            patch.setattr("sources.records._FEW", few)
+            patch.setattr("sources.files.csv_records._FEW", few)
             odd = odd_records(data, 4)
             assert count_records(data, odd) == len(rows)
             left = [[field.encode() for field in row] for row in rows]

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 
-import transforms.history
-from pipelines.replay import replay
+import transforms.history.parse
+from pipelines.maintenance.replay import replay
 from schemas.errors import InputUnusable
 from schemas.history import COLUMNS_43, MANDATORY, Reason
-from sources.history import HistoryCsv
+from sources.files.history import HistoryCsv
 from tests.sources.test_cells import HEADER, PLAIN, SIZES, Sizes, check, files, read, write
 from tests.support import LOCAL, content, run_graph
-from transforms.repair import Number
+from transforms.history.repair import Number
 
 OTHERS = [b"\t", b";"]
 
@@ -95,7 +95,7 @@ def test_its_dead_letters_are_judged_again_by_its_separator(tmp_path: Path, monk
     history, root = tmp_path / "a.tsv", str(tmp_path / "lake")
     history.write_bytes(exchanged(b"\n".join([HEADER, PLAIN, PLAIN.replace(b"MAIN ST", b'"A,B"')]), b"\t"))
     with monkeypatch.context() as patch:
-        patch.setattr(transforms.history, "repair_code", lambda _: Number(None, Reason.CODE_UNREADABLE))
+        patch.setattr(transforms.history.parse, "repair_code", lambda _: Number(None, Reason.CODE_UNREADABLE))
         run_graph(root, history)
     assert len(content(root)["dead_letters"]) == 2
     assert replay(root, Reason.CODE_UNREADABLE, LOCAL)

@@ -19,7 +19,7 @@ from schemas.errors import InputUnusable, ServiceUnavailable
 from schemas.lake import LEDGER_ROW, MICROSECONDS, Source
 from sources.payloads import payload_batch
 from sources.progress import progress
-from sources.streams import (
+from sources.streams.base import (
     MAX_OUTSTANDING,
     TICK_SECONDS,
     Look,

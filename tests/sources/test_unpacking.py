@@ -9,10 +9,10 @@ import pytest
 
 from schemas.errors import InputUnusable
 from schemas.lake import Source
-from sources import unpacking
-from sources.files import plan, read_cell
-from sources.recorded import RecordedMessages
-from sources.unpacking import unpack
+from sources.files import unpacking
+from sources.files.read import plan, read_cell
+from sources.files.recordings import RecordedMessages
+from sources.files.unpacking import unpack
 from tests.schemas.test_file_kinds import PACK
 
 

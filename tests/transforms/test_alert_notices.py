@@ -24,8 +24,8 @@ from schemas.alerts import decode
 from schemas.errors import InputUnusable, ServiceUnavailable
 from tests.certificates import self_signed
 from tests.schemas.test_answers import alert
-from transforms.alert_mail import Mail, MailAddress, mail_address
-from transforms.alert_webhook import ATTEMPTS, SECRET, SHORT_ANSWER_BYTES, Webhook, sign_webhook, webhook_url
+from transforms.alerts.mail import Mail, MailAddress, mail_address
+from transforms.alerts.webhook import ATTEMPTS, SECRET, SHORT_ANSWER_BYTES, Webhook, sign_webhook, webhook_url
 
 KEY = b"k" * 32
 HOSTILE = 'x"\r\nBcc: all@example.org\r\n\r\n<script>'

@@ -19,11 +19,11 @@ from schemas.lake import Dataset, Source
 from schemas.urls import KafkaUrl
 from sources.units import Unit, UnitBatch
 from tests.transforms.test_messages import message, payloads
-from transforms import alerts
-from transforms.alerts import PublishAlerts, alerts_of
-from transforms.dedupe import _DropDuplicates
-from transforms.messages import DecodeMessages, decode_payloads
-from transforms.names import ROWS
+from transforms.alerts import publish as alerts
+from transforms.alerts.publish import PublishAlerts, alerts_of
+from transforms.messages.decode import DecodeMessages, decode_payloads
+from transforms.messages.dedupe import _DropDuplicates
+from transforms.outputs import ROWS
 from transforms.qualify import Qualify, split
 
 UNIT = Unit(Source.DRONES, "fleet.jsonl", 0, 1, "drones-00000-hash")

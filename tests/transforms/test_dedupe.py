@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from schemas.lake import EXTRA, UTC, Source
 from sources.units import DUPLICATES, TALLIES, Tally, Unit, UnitBatch
-from transforms.dedupe import DropDuplicates, _claims, _DropDuplicates, first_seen
-from transforms.message_rows import MESSAGE
-from transforms.names import ROWS
+from transforms.messages.dedupe import DropDuplicates, _claims, _DropDuplicates, first_seen
+from transforms.messages.rows import MESSAGE
+from transforms.outputs import ROWS
 
 UNIT = Unit(Source.DRONES, "fleet.jsonl", 0, 1, "drones-00000-hash")
 
@@ -107,7 +107,9 @@ def test_a_unit_of_one_id_takes_time_by_its_rows_alone() -> None:
 
         __hash__ = bytes.__hash__
 
-    with mock.patch("transforms.dedupe._claims", lambda rows: ((n, Counted(c), w) for n, c, w in _claims(rows))):
+    with mock.patch(
+        "transforms.messages.dedupe._claims", lambda rows: ((n, Counted(c), w) for n, c, w in _claims(rows))
+    ):
         records, _ = kept([[Claim("a", f"{b}-{n}") for n in range(100)] for b in range(50)])
     assert len(records) == 5_000
     assert looks < 5_000

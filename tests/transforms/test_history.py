@@ -12,15 +12,15 @@ from apache_beam.testing.util import assert_that, equal_to
 from hypothesis import given
 from hypothesis import strategies as st
 
-import sources.history
+import sources.files.history
 from schemas.history import COLUMNS_34, COLUMNS_43, COLUMNS_51, MANDATORY, ColumnNames, Layout, Reason, Repair, layout
 from schemas.lake import VIOLATION, Source
-from sources.files import Header
-from sources.history import HistoryCsv
-from sources.records import LineIndex
+from sources.files.csv_records import LineIndex
+from sources.files.history import HistoryCsv
+from sources.files.read import Header
 from sources.units import Unit, UnitBatch
-from transforms.history import Block, ParseHistory, parse_block
-from transforms.names import DEAD_LETTERS, ROWS
+from transforms.history.parse import Block, ParseHistory, parse_block
+from transforms.outputs import DEAD_LETTERS, ROWS
 
 OFFSET, FIRST = 1000, 70
 """Where the blocks of these tests stand in their file."""
@@ -347,7 +347,7 @@ def test_what_is_asked_of_a_block_does_not_grow_with_its_headers_and_dead_letter
 
     for name in asked:
         counted(name)
-    monkeypatch.setattr(sources.history, "layout", looked_through)
+    monkeypatch.setattr(sources.files.history, "layout", looked_through)
     first, other = ",".join(SHORT).encode() + b"\n", ",".join(reversed(SHORT)).encode() + b"\n"
     found = []
     for times in (1, 200):

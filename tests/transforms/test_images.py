@@ -15,22 +15,22 @@ from apache_beam.testing.util import assert_that, equal_to
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apps.simulator.images import jpeg
+from apps.simulator.fleet.images import jpeg
 from lake import lake
-from pipelines.inputs import Asked
-from pipelines.run import run_graph
-from pipelines.violations import Settings
+from pipelines.violations.graph import Settings
+from pipelines.violations.inputs import Asked
+from pipelines.violations.run import run_graph
 from schemas.errors import ServiceUnavailable
 from schemas.lake import Source
 from schemas.messages import MAX_IMAGE_BYTES, Reason
 from schemas.pictures import Picture
-from sources.files import Header
-from sources.recorded import RecordedMessages
+from sources.files.read import Header
+from sources.files.recordings import RecordedMessages
 from sources.units import Unit, UnitBatch
 from tests.support import LOCAL
 from transforms.images import PUTS, StoreImages, object_path, read_picture, store_pictures
-from transforms.names import DEAD_LETTERS, ROWS
-from transforms.payloads import Refusal
+from transforms.messages.payload import Refusal
+from transforms.outputs import DEAD_LETTERS, ROWS
 
 JPEG = jpeg("a picture")
 TEXT = base64.b64encode(JPEG).decode()

@@ -15,8 +15,8 @@ from apache_beam.transforms.window import TimestampedValue
 
 from schemas.lake import DEAD_LETTER, Source
 from sources.units import Unit, UnitBatch
-from transforms.live import AHEAD, LATE, LIVE, AppendPanes, CountLive, _Slice
-from transforms.live_counts import AHEAD_SECONDS, slice_letters, slice_rows, split_ahead
+from transforms.live.counts import AHEAD_SECONDS, slice_letters, slice_rows, split_ahead
+from transforms.live.windows import AHEAD, LATE, LIVE, AppendPanes, CountLive, _Slice
 
 UNIT = Unit(Source.DRONES, "fleet.jsonl", 0, 1, "drones-00000-hash")
 

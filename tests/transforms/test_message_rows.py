@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.message_rows import city_cells
+from transforms.messages.rows import city_cells
 
 
 def cell(latitude: str, longitude: str) -> str:

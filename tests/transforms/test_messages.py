@@ -15,18 +15,18 @@ from hypothesis import strategies as st
 
 from lake import lake
 from lake.storage import storage
-from pipelines.reconcile import reconcile
+from pipelines.maintenance.reconcile import reconcile
 from schemas.lake import Source
 from schemas.messages import MAX_BYTES, MAX_EXTRA_FIELDS, Reason, v0_message_id
 from schemas.times import event_time_of
-from sources.files import Header
-from sources.recorded import RecordedMessages
+from sources.files.read import Header
+from sources.files.recordings import RecordedMessages
 from sources.units import Unit, UnitBatch
 from tests.support import run_graph
-from transforms import json_messages
-from transforms.messages import DecodeMessages, decode_payloads
-from transforms.names import DEAD_LETTERS, ROWS
-from transforms.payloads import read_payload
+from transforms.messages import json_v1 as json_messages
+from transforms.messages.decode import DecodeMessages, decode_payloads
+from transforms.messages.payload import read_payload
+from transforms.outputs import DEAD_LETTERS, ROWS
 
 UNIT = Unit(Source.DRONES, "fleet.jsonl", 0, 1, "drones-00000-hash")
 CLEAN: dict[str, Any] = {

@@ -11,19 +11,20 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from apps.simulator.images import jpeg
+from apps.simulator.fleet.images import jpeg
 from schemas.answers import answer_to, new_key, public_key, sign
 from schemas.lake import Source
 from schemas.messages import MAX_BYTES, MAX_IMAGE_PAYLOAD_BYTES, Reason
 from sources.payloads import payload_batch
 from sources.units import Unit, UnitBatch
 from tests.schemas.test_answers import alert
-from transforms import json_messages, messages
 from transforms.images import read_picture, store_pictures
-from transforms.live_counts import slice_letters, slice_rows
-from transforms.messages import decode_payloads
-from transforms.names import Parsed
-from transforms.payloads import Refusal
+from transforms.live.counts import slice_letters, slice_rows
+from transforms.messages import decode as messages
+from transforms.messages import json_v1 as json_messages
+from transforms.messages.decode import decode_payloads
+from transforms.messages.payload import Refusal
+from transforms.outputs import Parsed
 from transforms.stats import Counter
 
 UNIT = Unit(Source.DRONES, "fleet.jsonl", 0, 1, "drones-00000-hash")

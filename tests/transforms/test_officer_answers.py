@@ -18,8 +18,8 @@ from schemas.messages import DroneMessage, Reason
 from sources.units import Unit, UnitBatch
 from tests.schemas.test_answers import alert
 from tests.transforms.test_messages import message, payloads
-from transforms.messages import DecodeMessages, decode_payloads
-from transforms.names import DEAD_LETTERS, ROWS
+from transforms.messages.decode import DecodeMessages, decode_payloads
+from transforms.outputs import DEAD_LETTERS, ROWS
 from transforms.qualify import Qualify
 
 UNIT = Unit(Source.DRONES, "fleet.jsonl", 0, 1, "drones-00000-hash")

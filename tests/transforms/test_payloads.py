@@ -13,8 +13,8 @@ from schemas.messages import EVENT_SECONDS, MAX_BYTES, MAX_DEPTH, MAX_EXTRA_FIEL
 from schemas.times import event_time_of
 from sources.payloads import payload_batch
 from sources.units import Unit
-from transforms.messages import decode_payloads
-from transforms.payloads import FIELDS, Message, Refusal, read_payload
+from transforms.messages.decode import decode_payloads
+from transforms.messages.payload import FIELDS, Message, Refusal, read_payload
 
 MANDATORY: dict[str, Any] = {
     "schema_version": 1, "message_id": "m", "drone_id": "d", "sequence": 7, "event_time": "2026-01-15T12:00:00Z",

@@ -11,8 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from schemas.history import PLACEHOLDERS, Reason, Repair
-from transforms.columns import clean_dictionary, clean_strings, optional_numbers, plates
-from transforms.repair import (
+from transforms.history.columns import clean_dictionary, clean_strings, optional_numbers, plates
+from transforms.history.repair import (
     MAX_CACHED_CHARS,
     Date,
     Number,

@@ -16,8 +16,8 @@ from lake.ledger import read_ledger
 from schemas.errors import NotReconciled
 from schemas.lake import Dataset, Source, empty
 from sources.units import DUPLICATES, ROWS_IN, Tally, Unit, UnitBatch, UnitTally
-from transforms.dedupe import DropDuplicates
-from transforms.message_rows import MESSAGE
+from transforms.messages.dedupe import DropDuplicates
+from transforms.messages.rows import MESSAGE
 from transforms.per_unit import PerUnit
 from transforms.stats import CountByWindow
 from transforms.write import Commit, Write, ledger_row

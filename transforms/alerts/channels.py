@@ -5,9 +5,9 @@ from typing import Protocol
 
 from schemas.alerts import Alert
 from schemas.urls import KafkaUrl, PubSubUrl
-from transforms.alert_mail import Mail, MailAddress
-from transforms.alert_topics import KafkaAlerts, PubSubAlerts
-from transforms.alert_webhook import Webhook, WebhookUrl
+from transforms.alerts.mail import Mail, MailAddress
+from transforms.alerts.topics import KafkaAlerts, PubSubAlerts
+from transforms.alerts.webhook import Webhook, WebhookUrl
 
 Target = KafkaUrl | PubSubUrl | WebhookUrl | MailAddress
 """Where alerts go; it can be sent to workers."""

@@ -20,7 +20,7 @@ from apache_beam.utils.retry import with_exponential_backoff
 
 from schemas.alerts import Alert
 from schemas.errors import InputUnusable, ServiceUnavailable
-from transforms.bounded_time import attempt, opened, within
+from transforms.alerts.bounded_time import attempt, opened, within
 
 TIMEOUT_SECONDS: Final = 15
 """For each wait for bytes."""
@@ -80,7 +80,7 @@ class Mail:
         self._deliver = again(self._deliver_once)
 
     def send(self, alerts: Sequence[Alert]) -> None:
-        """See :class:`transforms.alert_channels.Channel`."""
+        """See :class:`transforms.alerts.channels.Channel`."""
         mail = mail_of(alerts, self._sender, self._receiver)
         try:
             within(self._total_seconds, lambda: self._deliver(mail))

@@ -3,7 +3,7 @@
 A bundle that ends has told all its alerts: what it cannot tell fails it, and its units are not committed. A bundle that
 is run again may tell them again, with the same message_id.
 
-A message_id is told once, whoever claims it again: within a unit the first row is (:mod:`transforms.dedupe`), and of
+A message_id is told once, whoever claims it again: within a unit the first row is (:mod:`transforms.messages.dedupe`), and of
 each run a process remembers the last ids that it has told. The one exception is a row that was published earlier than
 the one that was told: it is the one that counts, and a claim that happened to be read first must not hide it.
 """
@@ -21,8 +21,8 @@ import pyarrow as pa
 from schemas.alerts import Alert
 from schemas.messages import SCHEMA_VERSION, UNQUALIFIED
 from sources.units import UnitBatch
-from transforms.alert_channels import Channel, Target, open_channel
-from transforms.message_rows import without_repeated
+from transforms.alerts.channels import Channel, Target, open_channel
+from transforms.messages.rows import without_repeated
 
 AT_ONCE: Final = 1_000
 """Alerts that wait for the end of the bundle; with more of them, nobody waits for it."""

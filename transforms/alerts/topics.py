@@ -14,7 +14,7 @@ from schemas.alerts import MESSAGE_ID, Alert, encode
 from schemas.errors import InputUnusable, PrestaCopError, ServiceUnavailable
 from schemas.pubsub import PASSES
 from schemas.urls import KafkaUrl, PubSubUrl, kafka_config
-from sources.kafka_broker import Broker, Topic
+from sources.streams.kafka_broker import Broker, Topic
 
 PATIENCE_SECONDS: Final = 60
 """How long a service may be away while alerts wait for it."""
@@ -42,7 +42,7 @@ class KafkaAlerts:
             self._producer = Producer({**_CONFIG, **kafka_config(url), "error_cb": self._broker.heard})
 
     def send(self, alerts: Sequence[Alert]) -> None:
-        """See :class:`transforms.alert_channels.Channel`."""
+        """See :class:`transforms.alerts.channels.Channel`."""
         self._refused = None
         for alert in alerts:
             self._producer.produce(self._topic, encode(alert), alert.message_id, on_delivery=self._delivered)
@@ -80,7 +80,7 @@ class PubSubAlerts:
             raise self._error(error) from error
 
     def send(self, alerts: Sequence[Alert]) -> None:
-        """See :class:`transforms.alert_channels.Channel`."""
+        """See :class:`transforms.alerts.channels.Channel`."""
         messages = [{"data": encode(alert), "attributes": {MESSAGE_ID: alert.message_id}} for alert in alerts]
         patiently = Retry(PASSES, timeout=PATIENCE_SECONDS)
         try:

@@ -26,7 +26,7 @@ from urllib3.util import Url, parse_url
 
 from schemas.alerts import Alert, encode
 from schemas.errors import InputUnusable, ServiceUnavailable
-from transforms.bounded_time import attempt, opened, within
+from transforms.alerts.bounded_time import attempt, opened, within
 
 SECRET: Final = "ALERT_WEBHOOK_SECRET"
 PREFIX: Final = "whsec_"
@@ -96,7 +96,7 @@ class Webhook:
         )(self._deliver_once)
 
     def send(self, alerts: Sequence[Alert]) -> None:
-        """See :class:`transforms.alert_channels.Channel`."""
+        """See :class:`transforms.alerts.channels.Channel`."""
         for alert in alerts:
             self._post(alert)
 

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.history import BLANK_PLATES, PLACEHOLDERS, Reason, Repair
-from transforms.csv_text import Ints, Note
-from transforms.repair import PLATE_LETTERS, Text, clean_text, number_spelling, repair_county, whole_number
+from transforms.history.csv_text import Ints, Note
+from transforms.history.repair import PLATE_LETTERS, Text, clean_text, number_spelling, repair_county, whole_number
 
 
 def indices_of(column: pa.DictionaryArray, missing: int) -> Ints:
@@ -36,7 +36,7 @@ def _rows_of(marks: npt.NDArray[np.bool_], offsets: npt.NDArray[np.int32]) -> In
 def clean_dictionary(
     column: pa.DictionaryArray, clean: Callable[[str], Text] = clean_text
 ) -> tuple[pa.DictionaryArray, list[Note]]:
-    """:func:`transforms.repair.clean_text` of a column with a dictionary."""
+    """:func:`transforms.history.repair.clean_text` of a column with a dictionary."""
     doubtful = _to_clean(column.dictionary)
     if not len(doubtful):
         return column, []
@@ -55,7 +55,7 @@ def clean_dictionary(
 def clean_strings(
     column: pa.StringArray, except_for: frozenset[str] = frozenset()
 ) -> tuple[pa.StringArray, list[Note]]:
-    """:func:`transforms.repair.clean_text` of a column without a dictionary.
+    """:func:`transforms.history.repair.clean_text` of a column without a dictionary.
 
     Args:
         except_for: placeholders, in capitals, of which the column has a rule of its own.

@@ -7,10 +7,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
+from schemas.files.csv_quotes import OddRecord, read_odd
 from schemas.history import Reason, Repair, column_key
 from schemas.lake import ENUM
-from schemas.records import OddRecord, read_odd
-from sources.records import LineIndex, is_utf8
+from sources.files.csv_records import LineIndex, is_utf8
 
 Ints = npt.NDArray[np.int64]
 Note = tuple[str, Ints]

@@ -13,7 +13,7 @@ from schemas.lake import ENUM, REFUSED, UTC, constant
 from schemas.messages import UNQUALIFIED
 from sources.units import Unit, UnitBatch
 from transforms.clock import Day, day, to_utc
-from transforms.columns import (
+from transforms.history.columns import (
     clean_dictionary,
     clean_strings,
     counties,
@@ -23,10 +23,10 @@ from transforms.columns import (
     repair_lists,
     summons_numbers,
 )
-from transforms.csv_text import PLAIN, Cells, CsvText, Ints, Note, Refused
-from transforms.names import DEAD_LETTERS, ROWS, Parsed
+from transforms.history.csv_text import PLAIN, Cells, CsvText, Ints, Note, Refused
+from transforms.history.repair import clean_text, clean_time, repair_code, repair_date, repair_time
+from transforms.outputs import DEAD_LETTERS, ROWS, Parsed
 from transforms.refusals import ANY_NUMBER, MaxDeadLetters, Parser
-from transforms.repair import clean_text, clean_time, repair_code, repair_date, repair_time
 
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ Refusals = tuple[npt.NDArray[np.bool_], list[str | None], Ints]
 
 
 class Block(NamedTuple):
-    """Whole records of a CSV file: a row of :data:`sources.history.BLOCK`."""
+    """Whole records of a CSV file: a row of :data:`sources.files.history.BLOCK`."""
 
     data: bytes
     offset: int

@@ -32,7 +32,7 @@ NOTHING: Final[dict[str, Any]] = {"dataset": None, "violation_code": None, "n": 
 
 def slice_rows(rows: pa.RecordBatch, window_seconds: int) -> Slices:
     """Count a batch of rows by windows of event time. An area is the lake's, a square of 0.01 degrees:
-    :func:`transforms.message_rows.city_cells`."""
+    :func:`transforms.messages.rows.city_cells`."""
     starts, counted = _starts(rows["event_time"].cast(pa.int64()), window_seconds), counted_as(rows)
     by_code = _count(starts, counted, rows["violation_code"].dictionary_encode())
     by_area = _count(starts, counted, rows["area"])

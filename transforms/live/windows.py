@@ -25,9 +25,9 @@ from apache_beam.utils.windowed_value import PaneInfo, PaneInfoTiming
 from lake.faults import faults
 from schemas.lake import MICROSECONDS
 from sources.units import UnitBatch
-from transforms import live_counts
-from transforms.live_counts import Count, Slice, SliceBatch, Tell, pane_of
-from transforms.message_rows import without_repeated
+from transforms.live import counts as live_counts
+from transforms.live.counts import Count, Slice, SliceBatch, Tell, pane_of
+from transforms.messages.rows import without_repeated
 
 ALL = 0
 """The key of the counts of a window: one element a window and batch is summed, not one a code."""

@@ -13,12 +13,12 @@ import pyarrow.compute as pc
 from schemas.lake import EXTRA, constant, empty
 from schemas.messages import OFFICER, Reason
 from sources.units import Unit, UnitBatch
-from transforms.json_messages import decode_json
-from transforms.line_messages import decode_lines
-from transforms.message_rows import MESSAGE, Decoded, Ints, dead_letters
-from transforms.names import DEAD_LETTERS, ROWS, Parsed
-from transforms.officer_answers import refuse_answer
-from transforms.payloads import Refusal, alone, failed, field_text
+from transforms.messages.json_v1 import decode_json
+from transforms.messages.officer_answers import refuse_answer
+from transforms.messages.payload import Refusal, alone, failed, field_text
+from transforms.messages.rows import MESSAGE, Decoded, Ints, dead_letters
+from transforms.messages.v0_lines import decode_lines
+from transforms.outputs import DEAD_LETTERS, ROWS, Parsed
 from transforms.refusals import ANY_NUMBER, MaxDeadLetters, Parser
 
 

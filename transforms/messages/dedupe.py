@@ -18,8 +18,8 @@ from apache_beam.metrics import Metrics
 
 from schemas.lake import CONTENT
 from sources.units import DUPLICATES, TALLIES, Tally, UnitBatch
-from transforms.message_rows import REPEATED
-from transforms.names import ROWS
+from transforms.messages.rows import REPEATED
+from transforms.outputs import ROWS
 from transforms.per_unit import PerUnit
 
 _COLUMNS = ("message_id", "published_at", "kind", *(name for name in CONTENT if name != "message_id"))

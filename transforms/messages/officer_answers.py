@@ -7,7 +7,7 @@ import msgspec
 
 from schemas.answers import verify
 from schemas.messages import DroneMessage, Reason
-from transforms.payloads import Refusal
+from transforms.messages.payload import Refusal
 
 _decode: Final = msgspec.json.Decoder(DroneMessage).decode
 

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from schemas.lake import DRONE_FIELDS, ENUM, ORIGIN, PUBLISHED, REFUSED, UTC, VIOLATION, constant
 from sources.units import Unit
-from transforms.payloads import Refusal
+from transforms.messages.payload import Refusal
 
 Ints = npt.NDArray[np.int64]
 

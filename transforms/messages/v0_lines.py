@@ -7,9 +7,9 @@ import pyarrow.csv as pacsv
 
 from schemas.lake import MICROSECONDS, UTC, constant
 from schemas.messages import EVENT_SECONDS, MAX_BYTES, MAX_CODE, MAX_ID_CHARS, Reason, v0_message_id
-from sources.records import is_utf8
-from transforms.message_rows import Decoded, Ints, message_batch
-from transforms.payloads import Refusal, alone, read_payload
+from sources.files.csv_records import is_utf8
+from transforms.messages.payload import Refusal, alone, read_payload
+from transforms.messages.rows import Decoded, Ints, message_batch
 
 _NUMBER = r"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?"
 _POSITION = rf"^{_NUMBER};{_NUMBER};{_NUMBER};{_NUMBER};[^;\r\n]{{1,{MAX_ID_CHARS}}};[^;\r\n]{{1,{MAX_ID_CHARS}}}"

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .skew import quantile_table
+from apps.simulator.city.skew import quantile_table
 
 # Shapes of plates as a first and a second part, and how many of 1,000 plates have each (a few thousand rows of
 # NYC Open Data, "Parking Violations Issued - Fiscal Year 2015"). A is a letter, 9 a digit.

@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from .skew import zipf
+from apps.simulator.city.skew import zipf
 
 FISCAL_DAYS: Final = tuple(date(2014, 7, 1) + timedelta(days=day) for day in range(365))
 STREETS: Final = 110_543

@@ -11,15 +11,14 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from apps.simulator.city import tickets as city
+from apps.simulator.city.plates import Plates
+from apps.simulator.city.skew import draw, quantile_table
+from apps.simulator.fleet.drones import Fleet
+from apps.simulator.fleet.identity import Identities
+from apps.simulator.fleet.images import Picture
+from apps.simulator.transport.commands import Radio
 from schemas.messages import SCHEMA_VERSION, UNQUALIFIED, DroneMessage, v0_message_id
-
-from . import city
-from .fleet import Fleet
-from .identity import Identities
-from .images import Picture
-from .plates import Plates
-from .radio import Radio
-from .skew import draw, quantile_table
 
 _BLOCK_MESSAGES: Final = 20_000
 _REBOOTS_A_MESSAGE: Final = 1 / 2_000

@@ -8,11 +8,11 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from .corrupt import corrupt
-from .delays import Delays, Published
-from .flight import Block, Flight, fly
-from .images import Picture
-from .radio import Radio
+from apps.simulator.fleet.corrupt import corrupt
+from apps.simulator.fleet.delays import Delays, Published
+from apps.simulator.fleet.flight import Block, Flight, fly
+from apps.simulator.fleet.images import Picture
+from apps.simulator.transport.commands import Radio
 
 DUPLICATE_WITHIN_S: Final = 10.0
 """A message is published again at most this many seconds after the first time, unless said otherwise."""

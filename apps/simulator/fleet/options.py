@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from . import arguments
-from .drones import write_drones
-from .flight import Flight
-from .interrupt import EXIT_INTERRUPTED
-from .mishaps import DUPLICATE_WITHIN_S, Mishaps
-from .sinks import TARGETS
+from apps.simulator import arguments
+from apps.simulator.fleet.flight import Flight
+from apps.simulator.fleet.mishaps import DUPLICATE_WITHIN_S, Mishaps
+from apps.simulator.fleet.publish import write_drones
+from apps.simulator.interrupt import EXIT_INTERRUPTED
+from apps.simulator.transport.sinks import TARGETS
 
 _DRONES: Final = f"""\
 Publish the messages of a fleet of drones over New York.

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from operator import attrgetter
 from typing import Final
 
-from .interrupt import Stop
-from .mishaps import Step
+from apps.simulator.fleet.mishaps import Step
+from apps.simulator.interrupt import Stop
 
 BLOCK_S: Final = 0.25
 """How long the blocks of a live flight are: each is made while the one before is published."""

@@ -5,7 +5,7 @@ import time
 from types import TracebackType
 from typing import Final, Self
 
-from schemas.printing import unguarded
+from terminal.printing import unguarded
 
 _TERMINAL_S: Final = 0.5
 _PLAIN_S: Final = 10.0

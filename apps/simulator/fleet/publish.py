@@ -8,18 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from apps.simulator.files import appearing
+from apps.simulator.fleet.flight import Flight
+from apps.simulator.fleet.images import Picture
+from apps.simulator.fleet.mishaps import Mishaps, publish
+from apps.simulator.fleet.pace import BLOCK_S, as_it_comes
+from apps.simulator.fleet.progress import Progress
+from apps.simulator.fleet.truth import DroneTruth
+from apps.simulator.interrupt import Stop, noted_interrupts
+from apps.simulator.transport.commands import open_radio
+from apps.simulator.transport.sinks import Sink, Target, open_sink
 from schemas.urls import Topic
-
-from .drone_truth import DroneTruth
-from .files import appearing
-from .flight import Flight
-from .images import Picture
-from .interrupt import Stop, noted_interrupts
-from .mishaps import Mishaps, publish
-from .pace import BLOCK_S, as_it_comes
-from .progress import Progress
-from .radio import open_radio
-from .sinks import Sink, Target, open_sink
 
 _PORTION_BYTES: Final = 8_000_000
 

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .delays import Published
+from apps.simulator.fleet.delays import Published
 
 SCHEMA: Final = pa.schema(
     [

@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from . import city
-from .skew import Indices, draw, quantile_table, zipf
+from apps.simulator.city import tickets as city
+from apps.simulator.city.skew import Indices, draw, quantile_table, zipf
 
 SIZE: Final = 65_536
 NO_DATE: Final = "01/05/0001 12:00:00 PM"

@@ -12,15 +12,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from schemas.bars import Bar
+from apps.simulator.city import tickets as city
+from apps.simulator.files import appearing, open_for_writing
+from apps.simulator.tickets.dirt import place
+from apps.simulator.tickets.rows import Chunk, RowMaker
+from apps.simulator.tickets.spoil import CODE, COUNTY, PLATE, STREET, Row, spoil
+from apps.simulator.tickets.truth import SCHEMA, truth_of
 from schemas.history import COLUMNS_34, COLUMNS_43, COLUMNS_51
-
-from . import city
-from .dirt import place
-from .files import appearing, open_for_writing
-from .history_truth import SCHEMA, truth_of
-from .rows import Chunk, RowMaker
-from .spoil import CODE, COUNTY, PLATE, STREET, Row, spoil
+from terminal.bars import Bar
 
 CHUNK_ROWS: Final = 100_000
 """Rows made at a time. The bytes of a file depend on it."""

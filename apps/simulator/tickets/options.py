@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Final
 
-from . import arguments
-from .history import LAYOUTS, History, write_history
+from apps.simulator import arguments
+from apps.simulator.tickets.history import LAYOUTS, History, write_history
 
 _HISTORY: Final = """\
 Write a CSV with the columns, the skew and the dirt of the city's parking tickets of fiscal year 2015,

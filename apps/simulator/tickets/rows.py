@@ -8,13 +8,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from apps.simulator.city import tickets as city
+from apps.simulator.city.plates import Plates
+from apps.simulator.city.skew import Indices, draw, quantile_table
+from apps.simulator.tickets.clock import DAY_MINUTES, utc_table
+from apps.simulator.tickets.fragments import SIZE, Fragments, description
 from schemas.history import COLUMNS_34
-
-from . import city
-from .clock import DAY_MINUTES, utc_table
-from .fragments import SIZE, Fragments, description
-from .plates import Plates
-from .skew import Indices, draw, quantile_table
 
 _NOON: Final = 12
 # The step has no factor in common with the count: the numbers of that many records are all different.

@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Final
 
+from apps.simulator.city import tickets as city
+from apps.simulator.tickets.rows import time_text
 from schemas.history import BLANK_PLATES, COLUMNS_51, COUNTY_ALIASES, Reason, Repair
-
-from . import city
-from .rows import time_text
 
 SUMMONS, PLATE, DATE, CODE, PRECINCT, TIME, COUNTY, STREET, YEAR = (
     COLUMNS_51.index(name)

@@ -7,11 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from apps.simulator.tickets.clock import REPAIRS, to_utc
+from apps.simulator.tickets.rows import Chunk
+from apps.simulator.tickets.spoil import Row
 from schemas.history import Repair
-
-from .clock import REPAIRS, to_utc
-from .rows import Chunk
-from .spoil import Row
 
 SCHEMA: Final = pa.schema(
     [

@@ -8,11 +8,10 @@ from typing import Final, Self
 
 import msgspec
 
+from apps.simulator.transport.sinks import Sink
 from schemas.commands import Command, Confirmation
 from schemas.decoding import Undecodable, decode_json
 from schemas.urls import KafkaUrl, Topic
-
-from .sinks import Sink
 
 _DECODER: Final = msgspec.json.Decoder(Command)
 
@@ -68,9 +67,9 @@ def open_radio(topic: Topic, confirming: Sink | None) -> Radio:
     """Listen to a topic of Kafka or a subscription of Pub/Sub. Raises TopicUnusable, ServiceUnavailable."""
     # The clients of the services take long to load.
     if isinstance(topic, KafkaUrl):
-        from .kafka_radio import KafkaRadio  # noqa: PLC0415
+        from apps.simulator.transport.kafka_commands import KafkaRadio  # noqa: PLC0415
 
         return KafkaRadio(topic, confirming)
-    from .pubsub_radio import PubSubRadio  # noqa: PLC0415
+    from apps.simulator.transport.pubsub_commands import PubSubRadio  # noqa: PLC0415
 
     return PubSubRadio(topic, confirming)

@@ -5,11 +5,10 @@ from typing import Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from apps.simulator.transport.commands import Radio
+from apps.simulator.transport.sinks import Sink, TopicUnusable
 from schemas.errors import ServiceUnavailable
 from schemas.urls import KafkaUrl, kafka_config
-
-from .radio import Radio
-from .sinks import Sink, TopicUnusable
 
 _START_S: Final = 10.0
 _AT_ONCE: Final = 1_000

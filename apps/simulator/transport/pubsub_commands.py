@@ -8,11 +8,10 @@ from google.api_core import exceptions
 from google.auth.exceptions import GoogleAuthError
 from google.pubsub_v1 import SubscriberClient
 
+from apps.simulator.transport.commands import Radio
+from apps.simulator.transport.sinks import Sink, TopicUnusable
 from schemas.errors import ServiceUnavailable
 from schemas.urls import PubSubUrl
-
-from .radio import Radio
-from .sinks import Sink, TopicUnusable
 
 _AT_ONCE: Final = 1_000
 _PULL_S: Final = 1.0

@@ -10,11 +10,10 @@ from google.api_core.retry import Retry
 from google.auth.exceptions import GoogleAuthError
 from google.pubsub_v1 import PublisherClient, PublishRequest, PubsubMessage
 
+from apps.simulator.transport.sinks import Sink, TopicUnusable
 from schemas.errors import PrestaCopError, ServiceUnavailable
 from schemas.pubsub import PASSES
 from schemas.urls import PubSubUrl
-
-from .sinks import Sink, TopicUnusable
 
 _REQUEST_MESSAGES: Final = 1_000
 _REQUEST_BYTES: Final = 4_000_000

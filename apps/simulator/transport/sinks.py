@@ -96,11 +96,11 @@ def open_sink(target: Target) -> Sink:
     """A sink that publishes to ``target``. Raises OSError, OutputUnusable, TopicUnusable, ServiceUnavailable."""
     # The clients of the services take long to load, and most runs write files.
     if isinstance(target, KafkaUrl):
-        from .kafka_topic import KafkaTopic  # noqa: PLC0415
+        from apps.simulator.transport.kafka_topic import KafkaTopic  # noqa: PLC0415
 
         return KafkaTopic(target)
     if isinstance(target, PubSubUrl):
-        from .pubsub_topic import PubSubTopic  # noqa: PLC0415
+        from apps.simulator.transport.pubsub_topic import PubSubTopic  # noqa: PLC0415
 
         return PubSubTopic(target)
     return LineFile(target)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipelines.inputs import Asked
-from pipelines.run import run_graph
-from pipelines.violations import Settings
+from pipelines.violations.graph import Settings
+from pipelines.violations.inputs import Asked
+from pipelines.violations.run import run_graph
 from schemas.history import COLUMNS_43
 
 HERE = Path(__file__).parent

@@ -1,0 +1,1 @@
+"""The messages of a made-up fleet of drones with their truth."""

@@ -1,0 +1,1 @@
+"""Where a made-up fleet publishes, and how commands reach it."""

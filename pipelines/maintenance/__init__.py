@@ -1,0 +1,1 @@
+"""Commands that maintain a lake: compact, replay, undo, reconcile and trace."""

@@ -1,0 +1,1 @@
+"""Sources of files: ticket history as CSV, and recorded messages."""

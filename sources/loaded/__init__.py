@@ -1,0 +1,1 @@
+"""Sources of files that the loader shipped in pieces through a topic."""

@@ -1,0 +1,1 @@
+"""Sources of streams: Kafka and Pub/Sub, read in planned units of work."""

@@ -1,0 +1,1 @@
+"""Alerts: which violations need an officer, and the channels that carry them."""

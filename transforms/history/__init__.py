@@ -1,0 +1,1 @@
+"""From the lines of the city's ticket CSV to typed columns."""

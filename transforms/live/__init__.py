@@ -1,0 +1,1 @@
+"""Windows over the stream, and the counts of each pane."""

@@ -1,0 +1,1 @@
+"""From payloads of drones and officers to typed columns."""
