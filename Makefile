@@ -4,6 +4,7 @@ SHELL := /bin/bash
 PYTHON ?= python3.11
 VENV := .venv
 PY := $(VENV)/bin/python
+PRESTACOP := $(PY) -m prestacop
 
 # What a user gives is text and nothing else, whatever stands in it: make expands nothing in it, and the shell gets it
 # in the environment, as "$$LAKE". ARGS alone are words for the shell.
@@ -27,7 +28,7 @@ need-id: ; @$(call NEED,trace,ID)
 need-unit: ; @$(call NEED,undo,UNIT)
 
 # Where s3:// or pubsub:// is meant and the shell says nothing of such a service: the one that runs here, if one does.
-HERE = here() { local vars; if vars=$$($(PY) -m runners.services status --env "$$1"); then eval "$$vars"; \
+HERE = here() { local vars; if vars=$$($(PRESTACOP) services status --env "$$1"); then eval "$$vars"; \
 	echo "$$1: the server that runs here; for another one set the variables of its clients" >&2; fi; }; \
 	case "$$LAKE $$HISTORY" in *s3://*) [ -n "$$AWS_ENDPOINT_URL$$AWS_ENDPOINT_URL_S3$$AWS_PROFILE$$AWS_ACCESS_KEY_ID" ] || here s3 ;; esac; \
 	case "$$HISTORY" in pubsub://*) [ -n "$$PUBSUB_EMULATOR_HOST$$GOOGLE_APPLICATION_CREDENTIALS" ] || here pubsub ;; esac;
@@ -62,107 +63,107 @@ pins: ## renew constraints.txt from setup.py: versions and hashes (ARGS=--upgrad
 
 .PHONY: run-local
 run-local: install ## a fleet's messages and a ticket history -> a lake, its answers and a report, on this machine
-	@$(HERE) $(PY) -m runners.local --data="$$DATA" --lake="$$LAKE" --report="$$REPORT" $(if $(HISTORY),--history="$$HISTORY") $(if $(MESSAGES),--messages="$$MESSAGES") $(ARGS)
+	@$(HERE) $(PRESTACOP) run-local --data="$$DATA" --lake="$$LAKE" --report="$$REPORT" $(if $(HISTORY),--history="$$HISTORY") $(if $(MESSAGES),--messages="$$MESSAGES") $(ARGS)
 
 .PHONY: live
 live: install ## a live fleet on Kafka, S3 and Prism here, followed into the lake, until Ctrl-C (ARGS=--help: all flags)
-	@$(PY) -m runners.live $(ARGS)
+	@$(PRESTACOP) live $(ARGS)
 
 .PHONY: console
 console: install ## the officers' console at the services here, http://127.0.0.1:8300 (ARGS='--codes FILE.csv': the city's names)
-	@$(CONSOLE_HERE) $(PY) -m apps.console $(if $(findstring --alerts,$(ARGS)),,$(CONSOLE_AT)) --data="$$DATA/console" $(ARGS)
+	@$(CONSOLE_HERE) $(PRESTACOP) console $(if $(findstring --alerts,$(ARGS)),,$(CONSOLE_AT)) --data="$$DATA/console" $(ARGS)
 
 .PHONY: analyze
 analyze: install ## answer the questions over the lake; writes the report (CODES=FILE: with the fines)
-	@$(HERE) $(PY) -m pipelines.analysis --lake="$$LAKE" --report="$$REPORT" $(if $(CODES),--codes="$$CODES") $(ARGS)
+	@$(HERE) $(PRESTACOP) analyze --lake="$$LAKE" --report="$$REPORT" $(if $(CODES),--codes="$$CODES") $(ARGS)
 
 .PHONY: fines
 fines: need-codes install ## dollars by window and code, as CSV (CODES=FILE: the city's table of violation codes)
-	@$(HERE) $(PY) -m pipelines.fines --lake="$$LAKE" $(if $(CODES),--codes="$$CODES") $(ARGS)
+	@$(HERE) $(PRESTACOP) fines --lake="$$LAKE" $(if $(CODES),--codes="$$CODES") $(ARGS)
 
 .PHONY: reconcile
 reconcile: install ## check that rows in = rows out for every unit of the lake, and that the statistics add up
-	@$(HERE) $(PY) -m pipelines.reconcile --output="$$LAKE" $(ARGS)
+	@$(HERE) $(PRESTACOP) reconcile --output="$$LAKE" $(ARGS)
 
 .PHONY: compact
 compact: install ## merge the lake's small files, each message once (ARGS=--vacuum: remove those that were replaced)
-	@$(HERE) $(PY) -m pipelines.compact --lake="$$LAKE" $(ARGS)
+	@$(HERE) $(PRESTACOP) compact --lake="$$LAKE" $(ARGS)
 
 .PHONY: replay
 replay: need-reason install ## after a rule was mended: let dead letters of a reason go through it again (REASON=time_unreadable)
-	@$(HERE) $(PY) -m pipelines.replay --lake="$$LAKE" $(if $(REASON),--reason="$$REASON") $(ARGS)
+	@$(HERE) $(PRESTACOP) replay --lake="$$LAKE" $(if $(REASON),--reason="$$REASON") $(ARGS)
 
 .PHONY: undo
 undo: need-unit install ## take a unit out of the lake again (UNIT=NAME_OR_PATH; ARGS='--list', --dry-run, --back: put it back)
-	@$(HERE) $(PY) -m pipelines.undo --lake="$$LAKE" $(ARGS) $(if $(UNIT),-- "$$UNIT")
+	@$(HERE) $(PRESTACOP) undo --lake="$$LAKE" $(ARGS) $(if $(UNIT),-- "$$UNIT")
 
 .PHONY: trace
 trace: need-id install ## the whole story of a message or a summons (ID=8002531292)
-	@$(HERE) $(PY) -m apps.trace --lake="$$LAKE" $(ARGS) $(if $(ID),-- "$$ID")
+	@$(HERE) $(PRESTACOP) trace --lake="$$LAKE" $(ARGS) $(if $(ID),-- "$$ID")
 
 .PHONY: doctor
 doctor: install ## what this machine can run
-	@$(PY) -m runners.doctor
+	@$(PRESTACOP) doctor
 
 .PHONY: services-install
 services-install: install ## only fetch and build what services-up starts, and Prism (once; 4 minutes on 2 cores)
-	@$(PY) -m runners.services install $(ARGS)
+	@$(PRESTACOP) services install $(ARGS)
 
 .PHONY: services-up
 services-up: install ## Kafka, Pub/Sub and S3 servers on this machine, without Docker (ARGS=kafka: that one alone)
-	@$(PY) -m runners.services up $(ARGS)
+	@$(PRESTACOP) services up $(ARGS)
 
 .PHONY: services-down
 services-down: install ## end them (ARGS=--clean: and remove what they have kept)
-	@$(PY) -m runners.services down $(ARGS)
+	@$(PRESTACOP) services down $(ARGS)
 
 .PHONY: services-status
 services-status: install ## what runs (ARGS=--env: as lines for a shell)
-	@$(PY) -m runners.services status $(ARGS)
+	@$(PRESTACOP) services status $(ARGS)
 
 .PHONY: flink-up
 flink-up: install ## a Flink on this machine: JobManager, two TaskManagers, Python workers (Java 17; no Docker)
-	@$(PY) -m runners.flink up $(ARGS)
+	@$(PRESTACOP) flink up $(ARGS)
 
 .PHONY: flink-status
 flink-status: install ## what runs, the jobs, the newest checkpoint
-	@$(PY) -m runners.flink status $(ARGS)
+	@$(PRESTACOP) flink status $(ARGS)
 
 .PHONY: flink-stop
 flink-stop: install ## end the job that runs there with a savepoint, from which submit-flink ARGS='--go-on ...' goes on
-	@$(PY) -m runners.flink stop $(ARGS)
+	@$(PRESTACOP) flink stop $(ARGS)
 
 .PHONY: flink-down
 flink-down: install ## end the cluster (ARGS=--clean: and remove its checkpoints)
-	@$(PY) -m runners.flink down $(ARGS)
+	@$(PRESTACOP) flink down $(ARGS)
 
 .PHONY: submit-flink
 submit-flink: install ## run the graph there (ARGS='--messages kafka://... --mode unbounded --output s3://...')
-	@$(PY) -m runners.flink submit $(ARGS)
+	@$(PRESTACOP) flink submit $(ARGS)
 
 .PHONY: spark-up
 spark-up: install ## a Spark on this machine: master, worker, Python workers (Java 17; no Docker)
-	@$(PY) -m runners.spark up $(ARGS)
+	@$(PRESTACOP) spark up $(ARGS)
 
 .PHONY: spark-status
 spark-status: install ## what runs
-	@$(PY) -m runners.spark status $(ARGS)
+	@$(PRESTACOP) spark status $(ARGS)
 
 .PHONY: spark-down
 spark-down: install ## end the cluster
-	@$(PY) -m runners.spark down $(ARGS)
+	@$(PRESTACOP) spark down $(ARGS)
 
 .PHONY: submit-spark
 submit-spark: install ## run the graph there (ARGS='--history ... --output s3://...')
-	@$(PY) -m runners.spark submit $(ARGS)
+	@$(PRESTACOP) spark submit $(ARGS)
 
 .PHONY: follow-spark
 follow-spark: install ## follow a topic there, a bounded run every EVERY=30s (ARGS='--messages kafka://... --output s3://...')
-	@$(PY) -m runners.spark submit --every="$$EVERY" $(ARGS)
+	@$(PRESTACOP) spark submit --every="$$EVERY" $(ARGS)
 
 # What make live reads and writes, unless ARGS says otherwise: topics of Kafka, and a file.
 CONSOLE_AT = --alerts "$$k/alerts" --answers "$$k/drones" --images "$$k/images" --commands "$$k/commands" --confirmations "$$k/confirmations" --panes .services/data/live/panes.jsonl
-CONSOLE_HERE = $(if $(findstring --alerts,$(ARGS)),,vars=$$($(PY) -m runners.services status --env kafka) || { \
+CONSOLE_HERE = $(if $(findstring --alerts,$(ARGS)),,vars=$$($(PRESTACOP) services status --env kafka) || { \
 	echo "error: kafka does not run here: make services-up ARGS=kafka, or say where in ARGS (--alerts, --answers, ...)" >&2; exit 4; }; \
 	eval "$$vars"; k="kafka://$$KAFKA_BOOTSTRAP_SERVERS";)
 
@@ -170,13 +171,13 @@ CONSOLE_HERE = $(if $(findstring --alerts,$(ARGS)),,vars=$$($(PY) -m runners.ser
 # knows of services elsewhere is not meant.
 TOPICS_AT = $${KAFKA_BOOTSTRAP_SERVERS:+--kafka "$$KAFKA_BOOTSTRAP_SERVERS"} $${PUBSUB_EMULATOR_HOST:+--pubsub local-dev} $${AWS_ENDPOINT_URL:+--lake s3://prestacop/lake}
 TOPICS_HERE = unset KAFKA_BOOTSTRAP_SERVERS PUBSUB_EMULATOR_HOST AWS_ENDPOINT_URL; \
-	if ! vars=$$($(PY) -m runners.services status --env); then \
+	if ! vars=$$($(PRESTACOP) services status --env); then \
 	if [ -z "$$vars" ]; then echo "error: no service runs here: make services-up, or say where in ARGS (--kafka, --pubsub, --lake)" >&2; exit 4; fi; \
-	echo "left out:" >&2; $(PY) -m runners.services status | grep "not running" >&2; fi; eval "$$vars";
+	echo "left out:" >&2; $(PRESTACOP) services status | grep "not running" >&2; fi; eval "$$vars";
 
 .PHONY: topics
 topics: install ## topics, subscriptions and bucket rules, at the services that run here (ARGS='--kafka HOST:PORT ...': elsewhere)
-	@$(if $(findstring --kafka,$(ARGS))$(findstring --pubsub,$(ARGS))$(findstring --lake,$(ARGS)),$(PY) -m runners.topics $(ARGS),$(TOPICS_HERE) $(PY) -m runners.topics $(TOPICS_AT) $(ARGS))
+	@$(if $(findstring --kafka,$(ARGS))$(findstring --pubsub,$(ARGS))$(findstring --lake,$(ARGS)),$(PRESTACOP) topics $(ARGS),$(TOPICS_HERE) $(PRESTACOP) topics $(TOPICS_AT) $(ARGS))
 
 .PHONY: test
 test: install ## unit and embedded tests (10 minutes on 2 cores)
@@ -214,8 +215,8 @@ bench-runners: install ## rows/s of direct, flink and spark at parallelism 1 and
 	@$(PY) -m tests.benchmarks.runners $(ARGS)
 
 # What is removed is said on make's own command line, never by the environment.
-CLEAN = $(if $(filter environment%,$(DATA_FROM)),echo "DATA of the environment is not meant: make $@ DATA=DIR" >&2;) $(PYTHON) -m runners.clean $(if $(filter command,$(DATA_FROM)),--data="$$DATA")
-DOWN = if [ -d .services ] && [ -x $(PY) ]; then for group in services flink spark; do $(PY) -m runners.$$group down; done; fi
+CLEAN = $(if $(filter environment%,$(DATA_FROM)),echo "DATA of the environment is not meant: make $@ DATA=DIR" >&2;) $(PYTHON) -m prestacop clean $(if $(filter command,$(DATA_FROM)),--data="$$DATA")
+DOWN = if [ -d .services ] && [ -x $(PY) ]; then for group in services flink spark; do $(PRESTACOP) $$group down; done; fi
 
 .PHONY: clean
 clean: ## end the services and clusters; remove programs, the environment and input that run-local made; data stays

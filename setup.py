@@ -28,8 +28,14 @@ setup(
     description="Drones that watch parked cars, one Apache Beam graph, a Parquet lake",
     python_requires=">=3.11,<3.12",
     packages=find_packages(
-        include=[f"{p}*" for p in ("apps", "lake", "pipelines", "runners", "schemas", "sources", "transforms")]
+        include=[
+            f"{p}*"
+            for p in (
+                "apps", "lake", "pipelines", "prestacop", "runners", "schemas", "sources", "terminal", "transforms",
+            )
+        ]
     ),
+    entry_points={"console_scripts": ["prestacop = prestacop.main:main"]},
     package_data={"apps.console": ["schema.sql", "static/*", "templates/*"]},
     install_requires=[
         "apache-beam[aws]",

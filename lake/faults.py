@@ -98,9 +98,7 @@ def is_fault(error: BaseException) -> bool:
 def damaged(error: Exception, where: str) -> LakeDamaged:
     """The error of a file of the lake that is not what was written."""
     first = str(error).partition("\n")[0]
-    return LakeDamaged(
-        f"{where}: a file of the lake is damaged: {first}; run python -m pipelines.reconcile, which names it"
-    )
+    return LakeDamaged(f"{where}: a file of the lake is damaged: {first}; run prestacop reconcile, which names it")
 
 
 def is_damage(error: BaseException) -> bool:

@@ -175,9 +175,7 @@ def _batches(file: LakeFile, data: bytes, schema: pa.Schema, columns: Sequence[s
     except (pa.ArrowException, OSError) as error:
         raise damaged(error, file.path) from error
     if rows != file.rows:
-        raise NotReconciled(
-            f"{file.path} holds {rows:,} rows, the ledger says {file.rows:,}; run python -m pipelines.reconcile"
-        )
+        raise NotReconciled(f"{file.path} holds {rows:,} rows, the ledger says {file.rows:,}; run prestacop reconcile")
 
 
 def _rows_at_once(parquet: pq.ParquetFile) -> int:

@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 from schemas.errors import OutputUnusable
 from schemas.files.marks import MARK, Mark, mark_of, unmarked
-from terminal.exits import exit_with
 
 ROOT = Path(__file__).resolve().parents[1]
 """The work tree."""
@@ -30,7 +29,7 @@ class _Found(NamedTuple):
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; gives its exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m runners.clean",
+        prog="prestacop clean",
         description=f"Remove what carries the mark {MARK}: programs, the environment and input that can be made again; "
         "data only with --all.",
         epilog="Exit codes: 0 done, 2 something was left because it has no mark, or nobody could be asked.",
@@ -115,7 +114,3 @@ def _inside(folder: Path) -> Iterator[str]:
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         if entry.name != MARK:
             yield entry.name + ("/" if entry.is_dir(follow_symlinks=False) else "")
-
-
-if __name__ == "__main__":
-    exit_with(main)

@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -18,7 +18,6 @@ from runners.services import NAMES, Services
 from runners.services.java import java
 from schemas.errors import ServiceUnavailable
 from schemas.history import TIME_ZONE
-from terminal.exits import exit_with
 
 GIGABYTE = 1e9
 PACKAGES = ("apache-beam", "pyarrow", "duckdb", "msgspec", "google-cloud-pubsub")
@@ -75,9 +74,9 @@ def _first_line(*command: str) -> str | None:
     return re.sub(r"\x1b\[\d*m", "", lines[0]) if lines and not found.returncode else None  # Maven writes in colours
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Print the report; 0 if ``make run-local`` can run."""
-    argparse.ArgumentParser(prog="python -m runners.doctor", description=__doc__).parse_args()
+    argparse.ArgumentParser(prog="prestacop doctor", description=__doc__).parse_args(argv)
     seen = list(findings())
     for finding in seen:
         mark = "ok" if finding.good else "missing" if finding.needed else "no"
@@ -85,7 +84,3 @@ def main() -> int:
     blocking = [finding.name for finding in seen if finding.needed and not finding.good]
     print(f"run-local cannot run: {', '.join(blocking)}" if blocking else "run-local can run here")
     return ServiceUnavailable.exit_code if blocking else 0
-
-
-if __name__ == "__main__":
-    exit_with(main)

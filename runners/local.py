@@ -28,7 +28,7 @@ SEED = 1
 def main(argv: Sequence[str] | None = None) -> None:
     """The command."""
     parser = argparse.ArgumentParser(
-        prog="python -m runners.local",
+        prog="prestacop run-local",
         description="Make input if none is given, run the graph over it, answer the questions.",
         epilog="example: make run-local HISTORY='tickets/*.csv' LAKE=/tmp/lake",
         allow_abbrev=False,
@@ -90,11 +90,7 @@ def _make_input(arguments: argparse.Namespace) -> tuple[str, str]:
 
 
 def _simulate(*arguments: str, quiet: bool) -> None:
-    command = [sys.executable, "-m", "apps.simulator", *arguments, "--seed", str(SEED)]
+    command = [sys.executable, "-m", "prestacop", "simulate", *arguments, "--seed", str(SEED)]
     finished = subprocess.run([*command, "--quiet"] if quiet else command, check=False, env=os.environ)
     if finished.returncode:
         sys.exit(finished.returncode)  # it has said why
-
-
-if __name__ == "__main__":
-    main()

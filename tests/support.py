@@ -6,7 +6,7 @@ import duckdb
 import pyarrow as pa
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from apps.simulator.__main__ import main as simulate
+from apps.simulator.command import main as simulate
 from lake import lake
 from pipelines.violations.graph import Settings
 from pipelines.violations.inputs import Asked

@@ -1,4 +1,4 @@
-"""``python -m pipelines.analysis``: ask the lake the questions that it was made for, print and draw the answers."""
+"""``prestacop analyze``: ask the lake the questions that it was made for, print and draw the answers."""
 
 import argparse
 import shlex
@@ -27,9 +27,9 @@ from sources.progress import progress
 
 EXAMPLES = """\
 examples:
-  python -m pipelines.analysis --lake data/lake
-  python -m pipelines.analysis --lake s3://prestacop/lake --report fiscal-2015.html
-  python -m pipelines.analysis --lake data/lake --codes dof_violation_codes.csv
+  prestacop analyze --lake data/lake
+  prestacop analyze --lake s3://prestacop/lake --report fiscal-2015.html
+  prestacop analyze --lake data/lake --codes dof_violation_codes.csv
 
 Beam's own options may follow (--runner, --direct_num_workers, ...). S3 keys and the endpoint come from the AWS
 credential chain and AWS_ENDPOINT_URL. The lake is only read. --answers puts the numbers somewhere for other programs; a
@@ -46,8 +46,8 @@ def answers(lake_root: str, options: PipelineOptions, place: str | None = None) 
     Args:
         lake_root: a directory or ``s3://BUCKET/PREFIX``.
         options: Beam's.
-        place: another one, into which the answers are put as :data:`pipelines.analysis.graph.RESULT`; a temporary directory
-            of this machine where none is given.
+        place: another one, into which the answers are put as :data:`pipelines.analysis.graph.RESULT`; a temporary
+            directory of this machine where none is given.
 
     Raises:
         InputUnusable: where there is no lake, or nothing in it.
@@ -58,7 +58,7 @@ def answers(lake_root: str, options: PipelineOptions, place: str | None = None) 
     if not lk.ledger.num_rows:
         raise InputUnusable(
             f"{lake_root}: no lake, or one without a committed unit; "
-            f"fill it first: python -m pipelines.violations --history GLOB --output {shlex.quote(lake_root)}"
+            f"fill it first: prestacop run --history GLOB --output {shlex.quote(lake_root)}"
         )
     files = lk.entries(Dataset.QUALIFIED, Dataset.UNQUALIFIED, Dataset.DEAD_LETTERS)
     progress.planned(sum(file.bytes for file in files))
@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """The command."""
     argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(
-        prog="python -m pipelines.analysis",
+        prog="prestacop analyze",
         description="When, where and what for violations are written, and how much of it needs a police officer.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -117,7 +117,3 @@ def _command(arguments: argparse.Namespace, options: PipelineOptions) -> int:
     write_report(found, arguments.report)
     print(f"\nreport  {arguments.report}")
     return 0
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""``python -m pipelines.fines``: what the violations cost, by window and code, with the city's two rates.
+"""``prestacop fines``: what the violations cost, by window and code, with the city's two rates.
 
 The city has one rate for Manhattan up to 96th Street and one for all other areas. A ticket says its county and the
 precinct in which the car stood: the other boroughs are other areas, and of Manhattan's precincts :data:`BELOW` lie
@@ -38,8 +38,8 @@ OTHER_BOROUGHS = 40
 """Precincts from this number on lie in the Bronx, Brooklyn, Queens and Staten Island."""
 EXAMPLES = f"""\
 examples:
-  python -m pipelines.fines --lake data/lake --codes dof_violation_codes.csv
-  python -m pipelines.fines --lake s3://prestacop/lake --codes dof_violation_codes.csv --window 1h > fines.csv
+  prestacop fines --lake data/lake --codes dof_violation_codes.csv
+  prestacop fines --lake s3://prestacop/lake --codes dof_violation_codes.csv --window 1h > fines.csv
 
 --codes is the city's table of violation codes: {GET_IT}.
 Prints CSV: window_start (UTC), violation_code, violations, dollars, unsure (violations of which neither county nor
@@ -128,7 +128,7 @@ def fines(lk: Lake, rates: dict[int, Rate]) -> Fines:
 def main(argv: Sequence[str] | None = None) -> None:
     """The command."""
     parser = argparse.ArgumentParser(
-        prog="python -m pipelines.fines",
+        prog="prestacop fines",
         description="What the violations cost, by window and code, with the city's two rates.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -146,14 +146,10 @@ def _command(arguments: argparse.Namespace) -> int:
     with reading(arguments.lake, "look for fines"):
         lk = lake(arguments.lake)
         if not lk.ledger.num_rows:
-            raise InputUnusable(f"{arguments.lake}: no unit is in the ledger; run python -m pipelines.violations first")
+            raise InputUnusable(f"{arguments.lake}: no unit is in the ledger; run prestacop run first")
         table = fines_by_window(lk, rates, arguments.window)
     out = csv.writer(sys.stdout, lineterminator="\n")
     out.writerow(table.column_names)
     for row in zip(*(column.to_pylist() for column in table.columns), strict=True):
         out.writerow((row[0].isoformat(), *row[1:]))
     return 0
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""The answers that the lake gives, as small numbers: what :mod:`pipelines.analysis.graph` finds, and what follows from it.
+"""The answers that the lake gives, as small numbers: what :mod:`pipelines.analysis.graph` finds, and what follows.
 
 All times of the day, weekdays and months are New York's. A violation is counted once, when it was seen: a police
 officer's answer is no second violation, it gives the code of the one that it answers.

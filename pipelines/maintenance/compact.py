@@ -1,4 +1,4 @@
-"""``python -m pipelines.compact``: the lake's small files become few, and each message stands in them once."""
+"""``prestacop compact``: the lake's small files become few, and each message stands in them once."""
 
 import argparse
 import shlex
@@ -23,10 +23,10 @@ from sources.progress import progress
 
 EXAMPLES = """\
 examples:
-  python -m pipelines.compact --lake data/lake
-  python -m pipelines.compact --lake s3://prestacop/lake --file-mb 256
-  python -m pipelines.compact --lake data/lake --vacuum
-  python -m pipelines.compact --lake data/lake --vacuum --older-than 0s    # nobody reads the lake now
+  prestacop compact --lake data/lake
+  prestacop compact --lake s3://prestacop/lake --file-mb 256
+  prestacop compact --lake data/lake --vacuum
+  prestacop compact --lake data/lake --vacuum --older-than 0s    # nobody reads the lake now
 
 It may run beside pipelines that write, beside readers and beside itself, and be stopped at any moment: what it does is
 seen all at once, when its row of the ledger appears. The files that it replaces stay for readers that are under way;
@@ -58,7 +58,7 @@ def compact(root: str, target: int, options: PipelineOptions) -> dict[str, Any] 
     def attempt(change: Change) -> None:
         lk = Lake(root, changes=change.number - 1)
         if not lk.ledger.num_rows:
-            raise InputUnusable(f"{root}: no unit is in the ledger; run python -m pipelines.violations first")
+            raise InputUnusable(f"{root}: no unit is in the ledger; run prestacop run first")
         if pieces := plan(lk, target):
             progress.planned(sum(file.bytes for piece in pieces for file in piece.files))
             with beam.Pipeline(options=options) as pipeline:
@@ -87,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """The command."""
     argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(
-        prog="python -m pipelines.compact",
+        prog="prestacop compact",
         description="Merge the lake's small files, sorted by event time, without messages that stand in several units.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -104,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     arguments, rest = parser.parse_known_args(argv)
     options = beam_options(parser, rest)
-    again = shlex.join(["python", "-m", "pipelines.compact", *argv])
+    again = shlex.join(["prestacop", "compact", *argv])
     run(lambda: _command(arguments, options), f"The lake is as it was; run it again:\n  {again}")
 
 
@@ -123,7 +123,7 @@ def _command(arguments: argparse.Namespace, options: PipelineOptions) -> int:
         return 0
     print("\n".join(figures(root, change)))
     print(f"{len(change['replaces']):,} replaced files stay for readers that are under way. To remove them:")
-    print(f"  python -m pipelines.compact --lake {shlex.quote(root)} --vacuum")
+    print(f"  prestacop compact --lake {shlex.quote(root)} --vacuum")
     return 0
 
 
@@ -131,7 +131,3 @@ def _megabytes(text: str) -> int:
     if not text.isdigit() or not 1 <= int(text) <= 1024:
         raise argparse.ArgumentTypeError(f"{text!r}: write a number of megabytes from 1 to 1024")
     return int(text)
-
-
-if __name__ == "__main__":
-    main()

@@ -161,7 +161,7 @@ class _Commit(beam.DoFn):  # type: ignore[misc]
         )
         dropped = sum(move.rows for move in put.moves if move.into == DUPLICATES)
         if dropped != self._dropped:
-            raise NotReconciled(f"{dropped} rows dropped of {self._dropped}; run python -m pipelines.reconcile")
+            raise NotReconciled(f"{dropped} rows dropped of {self._dropped}; run prestacop reconcile")
         put_change(self._root, put)
 
 

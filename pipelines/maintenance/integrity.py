@@ -228,7 +228,7 @@ def replaced_faults(of: Opened) -> Iterator[str]:
                 if sha256(data) != file["sha256"]:
                     yield (
                         f"{row['unit']}: {file['path']} was changed since another file took its place; only readers "
-                        "that are under way read it: remove it, or let python -m pipelines.compact --vacuum do so"
+                        "that are under way read it: remove it, or let prestacop compact --vacuum do so"
                     )
 
 

@@ -1,4 +1,4 @@
-"""``python -m pipelines.reconcile``: does the ledger add up, and is the lake what the ledger says?
+"""``prestacop reconcile``: does the ledger add up, and is the lake what the ledger says?
 
 For each unit, whatever its source: rows in = positions + qualified + unqualified + dead letters + images + duplicates,
 as these are after compaction and replay; its own files and those of changes are there, and hold as many rows of it; its
@@ -39,8 +39,8 @@ from transforms.write import DOORS
 
 EXAMPLES = """\
 examples:
-  python -m pipelines.reconcile --output data/lake
-  python -m pipelines.reconcile --output s3://prestacop/lake
+  prestacop reconcile --output data/lake
+  prestacop reconcile --output s3://prestacop/lake
 
 A line that begins with "notice:" is of no row, and changes no exit code: what is not of the lake, at its root.
 
@@ -140,7 +140,7 @@ def _reconciled(root: str, quiet: bool) -> tuple[Opened, list[str]]:
 def _faults(of: Opened, faults: list[str], quiet: bool) -> list[str]:
     units = of.ledger.to_pylist()
     if not units and not faults and not any((*plan_faults(of), *spool_faults(of), *orphan_faults(of))):
-        raise InputUnusable(f"{of.root}: no unit is in the ledger; run python -m pipelines.violations first")
+        raise InputUnusable(f"{of.root}: no unit is in the ledger; run prestacop run first")
     ledger_is_sound = not faults
     held: Held = Counter()
     changes = of.changes.to_pylist()
@@ -168,7 +168,7 @@ def _faults(of: Opened, faults: list[str], quiet: bool) -> list[str]:
 def main(argv: Sequence[str] | None = None) -> None:
     """The command."""
     parser = argparse.ArgumentParser(
-        prog="python -m pipelines.reconcile",
+        prog="prestacop reconcile",
         description="Check that rows in = rows out for every unit, and that the statistics add up.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -199,7 +199,3 @@ def _command(root: str, quiet: bool) -> int:
         print(f"notice: {notice}")
     print(f"{len(faults)} faults" if faults else "everything adds up")
     return 1 if faults else 0
-
-
-if __name__ == "__main__":
-    main()

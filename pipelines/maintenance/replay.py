@@ -1,4 +1,4 @@
-"""``python -m pipelines.replay``: dead letters go through the rules again; those that pass enter the lake once."""
+"""``prestacop replay``: dead letters go through the rules again; those that pass enter the lake once."""
 
 import argparse
 import shlex
@@ -24,9 +24,9 @@ from sources.progress import progress
 
 EXAMPLES = """\
 examples:
-  python -m pipelines.replay --lake data/lake --reason time_unreadable
-  python -m pipelines.replay --lake s3://prestacop/lake --reason field_invalid
-  python -m pipelines.replay --lake data/lake --reason answer_unsigned --officer-keys officers.pem
+  prestacop replay --lake data/lake --reason time_unreadable
+  prestacop replay --lake s3://prestacop/lake --reason field_invalid
+  prestacop replay --lake data/lake --reason answer_unsigned --officer-keys officers.pem
 
 To be run after a rule was mended. What passes now leaves dead_letters/ and enters its dataset under the unit and the
 number that it always had; what another rule refuses now says so; the rest stays. Again, it changes nothing. It may
@@ -65,7 +65,7 @@ def replay(
     def attempt(change: Change) -> None:
         lk = Lake(root, changes=change.number - 1)
         if not lk.ledger.num_rows:
-            raise InputUnusable(f"{root}: no unit is in the ledger; run python -m pipelines.violations first")
+            raise InputUnusable(f"{root}: no unit is in the ledger; run prestacop run first")
         if files := letters_of(lk, reason):
             progress.planned(sum(letters.file.bytes for letters in files))
             with beam.Pipeline(options=options) as pipeline:
@@ -100,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """The command."""
     argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(
-        prog="python -m pipelines.replay",
+        prog="prestacop replay",
         description="Let dead letters of one reason go through the rules again, after a rule was mended.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -116,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     arguments, rest = parser.parse_known_args(argv)
     options = beam_options(parser, rest)
-    again = shlex.join(["python", "-m", "pipelines.replay", *argv])
+    again = shlex.join(["prestacop", "replay", *argv])
     run(lambda: _command(arguments, options), f"The lake is as it was; run it again:\n  {again}")
 
 
@@ -133,7 +133,3 @@ def _command(arguments: argparse.Namespace, options: PipelineOptions) -> int:
         change = replay(root, reason, options, officer_keys)
     print("\n".join(told(change, reason, before, waiting(root))))
     return 0
-
-
-if __name__ == "__main__":
-    main()

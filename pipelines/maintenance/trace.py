@@ -1,4 +1,4 @@
-"""``python -m apps.trace ID``: the whole story of a message or a summons.
+"""``prestacop trace ID``: the whole story of a message or a summons.
 
 Where it stood in its source, its unit, what was repaired, its branch and files, the officer's answer, and what changed
 since. Whatever stands in several units is told for each.
@@ -30,8 +30,8 @@ from sources.files.csv_records import is_utf8
 
 EXAMPLES = """\
 examples:
-  python -m apps.trace 2cfedfe41ab83ac4ec650bde764fa961
-  python -m apps.trace 8002531292 --lake s3://prestacop/lake
+  prestacop trace 2cfedfe41ab83ac4ec650bde764fa961
+  prestacop trace 8002531292 --lake s3://prestacop/lake
 
 The ID is a message_id, a summons number, an image_id, the name that Pub/Sub gave a message, or UNIT/RECORD. A dead
 letter is found by any of them that stands in its payload.
@@ -152,7 +152,7 @@ def _time(value: datetime) -> str:
 def main(argv: Sequence[str] | None = None) -> None:
     """The command."""
     parser = argparse.ArgumentParser(
-        prog="python -m apps.trace",
+        prog="prestacop trace",
         description="Tell the whole story of a message or a summons: source, unit, repairs, branch, answer, files.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -168,7 +168,7 @@ def _command(root: str, wanted: str) -> int:
     with reading(root, "trace"):
         lk = lake(root)
         if not lk.ledger.num_rows:
-            raise InputUnusable(f"{root}: no unit is in the ledger; run python -m pipelines.violations first")
+            raise InputUnusable(f"{root}: no unit is in the ledger; run prestacop run first")
         lines = list(trace(lk, wanted))
     if of := undone(lk.changes).get(wanted.partition("/")[0]):
         print(f"unit {of.unit} is not in the lake any more: {of.what}, {_time(of.at)}, {of.rows:,} rows")
@@ -178,7 +178,3 @@ def _command(root: str, wanted: str) -> int:
         )
     )
     return 0 if lines else InputUnusable.exit_code
-
-
-if __name__ == "__main__":
-    main()

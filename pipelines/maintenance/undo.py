@@ -1,4 +1,4 @@
-"""``python -m pipelines.undo``: take units out of the lake again, exactly, and put them back."""
+"""``prestacop undo``: take units out of the lake again, exactly, and put them back."""
 
 import argparse
 import getpass
@@ -22,11 +22,11 @@ from terminal.printing import printable
 
 EXAMPLES = """\
 examples:
-  python -m pipelines.undo --lake data/lake --list
-  python -m pipelines.undo --lake data/lake drones-00000-38805221e67073128c021233d155a53d --dry-run
-  python -m pipelines.undo --lake s3://prestacop/lake tickets.csv --reason 'tickets given as messages' --yes
-  python -m pipelines.undo --lake data/lake tickets.csv --back
-  python -m pipelines.undo --lake data/lake tickets.csv --again
+  prestacop undo --lake data/lake --list
+  prestacop undo --lake data/lake drones-00000-38805221e67073128c021233d155a53d --dry-run
+  prestacop undo --lake s3://prestacop/lake tickets.csv --reason 'tickets given as messages' --yes
+  prestacop undo --lake data/lake tickets.csv --back
+  prestacop undo --lake data/lake tickets.csv --again
 
 A UNIT is a unit's name, or the path of what units were made from, as --list shows them. From then on no reader sees
 rows of theirs, also not those that a compaction has merged or a replay has made; copies of their messages in other
@@ -34,7 +34,7 @@ units, which a compaction has left out, are rows again. It is one row of the led
 and of how many rows. It may run beside everything else, and be stopped at any moment: what it does is seen all at once.
 
 The ledger still has the units: the same input again is passed over, and a stream goes on where it was; what was undone
-of it is not read again. --back puts the same rows back, as long as no vacuum (python -m pipelines.compact --vacuum) has
+of it is not read again. --back puts the same rows back, as long as no vacuum (prestacop compact --vacuum) has
 removed their files. --again lets the next run that is given the same file read it anew, once, as another unit, with the
 flags of that run. Pictures, large payloads and what --live or alerts have told already stay.
 
@@ -75,7 +75,7 @@ def done(change: dict[str, Any]) -> str:
 def parser() -> argparse.ArgumentParser:
     """Of the command's flags."""
     flags = argparse.ArgumentParser(
-        prog="python -m pipelines.undo",
+        prog="prestacop undo",
         description="Take units out of the lake again, exactly, and put them back.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -103,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         flags.error("give the units, or --list, which shows them")
     if not (arguments.list or arguments.dry_run or arguments.yes or sys.stdin.isatty()):
         flags.error("nobody is here to answer: look at --dry-run, then give --yes")
-    again = shlex.join(["python", "-m", "pipelines.undo", *argv])
+    again = shlex.join(["prestacop", "undo", *argv])
     run(lambda: command(arguments), f"The lake is as it was, or all is done; run it again:\n  {again}")
 
 
@@ -137,7 +137,7 @@ def command(arguments: argparse.Namespace) -> int:
         print("the next run that is given their input reads it, once")
     elif change and not back:
         print("their input is passed over when it is read again; to put them back (or --again: read it anew):")
-        print(f"  python -m pipelines.undo --lake {shlex.quote(root)} --back {shlex.join(arguments.units)}")
+        print(f"  prestacop undo --lake {shlex.quote(root)} --back {shlex.join(arguments.units)}")
     return 0
 
 
@@ -155,7 +155,7 @@ def _change(arguments: argparse.Namespace) -> dict[str, Any] | None:
 
 def _listed(lk: Lake) -> Iterator[str]:
     if not lk.ledger.num_rows:
-        raise InputUnusable(f"{lk.root}: no unit is in the ledger; run python -m pipelines.violations first")
+        raise InputUnusable(f"{lk.root}: no unit is in the ledger; run prestacop run first")
     gone = undone(lk.changes)
     for row in lk.ledger.take(pc.sort_indices(lk.ledger["committed_at"])).to_pylist():
         one = {row["unit"]: row}
@@ -168,7 +168,3 @@ def _reason(text: str) -> str:
     if len(text) > MAX_REASON or not printable(text) == text or "\n" in text:
         raise argparse.ArgumentTypeError(f"write one line of at most {MAX_REASON} characters")
     return text
-
-
-if __name__ == "__main__":
-    main()

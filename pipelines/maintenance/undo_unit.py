@@ -43,7 +43,7 @@ def standing(lk: Lake, wanted: Sequence[str]) -> Standing:
     Raises InputUnusable where there is none.
     """
     if not lk.ledger.num_rows:
-        raise InputUnusable(f"{lk.root}: no unit is in the ledger; run python -m pipelines.violations first")
+        raise InputUnusable(f"{lk.root}: no unit is in the ledger; run prestacop run first")
     names = pa.array(sorted(set(wanted)), pa.string())
     column = pc.or_(pc.is_in(lk.ledger["unit"], names), pc.is_in(lk.ledger["path"], names))
     rows = lk.ledger.filter(column).to_pylist()
@@ -168,7 +168,7 @@ def _without(lk: Lake, units: dict[str, dict[str, Any]], change: Change) -> Chan
             if taken[name, door] != row[door]:
                 raise NotReconciled(
                     f"unit {name}: {taken[name, door]:,} rows in files of {door}, the ledger says {row[door]:,}; "
-                    "nothing was changed; run python -m pipelines.reconcile"
+                    "nothing was changed; run prestacop reconcile"
                 )
     moves = [Move(name, what, UNDONE, row[what]) for name, row in units.items() for what in _COUNTS if row[what]]
     for dataset, rows in copies.items():
@@ -303,7 +303,7 @@ def _again(lk: Lake, gone: dict[str, Undone], change: Change) -> Change:
             if move.out_of != DUPLICATES and held[move.unit, move.out_of] != move.rows:
                 raise NotReconciled(
                     f"unit {move.unit}: {held[move.unit, move.out_of]:,} rows of {move.out_of} are left of "
-                    f"{move.rows:,}; nothing was changed; run python -m pipelines.reconcile"
+                    f"{move.rows:,}; nothing was changed; run prestacop reconcile"
                 )
     return change._replace(files=writer.files, moves=moves)
 

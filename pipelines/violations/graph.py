@@ -102,9 +102,3 @@ def land(
     refused = dead_letters | f"Write dead letters of {source}" >> Write(to.root, Dataset.DEAD_LETTERS)
     counted = rows | f"Count {source} by window" >> CountByWindow(to.root, to.window_seconds)
     return [*written, refused, counted]
-
-
-if __name__ == "__main__":
-    from pipelines.violations.run import main
-
-    main()

@@ -128,7 +128,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="GLOB_OR_URL",
         type=history_url,
         help="ticket CSV files of the city, plain or packed: a path, a quoted pattern, s3://BUCKET/KEY, or the topic "
-        "that python -m apps.loader has sent them to: kafka://HOST:PORT/TOPIC, pubsub://PROJECT/SUBSCRIPTION",
+        "that prestacop load has sent them to: kafka://HOST:PORT/TOPIC, pubsub://PROJECT/SUBSCRIPTION",
     )
     group.add_argument(
         "--messages",

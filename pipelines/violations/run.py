@@ -1,4 +1,4 @@
-"""``python -m pipelines.violations``: plan the input, run the graph over it, say what happened."""
+"""``prestacop run``: plan the input, run the graph over it, say what happened."""
 
 import argparse
 import os
@@ -51,15 +51,15 @@ SPARK_IS_BOUNDED = (
 
 EXAMPLES = """\
 examples:
-  python -m pipelines.violations --history 'tickets/*.csv.gz' --output data/lake
-  python -m pipelines.violations --messages file:fleet.jsonl --output s3://prestacop/lake
-  python -m pipelines.violations --messages kafka://localhost:9092/drones --output data/lake
-  python -m pipelines.violations --messages pubsub://project/drones-lake --mode unbounded --output s3://prestacop/lake
-  python -m pipelines.violations --messages kafka://localhost:9092/drones --mode unbounded --output data/lake \\
+  prestacop run --history 'tickets/*.csv.gz' --output data/lake
+  prestacop run --messages file:fleet.jsonl --output s3://prestacop/lake
+  prestacop run --messages kafka://localhost:9092/drones --output data/lake
+  prestacop run --messages pubsub://project/drones-lake --mode unbounded --output s3://prestacop/lake
+  prestacop run --messages kafka://localhost:9092/drones --mode unbounded --output data/lake \\
       --officer-keys officers.pem --alerts kafka://localhost:9092/alerts
-  python -m pipelines.violations --history kafka://localhost:9092/tickets --output data/lake
-  python -m pipelines.violations --history tickets.csv --output data/lake --dry-run
-  python -m pipelines.violations --history torn.csv --output data/lake --max-dead-letters 40%
+  prestacop run --history kafka://localhost:9092/tickets --output data/lake
+  prestacop run --history tickets.csv --output data/lake --dry-run
+  prestacop run --history torn.csv --output data/lake --max-dead-letters 40%
 
 A topic is read from where the lake ends: bounded up to now, unbounded without end (on Prism here, on Flink). Options of
 librdkafka follow the topic: kafka://broker:9093/drones?security.protocol=SASL_SSL&sasl.mechanisms=PLAIN&sasl.username=me;
@@ -79,7 +79,7 @@ full, 7 no permission, 70 a fault of the program, 130 stopped
 def main(argv: Sequence[str] | None = None, cluster: Cluster | None = None) -> None:
     """The command; where a cluster is given, it runs there."""
     argv = sys.argv[1:] if argv is None else argv
-    prog = cluster.command if cluster else "python -m pipelines.violations"
+    prog = cluster.command if cluster else "prestacop run"
     parser = argparse.ArgumentParser(
         prog=prog,
         description="History and drone messages -> a Parquet lake with exact statistics and a ledger.",

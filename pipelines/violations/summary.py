@@ -44,7 +44,7 @@ def summary(root: str, before: set[str], seconds: float) -> Iterator[str]:
     yield f"{added.num_rows:,} units, {rows:,} rows in {seconds:.1f} s: {root} now has {now:,} units"
     if passed := sum(not of.again for of in gone.values()):
         yield (
-            f"{passed:,} units of this lake are undone, and their input is passed over: python -m pipelines.undo "
+            f"{passed:,} units of this lake are undone, and their input is passed over: prestacop undo "
             f"--lake {shlex.quote(root)} --list shows them, --back puts them back, --again lets them be read"
         )
     if not rows:

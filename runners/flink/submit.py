@@ -59,7 +59,7 @@ def on_flink(options: PipelineOptions, services: Services) -> Iterator[PipelineO
             if _LOST.search(str(error)):
                 raise ServiceUnavailable(
                     f"the JobManager at {manager.address} has ended, and its jobs with it; the lake knows what is "
-                    "done. Start it again (python -m runners.flink up), then submit with --go-on, which takes the "
+                    "done. Start it again (prestacop flink up), then submit with --go-on, which takes the "
                     "newest checkpoint"
                 ) from error
             if final.found:
@@ -79,6 +79,6 @@ def _refuse_snapshot(snapshot: str, text: str) -> None:
         )
     if found := _NO_SNAPSHOT.search(text):
         raise InputUnusable(
-            f"Flink cannot go on from {snapshot}: {found[0].strip()}. python -m runners.flink status names the newest "
+            f"Flink cannot go on from {snapshot}: {found[0].strip()}. prestacop flink status names the newest "
             "checkpoint or savepoint, and --go-on takes it"
         )

@@ -10,7 +10,7 @@ from schemas.lake import Source
 from sources.units import ROWS_IN
 
 _PUBLISHED = re.compile(r"simulator: ([\d,]+) (?:messages|published)")
-_SERVICES = "python -m runners.services"
+_SERVICES = "prestacop services"
 
 
 def published(simulator_said: str) -> int:

@@ -16,8 +16,8 @@ EXAMPLES = """\
 examples:
   make live                                                  1,000 drones, Kafka, S3, until Ctrl-C
   make live ARGS='--drones 5000 --image-share 0.2'
-  python -m runners.live --stream pubsub --seconds 60        a minute, then everything is read and it ends
-  python -m runners.live --drones 100 --rate 10 --window 1m --lake s3://prestacop/minutes
+  prestacop live --stream pubsub --seconds 60        a minute, then everything is read and it ends
+  prestacop live --drones 100 --rate 10 --window 1m --lake s3://prestacop/minutes
 
 The first run installs the servers and Prism from package registries (4 minutes on 2 cores); after that it takes some
 seconds. Servers that run before (make services-up) go on after it. Ctrl-C reads what is under way and ends; once more,
@@ -30,7 +30,7 @@ exit codes: 0 done, 2 wrong usage, 4 a service cannot be had or a part of it end
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """The command."""
     parser = argparse.ArgumentParser(
-        prog="python -m runners.live",
+        prog="prestacop live",
         description="A fleet that publishes live, the graph that follows it into the lake, its figures each second.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,

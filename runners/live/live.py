@@ -68,7 +68,7 @@ def live(asked: Asked) -> int:
             figures, panes = (_fresh(folder / name) for name in ("figures.json", "panes.jsonl"))
             committed = Committed(asked.lake)
             measured = Measured(figures, panes, committed, asked.stream)
-            simulator = Child("simulator", "apps.simulator", _fleet(asked, topics), folder / "simulator.log")
+            simulator = Child("simulator", "prestacop", ["simulate", *_fleet(asked, topics)], folder / "simulator.log")
             follow = [str(figures), f"--prism_location={prism}", *_follow(asked, topics, panes, folder)]
             graph = Child("graph", "runners.live.graph", follow, folder / "graph.log")
             officers = Officers(folder, asked.console_port, topics, panes)

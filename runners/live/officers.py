@@ -23,11 +23,21 @@ class Officers:
     """The console: there before the graph, which needs its key, and until after it."""
 
     def __init__(self, folder: Path, port: int, topics: dict[str, Urls], panes: Path) -> None:
-        flags = ["--data", str(folder / "console"), "--host", HOST, "--port", str(port), "--panes", str(panes)]
+        flags = [
+            "console",
+            "--data",
+            str(folder / "console"),
+            "--host",
+            HOST,
+            "--port",
+            str(port),
+            "--panes",
+            str(panes),
+        ]
         flags += ["--answers", topics["drones"].publish, "--commands", topics["commands"].publish]
         for name in ("alerts", "images", "confirmations"):
             flags += [f"--{name}", topics[name].read(CONSOLE)]
-        self.child = Child("console", "apps.console", flags, folder / "console.log")
+        self.child = Child("console", "prestacop", flags, folder / "console.log")
 
     def start(self) -> str:
         """Start it and wait until it answers; gives its address, and the password where there is one to tell.

@@ -9,7 +9,7 @@ from runners.provision.lifecycle import Lake
 from runners.provision.spec import DAY, IMAGES, NAMES, PARTITIONS, RETENTION, ROLES, spoken
 from schemas.urls import KAFKA, KafkaUrl, kafka_url
 
-MODULE: Final = "python -m runners.topics"
+MODULE: Final = "prestacop topics"
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": DAY}
 _LONGEST_PREFIX: Final = 200
 """A rule is named after the lake's prefix, and a name may have 255 characters."""

@@ -28,8 +28,8 @@ BLOCK = pa.schema(
     ]
 )
 """One row a block: its bytes, where they stand in the file, the number in the unit of its first record, how many
-there are, where in the bytes the odd ones begin (:mod:`sources.files.csv_records`), and lines of column names; ``other`` are the
-begins and ends of the rows to which a header in another order than the file's applies."""
+there are, where in the bytes the odd ones begin (:mod:`sources.files.csv_records`), and lines of column names;
+``other`` are the begins and ends of the rows to which a header in another order than the file's applies."""
 
 _HEADER = r"summons[^a-z0-9\n]*number"
 _SCANNED_BYTES = 8 << 20

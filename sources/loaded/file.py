@@ -45,7 +45,7 @@ def _check_read(file: Loaded, root: str, error: FileNotFoundError) -> None:
     if file.fingerprint not in remembered(root):
         raise InputUnusable(
             f"{file.path}: segments that hold a part of it are gone from the spool in {root}, and its rows are "
-            "not in the lake. Somebody removed them, or a rule of the bucket (python -m runners.topics "
+            "not in the lake. Somebody removed them, or a rule of the bucket (prestacop topics "
             "--keep-spool): load the file again"
         ) from error
 

@@ -159,7 +159,7 @@ def read_unit(unit: Unit, stream: Stream, root: str) -> Iterator[UnitBatch | Uni
             return
         raise InputUnusable(
             f"{unit.path}: {unit.name} is gone from the spool in {root}, and its rows are not in the lake. Somebody "
-            "removed it, or a rule of the bucket (python -m runners.topics --keep-spool): put it back from a copy"
+            "removed it, or a rule of the bucket (prestacop topics --keep-spool): put it back from a copy"
         ) from error
     if held is None:
         raise RuntimeError(f"{stream} gave no batch for {unit}")

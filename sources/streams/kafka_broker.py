@@ -143,8 +143,7 @@ class Broker:
                 continue
             if problem.code() in _UNKNOWN_TOPIC:
                 raise InputUnusable(
-                    f"{self.name}: there is no topic {self._topic}; check the name, or make it with "
-                    "python -m runners.topics"
+                    f"{self.name}: there is no topic {self._topic}; check the name, or make it with prestacop topics"
                 )
             if problem.code() in _REFUSED or problem.fatal():
                 raise ServiceUnavailable(

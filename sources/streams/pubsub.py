@@ -296,7 +296,7 @@ class Subscription:
             return question(retry=retry, **arguments)
         except exceptions.NotFound as error:
             raise InputUnusable(
-                f"{self._name}: there is no such subscription; check the name, or make it with python -m runners.topics"
+                f"{self._name}: there is no such subscription; check the name, or make it with prestacop topics"
             ) from error
         except exceptions.DeadlineExceeded:
             raise

@@ -68,7 +68,7 @@ def started(state: Path, alerts: str, answers: str, *flags: str, sabotage: str =
         sabotage: code that its process executes first.
     """
     log = state.with_suffix(".log")
-    code = f"{sabotage}\nimport sys; from apps.console.__main__ import main; sys.exit(main())"
+    code = f"{sabotage}\nimport sys; from apps.console.command import main; sys.exit(main())"
     command = [sys.executable, "-c", code, "--alerts", alerts, "--answers", answers, "--data", str(state), *flags]
     with log.open("wb") as file:
         process = subprocess.Popen(command, stdout=file, stderr=file)

@@ -111,7 +111,7 @@ def pieces_of(source: SourceFile, rows: int, at: Place) -> list[Piece]:
 
 def command(*arguments: str | Path, env: dict[str, str] | None = None, **run: Any) -> subprocess.CompletedProcess[str]:
     """Run the loader as a user does."""
-    line = [sys.executable, "-m", "apps.loader", *map(str, arguments)]
+    line = [sys.executable, "-m", "prestacop", "load", *map(str, arguments)]
     return subprocess.run(
         line, capture_output=True, text=True, check=False, env=os.environ | (env or {}), timeout=120, **run
     )

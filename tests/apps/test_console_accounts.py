@@ -13,9 +13,9 @@ from argon2 import PasswordHasher
 from httpx2 import Headers
 from starlette.testclient import TestClient
 
-from apps.console import __main__ as command
 from apps.console import accounts as accounts_module
 from apps.console import audit as audit_module
+from apps.console import command
 from apps.console.access import Role
 from apps.console.accounts import FREE_FAILURES, LONGEST_WAIT, MOST_SESSIONS, Accounts, Refused, TooManyFailures
 from apps.console.codes import Codes

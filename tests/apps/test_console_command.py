@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from apps.console.__main__ import main
+from apps.console.command import main
 
 TOPICS = ["--alerts", "kafka://127.0.0.1:1/alerts", "--answers", "kafka://127.0.0.1:1/drones"]
 

@@ -19,7 +19,7 @@ from urllib3 import HTTPResponse
 
 from apps.loader import load as loading
 from apps.loader import to_file
-from apps.loader.__main__ import main
+from apps.loader.command import main
 from apps.loader.pieces import Place
 from apps.loader.target import Patience
 from apps.loader.to_file import ToFile
@@ -29,7 +29,7 @@ from tests.support import make_history
 
 AS_NOBODY = """
 import os, sys
-from apps.loader import __main__ as loader, to_file
+from apps.loader import command as loader, to_file
 loader.main(["--status", "--journal", "nowhere"]), b"x".decode("utf-8-sig")  # which imports the rest
 os.setegid(65534), os.seteuid(65534)
 sys.exit(loader.main(sys.argv[1:]))
@@ -48,7 +48,7 @@ def flags(tmp_path: Path) -> list[str]:
 
 @pytest.mark.parametrize("target", ["to_file", "to_kafka", "to_s3", "to_pubsub"])
 def test_nothing_heavy_is_imported(target: str) -> None:
-    code = f"import sys, tqdm, apps.loader.__main__, apps.loader.{target}; print(*sys.modules)"
+    code = f"import sys, tqdm, apps.loader.command, apps.loader.{target}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"apache_beam", "pyarrow", "numpy", "pandas"} & set(done.stdout.split())
 
@@ -277,7 +277,7 @@ class stopped_half_way:  # noqa: N801  # a context manager
 
     def __init__(self, history: Path, tmp_path: Path) -> None:
         slow = [*flags(tmp_path), "--max-rate", "100k", "--restart"]
-        self._line = [sys.executable, "-m", "apps.loader", str(history), *slow]
+        self._line = [sys.executable, "-m", "prestacop", "load", str(history), *slow]
         self._journals = tmp_path / "journals"
         self.said = ""
 
@@ -300,7 +300,7 @@ def test_ctrl_c_says_how_to_go_on_and_status_how_far_it_is(tmp_path: Path, histo
     with stopped_half_way(history, tmp_path) as running:
         assert "loading" in command("--status", *journals).stdout
     assert running.code == 130
-    assert f"python -m apps.loader {history}" in running.said
+    assert f"prestacop load {history}" in running.said
     assert "--restart" not in running.said  # which would not go on
     assert "stopped" in command("--status", *journals).stdout
     assert command(history, *flags(tmp_path)).returncode == 0

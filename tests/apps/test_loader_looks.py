@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apps.loader.__main__ import main
+from apps.loader.command import main
 from apps.loader.kafka_state import TopicState, check_still_there
 from apps.loader.load import Wanted, load
 from apps.loader.target import TargetChanged
@@ -122,10 +122,10 @@ def test_what_is_no_file_is_no_journal(
 def test_a_journal_on_a_disk_that_is_read_only_ends_with_2(tmp_path: Path, source: Path) -> None:
     half_way(tmp_path, source)
     run = "mount -o bind,ro {0} {0} 2>/dev/null || mount --bind {0} {0} && mount -o remount,bind,ro {0} && exec {1}"
-    command = " ".join([sys.executable, "-m", "apps.loader", *line(tmp_path, source)])
+    command = " ".join([sys.executable, "-m", "prestacop", "load", *line(tmp_path, source)])
     script = run.format(tmp_path / "journals", command)
     done = subprocess.run(["unshare", "-m", "sh", "-c", script], capture_output=True, text=True, check=False)
-    if "apps.loader" not in done.stderr and "Read-only" not in done.stderr:
+    if "prestacop" not in done.stderr and "Read-only" not in done.stderr:
         pytest.skip(f"only root can mount: {done.stderr}")
     assert done.returncode == 2
     (shown,) = done.stderr.splitlines()

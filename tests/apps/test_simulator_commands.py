@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from apps.simulator.__main__ import main
+from apps.simulator.command import main
 from apps.simulator.fleet.drones import Fleet
 from apps.simulator.fleet.flight import Block, Flight, fly
 from apps.simulator.transport.commands import Radio

@@ -20,7 +20,7 @@ import msgspec
 import pyarrow.parquet as pq
 import pytest
 
-from apps.simulator.__main__ import main
+from apps.simulator.command import main
 from apps.simulator.fleet.drones import BEATS, FASTEST_M_S
 from apps.simulator.fleet.flight import Flight
 from apps.simulator.fleet.mishaps import DUPLICATE_WITHIN_S, Mishaps
@@ -416,7 +416,18 @@ def test_a_full_disk_exits_5(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 
 
 def test_an_interrupted_run_exits_130_and_leaves_nothing(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "apps.simulator", "drones", "--drones", "1000", "--seconds", "1000000", "--quiet"]
+    command = [
+        sys.executable,
+        "-m",
+        "prestacop",
+        "simulate",
+        "drones",
+        "--drones",
+        "1000",
+        "--seconds",
+        "1000000",
+        "--quiet",
+    ]
     command += ["--output", f"file:{tmp_path / 'drones.jsonl'}"]
     running = subprocess.Popen(command, stderr=subprocess.PIPE, cwd=Path(__file__).parents[2], env=os.environ)
     part = tmp_path / "drones.jsonl.part"

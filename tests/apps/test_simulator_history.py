@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 import pyarrow.parquet as pq
 import pytest
 
-from apps.simulator.__main__ import main
+from apps.simulator.command import main
 from apps.simulator.tickets.dirt import QUOTE_DISTANCE, RATES, STRUCTURAL
 from apps.simulator.tickets.history import LAYOUTS, History, write_history
 from schemas.history import BLANK_PLATES, COLUMNS_51, COUNTY_ALIASES, Reason, Repair
@@ -369,7 +369,7 @@ def test_a_killed_run_leaves_nothing_under_the_final_name(tmp_path: Path) -> Non
 
 def start(folder: Path) -> "subprocess.Popen[bytes]":
     """A run that takes long, once it writes."""
-    command = [sys.executable, "-m", "apps.simulator", "history", "--rows", "100000000", "--quiet", "--output"]
+    command = [sys.executable, "-m", "prestacop", "simulate", "history", "--rows", "100000000", "--quiet", "--output"]
     root = Path(__file__).parents[2]
     run = subprocess.Popen([*command, str(folder / "t.csv")], stderr=subprocess.PIPE, cwd=root, env=os.environ)
     part = folder / "t.csv.part"

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from confluent_kafka import Message
 
-from apps.simulator.__main__ import main
+from apps.simulator.command import main
 from apps.simulator.transport import kafka_topic
 from schemas.messages import DroneMessage, ImageMessage
 from tests.apps.topics import MockKafka, consumed
@@ -120,7 +120,19 @@ def test_who_cannot_keep_up_says_so(mock_kafka: MockKafka, capsys: pytest.Captur
 
 
 def test_live_for_ever_ends_with_ctrl_c_and_the_truth(mock_kafka: MockKafka, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "apps.simulator", "drones", "--drones", "50", "--rate", "10", "--seconds", "0"]
+    command = [
+        sys.executable,
+        "-m",
+        "prestacop",
+        "simulate",
+        "drones",
+        "--drones",
+        "50",
+        "--rate",
+        "10",
+        "--seconds",
+        "0",
+    ]
     command += ["--live", "--truth", str(tmp_path / "truth"), "--output", mock_kafka.url("drones")]
     command += ["--images", f"file:{tmp_path / 'images'}"]
     running = subprocess.Popen(command, stderr=subprocess.PIPE, cwd=Path(__file__).parents[2], env=os.environ)
@@ -140,7 +152,7 @@ def test_live_for_ever_ends_with_ctrl_c_and_the_truth(mock_kafka: MockKafka, tmp
 
 
 def test_the_second_ctrl_c_does_not_wait(mock_kafka: MockKafka, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "apps.simulator", "drones", "--drones", "50", "--seconds", "0", "--live"]
+    command = [sys.executable, "-m", "prestacop", "simulate", "drones", "--drones", "50", "--seconds", "0", "--live"]
     command += ["--truth", str(tmp_path / "truth"), "--output", mock_kafka.url("drones")]
     running = subprocess.Popen(command, stderr=subprocess.PIPE, cwd=Path(__file__).parents[2], env=os.environ)
     while not consumed(mock_kafka.address, "drones"):

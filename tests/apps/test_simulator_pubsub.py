@@ -7,7 +7,7 @@ import grpc
 import msgspec
 import pytest
 
-from apps.simulator.__main__ import main
+from apps.simulator.command import main
 from apps.simulator.transport import pubsub_topic
 from schemas.messages import ImageMessage
 from tests.apps.topics import PubSubDouble

@@ -4,11 +4,11 @@ import sys
 
 import pytest
 
-import apps.console.__main__ as console
-import apps.loader.__main__ as loader
-import apps.simulator.__main__ as simulator
+import apps.console.command as console
+import apps.loader.command as loader
+import apps.simulator.command as simulator
 import pipelines.violations.run as pipeline
-import runners.provision.__main__ as topics
+import runners.provision.command as topics
 
 URL = "kafka://localhost:9092/t?acks=0"
 FLEET = ["drones", "--drones", "1", "--seconds", "1"]

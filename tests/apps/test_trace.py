@@ -119,7 +119,7 @@ def test_a_question_tells_of_its_answers_and_an_answer_of_its_question(tmp_path:
 @pytest.mark.parametrize("wanted", ["nobody", b"no\xffbody"])
 def test_what_is_not_there_ends_with_3(tmp_path: Path, wanted: str | bytes) -> None:
     commit(str(tmp_path), [write(str(tmp_path), "a", [Said("x")])])
-    line: list[str | bytes] = [sys.executable, "-m", "apps.trace", "--lake", str(tmp_path), wanted]
+    line: list[str | bytes] = [sys.executable, "-m", "prestacop", "trace", "--lake", str(tmp_path), wanted]
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (3, "")  # 1 is for rows that do not add up
     assert "body is not in" in done.stdout

@@ -76,7 +76,7 @@ def commit_all(root: str, rows: Iterator[dict[str, Any]]) -> None:
 def compacted(what: str, root: str) -> None:
     """Compact a lake and remove what was replaced; prints what that took, and its queries before and after."""
     before = _figures(root)
-    command = [sys.executable, "-m", "pipelines.compact", "--lake", root, "--quiet"]
+    command = [sys.executable, "-m", "prestacop", "compact", "--lake", root, "--quiet"]
     usage = measured(command)
     after = _figures(root)
     vacuum = measured([*command, "--vacuum", "--older-than", "0s"])
@@ -142,7 +142,7 @@ def main() -> int:
             data = arguments.data or folder
             inputs.make(data, {arguments.history})
             line = ["--history", str(inputs.path_of(data, arguments.history)), "--output", root, "--quiet"]
-            run([sys.executable, "-m", "pipelines.violations", *line], ROOT, log)
+            run([sys.executable, "-m", "prestacop", "run", *line], ROOT, log)
             compacted(f"{arguments.history:,} rows of a history", root)
         print("\n| ledger on | units | opening, s | then opening and a query, s |\n|---|---:|---:|---:|")
         for units in arguments.ledger:

@@ -17,7 +17,7 @@ class Engine(NamedTuple):
 
 
 def _ours(source: Path, output: Path) -> list[str]:
-    module = [sys.executable, "-m", "pipelines.violations"]
+    module = [sys.executable, "-m", "prestacop", "run"]
     return [*module, "--history", str(source), "--output", str(output), "--quiet"]
 
 

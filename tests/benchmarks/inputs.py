@@ -46,7 +46,7 @@ def make(data: Path, sizes: set[int]) -> None:
     for rows in missing:
         output = path_of(data, rows)
         print(f"making {output}", file=sys.stderr)
-        simulator = [sys.executable, "-m", "apps.simulator", "history", "--rows", str(rows), "--seed", "1"]
+        simulator = [sys.executable, "-m", "prestacop", "simulate", "history", "--rows", str(rows), "--seed", "1"]
         subprocess.run([*simulator, "--output", str(output)], check=True)
 
 

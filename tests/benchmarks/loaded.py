@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from apps.loader.__main__ import main as loader
+from apps.loader.command import main as loader
 from apps.loader.source import look_at
 from runners.services import NAMES, Services, free_port
 from tests.benchmarks.measure import run
@@ -41,7 +41,7 @@ def main() -> int:
                 ("the topic", topic, "loaded"),
                 ("the topic again", topic, "loaded"),
             ):
-                command = [sys.executable, "-m", "pipelines.violations", "--quiet", "--history", source]
+                command = [sys.executable, "-m", "prestacop", "run", "--quiet", "--history", source]
                 usage = run([*command, "--output", str(folder / lake)], ROOT, folder / "log")
                 print(f"| {what} | {usage.wall_s:.1f} | {usage.peak_mb:.0f} |", flush=True)
         finally:

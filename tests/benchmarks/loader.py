@@ -51,7 +51,7 @@ def main() -> int:
             for target in arguments.targets:
                 url = _up(services, target, folder)
                 flags = ["--to", url, "--journal", str(folder / "journals"), "--quiet"]
-                usage = measured([sys.executable, "-m", "apps.loader", str(history), *flags])
+                usage = measured([sys.executable, "-m", "prestacop", "load", str(history), *flags])
                 figures = f"{size / 1e6 / usage.wall_s:.0f} | {usage.cpu_s:.0f} | {usage.peak_mb:.1f}"
                 limit = LIMITS_MB[target]
                 said = limit or f"the client alone: {measured([sys.executable, '-c', CLIENT]).peak_mb:.1f}"

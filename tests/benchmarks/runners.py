@@ -73,12 +73,12 @@ def _command(
     """How a job is started, and the variables that it needs."""
     flags = ["--history", str(source), "--output", str(output), "--quiet"]
     if job == "direct":
-        return [sys.executable, "-m", "pipelines.violations", *flags, f"--direct_num_workers={parallelism}"], {}
+        return [sys.executable, "-m", "prestacop", "run", *flags, f"--direct_num_workers={parallelism}"], {}
     if job == "flink":
-        submit = ["-m", "runners.flink", "submit", "--data", str(data["flink"]), f"--parallelism={parallelism}"]
+        submit = ["-m", "prestacop", "flink", "submit", "--data", str(data["flink"]), f"--parallelism={parallelism}"]
         return [sys.executable, *submit, *flags], {}
     if job == "spark":
-        submit = ["-m", "runners.spark", "submit", "--data", str(data["spark"])]
+        submit = ["-m", "prestacop", "spark", "submit", "--data", str(data["spark"])]
         return [sys.executable, *submit, *flags, f"--sdk_worker_parallelism={parallelism}"], {}
     home = spark.SPARK.path(HOME)
     (py4j,) = home.glob("python/lib/py4j-*.zip")

@@ -99,7 +99,7 @@ def _throughput(folder: Path, address: str, messages: int, rounds: int) -> None:
     subprocess.run(_simulator(url, max(messages // 3600, 1), 3600), cwd=_ROOT, check=True)
     count = len(published(url))
     root = folder / "lake"
-    command = [sys.executable, "-m", "pipelines.violations", "--messages", url, "--output", str(root), "--quiet"]
+    command = [sys.executable, "-m", "prestacop", "run", "--messages", url, "--output", str(root), "--quiet"]
     raw_rates: list[float] = []
     rates: dict[str, list[float]] = {name: [] for name in _DIRECT}
     for number in range(1, rounds + 1):
@@ -124,7 +124,7 @@ def _pictures(folder: Path, address: str, services: Services, pictures: int) -> 
     messages, images = _topic(address, "with-pictures"), _topic(address, "pictures", PICTURE_LIMIT)
     flags = ["--violation-share", "1", "--images", images, "--image-bytes", str(PICTURE_BYTES)]
     took = run(_simulator(messages, 100, pictures // 100, *flags), _ROOT, folder / "simulator.log").wall_s
-    command = [sys.executable, "-m", "pipelines.violations", "--images", images, "--output", "s3://prestacop/bench"]
+    command = [sys.executable, "-m", "prestacop", "run", "--images", images, "--output", "s3://prestacop/bench"]
     os.environ |= services.environment("s3")
     used = run([*command, "--quiet"], _ROOT, folder / "pictures.log")
     started = time.perf_counter()
@@ -142,7 +142,7 @@ def _live(folder: Path, address: str, services: Services, rate: int, seconds: in
     url = _topic(address, "latency")
     panes = folder / "panes.jsonl"
     panes.touch()
-    command = [sys.executable, "-m", "pipelines.violations", "--mode", "unbounded", "--messages", url]
+    command = [sys.executable, "-m", "prestacop", "run", "--mode", "unbounded", "--messages", url]
     command += ["--output", str(folder / "live"), "--live", f"file:{panes}", "--live-window", "10s"]
     command += ["--prism_location", str(services.prism())]
     moments: list[tuple[float, int]] = []
@@ -234,7 +234,7 @@ def _topic(address: str, name: str, largest: int = 1 << 20) -> str:
 
 def _simulator(url: str, drones: int, seconds: int, *flags: str) -> list[str]:
     fleet = ["--drones", str(drones), "--seconds", str(seconds), "--rate", "1", "--quiet"]
-    return [sys.executable, "-m", "apps.simulator", "drones", *fleet, "--output", url, *flags]
+    return [sys.executable, "-m", "prestacop", "simulate", "drones", *fleet, "--output", url, *flags]
 
 
 def _megabytes(process: subprocess.Popen[bytes]) -> tuple[float, float]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from apps.simulator.__main__ import main as simulator
+from apps.simulator.command import main as simulator
 from tests.benchmarks import engines, inputs
 from tests.benchmarks.agreement import disagreements, outcome, truth
 from tests.benchmarks.engines import Engine

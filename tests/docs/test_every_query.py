@@ -39,7 +39,7 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     data.mkdir()
     if request.param == "run-local":
         small = ["--rows", "2000", "--drones", "5", "--seconds", "20", "--data", str(data), "--quiet"]
-        subprocess.run([sys.executable, "-m", "runners.local", *small], check=True, capture_output=True)
+        subprocess.run([sys.executable, "-m", "prestacop", "run-local", *small], check=True, capture_output=True)
     elif request.param == "history":
         run_graph(root, make_history(folder / "h.csv", 500, "--dirt", "0"))
     elif request.param == "messages":

@@ -7,7 +7,7 @@ import duckdb
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from apps.simulator.__main__ import main as simulate
+from apps.simulator.command import main as simulate
 from pipelines.violations.graph import Settings
 from pipelines.violations.inputs import Asked
 from pipelines.violations.run import run_graph

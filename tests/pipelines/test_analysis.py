@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from apps.simulator.__main__ import main as simulate
+from apps.simulator.command import main as simulate
 from lake.files import WrittenFile, in_ledger, write_unit
 from lake.ledger import commit, read_ledger
 from pipelines.analysis.command import answers, print_answers
@@ -118,7 +118,7 @@ def truth_of_drones(payloads: list[bytes], path: Path) -> tuple[list[Seen], list
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     """The command, in a process of its own as it ends its process."""
-    started = [sys.executable, "-m", "pipelines.analysis", *arguments]
+    started = [sys.executable, "-m", "prestacop", "analyze", *arguments]
     return subprocess.run(started, check=False, capture_output=True, text=True, encoding="utf-8", cwd=REPOSITORY)
 
 
@@ -322,7 +322,7 @@ def test_no_answer_yet(tmp_path: Path) -> None:
 def test_a_lake_without_a_unit(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
     root = tmp_path / name
-    with pytest.raises(InputUnusable, match=r"fill it first: python -m pipelines\.violations"):
+    with pytest.raises(InputUnusable, match=r"fill it first: prestacop run"):
         answers(str(root), OPTIONS)
 
 

@@ -241,7 +241,7 @@ def test_kill_9_beside_a_writer_and_a_reader(tmp_path: Path) -> None:
     threads = [threading.Thread(target=of) for of in (work, read)]
     for thread in threads:
         thread.start()
-    line = [sys.executable, "-m", "pipelines.compact", "--lake", root, "--file-mb", "1", "--quiet"]
+    line = [sys.executable, "-m", "prestacop", "compact", "--lake", root, "--file-mb", "1", "--quiet"]
     started = time.monotonic()
     subprocess.run(line, check=True, capture_output=True)
     took = time.monotonic() - started

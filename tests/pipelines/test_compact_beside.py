@@ -33,7 +33,7 @@ HELD = """
 from datetime import timedelta
 from lake.changes import vacuum
 import {module} as command
-from pipelines import compact
+from pipelines.maintenance import compact
 from tests.support import LOCAL
 
 open_lake = command.{opens}

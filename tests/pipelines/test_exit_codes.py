@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from apps.loader.__main__ import main as load
-from apps.simulator.__main__ import main as simulate
+from apps.loader.command import main as load
+from apps.simulator.command import main as simulate
 from lake.storage import storage
 from pipelines.analysis.command import main as analysis
 from pipelines.analysis.fines import main as fines
@@ -18,7 +18,7 @@ from pipelines.maintenance.trace import main as trace
 from pipelines.violations.run import main as violations
 from runners.live.command import main as live
 from runners.local import main as run_local
-from runners.provision.__main__ import main as topics
+from runners.provision.command import main as topics
 from schemas.errors import BUG, NotReconciled
 from terminal.exits import exit_with
 from tests.endings import Main, ending

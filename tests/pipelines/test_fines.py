@@ -74,7 +74,7 @@ def test_the_report_and_the_text_have_the_dollars_or_say_what_to_do(root: str, c
     found = answers(root, PipelineOptions([]))
     assert "--codes FILE" in render(found)
     assert any("--codes FILE" in line for line in lines(found))
-    line = [sys.executable, "-m", "pipelines.analysis", "--lake", root, "--quiet", "--codes", str(codes)]
+    line = [sys.executable, "-m", "prestacop", "analyze", "--lake", root, "--quiet", "--codes", str(codes)]
     line += ["--report", str(tmp_path / "report.html")]
     done = subprocess.run(line, capture_output=True, text=True, check=True)
     assert "$1,045 of fines; code 14" in done.stdout
@@ -82,7 +82,7 @@ def test_the_report_and_the_text_have_the_dollars_or_say_what_to_do(root: str, c
 
 
 def test_the_command_prints_csv(root: str, codes: Path) -> None:
-    line = [sys.executable, "-m", "pipelines.fines", "--lake", root, "--codes", str(codes)]
+    line = [sys.executable, "-m", "prestacop", "fines", "--lake", root, "--codes", str(codes)]
     done = subprocess.run(line, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[:2] == [
         "window_start,violation_code,violations,dollars,unsure,unsure_more",

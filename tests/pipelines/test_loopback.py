@@ -19,15 +19,16 @@ import grpc
 import psutil
 import pytest
 
-from apps.simulator import __main__ as simulator
+from apps.simulator import command as simulator
 from lake import lake
 from pipelines.cli import java_job_server, job_server, loopback
 from pipelines.cli.app import beam_options
 from pipelines.cli.loopback import reachable
-from runners.flink import __main__ as flink
-from runners.services import __main__ as services
-from runners.services.command import _parser
-from runners.spark import __main__ as spark
+from prestacop.commands import SUBCOMMANDS
+from runners.flink import command as flink
+from runners.services import command as services
+from runners.services.group_command import _parser
+from runners.spark import command as spark
 from schemas.errors import ServiceUnavailable
 from tests.apps.console_process import NOWHERE, console
 from tests.sockets import listening, watched
@@ -59,74 +60,72 @@ class At(NamedTuple):
 def graph(at: At, *flags: str) -> list[str]:
     """A run over a new history."""
     history = make_history(at.new.with_suffix(".csv"), 20_000)
-    return ["pipelines.violations.graph", "--history", str(history), "--output", str(at.new), *flags]
+    return ["run", "--history", str(history), "--output", str(at.new), *flags]
 
 
 def trace(at: At) -> list[str]:
     """Of a ticket that is there."""
     (row,) = lake(str(at.lake)).sql("SELECT summons_number FROM qualified LIMIT 1").to_pylist()
-    return ["pipelines.maintenance.trace", "--lake", str(at.lake), str(row["summons_number"])]
+    return ["trace", "--lake", str(at.lake), str(row["summons_number"])]
 
 
 def fines(at: At) -> list[str]:
     """With a table of one code."""
     at.new.write_text(CODES)
-    return ["pipelines.analysis.fines", "--lake", str(at.lake), "--codes", str(at.new)]
+    return ["fines", "--lake", str(at.lake), "--codes", str(at.new)]
 
 
 def load(at: At) -> list[str]:
     """Into a folder."""
     history = make_history(at.new.with_suffix(".csv"), 2_000)
     where = ["--to", f"file:{at.new}", "--journal", str(at.new.with_suffix(".journal"))]
-    return ["apps.loader", str(history), "--quiet", *where]
+    return ["load", str(history), "--quiet", *where]
 
 
 COMMANDS: dict[str, Callable[[At], list[str]]] = {
-    "pipelines.violations.graph": graph,
-    "pipelines.violations.graph in processes": lambda at: graph(at, *PROCESSES),
-    "pipelines.maintenance.compact": lambda at: ["pipelines.maintenance.compact", "--lake", str(at.lake)],
-    "pipelines.maintenance.replay": lambda at: [
-        "pipelines.maintenance.replay",
+    "run": graph,
+    "run in processes": lambda at: graph(at, *PROCESSES),
+    "compact": lambda at: ["compact", "--lake", str(at.lake)],
+    "replay": lambda at: [
+        "replay",
         "--lake",
         str(at.lake),
         "--reason",
         "code_out_of_range",
     ],
-    "pipelines.analysis.command": lambda at: [
-        "pipelines.analysis.command",
+    "analyze": lambda at: [
+        "analyze",
         "--lake",
         str(at.lake),
         "--report",
         str(at.new),
     ],
-    "pipelines.maintenance.reconcile": lambda at: ["pipelines.maintenance.reconcile", "--output", str(at.lake)],
-    "pipelines.analysis.fines": fines,
-    "pipelines.maintenance.undo": lambda at: ["pipelines.maintenance.undo", "--lake", str(at.lake), "--list"],
-    "pipelines.maintenance.trace": trace,
-    "apps.loader": load,
-    "apps.simulator history": lambda at: ["apps.simulator", "history", "--rows", "2000", "--output", str(at.new)],
-    "apps.simulator drones": lambda at: ["apps.simulator", "drones", *FLEET, "--output", f"file:{at.new}"],
-    "runners.local": lambda at: ["runners.local", "--data", str(at.new), "--rows", "2000", *FLEET, "--quiet"],
-    "runners.doctor": lambda at: ["runners.doctor"],
+    "reconcile": lambda at: ["reconcile", "--output", str(at.lake)],
+    "fines": fines,
+    "undo": lambda at: ["undo", "--lake", str(at.lake), "--list"],
+    "trace": trace,
+    "load": load,
+    "simulate history": lambda at: ["simulate", "history", "--rows", "2000", "--output", str(at.new)],
+    "simulate drones": lambda at: ["simulate", "drones", *FLEET, "--output", f"file:{at.new}"],
+    "run-local": lambda at: ["run-local", "--data", str(at.new), "--rows", "2000", *FLEET, "--quiet"],
+    "doctor": lambda at: ["doctor"],
 }
 """Those that need no server and end by themselves."""
 
-BEAM = {
-    name for name in COMMANDS if name.startswith("pipelines.") and not name.endswith((".reconcile", ".fines", ".undo"))
-}
+BEAM = {"run", "run in processes", "compact", "replay", "analyze", "trace"}
 """Those that run a pipeline, whose servers the test must see."""
 
 ELSEWHERE = {
-    "runners.clean": "tests/pipelines/test_loopback.py::test_clean_listens_here_alone",
-    "apps.console": "tests/pipelines/test_loopback.py::test_the_console_listens_here_alone",
+    "clean": "tests/pipelines/test_loopback.py::test_clean_listens_here_alone",
+    "console": "tests/pipelines/test_loopback.py::test_the_console_listens_here_alone",
     **dict.fromkeys(
-        ("runners.services up", "runners.services status", "runners.services install", "runners.services down"),
+        ("services up", "services status", "services install", "services down"),
         "tests/services/test_ports.py::test_the_servers_listen_here_alone",
     ),
-    "runners.topics": "tests/services/test_ports.py::test_a_command_at_servers_listens_here_alone",
-    "runners.live": "tests/services/test_ports.py::test_live_listens_here_alone",
+    "topics": "tests/services/test_ports.py::test_a_command_at_servers_listens_here_alone",
+    "live": "tests/services/test_ports.py::test_live_listens_here_alone",
     **{
-        f"runners.{name} {action}": f"tests/services/test_ports.py::test_{name}_listens_here_alone"
+        f"{name} {action}": f"tests/services/test_ports.py::test_{name}_listens_here_alone"
         for name, actions in (("flink", ("submit", "stop")), ("spark", ("submit",)))
         for action in ("up", "status", "install", "down", *actions)
     },
@@ -134,42 +133,43 @@ ELSEWHERE = {
 """Commands that need servers, and those that go on: the test that watches them."""
 
 PARTS = {
-    "runners.live.child": "runners.live",
-    "runners.live.graph": "runners.live",
-    "runners.workers.pool": "runners.flink up",
-    "runners.workers.boot": "runners.flink submit",
-    "runners.services.prism.build": "runners.services install",
-    "runners.services.beam_java.build": "runners.flink install",
+    "pipelines.violations": "run",
+    "runners.live.child": "live",
+    "runners.live.graph": "live",
+    "runners.workers.pool": "flink up",
+    "runners.workers.boot": "flink submit",
+    "runners.services.prism.build": "services install",
+    "runners.services.beam_java.build": "flink install",
 }
 """What is no command for people: the one that starts it, and is watched together with it."""
 
 
 def modules() -> set[str]:
-    """All that ``python -m`` runs."""
+    """All that ``python -m`` runs, but the command itself."""
     found = set()
     for package in PACKAGES:
         for path in (ROOT / package).rglob("*.py"):
             if path.name == "__main__.py" or '__name__ == "__main__"' in path.read_text():
                 found.add(".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__main__"))
-    return found
+    return found - {"prestacop"}
 
 
-def actions(module: str) -> list[str]:
+def actions(command: str) -> list[str]:
     """The words that may follow the name of a command."""
-    groups = {"runners.services": services.COMMAND, "runners.flink": flink.COMMAND, "runners.spark": spark.COMMAND}
-    parsers = {name: partial(_parser, command) for name, command in groups.items()}
-    parsers["apps.simulator"] = partial(simulator._parser)
-    if module not in parsers:
+    groups = {"services": services.COMMAND, "flink": flink.COMMAND, "spark": spark.COMMAND}
+    parsers = {name: partial(_parser, group) for name, group in groups.items()}
+    parsers["simulate"] = partial(simulator._parser)
+    if command not in parsers:
         return [""]
-    (choices,) = (a.choices for a in parsers[module]()._actions if isinstance(a, argparse._SubParsersAction))
+    (choices,) = (a.choices for a in parsers[command]()._actions if isinstance(a, argparse._SubParsersAction))
     # The parser of Spark's does not know submit, which is taken before it.
-    return [f" {word}" for word in {*choices, *(("submit",) if module == "runners.spark" else ())}]
+    return [f" {word}" for word in {*choices, *(("submit",) if command == "spark" else ())}]
 
 
 def test_every_command_is_watched() -> None:
-    commands = {f"{module}{action}" for module in modules() - PARTS.keys() for action in actions(module)}
+    commands = {f"{name}{action}" for name in SUBCOMMANDS for action in actions(name)}
     assert commands == {name.removesuffix(" in processes") for name in (*COMMANDS, *ELSEWHERE)}
-    assert PARTS.keys() <= modules()
+    assert PARTS.keys() == modules()
     assert set(PARTS.values()) <= commands
     for test in ELSEWHERE.values():
         path, _, name = test.partition("::")
@@ -189,18 +189,19 @@ def two_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_command_listens_here_alone(name: str, two_runs: Path, tmp_path: Path) -> None:
     at = At(Path(shutil.copytree(two_runs, tmp_path / "lake")), tmp_path / "new")
     command = COMMANDS[name](at)
-    ran = watched([sys.executable, "-m", *command], tmp_path / "log")
+    ran = watched([sys.executable, "-m", "prestacop", *command], tmp_path / "log")
     assert ran.code == 0, ran.said
     assert ran.listened or name not in BEAM, "Beam's servers were not seen: the test looks too seldom"
     assert ran.reachable == set()
 
 
 def test_clean_listens_here_alone(tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "schemas", tmp_path / "tree" / "schemas")
+    for package in ("prestacop", "schemas", "terminal"):
+        shutil.copytree(ROOT / package, tmp_path / "tree" / package)
     (tmp_path / "tree" / "runners").mkdir()
     for name in ("__init__.py", "clean.py"):  # it clears away the tree that it is in
         shutil.copyfile(ROOT / "runners" / name, tmp_path / "tree" / "runners" / name)
-    line = [sys.executable, "-P", "-m", "runners.clean"]
+    line = [sys.executable, "-P", "-m", "prestacop", "clean"]
     ran = watched(line, tmp_path / "log", environment={"PYTHONPATH": str(tmp_path / "tree")})
     assert ran.code == 0, ran.said
     assert ran.reachable == set()

@@ -12,8 +12,8 @@ import pytest
 
 import apps.loader.progress
 import apps.simulator.fleet.progress
-from apps.loader.__main__ import main as load
-from apps.simulator.__main__ import main as simulate
+from apps.loader.command import main as load
+from apps.simulator.command import main as simulate
 from pipelines.analysis.command import main as analysis
 from pipelines.maintenance.compact import main as compact
 from pipelines.maintenance.reconcile import main as reconcile

@@ -168,7 +168,8 @@ def test_the_command_says_what_it_did(tmp_path: Path, monkeypatch: pytest.Monkey
         line = [
             sys.executable,
             "-m",
-            "pipelines.maintenance.replay",
+            "prestacop",
+            "replay",
             "--lake",
             str(tmp_path / "lake"),
             "--quiet",

@@ -19,7 +19,7 @@ from tests.support import make_history, make_messages
 
 def command(*arguments: str | Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Run it as a user does."""
-    line = [sys.executable, "-m", "pipelines.violations", "--quiet", *map(str, arguments)]
+    line = [sys.executable, "-m", "prestacop", "run", "--quiet", *map(str, arguments)]
     return subprocess.run(line, capture_output=True, text=True, check=False, env=os.environ | (env or {}), timeout=120)
 
 
@@ -166,7 +166,7 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(tmp_path: Path) -> None:
 
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     history = make_history(tmp_path / "h.csv", 400_000)
-    line = [sys.executable, "-m", "pipelines.violations", "--history", str(history), "--output", str(tmp_path / "lake")]
+    line = [sys.executable, "-m", "prestacop", "run", "--history", str(history), "--output", str(tmp_path / "lake")]
     with subprocess.Popen(line, stderr=subprocess.PIPE, text=True) as process:
         while process.poll() is None and not list(tmp_path.glob("lake/**/*.parquet")):
             time.sleep(0.01)
@@ -175,7 +175,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     if process.returncode == 0:
         pytest.skip("the run was over before it could be stopped")
     assert process.returncode == 130
-    assert f"python -m pipelines.violations --history {history}" in said
+    assert f"prestacop run --history {history}" in said
     assert subprocess.run(line, capture_output=True, check=False).returncode == 0
 
 

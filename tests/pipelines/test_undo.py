@@ -352,7 +352,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeyp
 
 def test_the_command_ends_with_3_where_there_is_no_such_unit(tmp_path: Path) -> None:
     add(str(tmp_path), 0)
-    line = [sys.executable, "-m", "pipelines.undo", "--lake", str(tmp_path), "drones-9", "--yes"]
+    line = [sys.executable, "-m", "prestacop", "undo", "--lake", str(tmp_path), "drones-9", "--yes"]
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     assert done.returncode == 3
     assert "error: " in done.stderr

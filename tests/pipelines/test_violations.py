@@ -185,7 +185,7 @@ def test_killed_half_way_and_run_again_the_lake_is_that_of_an_uninterrupted_run(
     messages = make_messages(tmp_path / "m.jsonl", 50, 600, *FLEET)
     run_graph(tmp_path / "whole", str(tmp_path / "h*.csv"), messages)
     killed = tmp_path / "killed"
-    command = [sys.executable, "-m", "pipelines.violations", "--quiet", "--history", str(tmp_path / "h*.csv")]
+    command = [sys.executable, "-m", "prestacop", "run", "--quiet", "--history", str(tmp_path / "h*.csv")]
     command += ["--messages", f"file:{messages}", "--output", str(killed)]
     kills = 0
     # After some of the files, after most of them, and between the rows of the ledger.

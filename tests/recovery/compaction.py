@@ -1,6 +1,6 @@
 """``python -m tests.recovery.compaction``: a lake is written, compacted, vacuumed and read at once; what becomes of it?
 
-A fleet is published to Kafka, ``pipelines.violations.graph`` takes it into the lake. Beside it two compactions, or vacuums,
+A fleet is published to Kafka, ``prestacop run`` takes it into the lake. Beside it two compactions, or vacuums,
 run again and again. Each process is killed with -9 at a random moment; some compactions are held instead, and go on
 when the other has changed the lake. One process reads all the time, and holds each look against the ledger and against
 the look before (:mod:`tests.recovery.watching`). At the end the lake is compared with what was published.
@@ -109,7 +109,7 @@ def campaign(attack: Attack, say: Callable[[str], None] = print) -> Outcome:
         for thread in threads:
             thread.result()
         publishing.stop()
-        _finish(attack, "-m", "pipelines.violations", "--messages", attack.topic, "--output", attack.root, "--quiet")
+        _finish(attack, "-m", "prestacop", "run", "--messages", attack.topic, "--output", attack.root, "--quiet")
         _finish(attack, *_compaction(attack.root))
         seen = watching.stop()
     replaced = lake(attack.root).replaced
@@ -154,7 +154,7 @@ class _Beside:
         line = ["--messages", attack.topic, "--output", attack.root, "--quiet", "--every", "1s"]
         while not self._over:
             before, units = planned(attack.root), len(unit_paths(attack.root))
-            with running(["-m", "pipelines.violations", *line], attack.log) as process:
+            with running(["-m", "prestacop", "run", *line], attack.log) as process:
                 wait_for_plan(process, attack.root, before)
                 while self.writers_killed % 2 == 0 and not self._over and len(unit_paths(attack.root)) == units:
                     time.sleep(0.05)
@@ -214,7 +214,7 @@ def _compaction(root: str, token: str = "00000000") -> list[str]:
 
 
 def _vacuum(root: str, older_than: str) -> list[str]:
-    return ["-m", "pipelines.compact", "--lake", root, "--vacuum", "--older-than", older_than]
+    return ["-m", "prestacop", "compact", "--lake", root, "--vacuum", "--older-than", older_than]
 
 
 def _finish(attack: Attack, *arguments: str) -> None:

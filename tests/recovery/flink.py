@@ -77,7 +77,18 @@ def _strike(
 
 
 def _submit(flow: Flow, data: Path, *flags: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "runners.flink", "submit", "--data", str(data), "--mode", "unbounded", "--quiet"]
+    command = [
+        sys.executable,
+        "-m",
+        "prestacop",
+        "flink",
+        "submit",
+        "--data",
+        str(data),
+        "--mode",
+        "unbounded",
+        "--quiet",
+    ]
     command += ["--messages", flow.messages, "--output", flow.root, "--checkpointing_interval", "2000", *flags]
     with flow.log.open("ab") as log:
         return subprocess.Popen(command, stdout=log, stderr=log)

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 import boto3
 
-from apps.loader.__main__ import main as loader
+from apps.loader.command import main as loader
 from runners.services import NAMES, Services, free_port
 from schemas.lake import Source
 from schemas.urls import kafka_url, pubsub_url
@@ -57,7 +57,7 @@ def campaign(folder: Path, target: str, kills: int, seed: int, url: str = "") ->
     chance = random.Random(seed)
     source = make_history(folder / "tickets.csv", ROWS[target], "--dirt", "20", "--seed", str(seed))
     url = url or f"file:{folder}/out"
-    line = [sys.executable, "-m", "apps.loader", str(source), "--to", url, "--journal", str(folder / "journals")]
+    line = [sys.executable, "-m", "prestacop", "load", str(source), "--to", url, "--journal", str(folder / "journals")]
     done = loads = different = 0
     while done < kills or not loads:
         os.utime(source, (loads + 1, loads + 1))  # another file, as far as the loader can tell

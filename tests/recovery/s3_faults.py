@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import boto3
 import pytest
 
-from apps.loader.__main__ import main as load
+from apps.loader.command import main as load
 from lake import lake
 from lake.changes import vacuum
 from lake.retries import PATIENCE, PATIENCE_S

@@ -287,12 +287,12 @@ def test_the_simulator_says_what_it_has_published(said: str, count: int) -> None
 
 def test_the_next_steps_lead_to_the_lake() -> None:
     said = "\n".join(next_steps("s3://prestacop/lake", " --data /tmp/x", "kafka", ["s3"], True))
-    assert "runners.services up s3 --data /tmp/x" in said
-    assert 'eval "$(python -m runners.services status s3 --env --data /tmp/x)"' in said
+    assert "prestacop services up s3 --data /tmp/x" in said
+    assert 'eval "$(prestacop services status s3 --env --data /tmp/x)"' in said
     assert "make analyze LAKE=s3://prestacop/lake" in said
     assert "not all" not in said
     here = "\n".join(next_steps("my/lake", "", "kafka", [], False))
-    assert "runners.services" not in here
+    assert "prestacop services" not in here
     assert "not all that was published is in the lake: make live goes on from there" in here
     assert "Pub/Sub has ended" in "\n".join(next_steps("my/lake", "", "pubsub", ["pubsub"], False))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 def run_local(data: Path) -> str:
     """Run it small."""
     small = ["--rows", "6000", "--drones", "20", "--seconds", "60"]
-    line = [sys.executable, "-m", "runners.local", "--data", str(data), *small]
+    line = [sys.executable, "-m", "prestacop", "run-local", "--data", str(data), *small]
     done = subprocess.run(line, capture_output=True, text=True, check=True)
     assert "\r" not in done.stderr  # bars are for terminals
     return done.stdout
@@ -28,6 +28,6 @@ def test_it_makes_a_lake_and_a_report_and_a_second_run_adds_nothing(tmp_path: Pa
 
 
 def test_the_doctor_finds_what_the_tests_run_on() -> None:
-    done = subprocess.run([sys.executable, "-m", "runners.doctor"], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-m", "prestacop", "doctor"], capture_output=True, text=True, check=False)
     assert "apache-beam" in done.stdout
     assert done.returncode == (0 if "run-local can run here" in done.stdout else 4)

@@ -29,10 +29,10 @@ def make(tmp_path: Path) -> Make:
     python = tmp_path / "python"
     python.write_text(f"""#!{sys.executable}
 import json, os, sys
-if sys.argv[2] == "runners.services":
+if sys.argv[3] == "services":
     print("export AWS_ENDPOINT_URL=http://here" if os.environ.get("S3_RUNS") else "")
     sys.exit(not os.environ.get("S3_RUNS"))
-print(json.dumps([sys.argv[2:], os.environ.get("AWS_ENDPOINT_URL")]))
+print(json.dumps([sys.argv[3:], os.environ.get("AWS_ENDPOINT_URL")]))
 """)
     python.chmod(0o755)
 
@@ -70,7 +70,7 @@ ODD += ["a\\", "*", "~", "&& touch gone", "%s", "$$", "-x", "ü"]
 def test_what_a_variable_holds_reaches_the_command_as_it_is(make: Make, tmp_path: Path, text: str) -> None:
     variables = {name: text + name for name in ("DATA", "LAKE", "REPORT", "HISTORY", "MESSAGES")}
     for done in (make("run-local", *(f"{k}={v}" for k, v in variables.items())), make("run-local", **variables)):
-        assert ran(done) == ["runners.local", *(f"--{name.lower()}={value}" for name, value in variables.items())]
+        assert ran(done) == ["run-local", *(f"--{name.lower()}={value}" for name, value in variables.items())]
     assert not (tmp_path / "tree/gone").exists()
 
 
@@ -78,18 +78,18 @@ def test_the_variables_of_other_targets_do_so_too(make: Make, tmp_path: Path) ->
     text = " ".join(ODD)
     lake = f"--lake={text}"
     for target, name, runs in (
-        ("trace", "ID", ["pipelines.maintenance.trace", lake, "--", text]),
-        ("fines", "CODES", ["pipelines.analysis.fines", lake, f"--codes={text}"]),
-        ("analyze", "CODES", ["pipelines.analysis.command", lake, "--report=data/report.html", f"--codes={text}"]),
-        ("replay", "REASON", ["pipelines.maintenance.replay", lake, f"--reason={text}"]),
-        ("reconcile", "ID", ["pipelines.maintenance.reconcile", f"--output={text}"]),
-        ("compact", "ID", ["pipelines.maintenance.compact", lake]),
-        ("undo", "UNIT", ["pipelines.maintenance.undo", lake, "--", text]),
-        ("follow-spark", "EVERY", ["runners.spark", "submit", f"--every={text}"]),
+        ("trace", "ID", ["trace", lake, "--", text]),
+        ("fines", "CODES", ["fines", lake, f"--codes={text}"]),
+        ("analyze", "CODES", ["analyze", lake, "--report=data/report.html", f"--codes={text}"]),
+        ("replay", "REASON", ["replay", lake, f"--reason={text}"]),
+        ("reconcile", "ID", ["reconcile", f"--output={text}"]),
+        ("compact", "ID", ["compact", lake]),
+        ("undo", "UNIT", ["undo", lake, "--", text]),
+        ("follow-spark", "EVERY", ["spark", "submit", f"--every={text}"]),
     ):
         assert ran(make(target, f"LAKE={text}", f"{name}={text}")) == runs
     assert ran(make("console", "ARGS=--alerts x", f"DATA={text}")) == [
-        "apps.console", f"--data={text}/console", "--alerts", "x",
+        "console", f"--data={text}/console", "--alerts", "x",
     ]  # fmt: skip
     assert f"LAKE={text}, " in make("help", f"LAKE={text}").stdout
     assert not (tmp_path / "tree/gone").exists()
@@ -137,13 +137,13 @@ def test_a_lake_on_s3_is_at_the_server_that_runs_here_unless_the_shell_says_wher
 
 def test_clean_takes_a_folder_from_the_command_line_alone(make: Make) -> None:
     done = make("clean", DATA="/some/folder", YES="1")
-    assert ran(done) == ["runners.clean"]
+    assert ran(done) == ["clean"]
     assert "DATA of the environment is not meant: make clean DATA=DIR" in done.stderr
-    assert ran(make("distclean", DATA="/some/folder", YES="1")) == ["runners.clean", "--all"]
-    assert ran(make("-e", "clean", DATA="/some/folder")) == ["runners.clean"]
-    assert ran(make("clean", "DATA=a b; $(x) '")) == ["runners.clean", "--data=a b; $(x) '"]
-    assert ran(make("clean", "DATA=")) == ["runners.clean", "--data="]
-    assert ran(make("distclean", "YES=1", "DATA=x")) == ["runners.clean", "--data=x", "--all", "--yes"]
+    assert ran(make("distclean", DATA="/some/folder", YES="1")) == ["clean", "--all"]
+    assert ran(make("-e", "clean", DATA="/some/folder")) == ["clean"]
+    assert ran(make("clean", "DATA=a b; $(x) '")) == ["clean", "--data=a b; $(x) '"]
+    assert ran(make("clean", "DATA=")) == ["clean", "--data="]
+    assert ran(make("distclean", "YES=1", "DATA=x")) == ["clean", "--data=x", "--all", "--yes"]
 
 
 def test_make_clean_needs_no_environment_and_leaves_the_folder_of_another(tmp_path: Path) -> None:
@@ -151,7 +151,8 @@ def test_make_clean_needs_no_environment_and_leaves_the_folder_of_another(tmp_pa
     (precious / "lake").mkdir(parents=True)
     for name in ("runners", "pipelines"):
         (tree / name).mkdir(parents=True)
-    shutil.copytree(ROOT / "schemas", tree / "schemas")
+    for name in ("prestacop", "schemas", "terminal"):
+        shutil.copytree(ROOT / name, tree / name)
     for name in ("Makefile", "runners/__init__.py", "runners/clean.py", "pipelines/__init__.py"):
         shutil.copy(ROOT / name, tree / name)
     make_folder(tree / "data/input", Mark.REBUILT)

@@ -10,8 +10,8 @@ import boto3
 import pytest
 
 from runners.provision import kafka, lifecycle
-from runners.provision.__main__ import main
 from runners.provision.arguments import days, merged, per_topic
+from runners.provision.command import main
 from runners.provision.diff import Mode
 from runners.provision.lifecycle import Lake
 from runners.provision.spec import DAY, LARGEST_IMAGE_MESSAGE, Topic, topics

@@ -6,10 +6,10 @@ import sys
 
 import pytest
 
-from tests.schemas.test_signals import COMMANDS
+from prestacop.commands import SUBCOMMANDS
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", SUBCOMMANDS)
 def test_a_command_without_streams_has_the_same_code(command: str) -> None:
-    line = shlex.join([sys.executable, "-m", command, "--no-such-flag"])
+    line = shlex.join([sys.executable, "-m", "prestacop", command, "--no-such-flag"])
     assert subprocess.run(["sh", "-c", f"exec {line} <&- >&- 2>&-"], check=False).returncode == 2

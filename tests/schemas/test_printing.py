@@ -50,7 +50,7 @@ def test_a_message_draws_nothing_on_the_terminal_of_who_runs_the_graph(tmp_path:
         )
     hostile = tmp_path / f"{CLEAR}.jsonl".replace("/", "")
     fleet.rename(hostile)
-    command = [sys.executable, "-m", "pipelines.violations", "--messages", f"file:{hostile}"]
+    command = [sys.executable, "-m", "prestacop", "run", "--messages", f"file:{hostile}"]
     done = subprocess.run([*command, "--output", str(tmp_path / "lake")], capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert "dead letters by reason" in done.stdout
@@ -59,11 +59,11 @@ def test_a_message_draws_nothing_on_the_terminal_of_who_runs_the_graph(tmp_path:
 
 
 def test_a_name_of_a_file_draws_nothing_where_it_cannot_be_read(tmp_path: Path) -> None:
-    for module, flags in (
-        ("pipelines.violations.graph", ["--output", str(tmp_path / "lake"), "--history"]),
-        ("pipelines.maintenance.reconcile", ["--output"]),
+    for name, flags in (
+        ("run", ["--output", str(tmp_path / "lake"), "--history"]),
+        ("reconcile", ["--output"]),
     ):
-        command = [sys.executable, "-m", module, *flags, f"{tmp_path}/{CLEAR}x"]
+        command = [sys.executable, "-m", "prestacop", name, *flags, f"{tmp_path}/{CLEAR}x"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 3, done.stderr
         assert "\\x1b[2J" in done.stderr

@@ -8,11 +8,8 @@ from pathlib import Path
 
 import pytest
 
-COMMANDS = (
-    *(f"pipelines.{name}" for name in ("analysis", "compact", "fines", "reconcile", "replay", "undo", "violations")),
-    *(f"runners.{name}" for name in ("clean", "doctor", "flink", "live", "local", "services", "spark", "topics")),
-    *(f"apps.{name}" for name in ("console", "loader", "simulator", "trace")),
-)
+from prestacop.commands import SUBCOMMANDS
+
 SENDS = """
 import os, signal, sys
 
@@ -30,7 +27,7 @@ def interrupted(folder: Path, module: str, command: list[str], number: signal.Si
     (folder / "sitecustomize.py").write_text(SENDS.format(module=module, signal=number.name))
     found = os.pathsep.join((str(folder), *sys.path))
     result = subprocess.run(
-        [sys.executable, "-m", *command],
+        [sys.executable, "-m", "prestacop", *command],
         env={**os.environ, "PYTHONPATH": found},
         capture_output=True,
         text=True,
@@ -39,19 +36,19 @@ def interrupted(folder: Path, module: str, command: list[str], number: signal.Si
     return result.returncode, result.stderr
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", SUBCOMMANDS)
 def test_ctrl_c_while_a_command_loads_its_modules(tmp_path: Path, command: str) -> None:
     assert interrupted(tmp_path, "schemas.errors", [command, "--help"], signal.SIGINT) == (130, "\nstopped\n")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_each_signal_ends_a_command(tmp_path: Path, number: signal.Signals) -> None:
-    assert interrupted(tmp_path, "schemas.errors", ["runners.clean", "--help"], number) == (130, "\nstopped\n")
+    assert interrupted(tmp_path, "schemas.errors", ["clean", "--help"], number) == (130, "\nstopped\n")
 
 
 def test_a_signal_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
     try:
-        assert interrupted(tmp_path, "schemas.errors", ["runners.clean", "--help"], signal.SIGHUP) == (0, "")
+        assert interrupted(tmp_path, "schemas.errors", ["clean", "--help"], signal.SIGHUP) == (0, "")
     finally:
         signal.signal(signal.SIGHUP, before)

@@ -230,7 +230,7 @@ def test_spark_follows_in_increments_and_kills_lose_nothing_and_double_nothing(
 
 
 def test_spark_refuses_to_read_without_end_and_says_what_to_do(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "runners.spark", "submit", "--data", str(tmp_path)]
+    command = [sys.executable, "-m", "prestacop", "spark", "submit", "--data", str(tmp_path)]
     flags = ["--mode", "unbounded", "--messages", "kafka://127.0.0.1:1/t", "--output", str(tmp_path / "lake")]
     done = subprocess.run([*command, *flags], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 2

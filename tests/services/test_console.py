@@ -147,7 +147,7 @@ def test_pictures_commands_and_confirmations_go_over_pubsub(pubsub: str, tmp_pat
 
         fleet = ["--live", "--drones", "3", "--rate", "5", "--seconds", "60", "--quiet", *radio]
         fleet += ["--output", topics["drones"].url]
-        with subprocess.Popen([sys.executable, "-m", "apps.simulator", "drones", *fleet]) as flying:
+        with subprocess.Popen([sys.executable, "-m", "prestacop", "simulate", "drones", *fleet]) as flying:
             try:
                 wait_until(topics["drones"].waiting)
                 browser.post("/drones", "/drones", drone="drone-0002", order="hold")
@@ -172,7 +172,7 @@ def test_the_loop_from_a_drone_to_an_officer_and_into_the_lake(
         console_browser.log_in_first(page, running.address, running.password())
         flags = ["--alerts", alerts, "--officer-keys", str(state / PUBLIC_KEY)]
         fleet = [
-            *(sys.executable, "-m", "apps.simulator", "drones", "--live", "--drones", "20", "--rate", "5"),
+            *(sys.executable, "-m", "prestacop", "simulate", "drones", "--live", "--drones", "20", "--rate", "5"),
             *("--seconds", "90", "--violation-share", "0.2", "--unqualified-share", "0.1", "--output", drones),
             *("--images", images, "--commands", commands, "--confirmations", confirmations, "--quiet"),
         ]

@@ -26,8 +26,8 @@ ROWS = 3_000
 
 
 def graph(runner: str, workers: str, *flags: str) -> subprocess.CompletedProcess[str]:
-    """``python -m pipelines.violations`` with Beam's own options."""
-    line = [sys.executable, "-m", "pipelines.violations", "--runner", runner, "--quiet"]
+    """``prestacop run`` with Beam's own options."""
+    line = [sys.executable, "-m", "prestacop", "run", "--runner", runner, "--quiet"]
     line += ["--environment_type", "EXTERNAL", "--environment_config", workers, *flags]
     return subprocess.run(line, capture_output=True, text=True, check=False, timeout=240)
 

@@ -350,7 +350,7 @@ def test_an_unknown_topic_ends_with_3_and_says_how_to_make_it(kafka: str, tmp_pa
     done = run(tmp_path / "lake", "--messages", f"kafka://{kafka}/nowhere")
     assert done.returncode == 3
     assert f"kafka://{kafka}/nowhere: there is no topic nowhere; check the name" in done.stderr
-    assert "python -m runners.topics" in done.stderr
+    assert "prestacop topics" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "lake").exists()
 

@@ -15,7 +15,7 @@ import boto3
 import pytest
 from google.pubsub_v1 import PublisherClient, SubscriberClient
 
-from apps.loader.__main__ import main as loader
+from apps.loader.command import main as loader
 from apps.loader.pieces import Place
 from apps.loader.target import Target
 from apps.loader.to_kafka import ToKafka
@@ -251,7 +251,7 @@ def test_a_broker_that_is_away_for_a_while_is_waited_for(alone: Services, tmp_pa
     alone.up("kafka")
     url = make_topic(alone.environment("kafka")["KAFKA_BOOTSTRAP_SERVERS"], "away", partitions=2)
     flags = ["--to", url, "--journal", str(tmp_path / "journal"), "--batch-rows", "20", "--max-rate", "300k"]
-    line = [sys.executable, "-m", "apps.loader", str(history), *flags]
+    line = [sys.executable, "-m", "prestacop", "load", str(history), *flags]
     with subprocess.Popen(line, stderr=subprocess.PIPE, text=True) as process:
         while (
             not (journals := list((tmp_path / "journal").glob("*"))) or b'"record": 1' not in journals[0].read_bytes()

@@ -15,7 +15,7 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 
 from apps.loader import target as waiting
 from apps.loader import to_pubsub, to_s3
-from apps.loader.__main__ import main as loader
+from apps.loader.command import main as loader
 from lake.storage import storage
 from runners.services import Services
 from schemas.urls import kafka_url

@@ -27,7 +27,7 @@ def make(tmp_path: Path) -> Make:
     """Calls make where the services are those of ``alone``; what it would run at them it prints."""
     python = tmp_path / "python"
     python.write_text(f"""#!/bin/sh
-if [ "$2" = runners.services ]; then exec {sys.executable} "$@" --data {tmp_path / "data"}; fi
+if [ "$3" = services ]; then exec {sys.executable} "$@" --data {tmp_path / "data"}; fi
 echo "$@"
 """)
     python.chmod(0o755)
@@ -49,7 +49,7 @@ def test_the_console_needs_kafka_alone(make: Make, alone: Services) -> None:
     done = make("console", "--port 8301")
     assert (done.returncode, done.stderr) == (0, "")
     broker = alone.environment("kafka")["KAFKA_BOOTSTRAP_SERVERS"]
-    assert f"-m apps.console --alerts kafka://{broker}/alerts" in done.stdout
+    assert f"-m prestacop console --alerts kafka://{broker}/alerts" in done.stdout
     assert done.stdout.endswith("--port 8301\n")
 
 
@@ -59,11 +59,11 @@ def test_topics_are_made_at_the_services_that_run(make: Make, alone: Services) -
     assert done.stderr.startswith("error: no service runs here: make services-up, or ")
     alone.up("pubsub")
     done = make("topics", "--dry-run")
-    assert (done.returncode, done.stdout) == (0, "-m runners.topics --pubsub local-dev --dry-run\n")
+    assert (done.returncode, done.stdout) == (0, "-m prestacop topics --pubsub local-dev --dry-run\n")
     assert [line.split()[0] for line in done.stderr.splitlines()] == ["left", "kafka", "s3"]
     alone.up("kafka")
     broker = alone.environment("kafka")["KAFKA_BOOTSTRAP_SERVERS"]
-    assert make("topics").stdout == f"-m runners.topics --kafka {broker} --pubsub local-dev\n"
+    assert make("topics").stdout == f"-m prestacop topics --kafka {broker} --pubsub local-dev\n"
 
 
 def test_what_says_where_needs_no_service(make: Make, alone: Services) -> None:

@@ -31,10 +31,10 @@ JAR_BYTES = 50_000_000
 class Here:
     """Commands of one group of services, whose processes are watched, too."""
 
-    def __init__(self, module: str, services: Services, folder: Path, ports: list[str]) -> None:
+    def __init__(self, name: str, services: Services, folder: Path, ports: list[str]) -> None:
         self.services = services
         self.folder = folder
-        self._command = [sys.executable, "-m", module]
+        self._command = [sys.executable, "-m", "prestacop", name]
         self._ports = ports
 
     def line(self, action: str, *flags: str) -> list[str]:
@@ -61,7 +61,7 @@ def group(name: str, services: Services, folder: Path) -> Iterator[Here]:
     """Commands of a group; what they have started is ended."""
     ports = [text for kind, port in services._ports.items() for text in (f"--{kind}-port", str(port))]
     try:
-        yield Here(f"runners.{name}", services, folder, ports)
+        yield Here(name, services, folder, ports)
     finally:
         services.down()
 
@@ -91,7 +91,19 @@ def test_the_servers_listen_here_alone(services: Services, tmp_path: Path) -> No
 
 def test_live_listens_here_alone(live_flags: tuple[Services, list[str]], tmp_path: Path) -> None:
     own, flags = live_flags
-    line = [sys.executable, "-m", "runners.live", "--drones", "20", "--seconds", "5", "--image-share", "0.2", *flags]
+    line = [
+        sys.executable,
+        "-m",
+        "prestacop",
+        "live",
+        "--drones",
+        "20",
+        "--seconds",
+        "5",
+        "--image-share",
+        "0.2",
+        *flags,
+    ]
 
     def pids() -> list[int]:
         return [state.pid for state in own.status() if state.pid]
@@ -103,16 +115,16 @@ def test_live_listens_here_alone(live_flags: tuple[Services, list[str]], tmp_pat
 
 
 AT_KAFKA: dict[str, Callable[[str, Path], list[str]]] = {
-    "topics": lambda broker, root: ["runners.topics", "--kafka", broker],
+    "topics": lambda broker, root: ["topics", "--kafka", broker],
     "loader": lambda broker, root: [
-        "apps.loader", str(make_history(root.with_suffix(".csv"), 2_000)), "--quiet",
+        "load", str(make_history(root.with_suffix(".csv"), 2_000)), "--quiet",
         "--to", make_topic(broker, "ports-loaded").partition("?")[0], "--journal", str(root.with_suffix(".journal")),
     ],
     "drones": lambda broker, root: [
-        "apps.simulator", "drones", "--drones", "5", "--seconds", "30", "--output", make_topic(broker, "ports-drones")
+        "simulate", "drones", "--drones", "5", "--seconds", "30", "--output", make_topic(broker, "ports-drones")
     ],
     "violations": lambda broker, root: [
-        "pipelines.violations.graph", "--messages", published(broker, root, "ports-messages"), "--output", str(root)
+        "run", "--messages", published(broker, root, "ports-messages"), "--output", str(root)
     ],
 }  # fmt: skip
 
@@ -131,7 +143,7 @@ def test_a_command_at_servers_listens_here_alone(name: str, kafka: str, services
     def pids() -> list[int]:
         return [state.pid for state in services.status() if state.pid]
 
-    ran = watched([sys.executable, "-m", *command], tmp_path / "log", 120, pids)
+    ran = watched([sys.executable, "-m", "prestacop", *command], tmp_path / "log", 120, pids)
     assert ran.code == 0, ran.said
     assert ran.reachable == set()
 

@@ -248,7 +248,7 @@ def test_an_unknown_subscription_ends_with_3_and_says_how_to_make_it(pubsub: str
     done = run(tmp_path / "lake", "--messages", "pubsub://prestacop-sources/nowhere")
     assert done.returncode == 3
     assert done.stderr.startswith("error: pubsub://prestacop-sources/nowhere: there is no such subscription")
-    assert "python -m runners.topics" in done.stderr
+    assert "prestacop topics" in done.stderr
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "lake").exists()
 

@@ -227,7 +227,7 @@ def test_the_command_says_what_it_cannot_do(tmp_path: Path) -> None:
 def command(*arguments: str, path: str | None = None) -> subprocess.CompletedProcess[str]:
     """Run the command as a shell does."""
     environment = os.environ | ({"PATH": path} if path else {})
-    line = [sys.executable, "-m", "runners.services", *arguments]
+    line = [sys.executable, "-m", "prestacop", "services", *arguments]
     return subprocess.run(line, capture_output=True, text=True, check=False, env=environment)
 
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
-from apps.simulator.__main__ import main
+from apps.simulator.command import main
 from schemas.commands import Command, Confirmation
 from schemas.messages import DroneMessage
 from tests.services.support import Subscription, make_topic, publish

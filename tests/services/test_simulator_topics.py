@@ -15,7 +15,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from google.pubsub_v1 import PublisherClient, SubscriberClient
 
-from apps.simulator.__main__ import main
+from apps.simulator.command import main
 from runners.services import Services
 from schemas.messages import DroneMessage, ImageMessage
 from tests.apps.topics import consumed

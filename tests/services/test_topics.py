@@ -15,7 +15,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it exports 
 from confluent_kafka.cimpl import NewTopic
 from google.pubsub_v1 import PublisherClient, SubscriberClient
 
-from runners.provision.__main__ import main
+from runners.provision.command import main
 from schemas.messages import MAX_IMAGE_BYTES
 from tests.services.test_services import consume, publish
 

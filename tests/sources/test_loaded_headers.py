@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from apps.loader.__main__ import main
+from apps.loader.command import main
 from schemas.errors import InputUnusable
 from schemas.loaded import Piece, decode
 from sources.files.history import HistoryCsv

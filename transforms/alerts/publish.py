@@ -3,9 +3,10 @@
 A bundle that ends has told all its alerts: what it cannot tell fails it, and its units are not committed. A bundle that
 is run again may tell them again, with the same message_id.
 
-A message_id is told once, whoever claims it again: within a unit the first row is (:mod:`transforms.messages.dedupe`), and of
-each run a process remembers the last ids that it has told. The one exception is a row that was published earlier than
-the one that was told: it is the one that counts, and a claim that happened to be read first must not hide it.
+A message_id is published once, whoever claims it again: within a unit the first row is, by
+:mod:`transforms.messages.dedupe`, and of each run a process remembers the last ids that it has published. The one
+exception is a row that was published by its drone earlier than that one: it is the one that counts, and a claim that
+happened to be read first must not hide it.
 """
 
 import threading

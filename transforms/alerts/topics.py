@@ -96,6 +96,6 @@ class PubSubAlerts:
     def _error(self, error: Exception) -> PrestaCopError:
         if isinstance(error, exceptions.NotFound):
             return InputUnusable(
-                f"{self._name}: there is no such topic; check the name, or make it with python -m runners.topics"
+                f"{self._name}: there is no such topic; check the name, or make it with prestacop topics"
             )
         return ServiceUnavailable(f"{self._name} does not take alerts: {error}")

@@ -27,16 +27,16 @@ the environment variable KAFKA_SASL_PASSWORD. Pub/Sub goes to PUBSUB_EMULATOR_HO
 """
 _DRONES_EXAMPLES: Final = """\
 examples:
-  python -m apps.simulator drones --drones 100 --seconds 60 --rate 1 --seed 1 --output file:drones.jsonl
-  python -m apps.simulator drones --drones 10000 --seconds 600 --rate 1 --seed 1 --output file:rush.jsonl \\
+  prestacop simulate drones --drones 100 --seconds 60 --rate 1 --seed 1 --output file:drones.jsonl
+  prestacop simulate drones --drones 10000 --seconds 600 --rate 1 --seed 1 --output file:rush.jsonl \\
       --v0-share 0.2 --duplicates 0.01 --disorder 5 --late-share 0.001 --late 900 --corrupt 0.001
-  python -m apps.simulator drones --drones 10 --seconds 60 --rate 10 --seed 1 --output file:drones.jsonl \\
+  prestacop simulate drones --drones 10 --seconds 60 --rate 10 --seed 1 --output file:drones.jsonl \\
       --images file:images.jsonl
-  python -m apps.simulator drones --drones 10000 --seconds 0 --live --output kafka://localhost:9092/drones
-  python -m apps.simulator drones --drones 100 --seconds 0 --live --output kafka://localhost:9092/drones \\
+  prestacop simulate drones --drones 10000 --seconds 0 --live --output kafka://localhost:9092/drones
+  prestacop simulate drones --drones 100 --seconds 0 --live --output kafka://localhost:9092/drones \\
       --commands kafka://localhost:9092/commands --confirmations kafka://localhost:9092/confirmations
-  python -m apps.simulator drones --drones 100 --seconds 3600 --truth truth.parquet --output pubsub://prestacop/drones
-  KAFKA_SASL_PASSWORD=... python -m apps.simulator drones --drones 100 --seconds 60 --output \\
+  prestacop simulate drones --drones 100 --seconds 3600 --truth truth.parquet --output pubsub://prestacop/drones
+  KAFKA_SASL_PASSWORD=... prestacop simulate drones --drones 100 --seconds 60 --output \\
       'kafka://kafka:9093/drones?security.protocol=SASL_SSL&sasl.mechanisms=SCRAM-SHA-512&sasl.username=simulator'
 """
 _START: Final = datetime(2026, 1, 15, 12, tzinfo=UTC)

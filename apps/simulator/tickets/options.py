@@ -14,9 +14,9 @@ The same arguments always give the same bytes.
 """
 _HISTORY_EXAMPLES: Final = """\
 examples:
-  python -m apps.simulator history --rows 2000000 --seed 1 --output tickets.csv
-  python -m apps.simulator history --rows 50000 --seed 1 --dirt 50 --crlf --bom --output windows.csv
-  python -m apps.simulator history --rows 12000000 --seed 1 --columns 43 --output year.csv.gz
+  prestacop simulate history --rows 2000000 --seed 1 --output tickets.csv
+  prestacop simulate history --rows 50000 --seed 1 --dirt 50 --crlf --bom --output windows.csv
+  prestacop simulate history --rows 12000000 --seed 1 --columns 43 --output year.csv.gz
 """
 
 

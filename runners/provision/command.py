@@ -13,7 +13,7 @@ from runners.provision.lifecycle import Keep
 from runners.provision.spec import ROLES, Topic, spoken, topics
 from schemas.errors import PrestaCopError
 from schemas.urls import kafka_url, pubsub_url
-from terminal.exits import PIPE_CLOSED, exit_with
+from terminal.exits import PIPE_CLOSED
 from terminal.signals import INTERRUPTED
 
 
@@ -67,7 +67,3 @@ def _lines(arguments: argparse.Namespace, wanted: list[Topic]) -> Iterator[Line]
         yield from pubsub.make(arguments.pubsub, wanted, mode)
     if arguments.lake:
         yield from lifecycle.make(arguments.lake, Keep(arguments.keep_pictures, arguments.keep_spool), mode)
-
-
-if __name__ == "__main__":
-    exit_with(main)

@@ -1,6 +1,7 @@
 """``make flink-up``, ``flink-status``, ``flink-stop``, ``flink-down``, ``submit-flink``."""
 
 import argparse
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -10,12 +11,11 @@ from runners.flink import jobs
 from runners.flink.cluster import GROUP, JobManager
 from runners.flink.submit import on_flink
 from runners.services import Services
-from runners.services.command import Command, main
+from runners.services.group_command import Command, run_command
 from runners.services.here import find_servers
-from terminal.exits import exit_with
 
-_MODULE = "python -m runners.flink"
-_LEAVING = f"The job goes on in the cluster ({_MODULE} status; stop ends it). Units in the ledger are done"
+_PROG = "prestacop flink"
+_LEAVING = f"The job goes on in the cluster ({_PROG} status; stop ends it). Units in the ledger are done"
 
 
 def _tell(services: Services) -> None:
@@ -28,26 +28,26 @@ def _more(actions: "argparse._SubParsersAction[argparse.ArgumentParser]", shared
     stop = actions.add_parser("stop", parents=[shared], help=text, description=text, allow_abbrev=False)
     stop.add_argument("--job", metavar="ID", help="the job (the one that runs)")
     stop.set_defaults(do=_stop)
-    text = "run the graph there: flags of python -m pipelines.violations (submit --help)"
+    text = "run the graph there: flags of prestacop run (submit --help)"
     actions.add_parser("submit", help=text, add_help=False)
 
 
 def _stop(services: Services, arguments: argparse.Namespace) -> int:
     savepoint = jobs.stop(services.running(JobManager), arguments.job)
-    print(f"savepoint {savepoint}\nto go on from it:  {_MODULE} submit --savepoint_path {savepoint} ...")
+    print(f"savepoint {savepoint}\nto go on from it:  {_PROG} submit --savepoint_path {savepoint} ...")
     return 0
 
 
 COMMAND = Command(
-    _MODULE,
+    _PROG,
     GROUP,
     "A Flink cluster on this machine: a JobManager, two TaskManagers, a pool of Python workers.",
     f"""\
-  {_MODULE} up
-  {_MODULE} submit --history 'tickets/*.csv' --output s3://prestacop/lake
-  {_MODULE} submit --messages kafka://localhost:9092/drones --mode unbounded --output s3://prestacop/lake
-  {_MODULE} stop                    with a savepoint, whose path it prints
-  {_MODULE} submit --go-on --parallelism 4 --messages ...
+  {_PROG} up
+  {_PROG} submit --history 'tickets/*.csv' --output s3://prestacop/lake
+  {_PROG} submit --messages kafka://localhost:9092/drones --mode unbounded --output s3://prestacop/lake
+  {_PROG} stop                    with a savepoint, whose path it prints
+  {_PROG} submit --go-on --parallelism 4 --messages ...
                                     from the newest savepoint or checkpoint, with its open windows
 """,
     before_up=find_servers,
@@ -65,8 +65,9 @@ def _submit(argv: list[str]) -> None:
     services = Services(data=known.data, group=GROUP)
     if known.go_on:
         rest += ["--savepoint_path", jobs.snapshot_to_go_on_from(services)]
-    run(rest, Cluster(f"{_MODULE} submit", partial(on_flink, services=services), leaving=_LEAVING))
+    run(rest, Cluster(f"{_PROG} submit", partial(on_flink, services=services), leaving=_LEAVING))
 
 
-if __name__ == "__main__":
-    exit_with(lambda: main(COMMAND, submit=_submit))
+def main(argv: Sequence[str]) -> int:
+    """The command."""
+    return run_command(COMMAND, argv, submit=_submit)

@@ -1,4 +1,4 @@
-"""``python -m apps.simulator``: the command line."""
+"""``prestacop simulate``: the command line."""
 
 import argparse
 import errno
@@ -9,7 +9,6 @@ from typing import Final
 from apps.simulator.fleet.options import add_drones
 from apps.simulator.tickets.options import add_history
 from schemas.errors import DiskFull, NotPermitted, OutputUnusable, PrestaCopError
-from terminal.exits import exit_with
 
 from .interrupt import EXIT_INTERRUPTED
 
@@ -45,7 +44,7 @@ def _fail(message: str, code: int) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m apps.simulator",
+        prog="prestacop simulate",
         description="Make input of any size together with the known truth.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -54,7 +53,3 @@ def _parser() -> argparse.ArgumentParser:
     add_history(commands)
     add_drones(commands)
     return parser
-
-
-if __name__ == "__main__":
-    exit_with(main)

@@ -1,4 +1,4 @@
-"""``python -m apps.console``: the command line."""
+"""``prestacop console``: the command line."""
 
 import argparse
 import signal
@@ -16,7 +16,6 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from schemas.errors import InputUnusable, PrestaCopError, ServiceUnavailable
 from schemas.urls import Topic, topic_url
-from terminal.exits import exit_with
 from terminal.signals import INTERRUPTED
 
 from . import log
@@ -30,9 +29,9 @@ _BACKLOG: Final = 1024
 _MOST_HEADER_BYTES: Final = 16 * 1024
 _EPILOG: Final = """\
 examples:
-  python -m apps.console --alerts kafka://127.0.0.1:9092/alerts --answers kafka://127.0.0.1:9092/drones \\
+  prestacop console --alerts kafka://127.0.0.1:9092/alerts --answers kafka://127.0.0.1:9092/drones \\
       --images kafka://127.0.0.1:9092/images --panes data/panes.jsonl --codes dof_violation_codes.csv
-  python -m apps.console --alerts pubsub://prestacop/alerts-console --answers pubsub://prestacop/drones
+  prestacop console --alerts pubsub://prestacop/alerts-console --answers pubsub://prestacop/drones
 
 The first start prints a one-time password of the account admin, and makes the key that signs answers: give the graph
 the public one, DIR/console-key.pub.pem. Keys, roles and security: docs/console.md.
@@ -199,7 +198,7 @@ def _port(text: str) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m apps.console",
+        prog="prestacop console",
         description="The officer's console: alerts in, signed answers out, and the live page.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -235,7 +234,3 @@ def _parser() -> argparse.ArgumentParser:
     add("--tls-cert", type=Path, metavar="FILE", help="certificate (PEM), for https")
     add("--tls-key", type=Path, metavar="FILE", help="its private key (PEM)")
     return parser
-
-
-if __name__ == "__main__":
-    exit_with(main)

@@ -1,4 +1,4 @@
-"""``python -m apps.loader``: the command line."""
+"""``prestacop load``: the command line."""
 
 import argparse
 import os
@@ -13,7 +13,7 @@ from schemas.errors import InputUnusable, NotPermitted, PrestaCopError
 from schemas.files.kinds import Packing
 from schemas.files.urls import local_path, plain_path
 from schemas.urls import KAFKA, PUBSUB, kafka_url, pubsub_url
-from terminal.exits import PIPE_CLOSED, exit_with
+from terminal.exits import PIPE_CLOSED
 from terminal.signals import INTERRUPTED
 
 from .journal import folder
@@ -27,15 +27,15 @@ _TIMES: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 _EPILOG: Final = """\
 examples:
-  python -m apps.loader tickets-2015.csv --to kafka://broker:9092/tickets
-  python -m apps.loader archive/*.csv.gz --to s3://prestacop/history --max-rate 2M
-  python -m apps.loader tickets.csv --to file:/mnt/stick
-  python -m apps.loader --status
+  prestacop load tickets-2015.csv --to kafka://broker:9092/tickets
+  prestacop load archive/*.csv.gz --to s3://prestacop/history --max-rate 2M
+  prestacop load tickets.csv --to file:/mnt/stick
+  prestacop load --status
 
 A load that was stopped, by Ctrl-C, by a power cut, by anything, goes on where it was: run the same command again. To
 file: and s3: the file arrives as it is, and appears when it is whole. To kafka: and pubsub: it arrives as messages,
 each with the header, the file's fingerprint and the number of its first record. What arrived is a --history of
-python -m pipelines.violations. docs/loader.md has more.
+prestacop run. docs/loader.md has more.
 
 Passwords come from the environment (KAFKA_SASL_PASSWORD, AWS_PROFILE, GOOGLE_APPLICATION_CREDENTIALS).
 
@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(InputUnusable(f"{error.object!a}: a name must be UTF-8 text; rename it"))
     except KeyboardInterrupt:
         going_on = [argument for argument in argv if argument != "--restart"]
-        again = shlex.join(["python", "-m", "apps.loader", *going_on])
+        again = shlex.join(["prestacop", "load", *going_on])
         print(f"\nstopped. What has arrived is written down; to go on run again:\n  {again}", file=sys.stderr)
         return INTERRUPTED
 
@@ -176,7 +176,7 @@ def _rows(text: str) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m apps.loader",
+        prog="prestacop load",
         description="Send the city's files of tickets to where the graph reads them: little memory, one pass, and no\n"
         "power cut loses or doubles a row.",
         epilog=_EPILOG,
@@ -203,7 +203,3 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--quiet", action="store_true", help="no progress")
     return parser
-
-
-if __name__ == "__main__":
-    exit_with(main)

@@ -1,6 +1,7 @@
 """``make spark-up``, ``spark-status``, ``spark-down``, ``submit-spark``, ``follow-spark``."""
 
 import argparse
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -8,23 +9,22 @@ from pipelines.cli.cluster import Cluster
 from pipelines.violations.run import SPARK_IS_BOUNDED
 from pipelines.violations.run import main as run
 from runners.services import Services
-from runners.services.command import Command, main
+from runners.services.group_command import Command, run_command
 from runners.services.here import find_servers
 from runners.spark.cluster import GROUP
 from runners.spark.submit import on_spark
-from terminal.exits import exit_with
 
-_MODULE = "python -m runners.spark"
+_PROG = "prestacop spark"
 
 COMMAND = Command(
-    _MODULE,
+    _PROG,
     GROUP,
     "A Spark cluster on this machine: a master, a worker, a pool of Python workers. "
-    "submit runs the graph there: flags of python -m pipelines.violations (submit --help).",
+    "submit runs the graph there: flags of prestacop run (submit --help).",
     f"""\
-  {_MODULE} up
-  {_MODULE} submit --history 'tickets/*.csv' --output s3://prestacop/lake
-  {_MODULE} submit --every 30s --messages kafka://localhost:9092/drones --output s3://prestacop/lake
+  {_PROG} up
+  {_PROG} submit --history 'tickets/*.csv' --output s3://prestacop/lake
+  {_PROG} submit --every 30s --messages kafka://localhost:9092/drones --output s3://prestacop/lake
 """,
     before_up=find_servers,
 )
@@ -36,8 +36,9 @@ def _submit(argv: list[str]) -> None:
     known, rest = parser.parse_known_args(argv)
     find_servers()
     place = partial(on_spark, services=Services(data=known.data, group=GROUP))
-    run(rest, Cluster(f"{_MODULE} submit", place, refuses_unbounded=SPARK_IS_BOUNDED))
+    run(rest, Cluster(f"{_PROG} submit", place, refuses_unbounded=SPARK_IS_BOUNDED))
 
 
-if __name__ == "__main__":
-    exit_with(lambda: main(COMMAND, submit=_submit))
+def main(argv: Sequence[str]) -> int:
+    """The command."""
+    return run_command(COMMAND, argv, submit=_submit)

@@ -1,0 +1,150 @@
+"""``up``, ``down``, ``status``, ``install`` of services that belong together: the servers here, a Flink, a Spark."""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from runners.services.programs import HOME
+from runners.services.services import Group, Services, State
+from schemas.errors import PrestaCopError, ServiceUnavailable
+from terminal.signals import INTERRUPTED
+
+
+def _nothing(*_: object) -> None:
+    """Nothing more to do."""
+
+
+class Command(NamedTuple):
+    """The command of one group of services."""
+
+    prog: str
+    group: Group
+    description: str
+    examples: str
+    before_up: Callable[[], None] = _nothing
+    """Called before anything is started."""
+    tell: Callable[[Services], None] = _nothing
+    """Prints what else there is to say after ``up`` and ``status``."""
+    more: Callable[[Any, argparse.ArgumentParser], None] = _nothing
+    """Adds actions to the first, whose flags are those of the second; each sets ``do``, as below."""
+
+
+def run_command(command: Command, argv: Sequence[str], submit: Callable[[list[str]], None] | None = None) -> int:
+    """Run it; gives its exit code.
+
+    Args:
+        submit: gets what follows the word ``submit``, the flags of another command.
+    """
+    try:
+        if submit and argv[:1] == ["submit"]:
+            submit(list(argv[1:]))
+        arguments = _parser(command).parse_args(argv)
+        ports = {kind.name: getattr(arguments, _flag(kind.name)) for kind in command.group.kinds}
+        services = Services(arguments.home, arguments.data, ports, command.group)
+        code: int = arguments.do(services, arguments)
+        return code
+    except PrestaCopError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(f"\nstopped. What runs is told by {command.prog} status", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _parser(command: Command) -> argparse.ArgumentParser:
+    group = command.group
+    names = [kind.name for kind in group.kinds]
+
+    def name(text: str) -> str:
+        if text not in names:
+            raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(names)}")
+        return text
+
+    shared = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    shared.add_argument("names", nargs="*", type=name, metavar="SERVICE", help=f"{', '.join(names)} (all)")
+    shared.add_argument("--home", type=Path, default=HOME, help="where programs are installed (.services)")
+    usual = f".services/{group.data.name}"
+    shared.add_argument("--data", type=Path, default=group.data, help=f"where data, logs and pids are ({usual})")
+    for kind in group.kinds:
+        where = f"where {kind.name} listens ({kind.usual_port})"
+        shared.add_argument(f"--{kind.name}-port", type=_port, default=kind.usual_port, metavar="N", help=where)
+    parser = argparse.ArgumentParser(
+        prog=command.prog,
+        description=command.description,
+        epilog=f"""examples:
+{command.examples}
+Exit codes: 0 done, 2 wrong usage, 4 a service cannot be had, or does not run (status).""",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+
+    def action(name: str, text: str) -> argparse.ArgumentParser:
+        return actions.add_parser(name, parents=[shared], help=text, description=text, allow_abbrev=False)
+
+    up = action("up", "install what is not installed, start what does not run, wait until it answers")
+    up.set_defaults(do=lambda services, given: _up(command, services, given))
+    down = action("down", "end what runs")
+    down.add_argument("--clean", action="store_true", help="remove what they have kept, too")
+    down.set_defaults(do=_down)
+    status = action("status", "tell what runs")
+    status.add_argument("--env", action="store_true", help="print lines for a shell instead")
+    status.set_defaults(do=lambda services, given: _status(command, services, given))
+    action("install", "only install what they are and need").set_defaults(do=_install)
+    command.more(actions, shared)
+    return parser
+
+
+def _up(command: Command, services: Services, arguments: argparse.Namespace) -> int:
+    command.before_up()
+    for name in arguments.names or [kind.name for kind in command.group.kinds]:
+        for state in services.up(name):
+            print(_line(state, "" if state.fresh else "  already running"), flush=True)
+    if not arguments.names:
+        services.install()
+    print("\n" + _exports(services, arguments))
+    command.tell(services)
+    return 0
+
+
+def _down(services: Services, arguments: argparse.Namespace) -> int:
+    for state in services.down(*arguments.names, clean=arguments.clean):
+        print(f"{state.name:15}{f'ended pid {state.pid}' if state.pid else 'was not running'}")
+    return 0
+
+
+def _status(command: Command, services: Services, arguments: argparse.Namespace) -> int:
+    states = services.status(*arguments.names)
+    if arguments.env:
+        print(_exports(services, arguments))
+    else:
+        print("\n".join(_line(state) if state.pid else f"{state.name:15}not running" for state in states))
+        command.tell(services)
+    return 0 if all(state.pid for state in states) else ServiceUnavailable.exit_code
+
+
+def _install(services: Services, arguments: argparse.Namespace) -> int:
+    print("\n".join(map(str, services.install(*arguments.names))))
+    return 0
+
+
+def _line(state: State, note: str = "") -> str:
+    return f"{state.name:15}{state.address:17}pid {state.pid:<8}log {state.log}{note}"
+
+
+def _exports(services: Services, arguments: argparse.Namespace) -> str:
+    variables = services.environment(*arguments.names)
+    return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items())
+
+
+def _flag(name: str) -> str:
+    return f"{name}_port".replace("-", "_")
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 2**16:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: 1 to 65535")
+    return int(text)
