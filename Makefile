@@ -189,7 +189,7 @@ test-all: test ## those, and then, one by one, those that need real services (40
 
 .PHONY: pictures
 pictures: install ## take the documentation's pictures of the console again, in Chromium
-	@PRESTACOP_PICTURES=docs/console $(PY) -m pytest -q tests/apps/test_console_pictures.py
+	@PRESTACOP_PICTURES=docs/console $(PY) -m pytest -q tests/apps/console/test_pictures.py
 
 .PHONY: bench-stream
 bench-stream: install ## Kafka -> lake beside a raw loop; how late statistics are; memory (8 minutes)

@@ -8,8 +8,8 @@ import pytest
 from apps.console.console import Console
 from apps.loader import load as loading
 from apps.loader import to_file
-from tests.apps.console_support import Clock, make_console
-from tests.apps.loads import HEADER, ROWS
+from tests.apps.console.support import Clock, make_console
+from tests.apps.loader.loads import HEADER, ROWS
 from tests.apps.topics import MockKafka, PubSubDouble
 
 

@@ -13,8 +13,8 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 from runners.services import NAMES, Services, free_port
 from schemas.alerts import decode
 from tests.services.support import command, make_topic
-from tests.transforms.test_messages import message
-from tests.transforms.test_officer_answers import KEYS, answer, wire
+from tests.transforms.messages.test_decode import message
+from tests.transforms.messages.test_officer_answers import KEYS, answer, wire
 from transforms.messages.officer_answers import refuse_answer
 
 SECONDS: Final = 40

@@ -53,10 +53,10 @@ from sources.streams import kafka
 from sources.streams.pubsub import published_at
 from sources.units import Unit, UnitBatch
 from tests.schemas.test_answers import alert
-from tests.sources.test_loaded import Topic, begin, end
-from tests.sources.test_published import KafkaMessage
+from tests.sources.loaded.test_topic import Topic, begin, end
+from tests.sources.streams.test_published import KafkaMessage
 from tests.support import run_graph
-from tests.transforms.test_no_payload_raises import ANSWER, HOSTILE, IMAGE, IMAGE_LINE, KEY, LINE, MESSAGE
+from tests.transforms.messages.test_no_payload_raises import ANSWER, HOSTILE, IMAGE, IMAGE_LINE, KEY, LINE, MESSAGE
 from transforms.alerts.mail import mail_of
 from transforms.alerts.publish import alerts_of
 from transforms.history.parse import Block, parse_block

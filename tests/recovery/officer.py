@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from httpx2 import TransportError
 
-from tests.apps.console_support import Browser
+from tests.apps.console.support import Browser
 
 
 class Answer(NamedTuple):

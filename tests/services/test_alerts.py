@@ -32,9 +32,9 @@ from tests.services.support import (
 )
 from tests.services.test_unbounded import follow as follow  # noqa: PLC0414  # a fixture
 from tests.support import LOCAL, make_messages
-from tests.transforms.test_alert_notices import WebService
-from tests.transforms.test_alert_notices import service as service  # noqa: PLC0414  # a fixture
-from tests.transforms.test_messages import message
+from tests.transforms.alerts.test_channels import WebService
+from tests.transforms.alerts.test_channels import service as service  # noqa: PLC0414  # a fixture
+from tests.transforms.messages.test_decode import message
 from transforms.alerts.channels import open_channel
 
 pytestmark = pytest.mark.services

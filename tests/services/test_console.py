@@ -24,10 +24,10 @@ from schemas.alerts import encode
 from schemas.answers import load_public_keys, verify
 from schemas.messages import DroneMessage
 from schemas.urls import KafkaUrl, topic_url
-from tests.apps import console_browser
-from tests.apps.console_browser import chromium, collect_errors
-from tests.apps.console_process import NOWHERE, answer_next, console, log_in_first, wait_until
-from tests.apps.console_support import JPEG, Browser, alert, picture
+from tests.apps.console import browser as console_browser
+from tests.apps.console.browser import chromium, collect_errors
+from tests.apps.console.process import NOWHERE, answer_next, console, log_in_first, wait_until
+from tests.apps.console.support import JPEG, Browser, alert, picture
 from tests.recovery.console import GROUPED_COMMITS, SLOW_MARKS, campaign
 from tests.services.support import Subscription, make_topic, publish
 from tests.services.test_unbounded import follow as follow  # noqa: PLC0414  # a fixture

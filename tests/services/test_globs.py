@@ -7,7 +7,7 @@ import pytest
 
 from lake.storage import storage
 from sources.files.globs import expand
-from tests.sources.test_globs import MEANT, TREE, meant
+from tests.sources.files.test_globs import MEANT, TREE, meant
 
 pytestmark = pytest.mark.services
 

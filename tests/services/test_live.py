@@ -22,7 +22,7 @@ from apps.console.accounts import ADMIN
 from lake import Lake, lake
 from lake.storage import storage
 from runners.services import NAMES, Services, free_port
-from tests.apps.console_browser import chromium, collect_errors, log_in_first
+from tests.apps.console.browser import chromium, collect_errors, log_in_first
 from tests.services.conftest import need
 
 pytestmark = pytest.mark.services

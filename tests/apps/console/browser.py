@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 from apps.console.accounts import ADMIN
 from apps.console.app import build
 from apps.console.console import Console
-from tests.apps.console_support import PASSWORD
+from tests.apps.console.support import PASSWORD
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = [

@@ -17,9 +17,9 @@ from apps.console.access import Role
 from schemas.alerts import encode
 from schemas.commands import Command, Confirmation
 from schemas.urls import topic_url
-from tests.apps.console_browser import car
-from tests.apps.console_process import wait_until
-from tests.apps.console_support import Clock, add_account, alert, make_console, picture
+from tests.apps.console.browser import car
+from tests.apps.console.process import wait_until
+from tests.apps.console.support import Clock, add_account, alert, make_console, picture
 from tests.apps.topics import MockKafka, consumed
 
 MORE_CODES = {

@@ -12,7 +12,7 @@ from typing import Any
 
 from apps.console.accounts import ADMIN
 from runners.services import free_port
-from tests.apps.console_support import PASSWORD, Browser
+from tests.apps.console.support import PASSWORD, Browser
 
 NOWHERE = "kafka://127.0.0.1:1/drones"
 

@@ -8,7 +8,7 @@ from apps.console.access import ACCESS, Role
 from apps.console.accounts import ADMIN, SESSION_SECONDS
 from apps.console.app import EVENTS, PAGES
 from apps.console.console import Console
-from tests.apps.console_support import PASSWORD, Browser, Clock, alert, officer, raise_alerts
+from tests.apps.console.support import PASSWORD, Browser, Clock, alert, officer, raise_alerts
 
 # Said again, so that a change of the table is a change here.
 EVERYONE = {

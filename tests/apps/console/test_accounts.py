@@ -20,9 +20,9 @@ from apps.console.access import Role
 from apps.console.accounts import FREE_FAILURES, LONGEST_WAIT, MOST_SESSIONS, Accounts, Refused, TooManyFailures
 from apps.console.codes import Codes
 from apps.console.console import Console, Wiring
-from tests.apps.console_browser import served
-from tests.apps.console_process import NOWHERE, wait_until
-from tests.apps.console_support import PASSWORD, Browser, Clock, officer
+from tests.apps.console.browser import served
+from tests.apps.console.process import NOWHERE, wait_until
+from tests.apps.console.support import PASSWORD, Browser, Clock, officer
 
 HOME, ELSEWHERE = "192.0.2.1", "198.51.100.7"
 

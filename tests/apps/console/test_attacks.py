@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from runners.services import free_port
-from tests.apps.console_process import NOWHERE, Running, log_in_first, started, wait_until
-from tests.apps.console_support import Browser
+from tests.apps.console.process import NOWHERE, Running, log_in_first, started, wait_until
+from tests.apps.console.support import Browser
 from tests.certificates import self_signed
 
 QUICK = "from apps.console import connections; connections.REQUEST_SECONDS = 0.4"

@@ -17,9 +17,9 @@ from apps.console.streams import Streams
 from apps.console.topics import Follower, Read
 from schemas.alerts import encode
 from schemas.urls import KafkaUrl
-from tests.apps.console_process import wait_until
-from tests.apps.console_support import JPEG, PASSWORD, Browser, Clock, alert, make_console, officer, picture
-from tests.apps.console_support import raise_alerts as come
+from tests.apps.console.process import wait_until
+from tests.apps.console.support import JPEG, PASSWORD, Browser, Clock, alert, make_console, officer, picture
+from tests.apps.console.support import raise_alerts as come
 from tests.apps.topics import MockKafka
 
 

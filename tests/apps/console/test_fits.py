@@ -10,9 +10,9 @@ from playwright.sync_api import Browser, Page
 
 from apps.console.access import Role
 from apps.console.console import Console
-from tests.apps.console_browser import chromium, log_in, served
-from tests.apps.console_busy import Busy
-from tests.apps.console_support import add_account, alert, make_console, raise_alerts
+from tests.apps.console.browser import chromium, log_in, served
+from tests.apps.console.busy import Busy
+from tests.apps.console.support import add_account, alert, make_console, raise_alerts
 from tests.apps.topics import MockKafka
 
 PAGES = ("/queue", "/desk", "/live", "/live?wall", "/drones", "/accounts", "/audit", "/password", "/nowhere")

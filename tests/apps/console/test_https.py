@@ -7,10 +7,10 @@ import pytest
 from httpx2 import ConnectError, RemoteProtocolError
 
 from apps.console.accounts import ADMIN
-from tests.apps.console_browser import chromium, collect_errors, log_in
-from tests.apps.console_process import NOWHERE, console, log_in_first
-from tests.apps.console_support import Browser
-from tests.apps.test_console_command import refused
+from tests.apps.console.browser import chromium, collect_errors, log_in
+from tests.apps.console.process import NOWHERE, console, log_in_first
+from tests.apps.console.support import Browser
+from tests.apps.console.test_command import refused
 from tests.certificates import self_signed
 
 

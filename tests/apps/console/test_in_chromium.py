@@ -13,8 +13,8 @@ from playwright.sync_api import Browser, Page
 from apps.console import presence
 from apps.console.console import Console
 from apps.console.desk import Held
-from tests.apps.console_browser import car, chromium, collect_errors, log_in, served
-from tests.apps.console_support import alert, make_console, outbox, picture, raise_alerts
+from tests.apps.console.browser import car, chromium, collect_errors, log_in, served
+from tests.apps.console.support import alert, make_console, outbox, picture, raise_alerts
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,9 @@ import pytest
 from apps.console import connections
 from apps.console.accounts import ADMIN
 from apps.console.connections import Connections, Listener
-from tests.apps.console_process import NOWHERE, Running, console, log_in_first
-from tests.apps.console_support import Browser
-from tests.apps.test_console_command import refused
+from tests.apps.console.process import NOWHERE, Running, console, log_in_first
+from tests.apps.console.support import Browser
+from tests.apps.console.test_command import refused
 from tests.certificates import self_signed
 
 HEADERS = b"GET /login HTTP/1.1\r\nHost: x\r\nX: "

@@ -6,8 +6,8 @@ from typing import Literal
 
 from playwright.sync_api import Browser, Page
 
-from tests.apps.console_browser import chromium, log_in, served
-from tests.apps.console_busy import Busy
+from tests.apps.console.browser import chromium, log_in, served
+from tests.apps.console.busy import Busy
 from tests.apps.topics import MockKafka
 
 

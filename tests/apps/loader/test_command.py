@@ -24,7 +24,7 @@ from apps.loader.pieces import Place
 from apps.loader.target import Patience
 from apps.loader.to_file import ToFile
 from schemas.errors import InputChanged, NotPermitted, ServiceUnavailable
-from tests.apps.loads import HEADER, ROWS, Collected, Interrupted, command, to
+from tests.apps.loader.loads import HEADER, ROWS, Collected, Interrupted, command, to
 from tests.support import make_history
 
 AS_NOBODY = """

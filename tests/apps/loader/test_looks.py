@@ -21,8 +21,8 @@ from apps.loader.load import Wanted, load
 from apps.loader.target import TargetChanged
 from schemas.errors import InputUnusable
 from terminal.printing import guarded_output
-from tests.apps.loads import HEADER, ROWS, Collected, CutFile, Interrupted, to
-from tests.schemas.test_file_kinds import PACK
+from tests.apps.loader.loads import HEADER, ROWS, Collected, CutFile, Interrupted, to
+from tests.schemas.files.test_kinds import PACK
 
 pytestmark = pytest.mark.usefixtures("small_steps")
 

@@ -12,8 +12,8 @@ from apps.loader.source import look_at
 from schemas.errors import InputUnusable
 from schemas.loaded import Piece, decode, encode
 from sources.files.csv_records import odd_records
-from tests.apps.loads import COLUMNS, HEADER, ROWS, Collected, Interrupted, assembled, pieces_of, to
-from tests.schemas.test_file_kinds import PACK
+from tests.apps.loader.loads import COLUMNS, HEADER, ROWS, Collected, Interrupted, assembled, pieces_of, to
+from tests.schemas.files.test_kinds import PACK
 
 FIELD = st.one_of(
     st.sampled_from(["", "7", '"x\ny"', '"x\r\ny"', '"a,b"', 'a"b', '"', '""', "é", "a\rb", '"a"b"', "\x00"]),

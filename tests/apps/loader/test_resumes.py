@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from apps.loader.target import ArrivedIsGone
 from apps.loader.to_file import ToFile
 from schemas.loaded import decode
-from tests.apps.loads import HEADER, ROWS, Collected, CutFile, Interrupted, assembled, to
+from tests.apps.loader.loads import HEADER, ROWS, Collected, CutFile, Interrupted, assembled, to
 from tests.recovery.loader import campaign
 
 pytestmark = pytest.mark.usefixtures("small_steps")

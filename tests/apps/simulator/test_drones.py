@@ -429,7 +429,7 @@ def test_an_interrupted_run_exits_130_and_leaves_nothing(tmp_path: Path) -> None
         "--quiet",
     ]
     command += ["--output", f"file:{tmp_path / 'drones.jsonl'}"]
-    running = subprocess.Popen(command, stderr=subprocess.PIPE, cwd=Path(__file__).parents[2], env=os.environ)
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, cwd=Path(__file__).parents[3], env=os.environ)
     part = tmp_path / "drones.jsonl.part"
     deadline = time.monotonic() + 20
     while not (part.exists() and part.stat().st_size > 0):

@@ -370,7 +370,7 @@ def test_a_killed_run_leaves_nothing_under_the_final_name(tmp_path: Path) -> Non
 def start(folder: Path) -> "subprocess.Popen[bytes]":
     """A run that takes long, once it writes."""
     command = [sys.executable, "-m", "prestacop", "simulate", "history", "--rows", "100000000", "--quiet", "--output"]
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     run = subprocess.Popen([*command, str(folder / "t.csv")], stderr=subprocess.PIPE, cwd=root, env=os.environ)
     part = folder / "t.csv.part"
     deadline = time.monotonic() + 20

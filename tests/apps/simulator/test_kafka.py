@@ -135,7 +135,7 @@ def test_live_for_ever_ends_with_ctrl_c_and_the_truth(mock_kafka: MockKafka, tmp
     ]
     command += ["--live", "--truth", str(tmp_path / "truth"), "--output", mock_kafka.url("drones")]
     command += ["--images", f"file:{tmp_path / 'images'}"]
-    running = subprocess.Popen(command, stderr=subprocess.PIPE, cwd=Path(__file__).parents[2], env=os.environ)
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, cwd=Path(__file__).parents[3], env=os.environ)
     while not consumed(mock_kafka.address, "drones"):
         assert running.poll() is None
         time.sleep(0.2)
@@ -154,7 +154,7 @@ def test_live_for_ever_ends_with_ctrl_c_and_the_truth(mock_kafka: MockKafka, tmp
 def test_the_second_ctrl_c_does_not_wait(mock_kafka: MockKafka, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "prestacop", "simulate", "drones", "--drones", "50", "--seconds", "0", "--live"]
     command += ["--truth", str(tmp_path / "truth"), "--output", mock_kafka.url("drones")]
-    running = subprocess.Popen(command, stderr=subprocess.PIPE, cwd=Path(__file__).parents[2], env=os.environ)
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, cwd=Path(__file__).parents[3], env=os.environ)
     while not consumed(mock_kafka.address, "drones"):
         time.sleep(0.2)
     mock_kafka.stop()

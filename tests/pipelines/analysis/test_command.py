@@ -37,7 +37,7 @@ from schemas.lake import SCHEMAS, Dataset, Source
 
 NEW_YORK = ZoneInfo("America/New_York")
 OPTIONS = PipelineOptions([], runner=LOCAL_RUNNER)
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 DOORS = ("positions", "qualified", "unqualified", "dead_letters", "images", "duplicates")
 
 

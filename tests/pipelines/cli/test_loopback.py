@@ -30,11 +30,11 @@ from runners.services import command as services
 from runners.services.group_command import _parser
 from runners.spark import command as spark
 from schemas.errors import ServiceUnavailable
-from tests.apps.console_process import NOWHERE, console
+from tests.apps.console.process import NOWHERE, console
 from tests.sockets import listening, watched
 from tests.support import make_history, run_graph
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PACKAGES = ("apps", "lake", "pipelines", "runners", "schemas", "sources", "transforms")
 FLEET = ("--drones", "5", "--seconds", "30")
 CODES = "CODE,DEFINITION,Manhattan  96th St. & below,All Other Areas\n46,DOUBLE PARKING,115,115\n"
@@ -116,8 +116,8 @@ BEAM = {"run", "run in processes", "compact", "replay", "analyze", "trace"}
 """Those that run a pipeline, whose servers the test must see."""
 
 ELSEWHERE = {
-    "clean": "tests/pipelines/test_loopback.py::test_clean_listens_here_alone",
-    "console": "tests/pipelines/test_loopback.py::test_the_console_listens_here_alone",
+    "clean": "tests/pipelines/cli/test_loopback.py::test_clean_listens_here_alone",
+    "console": "tests/pipelines/cli/test_loopback.py::test_the_console_listens_here_alone",
     **dict.fromkeys(
         ("services up", "services status", "services install", "services down"),
         "tests/services/test_ports.py::test_the_servers_listen_here_alone",

@@ -19,7 +19,7 @@ from pipelines.maintenance.compact import compact
 from pipelines.maintenance.reconcile import reconcile
 from schemas.errors import InputChanged
 from tests.lakes import compacted
-from tests.pipelines.test_compact import MB, add, expected, seen
+from tests.pipelines.maintenance.test_compact import MB, add, expected, seen
 from tests.recovery.watching import look
 from tests.support import LOCAL
 

@@ -13,7 +13,7 @@ from pipelines.maintenance.reconcile import main as reconcile
 from pipelines.maintenance.replay import main as replay
 from pipelines.maintenance.trace import main as trace
 from tests.endings import Main, ending
-from tests.pipelines.test_damage import LEDGER_D, MERGED, QUALIFIED_D, newest, sound
+from tests.pipelines.maintenance.test_damage import LEDGER_D, MERGED, QUALIFIED_D, newest, sound
 
 __all__ = ["sound"]
 pytestmark = pytest.mark.usefixtures("leaving")

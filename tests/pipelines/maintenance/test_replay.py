@@ -27,7 +27,7 @@ from schemas.errors import InputUnusable
 from schemas.history import Reason
 from schemas.lake import LEDGER_ROW, Source
 from tests.support import LOCAL, content, make_history, make_messages, run_graph
-from tests.transforms.test_officer_answers import KEYS, answer, wire
+from tests.transforms.messages.test_officer_answers import KEYS, answer, wire
 from transforms.history.repair import Time
 from transforms.messages.payload import Refusal
 

@@ -24,7 +24,7 @@ from schemas.history import Reason
 from tests.lakes import Said, write
 from tests.schemas.test_answers import alert
 from tests.support import LOCAL, make_history, make_messages, run_graph
-from tests.transforms.test_messages import message
+from tests.transforms.messages.test_decode import message
 from transforms.history.repair import Time
 
 

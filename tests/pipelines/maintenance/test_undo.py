@@ -31,7 +31,7 @@ from tests.lakes import Said, all_views, compacted, power_fails_at, write
 from tests.support import LOCAL, content, make_history, make_messages, run_graph
 
 MB = 1 << 20
-SQL = Path(__file__).parents[2] / "docs" / "sql" / "duckdb.sql"
+SQL = Path(__file__).parents[3] / "docs" / "sql" / "duckdb.sql"
 ALL = ("positions", "qualified", "unqualified", "dead_letters", "stats", "images")
 
 

@@ -32,7 +32,7 @@ from sources.units import Unit, UnitBatch
 from tests.lakes import Said, compacted, ids, write
 from tests.schemas.test_answers import alert
 from tests.support import LOCAL
-from tests.transforms.test_messages import message
+from tests.transforms.messages.test_decode import message
 from transforms.messages.decode import decode_payloads
 from transforms.messages.dedupe import _DropDuplicates
 from transforms.messages.rows import without_repeated

@@ -190,7 +190,7 @@ def test_runs_of_rows_end_at_the_bound() -> None:
 
 MEMORY = """
 import resource, sys
-import tests.pipelines.test_limits as limits
+import tests.pipelines.violations.test_limits as limits
 from pathlib import Path
 
 class Endless(list):  # so that the messages themselves take no memory
@@ -269,7 +269,7 @@ def test_a_file_of_an_earlier_version_that_is_too_large_when_unpacked_is_rewritt
 
 COMPACTION = """
 import resource, sys
-import tests.pipelines.test_limits as limits
+import tests.pipelines.violations.test_limits as limits
 from lake import merge, reader
 
 merge.MAX_BYTES = int(sys.argv[2])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from schemas.errors import InputUnusable
 from schemas.files.compression import unpacked
 from schemas.files.kinds import FIRST_BYTES, Packing, kind_of
-from tests.schemas.test_file_kinds import PACK
+from tests.schemas.files.test_kinds import PACK
 
 TEXT = b"".join(b"%d,07/06/2015,0143A,%d\n" % (n, n % 97) for n in range(20_000))
 

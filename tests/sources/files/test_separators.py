@@ -13,7 +13,7 @@ from pipelines.maintenance.replay import replay
 from schemas.errors import InputUnusable
 from schemas.history import COLUMNS_43, MANDATORY, Reason
 from sources.files.history import HistoryCsv
-from tests.sources.test_cells import HEADER, PLAIN, SIZES, Sizes, check, files, read, write
+from tests.sources.files.test_grid import HEADER, PLAIN, SIZES, Sizes, check, files, read, write
 from tests.support import LOCAL, content, run_graph
 from transforms.history.repair import Number
 

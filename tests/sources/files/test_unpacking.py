@@ -13,7 +13,7 @@ from sources.files import unpacking
 from sources.files.read import plan, read_cell
 from sources.files.recordings import RecordedMessages
 from sources.files.unpacking import unpack
-from tests.schemas.test_file_kinds import PACK
+from tests.schemas.files.test_kinds import PACK
 
 
 @pytest.fixture(autouse=True)

@@ -17,10 +17,10 @@ from sources.files.history import HistoryCsv
 from sources.loaded.file import cells_of, read_loaded
 from sources.loaded.topic import Loaded, LoadedTopic, remember
 from sources.units import UnitBatch, UnitTally
-from tests.apps.loads import Collected, to
-from tests.schemas.test_file_kinds import PACK
-from tests.sources.test_cells import HEADER, OTHER, PLAIN, Record, Sizes, parsed, read, write
-from tests.sources.test_loaded import Following, Topic
+from tests.apps.loader.loads import Collected, to
+from tests.schemas.files.test_kinds import PACK
+from tests.sources.files.test_grid import HEADER, OTHER, PLAIN, Record, Sizes, parsed, read, write
+from tests.sources.loaded.test_topic import Following, Topic
 from transforms.history.parse import Block
 
 PART = [PLAIN] * 12

@@ -27,7 +27,7 @@ from sources.loaded.topic import Loaded, LoadedCell, LoadedTopic, Span, remember
 from sources.payloads import payload_batch
 from sources.streams.base import Planner, Stream
 from sources.units import Unit, UnitBatch
-from tests.sources.ticks import tracker
+from tests.sources.streams.ticks import tracker
 
 HEADER = b"Summons Number,Issue Date,Violation Time,Violation Code\n"
 ROWS = b"1,06/20/2015,0143A,21\n2,06/21/2015,0144A,46\n"

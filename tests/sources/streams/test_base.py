@@ -33,7 +33,7 @@ from sources.streams.base import (
     read_unit,
 )
 from sources.units import BATCHES, ROWS_IN, TALLIES, Tally, Unit, UnitBatch
-from tests.sources.ticks import tracker
+from tests.sources.streams.ticks import tracker
 from tests.support import LOCAL
 
 SKEW = 2.5

@@ -18,7 +18,7 @@ from schemas.lake import UTC as UTC_US
 from schemas.lake import Dataset, Source
 from schemas.urls import KafkaUrl
 from sources.units import Unit, UnitBatch
-from tests.transforms.test_messages import message, payloads
+from tests.transforms.messages.test_decode import message, payloads
 from transforms.alerts import publish as alerts
 from transforms.alerts.publish import PublishAlerts, alerts_of
 from transforms.messages.decode import DecodeMessages, decode_payloads

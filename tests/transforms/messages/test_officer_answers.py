@@ -17,7 +17,7 @@ from schemas.lake import Dataset, Source
 from schemas.messages import DroneMessage, Reason
 from sources.units import Unit, UnitBatch
 from tests.schemas.test_answers import alert
-from tests.transforms.test_messages import message, payloads
+from tests.transforms.messages.test_decode import message, payloads
 from transforms.messages.decode import DecodeMessages, decode_payloads
 from transforms.outputs import DEAD_LETTERS, ROWS
 from transforms.qualify import Qualify
