@@ -31,7 +31,8 @@ setup(
         include=[
             f"{p}*"
             for p in (
-                "apps", "lake", "pipelines", "prestacop", "runners", "schemas", "sources", "terminal", "transforms",
+                "apps", "lake", "messaging", "pipelines", "prestacop", "runners", "schemas", "sources",
+                "terminal", "transforms",
             )
         ]
     ),

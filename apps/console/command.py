@@ -14,8 +14,8 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from messaging.urls import Topic, topic_url
 from schemas.errors import InputUnusable, PrestaCopError, ServiceUnavailable
-from schemas.urls import Topic, topic_url
 from terminal.signals import INTERRUPTED
 
 from . import log

@@ -12,9 +12,9 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from messaging.urls import Topic
 from schemas import answers
 from schemas.errors import InputUnusable, PrestaCopError
-from schemas.urls import Topic
 
 from .accounts import Accounts
 from .audit import Audit

@@ -7,8 +7,8 @@ from typing import Any, Final
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
+from messaging.urls import KafkaUrl, kafka_config
 from schemas.errors import InputUnusable, PrestaCopError, ServiceUnavailable
-from schemas.urls import KafkaUrl, kafka_config
 
 from .outbox import Posted
 from .topics import Read

@@ -7,9 +7,9 @@ from google.api_core import exceptions
 from google.auth.exceptions import GoogleAuthError
 from google.pubsub_v1 import PublisherClient, PubsubMessage, SubscriberClient
 
+from messaging.urls import PubSubUrl
 from schemas.alerts import MESSAGE_ID
 from schemas.errors import InputUnusable, PrestaCopError, ServiceUnavailable
-from schemas.urls import PubSubUrl
 
 from .outbox import Posted
 from .topics import Read

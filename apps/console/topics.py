@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
-from schemas.urls import KafkaUrl, Topic
+from messaging.urls import KafkaUrl, Topic
 
 from .outbox import Publisher
 from .workers import Worker

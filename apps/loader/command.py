@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+from messaging.urls import KAFKA, PUBSUB, kafka_url, pubsub_url
 from schemas.errors import InputUnusable, NotPermitted, PrestaCopError
 from schemas.files.kinds import Packing
 from schemas.files.urls import local_path, plain_path
-from schemas.urls import KAFKA, PUBSUB, kafka_url, pubsub_url
 from terminal.exits import PIPE_CLOSED
 from terminal.signals import INTERRUPTED
 

@@ -4,8 +4,8 @@ from typing import Final
 
 from confluent_kafka import KafkaError
 
+from messaging.urls import KafkaUrl
 from schemas.errors import InputUnusable, NotPermitted, OutputUnusable, PrestaCopError
-from schemas.urls import KafkaUrl
 
 from .target import ArrivedIsGone
 

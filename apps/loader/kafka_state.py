@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 from confluent_kafka import TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
-from schemas.urls import KafkaUrl, kafka_config
+from messaging.urls import KafkaUrl, kafka_config
 
 from .target import TargetChanged
 

@@ -9,9 +9,9 @@ from typing import IO, Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from messaging.urls import KafkaUrl, kafka_config
 from schemas.errors import OutputUnusable, PrestaCopError
 from schemas.loaded import encode
-from schemas.urls import KafkaUrl, kafka_config
 
 from .kafka_refusals import DENIED, NO_TOPIC, TOLD_BEFORE, name_of, refusal
 from .kafka_state import Acknowledged, TopicState, check_still_there, topic_state

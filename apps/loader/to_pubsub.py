@@ -9,9 +9,9 @@ from google.api_core import exceptions
 from google.auth.exceptions import GoogleAuthError
 from google.pubsub_v1 import PublisherClient
 
+from messaging.urls import PubSubUrl
 from schemas.errors import InputUnusable, NotPermitted, OutputUnusable, PrestaCopError
 from schemas.loaded import encode
-from schemas.urls import PubSubUrl
 
 from .pieces import Place, pieces
 from .source import SourceFile

@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 
 from apps.simulator.tickets.dirt import MAX_FACTOR
 from apps.simulator.transport.sinks import Target, target_of
+from messaging.urls import Topic, topic_url
 from schemas.messages import MAX_IMAGE_BYTES
-from schemas.urls import Topic, topic_url
 
 
 def count(text: str) -> int:

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 
 from lake.ledger import unit_paths
+from messaging.urls import KafkaUrl, PubSubUrl
 from pipelines.violations.graph import Inputs, Limits
 from schemas.errors import InputUnusable, NotReconciled
 from schemas.lake import Source
-from schemas.urls import KafkaUrl, PubSubUrl
 from sources.files.copies import once
 from sources.files.grid import Cell
 from sources.files.history import HistoryCsv

@@ -7,9 +7,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeVar
 
+from messaging.urls import KAFKA, PUBSUB, topic_url
 from pipelines.violations.inputs import Url
 from schemas.files.urls import FILE, local_path, plain_path
-from schemas.urls import KAFKA, PUBSUB, topic_url
 from transforms.alerts.mail import mail_address
 from transforms.alerts.webhook import webhook_url
 from transforms.refusals import DEFAULT_SHARE, MIN_ROWS, percent

@@ -3,11 +3,11 @@
 import os
 from typing import NamedTuple
 
+from messaging.urls import kafka_url
 from runners.provision import pubsub
 from runners.provision.diff import Mode
 from runners.provision.kafka import KafkaTopics
 from runners.provision.spec import IMAGES, MESSAGES, topics
-from schemas.urls import kafka_url
 
 PARTITIONS = {MESSAGES: 2, IMAGES: 1}
 """Fewer than a deployment has: each makes a unit a second, and each unit some files."""

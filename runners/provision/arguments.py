@@ -5,9 +5,9 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
+from messaging.urls import KAFKA, KafkaUrl, kafka_url
 from runners.provision.lifecycle import Lake
 from runners.provision.spec import DAY, IMAGES, NAMES, PARTITIONS, RETENTION, ROLES, spoken
-from schemas.urls import KAFKA, KafkaUrl, kafka_url
 
 MODULE: Final = "prestacop topics"
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": DAY}

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 
+from messaging.urls import kafka_url, pubsub_url
 from runners.provision import lifecycle, pubsub
 from runners.provision.arguments import merged, parser
 from runners.provision.diff import Line, Mode, Refused
@@ -12,7 +13,6 @@ from runners.provision.kafka import KafkaTopics
 from runners.provision.lifecycle import Keep
 from runners.provision.spec import ROLES, Topic, spoken, topics
 from schemas.errors import PrestaCopError
-from schemas.urls import kafka_url, pubsub_url
 from terminal.exits import PIPE_CLOSED
 from terminal.signals import INTERRUPTED
 

@@ -17,10 +17,10 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it exports 
 )
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
+from messaging.urls import KafkaUrl, kafka_config
 from runners.provision.diff import CREATED, Difference, Line, Mode, Refused, compared
 from runners.provision.spec import Topic
 from schemas.errors import OutputUnusable, PrestaCopError, ServiceUnavailable
-from schemas.urls import KafkaUrl, kafka_config
 
 ANSWER_SECONDS: Final = 20
 REPLICAS: Final = 3

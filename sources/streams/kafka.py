@@ -14,9 +14,9 @@ import pyarrow as pa
 from apache_beam.metrics import Metrics
 from confluent_kafka import Message
 
+from messaging.urls import KafkaUrl
 from schemas.errors import InputUnusable
 from schemas.lake import MICROSECONDS, Source, timestamps
-from schemas.urls import KafkaUrl
 from sources.payloads import payload_batch
 from sources.streams.base import Look, PlannedUnit, Planner, Stream
 from sources.streams.kafka_broker import PATIENCE_SECONDS, Topic

@@ -10,8 +10,8 @@ from typing import Any
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
+from messaging.urls import KafkaUrl, kafka_config
 from schemas.errors import InputUnusable, ServiceUnavailable
-from schemas.urls import KafkaUrl, kafka_config
 
 PATIENCE_SECONDS = 120
 """How long a broker may be silent before it is called unavailable."""

@@ -9,8 +9,8 @@ from typing import Any, Final, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
+from messaging.urls import KafkaUrl, kafka_config
 from schemas.errors import InputUnusable
-from schemas.urls import KafkaUrl, kafka_config
 from sources.streams.kafka_broker import PATIENCE_SECONDS, Broker, Topic
 
 FETCHING: Final[Mapping[str, int]] = {

@@ -27,9 +27,9 @@ from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransp
 from lake.large_payloads import bounded
 from lake.ledger import is_committed, read_back
 from lake.storage import storage
+from messaging.urls import PubSubUrl
 from schemas.errors import InputUnusable, LakeDamaged, ServiceUnavailable
 from schemas.lake import MICROSECONDS, Source, timestamps
-from schemas.urls import PubSubUrl
 from sources.loaded.segments import NAME, forget, segment_in, segment_of, vouch
 from sources.payloads import payload_batch
 from sources.streams.base import Look, PlannedUnit, Planner, Stream, plan_until_now

@@ -6,8 +6,8 @@ import time
 import msgspec
 from confluent_kafka import Consumer, TopicPartition
 
+from messaging.urls import kafka_config, kafka_url
 from schemas.messages import DroneMessage
-from schemas.urls import kafka_config, kafka_url
 from sources.streams.kafka_consumer import FETCHING
 
 

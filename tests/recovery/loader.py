@@ -17,9 +17,9 @@ from typing import Final, NamedTuple
 import boto3
 
 from apps.loader.command import main as loader
+from messaging.urls import kafka_url, pubsub_url
 from runners.services import NAMES, Services, free_port
 from schemas.lake import Source
-from schemas.urls import kafka_url, pubsub_url
 from sources.loaded.file import PiecedFile
 from sources.loaded.topic import LoadedTopic
 from sources.streams.base import Stream

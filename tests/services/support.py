@@ -22,11 +22,11 @@ from google.pubsub_v1 import PublisherClient, SubscriberClient
 
 from lake import lake
 from lake.storage import storage
+from messaging.urls import kafka_url, pubsub_url
 from pipelines.violations.graph import Settings
 from pipelines.violations.inputs import Asked, Url
 from pipelines.violations.run import run_graph
 from schemas.messages import ImageMessage
-from schemas.urls import kafka_url, pubsub_url
 from sources.streams import kafka_consumer
 from tests.support import LOCAL, make_messages
 

@@ -11,6 +11,7 @@ import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 from lake import lake
+from messaging.urls import KafkaUrl, PubSubUrl, Topic, topic_url
 from pipelines.maintenance.reconcile import reconcile
 from pipelines.violations.graph import Settings
 from pipelines.violations.inputs import Asked
@@ -18,7 +19,6 @@ from pipelines.violations.run import run_graph
 from schemas.alerts import MESSAGE_ID, Alert, decode
 from schemas.answers import answer_to, new_key, public_key, save_public_key, sign
 from schemas.errors import InputUnusable
-from schemas.urls import KafkaUrl, PubSubUrl, Topic, topic_url
 from sources.streams import kafka_consumer
 from tests.services.support import (
     PROJECT,

@@ -20,10 +20,10 @@ from apps.console.accounts import ADMIN
 from apps.console.console import PUBLIC_KEY
 from apps.console.database import Database
 from lake import lake
+from messaging.urls import KafkaUrl, topic_url
 from schemas.alerts import encode
 from schemas.answers import load_public_keys, verify
 from schemas.messages import DroneMessage
-from schemas.urls import KafkaUrl, topic_url
 from tests.apps.console import browser as console_browser
 from tests.apps.console.browser import chromium, collect_errors
 from tests.apps.console.process import NOWHERE, answer_next, console, log_in_first, wait_until

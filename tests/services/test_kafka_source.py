@@ -14,12 +14,12 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 from confluent_kafka.cimpl import NewPartitions
 
 from lake import lake
+from messaging.urls import kafka_url
 from pipelines.maintenance.reconcile import reconcile
 from pipelines.maintenance.undo_unit import undo
 from runners.services import Services, free_port
 from schemas.errors import ServiceUnavailable
 from schemas.lake import Source
-from schemas.urls import kafka_url
 from sources.progress import progress
 from sources.streams.kafka import UNIT_MESSAGES, KafkaStream
 from tests.services.support import (

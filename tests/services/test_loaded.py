@@ -22,6 +22,7 @@ from apps.loader.to_kafka import ToKafka
 from apps.loader.to_pubsub import ToPubSub
 from lake import lake
 from lake.storage import storage
+from messaging.urls import kafka_url
 from pipelines.violations.graph import Settings
 from pipelines.violations.inputs import Asked
 from pipelines.violations.options import history_url
@@ -29,7 +30,6 @@ from pipelines.violations.run import run_graph as run
 from runners.services import Services
 from schemas.errors import InputUnusable
 from schemas.lake import Source
-from schemas.urls import kafka_url
 from sources.loaded.file import PiecedFile
 from sources.loaded.topic import LoadedTopic
 from sources.streams import kafka_consumer

@@ -17,8 +17,8 @@ from apps.loader import target as waiting
 from apps.loader import to_pubsub, to_s3
 from apps.loader.command import main as loader
 from lake.storage import storage
+from messaging.urls import kafka_url
 from runners.services import Services
-from schemas.urls import kafka_url
 from tests.recovery.loader import hash_there, up
 from tests.recovery.outage import arrived, away, hung
 from tests.services.support import make_topic

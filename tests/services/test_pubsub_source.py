@@ -12,11 +12,11 @@ import pytest
 import sources.streams.pubsub
 from lake import lake
 from lake.storage import storage
+from messaging.urls import pubsub_url
 from pipelines.maintenance.reconcile import reconcile
 from runners.services import free_port
 from schemas.errors import ServiceUnavailable
 from schemas.lake import Source
-from schemas.urls import pubsub_url
 from sources.streams.base import plan_until_now, read_unit
 from sources.streams.pubsub import PubSubStream
 from sources.units import Unit

@@ -18,10 +18,10 @@ import pytest
 
 from apps.loader.command import main as loader
 from lake import lake
+from messaging.urls import kafka_url
 from pipelines.cli.loopback import reachable
 from pipelines.maintenance.reconcile import reconcile
 from schemas.lake import Source
-from schemas.urls import kafka_url
 from sources.streams.kafka import KafkaStream
 from tests.services.support import (
     Subscription,

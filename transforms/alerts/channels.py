@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from messaging.urls import KafkaUrl, PubSubUrl
 from schemas.alerts import Alert
-from schemas.urls import KafkaUrl, PubSubUrl
 from transforms.alerts.mail import Mail, MailAddress
 from transforms.alerts.topics import KafkaAlerts, PubSubAlerts
 from transforms.alerts.webhook import Webhook, WebhookUrl

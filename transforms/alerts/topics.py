@@ -10,10 +10,10 @@ from google.api_core.retry import Retry
 from google.auth.exceptions import GoogleAuthError
 from google.pubsub_v1 import PublisherClient
 
+from messaging.pubsub import PASSES
+from messaging.urls import KafkaUrl, PubSubUrl, kafka_config
 from schemas.alerts import MESSAGE_ID, Alert, encode
 from schemas.errors import InputUnusable, PrestaCopError, ServiceUnavailable
-from schemas.pubsub import PASSES
-from schemas.urls import KafkaUrl, PubSubUrl, kafka_config
 from sources.streams.kafka_broker import Broker, Topic
 
 PATIENCE_SECONDS: Final = 60

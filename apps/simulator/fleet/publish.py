@@ -18,7 +18,7 @@ from apps.simulator.fleet.truth import DroneTruth
 from apps.simulator.interrupt import Stop, noted_interrupts
 from apps.simulator.transport.commands import open_radio
 from apps.simulator.transport.sinks import Sink, Target, open_sink
-from schemas.urls import Topic
+from messaging.urls import Topic
 
 _PORTION_BYTES: Final = 8_000_000
 

@@ -9,9 +9,9 @@ from typing import Final, Self
 import msgspec
 
 from apps.simulator.transport.sinks import Sink
+from messaging.urls import KafkaUrl, Topic
 from schemas.commands import Command, Confirmation
 from schemas.decoding import Undecodable, decode_json
-from schemas.urls import KafkaUrl, Topic
 
 _DECODER: Final = msgspec.json.Decoder(Command)
 

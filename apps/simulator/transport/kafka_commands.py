@@ -7,8 +7,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from apps.simulator.transport.commands import Radio
 from apps.simulator.transport.sinks import Sink, TopicUnusable
+from messaging.urls import KafkaUrl, kafka_config
 from schemas.errors import ServiceUnavailable
-from schemas.urls import KafkaUrl, kafka_config
 
 _START_S: Final = 10.0
 _AT_ONCE: Final = 1_000

@@ -7,8 +7,8 @@ from typing import Any, Final
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from apps.simulator.transport.sinks import Sink, TopicUnusable
+from messaging.urls import KafkaUrl, kafka_config
 from schemas.errors import OutputUnusable, PrestaCopError, ServiceUnavailable
-from schemas.urls import KafkaUrl, kafka_config
 
 # The options of a URL go before these.
 _CONFIG: Final[dict[str, Any]] = {

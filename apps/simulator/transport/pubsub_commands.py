@@ -10,8 +10,8 @@ from google.pubsub_v1 import SubscriberClient
 
 from apps.simulator.transport.commands import Radio
 from apps.simulator.transport.sinks import Sink, TopicUnusable
+from messaging.urls import PubSubUrl
 from schemas.errors import ServiceUnavailable
-from schemas.urls import PubSubUrl
 
 _AT_ONCE: Final = 1_000
 _PULL_S: Final = 1.0

@@ -11,9 +11,9 @@ from google.auth.exceptions import GoogleAuthError
 from google.pubsub_v1 import PublisherClient, PublishRequest, PubsubMessage
 
 from apps.simulator.transport.sinks import Sink, TopicUnusable
+from messaging.pubsub import PASSES
+from messaging.urls import PubSubUrl
 from schemas.errors import PrestaCopError, ServiceUnavailable
-from schemas.pubsub import PASSES
-from schemas.urls import PubSubUrl
 
 _REQUEST_MESSAGES: Final = 1_000
 _REQUEST_BYTES: Final = 4_000_000

@@ -6,8 +6,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from messaging.urls import KAFKA, PUBSUB, KafkaUrl, PubSubUrl, kafka_url, pubsub_url
 from schemas.errors import PrestaCopError
-from schemas.urls import KAFKA, PUBSUB, KafkaUrl, PubSubUrl, kafka_url, pubsub_url
 
 Target = Path | KafkaUrl | PubSubUrl
 """A file with one payload a line, or a topic."""

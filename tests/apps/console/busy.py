@@ -14,9 +14,9 @@ from confluent_kafka import Producer
 from playwright.sync_api import Browser
 
 from apps.console.access import Role
+from messaging.urls import topic_url
 from schemas.alerts import encode
 from schemas.commands import Command, Confirmation
-from schemas.urls import topic_url
 from tests.apps.console.browser import car
 from tests.apps.console.process import wait_until
 from tests.apps.console.support import Clock, add_account, alert, make_console, picture

@@ -15,8 +15,8 @@ from apps.console.console import Console
 from apps.console.kafka_topics import KafkaReader
 from apps.console.streams import Streams
 from apps.console.topics import Follower, Read
+from messaging.urls import KafkaUrl
 from schemas.alerts import encode
-from schemas.urls import KafkaUrl
 from tests.apps.console.process import wait_until
 from tests.apps.console.support import JPEG, PASSWORD, Browser, Clock, alert, make_console, officer, picture
 from tests.apps.console.support import raise_alerts as come

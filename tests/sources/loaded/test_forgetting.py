@@ -9,10 +9,10 @@ import pytest
 
 from lake.ledger import commit, is_committed, read_back
 from lake.storage import storage
+from messaging.urls import PubSubUrl
 from pipelines.violations.inputs import LoadedFiles, Planned
 from schemas.errors import NotReconciled
 from schemas.lake import LEDGER_ROW, Source
-from schemas.urls import PubSubUrl
 from sources.loaded.topic import landed, remembered
 from sources.streams.plans import Chain, Plan
 from sources.streams.pubsub import PubSubStream

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError
 
+from messaging.urls import KafkaUrl
 from schemas.errors import InputUnusable
 from schemas.lake import Source
-from schemas.urls import KafkaUrl
 from sources.streams import kafka, kafka_consumer
 from sources.streams.base import plan_until_now
 from sources.streams.kafka import KafkaStream

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from google.cloud.pubsub_v1.types import PubsubMessage
 
+from messaging.urls import PubSubUrl
 from schemas.lake import Source
-from schemas.urls import PubSubUrl
 from sources.streams import pubsub
 from sources.streams.pubsub import PubSubStream
 

@@ -12,11 +12,11 @@ import pyarrow as pa
 import pytest
 from apache_beam.testing.test_pipeline import TestPipeline
 
+from messaging.urls import KafkaUrl
 from schemas.alerts import Alert, decode, encode
 from schemas.errors import ServiceUnavailable
 from schemas.lake import UTC as UTC_US
 from schemas.lake import Dataset, Source
-from schemas.urls import KafkaUrl
 from sources.units import Unit, UnitBatch
 from tests.transforms.messages.test_decode import message, payloads
 from transforms.alerts import publish as alerts

@@ -6,7 +6,7 @@ from urllib.parse import unquote
 import pytest
 from confluent_kafka import KafkaException, Producer
 
-from schemas.urls import OPTIONS, SECRETS, KafkaUrl, PubSubUrl, kafka_config, kafka_url, pubsub_url, topic_url
+from messaging.urls import OPTIONS, SECRETS, KafkaUrl, PubSubUrl, kafka_config, kafka_url, pubsub_url, topic_url
 
 
 @pytest.fixture(autouse=True)
