@@ -207,11 +207,11 @@ check: install ## ruff, mypy --strict, import layers
 	@$(VENV)/bin/lint-imports
 
 .PHONY: bench
-bench: install ## time the pipeline against polars, DuckDB, pyarrow and per-row Beam (20 minutes, 8 GB of disk)
+bench: install ## time the pipeline against polars (10 minutes, 8 GB of disk)
 	@$(PY) -m tests.benchmarks.bench $(ARGS)
 
 .PHONY: bench-runners
-bench-runners: install ## rows/s of direct, flink and spark at parallelism 1 and 2, beside native PySpark
+bench-runners: install ## rows/s of direct, flink and spark at parallelism 1 and 2
 	@$(PY) -m tests.benchmarks.runners $(ARGS)
 
 # What is removed is said on make's own command line, never by the environment.

@@ -1,4 +1,4 @@
-"""``make bench-runners``: the graph on the DirectRunner, Flink and Spark, beside native PySpark, in one run.
+"""``make bench-runners``: the graph on the DirectRunner, Flink and Spark in one run.
 
 Each job reads the same history CSV and does the same work, as a process of its own, start-up included; the clusters run
 already, on this machine. Parallelism 1 and 2: threads of the DirectRunner, subtasks of Flink, cores of Spark.
@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from runners.flink import cluster as flink
-from runners.services import HOME, Services, free_port
+from runners.services import Services, free_port
 from runners.services.services import Group
 from runners.spark import cluster as spark
 from tests.benchmarks import inputs
@@ -23,7 +23,7 @@ from tests.benchmarks.agreement import disagreements, outcome, truth
 from tests.benchmarks.measure import run
 
 _ROOT = Path(__file__).resolve().parents[2]
-JOBS = ("direct", "flink", "spark", "pyspark")
+JOBS = ("direct", "flink", "spark")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,11 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                     for job in arguments.jobs:
                         output = Path(folder) / "output"
                         inputs.warm(source)
-                        command, environment = _command(job, source, output, parallelism, data)
-                        os.environ |= environment
-                        used = run(command, _ROOT, Path(folder) / "log")
+                        used = run(_command(job, source, output, parallelism, data), _ROOT, Path(folder) / "log")
                         rates[job].append(arguments.rows / used.wall_s)
-                        found = disagreements(outcome(output), expected, exact=job != "pyspark")
+                        found = disagreements(outcome(output), expected, exact=True)
                         wrong += len(found)
                         print(f"  {job}, {parallelism}: {rates[job][-1]:,.0f} rows/s", *found, sep="\n", flush=True)
                         shutil.rmtree(output)
@@ -67,25 +65,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1 if wrong else 0
 
 
-def _command(
-    job: str, source: Path, output: Path, parallelism: int, data: dict[str, Path]
-) -> tuple[list[str], dict[str, str]]:
-    """How a job is started, and the variables that it needs."""
+def _command(job: str, source: Path, output: Path, parallelism: int, data: dict[str, Path]) -> list[str]:
     flags = ["--history", str(source), "--output", str(output), "--quiet"]
     if job == "direct":
-        return [sys.executable, "-m", "prestacop", "run", *flags, f"--direct_num_workers={parallelism}"], {}
+        return [sys.executable, "-m", "prestacop", "run", *flags, f"--direct_num_workers={parallelism}"]
     if job == "flink":
         submit = ["-m", "prestacop", "flink", "submit", "--data", str(data["flink"]), f"--parallelism={parallelism}"]
-        return [sys.executable, *submit, *flags], {}
-    if job == "spark":
-        submit = ["-m", "prestacop", "spark", "submit", "--data", str(data["spark"])]
-        return [sys.executable, *submit, *flags, f"--sdk_worker_parallelism={parallelism}"], {}
-    home = spark.SPARK.path(HOME)
-    (py4j,) = home.glob("python/lib/py4j-*.zip")
-    master = Services(data=data["spark"], group=spark.GROUP).running(spark.Master)
-    command = [sys.executable, "-m", "tests.benchmarks.pyspark_job", str(source), str(output), master.url]
-    environment = {"SPARK_HOME": str(home), "PYTHONPATH": f"{home.parent}:{py4j}", "JDK_JAVA_OPTIONS": spark.OPENED}
-    return [*command, str(parallelism)], environment | {"SPARK_LOCAL_IP": "127.0.0.1"}
+        return [sys.executable, *submit, *flags]
+    submit = ["-m", "prestacop", "spark", "submit", "--data", str(data["spark"])]
+    return [sys.executable, *submit, *flags, f"--sdk_worker_parallelism={parallelism}"]
 
 
 @contextmanager
@@ -95,7 +83,7 @@ def _clusters(folder: Path, parallelism: int, jobs: Sequence[str]) -> Iterator[d
     groups: dict[str, Group] = {}
     if "flink" in jobs:
         groups["flink"] = flink.GROUP
-    if "spark" in jobs or "pyspark" in jobs:
+    if "spark" in jobs:
         groups["spark"] = spark.GROUP
     data = {name: folder / name for name in groups}
     services = [
