@@ -24,9 +24,9 @@ from lake.storage import storage
 from schemas.errors import LakeDamaged, NotPermitted, PrestaCopError, ServiceUnavailable, UnsafePath
 from schemas.files.marks import MARK
 from schemas.lake import CHANGES, LEDGER, LEDGER_ROW, MERGED_LEDGER, Dataset, Source
-from sources.loaded.segments import NAME, segment_in, voucher
 from sources.loaded.topic import remembered, remembered_fault
 from sources.streams.plans import CHECKSUM, floors_in, plan_in, read_floors
+from sources.streams.segments import NAME, segment_in, voucher
 
 READS = 8
 """Files of the ledger that are read at once."""

@@ -30,9 +30,9 @@ from lake.storage import storage
 from messaging.urls import PubSubUrl
 from schemas.errors import InputUnusable, LakeDamaged, ServiceUnavailable
 from schemas.lake import MICROSECONDS, Source, timestamps
-from sources.loaded.segments import NAME, forget, segment_in, segment_of, vouch
 from sources.payloads import payload_batch
 from sources.streams.base import Look, PlannedUnit, Planner, Stream, plan_until_now
+from sources.streams.segments import NAME, forget, segment_in, segment_of, vouch
 from sources.units import Unit
 
 SEGMENT_MESSAGES = 100_000

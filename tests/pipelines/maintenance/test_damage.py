@@ -28,10 +28,10 @@ from pipelines.maintenance.reconcile import main, reconcile
 from schemas.errors import InputUnusable
 from schemas.files.marks import MARK
 from schemas.lake import IMAGE, LEDGER_ROW, Dataset, Source
-from sources.loaded.segments import segment_of, vouch
 from sources.loaded.topic import note
 from sources.payloads import payload_batch
 from sources.streams.plans import Plan, agree, write_floors
+from sources.streams.segments import segment_of, vouch
 from sources.units import Unit
 from tests.lakes import Said, refuse, write
 from tests.support import LOCAL
