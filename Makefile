@@ -83,7 +83,7 @@ fines: need-codes install ## dollars by window and code, as CSV (CODES=FILE: the
 
 .PHONY: reconcile
 reconcile: install ## check that rows in = rows out for every unit of the lake, and that the statistics add up
-	@$(HERE) $(PRESTACOP) reconcile --output="$$LAKE" $(ARGS)
+	@$(HERE) $(PRESTACOP) reconcile --lake="$$LAKE" $(ARGS)
 
 .PHONY: compact
 compact: install ## merge the lake's small files, each message once (ARGS=--vacuum: remove those that were replaced)
@@ -138,7 +138,7 @@ flink-down: install ## end the cluster (ARGS=--clean: and remove its checkpoints
 	@$(PRESTACOP) flink down $(ARGS)
 
 .PHONY: submit-flink
-submit-flink: install ## run the graph there (ARGS='--messages kafka://... --mode unbounded --output s3://...')
+submit-flink: install ## run the graph there (ARGS='--messages kafka://... --mode unbounded --lake s3://...')
 	@$(PRESTACOP) flink submit $(ARGS)
 
 .PHONY: spark-up
@@ -154,11 +154,11 @@ spark-down: install ## end the cluster
 	@$(PRESTACOP) spark down $(ARGS)
 
 .PHONY: submit-spark
-submit-spark: install ## run the graph there (ARGS='--history ... --output s3://...')
+submit-spark: install ## run the graph there (ARGS='--history ... --lake s3://...')
 	@$(PRESTACOP) spark submit $(ARGS)
 
 .PHONY: follow-spark
-follow-spark: install ## follow a topic there, a bounded run every EVERY=30s (ARGS='--messages kafka://... --output s3://...')
+follow-spark: install ## follow a topic there, a bounded run every EVERY=30s (ARGS='--messages kafka://... --lake s3://...')
 	@$(PRESTACOP) spark submit --every="$$EVERY" $(ARGS)
 
 # What make live reads and writes, unless ARGS says otherwise: topics of Kafka, and a file.

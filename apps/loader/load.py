@@ -100,5 +100,5 @@ def _load(source: SourceFile, target: Target, written: Journal, wanted: Wanted, 
     rows = f", {at.record:,} rows" if at.record else ""
     return (
         f"{source.path}: {at.offset:,} bytes{rows}{resumed}, {(at.offset - first) / took / 1e6:.1f} MB/s. To read it:\n"
-        f"  prestacop run --history '{target.next_step}' --output LAKE"
+        f"  prestacop run --history '{target.next_step}' --lake LAKE"
     )

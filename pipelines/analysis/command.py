@@ -58,7 +58,7 @@ def answers(lake_root: str, options: PipelineOptions, place: str | None = None) 
     if not lk.ledger.num_rows:
         raise InputUnusable(
             f"{lake_root}: no lake, or one without a committed unit; "
-            f"fill it first: prestacop run --history GLOB --output {shlex.quote(lake_root)}"
+            f"fill it first: prestacop run --history GLOB --lake {shlex.quote(lake_root)}"
         )
     files = lk.entries(Dataset.QUALIFIED, Dataset.UNQUALIFIED, Dataset.DEAD_LETTERS)
     progress.planned(sum(file.bytes for file in files))

@@ -39,8 +39,8 @@ from transforms.write import DOORS
 
 EXAMPLES = """\
 examples:
-  prestacop reconcile --output data/lake
-  prestacop reconcile --output s3://prestacop/lake
+  prestacop reconcile --lake data/lake
+  prestacop reconcile --lake s3://prestacop/lake
 
 A line that begins with "notice:" is of no row, and changes no exit code: what is not of the lake, at its root.
 
@@ -174,10 +174,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--output", required=True, metavar="DIR_OR_S3_URL", help="the lake")
+    lake_flags = parser.add_mutually_exclusive_group(required=True)
+    lake_flags.add_argument("--lake", metavar="DIR_OR_S3_URL", help="the lake")
+    lake_flags.add_argument("--output", dest="lake", help=argparse.SUPPRESS)  # the flag's former name
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     arguments = parser.parse_args(argv)
-    run(lambda: _command(arguments.output, arguments.quiet), "Nothing was changed; run it again.")
+    run(lambda: _command(arguments.lake, arguments.quiet), "Nothing was changed; run it again.")
 
 
 def _command(root: str, quiet: bool) -> int:

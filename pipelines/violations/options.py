@@ -169,8 +169,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_max_dead_letters(group)
     group.add_argument(
-        "--output", metavar="DIR_OR_S3_URL", help="the lake: a directory or s3://BUCKET/PREFIX, made if need be"
+        "--lake", metavar="DIR_OR_S3_URL", help="the lake: a directory or s3://BUCKET/PREFIX, created if need be"
     )
+    group.add_argument("--output", dest="lake", help=argparse.SUPPRESS)  # the flag's former name
     group.add_argument(
         "--window",
         type=window_seconds,

@@ -51,15 +51,15 @@ SPARK_IS_BOUNDED = (
 
 EXAMPLES = """\
 examples:
-  prestacop run --history 'tickets/*.csv.gz' --output data/lake
-  prestacop run --messages file:fleet.jsonl --output s3://prestacop/lake
-  prestacop run --messages kafka://localhost:9092/drones --output data/lake
-  prestacop run --messages pubsub://project/drones-lake --mode unbounded --output s3://prestacop/lake
-  prestacop run --messages kafka://localhost:9092/drones --mode unbounded --output data/lake \\
+  prestacop run --history 'tickets/*.csv.gz' --lake data/lake
+  prestacop run --messages file:fleet.jsonl --lake s3://prestacop/lake
+  prestacop run --messages kafka://localhost:9092/drones --lake data/lake
+  prestacop run --messages pubsub://project/drones-lake --mode unbounded --lake s3://prestacop/lake
+  prestacop run --messages kafka://localhost:9092/drones --mode unbounded --lake data/lake \\
       --officer-keys officers.pem --alerts kafka://localhost:9092/alerts
-  prestacop run --history kafka://localhost:9092/tickets --output data/lake
-  prestacop run --history tickets.csv --output data/lake --dry-run
-  prestacop run --history torn.csv --output data/lake --max-dead-letters 40%
+  prestacop run --history kafka://localhost:9092/tickets --lake data/lake
+  prestacop run --history tickets.csv --lake data/lake --dry-run
+  prestacop run --history torn.csv --lake data/lake --max-dead-letters 40%
 
 A topic is read from where the lake ends: bounded up to now, unbounded without end (on Prism here, on Flink). Options of
 librdkafka follow the topic: kafka://broker:9093/drones?security.protocol=SASL_SSL&sasl.mechanisms=PLAIN&sasl.username=me;
@@ -90,8 +90,8 @@ def main(argv: Sequence[str] | None = None, cluster: Cluster | None = None) -> N
     add_arguments(parser)
     arguments, rest = parser.parse_known_args(argv)
     unbounded = arguments.mode == UNBOUNDED
-    if not arguments.output:
-        parser.error("--output is missing: say where the lake is, for example --output data/lake")
+    if not arguments.lake:
+        parser.error("--lake is missing: say where the lake is, for example --lake data/lake")
     if not (arguments.history or arguments.messages or arguments.images):
         parser.error("nothing to read: give --history, --messages or --images")
     if unbounded and arguments.every:
@@ -110,7 +110,7 @@ def main(argv: Sequence[str] | None = None, cluster: Cluster | None = None) -> N
         ]  # with more threads than elements Beam 2.77 cannot read a window's panes
     options = beam_options(parser, rest, streaming=unbounded, prism=cluster is None)
     options.view_as(GoogleCloudOptions).job_name = options.view_as(GoogleCloudOptions).job_name or job_name(
-        arguments.output
+        arguments.lake
     )
     runner = options.view_as(StandardOptions).runner
     if unbounded and runner == "SparkRunner":
@@ -188,7 +188,7 @@ def _command(arguments: argparse.Namespace, options: PipelineOptions, place: Pla
         DEFAULT_SHARE if given is None else given, stops_known_topics=given is not None,
     )  # fmt: skip
     to = Settings(
-        arguments.output, arguments.window, arguments.live, arguments.live_window, arguments.allowed_lateness,
+        arguments.lake, arguments.window, arguments.live, arguments.live_window, arguments.allowed_lateness,
         load_public_keys(arguments.officer_keys) if arguments.officer_keys else (),
         tuple(filter(None, (arguments.alerts, arguments.alert_webhook, arguments.alert_email))),
     )  # fmt: skip

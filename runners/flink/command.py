@@ -44,8 +44,8 @@ COMMAND = Command(
     "A Flink cluster on this machine: a JobManager, two TaskManagers, a pool of Python workers.",
     f"""\
   {_PROG} up
-  {_PROG} submit --history 'tickets/*.csv' --output s3://prestacop/lake
-  {_PROG} submit --messages kafka://localhost:9092/drones --mode unbounded --output s3://prestacop/lake
+  {_PROG} submit --history 'tickets/*.csv' --lake s3://prestacop/lake
+  {_PROG} submit --messages kafka://localhost:9092/drones --mode unbounded --lake s3://prestacop/lake
   {_PROG} stop                    with a savepoint, whose path it prints
   {_PROG} submit --go-on --parallelism 4 --messages ...
                                     from the newest savepoint or checkpoint, with its open windows

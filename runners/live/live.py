@@ -97,7 +97,7 @@ def _follow(asked: Asked, topics: dict[str, Urls], panes: Path, folder: Path) ->
     """The graph's flags."""
     read = ["--messages", topics["drones"].read(LAKE), "--images", topics["images"].read(LAKE), "--mode", UNBOUNDED]
     read += ["--alerts", topics["alerts"].publish, "--officer-keys", str(public_key(folder))]
-    return [*read, "--output", asked.lake, "--live", f"file:{panes}", "--live-window", f"{asked.window_seconds}s"]
+    return [*read, "--lake", asked.lake, "--live", f"file:{panes}", "--live-window", f"{asked.window_seconds}s"]
 
 
 def _fresh(path: Path) -> Path:

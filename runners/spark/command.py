@@ -23,8 +23,8 @@ COMMAND = Command(
     "submit runs the graph there: flags of prestacop run (submit --help).",
     f"""\
   {_PROG} up
-  {_PROG} submit --history 'tickets/*.csv' --output s3://prestacop/lake
-  {_PROG} submit --every 30s --messages kafka://localhost:9092/drones --output s3://prestacop/lake
+  {_PROG} submit --history 'tickets/*.csv' --lake s3://prestacop/lake
+  {_PROG} submit --every 30s --messages kafka://localhost:9092/drones --lake s3://prestacop/lake
 """,
     before_up=find_servers,
 )

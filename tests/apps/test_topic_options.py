@@ -17,10 +17,10 @@ FLEET = ["drones", "--drones", "1", "--seconds", "1"]
 @pytest.mark.parametrize(
     ("main", "arguments"),
     [
-        (pipeline.main, ["--messages", URL, "--output", "lake"]),
-        (pipeline.main, ["--images", URL, "--output", "lake"]),
-        (pipeline.main, ["--history", URL, "--output", "lake"]),
-        (pipeline.main, ["--messages", "file:x", "--alerts", URL, "--output", "lake"]),
+        (pipeline.main, ["--messages", URL, "--lake", "lake"]),
+        (pipeline.main, ["--images", URL, "--lake", "lake"]),
+        (pipeline.main, ["--history", URL, "--lake", "lake"]),
+        (pipeline.main, ["--messages", "file:x", "--alerts", URL, "--lake", "lake"]),
         (loader.main, ["--to", URL, "x.csv"]),
         (simulator.main, [*FLEET, "--output", URL]),
         (simulator.main, [*FLEET, "--output", "file:x", "--commands", URL]),

@@ -18,7 +18,7 @@ class Engine(NamedTuple):
 
 def _ours(source: Path, output: Path) -> list[str]:
     module = [sys.executable, "-m", "prestacop", "run"]
-    return [*module, "--history", str(source), "--output", str(output), "--quiet"]
+    return [*module, "--history", str(source), "--lake", str(output), "--quiet"]
 
 
 def _polars(source: Path, output: Path) -> list[str]:

@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _command(job: str, source: Path, output: Path, parallelism: int, data: dict[str, Path]) -> list[str]:
-    flags = ["--history", str(source), "--output", str(output), "--quiet"]
+    flags = ["--history", str(source), "--lake", str(output), "--quiet"]
     if job == "direct":
         return [sys.executable, "-m", "prestacop", "run", *flags, f"--direct_num_workers={parallelism}"]
     if job == "flink":

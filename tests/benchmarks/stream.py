@@ -99,7 +99,7 @@ def _throughput(folder: Path, address: str, messages: int, rounds: int) -> None:
     subprocess.run(_simulator(url, max(messages // 3600, 1), 3600), cwd=_ROOT, check=True)
     count = len(published(url))
     root = folder / "lake"
-    command = [sys.executable, "-m", "prestacop", "run", "--messages", url, "--output", str(root), "--quiet"]
+    command = [sys.executable, "-m", "prestacop", "run", "--messages", url, "--lake", str(root), "--quiet"]
     raw_rates: list[float] = []
     rates: dict[str, list[float]] = {name: [] for name in _DIRECT}
     for number in range(1, rounds + 1):
@@ -124,7 +124,7 @@ def _pictures(folder: Path, address: str, services: Services, pictures: int) -> 
     messages, images = _topic(address, "with-pictures"), _topic(address, "pictures", PICTURE_LIMIT)
     flags = ["--violation-share", "1", "--images", images, "--image-bytes", str(PICTURE_BYTES)]
     took = run(_simulator(messages, 100, pictures // 100, *flags), _ROOT, folder / "simulator.log").wall_s
-    command = [sys.executable, "-m", "prestacop", "run", "--images", images, "--output", "s3://prestacop/bench"]
+    command = [sys.executable, "-m", "prestacop", "run", "--images", images, "--lake", "s3://prestacop/bench"]
     os.environ |= services.environment("s3")
     used = run([*command, "--quiet"], _ROOT, folder / "pictures.log")
     started = time.perf_counter()
@@ -143,7 +143,7 @@ def _live(folder: Path, address: str, services: Services, rate: int, seconds: in
     panes = folder / "panes.jsonl"
     panes.touch()
     command = [sys.executable, "-m", "prestacop", "run", "--mode", "unbounded", "--messages", url]
-    command += ["--output", str(folder / "live"), "--live", f"file:{panes}", "--live-window", "10s"]
+    command += ["--lake", str(folder / "live"), "--live", f"file:{panes}", "--live-window", "10s"]
     command += ["--prism_location", str(services.prism())]
     moments: list[tuple[float, int]] = []
     tail = _Tail(panes)

@@ -113,7 +113,7 @@ def _last_lines(log: Path) -> str:
 def _pipeline(attack: Attack, how: tuple[str, ...]) -> AbstractContextManager[subprocess.Popen[bytes]]:
     code = f"{attack.sabotage}\nfrom pipelines.violations.run import main; main()"
     command = ["-m", *attack.submit] if attack.submit else ["-c", code]
-    return running([*command, "--messages", attack.messages, "--output", attack.root, "--quiet", *how], attack.log)
+    return running([*command, "--messages", attack.messages, "--lake", attack.root, "--quiet", *how], attack.log)
 
 
 @contextmanager

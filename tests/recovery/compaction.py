@@ -109,7 +109,7 @@ def campaign(attack: Attack, say: Callable[[str], None] = print) -> Outcome:
         for thread in threads:
             thread.result()
         publishing.stop()
-        _finish(attack, "-m", "prestacop", "run", "--messages", attack.topic, "--output", attack.root, "--quiet")
+        _finish(attack, "-m", "prestacop", "run", "--messages", attack.topic, "--lake", attack.root, "--quiet")
         _finish(attack, *_compaction(attack.root))
         seen = watching.stop()
     replaced = lake(attack.root).replaced
@@ -151,7 +151,7 @@ class _Beside:
     def write(self) -> None:
         """Take what is published into the lake, one process after another; every second commits before it is killed."""
         attack = self._attack
-        line = ["--messages", attack.topic, "--output", attack.root, "--quiet", "--every", "1s"]
+        line = ["--messages", attack.topic, "--lake", attack.root, "--quiet", "--every", "1s"]
         while not self._over:
             before, units = planned(attack.root), len(unit_paths(attack.root))
             with running(["-m", "prestacop", "run", *line], attack.log) as process:

@@ -89,7 +89,7 @@ def _submit(flow: Flow, data: Path, *flags: str) -> subprocess.Popen[bytes]:
         "unbounded",
         "--quiet",
     ]
-    command += ["--messages", flow.messages, "--output", flow.root, "--checkpointing_interval", "2000", *flags]
+    command += ["--messages", flow.messages, "--lake", flow.root, "--checkpointing_interval", "2000", *flags]
     with flow.log.open("ab") as log:
         return subprocess.Popen(command, stdout=log, stderr=log)
 

@@ -82,7 +82,7 @@ def test_the_variables_of_other_targets_do_so_too(make: Make, tmp_path: Path) ->
         ("fines", "CODES", ["fines", lake, f"--codes={text}"]),
         ("analyze", "CODES", ["analyze", lake, "--report=data/report.html", f"--codes={text}"]),
         ("replay", "REASON", ["replay", lake, f"--reason={text}"]),
-        ("reconcile", "ID", ["reconcile", f"--output={text}"]),
+        ("reconcile", "ID", ["reconcile", f"--lake={text}"]),
         ("compact", "ID", ["compact", lake]),
         ("undo", "UNIT", ["undo", lake, "--", text]),
         ("follow-spark", "EVERY", ["spark", "submit", f"--every={text}"]),

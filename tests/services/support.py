@@ -171,7 +171,7 @@ def _url(text: str | None) -> Url | None:
 
 def command(root: Path | str, *arguments: str) -> list[str]:
     """The command line of a pipeline."""
-    return [sys.executable, "-m", "prestacop", "run", "--quiet", "--output", str(root), *arguments]
+    return [sys.executable, "-m", "prestacop", "run", "--quiet", "--lake", str(root), *arguments]
 
 
 def run(

@@ -109,9 +109,9 @@ def test_the_lake_has_the_same_rows_whatever_the_runner(
             run_graph(root, history, messages, options)
     else:
         with running(runner, tmp_path / runner) as cluster:
-            done = cluster.run("--history", str(history), "--messages", f"file:{messages}", "--output", root)
+            done = cluster.run("--history", str(history), "--messages", f"file:{messages}", "--lake", root)
             assert done.returncode == 0, done.stderr
-            again = cluster.run("--history", str(history), "--messages", f"file:{messages}", "--output", root)
+            again = cluster.run("--history", str(history), "--messages", f"file:{messages}", "--lake", root)
             assert "nothing new" in again.stdout
             refuses_a_file_of_something_else(cluster, history, f"s3://prestacop/wrong-{runner}")
     storage.cache_clear()
@@ -123,7 +123,7 @@ def test_the_lake_has_the_same_rows_whatever_the_runner(
 
 def refuses_a_file_of_something_else(cluster: Cluster, history: Path, root: str) -> None:
     """It ends with the code of the DirectRunner, however often the cluster would repeat it."""
-    done = cluster.run("--messages", f"file:{history}", "--output", root)
+    done = cluster.run("--messages", f"file:{history}", "--lake", root)
     assert done.returncode == 3, done.stderr
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: unit drones-")
@@ -181,7 +181,7 @@ def test_flink_killed_again_and_again_loses_nothing_and_doubles_nothing(
 def test_statistics_come_on_time_from_flink(s3: None, kafka: str, tmp_path: Path) -> None:
     root, live = tmp_path / "lake", tmp_path / "live"
     url = make_topic_of_kafka(kafka, "on-time")
-    flags = ["--mode", "unbounded", "--messages", url, "--output", str(root), "--skew", f"{SKEW}s"]
+    flags = ["--mode", "unbounded", "--messages", url, "--lake", str(root), "--skew", f"{SKEW}s"]
     flags += ["--live", f"file:{live}", "--live-window", f"{WINDOW}s"]
     with (
         running("flink", tmp_path / "flink") as cluster,
@@ -231,7 +231,7 @@ def test_spark_follows_in_increments_and_kills_lose_nothing_and_double_nothing(
 
 def test_spark_refuses_to_read_without_end_and_says_what_to_do(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "prestacop", "spark", "submit", "--data", str(tmp_path)]
-    flags = ["--mode", "unbounded", "--messages", "kafka://127.0.0.1:1/t", "--output", str(tmp_path / "lake")]
+    flags = ["--mode", "unbounded", "--messages", "kafka://127.0.0.1:1/t", "--lake", str(tmp_path / "lake")]
     done = subprocess.run([*command, *flags], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 2
     assert "--every" in done.stderr
@@ -240,7 +240,7 @@ def test_spark_refuses_to_read_without_end_and_says_what_to_do(tmp_path: Path) -
 @pytest.mark.parametrize("name", ["flink", "spark"])
 def test_without_a_cluster_it_says_so(name: str, tmp_path: Path, history: Path) -> None:
     command = [sys.executable, "-m", f"runners.{name}", "submit", "--data", str(tmp_path / "none")]
-    flags = ["--history", str(history), "--output", str(tmp_path / "lake"), "--quiet"]
+    flags = ["--history", str(history), "--lake", str(tmp_path / "lake"), "--quiet"]
     done = subprocess.run([*command, *flags], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 4
     assert "start it before" in done.stderr

@@ -37,7 +37,7 @@ def test_a_flink_that_runs_takes_the_graph(tmp_path: Path) -> None:
     with running("flink", tmp_path / "flink") as cluster:
         manager, workers = cluster.services.running(flink.JobManager), cluster.services.running(Workers)
         given = ["--flink_job_server_jar", str(flink.JOB_SERVER.install(HOME)), "--flink_master", manager.address]
-        given += ["--parallelism", "2", "--history", str(history), "--output", str(root)]
+        given += ["--parallelism", "2", "--history", str(history), "--lake", str(root)]
         done = graph("FlinkRunner", workers.address, *given)
         assert done.returncode == 0, done.stderr
     run_graph(direct, history)
@@ -57,7 +57,7 @@ def test_a_spark_that_runs_takes_the_graph_from_a_job_server(tmp_path: Path) -> 
             subprocess.Popen(line, stdout=log, stderr=log, env=here) as server,
         ):
             try:
-                given = ("--history", str(history), "--output", str(root))
+                given = ("--history", str(history), "--lake", str(root))
                 done = graph("PortableRunner", workers.address, "--job_endpoint", f"localhost:{port}", *given)
             finally:
                 server.terminate()
@@ -87,7 +87,7 @@ def test_a_flink_application_runs_its_jar_and_again_after_a_crash(
         (workers,) = services.up("workers")
         given = ["--flink_job_server_jar", str(flink.JOB_SERVER.install(HOME)), "--output_executable_path", str(jar)]
         given += ["--parallelism", "2", "--checkpointing_interval", "2000"]
-        given += ["--mode", "unbounded", "--messages", url, "--output", str(root)]
+        given += ["--mode", "unbounded", "--messages", url, "--lake", str(root)]
         made = graph("FlinkRunner", workers.address, *given)
         assert made.returncode == 0, made.stderr
         monkeypatch.setattr(flink.JobManager, "command", runs(jar, flink.JobManager.command))

@@ -154,7 +154,7 @@ def assert_all_once(said: str, lk: Lake) -> None:
     ids = " UNION ALL ".join(f"SELECT message_id FROM {view}" for view in views[:3])
     (row,) = lk.sql(f"SELECT count(*) AS n, count(DISTINCT message_id) AS different FROM ({ids})").to_pylist()
     assert row["n"] == row["different"]
-    command = [sys.executable, "-m", "prestacop", "reconcile", "--output", LAKE, "--quiet"]
+    command = [sys.executable, "-m", "prestacop", "reconcile", "--lake", LAKE, "--quiet"]
     assert subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 

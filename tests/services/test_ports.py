@@ -124,7 +124,7 @@ AT_KAFKA: dict[str, Callable[[str, Path], list[str]]] = {
         "simulate", "drones", "--drones", "5", "--seconds", "30", "--output", make_topic(broker, "ports-drones")
     ],
     "violations": lambda broker, root: [
-        "run", "--messages", published(broker, root, "ports-messages"), "--output", str(root)
+        "run", "--messages", published(broker, root, "ports-messages"), "--lake", str(root)
     ],
 }  # fmt: skip
 
@@ -176,7 +176,7 @@ def test_flink_listens_here_alone(kafka: str, tmp_path: Path) -> None:
         assert listens_here(JOB_SERVER.install(HOME))
         here.run("up")
         manager = here.services.running(JobManager)
-        stream = ["--mode", "unbounded", "--output", str(root), "--quiet", "--checkpointing_interval", "2000"]
+        stream = ["--mode", "unbounded", "--lake", str(root), "--quiet", "--checkpointing_interval", "2000"]
         stream += ["--messages", published(kafka, root, "ports-flink")]
         log = tmp_path / "submitted"
         with (
@@ -220,7 +220,7 @@ def test_spark_listens_here_alone(tmp_path: Path) -> None:
     with group("spark", prepared("spark", tmp_path / "spark"), tmp_path / "spark") as here:
         here.run("install")
         here.run("up")
-        here.run("submit", "--quiet", "--history", str(make_history(tmp_path / "t.csv", 2_000)), "--output", str(root))
+        here.run("submit", "--quiet", "--history", str(make_history(tmp_path / "t.csv", 2_000)), "--lake", str(root))
         assert rows_in(root) == 2_000
         until(lambda: not jars(here.folder), 6 * CLEANUP_SECONDS)
         here.run("status")

@@ -202,7 +202,7 @@ def test_a_topic_is_followed_until_ctrl_c(kafka: str, tmp_path: Path, follow: Ca
         said = following.said()
     assert (code, seconds < 10) == (130, True)
     assert "Traceback" not in said
-    assert f"run again:\n  prestacop run --quiet --output {root}" in said
+    assert f"run again:\n  prestacop run --quiet --lake {root}" in said
     assert stored(root) == expected("followed", recording, sent)
     assert reconcile(str(root)) == []
 

@@ -51,7 +51,7 @@ def test_a_message_draws_nothing_on_the_terminal_of_who_runs_the_graph(tmp_path:
     hostile = tmp_path / f"{CLEAR}.jsonl".replace("/", "")
     fleet.rename(hostile)
     command = [sys.executable, "-m", "prestacop", "run", "--messages", f"file:{hostile}"]
-    done = subprocess.run([*command, "--output", str(tmp_path / "lake")], capture_output=True, text=True, check=False)
+    done = subprocess.run([*command, "--lake", str(tmp_path / "lake")], capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert "dead letters by reason" in done.stdout
     assert "\\x1b[2J" in done.stdout
@@ -60,8 +60,8 @@ def test_a_message_draws_nothing_on_the_terminal_of_who_runs_the_graph(tmp_path:
 
 def test_a_name_of_a_file_draws_nothing_where_it_cannot_be_read(tmp_path: Path) -> None:
     for name, flags in (
-        ("run", ["--output", str(tmp_path / "lake"), "--history"]),
-        ("reconcile", ["--output"]),
+        ("run", ["--lake", str(tmp_path / "lake"), "--history"]),
+        ("reconcile", ["--lake"]),
     ):
         command = [sys.executable, "-m", "prestacop", name, *flags, f"{tmp_path}/{CLEAR}x"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -39,13 +39,13 @@ def history(path: Path) -> str:
 RATES = "CODE,DEFINITION,Manhattan\u00a0 96th St. & below,All Other Areas\n21,STREET CLEANING,65,45\n"
 FLEET = ("--drones", "2", "--seconds", "2")
 WRITERS: dict[str, tuple[Main, list[str]]] = {
-    "violations": (violations, ["--history", "H", "--output", "PLACE", "--quiet"]),
+    "violations": (violations, ["--history", "H", "--lake", "PLACE", "--quiet"]),
     "run-local": (run_local, ["--history", "H", "--lake", "PLACE", "--report", "NEW", "--quiet"]),
     "loader": (load, ["H", "--to", "TO", "--journal", "JOURNAL", "--quiet", "--patience", "1s"]),
 }
 READERS: dict[str, tuple[Main, list[str]]] = {
     "analysis": (analysis, ["--lake", "PLACE", "--report", "NEW", "--quiet"]),
-    "reconcile": (reconcile, ["--output", "PLACE", "--quiet"]),
+    "reconcile": (reconcile, ["--lake", "PLACE", "--quiet"]),
     "fines": (fines, ["--lake", "PLACE", "--codes", "CODES"]),
     "trace": (trace, ["1", "--lake", "PLACE"]),
     "compact": (compact, ["--lake", "PLACE", "--quiet"]),
@@ -113,10 +113,10 @@ def test_a_place_that_cannot_be_used_has_one_code_in_every_command(
 
 
 READS: dict[str, tuple[Main, list[str]]] = {
-    "history": (violations, ["--history", "FILE", "--output", "LAKE", "--quiet"]),
-    "messages": (violations, ["--messages", "file:FILE", "--output", "LAKE", "--quiet"]),
-    "images": (violations, ["--images", "file:FILE", "--output", "LAKE", "--quiet"]),
-    "keys": (violations, ["--messages", "file:M", "--officer-keys", "FILE", "--output", "LAKE", "--quiet"]),
+    "history": (violations, ["--history", "FILE", "--lake", "LAKE", "--quiet"]),
+    "messages": (violations, ["--messages", "file:FILE", "--lake", "LAKE", "--quiet"]),
+    "images": (violations, ["--images", "file:FILE", "--lake", "LAKE", "--quiet"]),
+    "keys": (violations, ["--messages", "file:M", "--officer-keys", "FILE", "--lake", "LAKE", "--quiet"]),
     "run-local": (run_local, ["--history", "FILE", "--lake", "LAKE", "--report", "NEW", "--quiet"]),
     "loader": (load, ["FILE", "--to", "file:TO", "--journal", "JOURNAL", "--quiet"]),
     "fines": (fines, ["--lake", "LAKE", "--codes", "FILE"]),
@@ -194,7 +194,7 @@ def test_no_hard_links_is_found_before_the_work(
 
     monkeypatch.setattr(os, "link", link)
     monkeypatch.setattr("pipelines.violations.run.run_graph", lambda *_: pytest.fail("it began to work"))
-    argv = ["--history", history(tmp_path / "h.csv"), "--output", str(tmp_path / "lake"), "--quiet"]
+    argv = ["--history", history(tmp_path / "h.csv"), "--lake", str(tmp_path / "lake"), "--quiet"]
     code, said = ending(capsys, violations, *argv)
     assert (code, "no hard links" in said) == (2, True)
 
@@ -204,7 +204,7 @@ def test_live_statistics_that_cannot_be_written_have_their_code(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], live: str, wanted: int
 ) -> None:
     messages = make_messages(tmp_path / "m.jsonl", 3, 100)
-    argv = ["--messages", f"file:{messages}", "--output", str(tmp_path / "lake"), "--live", f"file:{live}", "--quiet"]
+    argv = ["--messages", f"file:{messages}", "--lake", str(tmp_path / "lake"), "--live", f"file:{live}", "--quiet"]
     code, said = ending(capsys, violations, *argv)
     assert code == wanted
     assert [line for line in said.splitlines() if line.startswith(("Traceback", "error"))] == [said.splitlines()[-1]]
@@ -217,7 +217,7 @@ def test_an_input_that_cannot_be_named_has_one_code_in_pipeline_and_loader(
     path = str(tmp_path / name)
     if name == "\udcff.csv":
         history(Path(path))
-    pipeline = ending(capsys, violations, "--history", path, "--output", str(tmp_path / "lake"), "--quiet")
+    pipeline = ending(capsys, violations, "--history", path, "--lake", str(tmp_path / "lake"), "--quiet")
     loader = ending(capsys, load, path, "--to", f"file:{tmp_path / 'to'}", "--journal", str(tmp_path), "--quiet")
     assert (pipeline[0], loader[0]) == (3, 3)
     assert (pipeline[1].count("\n"), loader[1].count("\n")) == (1, 1)
@@ -228,10 +228,10 @@ def test_a_bucket_that_is_not_there_has_one_code_everywhere(
 ) -> None:
     file, nowhere = history(tmp_path / "h.csv"), "s3://nowhere/lake"
     codes = [
-        ending(capsys, violations, "--history", file, "--output", nowhere, "--quiet")[0],
-        ending(capsys, violations, "--history", f"{nowhere}/x.csv", "--output", s3, "--quiet")[0],
+        ending(capsys, violations, "--history", file, "--lake", nowhere, "--quiet")[0],
+        ending(capsys, violations, "--history", f"{nowhere}/x.csv", "--lake", s3, "--quiet")[0],
         ending(capsys, load, file, "--to", nowhere, "--journal", str(tmp_path), "--quiet")[0],
-        ending(capsys, reconcile, "--output", nowhere, "--quiet")[0],
+        ending(capsys, reconcile, "--lake", nowhere, "--quiet")[0],
         ending(capsys, compact, "--lake", nowhere, "--quiet")[0],
     ]
     storage.cache_clear()
@@ -269,7 +269,7 @@ def test_what_s3_refuses_has_one_code_in_every_command(
         "JOURNAL": f"{tmp_path}/journal",
         "TO": "s3://lake/x",
     }
-    reads = {"input": (violations, ["--history", "s3://lake/a.csv", "--output", f"{tmp_path}/lake", "--quiet"])}
+    reads = {"input": (violations, ["--history", "s3://lake/a.csv", "--lake", f"{tmp_path}/lake", "--quiet"])}
     found = {}
     for name, (main, argv) in (S3_ALONE | reads).items():
         storage.cache_clear()

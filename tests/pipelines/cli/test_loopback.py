@@ -60,7 +60,7 @@ class At(NamedTuple):
 def graph(at: At, *flags: str) -> list[str]:
     """A run over a new history."""
     history = make_history(at.new.with_suffix(".csv"), 20_000)
-    return ["run", "--history", str(history), "--output", str(at.new), *flags]
+    return ["run", "--history", str(history), "--lake", str(at.new), *flags]
 
 
 def trace(at: At) -> list[str]:
@@ -100,7 +100,7 @@ COMMANDS: dict[str, Callable[[At], list[str]]] = {
         "--report",
         str(at.new),
     ],
-    "reconcile": lambda at: ["reconcile", "--output", str(at.lake)],
+    "reconcile": lambda at: ["reconcile", "--lake", str(at.lake)],
     "fines": fines,
     "undo": lambda at: ["undo", "--lake", str(at.lake), "--list"],
     "trace": trace,

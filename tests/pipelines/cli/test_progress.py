@@ -26,9 +26,9 @@ from tests.support import make_history, make_messages, run_graph
 pytestmark = pytest.mark.usefixtures("leaving")
 
 COMMANDS: dict[str, tuple[Main, Callable[[Path], list[str]]]] = {
-    "violations": (violations, lambda f: ["--history", f"{f}/h.csv", "--output", f"{f}/new"]),
+    "violations": (violations, lambda f: ["--history", f"{f}/h.csv", "--lake", f"{f}/new"]),
     "analysis": (analysis, lambda f: ["--lake", f"{f}/lake", "--report", f"{f}/report.html"]),
-    "reconcile": (reconcile, lambda f: ["--output", f"{f}/lake"]),
+    "reconcile": (reconcile, lambda f: ["--lake", f"{f}/lake"]),
     "compact": (compact, lambda f: ["--lake", f"{f}/lake"]),
     "replay": (replay, lambda f: ["--lake", f"{f}/lake", "--reason", "code_missing"]),
     "history": (simulate, lambda f: ["history", "--rows", "300", "--output", f"{f}/s.csv"]),

@@ -51,11 +51,11 @@ def hold() -> "subprocess.Popen[str]":
 def test_commands_leave_nothing(place: Path, tmp_path: Path) -> None:
     history, root = make_history(tmp_path / "h.csv", 300), str(tmp_path / "lake")
     commands: list[tuple[Main, list[str]]] = [
-        (violations, ["--history", str(history), "--output", root, "--quiet"]),
+        (violations, ["--history", str(history), "--lake", root, "--quiet"]),
         (analysis, ["--lake", root, "--report", str(tmp_path / "report.html"), "--quiet"]),
         (compact, ["--lake", root, "--quiet"]),
-        (reconcile, ["--output", root, "--quiet"]),
-        (reconcile, ["--output", str(tmp_path / "none"), "--quiet"]),
+        (reconcile, ["--lake", root, "--quiet"]),
+        (reconcile, ["--lake", str(tmp_path / "none"), "--quiet"]),
     ]
     assert [code_of(main, *argv) for main, argv in commands] == [0, 0, 0, 0, 3]
     assert list(place.iterdir()) == []

@@ -181,7 +181,7 @@ def test_a_compaction_whose_files_a_vacuum_removed_says_so_and_the_next_one_does
         ("pipelines.maintenance.compact", "Lake", ("--quiet", "--lake"), "compaction"),
         ("pipelines.analysis.command", "lake", ("--quiet", "--lake"), "analysis"),
         ("pipelines.analysis.fines", "lake", ("--codes", "CODES", "--lake"), "look for fines"),
-        ("pipelines.maintenance.reconcile", "lake", ("--quiet", "--output"), "reconciliation"),
+        ("pipelines.maintenance.reconcile", "lake", ("--quiet", "--lake"), "reconciliation"),
         ("pipelines.maintenance.trace", "lake", ("0-1", "--lake"), "trace"),
     ],
 )

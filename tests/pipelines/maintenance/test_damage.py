@@ -344,7 +344,7 @@ def test_damage_is_named_and_ends_with_1(
     damage(root)
     ended: list[int] = []
     monkeypatch.setattr("pipelines.maintenance.reconcile.run", lambda command, _: ended.append(command()))
-    main(["--output", str(root), "--quiet"])
+    main(["--lake", str(root), "--quiet"])
     lines = capsys.readouterr().out.splitlines()
     assert ended == [1]
     assert any(name in line for line in lines[:-1]), lines
@@ -417,7 +417,7 @@ def told(root: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, list[str]
     ended: list[int] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pipelines.maintenance.reconcile.run", lambda command, _: ended.append(command()))
-        main(["--output", str(root), "--quiet"])
+        main(["--lake", str(root), "--quiet"])
     lines = capsys.readouterr().out.splitlines()
     return ended[0], [line.removeprefix("notice: ") for line in lines if line.startswith("notice: ")]
 

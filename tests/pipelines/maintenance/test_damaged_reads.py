@@ -25,7 +25,7 @@ COMMANDS: dict[str, tuple[Main, Callable[[str, Path], list[str]]]] = {
     "trace": (trace, lambda lake, _: ["drones-d-1", "--lake", lake]),
     "replay": (replay, lambda lake, _: ["--lake", lake, "--reason", "not_json", "--quiet"]),
     "compact": (compact, lambda lake, _: ["--lake", lake, "--quiet"]),
-    "reconcile": (reconcile, lambda lake, _: ["--output", lake, "--quiet"]),
+    "reconcile": (reconcile, lambda lake, _: ["--lake", lake, "--quiet"]),
 }
 
 

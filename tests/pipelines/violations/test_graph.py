@@ -186,7 +186,7 @@ def test_killed_half_way_and_run_again_the_lake_is_that_of_an_uninterrupted_run(
     run_graph(tmp_path / "whole", str(tmp_path / "h*.csv"), messages)
     killed = tmp_path / "killed"
     command = [sys.executable, "-m", "prestacop", "run", "--quiet", "--history", str(tmp_path / "h*.csv")]
-    command += ["--messages", f"file:{messages}", "--output", str(killed)]
+    command += ["--messages", f"file:{messages}", "--lake", str(killed)]
     kills = 0
     # After some of the files, after most of them, and between the rows of the ledger.
     moments = [(".", random.randrange(1, 40)), (".", random.randrange(40, 100)), ("ledger", 1)]

@@ -214,7 +214,7 @@ def test_no_drone_makes_a_signed_answer_vanish(tmp_path: Path) -> None:
         assert any("1 rows claim the message_id of another message" in line for line in lines(found))
         compact(root, 1 << 20, LOCAL)
         vacuum(root, timedelta(0))
-    line = [sys.executable, "-m", "prestacop", "reconcile", "--output", root, "--quiet"]
+    line = [sys.executable, "-m", "prestacop", "reconcile", "--lake", root, "--quiet"]
     done = subprocess.run(line, capture_output=True, text=True, check=True)
     assert "1 rows claim 1 message_ids of other messages" in done.stdout
 

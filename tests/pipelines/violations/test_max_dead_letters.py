@@ -122,7 +122,7 @@ def test_what_is_good_is_committed_once_whatever_stopped_it_before(tmp_path: Pat
 
 def test_the_command_says_what_to_do_in_one_line_with_exit_code_3(tmp_path: Path) -> None:
     tickets, root = make_history(tmp_path / "tickets.csv", 20), tmp_path / "lake"
-    line = [sys.executable, "-m", "prestacop", "run", "--quiet", "--output", str(root)]
+    line = [sys.executable, "-m", "prestacop", "run", "--quiet", "--lake", str(root)]
     line += ["--messages", f"file:{tickets}"]
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     assert done.returncode == 3, done.stderr
@@ -138,7 +138,7 @@ def test_no_share_stops_a_run_without_end(
     tmp_path: Path, mode: tuple[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
-        main(["--output", str(tmp_path), *mode, "--messages", "kafka://127.0.0.1:1/t", "--max-dead-letters", "5%"])
+        main(["--lake", str(tmp_path), *mode, "--messages", "kafka://127.0.0.1:1/t", "--max-dead-letters", "5%"])
     assert "--max-dead-letters is for runs that end" in capsys.readouterr().err
     limits = followed(Asked(max_dead_letters=DEFAULT_SHARE), str(tmp_path), 10).limits
     assert set(limits) == {MaxDeadLetters(DEFAULT_SHARE, stops=False)}

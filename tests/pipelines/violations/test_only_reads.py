@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("leaving")
 READERS: dict[str, tuple[Main, list[str]]] = {
     "analysis": (analysis, ["--lake", "LAKE", "--report", "REPORT", "--codes", "CODES", "--quiet"]),
     "fines": (fines, ["--lake", "LAKE", "--codes", "CODES"]),
-    "reconcile": (reconcile, ["--output", "LAKE", "--quiet"]),
+    "reconcile": (reconcile, ["--lake", "LAKE", "--quiet"]),
     "trace": (trace, ["1/0", "--lake", "LAKE"]),
     "replay of nothing": (replay, ["--lake", "LAKE", "--reason", "answer_unsigned", "--quiet"]),
 }

@@ -26,13 +26,13 @@ def command(*arguments: str | Path, env: dict[str, str] | None = None) -> subpro
 def test_a_run_says_what_came_in_and_went_out_and_why_rows_were_refused(tmp_path: Path) -> None:
     history = make_history(tmp_path / "h.csv", 5_000, "--seed", "2")
     messages = make_messages(tmp_path / "m.jsonl", 10, 100, "--corrupt", "0.05")
-    done = command("--history", history, "--messages", f"file:{messages}", "--output", tmp_path / "lake")
+    done = command("--history", history, "--messages", f"file:{messages}", "--lake", tmp_path / "lake")
     assert done.returncode == 0
     assert done.stderr == ""
     assert "rows in" in done.stdout
     assert "5,000" in done.stdout
     assert "time_unreadable" in done.stdout
-    again = command("--history", history, "--messages", f"file:{messages}", "--output", tmp_path / "lake")
+    again = command("--history", history, "--messages", f"file:{messages}", "--lake", tmp_path / "lake")
     assert again.returncode == 0
     assert again.stdout.startswith("0 units, 0 rows")
     assert "nothing new" in again.stdout
@@ -70,7 +70,7 @@ def test_what_is_no_history_ends_with_3_and_is_named(tmp_path: Path, name: str) 
     content = unusable(tmp_path)[name]
     if content is not None:
         (tmp_path / name).write_bytes(content)
-    done = command("--history", tmp_path / name, "--output", tmp_path / "lake")
+    done = command("--history", tmp_path / name, "--lake", tmp_path / "lake")
     assert done.returncode == 3
     assert done.stderr.startswith("error: ")
     assert name in done.stderr
@@ -80,7 +80,7 @@ def test_what_is_no_history_ends_with_3_and_is_named(tmp_path: Path, name: str) 
 def test_a_header_alone_is_a_history_without_rows(tmp_path: Path) -> None:
     header = make_history(tmp_path / "h.csv", 500).read_bytes().partition(b"\n")
     (tmp_path / "header.csv").write_bytes(header[0] + header[1])
-    done = command("--history", tmp_path / "header.csv", "--output", tmp_path / "lake")
+    done = command("--history", tmp_path / "header.csv", "--lake", tmp_path / "lake")
     assert done.returncode == 0
     assert done.stdout.startswith("0 units, 0 rows")
 
@@ -88,13 +88,13 @@ def test_a_header_alone_is_a_history_without_rows(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--history", "x.csv"], "--output is missing"),
-        (["--output", "lake"], "nothing to read"),
-        (["--history", "x.csv", "--output", "lake", "--colour"], "--colour"),
-        (["--history", "x.csv", "--output", "lake", "--window", "7m"], "no window"),
-        (["--messages", "ftp://x", "--output", "lake"], "file:PATH"),
-        (["--messages", "file:x", "--messages", "file:y", "--output", "lake"], "--messages: it is given twice"),
-        (["--history", "x.csv", "--output", "gs://x"], ""),
+        (["--history", "x.csv"], "--lake is missing"),
+        (["--lake", "lake"], "nothing to read"),
+        (["--history", "x.csv", "--lake", "lake", "--colour"], "--colour"),
+        (["--history", "x.csv", "--lake", "lake", "--window", "7m"], "no window"),
+        (["--messages", "ftp://x", "--lake", "lake"], "file:PATH"),
+        (["--messages", "file:x", "--messages", "file:y", "--lake", "lake"], "--messages: it is given twice"),
+        (["--history", "x.csv", "--lake", "gs://x"], ""),
     ],
 )
 def test_wrong_usage_ends_with_2(tmp_path: Path, arguments: list[str], said: str) -> None:
@@ -109,7 +109,7 @@ def test_a_service_that_does_not_answer_ends_with_4(tmp_path: Path) -> None:
     history = make_history(tmp_path / "h.csv", 500)
     keys = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "us-east-1"}
     done = command(
-        "--history", history, "--output", "s3://lake/x", env=keys | {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
+        "--history", history, "--lake", "s3://lake/x", env=keys | {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
     )
     assert done.returncode == 4
     assert "AWS_ENDPOINT_URL" in done.stderr
@@ -117,7 +117,7 @@ def test_a_service_that_does_not_answer_ends_with_4(tmp_path: Path) -> None:
 
 def test_a_bucket_that_is_not_there_ends_with_3_and_is_named(tmp_path: Path, s3: str) -> None:
     history = make_history(tmp_path / "h.csv", 500)
-    done = command("--history", history, "--output", f"{s3}-of-nobody/x")
+    done = command("--history", history, "--lake", f"{s3}-of-nobody/x")
     assert done.returncode == 3
     assert done.stderr.startswith(f"error: {s3}-of-nobody/x: ")
     assert "check the name and AWS_ENDPOINT_URL" in done.stderr
@@ -134,11 +134,11 @@ def test_a_full_disk_ends_with_5_and_a_later_run_goes_on(tmp_path: Path) -> None
         pytest.skip("a small file system can be mounted by root alone")
     try:
         history = make_history(tmp_path / "h.csv", 20_000)
-        done = command("--history", history, "--output", small / "lake")
+        done = command("--history", history, "--lake", small / "lake")
         assert done.returncode == 5
         assert "no room left" in done.stderr
         subprocess.run(["mount", "-o", "remount,size=100m", str(small)], check=True)
-        assert command("--history", history, "--output", small / "lake").returncode == 0
+        assert command("--history", history, "--lake", small / "lake").returncode == 0
     finally:
         subprocess.run(["umount", str(small)], check=True)
 
@@ -146,7 +146,7 @@ def test_a_full_disk_ends_with_5_and_a_later_run_goes_on(tmp_path: Path) -> None
 def test_live_panes_of_a_message_and_a_dead_letter(tmp_path: Path) -> None:
     (tmp_path / "m.txt").write_text("40.7;-74;10;1768478400;d1;raw\nno message\n")
     live = tmp_path / "live.jsonl"
-    done = command("--messages", f"file:{tmp_path}/m.txt", "--live", f"file:{live}", "--output", tmp_path / "lake")
+    done = command("--messages", f"file:{tmp_path}/m.txt", "--live", f"file:{live}", "--lake", tmp_path / "lake")
     assert done.returncode == 0
     panes = [json.loads(line) for line in live.read_text().splitlines()]
     by_code = {(pane["dataset"], pane["n"], pane["timing"]) for pane in panes if "areas" not in pane}
@@ -157,7 +157,7 @@ def test_live_panes_of_a_message_and_a_dead_letter(tmp_path: Path) -> None:
 
 def test_a_dry_run_shows_the_plan_and_writes_nothing(tmp_path: Path) -> None:
     history = make_history(tmp_path / "h.csv", 500)
-    done = command("--history", history, "--output", tmp_path / "lake", "--dry-run")
+    done = command("--history", history, "--lake", tmp_path / "lake", "--dry-run")
     assert done.returncode == 0
     assert "1 units of work" in done.stdout
     assert "qualified/source=history/month=YYYY-MM/UNIT.parquet" in done.stdout
@@ -166,7 +166,7 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(tmp_path: Path) -> None:
 
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     history = make_history(tmp_path / "h.csv", 400_000)
-    line = [sys.executable, "-m", "prestacop", "run", "--history", str(history), "--output", str(tmp_path / "lake")]
+    line = [sys.executable, "-m", "prestacop", "run", "--history", str(history), "--lake", str(tmp_path / "lake")]
     with subprocess.Popen(line, stderr=subprocess.PIPE, text=True) as process:
         while process.poll() is None and not list(tmp_path.glob("lake/**/*.parquet")):
             time.sleep(0.01)
