@@ -108,9 +108,7 @@ def test_wrong_usage_ends_with_2(tmp_path: Path, arguments: list[str], said: str
 def test_a_service_that_does_not_answer_ends_with_4(tmp_path: Path) -> None:
     history = make_history(tmp_path / "h.csv", 500)
     keys = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "us-east-1"}
-    done = command(
-        "--history", history, "--lake", "s3://lake/x", env=keys | {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
-    )
+    done = command("--history", history, "--lake", "s3://lake/x", env=keys | {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"})
     assert done.returncode == 4
     assert "AWS_ENDPOINT_URL" in done.stderr
 
