@@ -23,6 +23,9 @@ from transforms.refusals import DEFAULT_SHARE
 from transforms.stats import HOUR
 
 SEED = 1
+WEEK_START = "2026-05-11T04:00:00Z"
+"""Monday, midnight in New York. The fleet flies a bit of each hour of a week: a single hour would be the busiest of the
+week in the report. May is in the quarter that is the busiest in the city's tickets as well."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -41,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--messages", type=recording, metavar="file:PATH", help="your recording of drone messages")
     parser.add_argument("--rows", type=int, default=500_000, help="rows of the history that is made (500000)")
     parser.add_argument("--drones", type=int, default=200, help="drones whose messages are made (200)")
-    parser.add_argument("--seconds", type=int, default=3600, help="how long they fly (3600)")
+    parser.add_argument("--seconds", type=int, default=3600, help="how long they fly, spread over a week (3600)")
     add_max_dead_letters(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
     arguments, rest = parser.parse_known_args(argv)
@@ -79,13 +82,14 @@ def _make_input(arguments: argparse.Namespace) -> tuple[str, str]:
     made = arguments.data / "input"
     make_folder(made, Mark.REBUILT)
     history = made / f"history-{arguments.rows}.csv"
-    messages = made / f"drones-{arguments.drones}x{arguments.seconds}s.jsonl"
+    messages = made / f"week-{arguments.drones}x{arguments.seconds}s.jsonl"
     if not history.exists():
         _simulate("history", "--rows", str(arguments.rows), "--output", str(history), quiet=arguments.quiet)
     if not messages.exists():
         fleet = ("--drones", str(arguments.drones), "--seconds", str(arguments.seconds), "--rate", "1")
+        week = ("--start", WEEK_START, "--days", "7")
         dirt = ("--duplicates", "0.01", "--disorder", "5", "--corrupt", "0.0005", "--v0-share", "0.1")
-        _simulate("drones", *fleet, *dirt, "--output", f"file:{messages}", quiet=arguments.quiet)
+        _simulate("drones", *fleet, *week, *dirt, "--output", f"file:{messages}", quiet=arguments.quiet)
     return str(history), str(messages)
 
 

@@ -1,9 +1,9 @@
-"""What a fleet has to say, block by block: each drone's messages before anything happens to them on the way."""
+"""The messages of a fleet, block by block, before anything happens to them on the way."""
 
 import math
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -24,15 +24,20 @@ _BLOCK_MESSAGES: Final = 20_000
 _REBOOTS_A_MESSAGE: Final = 1 / 2_000
 _ENCODE: Final = msgspec.json.Encoder().encode
 _SECOND_US: Final = 1_000_000
+_HOUR_US: Final = 3600 * _SECOND_US
 _BRANCHES: Final = {None: "positions", UNQUALIFIED: "unqualified"}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Flight:
-    """What is flown. ``rate`` is in messages a second a drone, the shares are of drones (``v0_share``), messages
-    (``violation_share``), violations (``unqualified_share``, ``image_share``). It can go on for ever (``seconds`` is
-    infinite); where ``start`` is None, it takes off when the first block is asked for."""
+    """A flight of a fleet.
+
+    ``rate`` is in messages a second a drone; ``v0_share`` is of the drones, ``violation_share`` of the messages,
+    ``unqualified_share`` and ``image_share`` of the violations. Where ``seconds`` is infinite the flight never ends;
+    where ``start`` is None it begins with the first block. With ``days`` the flight is cut into as many short flights
+    as there are hours in so many days, and each hour begins with one of them.
+    """
 
     drones: int
     seconds: float
@@ -43,6 +48,12 @@ class Flight:
     violation_share: float = 0.1
     unqualified_share: float = 0.01
     image_share: float = 1.0
+    days: int | None = field(default=None, repr=False)
+
+    @property
+    def identity(self) -> str:
+        """Everything that another flight may differ in."""
+        return repr(self) + (f" over {self.days} days" if self.days else "")
 
     @property
     def ticks(self) -> int:
@@ -53,6 +64,19 @@ class Flight:
     def messages(self) -> int:
         """Messages of all drones."""
         return self.drones * self.ticks
+
+    def begins_us(self, tick: int) -> int:
+        """When a tick begins, in microseconds after the start."""
+        return int(tick / self.rate * _SECOND_US) + self.pause_us(tick)
+
+    def pause_us(self, tick: int) -> int:
+        """How much later a tick begins than it would in one long flight, in microseconds."""
+        if self.days is None:
+            return 0
+        flights = 24 * self.days
+        number = tick * flights // self.ticks
+        first_tick = -(-number * self.ticks // flights)
+        return number * _HOUR_US - int(first_tick / self.rate * _SECOND_US)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,8 +116,7 @@ def fly(flight: Flight, *, block_s: float = math.inf, radio: Radio | None = None
     numbers = {name: number for number, name in enumerate(writer.names)}
     for first in range(0, flight.ticks, block_ticks):
         if radio is not None:
-            begins_us = start_us + int(first / flight.rate * _SECOND_US)
-            _obey(radio, fleet, numbers, begins_us)
+            _obey(radio, fleet, numbers, start_us + flight.begins_us(first))
         ticks = range(first, min(first + block_ticks, flight.ticks))
         states = []
         for _ in ticks:
@@ -101,11 +124,12 @@ def fly(flight: Flight, *, block_s: float = math.inf, radio: Radio | None = None
             sequences = np.where(rng.random(flight.drones) < _REBOOTS_A_MESSAGE, 1, sequences + 1)
             states.append((*fleet.position.T, fleet.altitude_m, fleet.battery_pct, sequences))
         moments = (np.array(ticks)[:, None] + phases).ravel() / flight.rate
+        pauses_us = np.repeat([flight.pause_us(tick) for tick in ticks], flight.drones)
         yield writer.block(
             first * flight.drones,
             [np.concatenate(column) for column in zip(*states, strict=True)],
-            start_us + (moments * _SECOND_US).astype(np.int64),
-            start_us + int(ticks.stop / flight.rate * _SECOND_US),
+            start_us + (moments * _SECOND_US).astype(np.int64) + pauses_us,
+            start_us + flight.begins_us(ticks.stop),
             fleet.silent,
         )
 
@@ -126,9 +150,9 @@ class _Writer:
     def __init__(self, flight: Flight, rng: np.random.Generator) -> None:
         self._flight = flight
         self._rng = rng
-        self._identities = Identities(repr(flight))
+        self._identities = Identities(flight.identity)
         self.names = [f"drone-{number + 1:04d}" for number in rng.permutation(flight.drones).tolist()]
-        self._old = rng.permutation(np.arange(flight.drones) < round(flight.v0_share * flight.drones)).tolist()
+        self._speaks_v0 = rng.permutation(np.arange(flight.drones) < round(flight.v0_share * flight.drones)).tolist()
         codes = city.code_weights()
         self._codes = quantile_table(list(codes.values()), 65_536)
         self._code_numbers = np.array(list(codes))
@@ -147,74 +171,118 @@ class _Writer:
         count = len(event_us)
         ticks = count // self._flight.drones
         latitude, longitude, altitude, battery, sequence = states
+        drones, v0 = self.names * ticks, self._speaks_v0 * ticks
+        ids = self._identities.of(np.arange(first, first + count, dtype=np.uint64))
+        times = _rfc3339(event_us)
         violation = (self._rng.random(count) < self._flight.violation_share) & ~np.tile(silent, ticks)
-        violations = self._violations(int(violation.sum()))
-        block = Block(
-            payloads=[],
-            drones=self.names * ticks,
-            ids=[],
-            branches=[],
-            event_us=event_us,
-            until_us=until_us,
-            pictures=[],
-        )
+        codes, plates, has_image = self._violations(violation)
         rows = zip(
-            block.drones,
-            self._old * ticks,
-            self._identities.of(np.arange(first, first + count, dtype=np.uint64)),
+            drones,
+            ids,
             sequence.tolist(),
             event_us.tolist(),
-            _rfc3339(event_us),
+            times,
             latitude.round(6).tolist(),
             longitude.round(6).tolist(),
             altitude.round(1).tolist(),
             battery.round(1).tolist(),
-            violation.tolist(),
+            codes,
+            plates,
             strict=True,
         )
-        for name, old, identity, number, micros, time, north, east, height, charge, seen in rows:
-            code = plate = image = None
-            pictured = False
-            if seen:
-                code, plate, pictured = next(violations)
-                image = f"img-{identity}"
-            if old:
-                epoch = f"{micros // _SECOND_US}.{micros % _SECOND_US:06d}"
-                line = f"{north};{east};{height};{epoch};{name};raw"
-                payload = (f"{line};{code};{image}" if seen else line).encode()
-            else:
-                payload = _ENCODE(
-                    DroneMessage(
-                        schema_version=SCHEMA_VERSION,
-                        message_id=identity,
-                        drone_id=name,
-                        sequence=number,
-                        event_time=time,
-                        latitude=north,
-                        longitude=east,
-                        altitude_m=height,
-                        battery_pct=charge,
-                        kind="violation" if seen else "position",
-                        status="raw",
-                        violation_code=code,
-                        plate_id=plate,
-                        image_id=image,
-                    )
-                )
-            if image and pictured:
-                block.pictures.append(Picture(micros, image, epoch if old else time, old))
-            block.payloads.append(payload)
-            block.ids.append(v0_message_id(payload) if old else identity)
-            block.branches.append(_BRANCHES.get(code, "qualified"))
-        return block
+        payloads = [(_v0_payload if old else _v1_payload)(*row) for old, row in zip(v0, rows, strict=True)]
+        pictures = []
+        for place in np.flatnonzero(has_image).tolist():
+            at_us = int(event_us[place])
+            time = _epoch(at_us) if v0[place] else times[place]
+            pictures.append(Picture(at_us, _image_id(ids[place]), time, v0[place]))
+        return Block(
+            payloads=payloads,
+            drones=drones,
+            ids=[
+                v0_message_id(payload) if old else identity
+                for old, identity, payload in zip(v0, ids, payloads, strict=True)
+            ],
+            branches=[_BRANCHES.get(code, "qualified") for code in codes],
+            event_us=event_us,
+            until_us=until_us,
+            pictures=pictures,
+        )
 
-    def _violations(self, count: int) -> Iterator[tuple[int, str, bool]]:
-        """The code and the plate of ``count`` violations, and whether there is an image."""
+    def _violations(
+        self, violation: npt.NDArray[np.bool_]
+    ) -> tuple[list[int | None], list[str | None], npt.NDArray[np.bool_]]:
+        """The code and the plate of each message, None where it is no violation, and whether it has an image."""
         rng = self._rng
+        count = int(violation.sum())
         unqualified = rng.random(count) < self._flight.unqualified_share
-        codes = np.where(unqualified, UNQUALIFIED, self._code_numbers[draw(rng, self._codes, count)])
-        pictured = rng.random(count) < self._flight.image_share
-        return zip(codes.tolist(), self._plates.draw(rng, count).to_pylist(), pictured.tolist(), strict=True)
+        codes, plates = np.full((2, len(violation)), None, dtype=object)
+        codes[violation] = np.where(unqualified, UNQUALIFIED, self._code_numbers[draw(rng, self._codes, count)])
+        has_image = np.zeros(len(violation), dtype=np.bool_)
+        has_image[violation] = rng.random(count) < self._flight.image_share
+        plates[violation] = self._plates.draw(rng, count).to_pylist()
+        return codes.tolist(), plates.tolist(), has_image
+
+
+def _v0_payload(
+    drone: str,
+    identity: str,
+    _sequence: int,
+    event_us: int,
+    _time: str,
+    latitude: float,
+    longitude: float,
+    altitude: float,
+    _battery: float,
+    code: int | None,
+    _plate: str | None,
+) -> bytes:
+    """The text line of the first system."""
+    line = f"{latitude};{longitude};{altitude};{_epoch(event_us)};{drone};raw"
+    return (line if code is None else f"{line};{code};{_image_id(identity)}").encode()
+
+
+def _v1_payload(
+    drone: str,
+    identity: str,
+    sequence: int,
+    _event_us: int,
+    time: str,
+    latitude: float,
+    longitude: float,
+    altitude: float,
+    battery: float,
+    code: int | None,
+    plate: str | None,
+) -> bytes:
+    """The JSON message."""
+    return _ENCODE(
+        DroneMessage(
+            schema_version=SCHEMA_VERSION,
+            message_id=identity,
+            drone_id=drone,
+            sequence=sequence,
+            event_time=time,
+            latitude=latitude,
+            longitude=longitude,
+            altitude_m=altitude,
+            battery_pct=battery,
+            kind="position" if code is None else "violation",
+            status="raw",
+            violation_code=code,
+            plate_id=plate,
+            image_id=None if code is None else _image_id(identity),
+        )
+    )
+
+
+def _image_id(message_id: str) -> str:
+    return f"img-{message_id}"
+
+
+def _epoch(event_us: int) -> str:
+    """Seconds since 1970, as the text line has them."""
+    return f"{event_us // _SECOND_US}.{event_us % _SECOND_US:06d}"
 
 
 def _rfc3339(event_us: npt.NDArray[np.int64]) -> list[str]:

@@ -40,6 +40,7 @@ examples:
       'kafka://kafka:9093/drones?security.protocol=SASL_SSL&sasl.mechanisms=SCRAM-SHA-512&sasl.username=simulator'
 """
 _START: Final = datetime(2026, 1, 15, 12, tzinfo=UTC)
+_DAY_S: Final = 24 * 3600
 _BEHIND_S: Final = 1.0
 """Less than this is the time that a message takes."""
 
@@ -95,6 +96,12 @@ def _add_fleet(fleet: argparse._ArgumentGroup) -> None:
         type=arguments.moment,
         metavar="RFC3339",
         help="when it takes off (2026-01-15T12:00:00Z; now with --live)",
+    )
+    add(
+        "--days",
+        type=arguments.positive_count,
+        metavar="N",
+        help="cut the flight into short ones, one at the beginning of each hour of N days (one flight)",
     )
     add(
         "--v0-share",
@@ -160,6 +167,7 @@ def _run(options: argparse.Namespace) -> int:
         violation_share=options.violation_share,
         unqualified_share=options.unqualified_share,
         image_share=options.image_share,
+        days=options.days,
     )
     mishaps = Mishaps(
         duplicates=options.duplicates,
@@ -203,6 +211,10 @@ def _check(options: argparse.Namespace) -> None:
         options.refuse("--image-bytes is for --images")
     if options.live and isinstance(options.output, Path):
         options.refuse("--live is for topics: a file is written as fast as it can be")
+    if options.days and options.live:
+        options.refuse("--days is not for --live: a live fleet flies by the clock of this machine")
+    if options.days and options.seconds > options.days * _DAY_S:
+        options.refuse("--seconds is longer than --days")
     if options.commands and not options.live:
         options.refuse("--commands is for --live: a fleet that is not in the air obeys nobody")
     if options.confirmations and not options.commands:

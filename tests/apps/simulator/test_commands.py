@@ -157,6 +157,8 @@ def test_a_drone_that_holds_goes_home_before_its_battery_is_empty() -> None:
         (["--live", "--confirmations", "kafka://h:1/c"], "--confirmations is for --commands"),
         (["--live", "--commands", "file:c"], "no topic"),
         (["--live", "--commands", "kafka://h:1/d"], "same place"),
+        (["--live", "--days", "7"], "--days is not for --live"),
+        (["--days", "1", "--seconds", "86401"], "--seconds is longer than --days"),
     ],
 )
 def test_what_does_not_go_together_is_refused(flags: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:

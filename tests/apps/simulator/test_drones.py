@@ -83,6 +83,29 @@ def test_every_drone_says_what_it_was_asked_to(messages: list[DroneMessage]) -> 
     assert all(re.fullmatch(r"2026-01-15T12:0\d:\d\d\.\d{6}Z", message.event_time) for message in messages)
 
 
+def test_a_flight_over_days_begins_each_hour_with_a_short_flight(tmp_path: Path) -> None:
+    lines, truth = written(tmp_path, replace(FLIGHT, drones=3, seconds=240, rate=1, days=2))
+    decoder = msgspec.json.Decoder(DroneMessage)
+    messages = [decoder.decode(line) for line in lines]
+    seconds = [moment(message) - START.timestamp() for message in messages]
+    assert seconds == sorted(seconds)
+    hours = Counter(int(second // 3600) for second in seconds)
+    assert hours == dict.fromkeys(range(48), 3 * 5)
+    assert all(second % 3600 < 5 for second in seconds)
+    once = {identity for _, identity, _ in written(tmp_path, replace(FLIGHT, drones=3, seconds=240, rate=1))[1]}
+    assert not once & {identity for _, identity, _ in truth}
+
+
+@pytest.mark.parametrize("ticks", [5, 100])
+def test_a_flight_over_days_has_all_its_messages_however_few_they_are(tmp_path: Path, ticks: int) -> None:
+    flight = replace(FLIGHT, drones=2, seconds=ticks, rate=1, days=7)
+    lines, _ = written(tmp_path, flight, Mishaps(disorder_s=5, duplicates=0.5))
+    assert len(set(lines)) == 2 * ticks
+    begins = [flight.begins_us(tick) for tick in range(ticks + 1)]
+    assert begins == sorted(begins)
+    assert begins[-1] == 7 * 24 * 3_600_000_000
+
+
 def test_messages_are_compact_json_in_the_order_of_the_fields(calm: tuple[list[bytes], Truth]) -> None:
     for line in calm[0]:
         fields = json.loads(line)
