@@ -179,13 +179,35 @@ TOPICS_HERE = unset KAFKA_BOOTSTRAP_SERVERS PUBSUB_EMULATOR_HOST AWS_ENDPOINT_UR
 topics: install ## topics, subscriptions and bucket rules, at the services that run here (ARGS='--kafka HOST:PORT ...': elsewhere)
 	@$(if $(findstring --kafka,$(ARGS))$(findstring --pubsub,$(ARGS))$(findstring --lake,$(ARGS)),$(PRESTACOP) topics $(ARGS),$(TOPICS_HERE) $(PRESTACOP) topics $(TOPICS_AT) $(ARGS))
 
-.PHONY: test
-test: install ## unit and embedded tests (10 minutes on 2 cores)
-	@$(PY) -m pytest -n 2 -m "not services" $(ARGS)
+PYTEST = $(PY) -m pytest
+SERVICES_TIER = -n 2 --dist loadgroup -m "services and not nightly"
 
+.PHONY: test
+test: install ## unit tests: no other process, no server (2 minutes on 2 cores)
+	@$(PYTEST) -n 2 -m "not (embedded or services or nightly)" $(ARGS)
+
+.PHONY: test-embedded
+test-embedded: install ## commands as processes, kills, Chromium, moto's S3 server (8 minutes)
+	@$(PYTEST) -n 2 -m "embedded and not (services or nightly)" $(ARGS)
+
+.PHONY: test-services
+test-services: install ## with the real Kafka, Pub/Sub, S3, Prism, Flink and Spark (10 minutes, once these are installed)
+	@$(PYTEST) $(SERVICES_TIER) $(ARGS)
+
+.PHONY: test-nightly
+test-nightly: install ## campaigns of kills, negative controls, cuts at each byte; property tests with 200 examples
+	@$(PYTEST) -n 1 -m "nightly or hypothesis" --hypothesis-profile=thorough $(ARGS)
+
+# make -k: where one tier fails the others run, and make fails at the end.
 .PHONY: test-all
-test-all: test ## those, and then, one by one, those that need real services (40 minutes more, once these are installed)
-	@$(PY) -m pytest -n 1 -m services $(ARGS)
+test-all: test test-embedded test-services ## the three tiers that CI runs (20 minutes)
+
+.PHONY: coverage
+coverage: install ## the share of lines that these three tiers execute, and the lines that none does
+	@$(PY) -m coverage erase
+	@$(PY) -m coverage run -m pytest -q -n 2 -m "not (services or nightly)" $(ARGS)
+	@$(PY) -m coverage run -m pytest -q $(SERVICES_TIER) $(ARGS)
+	@$(PY) -m coverage combine --quiet && $(PY) -m coverage report
 
 .PHONY: pictures
 pictures: install ## take the documentation's pictures of the console again, in Chromium

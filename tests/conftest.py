@@ -1,9 +1,9 @@
-"""Fixtures of several tests."""
+"""The tiers of the tests (see docs/decisions/122), and fixtures of several tests."""
 
 import os
 import signal
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import boto3
@@ -13,6 +13,7 @@ from moto.server import ThreadedMotoServer
 
 from lake.storage import storage
 from pipelines.cli.loopback import listen_here_alone
+from tests import starts
 from tests.faulty_s3 import FaultyS3, faulty_server
 
 # A shell that runs tests in the background ignores SIGINT, and nohup SIGHUP, which all their children would inherit.
@@ -28,10 +29,54 @@ listen_here_alone()  # as every command does
 
 # Machines that run tests are shared and slow at times: how long an example takes says nothing. CI takes the same
 # examples each time; whoever runs the tests elsewhere looks for new ones.
-settings.register_profile(
-    "prestacop", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
-)
-settings.load_profile("prestacop")
+for profile, examples in (("fast", 25), ("thorough", 200)):
+    settings.register_profile(
+        profile,
+        max_examples=examples,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+        derandomize="CI" in os.environ,
+    )
+settings.load_profile("fast")  # --hypothesis-profile=thorough: as make test-nightly does
+
+
+TIERS = ("nightly", "services", "embedded")
+"""Markers, the strongest first; a test without one is a unit test."""
+SERVERS = {"s3", "faulty_s3", "mock_kafka", "pubsub_double"}
+"""Fixtures that serve on a socket of this process: what takes one is embedded, and needs no marker."""
+
+
+def tier(item: pytest.Item) -> str:
+    """The tier in which a test runs."""
+    return next((name for name in TIERS if item.get_closest_marker(name)), "unit")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Before ``-m`` selects, what takes a server is embedded."""
+    for item in items:
+        if tier(item) == "unit" and SERVERS.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker("embedded")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Watch from the first fixture of a unit test on."""
+    starts.watch(tier(item) == "unit")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    """Fail a unit test that started something."""
+    yield
+    if tier(item) == "unit" and starts.found:
+        what = "\n".join(starts.found)
+        pytest.fail(f"a unit test starts no process and listens on no socket; mark it embedded:\n{what}", pytrace=False)
+
+
+def pytest_runtest_teardown() -> None:
+    """Fixtures may end what they like."""
+    starts.watch(False)
 
 
 @pytest.fixture
@@ -42,6 +87,12 @@ def real_rows() -> Path:
     if not path.exists():
         pytest.skip(f"there are no real rows at {path}; PRESTACOP_SHARED says where the folder is")
     return path
+
+
+@pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.embedded)])
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The root of a lake that does not exist yet, of either kind."""
+    return str(tmp_path / "lake") if request.param == "local" else f"{request.getfixturevalue('s3')}/some/lake"
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.embedded
 @pytest.mark.parametrize("engine", engines.ALL, ids=lambda engine: engine.name)
 def test_the_rows_of_each_branch_are_those_of_the_truth(engine: Engine, source: Path, tmp_path: Path) -> None:
     usage = run(engine.command(source, tmp_path / "output"), ROOT, tmp_path / "log")

@@ -56,6 +56,7 @@ def at(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     storage.cache_clear()
 
 
+@pytest.mark.embedded
 def test_all_answer(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     at(folder, monkeypatch)
     failed = {}
@@ -73,6 +74,7 @@ def test_all_answer(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert failed == {}
 
 
+@pytest.mark.embedded
 def test_the_notebook_answers_or_says_that_there_is_no_lake(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     at(folder, monkeypatch)
     monkeypatch.setattr(sys, "argv", ["questions.py"])

@@ -7,7 +7,7 @@ import pytest
 from lake.storage import LocalStorage, S3Storage, Storage
 
 
-@pytest.fixture(params=["local", "s3"])
+@pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.embedded)])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
     """A storage of either kind."""
     if request.param == "local":

@@ -13,12 +13,6 @@ from lake.storage import LocalStorage, Storage
 from schemas.lake import LEDGER_ROW, Source
 
 
-@pytest.fixture(params=["local", "s3"])
-def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The root of a lake that does not exist yet, of either kind."""
-    return str(tmp_path / "lake") if request.param == "local" else f"{request.getfixturevalue('s3')}/some/lake"
-
-
 def row(unit: str, rows: int = 3, source: Source = Source.DRONES) -> dict[str, Any]:
     """A unit that adds up."""
     counts = dict.fromkeys(("positions", "unqualified", "dead_letters", "images", "duplicates"), 0)

@@ -160,7 +160,7 @@ CLAIMS = st.lists(
 LAKES = st.lists(st.tuples(MESSAGES | CLAIMS, st.sampled_from([60, 900, 3600, 21_600, 86_400])), min_size=1, max_size=4)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=settings().max_examples // 3)
 @given(LAKES)
 def test_each_message_is_shown_and_counted_once_whatever_units_it_is_in(
     units: list[tuple[list[Said], int]],

@@ -149,6 +149,7 @@ def answered(tree: Path, answer: str) -> int:
     return done.returncode
 
 
+@pytest.mark.embedded
 def test_distclean_asks_and_a_terminal_is_needed_for_that(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with open(os.devnull) as nobody:
         monkeypatch.setattr(sys, "stdin", nobody)

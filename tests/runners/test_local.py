@@ -4,6 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.embedded
+
 
 def run_local(data: Path) -> str:
     """Run it small."""

@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not on the PATH")
+pytestmark = [pytest.mark.embedded, pytest.mark.skipif(shutil.which("make") is None, reason="make is not on the PATH")]
 
 
 def make(python: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

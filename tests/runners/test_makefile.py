@@ -66,6 +66,7 @@ ODD = [
 ODD += ["a\\", "*", "~", "&& touch gone", "%s", "$$", "-x", "ü"]
 
 
+@pytest.mark.embedded
 @pytest.mark.parametrize("text", [" ".join(ODD), *ODD])
 def test_what_a_variable_holds_reaches_the_command_as_it_is(make: Make, tmp_path: Path, text: str) -> None:
     variables = {name: text + name for name in ("DATA", "LAKE", "REPORT", "HISTORY", "MESSAGES")}
@@ -74,6 +75,7 @@ def test_what_a_variable_holds_reaches_the_command_as_it_is(make: Make, tmp_path
     assert not (tmp_path / "tree/gone").exists()
 
 
+@pytest.mark.embedded
 def test_the_variables_of_other_targets_do_so_too(make: Make, tmp_path: Path) -> None:
     text = " ".join(ODD)
     lake = f"--lake={text}"
@@ -105,6 +107,7 @@ def test_no_recipe_lets_make_put_a_variable_into_a_command() -> None:
         assert plain == []
 
 
+@pytest.mark.embedded
 @pytest.mark.parametrize(
     ("target", "name"), [("trace", "ID"), ("fines", "CODES"), ("replay", "REASON"), ("undo", "UNIT")]
 )
@@ -119,6 +122,7 @@ def test_a_variable_that_is_missing_is_wrong_usage(make: Make, target: str, name
 TARGETS = ["run-local", "analyze", "fines", "reconcile", "compact", "replay", "trace", "undo"]
 
 
+@pytest.mark.embedded
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_lake_on_s3_is_at_the_server_that_runs_here_unless_the_shell_says_where(make: Make, target: str) -> None:
     given = (target, "CODES=c", "REASON=r", "ID=i", "UNIT=u")
@@ -135,6 +139,7 @@ def test_a_lake_on_s3_is_at_the_server_that_runs_here_unless_the_shell_says_wher
     assert where(S3_RUNS="1") is None
 
 
+@pytest.mark.embedded
 def test_clean_takes_a_folder_from_the_command_line_alone(make: Make) -> None:
     done = make("clean", DATA="/some/folder", YES="1")
     assert ran(done) == ["clean"]
@@ -146,6 +151,7 @@ def test_clean_takes_a_folder_from_the_command_line_alone(make: Make) -> None:
     assert ran(make("distclean", "YES=1", "DATA=x")) == ["clean", "--data=x", "--all", "--yes"]
 
 
+@pytest.mark.embedded
 def test_make_clean_needs_no_environment_and_leaves_the_folder_of_another(tmp_path: Path) -> None:
     tree, precious = tmp_path / "tree", tmp_path / "some folder"
     (precious / "lake").mkdir(parents=True)

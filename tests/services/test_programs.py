@@ -11,6 +11,8 @@ from runners.services.programs import TARGET, Program
 from schemas.errors import ServiceUnavailable
 from schemas.files.marks import MARK
 
+pytestmark = pytest.mark.embedded
+
 
 def program(source: Path, script: str) -> Program:
     """One that a shell script makes."""

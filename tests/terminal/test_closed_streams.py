@@ -9,6 +9,7 @@ import pytest
 from prestacop.commands import SUBCOMMANDS
 
 
+@pytest.mark.embedded
 @pytest.mark.parametrize("command", SUBCOMMANDS)
 def test_a_command_without_streams_has_the_same_code(command: str) -> None:
     line = shlex.join([sys.executable, "-m", "prestacop", command, "--no-such-flag"])

@@ -37,6 +37,7 @@ def test_a_guarded_stream_escapes_and_a_bar_of_progress_goes_back_to_the_start()
     assert screen.getvalue() == "name \\x1b[2J\\x1b]0;owned\\x07\\rx\n\\x9b1A\r 50 %\x1b[1F"
 
 
+@pytest.mark.embedded
 @pytest.mark.parametrize("field", ["event_time", "drone_id", "kind", "status"])
 def test_a_message_draws_nothing_on_the_terminal_of_who_runs_the_graph(tmp_path: Path, field: str) -> None:
     fleet = make_messages(tmp_path / "fleet.jsonl", 5, 20)
@@ -58,6 +59,7 @@ def test_a_message_draws_nothing_on_the_terminal_of_who_runs_the_graph(tmp_path:
     assert "\x1b" not in done.stdout + done.stderr
 
 
+@pytest.mark.embedded
 def test_a_name_of_a_file_draws_nothing_where_it_cannot_be_read(tmp_path: Path) -> None:
     for name, flags in (
         ("run", ["--lake", str(tmp_path / "lake"), "--history"]),

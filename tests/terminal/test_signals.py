@@ -10,6 +10,8 @@ import pytest
 
 from prestacop.commands import SUBCOMMANDS
 
+pytestmark = pytest.mark.embedded
+
 SENDS = """
 import os, signal, sys
 

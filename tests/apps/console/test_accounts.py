@@ -210,6 +210,7 @@ class Slow(PasswordHasher):
         return super().verify(hash, password)
 
 
+@pytest.mark.embedded
 def test_pages_and_known_browsers_do_not_wait_for_the_logins_of_strangers(tmp_path: Path) -> None:
     hasher = Slow()
     made = Console(tmp_path / "slow", Codes({}), Wiring(), accounts=lambda d, c: Accounts(d, c, hasher))

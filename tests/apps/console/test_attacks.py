@@ -14,6 +14,8 @@ from tests.apps.console.process import NOWHERE, Running, log_in_first, started, 
 from tests.apps.console.support import Browser
 from tests.certificates import self_signed
 
+pytestmark = pytest.mark.embedded
+
 QUICK = "from apps.console import connections; connections.REQUEST_SECONDS = 0.4"
 HOST = b"Host: x\r\n"
 POST = b"POST /login HTTP/1.1\r\n" + HOST

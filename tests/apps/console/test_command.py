@@ -19,6 +19,7 @@ def refused(capsys: pytest.CaptureFixture[str], *flags: str) -> tuple[int, str]:
     return code, capsys.readouterr().err.splitlines()[-1]
 
 
+@pytest.mark.embedded
 def test_a_port_that_is_taken_ends_it_with_4(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -15,6 +15,8 @@ from tests.apps.console.busy import Busy
 from tests.apps.console.support import add_account, alert, make_console, raise_alerts
 from tests.apps.topics import MockKafka
 
+pytestmark = pytest.mark.embedded
+
 PAGES = ("/queue", "/desk", "/live", "/live?wall", "/drones", "/accounts", "/audit", "/password", "/nowhere")
 LONG_NAME = "supervisor.with_a-name.of-32char"
 LONG = "x" * 190

@@ -16,6 +16,8 @@ from apps.console.desk import Held
 from tests.apps.console.browser import car, chromium, collect_errors, log_in, served
 from tests.apps.console.support import alert, make_console, outbox, picture, raise_alerts
 
+pytestmark = pytest.mark.embedded
+
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:

@@ -43,6 +43,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield made
 
 
+@pytest.mark.embedded
 @pytest.mark.parametrize("sent", [b"", HEADERS, BODY], ids=["nothing", "half of the headers", "half of the body"])
 def test_pages_answer_while_300_connections_are_silent(running: Running, sent: bytes) -> None:
     with silent(running, 300, sent) as opened, closing(Browser(running.address)) as browser:
@@ -54,6 +55,7 @@ def test_pages_answer_while_300_connections_are_silent(running: Running, sent: b
         assert another.get("/login").status_code == 200
 
 
+@pytest.mark.embedded
 def test_pages_answer_while_300_connections_are_silent_in_the_handshake_of_tls(tmp_path: Path) -> None:
     made = self_signed(tmp_path)
     flags = ["--tls-cert", str(made.certificate), "--tls-key", str(made.key), "--max-connections", "50"]
@@ -75,6 +77,7 @@ def _connect(listener: Listener) -> socket.socket:
     return socket.create_connection(listener.getsockname(), 10)
 
 
+@pytest.mark.embedded
 def test_at_the_limit_the_longest_silent_one_goes_and_one_that_is_served_stays(listener: Listener) -> None:
     with ExitStack() as stack:
         others = [stack.enter_context(_connect(listener)) for _ in range(4)]
@@ -90,6 +93,7 @@ def test_at_the_limit_the_longest_silent_one_goes_and_one_that_is_served_stays(l
         assert others[0].recv(10) == b"served"
 
 
+@pytest.mark.embedded
 def test_one_that_is_silent_for_too_long_is_ended(listener: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
     with _connect(listener) as other, listener.accept()[0]:
         listener._connections.end_silent()
@@ -102,6 +106,7 @@ def test_one_that_is_silent_for_too_long_is_ended(listener: Listener, monkeypatc
         assert other.recv(1) == b""
 
 
+@pytest.mark.embedded
 def test_without_a_file_left_a_connection_is_refused_and_the_next_one_is_taken(listener: Listener) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with _connect(listener) as first, _connect(listener) as second:

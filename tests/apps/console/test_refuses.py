@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from apps.console import live, reading
@@ -99,14 +99,12 @@ def _spoilt(good: bytes) -> st.SearchStrategy[bytes]:
 
 
 @pytest.mark.parametrize("topic", TOPICS)
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_whatever_comes_nothing_raises(console: Console, topic: str, data: st.DataObject) -> None:
     payload = data.draw(_spoilt(GOOD[topic]) | st.binary(max_size=100))
     take(console, topic, [payload])
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_field_of_an_alert_may_be_anything_and_every_page_is_there(
     console: Console, supervisor: Browser, data: st.DataObject
@@ -122,7 +120,6 @@ def test_a_field_of_an_alert_may_be_anything_and_every_page_is_there(
         assert console.desk.answer("officer", held.lease, 40) is not None
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_no_line_of_the_panes_raises_and_the_page_is_there(tmp_path: Path, data: st.DataObject) -> None:
     good = msgspec.json.encode(PANE)

@@ -46,6 +46,7 @@ def flags(tmp_path: Path) -> list[str]:
     return ["--to", f"file:{tmp_path}/out", "--journal", f"{tmp_path}/journals"]
 
 
+@pytest.mark.embedded
 @pytest.mark.parametrize("target", ["to_file", "to_kafka", "to_s3", "to_pubsub"])
 def test_nothing_heavy_is_imported(target: str) -> None:
     code = f"import sys, tqdm, apps.loader.command, apps.loader.{target}; print(*sys.modules)"
@@ -53,6 +54,7 @@ def test_nothing_heavy_is_imported(target: str) -> None:
     assert not {"apache_beam", "pyarrow", "numpy", "pandas"} & set(done.stdout.split())
 
 
+@pytest.mark.embedded
 def test_a_file_arrives_as_it_is_and_once(tmp_path: Path, history: Path) -> None:
     done = command(history, *flags(tmp_path))
     assert (done.returncode, done.stderr) == (0, "")
@@ -124,6 +126,7 @@ def test_a_part_that_went_too_slowly_for_the_server_is_sent_again(
     assert (answers, len(clock)) == ([], 1)
 
 
+@pytest.mark.embedded
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -143,6 +146,7 @@ def test_a_wrong_file_ends_with_3_and_is_named(tmp_path: Path, content: bytes | 
     assert said in done.stderr
 
 
+@pytest.mark.embedded
 @pytest.mark.parametrize("name", [b"t\xff.csv", b"t\x1b[31m.csv", b"t\n.csv"])
 def test_a_name_that_is_no_printable_text_ends_with_3(tmp_path: Path, name: bytes) -> None:
     source = tmp_path / os.fsdecode(name)
@@ -155,6 +159,7 @@ def test_a_name_that_is_no_printable_text_ends_with_3(tmp_path: Path, name: byte
     assert list((tmp_path / "out").glob("*")) == []
 
 
+@pytest.mark.embedded
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -173,6 +178,7 @@ def test_wrong_usage_ends_with_2(arguments: list[str], said: str) -> None:
     assert said in done.stderr
 
 
+@pytest.mark.embedded
 def test_a_place_that_is_no_directory_ends_with_2(tmp_path: Path, history: Path) -> None:
     for flags_of in (["--to", f"file:{history}"], ["--to", f"file:{tmp_path}/out", "--journal", str(history)]):
         done = command(history, "--journal", tmp_path / "j", *flags_of)
@@ -180,6 +186,7 @@ def test_a_place_that_is_no_directory_ends_with_2(tmp_path: Path, history: Path)
         assert f"{history} is no directory" in done.stderr
 
 
+@pytest.mark.embedded
 def test_a_service_that_does_not_answer_ends_with_4(tmp_path: Path, history: Path) -> None:
     keys = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "us-east-1"}
     nowhere = keys | {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "PUBSUB_EMULATOR_HOST": "127.0.0.1:9"}
@@ -190,6 +197,7 @@ def test_a_service_that_does_not_answer_ends_with_4(tmp_path: Path, history: Pat
         assert "Traceback" not in done.stderr
 
 
+@pytest.mark.embedded
 def test_a_full_disk_ends_with_5_and_the_same_command_goes_on(tmp_path: Path, history: Path) -> None:
     small = tmp_path / "out"
     small.mkdir()
@@ -235,6 +243,7 @@ def test_a_file_that_changes_while_it_is_loaded_ends_with_6_and_restart_loads_th
         to(Collected(topic), tmp_path / "j", history)
 
 
+@pytest.mark.embedded
 def test_the_command_ends_with_6_where_the_file_was_changed_between_two_runs(tmp_path: Path, history: Path) -> None:
     with stopped_half_way(history, tmp_path):
         pass
@@ -246,6 +255,7 @@ def test_the_command_ends_with_6_where_the_file_was_changed_between_two_runs(tmp
     assert arrived == {history.read_bytes()}
 
 
+@pytest.mark.embedded
 def test_what_this_user_may_not_do_ends_with_7(history: Path) -> None:
     if os.getuid():
         pytest.skip("only root can be somebody else")
@@ -294,6 +304,7 @@ class stopped_half_way:  # noqa: N801  # a context manager
         self.code = self._process.returncode
 
 
+@pytest.mark.embedded
 def test_ctrl_c_says_how_to_go_on_and_status_how_far_it_is(tmp_path: Path, history: Path) -> None:
     journals = ("--journal", f"{tmp_path}/journals")
     assert "nothing was loaded" in command("--status", *journals).stdout
@@ -309,6 +320,7 @@ def test_ctrl_c_says_how_to_go_on_and_status_how_far_it_is(tmp_path: Path, histo
     assert f"{history} -> file:{tmp_path}/out" in final
 
 
+@pytest.mark.embedded
 def test_of_a_gzip_file_status_says_how_much_of_the_packed_file_was_read(
     tmp_path: Path, history: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -322,6 +334,7 @@ def test_of_a_gzip_file_status_says_how_much_of_the_packed_file_was_read(
     assert "1,000 rows" in line
 
 
+@pytest.mark.embedded
 def test_two_loaders_of_one_file_are_one_too_many_and_other_files_do_not_mind(tmp_path: Path, history: Path) -> None:
     other = make_history(tmp_path / "others.csv", 1_000, "--seed", "2")
     with stopped_half_way(history, tmp_path):

@@ -119,6 +119,7 @@ def test_what_is_no_file_is_no_journal(
         assert str(journal.parent) in shown
 
 
+@pytest.mark.embedded
 def test_a_journal_on_a_disk_that_is_read_only_ends_with_2(tmp_path: Path, source: Path) -> None:
     half_way(tmp_path, source)
     run = "mount -o bind,ro {0} {0} 2>/dev/null || mount --bind {0} {0} && mount -o remount,bind,ro {0} && exec {1}"

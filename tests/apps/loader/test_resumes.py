@@ -112,6 +112,7 @@ def test_where_the_target_has_lost_what_arrived_the_load_begins_anew(source: Pat
     assert assembled(topic, source.stat().st_size) == source.read_bytes()
 
 
+@pytest.mark.embedded
 def test_kills_at_random_moments(tmp_path: Path) -> None:
     outcome = campaign(tmp_path, "file", kills=30, seed=1)
     assert outcome.kills == 30

@@ -438,6 +438,7 @@ def test_a_full_disk_exits_5(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.embedded
 def test_an_interrupted_run_exits_130_and_leaves_nothing(tmp_path: Path) -> None:
     command = [
         sys.executable,

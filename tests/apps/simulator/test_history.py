@@ -351,6 +351,7 @@ def test_a_full_disk_exits_5(part: str, tmp_path: Path, capsys: pytest.CaptureFi
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.embedded
 def test_an_interrupted_run_exits_130_and_leaves_nothing(tmp_path: Path) -> None:
     run = start(tmp_path)
     run.send_signal(signal.SIGINT)
@@ -360,6 +361,7 @@ def test_an_interrupted_run_exits_130_and_leaves_nothing(tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.embedded
 def test_a_killed_run_leaves_nothing_under_the_final_name(tmp_path: Path) -> None:
     run = start(tmp_path)
     run.kill()

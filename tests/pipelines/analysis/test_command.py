@@ -326,6 +326,7 @@ def test_a_lake_without_a_unit(tmp_path: Path, name: str) -> None:
         answers(str(root), OPTIONS)
 
 
+@pytest.mark.embedded
 def test_the_command_says_what_to_do_where_there_is_no_lake(tmp_path: Path) -> None:
     report = tmp_path / "report.html"
     ended = command("--lake", str(tmp_path / "missing"), "--report", str(report))
@@ -458,6 +459,7 @@ def test_the_page_is_written_whole_or_not(filled: Filled, tmp_path: Path) -> Non
 # Text
 
 
+@pytest.mark.embedded
 def test_the_command_prints_the_answers_and_writes_the_page(
     filled: Filled, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

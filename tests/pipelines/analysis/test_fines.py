@@ -70,6 +70,7 @@ def test_windows_sum_up_whatever_their_size(root: str, tmp_path: Path) -> None:
     assert all(row["window_start"].minute == row["window_start"].second == 0 for row in hours)
 
 
+@pytest.mark.embedded
 def test_the_report_and_the_text_have_the_dollars_or_say_what_to_do(root: str, codes: Path, tmp_path: Path) -> None:
     found = answers(root, PipelineOptions([]))
     assert "--codes FILE" in render(found)
@@ -81,6 +82,7 @@ def test_the_report_and_the_text_have_the_dollars_or_say_what_to_do(root: str, c
     assert "$1,045 of fines; code 14" in (tmp_path / "report.html").read_text()
 
 
+@pytest.mark.embedded
 def test_the_command_prints_csv(root: str, codes: Path) -> None:
     line = [sys.executable, "-m", "prestacop", "fines", "--lake", root, "--codes", str(codes)]
     done = subprocess.run(line, capture_output=True, text=True, check=True)

@@ -185,6 +185,7 @@ def two_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "lake"
 
 
+@pytest.mark.embedded
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_listens_here_alone(name: str, two_runs: Path, tmp_path: Path) -> None:
     at = At(Path(shutil.copytree(two_runs, tmp_path / "lake")), tmp_path / "new")
@@ -195,6 +196,7 @@ def test_a_command_listens_here_alone(name: str, two_runs: Path, tmp_path: Path)
     assert ran.reachable == set()
 
 
+@pytest.mark.embedded
 def test_clean_listens_here_alone(tmp_path: Path) -> None:
     for package in ("prestacop", "schemas", "terminal"):
         shutil.copytree(ROOT / package, tmp_path / "tree" / package)
@@ -207,6 +209,7 @@ def test_clean_listens_here_alone(tmp_path: Path) -> None:
     assert ran.reachable == set()
 
 
+@pytest.mark.embedded
 def test_the_console_listens_here_alone(tmp_path: Path) -> None:
     before = {child.pid for child in psutil.Process().children()}
     with console(tmp_path / "console", NOWHERE, NOWHERE):
@@ -269,6 +272,7 @@ def test_a_server_of_grpc_listens_here_alone(address: str, monkeypatch: pytest.M
     assert open_to_all == set()
 
 
+@pytest.mark.embedded
 @pytest.mark.parametrize(
     ("family", "host", "is_open"),
     [

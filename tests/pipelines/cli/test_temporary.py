@@ -62,6 +62,7 @@ def test_commands_leave_nothing(place: Path, tmp_path: Path) -> None:
     assert tempfile.gettempdir() == os.environ["TMPDIR"] == str(place)
 
 
+@pytest.mark.embedded
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_one_that_is_stopped_leaves_nothing(place: Path, number: signal.Signals) -> None:
     with hold() as child:
@@ -71,6 +72,7 @@ def test_one_that_is_stopped_leaves_nothing(place: Path, number: signal.Signals)
     assert list(place.iterdir()) == []
 
 
+@pytest.mark.embedded
 def test_what_was_killed_is_cleared_up_by_the_next_and_what_goes_on_is_left_alone(place: Path) -> None:
     others = [place / "prestacop-of-somebody", place / "run"]
     for other in others:

@@ -29,12 +29,6 @@ KILLS = 4
 ALL = ("positions", "qualified", "unqualified", "dead_letters", "stats", "images")
 
 
-@pytest.fixture(params=["local", "s3"])
-def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The root of a lake that does not exist yet, of either kind."""
-    return str(tmp_path / "lake") if request.param == "local" else f"{request.getfixturevalue('s3')}/some/lake"
-
-
 def add(root: str, number: int) -> None:
     """A unit of five messages, one of which the unit before has too."""
     mine = [Said(f"{number}-{n}", 1_420_000_000 + 86_400 * n, code=(None, 21, 0, 38)[n]) for n in range(4)]
@@ -220,6 +214,7 @@ def test_a_stop_at_any_write_changes_nothing_and_the_next_run_does_all(
     assert reconcile(root) == []
 
 
+@pytest.mark.embedded
 def test_kill_9_beside_a_writer_and_a_reader(tmp_path: Path) -> None:
     root = str(tmp_path)
     chance = random.Random(5)

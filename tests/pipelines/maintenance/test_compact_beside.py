@@ -175,6 +175,7 @@ def test_a_compaction_whose_files_a_vacuum_removed_says_so_and_the_next_one_does
     assert reconcile(lakes.root) == []
 
 
+@pytest.mark.embedded
 @pytest.mark.parametrize(
     ("module", "opens", "arguments", "what"),
     [

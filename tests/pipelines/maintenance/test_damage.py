@@ -505,7 +505,7 @@ WAYS = (
 
 
 @pytest.mark.parametrize("way", WAYS)
-@settings(max_examples=8)
+@settings(max_examples=settings().max_examples // 5)
 @given(st.data())
 def test_whatever_happens_to_any_file_is_found_and_named(
     sound: Path, way: Callable[[Path, st.DataObject], list[Path]], data: st.DataObject

@@ -113,6 +113,7 @@ def test_a_lake_of_a_version_that_counted_answers_as_qualified_adds_up(
     assert lake(root).sql("FROM duplicates").num_rows == 0
 
 
+@pytest.mark.embedded
 def test_the_command_ends_with_1_and_names_the_unit(root: Path) -> None:
     unit = change_ledger(root, rows_in=1)
     line = [sys.executable, "-m", "prestacop", "reconcile", "--lake", str(root), "--quiet"]

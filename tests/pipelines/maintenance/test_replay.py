@@ -32,12 +32,6 @@ from transforms.history.repair import Time
 from transforms.messages.payload import Refusal
 
 
-@pytest.fixture(params=["local", "s3"])
-def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The root of a lake that does not exist yet, of either kind."""
-    return str(tmp_path / "lake") if request.param == "local" else f"{request.getfixturevalue('s3')}/some/lake"
-
-
 def strict_times(text: str | None) -> Time:
     """A rule that refuses afternoons, and then some."""
     time = transforms.history.repair.repair_time(text)
@@ -158,6 +152,7 @@ def test_a_unit_of_an_earlier_version_asks_its_file_for_the_columns(
     assert replay(str(tmp_path / "lake"), Reason.TIME_UNREADABLE, LOCAL)
 
 
+@pytest.mark.embedded
 def test_the_command_says_what_it_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     history = make_history(tmp_path / "h.csv", 1_000)
     with monkeypatch.context() as patch:

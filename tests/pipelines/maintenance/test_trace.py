@@ -116,6 +116,7 @@ def test_a_question_tells_of_its_answers_and_an_answer_of_its_question(tmp_path:
     assert f"{tmp_path}/m2.jsonl, record 1 of 2" in story
 
 
+@pytest.mark.embedded
 @pytest.mark.parametrize("wanted", ["nobody", b"no\xffbody"])
 def test_what_is_not_there_ends_with_3(tmp_path: Path, wanted: str | bytes) -> None:
     commit(str(tmp_path), [write(str(tmp_path), "a", [Said("x")])])

@@ -35,12 +35,6 @@ SQL = Path(__file__).parents[3] / "docs" / "sql" / "duckdb.sql"
 ALL = ("positions", "qualified", "unqualified", "dead_letters", "stats", "images")
 
 
-@pytest.fixture(params=["local", "s3"])
-def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The root of a lake that does not exist yet, of either kind."""
-    return str(tmp_path / "lake") if request.param == "local" else f"{request.getfixturevalue('s3')}/some/lake"
-
-
 def add(root: str, number: int, copies: bool = True) -> str:
     """A unit of four messages, and one of the unit before."""
     name = f"drones-{number:05d}"
@@ -350,6 +344,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeyp
     assert "nothing to do" in ran(name, "--back", "--yes")
 
 
+@pytest.mark.embedded
 def test_the_command_ends_with_3_where_there_is_no_such_unit(tmp_path: Path) -> None:
     add(str(tmp_path), 0)
     line = [sys.executable, "-m", "prestacop", "undo", "--lake", str(tmp_path), "drones-9", "--yes"]

@@ -179,6 +179,7 @@ def newer(root: Path, than: float) -> int:
     return found
 
 
+@pytest.mark.embedded
 def test_killed_half_way_and_run_again_the_lake_is_that_of_an_uninterrupted_run(tmp_path: Path) -> None:
     for n in range(4):  # each a unit of its own
         make_history(tmp_path / f"h{n}.csv", 30_000, "--seed", str(n), "--dirt", "5")

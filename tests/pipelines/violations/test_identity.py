@@ -183,6 +183,7 @@ def load(root: str, folder: Path, name: str, payloads: Sequence[bytes], key: Any
     run(Asked(None, str(folder / name)), Settings(root, 3600, officer_keys=(public_key(key),)), LOCAL)
 
 
+@pytest.mark.embedded
 def test_no_drone_makes_a_signed_answer_vanish(tmp_path: Path) -> None:
     root, key = str(tmp_path / "lake"), new_key()
     asked = {"message_id": "v", "drone_id": "d1", "plate_id": "ABC123", "violation_code": 0}

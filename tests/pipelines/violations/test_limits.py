@@ -205,6 +205,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
 
+@pytest.mark.embedded
 def test_a_unit_of_420_mb_of_refused_messages_stays_within_the_bound_of_a_workers_memory(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", MEMORY, str(tmp_path)], check=True, capture_output=True, text=True)
     assert int(done.stdout) < 700 << 10  # KiB; all at once it takes 1.9 GB
@@ -280,6 +281,7 @@ print(len(merged.files), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - be
 """
 
 
+@pytest.mark.embedded
 def test_a_compaction_takes_memory_by_what_files_unpack_to(tmp_path: Path) -> None:
     for number in range(6):
         commit(str(tmp_path), [refuse(str(tmp_path), f"drones-{number}", [b"x" * 60_000] * 1_000)])

@@ -120,6 +120,7 @@ def test_what_is_good_is_committed_once_whatever_stopped_it_before(tmp_path: Pat
     assert content(tmp_path / "lake") == content(tmp_path / "other")
 
 
+@pytest.mark.embedded
 def test_the_command_says_what_to_do_in_one_line_with_exit_code_3(tmp_path: Path) -> None:
     tickets, root = make_history(tmp_path / "tickets.csv", 20), tmp_path / "lake"
     line = [sys.executable, "-m", "prestacop", "run", "--quiet", "--lake", str(root)]

@@ -23,6 +23,7 @@ def command(*arguments: str | Path, env: dict[str, str] | None = None) -> subpro
     return subprocess.run(line, capture_output=True, text=True, check=False, env=os.environ | (env or {}), timeout=120)
 
 
+@pytest.mark.embedded
 def test_a_run_says_what_came_in_and_went_out_and_why_rows_were_refused(tmp_path: Path) -> None:
     history = make_history(tmp_path / "h.csv", 5_000, "--seed", "2")
     messages = make_messages(tmp_path / "m.jsonl", 10, 100, "--corrupt", "0.05")
@@ -53,6 +54,7 @@ def unusable(tmp_path: Path) -> dict[str, bytes | None]:
     }
 
 
+@pytest.mark.embedded
 @pytest.mark.parametrize(
     "name",
     [
@@ -77,6 +79,7 @@ def test_what_is_no_history_ends_with_3_and_is_named(tmp_path: Path, name: str) 
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.embedded
 def test_a_header_alone_is_a_history_without_rows(tmp_path: Path) -> None:
     header = make_history(tmp_path / "h.csv", 500).read_bytes().partition(b"\n")
     (tmp_path / "header.csv").write_bytes(header[0] + header[1])
@@ -85,6 +88,7 @@ def test_a_header_alone_is_a_history_without_rows(tmp_path: Path) -> None:
     assert done.stdout.startswith("0 units, 0 rows")
 
 
+@pytest.mark.embedded
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -105,6 +109,7 @@ def test_wrong_usage_ends_with_2(tmp_path: Path, arguments: list[str], said: str
     assert said in done.stderr
 
 
+@pytest.mark.embedded
 def test_a_service_that_does_not_answer_ends_with_4(tmp_path: Path) -> None:
     history = make_history(tmp_path / "h.csv", 500)
     keys = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "us-east-1"}
@@ -122,6 +127,7 @@ def test_a_bucket_that_is_not_there_ends_with_3_and_is_named(tmp_path: Path, s3:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.embedded
 def test_a_full_disk_ends_with_5_and_a_later_run_goes_on(tmp_path: Path) -> None:
     small = tmp_path / "small"
     small.mkdir()
@@ -141,6 +147,7 @@ def test_a_full_disk_ends_with_5_and_a_later_run_goes_on(tmp_path: Path) -> None
         subprocess.run(["umount", str(small)], check=True)
 
 
+@pytest.mark.embedded
 def test_live_panes_of_a_message_and_a_dead_letter(tmp_path: Path) -> None:
     (tmp_path / "m.txt").write_text("40.7;-74;10;1768478400;d1;raw\nno message\n")
     live = tmp_path / "live.jsonl"
@@ -153,6 +160,7 @@ def test_live_panes_of_a_message_and_a_dead_letter(tmp_path: Path) -> None:
     assert by_area == [("positions", {"40.70,-74.00": 1}, "on_time")]
 
 
+@pytest.mark.embedded
 def test_a_dry_run_shows_the_plan_and_writes_nothing(tmp_path: Path) -> None:
     history = make_history(tmp_path / "h.csv", 500)
     done = command("--history", history, "--lake", tmp_path / "lake", "--dry-run")
@@ -162,6 +170,7 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "lake").exists()
 
 
+@pytest.mark.embedded
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     history = make_history(tmp_path / "h.csv", 400_000)
     line = [sys.executable, "-m", "prestacop", "run", "--history", str(history), "--lake", str(tmp_path / "lake")]

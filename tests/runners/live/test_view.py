@@ -340,6 +340,7 @@ def wait_until(so: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.embedded
 def test_a_child_that_ends_by_itself_is_named_with_what_it_said_last(make_child: Callable[[str], Child]) -> None:
     child = make_child("import sys; print('\\n'.join(map(str, range(50)))); sys.exit(f'{sys.argv} no more')")
     child.start()
@@ -354,6 +355,7 @@ def test_a_child_that_ends_by_itself_is_named_with_what_it_said_last(make_child:
 LONG = "import time; print('ready', flush=True); time.sleep(300)"
 
 
+@pytest.mark.embedded
 def test_a_child_is_ended_and_one_that_was_killed_is_told(make_child: Callable[[str], Child]) -> None:
     child = make_child(LONG)
     child.start()
@@ -370,6 +372,7 @@ def test_a_child_is_ended_and_one_that_was_killed_is_told(make_child: Callable[[
     assert not polite.runs()
 
 
+@pytest.mark.embedded
 def test_a_child_that_does_not_listen_is_killed_with_its_own(
     make_child: Callable[[str], Child], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -386,6 +389,7 @@ def test_a_child_that_does_not_listen_is_killed_with_its_own(
     wait_until(lambda: not own.is_running() or own.status() == psutil.STATUS_ZOMBIE)
 
 
+@pytest.mark.embedded
 def test_a_child_ends_when_its_parent_was_killed(make_child: Callable[[str], Child], tmp_path: Path) -> None:
     log = make_child(LONG).log
     code = f"""
@@ -405,6 +409,7 @@ time.sleep(300)
     wait_until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
 
 
+@pytest.mark.embedded
 def test_a_log_is_gone_on_with_has_times_is_the_owners_and_has_an_end(
     make_child: Callable[[str], Child], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -123,6 +123,7 @@ def test_wrong_usage_exits_2(arguments: list[str], said: str, capsys: pytest.Cap
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.embedded
 def test_a_broker_that_is_away_exits_4_and_options_that_are_none_2(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -220,6 +221,7 @@ def test_a_bucket_that_is_not_there_exits_3(s3: str, capsys: pytest.CaptureFixtu
     assert "there is no bucket nowhere" in capsys.readouterr().err
 
 
+@pytest.mark.embedded
 def test_a_server_without_rules_is_a_warning(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -231,6 +233,7 @@ def test_a_server_without_rules_is_a_warning(
         assert main(["--lake", "s3://lake", "--strict"]) == 3
 
 
+@pytest.mark.embedded
 def test_a_refusal_exits_7(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     with s3_that_answers(403, "AccessDenied", monkeypatch):
         assert main(["--lake", "s3://lake"]) == 7

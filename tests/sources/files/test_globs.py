@@ -9,7 +9,7 @@ from pathlib import Path
 
 import boto3
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lake.storage import LocalStorage, S3Storage, open_file, storage
@@ -278,7 +278,6 @@ PARTS = st.sampled_from(
 )
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     names=st.sets(st.lists(NAMES, min_size=1, max_size=3).map("/".join), min_size=1, max_size=5),
     patterns=st.sets(st.lists(PARTS, min_size=1, max_size=4).map("/".join), min_size=1, max_size=5),

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 import transforms.history.parse
 from pipelines.maintenance.replay import replay
@@ -27,7 +27,6 @@ def exchanged(data: bytes, separator: bytes) -> bytes:
 
 @pytest.mark.parametrize("separator", OTHERS)
 @given(files(), SIZES)
-@settings(max_examples=25)
 def test_cut_anywhere_a_file_gives_the_rows_that_it_gives_with_commas(
     separator: bytes, data: bytes, sizes: Sizes
 ) -> None:

@@ -7,7 +7,7 @@ from random import Random
 
 import boto3
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from apps.loader.command import main
@@ -94,7 +94,6 @@ def test_however_a_file_comes_its_rows_are_the_same(s3: str, tmp_path: Path, nam
     st.integers(1, 4),
     st.randoms(),
 )
-@settings(max_examples=20)
 def test_cut_into_any_pieces_its_rows_are_the_same(
     tmp_path_factory: pytest.TempPathFactory,
     name: str,

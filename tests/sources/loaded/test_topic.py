@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lake.ledger import commit
@@ -324,7 +324,6 @@ NO_MESSAGES = [
 ]
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(MUTATED, st.binary(max_size=20)), max_size=4), st.lists(st.binary(max_size=200), max_size=3))
 def test_whatever_is_in_a_topic_the_file_is_read_and_nothing_is_written_outside(
     tmp_path: Path, mutated: list[tuple[dict[str, Any], bytes]], rubbish: list[bytes]

@@ -9,7 +9,7 @@ from threading import Barrier
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lake.ledger import commit
@@ -20,12 +20,6 @@ from sources.units import Unit
 
 STREAM = "drones-kafka-0123"
 PARTITION = 3
-
-
-@pytest.fixture(params=["local", "s3"])
-def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The root of a lake that does not exist yet, of either kind."""
-    return str(tmp_path / "lake") if request.param == "local" else f"{request.getfixturevalue('s3')}/some/lake"
 
 
 def chain(root: str, floor: int = 0, partition: int = PARTITION) -> Chain:
@@ -176,7 +170,6 @@ STEPS = st.one_of(
 """What, by which of three planners, and how much of it (of a commit: which of the units that wait for it)."""
 
 
-@settings(max_examples=60)
 @given(st.lists(STEPS, max_size=40))
 def test_planners_that_know_nothing_of_each_other_never_overlap_and_leave_no_gap(
     steps: list[tuple[str, int, int]],

@@ -79,6 +79,7 @@ def hook(service: WebService) -> Iterator[Webhook]:
     opened.close()
 
 
+@pytest.mark.embedded
 def test_a_webhook_gets_the_alert_signed(service: WebService, hook: Webhook) -> None:
     hook.send([alert(), alert(message_id=HOSTILE)])
     for (headers, body), name in zip(service.got, ("m1", HOSTILE), strict=True):
@@ -96,6 +97,7 @@ def test_the_signature_is_that_of_the_standard() -> None:
     assert signed == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
+@pytest.mark.embedded
 def test_a_webhook_that_fails_for_a_while_gets_it_all_the_same(service: WebService, hook: Webhook) -> None:
     service.codes = [503, 500, 429]
     hook.send([alert()])
@@ -103,6 +105,7 @@ def test_a_webhook_that_fails_for_a_while_gets_it_all_the_same(service: WebServi
     assert len({headers["webhook-id"] for headers, _ in service.got}) == 1
 
 
+@pytest.mark.embedded
 @pytest.mark.parametrize(("code", "attempts"), [(503, ATTEMPTS), (401, 1), (302, 1)])
 def test_a_webhook_that_does_not_take_it_is_an_error(
     service: WebService, hook: Webhook, code: int, attempts: int
@@ -113,6 +116,7 @@ def test_a_webhook_that_does_not_take_it_is_an_error(
     assert len(service.got) == attempts
 
 
+@pytest.mark.embedded
 def test_a_webhook_that_is_not_there_is_an_error(service: WebService) -> None:
     hook = Webhook(webhook_url(f"http://127.0.0.1:{free_port()}/token"), backoff_seconds=0.001)
     with pytest.raises(ServiceUnavailable, match="does not answer") as raised:
@@ -167,6 +171,7 @@ def stream() -> Iterator[Callable[..., _Stream]]:
         one.close()
 
 
+@pytest.mark.embedded
 @pytest.mark.parametrize(
     ("head", "more"),
     [
@@ -192,6 +197,7 @@ def test_a_webhook_that_answers_byte_by_byte_ends_in_time(
     hook.close()
 
 
+@pytest.mark.embedded
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize(
     "flood", [b"HTTP/1.1 100 Continue\r\n\r\n" * 1_000, b"x" * 65_536, b"\x16\x03\x03\x40\x00\x02"]
@@ -211,6 +217,7 @@ def test_no_thread_goes_on_when_the_time_of_a_webhook_is_over(
     hook.close()
 
 
+@pytest.mark.embedded
 def test_a_compressed_answer_is_never_unpacked(service: WebService, stream: Callable[..., _Stream]) -> None:
     bomb = gzip.compress(bytes(60_000_000), 9)
     assert len(bomb) < SHORT_ANSWER_BYTES
@@ -225,6 +232,7 @@ def test_a_compressed_answer_is_never_unpacked(service: WebService, stream: Call
     hook.close()
 
 
+@pytest.mark.embedded
 def test_a_connection_that_is_used_again_is_hung_up_too(service: WebService) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         gone = Event()
@@ -251,6 +259,7 @@ def test_a_connection_that_is_used_again_is_hung_up_too(service: WebService) -> 
         hook.close()
 
 
+@pytest.mark.embedded
 @pytest.mark.parametrize("code", [b"200 OK", b"503 later", b"403 no"])
 @pytest.mark.parametrize("length", [b"content-length: 4000000000", b"transfer-encoding: chunked", b"x: y"])
 def test_a_large_answer_is_not_read(
@@ -332,6 +341,7 @@ def test_a_webhook_may_be_here_or_under_tls(url: str) -> None:
     assert webhook_url(url).url == url
 
 
+@pytest.mark.embedded
 def test_what_is_for_this_machine_goes_through_no_proxy(service: WebService, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
@@ -370,6 +380,7 @@ def mailbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Mailbox]:
     controller.stop()
 
 
+@pytest.mark.embedded
 def test_a_mail_tells_all_alerts_of_a_bundle(mailbox: _Mailbox) -> None:
     Mail(MailAddress("desk@example.org")).send([alert(), alert(message_id="m2", drone_id=HOSTILE, plate_id=HOSTILE)])
     (envelope,) = mailbox.mails
@@ -382,6 +393,7 @@ def test_a_mail_tells_all_alerts_of_a_bundle(mailbox: _Mailbox) -> None:
     assert not any(line.startswith("Bcc") for line in body.splitlines())
 
 
+@pytest.mark.embedded
 def test_the_same_alerts_are_the_same_mail(mailbox: _Mailbox) -> None:
     for _ in range(2):
         Mail(MailAddress("desk@example.org")).send([alert()])
@@ -389,12 +401,14 @@ def test_the_same_alerts_are_the_same_mail(mailbox: _Mailbox) -> None:
     assert len({line for head in heads for line in head.splitlines() if line.startswith("Message-ID")}) == 1
 
 
+@pytest.mark.embedded
 def test_a_mail_server_that_is_busy_gets_it_all_the_same(mailbox: _Mailbox) -> None:
     mailbox.answers = ["451 busy", "421 later"]
     Mail(MailAddress("desk@example.org"), backoff_seconds=0.01).send([alert()])
     assert len(mailbox.mails) == 1
 
 
+@pytest.mark.embedded
 def test_a_mail_server_that_refuses_is_an_error(mailbox: _Mailbox) -> None:
     mailbox.answers = ["554 no"] * 2
     with pytest.raises(ServiceUnavailable, match="does not take an alert"):
@@ -402,6 +416,7 @@ def test_a_mail_server_that_refuses_is_an_error(mailbox: _Mailbox) -> None:
     assert mailbox.answers == ["554 no"]
 
 
+@pytest.mark.embedded
 def test_no_password_is_sent_without_tls(mailbox: _Mailbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SMTP_USER", "desk")
     with pytest.raises(ServiceUnavailable, match="STARTTLS") as raised:
@@ -437,6 +452,7 @@ def guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[_Mailbo
     controller.stop()
 
 
+@pytest.mark.embedded
 def test_a_mail_is_sent_under_tls_by_who_logs_in(guarded: _Mailbox) -> None:
     Mail(MailAddress("desk@example.org"), backoff_seconds=0.01).send([alert()])
     assert guarded.logins == [(b"desk", PASSWORD.encode(), True)]
@@ -444,6 +460,7 @@ def test_a_mail_is_sent_under_tls_by_who_logs_in(guarded: _Mailbox) -> None:
     assert '"message_id": "m1"' in envelope.content.decode()
 
 
+@pytest.mark.embedded
 def test_a_wrong_password_is_an_error_at_once(
     guarded: _Mailbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -455,6 +472,7 @@ def test_a_wrong_password_is_an_error_at_once(
     assert guarded.mails == []
 
 
+@pytest.mark.embedded
 def test_a_mail_server_that_nobody_vouches_for_gets_no_password(
     guarded: _Mailbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -465,6 +483,7 @@ def test_a_mail_server_that_nobody_vouches_for_gets_no_password(
     assert guarded.logins == []
 
 
+@pytest.mark.embedded
 @pytest.mark.parametrize(("head", "more", "pause"), [(b"", b"2", 0.02), (b"", b"220-" + b"x" * 200 + b"\r\n", 0.0)])
 def test_a_mail_server_that_never_comes_to_an_end_is_left_in_time(
     stream: Callable[..., _Stream], monkeypatch: pytest.MonkeyPatch, head: bytes, more: bytes, pause: float

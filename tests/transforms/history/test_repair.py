@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from schemas.history import PLACEHOLDERS, Reason, Repair
@@ -251,7 +251,6 @@ DIRTY = st.builds(
 )
 
 
-@settings(max_examples=60)
 @given(st.lists(st.none() | DIRTY | st.text(min_size=1, max_size=5), min_size=1, max_size=30), st.integers(0, 3))
 def test_a_column_is_cleaned_as_its_texts_are_one_by_one(texts: list[str | None], cut: int) -> None:
     texts = [text if text is None or text.isprintable() or text.strip() else None for text in texts]

@@ -11,7 +11,7 @@ import pyarrow as pa
 from apache_beam.metrics import MetricsFilter
 from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.util import assert_that, equal_to
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.lake import EXTRA, UTC, Source
@@ -65,7 +65,6 @@ def kept(batches: Sequence[Sequence[Claim]]) -> tuple[list[int], list[Any]]:
 CLAIMS = st.lists(st.builds(Claim, st.sampled_from("abc"), st.sampled_from("xyz"), st.sampled_from([None, 1, 2, 3])))
 
 
-@settings(max_examples=60)
 @given(st.lists(CLAIMS, min_size=1, max_size=4))
 def test_only_a_copy_that_was_published_no_earlier_is_dropped_however_the_unit_is_cut(
     batches: list[list[Claim]],
