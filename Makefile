@@ -1,7 +1,13 @@
 # `make` prints this help. Everything runs from .venv, which the first target that needs it makes.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-PYTHON ?= python3.11
+# The newest Python that all tests have passed on comes first. SUPPORTED says what setup.py says, and Debian ships ensurepip
+# apart from Python. PYTHON=... takes another one.
+PYTHONS := python3.13 python3.12 python3.11 python3.14
+SUPPORTED := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 15))
+PYTHON ?= $(or $(shell for python in $(PYTHONS); do $$python -c '$(SUPPORTED)' 2>/dev/null && echo $$python && break; done),python3)
+CHECKED_PYTHON = $(if $(shell $(PYTHON) -c '$(SUPPORTED)' 2>/dev/null && echo yes),$(PYTHON),$(error \
+	$(PYTHON) is not a Python 3.11 to 3.14 with venv and ensurepip: apt-get install python3-venv, or make PYTHON=/path/to/python3))
 VENV := .venv
 PY := $(VENV)/bin/python
 PRESTACOP := $(PY) -m prestacop
@@ -45,7 +51,7 @@ PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 # Each file that is installed has the hash that constraints.txt says, the tools that build this project too.
 # editable_mode=compat: else a folder of data named lake where a command is called stands for the package of that name.
 $(VENV)/.installed: setup.py constraints.txt
-	$(PYTHON) -m venv $(VENV)
+	$(CHECKED_PYTHON) -m venv --clear $(VENV)
 	$(PIP) --require-hashes --requirement constraints.txt
 	$(PIP) --no-deps --no-build-isolation --config-settings editable_mode=compat --editable .
 	@touch $@
@@ -53,13 +59,16 @@ $(VENV)/.installed: setup.py constraints.txt
 .PHONY: install
 install: $(VENV)/.installed ## make .venv with the pinned packages
 
-# By a tool of its own environment, with a hash too. Versions stay as they are unless setup.py or ARGS asks for others.
+# uv runs in an environment of its own and is pinned too. Versions stay as they are unless setup.py or ARGS needs others.
+# uv would keep the hashes that it finds, and a new Python needs more of them, so it gets the versions alone.
 .PHONY: pins
 pins: ## renew constraints.txt from setup.py: versions and hashes (ARGS=--upgrade: the newest, ARGS='-P NAME': of one package)
-	@tools=$$(mktemp -d); trap 'rm -rf "$$tools"' EXIT; $(PYTHON) -m venv "$$tools" && \
+	@tools=$$(mktemp -d); trap 'rm -rf "$$tools"' EXIT; $(CHECKED_PYTHON) -m venv "$$tools" && \
 	"$$tools/bin/pip" install --quiet --disable-pip-version-check --require-hashes --requirement deploy/pins.txt && \
-	"$$tools/bin/uv" pip compile --quiet --python-version 3.11 --extra dev --generate-hashes --no-annotate \
-		--custom-compile-command 'make pins' --output-file constraints.txt $(ARGS) setup.py <(printf 'setuptools\nwheel\n')
+	sed '/--hash=/d; s/ *\\$$//' constraints.txt >"$$tools/constraints.txt" && \
+	"$$tools/bin/uv" pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes --no-annotate \
+		--custom-compile-command 'make pins' --output-file "$$tools/constraints.txt" $(ARGS) setup.py <(printf 'setuptools\nwheel\n') && \
+	cp "$$tools/constraints.txt" constraints.txt
 
 .PHONY: run-local
 run-local: install ## a fleet's messages and a ticket history -> a lake, its answers and a report, on this machine

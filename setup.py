@@ -26,7 +26,13 @@ setup(
     name="prestacop",
     version="0.1.0",
     description="Drones that watch parked cars, one Apache Beam graph, a Parquet lake",
-    python_requires=">=3.11,<3.12",
+    python_requires=">=3.11,<3.15",
+    classifiers=[
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Programming Language :: Python :: 3.14",
+    ],
     packages=find_packages(
         include=[
             f"{p}*"

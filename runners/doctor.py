@@ -3,10 +3,10 @@
 import argparse
 import importlib.metadata
 import os
+import platform
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +20,8 @@ from schemas.errors import ServiceUnavailable
 from schemas.history import TIME_ZONE
 
 GIGABYTE = 1e9
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
+"""The versions of Python that setup.py supports; the unit tests have passed on each."""
 PACKAGES = ("apache-beam", "pyarrow", "duckdb", "msgspec", "google-cloud-pubsub")
 
 
@@ -35,8 +37,9 @@ class Finding(NamedTuple):
 
 def findings() -> Iterator[Finding]:
     """Look at this machine."""
-    version = sys.version_info
-    yield Finding("Python", version[:2] == (3, 11), True, f"{version.major}.{version.minor}; 3.11 is what is tested")
+    is_supported = ".".join(platform.python_version_tuple()[:2]) in PYTHONS
+    supported = f"{PYTHONS[0]} to {PYTHONS[-1]} are supported and tested"
+    yield Finding("Python", is_supported, True, f"{platform.python_version()}; {supported}")
     for package in PACKAGES:
         yield Finding(package, True, True, importlib.metadata.version(package))
     yield _time_zone()

@@ -1,39 +1,50 @@
-"""Each package that is installed is pinned, with the hash of its file, and no command installs one that is not."""
+"""Each package is pinned with the hashes of its files, and all files name the same versions of Python."""
 
 import ast
 import re
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
+
+from runners.doctor import PYTHONS
 
 ROOT = Path(__file__).parents[1]
 HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
 
 
 def _pins(file: str) -> dict[str, tuple[Requirement, list[str]]]:
-    """Name -> what is pinned, and its hashes."""
+    """Package name -> its pinned requirement and the hashes of its files, without what no machine of ours installs."""
     text = (ROOT / file).read_text(encoding="utf-8").replace("\\\n", " ")
-    lines = [line.split() for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    return {canonicalize_name(Requirement(pin).name): (Requirement(pin), hashes) for pin, *hashes in lines}
+    lines = [line.partition("--hash=") for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    pins = [(Requirement(pin), (equals + hashes).split()) for pin, equals, hashes in lines]
+    return {
+        canonicalize_name(pinned.name): (pinned, hashes)
+        for pinned, hashes in pins
+        if pinned.marker is None or pinned.marker.evaluate()
+    }
 
 
-def _setup() -> dict[str, list[str]]:
-    """What setup.py asks for: packages by extra; of the project itself by an empty one."""
+def _setup_keywords() -> dict[str, Any]:
+    """The literal arguments of the call of setup() in setup.py."""
     (call,) = [
         node
         for node in ast.walk(ast.parse((ROOT / "setup.py").read_text(encoding="utf-8")))
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "setup"
     ]
-    said = {each.arg: each.value for each in call.keywords}
-    return {
-        "": ast.literal_eval(said["install_requires"]),
-        **ast.literal_eval(said["extras_require"]),
-        "the tools that build it": ["setuptools", "wheel"],
-    }
+    names = ("python_requires", "classifiers", "install_requires", "extras_require")
+    return {each.arg: ast.literal_eval(each.value) for each in call.keywords if each.arg in names}
+
+
+def _requirements() -> dict[str, list[str]]:
+    """The packages that setup.py requires, by extra; those of the project itself under an empty name."""
+    keywords = _setup_keywords()
+    return {"": keywords["install_requires"], **keywords["extras_require"], "build tools": ["setuptools", "wheel"]}
 
 
 @pytest.mark.parametrize("file", ["constraints.txt", "deploy/pins.txt"])
@@ -48,14 +59,15 @@ def test_each_pin_is_one_version_and_has_its_hashes(file: str) -> None:
         assert all(HASH.fullmatch(each) for each in hashes), pinned.name
 
 
-@pytest.mark.parametrize("extra", _setup())
-def test_each_package_that_setup_py_asks_for_is_pinned(extra: str) -> None:
-    assert {canonicalize_name(Requirement(each).name) for each in _setup()[extra]} <= _pins("constraints.txt").keys()
+@pytest.mark.parametrize("extra", _requirements())
+def test_each_package_that_setup_py_requires_is_pinned(extra: str) -> None:
+    required = {canonicalize_name(Requirement(each).name) for each in _requirements()[extra]}
+    assert required <= _pins("constraints.txt").keys()
 
 
 def test_each_package_that_a_pinned_one_needs_is_pinned_in_a_version_that_it_takes() -> None:
     pins = _pins("constraints.txt")
-    wanted = [Requirement(each) for several in _setup().values() for each in several]
+    wanted = [Requirement(each) for several in _requirements().values() for each in several]
     seen = set()
     while wanted:
         one = wanted.pop()
@@ -95,5 +107,31 @@ def test_make_pins_writes_the_file_that_is_installed() -> None:
     text = (ROOT / "Makefile").read_text(encoding="utf-8")
     recipe = text.partition("\npins:")[2].partition("\n\n")[0]
     assert "--generate-hashes" in recipe
-    assert "--output-file constraints.txt" in recipe
+    assert "--universal" in recipe
+    assert 'cp "$$tools/constraints.txt" constraints.txt' in recipe
     assert "make pins" in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()[1]
+
+
+def test_the_doctor_the_makefile_and_the_docs_name_the_pythons_that_setup_py_supports() -> None:
+    supported = SpecifierSet(_setup_keywords()["python_requires"])
+    assert tuple(f"3.{minor}" for minor in range(30) if f"3.{minor}" in supported) == PYTHONS
+    assert [each.rpartition(" ")[2] for each in _setup_keywords()["classifiers"]] == list(PYTHONS)
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    (candidates,) = re.findall(r"^PYTHONS := (.*)", makefile, re.MULTILINE)
+    assert sorted(candidates.split()) == [f"python{version}" for version in PYTHONS]
+    first, last = (version.replace(".", ", ") for version in (PYTHONS[0], f"3.{int(PYTHONS[-1][2:]) + 1}"))
+    assert f"({first}) <= sys.version_info < ({last})" in makefile
+    spoken = f"Python {PYTHONS[0]} to {PYTHONS[-1]}"
+    for file in ("Makefile", "README.md", "deploy/Dockerfile"):
+        assert spoken in (ROOT / file).read_text(encoding="utf-8"), file
+
+
+def test_the_image_of_the_workers_has_every_package_and_the_python_that_make_prefers() -> None:
+    dockerfile = (ROOT / "deploy/Dockerfile").read_text(encoding="utf-8")
+    preferred = re.findall(r"^PYTHONS := python(\S+)", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert re.findall(r"^ARG PYTHON=(.*)", dockerfile, re.MULTILINE) == preferred
+    copied = set(re.findall(r"^COPY (\w+) \1$", dockerfile, re.MULTILINE))
+    packages = {file.parent.name for file in ROOT.glob("*/__init__.py")} - {"tests"}
+    assert copied == packages
+    setup = (ROOT / "setup.py").read_text(encoding="utf-8")
+    assert {name for name in packages if f'"{name}"' in setup} == packages
