@@ -2,7 +2,10 @@
 
 PrestaCopError
  ├─ OutputUnusable      2  a lake that cannot be written where it is said to be
+ ├─ OptionsRefused      2  options of a topic's URL that the client library refuses
+ ├─ AcknowledgedLost    2  messages that a broker acknowledged and has lost
  ├─ InputUnusable       3  a file that cannot be read, or is not what it is said to be
+ │   ├─ TopicUnusable      a topic that does not exist, or refuses a message
  │   ├─ UnsafePath         a path that leads out of the lake
  │   └─ LakeDamaged        a file of the lake that is not what was written
  ├─ ServiceUnavailable  4  object storage or a broker that does not answer
@@ -33,10 +36,26 @@ class OutputUnusable(PrestaCopError):
     exit_code = 2
 
 
+class OptionsRefused(PrestaCopError):
+    """The client library refuses the options of a topic's URL."""
+
+    exit_code = 2
+
+
+class AcknowledgedLost(PrestaCopError):
+    """A broker has lost messages that it had acknowledged."""
+
+    exit_code = 2
+
+
 class InputUnusable(PrestaCopError):
     """The input cannot be read at all; rows that are merely bad are dead letters instead."""
 
     exit_code = 3
+
+
+class TopicUnusable(InputUnusable):
+    """There is no such topic or subscription, or it refuses a message or a setting."""
 
 
 class UnsafePath(InputUnusable):
@@ -83,5 +102,5 @@ class NotReconciled(PrestaCopError):
     exit_code = 1
 
 
-FINAL: Final = (OutputUnusable, InputUnusable, DiskFull, NotPermitted)
+FINAL: Final = (OutputUnusable, OptionsRefused, InputUnusable, DiskFull, NotPermitted)
 """What neither waiting nor the same work again mends: somebody has to do what the message says."""

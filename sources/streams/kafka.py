@@ -14,13 +14,13 @@ import pyarrow as pa
 from apache_beam.metrics import Metrics
 from confluent_kafka import Message
 
+from messaging.kafka import Topic
 from messaging.urls import KafkaUrl
 from schemas.errors import InputUnusable
 from schemas.lake import MICROSECONDS, Source, timestamps
 from sources.payloads import payload_batch
 from sources.streams.base import Look, PlannedUnit, Planner, Stream
-from sources.streams.kafka_broker import PATIENCE_SECONDS, Topic
-from sources.streams.kafka_consumer import Access, consume, offset_of, shared
+from sources.streams.kafka_consumer import Access, consume, offset_of, shared, topic_of
 from sources.streams.plans import Chain, Plan, first_planned, read_floors, write_floors
 from sources.units import PART_BYTES, ROW_BYTES, Unit
 
@@ -61,7 +61,7 @@ class KafkaStream(Stream):
         return f"{behind:,} new messages in {planner.partitions} partitions of {self.url.topic}{begun}"
 
     def everything(self, root: str) -> list[Unit]:
-        topic, step = Topic(self.url), UNIT_MESSAGES[self.source]
+        topic, step = topic_of(self.url), UNIT_MESSAGES[self.source]
         floors = read_floors(root, self.plans(topic))
         found = []
         for partition, end in topic.ends().items():
@@ -73,7 +73,7 @@ class KafkaStream(Stream):
         return found
 
     def forget(self, units: Iterable[Unit], root: str) -> None:
-        name = self.plans(Topic(self.url))
+        name = self.plans(topic_of(self.url))
         floors = read_floors(root, name)
         for unit in units:
             floors[_partition(unit)] = max(floors.get(_partition(unit), 0), unit.end)
@@ -90,16 +90,16 @@ class KafkaStream(Stream):
                 if size >= BATCH_BYTES:
                     yield _batch(messages, unit.start)
                     messages, size = [], 0
-        if unit.name and not unit.name.startswith(f"{self.plans(shared(self.url), PATIENCE_SECONDS)}-"):
+        if unit.name and not unit.name.startswith(f"{self.plans(shared(self.url))}-"):
             raise InputUnusable(
                 f"{self.path}: the topic was deleted and made again since the unit {unit.name} was planned: run again, "
                 "and the new topic is read from its beginning; what nobody had read of the old one is lost"
             )
         yield _batch(messages, unit.start)
 
-    def plans(self, topic: Topic, patience: float | None = None) -> str:
-        """The topic's name for ever, as a part of a path; the broker is given so many seconds to answer."""
-        return f"{self.source}-kafka-{topic.identity(patience)}"
+    def plans(self, topic: Topic) -> str:
+        """What identifies the topic, as a part of a path: another one if it is deleted and created again."""
+        return f"{self.source}-kafka-{topic.identity()}"
 
 
 def _partition(unit: Unit) -> int:
@@ -120,7 +120,7 @@ class _KafkaPlanner(Planner):
     def __init__(self, stream: KafkaStream, root: str) -> None:
         self._stream = stream
         self._root = root
-        self._topic = Topic(stream.url)
+        self._topic = topic_of(stream.url)
         self._name = stream.plans(self._topic)
         self._floors = read_floors(root, self._name)
         self._chains: dict[int, Chain] = {}

@@ -2,17 +2,19 @@
 
 import logging
 import threading
-import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import KafkaError, Message, TopicPartition
 
-from messaging.urls import KafkaUrl, kafka_config
+from messaging.kafka import Connection, Topic, open_consumer
+from messaging.retry import Patience
+from messaging.urls import KafkaUrl
 from schemas.errors import InputUnusable
-from sources.streams.kafka_broker import PATIENCE_SECONDS, Broker, Topic
 
+PATIENCE_SECONDS = 120.0
+"""How long a broker that has answered may be silent."""
 FETCHING: Final[Mapping[str, int]] = {
     "fetch.wait.max.ms": 100,
     "fetch.message.max.bytes": 4 << 20,
@@ -53,21 +55,18 @@ class _Parked:
     """A consumer between two units."""
 
     def __init__(self, url: KafkaUrl) -> None:
-        self.broker = Broker(url)
+        self.broker = Connection(url)
         self.place: tuple[int, int] = (-1, -1)
         """The partition and the offset of its next message."""
-        settings: dict[str, Any] = {
-            "group.id": "prestacop",  # librdkafka wants one; nothing is ever committed to it
-            "enable.auto.commit": False,
+        settings = {
             "auto.offset.reset": "error",
             "enable.partition.eof": True,
             "isolation.level": "read_committed",
             "check.crcs": True,
+            "log_level": 6,
             **FETCHING,
-            "error_cb": self.broker.heard,
         }
-        with self.broker.options():
-            self.consumer = Consumer({**kafka_config(url), **settings}, logger=_log)
+        self.consumer = open_consumer(self.broker, settings, logger=_log)
 
 
 _topics: dict[str, Topic] = {}
@@ -83,7 +82,8 @@ def consume(topic: Access, partition: int, start: int, end: int) -> Iterator[lis
         ServiceUnavailable: the broker refuses us, or was silent for longer than PATIENCE_SECONDS.
     """
     parked = _take(topic, partition, start)
-    place, heard, size = start, time.monotonic(), CHUNK_BYTES // FIRST_CHUNK
+    place, size = start, CHUNK_BYTES // FIRST_CHUNK
+    patience = Patience(PATIENCE_SECONDS, answered=True)
     expected = start
     missing: int | None = None
     while place < end:
@@ -104,7 +104,6 @@ def consume(topic: Access, partition: int, start: int, end: int) -> Iterator[lis
                 _log.warning("%s: %s", parked.broker.name, error)
         if messages:
             place = max(place, offset_of(messages[-1]) + 1)  # the end may have been told in the same breath
-            heard = time.monotonic()
             size = max(*map(len, messages), size // 2, 1)
             while messages and offset_of(messages[-1]) >= end:  # the offsets before were compacted away
                 messages.pop()
@@ -112,10 +111,10 @@ def consume(topic: Access, partition: int, start: int, end: int) -> Iterator[lis
                 missing = _first_missing(messages, expected)
             expected = offset_of(messages[-1]) + 1 if messages else expected
             yield messages
-        elif time.monotonic() - heard > PATIENCE_SECONDS:
-            raise parked.broker.unavailable()
+            patience.heard()
         else:
-            parked.broker.check(None)
+            parked.broker.check()
+            patience.check(parked.broker.outage())
     if missing is None and expected < end:
         missing = expected
     if missing is not None:
@@ -177,9 +176,14 @@ def _lose(topic: Access, partition: int, start: int, end: int) -> None:
     _log.error("%s, and left out as --accept-loss says", lost)
 
 
+def topic_of(url: KafkaUrl, answered: bool = False) -> Topic:
+    """What the brokers say of a topic, open transactions left out. ``answered``: they have answered this run before."""
+    return Topic(url, Patience(PATIENCE_SECONDS, _log.warning, answered, longest_nap=1.0), committed=True)
+
+
 def shared(url: KafkaUrl) -> Topic:
     """One client of this process for what the brokers say of the topic."""
     with _parking:
         if str(url) not in _topics:
-            _topics[str(url)] = Topic(url)
+            _topics[str(url)] = topic_of(url, answered=True)
         return _topics[str(url)]

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError
 
+from messaging.kafka import Connection
 from messaging.urls import KafkaUrl
 from schemas.errors import InputUnusable
 from schemas.lake import Source
 from sources.streams import kafka, kafka_consumer
 from sources.streams.base import plan_until_now
 from sources.streams.kafka import KafkaStream
-from sources.streams.kafka_broker import Broker
 from sources.streams.kafka_consumer import Access, consume
 from sources.units import ROW_BYTES, Unit
 
@@ -55,7 +55,7 @@ class FakeTopic:
         self.sizes, self.end, self.oldest = sizes, end, first
         self.id = "ab"
 
-    def identity(self, patience: float | None = None) -> str:
+    def identity(self) -> str:
         return self.id
 
     def first(self, partition: int) -> int:
@@ -79,7 +79,7 @@ class FakeTopic:
         class Parked:
             consumer = Consumer()
             place = (-1, -1)
-            broker = Broker(URL)
+            broker = Connection(URL)
 
         parked = Parked()
         parked.at_once = at_once  # type: ignore[attr-defined]
@@ -95,7 +95,7 @@ def on(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
         monkeypatch.setattr(kafka_consumer, "_take", lambda *_: parked)
         monkeypatch.setattr(kafka_consumer, "shared", lambda _: topic)
         monkeypatch.setattr(kafka, "shared", lambda _: topic)
-        monkeypatch.setattr(kafka, "Topic", lambda _: topic)
+        monkeypatch.setattr(kafka, "topic_of", lambda _: topic)
         return parked
 
     monkeypatch.setattr(kafka_consumer, "_parked", defaultdict(list))
