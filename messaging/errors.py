@@ -1,4 +1,4 @@
-"""What can go wrong at a broker: each condition has one error class, hence one exit code, and one hint for each service.
+"""What can go wrong at a broker: each condition has one error class, hence one exit code, and one hint.
 
 A condition that is not listed here is taken for an outage: the request is made again until patience ends, and the
 command then ends with :class:`schemas.errors.ServiceUnavailable`. ``docs/streams.md`` has this table.

@@ -95,7 +95,8 @@ class Connection:
     def open(self, kind: type[Client], settings: Mapping[str, Any], **arguments: Any) -> Client:
         """A client with these settings, secrets from the environment. Raises OptionsRefused."""
         try:
-            return kind({"log_level": 0, **settings, "error_cb": self._on_error}, **arguments)
+            config: dict[str, Any] = {"log_level": 0, **settings, "error_cb": self._on_error}
+            return kind(config, **arguments)
         except KafkaException as error:
             raise self.error(error.args[0], OPTIONS) from error
 
@@ -249,6 +250,7 @@ class TopicProducer:
         """Raises OptionsRefused."""
         self.sent = 0
         self.acknowledged = 0
+        self._failed = 0
         self.connection = Connection(url)
         self._patience = patience or Patience(float("inf"), answered=True)
         self._resend = resend
@@ -256,13 +258,13 @@ class TopicProducer:
         self._failure: KafkaError | None = None
         self._closed = False
         self._count: Callable[..., None] = partial(self._on_delivery, None)
-        config = {**_BATCHES, **settings, **kafka_config(url), **_EXACTLY_ONCE}
+        config: dict[str, Any] = {**_BATCHES, **settings, **kafka_config(url), **_EXACTLY_ONCE}
         self._client = self.connection.open(Producer, config)
 
     @property
     def waiting(self) -> int:
-        """How many messages are not acknowledged."""
-        return self.sent - self.acknowledged
+        """How many messages are under way."""
+        return self.sent - self.acknowledged - self._failed
 
     def find(self, patience: Patience) -> None:
         """Wait until the brokers know the topic. Raises TopicUnusable, NotPermitted, ServiceUnavailable."""
@@ -322,8 +324,9 @@ class TopicProducer:
             raise ServiceUnavailable(f"{self.connection.name}: the producer was closed")
         self._poll()
         if self._failure is not None:
-            note = f"; {self.waiting:,} of {self.sent:,} messages are not acknowledged"
-            raise self.connection.error(self._failure, note=note)
+            failure, self._failure = self._failure, None
+            note = f"; {self.sent - self.acknowledged:,} of {self.sent:,} messages are not acknowledged"
+            raise self.connection.error(failure, note=note)
         self.connection.check()
         while self._given_up:
             message, report = self._given_up[0]
@@ -367,7 +370,8 @@ class TopicProducer:
                 report(m)
         elif self._resend and error.code() == KafkaError._MSG_TIMED_OUT:
             self._given_up.append((m, partial(self._on_delivery, report)))
-        else:
+        elif error.code() not in _REPORTED_BEFORE:
+            self._failed += 1
             self._fail(error)
 
     def _fail(self, error: KafkaError) -> None:

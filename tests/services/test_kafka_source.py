@@ -386,9 +386,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("impatient")
 def test_no_broker_is_told_with_the_reason(tmp_path: Path) -> None:
     url = f"kafka://127.0.0.1:{free_port()}/fleet"
-    with pytest.raises(
-        ServiceUnavailable, match=f"{url} does not answer .*Connection refused.*Check the network, the address"
-    ):
+    with pytest.raises(ServiceUnavailable, match=f"{url} does not answer .*Connection refused.*Check the network"):
         read_up_to_now(tmp_path / "lake", url)
 
 
