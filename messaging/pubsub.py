@@ -4,8 +4,10 @@ The clients connect to ``PUBSUB_EMULATOR_HOST`` where that is set.
 """
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final, Literal, TypeVar
 
 import grpc
@@ -34,7 +36,7 @@ PASSES: Final = if_exception_type(
 )
 """Whether an error is retried."""
 ERRORS: Final = (exceptions.GoogleAPIError, GoogleAuthError)
-REQUEST_SECONDS: Final = 30.0
+REQUEST_SECONDS: Final = 60.0
 _REQUEST_MESSAGES: Final = 1_000
 _REQUEST_BYTES: Final = 4_000_000
 _MAX_BYTES: Final = 10_000_000 - 1_000
@@ -149,10 +151,8 @@ class Publisher:
         """Return when the service has all messages. Raises TopicUnusable, NotPermitted, ServiceUnavailable."""
         for batch in self.requests(messages):
             request = _Request(topic=self.connection.path, messages=batch)
-            self._patience().attempt(
-                lambda request=request: self._client.publish(request, retry=None, timeout=self._seconds),
-                self.connection.reason,
-            )
+            publish = partial(self._client.publish, request, retry=None, timeout=self._seconds)
+            self._patience().attempt(publish, self.connection.reason)
 
     def close(self) -> None:
         """Close the connection."""
@@ -187,8 +187,12 @@ class Subscriber:
             grpc.channel_ready_future(self._client.transport.grpc_channel).result(seconds)
         except grpc.FutureTimeoutError as error:
             raise ServiceUnavailable(f"{self.connection.name} does not answer. {OUTAGE.pubsub}") from error
-        with suppress(exceptions.PermissionDenied):  # whoever may pull may not always look at it
-            self._client.get_subscription(subscription=self.connection.path, retry=None, timeout=seconds)
+
+        def find() -> None:
+            with suppress(exceptions.PermissionDenied):  # whoever may pull may not always look at it
+                self._client.get_subscription(subscription=self.connection.path, retry=None, timeout=REQUEST_SECONDS)
+
+        self._patience().attempt(find, self.connection.reason)
 
     def pull(self, at_once: int, seconds: float) -> list[ReceivedMessage]:
         """Up to so many messages; none if none came for so long. Raises as :meth:`find` does."""
@@ -207,7 +211,10 @@ class Subscriber:
     def pull_now(self, at_once: int) -> list[ReceivedMessage]:
         """What is there, without waiting for messages: a slow server is not taken for an empty subscription."""
         request = {"subscription": self.connection.path, "max_messages": at_once, "return_immediately": True}
-        return list(self._repeat(self._client.pull, request=request).received_messages)
+        with warnings.catch_warnings():
+            # It is deprecated for what it costs, and the only request that does not wait.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return list(self._repeat(self._client.pull, request=request).received_messages)
 
     def acknowledge(self, ids: Sequence[str]) -> None:
         """Messages that are not to be delivered again. Raises as :meth:`find` does."""

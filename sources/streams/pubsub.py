@@ -5,30 +5,23 @@ from there. A crash between putting and acknowledging makes Pub/Sub deliver them
 message_id, and those that nobody can read by the name that Pub/Sub gave them.
 """
 
-import os
 import time
 import uuid
-import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from typing import Any
 
-import grpc
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from google.api_core import exceptions
-from google.api_core.retry import Retry, if_exception_type
-from google.auth.exceptions import GoogleAuthError
-from google.cloud import pubsub_v1
-from google.cloud.pubsub_v1.types import PubsubMessage, ReceivedMessage
-from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
+from google.pubsub_v1 import PubsubMessage, ReceivedMessage
 
 from lake.large_payloads import bounded
 from lake.ledger import is_committed, read_back
 from lake.storage import storage
+from messaging.pubsub import Subscriber
+from messaging.retry import Patience
 from messaging.urls import PubSubUrl
-from schemas.errors import InputUnusable, LakeDamaged, ServiceUnavailable
+from schemas.errors import LakeDamaged
 from schemas.lake import MICROSECONDS, Source, timestamps
 from sources.payloads import payload_batch
 from sources.streams.base import Look, PlannedUnit, Planner, Stream, plan_until_now
@@ -45,28 +38,14 @@ PULL_MESSAGES = 1_000
 """What Pub/Sub gives at most for one request."""
 PULLS = 4
 """Requests under way at once."""
-ACKS = 2_000
-"""Acknowledged by one request, which may have 512 KiB."""
 PULL_SECONDS = 20.0
 """A request is answered when there is a message, or after this time."""
 LOOK_SECONDS = 1.0
 QUIET_SECONDS = 2.0
 """So long without a message, and it is asked whether there is none."""
-ANSWER_SECONDS = 60.0
 PATIENCE_SECONDS = 120
 START_SECONDS = 20
 """How long a server may be silent before anything was heard of it."""
-
-_CHECK = "Check the network, GOOGLE_APPLICATION_CREDENTIALS and PUBSUB_EMULATOR_HOST"
-_PASSING = (
-    exceptions.ServiceUnavailable,
-    exceptions.InternalServerError,
-    exceptions.Unknown,
-    exceptions.Aborted,
-    exceptions.Cancelled,  # by the server, when it ends a stream
-)
-_PULL = Retry(predicate=if_exception_type(*_PASSING), timeout=PATIENCE_SECONDS)
-_ACKNOWLEDGE = Retry(predicate=if_exception_type(*_PASSING, exceptions.DeadlineExceeded), timeout=PATIENCE_SECONDS)
 
 
 class PubSubStream(Stream):
@@ -89,7 +68,7 @@ class PubSubStream(Stream):
         return _PubSubPlanner(self, root)
 
     def waiting(self, root: str) -> str:
-        Subscription(self.url)  # which tells where there is no server
+        Subscription(self.url)  # raises where there is no server
         spooled = sum(not is_committed(root, unit.source, unit.name) for unit in self.spooled(root))
         return f"{spooled} segments spooled; what waits in {self.path} only a pull can tell"
 
@@ -162,12 +141,12 @@ class _PubSubPlanner(Planner):
         now = round(time.time() * MICROSECONDS)
         if not room:
             return Look([], self._until, 0)
-        messages = self._subscription.pull()
+        messages = self._subscription.pull_segment()
         units = self._spool_all(messages)
         if units:
             self._heard, self._until = time.monotonic(), units[0].since
         elif time.monotonic() - self._heard > QUIET_SECONDS:
-            if messages := self._subscription.what_is_there():
+            if messages := self._subscription.pull_now(PULL_MESSAGES):
                 units = self._spool_all(messages)
             else:
                 self._until = now
@@ -201,110 +180,41 @@ class _PubSubPlanner(Planner):
         return PlannedUnit(unit, round(time.time() * MICROSECONDS) if first is None else first)
 
 
-class Subscription:
-    """Pulls and acknowledges."""
+class Subscription(Subscriber):
+    """Pulls segments, with several requests under way."""
 
     def __init__(self, url: PubSubUrl) -> None:
-        self._name = f"pubsub://{url.project}/{url.name}"
-        if emulator := os.environ.get("PUBSUB_EMULATOR_HOST"):
-            # The client's own channel to an emulator takes no message above 4 MB.
-            channel = grpc.insecure_channel(emulator, options=[("grpc.max_receive_message_length", -1)])
-            self._client = pubsub_v1.SubscriberClient(transport=SubscriberGrpcTransport(channel=channel))
-        else:
-            try:
-                self._client = pubsub_v1.SubscriberClient()
-            except GoogleAuthError as error:
-                raise ServiceUnavailable(f"{self._name}: {error} {_CHECK}") from error
-        self._path = self._client.subscription_path(url.project, url.name)
+        """Raises InputUnusable (no such subscription), NotPermitted, ServiceUnavailable."""
+        super().__init__(url, lambda: Patience(PATIENCE_SECONDS, answered=True))
         self._pool = ThreadPoolExecutor(PULLS)
         self._at_once = PULL_MESSAGES
-        self._asked: set[Future[list[ReceivedMessage]]] = set()
-        try:
-            grpc.channel_ready_future(self._client.transport.grpc_channel).result(START_SECONDS)
-        except grpc.FutureTimeoutError as error:  # a pull would call it an empty subscription
-            raise ServiceUnavailable(f"{self._name}: no server answers. {_CHECK}") from error
-        self._look()
+        self._under_way: set[Future[list[ReceivedMessage]]] = set()
+        self.find(START_SECONDS)
 
-    def pull(self) -> list[ReceivedMessage]:
-        """What is there, up to the size of a segment; nothing if nothing came for a look's time."""
+    def pull_segment(self) -> list[ReceivedMessage]:
+        """What is there, up to the size of a segment; nothing if nothing came for LOOK_SECONDS."""
         end = time.monotonic() + LOOK_SECONDS
         found: list[ReceivedMessage] = []
         size = 0
         while len(found) < SEGMENT_MESSAGES and size < SEGMENT_BYTES:
-            while len(self._asked) < PULLS:
-                self._asked.add(self._pool.submit(self._pull))
-            # What is not answered yet stays asked: a request that is cancelled may have taken messages with it.
-            answered, self._asked = wait(self._asked, max(end - time.monotonic(), 0), FIRST_COMPLETED)
+            while len(self._under_way) < PULLS:
+                self._under_way.add(self._pool.submit(self.pull, self._at_once, PULL_SECONDS))
+            # A request without an answer stays under way: one that is cancelled may have taken messages with it.
+            answered, self._under_way = wait(self._under_way, max(end - time.monotonic(), 0), FIRST_COMPLETED)
             some = [message for answer in answered for message in answer.result()]
             if some and not found:
                 end = time.monotonic() + SEGMENT_SECONDS
             found += some
             sizes = [len(m.message.data) for m in some]
             size += sum(sizes)
-            if some:  # so that few large messages are on their way at once
+            if some:  # so that few large messages are under way at once
                 self._at_once = max(min(PULL_MESSAGES, SEGMENT_BYTES // PULLS // max(*sizes, 1)), 1)
             if time.monotonic() >= end:
                 break
         return found
 
-    def what_is_there(self) -> list[ReceivedMessage]:
-        """The answer of a request that waits for no message: a slow server is not taken for an empty subscription."""
-        with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", DeprecationWarning
-            )  # for what it costs; it is the only one that does not wait
-            question = {"subscription": self._path, "max_messages": PULL_MESSAGES, "return_immediately": True}
-            return list(
-                self._ask(self._client.pull, _ACKNOWLEDGE, request=question, timeout=ANSWER_SECONDS).received_messages
-            )
-
     def close(self) -> None:
-        """Give back what was asked for and not taken."""
-        for answer in wait(self._asked, 0).done:
-            self._give_back([message.ack_id for message in answer.result()])
-        self._client.close()
-
-    def acknowledge(self, ids: list[str]) -> None:
-        """Never to be delivered again, if all goes well."""
-        for some in batched(ids):
-            self._ask(self._client.acknowledge, _ACKNOWLEDGE, subscription=self._path, ack_ids=some)
-
-    def _give_back(self, ids: list[str]) -> None:
-        for some in batched(ids):
-            arguments = {"subscription": self._path, "ack_ids": some, "ack_deadline_seconds": 0}
-            self._ask(self._client.modify_ack_deadline, _ACKNOWLEDGE, **arguments)
-
-    def _look(self) -> None:
-        """Whether there is the subscription. Raises InputUnusable, ServiceUnavailable."""
-        try:
-            self._ask(self._client.get_subscription, _ACKNOWLEDGE, subscription=self._path)
-        except ServiceUnavailable as error:
-            if not isinstance(error.__cause__, exceptions.PermissionDenied):  # who may pull may not be allowed to look
-                raise
-
-    def _pull(self) -> list[ReceivedMessage]:
-        try:
-            answer = self._ask(
-                self._client.pull, _PULL, subscription=self._path, max_messages=self._at_once, timeout=PULL_SECONDS
-            )
-        except exceptions.DeadlineExceeded:
-            return []
-        return list(answer.received_messages)
-
-    def _ask(self, question: Callable[..., Any], retry: Retry, **arguments: Any) -> Any:
-        try:
-            return question(retry=retry, **arguments)
-        except exceptions.NotFound as error:
-            raise InputUnusable(
-                f"{self._name}: there is no such subscription; check the name, or make it with prestacop topics"
-            ) from error
-        except exceptions.DeadlineExceeded:
-            raise
-        except (exceptions.GoogleAPICallError, exceptions.RetryError) as error:
-            raise ServiceUnavailable(f"{self._name}: {error}. {_CHECK}") from error
-
-
-def batched(ids: list[str]) -> Iterator[list[str]]:
-    """As many as one request takes."""
-    for start in range(0, len(ids), ACKS):
-        yield ids[start : start + ACKS]
+        """Release what was pulled and is in no segment."""
+        for answer in wait(self._under_way, 0).done:
+            self.release([message.ack_id for message in answer.result()])
+        super().close()

@@ -356,7 +356,7 @@ def test_an_unknown_topic_or_subscription_ends_with_3_in_one_line(
 ) -> None:
     for url, said in (
         (f"kafka://{kafka}/nowhere", "there is no topic nowhere"),
-        ("pubsub://prestacop-sources/nowhere", "there is no such subscription"),
+        ("pubsub://prestacop-sources/nowhere", "there is no subscription nowhere"),
     ):
         done = run("--messages", url, "--prism_location", str(prism), cwd=tmp_path)
         assert done.returncode == 3
