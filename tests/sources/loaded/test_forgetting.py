@@ -36,7 +36,7 @@ def cut(path: Path) -> None:
 
 
 def of_another(path: Path) -> None:
-    lake = path.parents[3]
+    lake = path.parents[2]
     commit(str(lake), [row("another")])
     path.write_bytes((path.parent / "another.parquet").read_bytes())
 
