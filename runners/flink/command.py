@@ -11,8 +11,8 @@ from runners.flink import jobs
 from runners.flink.cluster import GROUP, JobManager
 from runners.flink.submit import on_flink
 from runners.services import Services
+from runners.services.clients import use_local_servers
 from runners.services.group_command import Command, run_command
-from runners.services.here import find_servers
 
 _PROG = "prestacop flink"
 _LEAVING = f"The job goes on in the cluster ({_PROG} status; stop ends it). Units in the ledger are done"
@@ -50,7 +50,7 @@ COMMAND = Command(
   {_PROG} submit --go-on --parallelism 4 --messages ...
                                     from the newest savepoint or checkpoint, with its open windows
 """,
-    before_up=find_servers,
+    before_up=use_local_servers,
     tell=_tell,
     more=_more,
 )
@@ -61,7 +61,7 @@ def _submit(argv: list[str]) -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--go-on", action="store_true")
     known, rest = parser.parse_known_args(argv)
-    find_servers()
+    use_local_servers()
     services = Services(data=known.data, group=GROUP)
     if known.go_on:
         rest += ["--savepoint_path", jobs.snapshot_to_go_on_from(services)]

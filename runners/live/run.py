@@ -1,98 +1,62 @@
-"""A fleet that flies and a graph that follows it, watched from their start to their end."""
+"""A live run from its start to its end."""
 
-import time
-from collections.abc import Callable, Sequence
+import os
+import shlex
 
-from runners.live.children import Child
-from runners.live.screen import Screen
-from runners.live.seen import Measured
-from runners.live.view import lines, plain
-from terminal.signals import INTERRUPTED
+from pipelines.cli.commit_progress import Committed, kept_up_to_date
+from runners.live.metrics import Metrics
+from runners.live.parts import LiveOptions, Parts, create_topics, start_console
+from runners.live.shutdown import locked_folder, running_servers, stopping
+from runners.live.summary import next_steps, published_count, summary
+from runners.live.watch import Watch
+from runners.services import HOME, Services
+from runners.services.services import DATA, PORTS
 
-TICK_SECONDS = 1.0
-DRAIN_SECONDS = 30
-"""After Ctrl-C the graph may go on for so long, to read what is under way."""
+_OTHER_S3 = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3")
+"""Variables that would lead to another S3 than the server here."""
 
 
-class Run:
-    """One live run.
+def live(options: LiveOptions) -> int:
+    """Start everything, watch it, stop everything; gives the exit code.
 
-    Args:
-        away: says which services do not run.
+    Raises:
+        ServiceUnavailable: a server cannot be installed or started, or a process ended by itself.
+        OutputUnusable: another run uses the same folder, or there cannot be a lake there.
+        KeyboardInterrupt: by Ctrl-C before the fleet flies, or by the second one.
     """
+    services = Services(options.home, options.data, options.ports)
+    names = [options.stream, *(["s3"] if options.lake.startswith("s3://") else [])]
+    folder = options.data.resolve() / "live"
+    with locked_folder(folder):
+        prism = services.prism()
+        with running_servers(services, names) as started:
+            os.environ.update(services.environment(*names))
+            for name in _OTHER_S3 if "s3" in names else ():
+                os.environ.pop(name, None)
+            parts = Parts(options, create_topics(options.stream), folder, prism)
+            committed = Committed(options.lake)
+            metrics = Metrics(parts.progress_file, parts.panes, committed, options.stream)
 
-    def __init__(
-        self, title: str, simulator: Child, graph: Child, measured: Measured, away: Callable[[], list[str]]
-    ) -> None:
-        self.is_drained = False
-        """Whether all that was published is in the lake."""
-        self._title = title
-        self._simulator = simulator
-        self._graph = graph
-        self._measured = measured
-        self._away = away
-        self._screen = Screen()
+            def not_running() -> list[str]:
+                stopped = [state.name for state in services.status(*names) if state.pid is None]
+                return [*stopped, *([] if parts.console.is_running() else [parts.console.name])]
 
-    def run(self, seconds: float) -> int:
-        """Fly for so long, or until Ctrl-C where it is 0; then read what is under way. Gives the exit code.
+            title = f"{options.drones:,} drones → {options.stream} → {options.lake}"
+            watch = Watch(title, parts.simulator, parts.graph, metrics, not_running)
+            with stopping(parts.console.stop, parts.console.kill):
+                print(start_console(parts.console), flush=True)
+                with stopping(watch.stop, watch.kill), kept_up_to_date(committed):
+                    code = watch.run(options.seconds)
+    print("", *summary(published_count(parts.simulator.output()), metrics), "", sep="\n")
+    print(*next_steps(options.lake, _service_flags(options), options.stream, started, watch.is_drained), sep="\n")
+    return code
 
-        Raises:
-            ServiceUnavailable: a child ended by itself.
-            KeyboardInterrupt: there was a second Ctrl-C.
-        """
-        for child in self._children():
-            child.start()
-        end = time.monotonic() + seconds if seconds else float("inf")
-        code = 0
-        try:
-            self._watch("Ctrl-C ends it", lambda: time.monotonic() >= end, self._children())
-        except KeyboardInterrupt:
-            code = INTERRUPTED
-        self._land(DRAIN_SECONDS if code else float("inf"))
-        return code
 
-    def end(self) -> None:
-        """End what still runs."""
-        for child in self._children():
-            child.end()
-
-    def kill(self) -> None:
-        """The same at once."""
-        for child in self._children():
-            child.kill()
-
-    def _children(self) -> Sequence[Child]:
-        return self._simulator, self._graph
-
-    def _land(self, patience: float) -> None:
-        self._simulator.ask()
-        self._watch("the fleet lands; Ctrl-C ends all at once", lambda: not self._simulator.runs(), [self._graph])
-        self._simulator.check_end()
-        landed, end = time.time(), time.monotonic() + patience
-
-        def done() -> bool:
-            figures = self._measured.figures
-            self.is_drained = figures is not None and figures.is_drained(landed)
-            return self.is_drained or time.monotonic() >= end
-
-        self._watch("reading what is under way; Ctrl-C ends all at once", done, [self._graph])
-        self._graph.end()
-        self._graph.check_end()
-        self._measured.committed.look()
-        self._show("all has ended")
-
-    def _watch(self, note: str, until: Callable[[], bool], running: Sequence[Child]) -> None:
-        """Show the figures until something is so, or one of those that must run does not."""
-        while not until():
-            for child in running:
-                child.check()
-            self._show(note)
-            time.sleep(TICK_SECONDS - time.time() % TICK_SECONDS)
-
-    def _show(self, note: str) -> None:
-        seen = self._measured.look()
-        note = "; ".join([*(f"{name} does not run" for name in self._away()), note])
-        if self._screen.is_terminal:
-            self._screen.show(lines(self._title, note, seen, self._screen.columns))
-        else:
-            self._screen.print(plain(note, seen))
+def _service_flags(options: LiveOptions) -> str:
+    """The flags with which ``prestacop services`` finds the lake's server."""
+    places = [
+        ("--home", options.home, HOME),
+        ("--data", options.data, DATA),
+        ("--s3-port", options.ports["s3"], PORTS["s3"]),
+    ]
+    return "".join(f" {flag} {shlex.quote(str(value))}" for flag, value, usual in places if value != usual)

@@ -5,7 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import ClassVar, Self
 
-from runners.services.background import Background
+from runners.processes import Background
 from runners.services.ports import HOST
 from runners.services.programs import Program
 from schemas.errors import ServiceUnavailable

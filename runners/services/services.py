@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 
 from pipelines.cli.loopback import reachable
 from pipelines.cli.temporary import outside
-from runners.services.background import Background, Record
+from runners.processes import Background, Record
 from runners.services.kafka.broker import Kafka
 from runners.services.lock import locked
 from runners.services.ports import HOST, is_free

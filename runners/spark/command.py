@@ -9,8 +9,8 @@ from pipelines.cli.cluster import Cluster
 from pipelines.violations.run import SPARK_IS_BOUNDED
 from pipelines.violations.run import main as run
 from runners.services import Services
+from runners.services.clients import use_local_servers
 from runners.services.group_command import Command, run_command
-from runners.services.here import find_servers
 from runners.spark.cluster import GROUP
 from runners.spark.submit import on_spark
 
@@ -26,7 +26,7 @@ COMMAND = Command(
   {_PROG} submit --history 'tickets/*.csv' --lake s3://prestacop/lake
   {_PROG} submit --every 30s --messages kafka://localhost:9092/drones --lake s3://prestacop/lake
 """,
-    before_up=find_servers,
+    before_up=use_local_servers,
 )
 
 
@@ -34,7 +34,7 @@ def _submit(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--data", type=Path)
     known, rest = parser.parse_known_args(argv)
-    find_servers()
+    use_local_servers()
     place = partial(on_spark, services=Services(data=known.data, group=GROUP))
     run(rest, Cluster(f"{_PROG} submit", place, refuses_unbounded=SPARK_IS_BOUNDED))
 

@@ -34,7 +34,7 @@ from apps.simulator.transport.commands import _commands
 from lake import lake
 from pipelines.maintenance.trace import trace
 from pipelines.violations.summary import summary
-from runners.live.panes import Tail, Windows
+from runners.live.metrics import PaneFile, Windows
 from schemas import commands
 from schemas.alerts import encode
 from schemas.answers import public_key
@@ -278,8 +278,8 @@ def _panes(payloads: list[bytes], folder: Path) -> int:
     panes, windows = Panes(path), Windows()
     panes.look(time.time())
     assert panes.figures.panes + panes.unreadable >= len(lines)
-    tail = Tail(path)
-    for pane in tail.new():
+    tail = PaneFile(path)
+    for pane in tail.read_new():
         windows.add(pane)
     path.unlink()
     return panes.figures.panes

@@ -134,7 +134,7 @@ ELSEWHERE = {
 
 PARTS = {
     "pipelines.violations": "run",
-    "runners.live.child": "live",
+    "runners.processes": "live",
     "runners.live.graph": "live",
     "runners.workers.pool": "flink up",
     "runners.workers.boot": "flink submit",

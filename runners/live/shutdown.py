@@ -1,4 +1,4 @@
-"""What was started is ended, however the run ends, and nothing else is."""
+"""Stops everything that a live run has started, however it ends, and nothing else."""
 
 import fcntl
 import signal
@@ -14,17 +14,17 @@ from terminal.signals import SIGNALS
 
 
 @contextmanager
-def ended(end: Callable[[], None], kill: Callable[[], None]) -> Iterator[None]:
-    """Run the body, then ``end``. Where Ctrl-C interrupts either of them ``kill`` is run, and nothing interrupts it."""
+def stopping(stop: Callable[[], None], kill: Callable[[], None]) -> Iterator[None]:
+    """Call ``stop`` after the body. Where Ctrl-C interrupts the body or ``stop``, ignore signals and call ``kill``."""
     try:
         try:
             yield
         except KeyboardInterrupt:
             raise
         except BaseException:
-            end()
+            stop()
             raise
-        end()
+        stop()
     except KeyboardInterrupt:
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
@@ -33,35 +33,34 @@ def ended(end: Callable[[], None], kill: Callable[[], None]) -> Iterator[None]:
 
 
 @contextmanager
-def serving(services: Services, names: Sequence[str]) -> Iterator[list[str]]:
-    """Servers that run while the body runs, installed before if need be; gives the names of those that did not run
-    before, which are ended.
+def running_servers(services: Services, names: Sequence[str]) -> Iterator[list[str]]:
+    """Install and start servers; gives the names of those that did not run before, which are stopped after the body.
 
     Raises:
-        ServiceUnavailable: one of them cannot be had.
+        ServiceUnavailable: a server cannot be installed or started.
     """
-    own: list[str] = []
+    started: list[str] = []
 
-    def end() -> None:
-        for name in own:
+    def stop() -> None:
+        for name in started:
             services.down(name)
 
     def kill() -> None:
-        for name in own:
+        for name in started:
             services.kill(name)
 
-    with ended(end, kill):
+    with stopping(stop, kill):
         print(f"starting {' and '.join(names)}", flush=True)
         for name in names:
             for state in services.up(name):
-                own += [name] if state.fresh else []
+                started += [name] if state.fresh else []
                 print(f"{name:8}{state.address:17}{'started' if state.fresh else 'already running'}", flush=True)
-        yield own
+        yield started
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Hold the folder while the body runs. Raises OutputUnusable where another run does."""
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Lock the folder while the body runs. Raises OutputUnusable where another run has locked it."""
     try:
         make_folder(folder, Mark.KEPT, mode=0o700)
         lock = (folder / "lock").open("w")
@@ -71,5 +70,5 @@ def alone(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise OutputUnusable(f"another live run uses {folder}: end it, or choose another --data") from error
+            raise OutputUnusable(f"another live run uses {folder}: stop it, or choose another --data") from error
         yield

@@ -1,0 +1,270 @@
+"""The metrics of a live run: how far the graph is, its live windows, and what is committed."""
+
+import logging
+import os
+import time
+from collections import Counter, deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import msgspec
+
+from pipelines.cli.commit_progress import Committed
+from schemas.lake import Dataset
+from sources.progress import Lag, progress
+from sources.units import ROWS_IN
+
+RATE_SECONDS = 5
+"""Rates are averages of so many seconds."""
+AHEAD_SECONDS = 3600
+"""A window that begins later than that belongs to a drone with a wrong clock: it would stay the newest one."""
+
+_log = logging.getLogger(__name__)
+
+
+class GraphProgress(msgspec.Struct, frozen=True):
+    """How far the graph is. Its process writes it to a small file every half second; counts are since it began."""
+
+    at: float
+    """When it was written, in seconds since the epoch."""
+    read: dict[str, int]
+    """Messages by source."""
+    read_bytes: int
+    lag: dict[str, Lag]
+    """By source."""
+
+    def is_drained(self, since: float) -> bool:
+        """Whether everything that was published before ``since`` is in the lake."""
+        return bool(self.lag) and all(lag.until >= since and not lag.units for lag in self.lag.values())
+
+
+def write_progress(path: Path) -> None:
+    """Write the progress of this process."""
+    now = GraphProgress(time.time(), dict(progress.read), progress.message_bytes, dict(progress.lag))
+    new = path.with_suffix(".new")
+    new.write_bytes(msgspec.json.encode(now))
+    os.replace(new, path)
+
+
+def read_progress(path: Path) -> GraphProgress | None:
+    """The progress that was written last; None before the first time."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=GraphProgress)
+    except FileNotFoundError:
+        return None
+
+
+class Rates:
+    """Counts -> counts a second."""
+
+    def __init__(self) -> None:
+        self._samples: deque[GraphProgress] = deque()
+
+    def add(self, sample: GraphProgress) -> None:
+        """Add the latest sample."""
+        if self._samples and sample.at <= self._samples[-1].at:
+            return
+        self._samples.append(sample)
+        while len(self._samples) > 2 and self._samples[1].at <= sample.at - RATE_SECONDS:
+            self._samples.popleft()
+
+    @property
+    def messages(self) -> float:
+        """Messages of all streams a second."""
+        return self._per_second([sum(sample.read.values()) for sample in self._samples])
+
+    @property
+    def bytes(self) -> float:
+        """Bytes a second."""
+        return self._per_second([sample.read_bytes for sample in self._samples])
+
+    def _per_second(self, counts: list[int]) -> float:
+        if len(counts) < 2:
+            return 0.0
+        return (counts[-1] - counts[0]) / (self._samples[-1].at - self._samples[0].at)
+
+
+class Pane(msgspec.Struct, frozen=True):
+    """A line of the file of panes; see :mod:`transforms.live.windows`."""
+
+    window_start: Annotated[datetime, msgspec.Meta(tz=True)]
+    window_seconds: int
+    dataset: str | None
+    violation_code: int | None
+    n: int
+    timing: str
+    areas: dict[str, int] | None = None
+    """The same rows counted again, by area."""
+
+
+@dataclass
+class Window:
+    """The counts of one window so far."""
+
+    start: datetime
+    seconds: int
+    complete: bool = False
+    """Whether the watermark has passed its end."""
+    rows: Counter[str] = field(default_factory=Counter)
+    """By dataset."""
+    codes: Counter[int] = field(default_factory=Counter)
+    """Qualified violations."""
+
+
+class Windows:
+    """The last complete window and the newer ones, and the count of late data."""
+
+    def __init__(self) -> None:
+        self.late = 0
+        """Rows that came after the watermark and were added to their window."""
+        self.too_late = 0
+        """Rows that came after the allowed lateness and are in no window."""
+        self._windows: dict[datetime, Window] = {}
+
+    def add(self, pane: Pane) -> None:
+        """Add a pane to its window. A pane by area has the rows of other panes and is skipped."""
+        if pane.areas is not None:
+            return
+        if pane.timing == "late":
+            self.late += pane.n
+        elif pane.timing == "too_late":
+            self.too_late += pane.n
+            return
+        elif pane.timing == "ahead":  # from a drone with a wrong clock
+            return
+        complete = self.complete
+        passed = complete is not None and pane.window_start < complete.start
+        if passed or pane.window_start.timestamp() > time.time() + AHEAD_SECONDS:
+            return
+        window = self._windows.setdefault(pane.window_start, Window(pane.window_start, pane.window_seconds))
+        if pane.dataset is not None:
+            window.rows[pane.dataset] += pane.n
+            if pane.dataset == Dataset.QUALIFIED and pane.violation_code is not None:
+                window.codes[pane.violation_code] += pane.n
+        if pane.timing == "on_time":
+            window.complete = True
+            self._windows = {start: kept for start, kept in self._windows.items() if start >= window.start}
+
+    @property
+    def complete(self) -> Window | None:
+        """The newest complete window."""
+        return self._newest(complete=True)
+
+    @property
+    def filling(self) -> Window | None:
+        """The newest window that is not complete."""
+        return self._newest(complete=False)
+
+    def _newest(self, complete: bool) -> Window | None:
+        found = [start for start, window in self._windows.items() if window.complete is complete]
+        return self._windows[max(found)] if found else None
+
+
+class PaneFile:
+    """Reads the panes that are appended to a file, each once and when its line is complete. A line that is not a pane,
+    such as one that a full disk cut, is counted and logged."""
+
+    def __init__(self, path: Path) -> None:
+        self.unreadable = 0
+        """Lines that are not panes."""
+        self._path = path
+        self._at = 0
+        self._decoder = msgspec.json.Decoder(Pane)
+
+    def read_new(self) -> list[Pane]:
+        """The panes that were appended since the last call."""
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._at)
+                data = file.read()
+        except FileNotFoundError:  # there was no pane yet
+            return []
+        complete = data[: data.rfind(b"\n") + 1]
+        self._at += len(complete)
+        return list(self._panes(complete))
+
+    def _panes(self, lines: bytes) -> Iterator[Pane]:
+        for line in lines.split(b"\n")[:-1]:
+            try:
+                yield self._decoder.decode(line)
+            except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+                self.unreadable += 1
+                _log.warning("skipped a line of %s that is not a pane: %a", self._path, str(error)[:200])
+
+
+class Snapshot(NamedTuple):
+    """All metrics at one moment."""
+
+    seconds: float
+    """Since the run began."""
+    started: bool
+    """Whether the graph has reported any progress."""
+    messages_per_second: float
+    bytes_per_second: float
+    behind: int | None
+    """Messages that are published and not planned; None where the service does not report them."""
+    lag_seconds: float
+    """Between now and the publish time up to which everything is planned."""
+    uncommitted: int
+    """Units that are planned and not committed."""
+    read: int
+    units: int
+    """Committed, as are the files, the rows and the dead letters."""
+    files: int
+    rows: int
+    dead_letters: int
+    late: int
+    too_late: int
+    complete: Window | None
+    filling: Window | None
+
+
+class Metrics:
+    """Reads the graph's progress and panes; ``committed`` reads the ledger.
+
+    Args:
+        stream: the service; Pub/Sub does not report how many messages wait.
+    """
+
+    def __init__(self, progress_file: Path, panes: Path, committed: Committed, stream: str) -> None:
+        self.committed = committed
+        self.windows = Windows()
+        self.progress: GraphProgress | None = None
+        self._path = progress_file
+        self._panes = PaneFile(panes)
+        self._rates = Rates()
+        self._has_backlog = stream != "pubsub"
+        self._began = time.monotonic()
+
+    def update(self) -> Snapshot:
+        """Read everything that is new but the ledger."""
+        self.progress = read_progress(self._path)
+        if self.progress:
+            self._rates.add(self.progress)
+        for pane in self._panes.read_new():
+            self.windows.add(pane)
+        return self._snapshot()
+
+    def _snapshot(self) -> Snapshot:
+        lags = self.progress.lag.values() if self.progress else ()
+        return Snapshot(
+            seconds=time.monotonic() - self._began,
+            started=bool(lags),
+            messages_per_second=self._rates.messages,
+            bytes_per_second=self._rates.bytes,
+            behind=sum(lag.messages for lag in lags) if self._has_backlog else None,
+            lag_seconds=max((lag.seconds for lag in lags), default=0.0),
+            uncommitted=sum(lag.units for lag in lags),
+            read=sum(self.progress.read.values()) if self.progress else 0,
+            units=self.committed.units,
+            files=self.committed.files,
+            rows=self.committed.of(ROWS_IN),
+            dead_letters=self.committed.of(Dataset.DEAD_LETTERS),
+            late=self.windows.late,
+            too_late=self.windows.too_late,
+            complete=self.windows.complete,
+            filling=self.windows.filling,
+        )

@@ -1,0 +1,131 @@
+"""The parts of a live run: its topics, and the processes of the simulator, the graph and the console."""
+
+import os
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from messaging.urls import kafka_url
+from pipelines.violations.options import UNBOUNDED
+from runners.processes import Child
+from runners.provision import pubsub
+from runners.provision.diff import Mode
+from runners.provision.kafka import KafkaTopics
+from runners.provision.spec import CONSOLE, FLEET, IMAGES, LAKE, MESSAGES, topics
+from runners.services.ports import HOST
+from schemas.errors import ServiceUnavailable
+
+PARTITIONS = {MESSAGES: 2, IMAGES: 1}
+"""Fewer than in a deployment: each partition makes a unit a second, and each unit some files."""
+PROJECT = "prestacop"
+MISHAPS = (
+    *("--duplicates", "0.01", "--disorder", "2", "--late-share", "0.001", "--late", "20"),
+    *("--corrupt", "0.0005", "--v0-share", "0.1"),
+)
+"""A few duplicates, late, disordered and corrupt messages."""
+CONSOLE_START_SECONDS = 60
+_READY = "console: http"
+_PASSWORD = "one-time password"
+
+
+class LiveOptions(NamedTuple):
+    """What the user has requested."""
+
+    stream: str
+    """The service that carries the messages: kafka or pubsub."""
+    drones: int
+    rate: float
+    """Messages a second a drone."""
+    seconds: float
+    """How long the fleet flies; 0: until Ctrl-C."""
+    image_share: float
+    window_seconds: int
+    """Of the live windows."""
+    lake: str
+    home: Path
+    data: Path
+    ports: dict[str, int]
+    console_port: int
+
+
+class TopicUrl(NamedTuple):
+    """The URL of a topic."""
+
+    publish: str
+    stream: str
+
+    def read(self, reader: str) -> str:
+        """Where a reader finds it: on Pub/Sub each reader has a subscription of its own."""
+        return self.publish if self.stream == "kafka" else f"{self.publish}-{reader}"
+
+
+def create_topics(stream: str) -> dict[str, TopicUrl]:
+    """Create the topics that are missing at the service in the environment; all URLs by name.
+
+    Raises ServiceUnavailable, Refused.
+    """
+    wanted = topics({}, PARTITIONS, {})
+    at = f"kafka://{os.environ['KAFKA_BOOTSTRAP_SERVERS']}" if stream == "kafka" else f"pubsub://{PROJECT}"
+    urls = {topic.name: TopicUrl(f"{at}/{topic.name}", stream) for topic in wanted}
+    if stream == "kafka":
+        changes = KafkaTopics(kafka_url(urls["drones"].publish)).make(wanted, None, Mode())
+    else:
+        changes = pubsub.make(PROJECT, wanted, Mode())
+    list(changes)  # existing topics may differ, and stay as they are
+    return urls
+
+
+class Parts:
+    """The processes of a live run, with their files in one folder."""
+
+    def __init__(self, options: LiveOptions, urls: dict[str, TopicUrl], folder: Path, prism: Path) -> None:
+        self.progress_file = folder / "progress.json"
+        self.panes = folder / "panes.jsonl"
+        for path in (self.progress_file, self.panes):
+            path.unlink(missing_ok=True)  # from the last run
+        self._console_data = folder / "console"
+        graph = [str(self.progress_file), f"--prism_location={prism}", *self._graph_flags(options, urls)]
+        self.simulator = Child("simulator", "prestacop", _simulator_command(options, urls), folder / "simulator.log")
+        self.graph = Child("graph", "runners.live.graph", graph, folder / "graph.log")
+        self.console = Child("console", "prestacop", self._console_command(options, urls), folder / "console.log")
+
+    def _graph_flags(self, options: LiveOptions, urls: dict[str, TopicUrl]) -> list[str]:
+        # The console makes its key pair at its first start, which is before the graph's.
+        key = self._console_data / "console-key.pub.pem"
+        read = ["--messages", urls["drones"].read(LAKE), "--images", urls["images"].read(LAKE), "--mode", UNBOUNDED]
+        live = ["--live", f"file:{self.panes}", "--live-window", f"{options.window_seconds}s"]
+        alerts = ["--alerts", urls["alerts"].publish, "--officer-keys", str(key)]
+        return [*read, *alerts, "--lake", options.lake, *live]
+
+    def _console_command(self, options: LiveOptions, urls: dict[str, TopicUrl]) -> list[str]:
+        where = ["--data", str(self._console_data), "--host", HOST, "--port", str(options.console_port)]
+        write = ["--answers", urls["drones"].publish, "--commands", urls["commands"].publish]
+        read = [
+            text for name in ("alerts", "images", "confirmations") for text in (f"--{name}", urls[name].read(CONSOLE))
+        ]
+        return ["console", *where, "--panes", str(self.panes), *write, *read]
+
+
+def _simulator_command(options: LiveOptions, urls: dict[str, TopicUrl]) -> list[str]:
+    fleet = ["--drones", str(options.drones), "--rate", str(options.rate), "--image-share", str(options.image_share)]
+    seed = str(int.from_bytes(os.urandom(4)))  # with the seed of the last run all messages would be duplicates
+    where = ["--output", urls["drones"].publish, "--images", urls["images"].publish]
+    where += ["--commands", urls["commands"].read(FLEET), "--confirmations", urls["confirmations"].publish]
+    return ["simulate", "drones", "--live", "--seconds", "0", "--seed", seed, *fleet, *MISHAPS, *where]
+
+
+def start_console(console: Child) -> str:
+    """Start the console and wait until it answers; gives its address, and the password if it has just made one.
+
+    Raises:
+        ServiceUnavailable: it ended, or did not answer in time.
+    """
+    console.start()
+    end = time.monotonic() + CONSOLE_START_SECONDS
+    while _READY not in console.output():
+        console.check_running()
+        if time.monotonic() > end:
+            raise ServiceUnavailable(f"the console did not answer in {CONSOLE_START_SECONDS} s; see {console.log}")
+        time.sleep(0.1)
+    lines = console.output().splitlines()
+    return "\n".join(line for line in lines if line.startswith((_READY[:8], _PASSWORD)))

@@ -1,0 +1,140 @@
+"""Metrics -> lines of text as wide as the terminal, and the screen that shows them."""
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Sequence
+
+from pipelines.analysis.codes import code_name
+from runners.live.metrics import Snapshot, Window
+from schemas.lake import Dataset
+from terminal.printing import printable, unguarded
+
+GAP = "   "
+CODES = 8
+"""So many codes of a window are shown at most, fewer where the line is short."""
+NAMED = 3
+"""So many of them are shown by name."""
+PLAIN_SECONDS = 5.0
+
+
+class Screen:
+    """Lines that are overwritten in place on a terminal; elsewhere a line is printed every few seconds."""
+
+    def __init__(self) -> None:
+        self.is_terminal = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+        self._shown: Sequence[str] = ()
+        self._printed = -PLAIN_SECONDS
+
+    @property
+    def columns(self) -> int:
+        """The width now, without the last column: some terminals wrap the line after it."""
+        return shutil.get_terminal_size().columns - 1
+
+    def show(self, lines: Sequence[str]) -> None:
+        """Overwrite the lines before with ``lines``, as many as fit."""
+        lines = lines[: shutil.get_terminal_size().lines - 1]
+        # In a window that has become narrower, an earlier line takes several now.
+        above = sum(1 + len(line) // (self.columns + 1) for line in self._shown)
+        back = f"\x1b[{above}F" if above else ""
+        terminal = unguarded(sys.stdout)
+        terminal.write(f"{back}\x1b[J" + "".join(f"{printable(line)}\n" for line in lines))
+        terminal.flush()
+        self._shown = lines
+
+    def print(self, line: str) -> None:
+        """Print a line if the last one is :data:`PLAIN_SECONDS` old."""
+        if time.monotonic() - self._printed >= PLAIN_SECONDS:
+            self._printed = time.monotonic()
+            print(line, flush=True)
+
+
+def lines(title: str, note: str, now: Snapshot, columns: int) -> list[str]:
+    """What a terminal shows: the metrics, and two windows below."""
+    shown = [
+        *_folded([title, clock(now.seconds), note], columns),
+        "",
+        *_folded([GAP.join(_stream(now)), GAP.join(_lake(now))], columns),
+        "",
+        *_table(now.complete, now.filling, columns),
+    ]
+    return [line[:columns] for line in shown]
+
+
+def plain(note: str, now: Snapshot) -> str:
+    """The metrics as one line, for a file or a pipe."""
+    window = now.complete
+    last = [f"window {_time(window)}: {_rows(window)}"] if window else []
+    return ", ".join([clock(now.seconds), *_stream(now), *_lake(now), *last, *([note] if note else [])])
+
+
+def clock(seconds: float) -> str:
+    """Hours, minutes, seconds.
+
+    >>> clock(3725.9)
+    '1:02:05'
+    """
+    minutes, second = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{second:02}"
+
+
+def _stream(now: Snapshot) -> list[str]:
+    if not now.started:
+        return ["the graph is starting"]
+    behind = "" if now.behind is None else f"{now.behind:,} messages, "
+    return [
+        f"{now.messages_per_second:,.0f} messages/s",
+        f"{now.bytes_per_second / 1e6:.2f} MB/s",
+        f"lag {behind}{now.lag_seconds:.1f} s",
+        f"{now.uncommitted} uncommitted units",
+    ]
+
+
+def _lake(now: Snapshot) -> list[str]:
+    return [
+        f"{now.units:,} units committed",
+        f"{now.files:,} files",
+        f"{now.rows:,} rows",
+        f"{now.late:,} late",
+        *([f"{now.too_late:,} too late"] if now.too_late else []),
+        f"{now.dead_letters:,} dead letters",
+    ]
+
+
+def _table(complete: Window | None, filling: Window | None, columns: int) -> Iterable[str]:
+    window = complete or filling
+    if window is None:
+        return
+    head = f"{f'{window.seconds} s windows (UTC)':20}{'positions':>10}{'qualified':>11}{'unqualified':>13}{'dead':>6}"
+    yield f"{head}{GAP}top codes"
+    for one, state in ((complete, "complete"), (filling, "filling")):
+        if one:
+            counts = f"{one.rows[Dataset.POSITIONS]:>10,}{one.rows[Dataset.QUALIFIED]:>11,}"
+            counts += f"{one.rows[Dataset.UNQUALIFIED]:>13,}{one.rows[Dataset.DEAD_LETTERS]:>6,}"
+            start = f"{f'{_time(one)} {state}':20}{counts}{GAP}"
+            codes = [f"{code} ×{n:,}" for code, n in one.codes.most_common(CODES)]
+            yield start + next(iter(_folded(codes, columns - len(start), "  ")), "")
+    if window.codes:
+        yield ""
+        yield from _folded([code_name(code) for code, _ in window.codes.most_common(NAMED)], columns)
+
+
+def _rows(window: Window) -> str:
+    shown = (Dataset.POSITIONS, Dataset.QUALIFIED, Dataset.UNQUALIFIED, Dataset.DEAD_LETTERS)
+    return " ".join(f"{window.rows[dataset]:,} {dataset.replace('_', ' ')}" for dataset in shown)
+
+
+def _time(window: Window) -> str:
+    return f"{window.start:%H:%M:%S}"
+
+
+def _folded(parts: Iterable[str], columns: int, gap: str = GAP) -> list[str]:
+    """The non-empty parts in as few lines as possible."""
+    folded: list[str] = []
+    for part in filter(None, parts):
+        if folded and len(folded[-1]) + len(gap) + len(part) <= columns:
+            folded[-1] += gap + part
+        else:
+            folded.append(part)
+    return folded
