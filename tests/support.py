@@ -1,5 +1,7 @@
 """What several tests need: input with its truth, a lake compared with it, an S3 server."""
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
@@ -13,6 +15,19 @@ from pipelines.violations.inputs import Asked
 from pipelines.violations.run import run_graph as run
 
 LOCAL = PipelineOptions([], direct_running_mode="multi_threading", direct_num_workers=2)
+
+
+def wait_until(so: Callable[[], object], check: Callable[[], object] = lambda: None, seconds: float = 240) -> None:
+    """Wait until something is so. A machine with much else to do is slow, so the time is long: it ends what hangs.
+
+    Args:
+        check: raises where it cannot become so any more, as when a process has ended.
+    """
+    deadline = time.monotonic() + seconds
+    while not so():
+        check()
+        assert time.monotonic() < deadline, f"it did not happen within {seconds} s"
+        time.sleep(0.02)
 
 
 def make_history(path: Path, rows: int, *flags: str) -> Path:

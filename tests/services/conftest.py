@@ -1,12 +1,18 @@
 """Real servers for tests: of a worker's own, on ports of their own, ended with its session."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from runners.services import NAMES, Services, free_port
+
+if TYPE_CHECKING:
+    from tests.services.clusters import Cluster
 
 
 @pytest.fixture(scope="session")
@@ -15,6 +21,27 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     own = Services(data=tmp_path_factory.mktemp("services"), ports={name: free_port() for name in NAMES})
     yield own
     own.down()
+
+
+@pytest.fixture(scope="session")
+def clusters(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], "Cluster"]]:
+    """The Flink and the Spark of this session, by name; each starts when a test first needs it.
+
+    Their workers have the environment of the session's S3 and Pub/Sub servers.
+    """
+    from tests.services.clusters import running  # noqa: PLC0415  # it imports this module
+
+    with ExitStack() as stack:
+
+        @cache
+        def cluster(name: str) -> "Cluster":
+            with pytest.MonkeyPatch.context() as patch:
+                for service in ("s3", "pubsub"):
+                    for variable, value in up(services, service).items():
+                        patch.setenv(variable, value)
+                return stack.enter_context(running(name, tmp_path_factory.mktemp(name)))
+
+        yield cluster
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ SECONDS = 60
 """At most."""
 
 
-@pytest.mark.parametrize("place", ["local", "s3"])
-def test_whatever_is_killed_or_held_readers_see_each_message_once_and_never_miss_one(
+@pytest.mark.parametrize("place", ["local", pytest.param("s3", marks=pytest.mark.nightly)])
+def test_whatever_is_killed_or_held_readers_see_each_message_exactly_once(
     services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     for service in ("kafka", "s3"):

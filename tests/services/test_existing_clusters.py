@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,9 +12,9 @@ from runners.flink import cluster as flink
 from runners.services import HOME, free_port
 from runners.spark import cluster as spark
 from runners.workers.service import Workers
+from tests.services.clusters import FLINK, SPARK, Cluster, prepared
 from tests.services.support import make_topic, payloads_of, publish, rows_in
-from tests.services.test_clusters import prepared, running
-from tests.support import content, make_history, make_messages, run_graph
+from tests.support import content, make_history, make_messages, run_graph, wait_until
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(480)]
 
@@ -32,36 +31,40 @@ def graph(runner: str, workers: str, *flags: str) -> subprocess.CompletedProcess
     return subprocess.run(line, capture_output=True, text=True, check=False, timeout=240)
 
 
-def test_a_flink_that_runs_takes_the_graph(tmp_path: Path) -> None:
+@FLINK
+def test_a_flink_that_runs_takes_the_graph(clusters: Callable[[str], Cluster], tmp_path: Path) -> None:
     history, root, direct = make_history(tmp_path / "t.csv", ROWS), tmp_path / "lake", tmp_path / "direct"
-    with running("flink", tmp_path / "flink") as cluster:
-        manager, workers = cluster.services.running(flink.JobManager), cluster.services.running(Workers)
-        given = ["--flink_job_server_jar", str(flink.JOB_SERVER.install(HOME)), "--flink_master", manager.address]
-        given += ["--parallelism", "2", "--history", str(history), "--lake", str(root)]
-        done = graph("FlinkRunner", workers.address, *given)
-        assert done.returncode == 0, done.stderr
+    cluster = clusters("flink")
+    manager, workers = cluster.services.running(flink.JobManager), cluster.services.running(Workers)
+    given = ["--flink_job_server_jar", str(flink.JOB_SERVER.install(HOME)), "--flink_master", manager.address]
+    given += ["--parallelism", "2", "--history", str(history), "--lake", str(root)]
+    done = graph("FlinkRunner", workers.address, *given)
+    assert done.returncode == 0, done.stderr
     run_graph(direct, history)
     assert content(root) == content(direct)
 
 
-def test_a_spark_that_runs_takes_the_graph_from_a_job_server(tmp_path: Path) -> None:
+@SPARK
+def test_a_spark_that_runs_takes_the_graph_from_a_job_server(
+    clusters: Callable[[str], Cluster], tmp_path: Path
+) -> None:
     history, root, direct = make_history(tmp_path / "t.csv", ROWS), tmp_path / "lake", tmp_path / "direct"
     jar, program, port = spark.JOB_SERVER.install(HOME), spark.SPARK.install(HOME), free_port()
-    with running("spark", tmp_path / "spark") as cluster:
-        master, workers = cluster.services.running(spark.Master), cluster.services.running(Workers)
-        line = ["java", *spark.OPENED.split(), "-cp", f"{jar}:{program}/jars/*", SPARK_SERVER]
-        line += ["--spark-master-url", master.url, "--job-port", str(port), "--artifact-port=0", "--expansion-port=0"]
-        here = os.environ | {"SPARK_LOCAL_IP": "127.0.0.1"}
-        with (
-            (tmp_path / "server.log").open("wb") as log,
-            subprocess.Popen(line, stdout=log, stderr=log, env=here) as server,
-        ):
-            try:
-                given = ("--history", str(history), "--lake", str(root))
-                done = graph("PortableRunner", workers.address, "--job_endpoint", f"localhost:{port}", *given)
-            finally:
-                server.terminate()
-        assert done.returncode == 0, done.stderr
+    cluster = clusters("spark")
+    master, workers = cluster.services.running(spark.Master), cluster.services.running(Workers)
+    line = ["java", *spark.OPENED.split(), "-cp", f"{jar}:{program}/jars/*", SPARK_SERVER]
+    line += ["--spark-master-url", master.url, "--job-port", str(port), "--artifact-port=0", "--expansion-port=0"]
+    here = os.environ | {"SPARK_LOCAL_IP": "127.0.0.1"}
+    with (
+        (tmp_path / "server.log").open("wb") as log,
+        subprocess.Popen(line, stdout=log, stderr=log, env=here) as server,
+    ):
+        try:
+            given = ("--history", str(history), "--lake", str(root))
+            done = graph("PortableRunner", workers.address, "--job_endpoint", f"localhost:{port}", *given)
+        finally:
+            server.terminate()
+    assert done.returncode == 0, done.stderr
     run_graph(direct, history)
     assert content(root) == content(direct)
 
@@ -76,6 +79,7 @@ def runs(jar: Path, session: Callable[[flink.JobManager, Path], list[str]]) -> C
     return command
 
 
+@pytest.mark.nightly  # it starts a cluster of its own, twice
 def test_a_flink_application_runs_its_jar_and_again_after_a_crash(
     kafka: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -93,19 +97,10 @@ def test_a_flink_application_runs_its_jar_and_again_after_a_crash(
         monkeypatch.setattr(flink.JobManager, "command", runs(jar, flink.JobManager.command))
         services.up()
         publish(kafka, "application", payloads[:half])
-        wait_for_rows(root, half)
+        wait_until(lambda: root.exists() and rows_in(root) == half, seconds=240)
         services.kill("jobmanager")
         services.up("jobmanager")
         publish(kafka, "application", payloads[half:])
-        wait_for_rows(root, len(payloads))
+        wait_until(lambda: rows_in(root) == len(payloads), seconds=240)
     finally:
         services.down()
-
-
-def wait_for_rows(root: Path, rows: int) -> None:
-    """Until the ledger has them, each once."""
-    end = time.monotonic() + 120
-    while (found := rows_in(root) if root.exists() else 0) != rows:
-        assert found < rows
-        assert time.monotonic() < end, found
-        time.sleep(0.5)

@@ -2,7 +2,7 @@
 
 import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.request import Request, urlopen
@@ -16,9 +16,10 @@ from runners.flink import jobs
 from runners.flink.cluster import JobManager
 from runners.flink.submit import on_flink
 from schemas.errors import ServiceUnavailable
-from tests.services.test_clusters import running
+from tests.services.clusters import FLINK, Cluster
+from tests.support import wait_until
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.services, pytest.mark.timeout(900), FLINK]
 
 FLAGS = ("--checkpointing_interval=500", "--parallelism=1")
 
@@ -38,56 +39,68 @@ def _note(element: tuple[str, str]) -> None:
     Path(element[0]).write_text(element[1])
 
 
-def test_what_a_bundle_gives_during_a_checkpoint_goes_on(tmp_path: Path) -> None:
+@pytest.fixture
+def cluster(clusters: Callable[[str], Cluster]) -> Iterator[Cluster]:
+    """The session's Flink; without a job when the test ends."""
+    found = clusters("flink")
+    yield found
+    found.services.up()  # a test may have killed the JobManager
+    manager = found.services.running(JobManager)
+    for job in jobs.running(manager):
+        cancel(manager, job)
+    wait_until(lambda: not jobs.running(manager))
+
+
+def cancel(manager: JobManager, job: str) -> None:
+    """End a job without a savepoint."""
+    urlopen(Request(f"http://{manager.address}/jobs/{job}?mode=cancel", method="PATCH")).close()
+
+
+def test_what_a_bundle_gives_during_a_checkpoint_goes_on(cluster: Cluster, tmp_path: Path) -> None:
     seen = tmp_path / "seen"
-    with running("flink", tmp_path / "flink") as cluster:
-        options = beam_options(argparse.ArgumentParser(), FLAGS, streaming=True)
+    options = beam_options(argparse.ArgumentParser(), FLAGS, streaming=True)
+    with on_flink(options, cluster.services) as there:
+        pipeline = beam.Pipeline(options=there)
+        _ = (
+            pipeline
+            | beam.Create([str(seen)], reshuffle=False)
+            | beam.ParDo(_Slow(4))
+            | beam.Reshuffle()
+            | beam.Map(_note)
+        )
+        job = pipeline.run()
+        wait_until(seen.exists)
+        job.cancel()
+
+
+@pytest.mark.parametrize(
+    "how", ["cancelled", "killed and started again", pytest.param("killed", marks=pytest.mark.nightly)]
+)
+def test_whoever_waits_for_a_job_is_told_how_it_ended(cluster: Cluster, how: str) -> None:
+    manager = cluster.services.running(JobManager)
+
+    def end() -> None:
+        wait_until(lambda: any(job["state"] == "RUNNING" for job in manager.ask("jobs/overview")["jobs"]))
+        if how == "cancelled":
+            cancel(manager, *jobs.running(manager))
+            return
+        cluster.services.kill(JobManager.name)
+        if how == "killed and started again":
+            cluster.services.up(JobManager.name)
+
+    options = beam_options(argparse.ArgumentParser(), (*FLAGS, "--job_name=slow"), streaming=True)
+    said = "slow was cancelled in the cluster" if how == "cancelled" else r"has ended, and its jobs .* --go-on"
+
+    def wait() -> None:
         with on_flink(options, cluster.services) as there:
             pipeline = beam.Pipeline(options=there)
-            _ = (
-                pipeline
-                | beam.Create([str(seen)], reshuffle=False)
-                | beam.ParDo(_Slow(4))
-                | beam.Reshuffle()
-                | beam.Map(_note)
-            )
-            job = pipeline.run()
-            deadline = time.monotonic() + 60
-            while not seen.exists() and time.monotonic() < deadline:
-                time.sleep(0.5)
-            job.cancel()
-    assert seen.exists()
+            _ = pipeline | beam.Create(["x"], reshuffle=False) | beam.ParDo(_Slow(20))
+            pipeline.run().wait_until_finish()
 
-
-@pytest.mark.parametrize("how", ["cancelled", "killed", "killed and started again"])
-def test_whoever_waits_for_a_job_is_told_how_it_ended(how: str, tmp_path: Path) -> None:
-    with running("flink", tmp_path / "flink") as cluster:
-        manager = cluster.services.running(JobManager)
-
-        def end() -> None:
-            while not any(job["state"] == "RUNNING" for job in manager.ask("jobs/overview")["jobs"]):
-                time.sleep(0.2)
-            if how == "cancelled":
-                (job,) = jobs.running(manager)
-                with urlopen(Request(f"http://{manager.address}/jobs/{job}?mode=cancel", method="PATCH")):
-                    return
-            cluster.services.kill(JobManager.name)
-            if how == "killed and started again":
-                cluster.services.up(JobManager.name)
-
-        options = beam_options(argparse.ArgumentParser(), (*FLAGS, "--job_name=slow"), streaming=True)
-        said = "slow was cancelled in the cluster" if how == "cancelled" else r"has ended, and its jobs .* --go-on"
-
-        def wait() -> None:
-            with on_flink(options, cluster.services) as there:
-                pipeline = beam.Pipeline(options=there)
-                _ = pipeline | beam.Create(["x"], reshuffle=False) | beam.ParDo(_Slow(60))
-                pipeline.run().wait_until_finish()
-
-        with ThreadPoolExecutor(1) as pool:
-            ending = pool.submit(end)
-            with pytest.raises((JobEnded, ServiceUnavailable), match=said) as told:
-                wait()
-            ending.result(60)
+    with ThreadPoolExecutor(1) as pool:
+        ending = pool.submit(end)
+        with pytest.raises((JobEnded, ServiceUnavailable), match=said) as told:
+            wait()
+        ending.result(60)
     assert isinstance(told.value, JobEnded | ServiceUnavailable)
     assert told.value.exit_code == (130 if how == "cancelled" else 4)

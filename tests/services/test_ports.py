@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,16 +10,16 @@ import pytest
 
 from lake.storage import storage
 from pipelines.cli.java_job_server import listens_here
+from pipelines.cli.loopback import reachable
 from runners.flink import jobs
-from runners.flink.cluster import JAR_SECONDS, JOB_SERVER, JobManager
+from runners.flink.cluster import JOB_SERVER, JobManager
 from runners.services import HOME, NAMES, Services, free_port
-from runners.spark.cluster import CLEANUP_SECONDS
+from tests.services.clusters import FLINK, SPARK, Cluster, prepared
 from tests.services.conftest import need
 from tests.services.support import make_topic, payloads_of, publish, rows_in
-from tests.services.test_clusters import prepared
 from tests.services.test_unbounded import recorded_now
-from tests.sockets import watched, watching
-from tests.support import make_history
+from tests.sockets import listening, watched, watching
+from tests.support import make_history, wait_until
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
 
@@ -148,14 +147,6 @@ def test_a_command_at_servers_listens_here_alone(name: str, kafka: str, services
     assert ran.reachable == set()
 
 
-def until(so: Callable[[], object], seconds: float) -> None:
-    """Wait until something is so."""
-    end = time.monotonic() + seconds
-    while not so():
-        assert time.monotonic() < end
-        time.sleep(0.2)
-
-
 def jars(folder: Path) -> list[Path]:
     """Of jobs, left in the folder of a cluster."""
     found = []
@@ -188,7 +179,7 @@ def test_flink_listens_here_alone(kafka: str, tmp_path: Path) -> None:
             ) as submitted,
             watching(lambda: (submitted.pid, *here.pids())) as seen,
         ):
-            until(lambda: submitted.poll() is not None or (root.exists() and rows_in(root)), 240)
+            wait_until(lambda: submitted.poll() is not None or (root.exists() and rows_in(root)))
             said = here.run("status")
             assert f"RUNNING      {jobs.running(manager)[0]}  " in said
             assert said.count("my-stream") == 1
@@ -203,7 +194,7 @@ def test_flink_listens_here_alone(kafka: str, tmp_path: Path) -> None:
         said = here.run("submit", "--go-on", *stream, code=3)
         assert said.startswith(f"error: {savepoint} has the state of steps that this graph does not have. Give ")
         assert len(said.splitlines()) == 1
-        until(lambda: not jars(here.folder), 6 * JAR_SECONDS)
+        wait_until(lambda: not jars(here.folder))
         said = here.run("submit", "--savepoint_path", f"file:{tmp_path}/none", *stream, code=3)
         assert said.startswith(
             f"error: Flink cannot go on from file:{tmp_path}/none: Cannot find checkpoint or savepoi"
@@ -215,6 +206,14 @@ def test_flink_listens_here_alone(kafka: str, tmp_path: Path) -> None:
         assert jars(here.folder) == []
 
 
+@pytest.mark.parametrize("name", [pytest.param("flink", marks=FLINK), pytest.param("spark", marks=SPARK)])
+def test_the_processes_of_a_cluster_listen_here_alone(name: str, clusters: Callable[[str], Cluster]) -> None:
+    pids = [state.pid for state in clusters(name).services.status() if state.pid]
+    assert all(listening(pid) for pid in pids)
+    assert [address for pid in pids for address in reachable(pid)] == []
+
+
+@pytest.mark.nightly  # it starts a cluster of its own
 def test_spark_listens_here_alone(tmp_path: Path) -> None:
     root = tmp_path / "lake"
     with group("spark", prepared("spark", tmp_path / "spark"), tmp_path / "spark") as here:
@@ -222,6 +221,6 @@ def test_spark_listens_here_alone(tmp_path: Path) -> None:
         here.run("up")
         here.run("submit", "--quiet", "--history", str(make_history(tmp_path / "t.csv", 2_000)), "--lake", str(root))
         assert rows_in(root) == 2_000
-        until(lambda: not jars(here.folder), 6 * CLEANUP_SECONDS)
+        wait_until(lambda: not jars(here.folder))
         here.run("status")
         here.run("down")

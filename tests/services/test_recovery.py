@@ -47,9 +47,16 @@ def attacked(
         storage.cache_clear()
 
 
-@pytest.mark.parametrize("mode", [BOUNDED, UNBOUNDED])
-@pytest.mark.parametrize("stream", ["kafka", "pubsub"])
-def test_killed_at_random_nothing_is_lost_and_nothing_doubled(
+@pytest.mark.parametrize(
+    ("stream", "mode"),
+    [
+        ("kafka", UNBOUNDED),
+        ("pubsub", BOUNDED),
+        pytest.param("kafka", BOUNDED, marks=pytest.mark.nightly),
+        pytest.param("pubsub", UNBOUNDED, marks=pytest.mark.nightly),
+    ],
+)
+def test_killed_at_random_each_message_is_in_the_lake_exactly_once(
     services: Services, recording: Path, prism: Path, monkeypatch: pytest.MonkeyPatch, stream: str, mode: str
 ) -> None:
     outcome = attacked(services, recording, stream, mode, monkeypatch)
@@ -58,6 +65,7 @@ def test_killed_at_random_nothing_is_lost_and_nothing_doubled(
     assert outcome.replayed > 0
 
 
+@pytest.mark.nightly
 def test_without_plans_the_same_campaign_finds_rows_twice(
     services: Services, recording: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
