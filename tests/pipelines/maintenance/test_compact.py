@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -189,13 +190,16 @@ def test_a_change_of_a_number_that_is_taken_is_refused(root: str) -> None:
     assert read_changes(root).num_rows == 1
 
 
+@pytest.mark.parametrize(
+    "stops", [(1, 5, 7, 8), pytest.param(range(1, 20), marks=pytest.mark.nightly)], ids=["some writes", "each write"]
+)
 def test_a_stop_at_any_write_changes_nothing_and_the_next_run_does_all(
-    root: str, monkeypatch: pytest.MonkeyPatch
+    root: str, stops: Sequence[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(3):
         add(root, number)
     before = rows(root)
-    for stop_at in range(1, 20):
+    for stop_at in stops:
         with monkeypatch.context() as patch:
             power_fails_at(patch, root, stop_at)
             try:
@@ -257,7 +261,7 @@ def test_kill_9_beside_a_writer_and_a_reader(tmp_path: Path) -> None:
 
 
 def test_history_and_messages_of_the_simulator(tmp_path: Path) -> None:
-    history = make_history(tmp_path / "h.csv", 20_000, "--dirt", "10")
+    history = make_history(tmp_path / "h.csv", 5_000, "--dirt", "10")
     for seed in (1, 2):
         messages = make_messages(tmp_path / f"m{seed}.jsonl", 10, 100, "--seed", str(seed), "--corrupt", "0.02")
         run_graph(tmp_path / "lake", history, messages)

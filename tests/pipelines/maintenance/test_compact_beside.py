@@ -132,8 +132,9 @@ def test_a_reader_that_is_held_while_it_opens_the_lake_sees_what_is_there_then(
     assert lake(lakes.root).ledger.num_rows == lakes.units
 
 
+@pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.nightly)])
 @pytest.mark.parametrize("others_compact", [False, True])
-def test_between_two_steps_of_a_compaction_anything_may_come(lakes: Lakes, others_compact: bool) -> None:
+def test_between_two_steps_of_a_compaction_anything_may_come(lakes: Lakes, others_compact: bool, every: int) -> None:
     def others() -> None:
         vacuum(lakes.root, timedelta(days=1))
         lakes.write()
@@ -146,7 +147,7 @@ def test_between_two_steps_of_a_compaction_anything_may_come(lakes: Lakes, other
         faults, shown = look(lake(lakes.root))
         assert (step, faults) == (step, [])
         assert sorted(shown["id"].to_pylist()) == expected(lakes.units)
-        step += 1
+        step += every
         lakes.write()
     assert step > 3 + 5 + 1  # listings, files, the change
     assert reconcile(lakes.root) == []

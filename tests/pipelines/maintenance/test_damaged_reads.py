@@ -55,15 +55,22 @@ FILES = {
 
 
 @pytest.mark.parametrize("file", FILES)
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    ("command", "kinds"),
+    [
+        *(pytest.param(command, tuple(DAMAGES), id=command) for command in COMMANDS if command != "analysis"),
+        pytest.param("analysis", ("truncated",), id="analysis"),  # it takes a second for each
+        pytest.param("analysis", tuple(DAMAGES), marks=pytest.mark.nightly, id="analysis of each damage"),
+    ],
+)
 def test_a_damaged_file_is_one_line_and_its_code(
-    sound: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str, file: str
+    sound: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str, kinds: tuple[str, ...], file: str
 ) -> None:
     (tmp_path / "codes.csv").write_text(CODES)
     main, arguments = COMMANDS[command]
-    for kind, damage in DAMAGES.items():
+    for kind in kinds:
         root = Path(shutil.copytree(sound, tmp_path / kind / "lake"))
-        damage(newest(root, FILES[file]))
+        DAMAGES[kind](newest(root, FILES[file]))
         code, said = ending(capsys, main, *arguments(str(root), tmp_path))
         if command == "reconcile":
             assert (kind, code, said) == (kind, 1, "")

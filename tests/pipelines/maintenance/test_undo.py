@@ -4,6 +4,7 @@ import io
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from contextlib import nullcontext
 from datetime import timedelta
 from functools import cache
@@ -139,14 +140,19 @@ def test_a_unit_without_copies_elsewhere_is_taken_out_after_a_vacuum_too_and_not
     assert reconcile(root) == []
 
 
+@pytest.mark.parametrize(
+    "stops",
+    [(1, 4, *range(6, 20)), pytest.param(range(1, 20), marks=pytest.mark.nightly)],
+    ids=["some writes", "each write"],
+)
 def test_a_stop_at_any_write_changes_nothing_and_the_same_again_does_all(
-    root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    root: str, stops: Sequence[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = [add(root, n) for n in range(3)]
     compacted(root)
     for action, expected in ((undo, without(3, 1)), (put_back, rows(root))):
         number = lake(root).changes.num_rows
-        for stop_at in range(1, 20):
+        for stop_at in stops:
             with monkeypatch.context() as patch:
                 power_fails_at(patch, root, stop_at)
                 try:
