@@ -68,7 +68,7 @@ setup(
     ],
     extras_require={
         "dev": [
-            "pytest", "pytest-xdist", "pytest-timeout", "hypothesis", "moto[server]",
+            "pytest", "pytest-xdist", "pytest-timeout", "coverage", "hypothesis", "moto[server]",
             "httpx2", "playwright", "ruff", "mypy", "import-linter", "types-tqdm", "types-requests",
             "boto3-stubs", "kubernetes-validate", "jsonschema", "pyyaml", "types-jsonschema", "types-pyyaml",
             "aiosmtpd", "marimo",
