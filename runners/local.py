@@ -15,7 +15,7 @@ from pipelines.analysis.command import answers, print_answers
 from pipelines.analysis.html_report import check_report, write_report
 from pipelines.cli.app import beam_options, progress_bar, run
 from pipelines.violations.graph import Settings
-from pipelines.violations.inputs import Asked
+from pipelines.violations.inputs import ReadOptions
 from pipelines.violations.options import add_max_dead_letters, history_url, recording, take_once
 from pipelines.violations.run import run_and_tell
 from schemas.files.marks import Mark, make_folder
@@ -64,7 +64,7 @@ def _command(arguments: argparse.Namespace, options: PipelineOptions) -> int:
     if is_made:
         history, messages = _make_input(arguments)
     given = arguments.max_dead_letters
-    asked = Asked(history, messages, max_dead_letters=DEFAULT_SHARE if given is None else given)
+    asked = ReadOptions(history, messages, max_dead_letters=DEFAULT_SHARE if given is None else given)
     shown = progress_bar("reading", arguments.quiet)
     lines = run_and_tell(asked, Settings(root, HOUR), options, shown)
     found = answers(root, options)

@@ -1,4 +1,4 @@
-"""From planned pieces to the batches of their units, whatever the source."""
+"""From planned splits to the batches of their units, whatever the input."""
 
 import os
 import threading
@@ -11,26 +11,26 @@ from apache_beam.metrics import Metrics
 from lake.memory import keep_memory, tidy
 from sources.units import BATCHES, TALLIES, UnitBatch, UnitTally
 
-ReadPiece = Callable[[Any], Iterator[UnitBatch | UnitTally]]
-"""Gives the batches of the units in a piece of input that the lake does not have yet; after each unit its rows in."""
+ReadSplit = Callable[[Any], Iterator[UnitBatch | UnitTally]]
+"""Gives the batches of the units in a split that the lake does not have yet; after each unit the number of its rows."""
 
-_AT_ONCE = threading.BoundedSemaphore(os.cpu_count() or 1)
-"""A runner may give a process more bundles at once than it has cores; then each call into pyarrow, which lets go of the
-interpreter, waits for all the other threads (eight of them: 5,000 messages/s where two make 100,000)."""
+_READING = threading.BoundedSemaphore(os.cpu_count() or 1)
+"""At most as many splits at once as there are cores. A runner may give a process more bundles than that; then each call
+into pyarrow, which releases the GIL, waits for all other threads (5,000 messages/s with eight, 100,000 with two)."""
 
 
 @beam.typehints.with_output_types(UnitBatch)
 class _Read(beam.DoFn):  # type: ignore[misc]  # Beam's classes are untyped
-    def __init__(self, read: ReadPiece) -> None:
+    def __init__(self, read: ReadSplit) -> None:
         self._read = read
         self._rows = Metrics.counter("source", "rows_in")
 
     def setup(self) -> None:
         keep_memory()
 
-    def process(self, piece: Any) -> Iterator[Any]:
-        with _AT_ONCE:
-            for item in self._read(piece):
+    def process(self, place: Any) -> Iterator[Any]:
+        with _READING:
+            for item in self._read(place):
                 if isinstance(item, UnitBatch):
                     yield item
                 else:
@@ -40,15 +40,15 @@ class _Read(beam.DoFn):  # type: ignore[misc]  # Beam's classes are untyped
 
 
 class Read(beam.PTransform):  # type: ignore[misc]
-    """Planned pieces -> ``batches`` of their units, and ``tallies``; each piece is read in one bundle."""
+    """Places of planned splits -> ``batches`` of their units, and ``tallies``; each is read in one bundle."""
 
-    def __init__(self, read: ReadPiece) -> None:
+    def __init__(self, read: ReadSplit) -> None:
         super().__init__()
         self._read = read
 
-    def expand(self, pieces: beam.PCollection) -> Any:
+    def expand(self, places: beam.PCollection) -> Any:
         return (
-            pieces
+            places
             | "Spread" >> beam.Reshuffle()
             | "Read" >> beam.ParDo(_Read(self._read)).with_outputs(TALLIES, main=BATCHES)
         )

@@ -11,7 +11,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apps.simulator.command import main as simulate
 from lake import lake
 from pipelines.violations.graph import Settings
-from pipelines.violations.inputs import Asked
+from pipelines.violations.inputs import ReadOptions
 from pipelines.violations.run import run_graph as run
 
 LOCAL = PipelineOptions([], direct_running_mode="multi_threading", direct_num_workers=2)
@@ -50,7 +50,7 @@ def run_graph(
     options: PipelineOptions = LOCAL,
 ) -> None:
     """Run the graph as the command does."""
-    asked = Asked(str(history) if history else None, str(messages) if messages else None)
+    asked = ReadOptions(str(history) if history else None, str(messages) if messages else None)
     run(asked, Settings(str(root), 3600), options)
 
 

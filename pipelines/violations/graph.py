@@ -10,12 +10,12 @@ images ──────► Read ─► Store ─► images   ─► Write ─�
                         └► dead letters
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import apache_beam as beam
 
-from schemas.lake import Dataset
+from schemas.lake import Dataset, Source
 from sources.units import BATCHES, TALLIES
 from transforms.alerts.channels import Target
 from transforms.alerts.publish import PublishAlerts
@@ -31,21 +31,17 @@ from transforms.stats import CountByWindow
 from transforms.write import Commit, Write
 
 
-class Limits(NamedTuple):
-    """How much of a unit of each kind may be dead letters."""
+class Reading(NamedTuple):
+    """What a run reads of one source."""
 
-    history: MaxDeadLetters = ANY_NUMBER
-    messages: MaxDeadLetters = ANY_NUMBER
-    images: MaxDeadLetters = ANY_NUMBER
+    read: beam.PTransform
+    """Gives ``batches`` and ``tallies``."""
+    limit: MaxDeadLetters = ANY_NUMBER
+    """How much of a unit may be dead letters."""
 
 
-class Inputs(NamedTuple):
-    """What one run reads, each a transform that gives ``batches`` and ``tallies``; None: nothing of that kind."""
-
-    history: beam.PTransform | None = None
-    messages: beam.PTransform | None = None
-    images: beam.PTransform | None = None
-    limits: Limits = Limits()
+Inputs = Mapping[Source, Reading]
+"""What a run reads, at most one input of each source."""
 
 
 class Settings(NamedTuple):
@@ -62,19 +58,19 @@ class Settings(NamedTuple):
     officer_keys: tuple[bytes, ...] = ()
     """The public keys of officers' answers, 32 bytes each."""
     alerts: tuple[Target, ...] = ()
-    """Where unqualified violations of drones are told."""
+    """Where unqualified violations of drones are published."""
 
 
 def violations(pipeline: beam.Pipeline, inputs: Inputs, to: Settings) -> beam.PCollection:
-    """Build the graph; what comes out are the names of the units that it commits to the lake."""
+    """Build the graph; its output are the names of the units that it commits to the lake."""
     tallies = []
-    if inputs.history:
-        read = pipeline | "History" >> inputs.history
-        parsed = read[BATCHES] | "Parse history" >> ParseHistory(inputs.limits.history)
+    if history := inputs.get(Source.HISTORY):
+        read = pipeline | "History" >> history.read
+        parsed = read[BATCHES] | "Parse history" >> ParseHistory(history.limit)
         tallies += [read[TALLIES], *land("history", parsed[ROWS], parsed[DEAD_LETTERS], to)]
-    if inputs.messages:
-        read = pipeline | "Messages" >> inputs.messages
-        decoded = read[BATCHES] | "Decode messages" >> DecodeMessages(to.officer_keys, inputs.limits.messages)
+    if messages := inputs.get(Source.DRONES):
+        read = pipeline | "Messages" >> messages.read
+        decoded = read[BATCHES] | "Decode messages" >> DecodeMessages(to.officer_keys, messages.limit)
         fresh = decoded[ROWS] | "Drop duplicates" >> DropDuplicates()
         landed = land("messages", fresh[ROWS], decoded[DEAD_LETTERS], to, to.alerts)
         tallies += [read[TALLIES], fresh[TALLIES], *landed]
@@ -82,9 +78,9 @@ def violations(pipeline: beam.Pipeline, inputs: Inputs, to: Settings) -> beam.PC
             counted = fresh[ROWS], decoded[DEAD_LETTERS]
             panes = counted | "Count live" >> CountLive(to.live_window_seconds, to.allowed_lateness)
             _ = panes | "Append panes" >> AppendPanes(to.live)
-    if inputs.images:
-        read = pipeline | "Images" >> inputs.images
-        stored = read[BATCHES] | "Store images" >> StoreImages(to.root, inputs.limits.images)
+    if images := inputs.get(Source.IMAGES):
+        read = pipeline | "Images" >> images.read
+        stored = read[BATCHES] | "Store images" >> StoreImages(to.root, images.limit)
         kept = stored[ROWS] | "Write images" >> Write(to.root, Dataset.IMAGES)
         refused = stored[DEAD_LETTERS] | "Write dead letters of images" >> Write(to.root, Dataset.DEAD_LETTERS)
         tallies += [read[TALLIES], kept, refused]
@@ -94,7 +90,7 @@ def violations(pipeline: beam.Pipeline, inputs: Inputs, to: Settings) -> beam.PC
 def land(
     source: str, rows: beam.PCollection, dead_letters: beam.PCollection, to: Settings, alerts: Sequence[Target] = ()
 ) -> list[beam.PCollection]:
-    """The way of every row into the lake, whatever its source: its dataset and its window's count."""
+    """Write every row to its dataset, and count it in its window, whatever its source."""
     branches = rows | f"Qualify {source}" >> Qualify()
     if alerts:
         _ = branches[Dataset.UNQUALIFIED] | "Publish alerts" >> PublishAlerts(alerts)

@@ -30,7 +30,8 @@ from pipelines.cli.prism import find_prism, on_prism
 from pipelines.cli.runner_options import by_runner
 from pipelines.violations.dry_run import dry_run
 from pipelines.violations.graph import Settings, violations
-from pipelines.violations.inputs import Asked, followed, planned
+from pipelines.violations.inputs import ReadOptions, plan
+from pipelines.violations.inputs import follow as follow_inputs
 from pipelines.violations.options import UNBOUNDED, add_arguments
 from pipelines.violations.summary import summary, units_of
 from schemas.answers import load_public_keys
@@ -129,18 +130,18 @@ def main(argv: Sequence[str] | None = None, cluster: Cluster | None = None) -> N
     )
 
 
-def run_graph(asked: Asked, to: Settings, options: PipelineOptions) -> None:
+def run_graph(asked: ReadOptions, to: Settings, options: PipelineOptions) -> None:
     """Read everything up to now, in one pipeline after another where it is long."""
-    todo = planned(asked, to.root)
-    progress.planned(todo.size())
-    for inputs in todo.runs(to.root):
+    planned = plan(asked, to.root)
+    progress.planned(planned.size())
+    for inputs in planned.runs():
         with beam.Pipeline(options=options) as pipeline:
             violations(pipeline, inputs, to)
-    todo.tidy(to.root)
+    planned.finish()
 
 
 def run_and_tell(
-    asked: Asked, to: Settings, options: PipelineOptions, shown: AbstractContextManager[None]
+    asked: ReadOptions, to: Settings, options: PipelineOptions, shown: AbstractContextManager[None]
 ) -> list[str]:
     """The same while its progress is shown; gives the lines of the summary."""
     before, started = units_of(to.root), time.monotonic()
@@ -150,13 +151,13 @@ def run_and_tell(
 
 
 def follow(
-    asked: Asked, to: Settings, options: PipelineOptions, skew: float, shown: AbstractContextManager[None]
+    asked: ReadOptions, to: Settings, options: PipelineOptions, skew: float, shown: AbstractContextManager[None]
 ) -> None:
     """Read topics without end, until somebody stops it; the options name a runner that streams."""
     os.environ.setdefault(PATIENCE, str(PATIENT_S))
     share_memory()
     pipeline = beam.Pipeline(options=options)
-    violations(pipeline, followed(asked, to.root, skew), to)
+    violations(pipeline, follow_inputs(asked, to.root, skew), to)
     try:
         with shown:
             pipeline.run().wait_until_finish()
@@ -183,7 +184,7 @@ def _on_prism_or_as_given(parser: argparse.ArgumentParser, options: PipelineOpti
 
 def _command(arguments: argparse.Namespace, options: PipelineOptions, place: Place, shown_by_ledger: bool) -> int:
     given = arguments.max_dead_letters
-    asked = Asked(
+    asked = ReadOptions(
         arguments.history, arguments.messages, arguments.images, arguments.accept_loss,
         DEFAULT_SHARE if given is None else given, stops_known_topics=given is not None,
     )  # fmt: skip

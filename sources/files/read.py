@@ -4,13 +4,11 @@ What a kind of file looks like inside is told by a :class:`Format`.
 """
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
-from typing import IO, Any, NamedTuple, Protocol
+from typing import IO, NamedTuple, Protocol
 
-import apache_beam as beam
 import pyarrow as pa
 from apache_beam.metrics import Metrics
 
@@ -25,7 +23,6 @@ from sources.files.globs import expand
 from sources.files.grid import Borders, Cell, blocks, border, content_hash, grid
 from sources.files.unpacking import unpack
 from sources.progress import progress
-from sources.reading import Read
 from sources.units import PART_BYTES, ROWS_IN, Parts, Tally, Unit, UnitBatch, UnitTally
 
 FILE_PART_BYTES = 2 * PART_BYTES
@@ -94,20 +91,6 @@ def units_of(cell: Cell, form: Format) -> Iterator[tuple[IO[bytes], Cell, Unit, 
         for part in parts:
             if unit := unit_in(file, part, size, form, header):
                 yield file, part, unit, header
-
-
-class ReadFiles(beam.PTransform):  # type: ignore[misc]
-    """Planned cells -> ``batches`` of their units, and ``tallies``."""
-
-    def __init__(self, cells: Iterable[Cell], form: Format, lake_root: str) -> None:
-        super().__init__()
-        self._cells = list(cells)
-        self._form = form
-        self._lake_root = lake_root
-
-    def expand(self, pbegin: beam.pvalue.PBegin) -> Any:
-        read = partial(read_cell, form=self._form, lake_root=self._lake_root)
-        return pbegin | "Plan" >> beam.Create(self._cells, reshuffle=False) | "Cells" >> Read(read)
 
 
 def _plan_file(url: str, form: Format) -> list[Cell]:

@@ -1,13 +1,10 @@
-"""Read what the loader published as if it were files: whoever reads a cell sees a file whose bytes are fetched from the
-topic where they are looked at."""
+"""Read what the loader published as if it were files: bytes are fetched from the topic when they are read."""
 
 import io
 import tempfile
-from collections.abc import Iterable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from typing import IO, Any, cast
 
-import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
 from apache_beam.metrics import Metrics
@@ -18,7 +15,6 @@ from sources.files.grid import grid
 from sources.files.read import Format, read_part, unit_in
 from sources.loaded.topic import Loaded, LoadedCell, contradiction, note, pieces_in, remembered
 from sources.progress import progress
-from sources.reading import Read
 from sources.streams.base import Stream
 from sources.units import UnitBatch, UnitTally
 
@@ -65,18 +61,6 @@ def read_loaded(cell: LoadedCell, stream: Stream, form: Format, root: str) -> It
         note(cell, unit, root)
         if unit:
             yield from read_part(cast(IO[bytes], opened), cell.cell, unit, form, header, root)
-
-
-class ReadLoaded(beam.PTransform):  # type: ignore[misc]  # Beam's classes are untyped
-    """Cells of files in a topic -> ``batches`` of their units, and ``tallies``."""
-
-    def __init__(self, cells: Iterable[LoadedCell], stream: Stream, form: Format, root: str) -> None:
-        super().__init__()
-        self._cells = list(cells)
-        self._read = partial(read_loaded, stream=stream, form=form, root=root)
-
-    def expand(self, pbegin: beam.pvalue.PBegin) -> Any:
-        return pbegin | "Plan" >> beam.Create(self._cells, reshuffle=False) | "Cells" >> Read(self._read)
 
 
 class PiecedFile(io.RawIOBase):

@@ -92,7 +92,7 @@ class PubSubStream(Stream):
         for unit in units:
             forget(root, f"{self.spool}/{unit.name}.arrow")
 
-    def tidy(self, root: str) -> None:
+    def finish(self, root: str) -> None:
         self.without_committed(self.spooled(root), root)
 
     def spooled(self, root: str) -> list[Unit]:

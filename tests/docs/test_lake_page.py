@@ -9,7 +9,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from apps.simulator.command import main as simulate
 from pipelines.violations.graph import Settings
-from pipelines.violations.inputs import Asked
+from pipelines.violations.inputs import ReadOptions
 from pipelines.violations.run import run_graph
 
 PAGE = (Path(__file__).parents[2] / "docs" / "lake.md").read_text(encoding="utf-8")
@@ -28,7 +28,7 @@ def small_lake(tmp_path_factory: pytest.TempPathFactory) -> str:
     simulate(["drones", *fleet, "--output", f"file:{messages}", "--images", f"file:{images}", "--quiet"])
     _lose_some(Path(images))
     root = str(folder / "lake")
-    run_graph(Asked(history, messages, images), Settings(root, 3600), PipelineOptions([]))
+    run_graph(ReadOptions(history, messages, images), Settings(root, 3600), PipelineOptions([]))
     return root
 
 

@@ -24,7 +24,7 @@ from lake import lake
 from lake.storage import storage
 from messaging.urls import kafka_url, pubsub_url
 from pipelines.violations.graph import Settings
-from pipelines.violations.inputs import Asked, Url
+from pipelines.violations.inputs import ReadOptions, Url
 from pipelines.violations.run import run_graph
 from schemas.messages import ImageMessage
 from sources.streams import kafka_consumer
@@ -158,7 +158,7 @@ def rows_in(root: Path | str) -> int:
 def read_up_to_now(root: Path | str, messages: str | None = None, images: str | None = None, **asked: Any) -> None:
     """Run the graph as the command does, over the topics of these URLs; no consumer outlives it."""
     try:
-        run_graph(Asked(None, _url(messages), _url(images), **asked), Settings(str(root), 3600), LOCAL)
+        run_graph(ReadOptions(None, _url(messages), _url(images), **asked), Settings(str(root), 3600), LOCAL)
     finally:
         kafka_consumer._parked.clear()
 

@@ -14,7 +14,7 @@ from lake import lake
 from messaging.urls import KafkaUrl, PubSubUrl, Topic, topic_url
 from pipelines.maintenance.reconcile import reconcile
 from pipelines.violations.graph import Settings
-from pipelines.violations.inputs import Asked
+from pipelines.violations.inputs import ReadOptions
 from pipelines.violations.run import run_graph
 from schemas.alerts import MESSAGE_ID, Alert, decode
 from schemas.answers import answer_to, new_key, public_key, save_public_key, sign
@@ -76,7 +76,7 @@ def read_with_officers(root: Path, messages: str, alerts: str) -> None:
     """Up to now, as the command does with a key and a topic of alerts."""
     to = Settings(str(root), 3600, officer_keys=(public_key(KEY),), alerts=(topic_url(alerts),))
     try:
-        run_graph(Asked(None, topic_url(messages)), to, LOCAL)
+        run_graph(ReadOptions(None, topic_url(messages)), to, LOCAL)
     finally:
         kafka_consumer._parked.clear()
 
@@ -179,7 +179,7 @@ def test_alerts_over_pubsub(pubsub: str, tmp_path: Path) -> None:
     recording = make_messages(tmp_path / "fleet", 10, 10, "--violation-share", "1", "--unqualified-share", "0.2")
     with Subscription("told-alerts") as alerts:
         to = Settings(str(tmp_path / "lake"), 3600, alerts=(PubSubUrl(PROJECT, "told-alerts"),))
-        run_graph(Asked(None, str(recording)), to, LOCAL)
+        run_graph(ReadOptions(None, str(recording)), to, LOCAL)
         got = alerts._subscriber.pull(subscription=alerts._name, max_messages=1000).received_messages
         told = [(m.message.attributes[MESSAGE_ID], decode(m.message.data).message_id) for m in got]
         assert sorted(told) == [(name, name) for name in unqualified_in(recording)]

@@ -15,7 +15,7 @@ from lake.storage import storage
 from pipelines.cli.app import known
 from pipelines.cli.prism import on_prism
 from pipelines.violations.graph import Settings
-from pipelines.violations.inputs import Asked
+from pipelines.violations.inputs import ReadOptions
 from pipelines.violations.run import run_graph as run
 from runners.flink import jobs
 from runners.flink.cluster import JobManager
@@ -98,7 +98,7 @@ def refuses_a_file_of_something_else(cluster: Cluster, history: Path, root: str)
 def test_a_file_of_something_else_ends_with_3_on_prism(s3: None, services: Services, history: Path) -> None:
     root = "s3://prestacop/wrong-prism"
     need(services, "prism")
-    wrong = Asked(messages=str(history), max_dead_letters=DEFAULT_SHARE)
+    wrong = ReadOptions(messages=str(history), max_dead_letters=DEFAULT_SHARE)
     with on_prism(PipelineOptions([]), str(services.prism())) as options, pytest.raises(Exception) as raised:  # noqa: PT011
         run(wrong, Settings(root, 3600), options)
     error = known(raised.value)

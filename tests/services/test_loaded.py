@@ -24,7 +24,7 @@ from lake import lake
 from lake.storage import storage
 from messaging.urls import kafka_url
 from pipelines.violations.graph import Settings
-from pipelines.violations.inputs import Asked
+from pipelines.violations.inputs import ReadOptions
 from pipelines.violations.options import history_url
 from pipelines.violations.run import run_graph as run
 from runners.services import Services
@@ -60,7 +60,7 @@ def load(history: Path, url: str, *flags: str) -> None:
 def read(root: Path, url: str) -> None:
     """Run the graph over what was loaded; no consumer outlives it."""
     try:
-        run(Asked(history_url(url)), Settings(str(root), 3600), LOCAL)
+        run(ReadOptions(history_url(url)), Settings(str(root), 3600), LOCAL)
     finally:
         kafka_consumer._parked.clear()
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from apps.simulator.fleet.images import jpeg
 from lake import lake
 from pipelines.violations.graph import Settings
-from pipelines.violations.inputs import Asked
+from pipelines.violations.inputs import ReadOptions
 from pipelines.violations.run import run_graph
 from schemas.errors import ServiceUnavailable
 from schemas.lake import Source
@@ -189,10 +189,10 @@ def test_what_could_not_be_put_is_committed_by_the_next_run_and_not_by_this_one(
     in_the_way = root / object_path(jpegs[25])
     in_the_way.mkdir(parents=True)  # a directory of the picture's own name
     with pytest.raises(Exception, match="Is a directory"):
-        run_graph(Asked(images=str(recording)), Settings(str(root), 3600), LOCAL)
+        run_graph(ReadOptions(images=str(recording)), Settings(str(root), 3600), LOCAL)
     assert lake(str(root)).ledger.num_rows == 0
     in_the_way.rmdir()
-    run_graph(Asked(images=str(recording)), Settings(str(root), 3600), LOCAL)
+    run_graph(ReadOptions(images=str(recording)), Settings(str(root), 3600), LOCAL)
     objects = lake(str(root)).sql("SELECT object FROM images ORDER BY record")["object"].to_pylist()
     assert objects == [object_path(one) for one in jpegs]
     assert [(root / path).read_bytes() for path in objects] == jpegs
@@ -222,7 +222,7 @@ def test_no_name_in_a_lake_says_anything_of_a_message(tmp_path: Path) -> None:
     big = base64.b64encode(JPEG + bytes(MAX_IMAGE_BYTES - len(JPEG))).decode()
     lines = [*map(v1, HOSTILE), v1("big", big), b"evil;broken", v1("\ud800evil")]
     recording.write_bytes(b"\n".join(lines) + b"\n")
-    run_graph(Asked(images=str(recording)), Settings(str(root), 3600), LOCAL)
+    run_graph(ReadOptions(images=str(recording)), Settings(str(root), 3600), LOCAL)
     rows = lake(str(root)).sql("SELECT image_id, object, bytes FROM images ORDER BY record").to_pylist()
     assert [row["image_id"] for row in rows] == [*HOSTILE, "big"]
     assert {row["object"] for row in rows[:-1]} == {object_path(JPEG)}

@@ -11,7 +11,7 @@ from pathlib import Path
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipelines.violations.graph import Settings
-from pipelines.violations.inputs import Asked
+from pipelines.violations.inputs import ReadOptions
 from pipelines.violations.run import run_graph
 from schemas.history import COLUMNS_43
 
@@ -37,7 +37,9 @@ def make(folder: Path) -> None:
     position = {k: v for k, v in MESSAGE.items() if k not in ("violation_code", "plate_id")}
     position |= {"message_id": "m2", "kind": "position"}
     messages.write_text("".join(f"{line}\n" for line in (json.dumps(MESSAGE), json.dumps(position), "{")))
-    run_graph(Asked(str(history), str(messages)), Settings(str(Path("lake").absolute()), 3600), PipelineOptions([]))
+    run_graph(
+        ReadOptions(str(history), str(messages)), Settings(str(Path("lake").absolute()), 3600), PipelineOptions([])
+    )
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from pipelines.analysis.results import Answers, Area, DeadLetters, Officers, Sam
 from pipelines.analysis.text_report import lines
 from pipelines.cli.app import LOCAL_RUNNER
 from pipelines.violations.graph import Settings
-from pipelines.violations.inputs import Asked
+from pipelines.violations.inputs import ReadOptions
 from pipelines.violations.run import run_graph
 from schemas.errors import InputUnusable, OutputUnusable
 from schemas.lake import SCHEMAS, Dataset, Source
@@ -78,7 +78,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Filled:
     second.write_bytes(b"".join(payloads[third:]))
     root = str(folder / "lake")
     for messages in (first, second):
-        run_graph(Asked(str(history), str(messages)), Settings(root, 3600), OPTIONS)
+        run_graph(ReadOptions(str(history), str(messages)), Settings(root, 3600), OPTIONS)
     drones, unreadable = truth_of_drones(payloads, recording)
     refused = truth_of_dead_letters(history)
     parts = range(2 * third), range(third, len(payloads))

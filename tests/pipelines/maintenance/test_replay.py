@@ -19,7 +19,7 @@ from pipelines.maintenance.compact import compact
 from pipelines.maintenance.reconcile import reconcile
 from pipelines.maintenance.replay import replay
 from pipelines.violations.graph import Settings
-from pipelines.violations.inputs import Asked
+from pipelines.violations.inputs import ReadOptions
 from pipelines.violations.run import run_graph as run_all
 from schemas import messages
 from schemas.answers import new_key
@@ -108,7 +108,7 @@ def total(found: dict[str, list[tuple[object, ...]]]) -> int:
 def test_a_mended_rule_of_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = tmp_path / "i.jsonl"
     make_messages(tmp_path / "m.jsonl", 10, 60, "--images", f"file:{images}")
-    asked = Asked(None, None, str(images))
+    asked = ReadOptions(None, None, str(images))
     run_all(asked, Settings(str(tmp_path / "right"), 3600), LOCAL)
     with monkeypatch.context() as patch:
         patch.setattr(transforms.images, "read_picture", lambda payload: Refusal("image_not_jpeg"))

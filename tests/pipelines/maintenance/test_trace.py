@@ -17,7 +17,7 @@ from pipelines.maintenance.compact import compact
 from pipelines.maintenance.replay import replay
 from pipelines.maintenance.trace import trace
 from pipelines.violations.graph import Settings
-from pipelines.violations.inputs import Asked
+from pipelines.violations.inputs import ReadOptions
 from pipelines.violations.run import run_graph as run
 from schemas.answers import answer_to, new_key, public_key, sign
 from schemas.history import Reason
@@ -95,7 +95,7 @@ def test_a_question_tells_of_its_answers_and_an_answer_of_its_question(tmp_path:
     root = str(tmp_path / "lake")
     for name, payloads in {"m1.jsonl": [message(**asked)], "m2.jsonl": [first, second], "m3.jsonl": [first]}.items():
         (tmp_path / name).write_bytes(b"\n".join(payloads) + b"\n")
-        run(Asked(None, str(tmp_path / name)), Settings(root, 3600, officer_keys=(public_key(key),)), LOCAL)
+        run(ReadOptions(None, str(tmp_path / name)), Settings(root, 3600, officer_keys=(public_key(key),)), LOCAL)
 
     ids = [msgspec.json.decode(payload)["message_id"] for payload in (first, second)]
     lines = told(tmp_path / "lake", "question").splitlines()

@@ -24,7 +24,7 @@ from pipelines.maintenance.trace import _command as trace
 from pipelines.maintenance.undo import command, main, parser
 from pipelines.maintenance.undo_unit import put_back, read_again, undo
 from pipelines.violations.graph import Settings
-from pipelines.violations.inputs import Asked
+from pipelines.violations.inputs import ReadOptions
 from pipelines.violations.run import run_and_tell
 from schemas.errors import InputUnusable, NotReconciled
 from schemas.lake import Source
@@ -237,7 +237,7 @@ def test_tickets_that_were_taken_for_messages_are_undone_and_read_as_tickets(tmp
     run_graph(root, messages=messages)
     run_graph(root, messages=tickets)
     assert undo(root, [str(tickets)], "undo")
-    told = run_and_tell(Asked(messages=str(tickets)), Settings(root, 3600), LOCAL, nullcontext())
+    told = run_and_tell(ReadOptions(messages=str(tickets)), Settings(root, 3600), LOCAL, nullcontext())
     assert any("1 units of this lake are undone" in line and "--list" in line for line in told)
     run_graph(root, tickets)
     run_graph(tmp_path / "other", tickets, messages)

@@ -22,7 +22,7 @@ from pipelines.maintenance.compact import compact
 from pipelines.maintenance.reconcile import reconcile
 from pipelines.maintenance.trace import trace
 from pipelines.violations.graph import Settings
-from pipelines.violations.inputs import Asked
+from pipelines.violations.inputs import ReadOptions
 from pipelines.violations.run import run_graph as run
 from pipelines.violations.summary import summary
 from schemas.answers import answer_to, new_key, public_key, sign
@@ -180,7 +180,7 @@ def test_what_is_a_copy_is_one_within_a_unit_across_units_and_after_a_compaction
 def load(root: str, folder: Path, name: str, payloads: Sequence[bytes], key: Any) -> None:
     """Run the graph over a recording of these messages."""
     (folder / name).write_bytes(b"\n".join(payloads) + b"\n")
-    run(Asked(None, str(folder / name)), Settings(root, 3600, officer_keys=(public_key(key),)), LOCAL)
+    run(ReadOptions(None, str(folder / name)), Settings(root, 3600, officer_keys=(public_key(key),)), LOCAL)
 
 
 @pytest.mark.embedded

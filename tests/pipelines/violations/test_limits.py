@@ -23,12 +23,12 @@ from lake.ledger import commit
 from pipelines.maintenance.compact import compact
 from pipelines.maintenance.reconcile import reconcile
 from pipelines.maintenance.replay import replay
-from pipelines.violations.graph import Inputs, Settings, violations
+from pipelines.violations.graph import Reading, Settings, violations
 from schemas.decoding import load_object
 from schemas.lake import DEAD_LETTER, LEDGER_ROW, Dataset, Source
 from schemas.messages import Reason
 from sources.payloads import payload_batch
-from sources.streams.base import Planner, ReadUnits, Stream
+from sources.streams.base import Planner, Stream
 from sources.units import Parts, Unit
 from tests.lake.versions.make import MESSAGE
 from tests.lakes import refuse
@@ -68,7 +68,7 @@ class FakeStream(Stream):
 
 def read(root: Path, messages: list[bytes], step: int = 2) -> None:
     """Run the graph over one unit of these."""
-    inputs = Inputs(messages=ReadUnits([UNIT], FakeStream(messages, step), str(root)))
+    inputs = {Source.DRONES: Reading(FakeStream(messages, step).read([UNIT], str(root)))}
     with beam.Pipeline(options=LOCAL) as pipeline:
         violations(pipeline, inputs, Settings(str(root), 3600))
 

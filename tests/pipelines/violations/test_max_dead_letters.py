@@ -13,15 +13,20 @@ import pytest
 
 from lake import lake
 from lake.ledger import commit
+from messaging.urls import PubSubUrl
 from pipelines.maintenance.reconcile import reconcile
 from pipelines.violations.graph import Settings
-from pipelines.violations.inputs import Asked, LoadedFiles, Units, _limit, followed, planned
+from pipelines.violations.inputs import ReadOptions, _limit, follow, plan
 from pipelines.violations.options import share
 from pipelines.violations.run import main, run_graph
 from schemas.errors import InputUnusable
 from schemas.lake import Source
+from sources.files.history import HistoryCsv
+from sources.input import Split
+from sources.loaded.input import LoadedFiles
 from sources.loaded.topic import Loaded, remember
 from sources.payloads import payload_batch
+from sources.streams.pubsub import PubSubStream
 from sources.units import Unit, UnitBatch
 from tests.lakes import Said, write
 from tests.support import LOCAL, content, make_history, make_messages
@@ -77,9 +82,9 @@ def test_what_is_no_share_is_wrong_usage(text: str) -> None:
         share(text)
 
 
-def asked(kind: str, path: Path, most: Fraction = DEFAULT_SHARE) -> Asked:
+def asked(kind: str, path: Path, most: Fraction = DEFAULT_SHARE) -> ReadOptions:
     given: dict[str, str] = {kind: str(path)}
-    return Asked(given.get("history"), given.get("messages"), given.get("images"), max_dead_letters=most)
+    return ReadOptions(given.get("history"), given.get("messages"), given.get("images"), max_dead_letters=most)
 
 
 @pytest.mark.parametrize("kind", ["messages", "images", "history"])
@@ -109,7 +114,7 @@ def test_what_is_good_is_committed_once_whatever_stopped_it_before(tmp_path: Pat
             for n, line in enumerate((tmp_path / "good.csv").read_bytes().splitlines(keepends=True), 4)
         )
     )
-    both = Asked(str(tmp_path / "*.csv"), str(messages), max_dead_letters=DEFAULT_SHARE)
+    both = ReadOptions(str(tmp_path / "*.csv"), str(messages), max_dead_letters=DEFAULT_SHARE)
     for root in ("lake", "other"):
         if root == "lake":
             with pytest.raises((InputUnusable, RuntimeError), match=r"400 of 2,000 rows \(20.0%\)"):
@@ -141,15 +146,16 @@ def test_no_share_stops_a_run_without_end(
     with pytest.raises(SystemExit, match="2"):
         main(["--lake", str(tmp_path), *mode, "--messages", "kafka://127.0.0.1:1/t", "--max-dead-letters", "5%"])
     assert "--max-dead-letters is for runs that end" in capsys.readouterr().err
-    limits = followed(Asked(max_dead_letters=DEFAULT_SHARE), str(tmp_path), 10).limits
-    assert set(limits) == {MaxDeadLetters(DEFAULT_SHARE, stops=False)}
+    history = make_history(tmp_path / "h.csv", 10)
+    (reading,) = follow(ReadOptions(str(history), max_dead_letters=DEFAULT_SHARE), str(tmp_path), 10).values()
+    assert reading.limit == MaxDeadLetters(DEFAULT_SHARE, stops=False)
 
 
 @pytest.mark.parametrize("unit", [KAFKA, PUBSUB])
 def test_a_topic_that_the_lake_knows_is_stopped_only_on_demand(tmp_path: Path, unit: Unit) -> None:
     root: Any = str(tmp_path)
-    of_topic: Any = Units([unit], None)  # type: ignore[arg-type]
-    wanted = Asked(max_dead_letters=DEFAULT_SHARE)
+    topic, splits = PubSubStream(PubSubUrl("p", "s"), unit.source), [Split(unit, 0)]
+    wanted = ReadOptions(max_dead_letters=DEFAULT_SHARE)
     commit(
         root,
         [
@@ -157,25 +163,26 @@ def test_a_topic_that_the_lake_knows_is_stopped_only_on_demand(tmp_path: Path, u
             for name in ("drones-00000", unit.name.replace("-kafka-", "-kafka-e").replace("-p-s", "-p-t"))
         ],
     )
-    assert _limit(of_topic, wanted, root).stops
+    assert _limit(topic, splits, wanted, root).stops
     other = unit.name.replace(f"{5:019d}", f"{0:019d}").replace(f"{7:020d}", f"{1:020d}")
     commit(root, [write(root, other, [Said("m")])])
-    assert not _limit(of_topic, wanted, root).stops
-    assert _limit(of_topic, wanted._replace(stops_known_topics=True), root).stops
+    assert not _limit(topic, splits, wanted, root).stops
+    assert _limit(topic, splits, wanted._replace(stops_known_topics=True), root).stops
 
 
 def test_a_topic_of_files_is_known_when_one_of_them_is_in_the_lake(tmp_path: Path) -> None:
-    topic: Any = LoadedFiles([], None, None, None, [], set())  # type: ignore[arg-type]
-    wanted = Asked(max_dead_letters=DEFAULT_SHARE)
-    assert _limit(topic, wanted, str(tmp_path)).stops
+    topic = LoadedFiles(PubSubStream(PubSubUrl("p", "s"), Source.HISTORY), HistoryCsv())
+    wanted = ReadOptions(max_dead_letters=DEFAULT_SHARE)
+    assert _limit(topic, [], wanted, str(tmp_path)).stops
     remember([Loaded(32 * "a", "f.csv", b"", 0, ())], str(tmp_path))
-    assert not _limit(topic, wanted, str(tmp_path)).stops
+    assert not _limit(topic, [], wanted, str(tmp_path)).stops
 
 
 def test_a_file_stops_the_run_in_a_lake_that_has_units(tmp_path: Path) -> None:
     history = make_history(tmp_path / "h.csv", 10)
     commit(str(tmp_path), [write(str(tmp_path), "drones-00000", [Said("m")])])
-    assert planned(Asked(str(history), max_dead_letters=DEFAULT_SHARE), str(tmp_path)).limits.history.stops
+    (planned,) = plan(ReadOptions(str(history), max_dead_letters=DEFAULT_SHARE), str(tmp_path)).inputs
+    assert planned.limit.stops
 
 
 class Refusing(Parser):

@@ -11,7 +11,7 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipelines.violations.graph import Settings
-from pipelines.violations.inputs import Asked
+from pipelines.violations.inputs import ReadOptions
 from pipelines.violations.run import run_graph
 from schemas.errors import InputUnusable
 from schemas.lake import Source
@@ -29,7 +29,7 @@ def counted(folder: Path, messages: str) -> tuple[Counter[tuple[object, ...]], o
     """What the live statistics of a recording come to, and the lake."""
     folder.mkdir()
     live = folder / "panes.jsonl"
-    run_graph(Asked(messages=messages), Settings(str(folder / "lake"), 3600, live=str(live)), OPTIONS)
+    run_graph(ReadOptions(messages=messages), Settings(str(folder / "lake"), 3600, live=str(live)), OPTIONS)
     sums: Counter[tuple[object, ...]] = Counter()
     for line in live.read_text().splitlines():
         pane = json.loads(line)

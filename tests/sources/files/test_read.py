@@ -1,6 +1,7 @@
 """What is planned for a name or a pattern, what is read of it, and what is no input at all."""
 
 import gzip
+from functools import partial
 from pathlib import Path
 
 import apache_beam as beam
@@ -12,15 +13,16 @@ from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.util import assert_that, equal_to
 
 from pipelines.violations.graph import Settings
-from pipelines.violations.inputs import Asked
+from pipelines.violations.inputs import ReadOptions
 from pipelines.violations.run import run_graph
 from schemas.errors import InputUnusable
 from schemas.lake import Source
 from sources.files import grid as cells
 from sources.files.grid import Cell
 from sources.files.history import HistoryCsv
-from sources.files.read import ReadFiles, plan, read_cell
+from sources.files.read import plan, read_cell
 from sources.files.recordings import RecordedMessages
+from sources.input import ReadPlanned
 from sources.units import BATCHES, ROWS_IN, TALLIES, Tally, Unit, UnitBatch, UnitBatchCoder, UnitTally
 
 HEADER = b"Summons Number,Issue Date,Violation Time,Violation Code\n"
@@ -138,7 +140,7 @@ def test_a_unit_that_the_lake_has_is_not_read_again(tmp_path: Path) -> None:
     batch, tally = read_all(str(path), root)
     assert isinstance(batch, UnitBatch)
     assert tally == (batch.unit.name, Tally(ROWS_IN, 2, unit=batch.unit))
-    run_graph(Asked(str(path)), Settings(str(root), 3600), PipelineOptions([]))
+    run_graph(ReadOptions(str(path)), Settings(str(root), 3600), PipelineOptions([]))
     assert read_all(str(path), root) == []
     (tmp_path / "copy.csv.gz").write_bytes(gzip.compress(HEADER + ROWS, mtime=0))
     assert read_all(f"{tmp_path}/copy.csv.gz", root) == []
@@ -188,7 +190,7 @@ def test_the_graph_reads_the_rows_of_all_files_and_says_how_many(tmp_path: Path)
     (tmp_path / "b.csv.gz").write_bytes(gzip.compress(b"\xef\xbb\xbf" + HEADER + ROWS * 2, mtime=0))
     planned = plan(f"{tmp_path}/*", HistoryCsv())
     with TestPipeline() as pipeline:
-        read = pipeline | ReadFiles(planned, HistoryCsv(), str(tmp_path / "lake"))
+        read = pipeline | ReadPlanned(planned, partial(read_cell, form=HistoryCsv(), lake_root=str(tmp_path / "lake")))
         found = read[BATCHES] | beam.Map(blocks)
         counted = read[TALLIES] | beam.Map(lambda tally: (tally[1].what, tally[1].rows))
         assert_that(found, equal_to([("a.csv", ROWS, True), ("b.csv.gz", ROWS * 2, True)]), "rows")

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,13 +9,14 @@ import pytest
 from lake.ledger import commit, is_committed, read_back
 from lake.storage import storage
 from messaging.urls import PubSubUrl
-from pipelines.violations.inputs import LoadedFiles, Planned
 from schemas.errors import NotReconciled
 from schemas.lake import LEDGER_ROW, Source
+from sources.files.history import HistoryCsv
+from sources.loaded.input import LoadedFiles
 from sources.loaded.topic import landed, remembered
 from sources.streams.plans import Chain, Plan
 from sources.streams.pubsub import PubSubStream
-from sources.units import Unit
+from tests.sources.loaded.test_topic import Following, Topic, begin, end
 
 NAME = "drones-kafka-ab-00000-0000000000000000000"
 
@@ -75,26 +75,22 @@ def test_a_segment_stays_in_the_spool_until_its_row_is_read(tmp_path: Path, dama
     storage(str(tmp_path)).put(f"{stream.spool}/{name}.arrow", b"segment")
     damaged(tmp_path, name, damage)
     with pytest.raises(NotReconciled, match=name):
-        stream.tidy(str(tmp_path))
+        stream.finish(str(tmp_path))
     assert (tmp_path / stream.spool / f"{name}.arrow").read_bytes() == b"segment"
 
 
 def test_a_loaded_file_is_not_forgotten_before_the_ledger_has_all_of_it(tmp_path: Path) -> None:
     root = str(tmp_path)
-    forgotten: list[Any] = []
-    topic: Any = SimpleNamespace(forget=forgotten.append)
-    file: Any = SimpleNamespace(path="pubsub://p/t/a.csv", fingerprint="ab")
-    cell: Any = SimpleNamespace(key="ab-0", file=file, cell=SimpleNamespace(source=Source.DRONES))
-    unit = Unit(Source.DRONES, "x", 0, 1, "drones-00000-0123456789abcdef0123456789abcdef")
-    files: Any = LoadedFiles([cell], topic, topic, topic, [file], {unit})
-    todo = Planned(files, None, None)
-    for noted in (False, True):
-        if noted:
-            storage(root).put("plans/loaded_cells/ab-0", unit.name.encode())
+    following = Following(Topic([begin("a"), end("a")]), tmp_path)
+    files = LoadedFiles(following.stream, HistoryCsv())
+    (split,) = files.plan(root)
+    for is_read in (False, True):
+        units = following.read(split.place) if is_read else []
         with pytest.raises(NotReconciled, match=r"a\.csv: .*the topic keeps the messages: run again"):
-            todo.tidy(root)
-        assert (forgotten, remembered(root)) == ([], set())
-    commit(root, [row(unit.name)])
-    assert landed([cell], root) == {"ab-0"}
-    todo.tidy(root)
-    assert forgotten == [{unit}]
+            files.finish(root)
+        assert (len(following.stream.units), remembered(root)) == (1, set())
+    following.commit(units)
+    assert landed([split.place], root) == {split.place.key}
+    files.finish(root)
+    assert following.stream.units == {}
+    assert remembered(root) == {"a" * 32}

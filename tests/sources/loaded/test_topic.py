@@ -4,6 +4,7 @@ import json
 import re
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,13 @@ from sources.files import grid as cells
 from sources.files.history import HistoryCsv
 from sources.loaded import topic as loaded
 from sources.loaded.file import PiecedFile, read_loaded
-from sources.loaded.follow import _Find
+from sources.loaded.follow import TICK_SECONDS, LoadedTicks
 from sources.loaded.topic import Loaded, LoadedCell, LoadedTopic, Span, remember, remembered, spent
 from sources.payloads import payload_batch
 from sources.streams.base import Planner, Stream
+from sources.ticks import PlanTicks
 from sources.units import Unit, UnitBatch
-from tests.sources.streams.ticks import tracker
+from tests.sources.ticks import tracker
 
 HEADER = b"Summons Number,Issue Date,Violation Time,Violation Code\n"
 ROWS = b"1,06/20/2015,0143A,21\n2,06/21/2015,0144A,46\n"
@@ -121,18 +123,18 @@ def test_what_is_behind_a_file_that_is_to_come_is_not_given_up(
 
 
 class Following:
-    """A run without end over a topic."""
+    """An unbounded run over a topic."""
 
     def __init__(self, stream: Topic, root: Path) -> None:
         self.stream = stream
         self.root = str(root)
-        self._find = _Find(stream, HistoryCsv(), self.root)
+        self._plan = PlanTicks(partial(LoadedTicks, stream, HistoryCsv(), self.root), TICK_SECONDS)
         self._ticks = 0
 
     def tick(self, at: int | None = None) -> list[LoadedCell]:
         """What is given out at the next tick, or at this one."""
         self._ticks = self._ticks if at is None else at
-        values = list(self._find.process(b"", tracker(self._ticks), ManualWatermarkEstimator(None)))
+        values = list(self._plan.process(b"", tracker(self._ticks), ManualWatermarkEstimator(None)))
         self._ticks += 1
         return [value.value for value in values]
 

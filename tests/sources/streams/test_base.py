@@ -3,6 +3,7 @@
 import pickle
 import time
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +26,14 @@ from sources.streams.base import (
     Look,
     PlannedUnit,
     Planner,
-    ReadUnits,
     Stream,
-    Ticks,
-    _Plan,
+    StreamTicks,
     plan_until_now,
     read_unit,
 )
+from sources.ticks import PlanTicks, Ticks
 from sources.units import BATCHES, ROWS_IN, TALLIES, Tally, Unit, UnitBatch
-from tests.sources.streams.ticks import tracker
+from tests.sources.ticks import tracker
 from tests.support import LOCAL
 
 SKEW = 2.5
@@ -177,7 +177,7 @@ def test_what_was_read_is_counted_for_the_progress_bar(tmp_path: Path) -> None:
 def test_units_are_read_in_a_pipeline_and_reported(tmp_path: Path) -> None:
     sizes = [2, 3], [0], [4]
     with beam.Pipeline(options=LOCAL) as pipeline:
-        read = pipeline | ReadUnits([unit(n) for n in range(3)], FakeStream(*sizes), str(tmp_path))
+        read = pipeline | FakeStream(*sizes).read([unit(n) for n in range(3)], str(tmp_path))
         batches = read[BATCHES] | beam.Map(lambda b: (b.unit.start, b.rows.num_rows, b.last))
         assert_that(batches, equal_to([(0, 2, False), (0, 3, True), (1, 0, True), (2, 4, True)]), label="batches")
         tallies = [(f"drones-fake-{n}", Tally(ROWS_IN, sum(sizes[n]), unit=unit(n))) for n in range(3)]
@@ -208,11 +208,11 @@ def test_all_up_to_now_is_planned_and_what_comes_meanwhile_does_not_hold_it_up()
 
 
 class Following:
-    """A runner that follows a stream without end."""
+    """An unbounded run over a stream."""
 
     def __init__(self, planner: FakePlanner) -> None:
         self.planner = planner
-        self.plan = _Plan(FakeStream(planner=planner), "", SKEW)
+        self.plan = PlanTicks(partial(StreamTicks, FakeStream(planner=planner), "", SKEW), TICK_SECONDS)
         self.watermark = ManualWatermarkEstimator(None)
 
     def values(self, tick: int) -> list[TimestampedValue]:

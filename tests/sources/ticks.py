@@ -3,7 +3,7 @@
 from apache_beam.io.restriction_trackers import OffsetRange
 from apache_beam.runners.sdf_utils import RestrictionTrackerView, ThreadsafeRestrictionTracker
 
-from sources.streams.base import Ticks
+from sources.ticks import Ticks
 
 
 def tracker(tick: int) -> RestrictionTrackerView:
