@@ -6,11 +6,11 @@ chart is drawn twice, for a wide screen and for a phone, as text in a drawing sh
 
 import re
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any, Final, NamedTuple
 
 import altair as alt
 import vl_convert as vlc
+from markupsafe import Markup, escape
 
 INK, MUTED, LINE, BAND, ACCENT = "var(--ink)", "var(--muted)", "var(--line)", "var(--band)", "var(--accent)"
 HEADROOM: Final = 1.22
@@ -62,7 +62,7 @@ def columns(
     ticks: Mapping[float, str],
     few_ticks: Mapping[float, str] | None = None,
     bands: Sequence[Band] = (),
-) -> str:
+) -> Markup:
     """Columns of counts side by side, stacked by source; SVG for both sizes.
 
     Args:
@@ -104,7 +104,7 @@ def columns(
     return _both(chart, label)
 
 
-def ranking(label: str, bars: Sequence[Ranked], *, x_title: str, color: str = ACCENT) -> str:
+def ranking(label: str, bars: Sequence[Ranked], *, x_title: str, color: str = ACCENT) -> Markup:
     """Bars below each other, each with its name above it, the highest first; SVG for both sizes."""
     rows = [{"place": place, **bar._asdict()} for place, bar in enumerate(bars)]
     top = max(bar.value for bar in bars) or 1
@@ -124,7 +124,7 @@ def ranking(label: str, bars: Sequence[Ranked], *, x_title: str, color: str = AC
     return _both(chart, label)
 
 
-def week(label: str, by_hour: Sequence[int], weekdays: Sequence[str], *, legend: str) -> str:
+def week(label: str, by_hour: Sequence[int], weekdays: Sequence[str], *, legend: str) -> Markup:
     """The hours of a week as squares, the darker the more; SVG for both sizes."""
     rows = [
         {"day": weekdays[hour // 24][:3], "hour": hour % 24, "to": hour % 24 + 1, "n": n}
@@ -188,18 +188,19 @@ def _data(rows: Sequence[Mapping[str, Any]]) -> alt.InlineData:
     return alt.InlineData(values=list(rows))
 
 
-def _both(chart: Any, label: str) -> str:
-    return "".join(_svg(chart(size), size, label) for size in SIZES)
+def _both(chart: Any, label: str) -> Markup:
+    return Markup().join(_svg(chart(size), size, label) for size in SIZES)
 
 
-def _svg(chart: Spec, size: Size, label: str) -> str:
+def _svg(chart: Spec, size: Size, label: str) -> Markup:
     spec = chart.properties(width=size.width, autosize=alt.AutoSizeParams(type="fit-x", contains="padding"))
     drawn = vlc.vegalite_to_svg({**spec.to_dict(), "config": _theme(size)})
     # In a page name spaces go without saying; the size and the font are the page's own.
     start, _, rest = drawn.partition(">")
     view = re.search(r'viewBox="[^"]*"', start)
     assert view is not None, "vl-convert writes a viewBox"
-    return f'<svg class="{size.name}" role="img" aria-label="{escape(label)}" {view[0]}>{rest.replace(_FONT, "")}'
+    start = f'<svg class="{size.name}" role="img" aria-label="{escape(label)}" {view[0]}>'
+    return Markup(start + rest.replace(_FONT, ""))
 
 
 def _theme(size: Size) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """What the answers mean, in sentences: the headings of the report, and of the text."""
 
-from pipelines.analysis.results import MONTHS, Answers, Share
+from pipelines.analysis.results import HOURS, MONTHS, WEEKDAYS, Answers, Share
 from schemas.lake import Source
 from schemas.messages import UNQUALIFIED
 
@@ -67,6 +67,28 @@ def working_days(found: Answers) -> str:
         return "Working days and weekends see the same"
     days = ("A working day", "a day of the weekend") if working > weekend else ("A day of the weekend", "a working day")
     return f"{days[0]} sees {more / less:,.1f} times the violations of {days[1]}"
+
+
+def busiest_hour(found: Answers) -> str:
+    """Of the week."""
+    by_hour = found.week
+    busiest = max(range(len(by_hour)), key=by_hour.__getitem__)
+    day, hour = divmod(busiest, HOURS)
+    n = by_hour[busiest]
+    return f"The busiest hour of the week is {WEEKDAYS[day]} {hour}:00–{hour}:59, with {n:,} violations"
+
+
+def where(found: Answers) -> str:
+    """The area that leads, of the source with most violations."""
+    most = found.sources[0]
+    share = round_percent(Share(most.areas[0].n, most.total))
+    return f"{area_name(most.source, most.areas[0].name)} leads in the {most.source}, with {share}"
+
+
+def refused(found: Answers) -> str:
+    """How many rows became dead letters."""
+    letters, rows = (sum(getattr(unit, name) for unit in found.units) for name in ("dead_letters", "rows_in"))
+    return f"{letters:,} of {rows:,} rows were refused" if letters else f"None of {rows:,} rows was refused"
 
 
 def quarter(found: Answers) -> str:

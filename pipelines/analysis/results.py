@@ -39,6 +39,9 @@ class Units(msgspec.Struct, frozen=True):
     """Messages that their own unit held before; those that stand in several units are not among them."""
 
 
+LEDGER_COUNTS = tuple(name for name in Units.__struct_fields__ if name != "source")
+
+
 class Area(msgspec.Struct, frozen=True):
     """A county of the history (a cell of the city, for drones) and its violations; nameless where none is given."""
 
@@ -191,6 +194,11 @@ class Answers(msgspec.Struct, frozen=True):
         for source in self.sources:
             found.update(of(source))
         return dict(found)
+
+    @property
+    def week(self) -> list[int]:
+        """By hour of the week, all sources together."""
+        return [sum(n) for n in zip(*(v.week for v in self.sources), strict=True)]
 
     @property
     def parts_of_day(self) -> dict[str, Share]:

@@ -6,7 +6,7 @@ from itertools import accumulate
 from pipelines.analysis import headlines as findings
 from pipelines.analysis.codes import code_name
 from pipelines.analysis.headlines import area_name, percent
-from pipelines.analysis.results import WEEKDAYS, Answers, Share
+from pipelines.analysis.results import LEDGER_COUNTS, WEEKDAYS, Answers, Share
 
 BAR = 24
 TOP_CODES = 10
@@ -75,9 +75,8 @@ def _answers(found: Answers) -> Iterator[str]:
 
 
 def _ledger(found: Answers) -> Iterator[str]:
-    names = ("units", "rows_in", "positions", "qualified", "unqualified", "dead_letters", "images", "duplicates")
     yield f"  {'':14}" + "".join(f"{u.source:>14}" for u in found.units)
-    for name in names:
+    for name in LEDGER_COUNTS:
         yield f"  {name.replace('_', ' '):14}" + "".join(f"{getattr(u, name):>14,}" for u in found.units)
     if claims := findings.conflicts(found):
         yield f"  {claims}"
