@@ -13,7 +13,7 @@ What each dependency is for:
   xxhash                names of units, at the speed of memory
   altair, vl-convert    the report's charts, drawn without a browser
   tqdm                  progress
-  starlette, uvicorn, Jinja2   the console: routes, the server, pages
+  starlette, uvicorn, Jinja2   the console: routes, the server, pages; Jinja2 for the report, too
   argon2-cffi           the console's passwords
   polars                the simulator's CSV writer
   psutil                what this machine has, for the doctor
@@ -43,7 +43,10 @@ setup(
         ]
     ),
     entry_points={"console_scripts": ["prestacop = prestacop.main:main"]},
-    package_data={"apps.console": ["schema.sql", "static/*", "templates/*"]},
+    package_data={
+        "apps.console": ["schema.sql", "static/*", "templates/*"],
+        "pipelines.analysis": ["templates/*"],
+    },
     install_requires=[
         "apache-beam[aws]",
         "pyarrow",
