@@ -120,7 +120,7 @@ def render(found: Answers) -> str:
     )
 
 
-def _by_source(found: Answers, what: str) -> tuple[list[str], list[Sequence[str]]]:
+def _by_source(found: Answers, what: str) -> tuple[list[str], list[tuple[str, ...]]]:
     """The head and the rows of the table of violations by hour, weekday, month or year, and source."""
     years = sorted({month[:-3] for v in found.sources for month in v.months})
     names: Sequence[str] = {
