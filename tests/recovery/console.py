@@ -23,10 +23,11 @@ from runners.services import NAMES, Services, free_port
 from schemas.alerts import encode
 from schemas.answers import answer_id, load_public_keys, verify
 from schemas.messages import DroneMessage
-from tests.apps.console.process import log_in_first, started, wait_until
+from tests.apps.console.process import log_in_first, started
 from tests.apps.console.support import alert
 from tests.recovery.officer import Officer
 from tests.services.support import make_topic, publish
+from tests.support import wait_until
 
 LONGEST_S: Final = 1.0
 """Between the moment in which the console is there, or begins to start, and its kill."""

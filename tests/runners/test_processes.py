@@ -16,6 +16,7 @@ import pytest
 from runners import processes
 from runners.processes import Background, Child, Record
 from schemas.errors import ServiceUnavailable
+from tests.support import wait_until
 
 pytestmark = pytest.mark.embedded
 
@@ -95,13 +96,6 @@ def make_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str
         return Child("worker", "some_child", ["hello"], tmp_path / "worker.log")
 
     return make
-
-
-def wait_until(so: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
-    while not so():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def test_the_error_of_a_child_that_ended_has_its_exit_code_and_last_lines(make_child: Callable[[str], Child]) -> None:

@@ -162,7 +162,7 @@ def test_a_webhook_that_stays_away_ends_the_run_and_the_next_one_tells_each_aler
     else:
         with follow(root, drones, *flags) as following:
             following.wait_until(lambda: rows_in(root) >= len(payloads))
-            assert following.end(signal.SIGTERM)[0] == 130
+            assert following.end(signal.SIGTERM) == 130
     assert {name for _, name in service.taken} == set(wanted)
     assert len(set(service.taken)) == len({webhook_id for webhook_id, _ in service.taken}) == len(wanted)
     assert unqualified_rows(root) == wanted

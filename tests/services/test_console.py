@@ -26,11 +26,12 @@ from schemas.answers import load_public_keys, verify
 from schemas.messages import DroneMessage
 from tests.apps.console import browser as console_browser
 from tests.apps.console.browser import chromium, collect_errors
-from tests.apps.console.process import NOWHERE, answer_next, console, log_in_first, wait_until
+from tests.apps.console.process import NOWHERE, answer_next, console, log_in_first
 from tests.apps.console.support import JPEG, Browser, alert, picture
 from tests.recovery.console import GROUPED_COMMITS, SLOW_MARKS, campaign
 from tests.services.support import Subscription, make_topic, publish
 from tests.services.test_unbounded import follow as follow  # noqa: PLC0414  # a fixture
+from tests.support import wait_until
 
 pytestmark = pytest.mark.services
 
@@ -193,7 +194,7 @@ def test_the_loop_from_a_drone_to_an_officer_and_into_the_lake(
                     rows: list[dict[str, Any]] = lake(str(root)).sql(query).to_pylist()
                     return rows
 
-                following.wait_until(officers, 60)
+                following.wait_until(officers)
                 assert officers() == [{"answers": answered, "officer_id": ADMIN, "violation_code": 40}]
                 page.goto(f"{running.address}/live")
                 page.locator(".chart rect").first.wait_for()

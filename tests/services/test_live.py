@@ -24,6 +24,7 @@ from lake.storage import storage
 from runners.services import NAMES, Services, free_port
 from tests.apps.console.browser import chromium, collect_errors, log_in_first
 from tests.services.conftest import need
+from tests.support import wait_until
 
 pytestmark = pytest.mark.services
 
@@ -72,12 +73,11 @@ class Live:
 
     def wait_for(self, so: Callable[[str], object]) -> None:
         """Wait until what it says is so."""
-        end = time.monotonic() + 120
-        while not so(self.said()):
-            assert self.process.poll() is None, self.said()
-            assert time.monotonic() < end, self.said()
-            time.sleep(0.1)
+        wait_until(lambda: so(self.said()), self._is_running)
         self.family = psutil.Process(self.process.pid).children(recursive=True)
+
+    def _is_running(self) -> None:
+        assert self.process.poll() is None, self.said()
 
     def committed(self) -> int:
         """The rows in the line that it said last."""

@@ -5,7 +5,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -25,6 +24,7 @@ from runners.services import Services
 from runners.services.pubsub.server import PubSub
 from schemas.errors import OutputUnusable, ServiceUnavailable
 from schemas.files.marks import MARK
+from tests.support import wait_until
 
 pytestmark = pytest.mark.services
 
@@ -310,11 +310,3 @@ def client(environment: dict[str, str]) -> Any:  # boto3's clients are made at r
         aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
         region_name=environment["AWS_REGION"],
     )
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    """Until it holds."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.01)

@@ -18,9 +18,9 @@ from messaging.urls import topic_url
 from schemas.alerts import encode
 from schemas.commands import Command, Confirmation
 from tests.apps.console.browser import car
-from tests.apps.console.process import wait_until
 from tests.apps.console.support import Clock, add_account, alert, make_console, picture
 from tests.apps.topics import MockKafka, consumed
+from tests.support import wait_until
 
 MORE_CODES = {
     16: "NO STANDING-EXC. TRUCK LOADING",

@@ -4,15 +4,14 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from apps.console.accounts import ADMIN
 from runners.services import free_port
 from tests.apps.console.support import PASSWORD, Browser
+from tests.support import wait_until
 
 NOWHERE = "kafka://127.0.0.1:1/drones"
 
@@ -77,14 +76,6 @@ def started(state: Path, alerts: str, answers: str, *flags: str, sabotage: str =
     finally:
         process.kill()
         process.wait()
-
-
-def wait_until(condition: Callable[[], Any], seconds: float = 60) -> None:
-    """Until something is so."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def log_in_first(running: Running, trusted: Path | None = None) -> Browser:

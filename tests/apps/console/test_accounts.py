@@ -21,8 +21,9 @@ from apps.console.accounts import FREE_FAILURES, LONGEST_WAIT, MOST_SESSIONS, Ac
 from apps.console.codes import Codes
 from apps.console.console import Console, Wiring
 from tests.apps.console.browser import served
-from tests.apps.console.process import NOWHERE, wait_until
+from tests.apps.console.process import NOWHERE
 from tests.apps.console.support import PASSWORD, Browser, Clock, officer
+from tests.support import wait_until
 
 HOME, ELSEWHERE = "192.0.2.1", "198.51.100.7"
 

@@ -10,9 +10,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from runners.services import free_port
-from tests.apps.console.process import NOWHERE, Running, log_in_first, started, wait_until
+from tests.apps.console.process import NOWHERE, Running, log_in_first, started
 from tests.apps.console.support import Browser
 from tests.certificates import self_signed
+from tests.support import wait_until
 
 pytestmark = pytest.mark.embedded
 
@@ -208,7 +209,7 @@ def test_an_account_cannot_keep_others_out_by_streams(running: Running) -> None:
             connection = stack.enter_context(_connect(running))
             with suppress(ConnectionError):
                 connection.sendall(b"GET /live/events HTTP/1.1\r\n" + HOST + b"Cookie: " + cookie + b"\r\n\r\n")
-        wait_until(lambda: _is_answered(running), 20)
+        wait_until(lambda: _is_answered(running))
 
 
 def _is_answered(running: Running) -> bool:

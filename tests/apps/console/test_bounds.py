@@ -17,10 +17,10 @@ from apps.console.streams import Streams
 from apps.console.topics import Follower, Read
 from messaging.urls import KafkaUrl
 from schemas.alerts import encode
-from tests.apps.console.process import wait_until
 from tests.apps.console.support import JPEG, PASSWORD, Browser, Clock, alert, make_console, officer, picture
 from tests.apps.console.support import raise_alerts as come
 from tests.apps.topics import MockKafka
+from tests.support import wait_until
 
 
 class _Topic:

@@ -28,8 +28,8 @@ from schemas.alerts import encode
 from schemas.answers import load_public_keys, verify
 from schemas.errors import InputUnusable, OutputUnusable, ServiceUnavailable
 from schemas.messages import DroneMessage, Reason
-from tests.apps.console.process import wait_until
 from tests.apps.console.support import JPEG, Clock, alert, make_console, officer, outbox, picture, raise_alerts
+from tests.support import wait_until
 
 
 @pytest.fixture

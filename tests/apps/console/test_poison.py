@@ -15,8 +15,8 @@ from apps.console.console import KEY, PUBLIC_KEY, Console, Wiring
 from schemas.alerts import encode
 from schemas.answers import load_key
 from schemas.errors import InputUnusable, OutputUnusable
-from tests.apps.console.process import wait_until
 from tests.apps.console.support import JPEG, Browser, Clock, alert, make_console, officer, picture, raise_alerts
+from tests.support import wait_until
 
 WHEN = "2026-01-15T12:00:00.000000Z"
 PAGES = ("/queue", "/queue?order=newest", "/queue/list", "/live", "/live/figures", "/audit", "/drones", "/pictures/1")

@@ -21,8 +21,8 @@ from apps.console.workers import Worker
 from schemas.alerts import encode
 from schemas.commands import Confirmation
 from schemas.errors import ServiceUnavailable
-from tests.apps.console.process import wait_until
 from tests.apps.console.support import JPEG, Browser, Clock, alert, make_console, officer, picture
+from tests.support import wait_until
 
 WHEN = "2026-01-15T12:00:00.000000Z"
 TOPICS = ("alerts", "images", "confirmations")

@@ -33,14 +33,12 @@ def step(*delays_ms: int, pictures: tuple[int, ...] = ()) -> Step:
     )
 
 
-def test_nothing_comes_before_its_time_nor_long_after() -> None:
+def test_nothing_comes_before_its_time() -> None:
     messages, pictures = [], []
     for said, shown in as_it_comes(iter([step(-50, 0, 100, 101), step(200, 500, pictures=(150, 300))]), Stop()):
         now = now_us()
         assert all(item.at_us <= now for item in said)
         assert all(item.at_us <= now for item in shown)
-        # A machine that is busy with other tests may take its time.
-        assert all(now - item.at_us < 1_000_000 for item in said)
         messages += [int(message.payload) for message in said]
         pictures += [picture.image_id for picture in shown]
     assert messages == [-50, 0, 100, 101, 200, 500]
@@ -54,10 +52,8 @@ def test_it_beats_while_nothing_is_due() -> None:
 
 
 def test_what_is_late_comes_at_once_and_together() -> None:
-    began = time.monotonic()
     late = step(*range(-5000, 0))
     assert [said for said, _ in as_it_comes(iter([late]), Stop())] == [late.messages]
-    assert time.monotonic() - began < 0.5
 
 
 def test_it_ends_when_it_is_asked_to() -> None:
