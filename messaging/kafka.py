@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
@@ -153,6 +153,19 @@ def open_consumer(connection: Connection, settings: Mapping[str, Any], **argumen
     return connection.open(Consumer, {**kafka_config(connection.url), **own}, **arguments)
 
 
+def partitions_of(consumer: Consumer, connection: Connection, patience: Patience) -> list[int]:
+    """All partitions of a topic; it is not created. Raises TopicUnusable, NotPermitted, ServiceUnavailable."""
+    topic = connection.url.topic
+
+    def look() -> list[int]:
+        found = consumer.list_topics(topic, timeout=ANSWER_SECONDS).topics[topic]
+        if found.error is not None:
+            raise KafkaException(found.error)
+        return sorted(found.partitions)
+
+    return patience.attempt(look, connection.reason)
+
+
 class Topic:
     """What the brokers say of a topic; each question is repeated while ``patience`` lasts.
 
@@ -186,24 +199,20 @@ class Topic:
             self._looked = time.monotonic()
         return self._partitions
 
-    def first(self, partition: int) -> int:
-        """The offset of the oldest message of a partition."""
-        return self._offsets([partition], OffsetSpec.earliest())[partition]  # type: ignore[no-untyped-call]
+    def firsts(self, partitions: Sequence[int] | None = None) -> dict[int, int]:
+        """By partition, all if none are given, the offset of the oldest message."""
+        return self._offsets(partitions, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
 
-    def firsts(self) -> dict[int, int]:
-        """The offset of the oldest message of each partition."""
-        return self._offsets(self.partitions(), OffsetSpec.earliest())  # type: ignore[no-untyped-call]
-
-    def ends(self) -> dict[int, int]:
-        """The offset behind the last message of each partition."""
-        return self._offsets(self.partitions(), OffsetSpec.latest())  # type: ignore[no-untyped-call]
+    def ends(self, partitions: Sequence[int] | None = None) -> dict[int, int]:
+        """By partition, all if none are given, the offset behind the last message."""
+        return self._offsets(partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]
 
     def _describe(self) -> Any:
         topics = TopicCollection([self._name])
         return self._request(lambda: {"": self._admin.describe_topics(topics)[self._name]})[""]
 
-    def _offsets(self, partitions: list[int], which: OffsetSpec) -> dict[int, int]:
-        wanted = {TopicPartition(self._name, p): which for p in partitions}
+    def _offsets(self, partitions: Sequence[int] | None, which: OffsetSpec) -> dict[int, int]:
+        wanted = {TopicPartition(self._name, p): which for p in partitions or self.partitions()}
         found = self._request(lambda: self._admin.list_offsets(wanted, isolation_level=self._isolation))
         return {place.partition: int(answer.offset) for place, answer in found.items()}
 

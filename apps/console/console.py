@@ -26,9 +26,10 @@ from .live import Panes
 from .outbox import ANSWERS, COMMANDS, Outbox
 from .pictures import IMAGES, Pictures
 from .presence import Presence
+from .readers import Reader
 from .reading import positions
 from .streams import Streams
-from .topics import Backlog, Follower, Reader, open_publisher, open_reader
+from .topics import Backlog, Follower, open_publisher, open_reader
 from .workers import Worker
 
 KEY: Final = "console-key.pem"

@@ -4,26 +4,24 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+from confluent_kafka import KafkaError, TopicPartition
 
-from messaging.urls import KafkaUrl, kafka_config
-from schemas.errors import InputUnusable, PrestaCopError, ServiceUnavailable
+from messaging.kafka import Connection, Topic, TopicProducer, open_consumer, partitions_of
+from messaging.retry import Patience
+from messaging.urls import KafkaUrl
+from schemas.errors import PrestaCopError
 
 from .outbox import Posted
-from .topics import Read
+from .readers import Read
 
 LOOK_S: Final = 60.0
-"""So often a reader asks whether its topic has more partitions."""
+"""How often a reader looks for new partitions."""
 _WAIT_S: Final = 10.0
+_PUBLISH_S: Final = 30.0
 _AT_ONCE: Final = 500
 _BYTES_AT_ONCE: Final = 16 * 1024**2
-"""A read of so many bytes ends, whatever else waits."""
-_QUIET: Final[dict[str, Any]] = {"log_level": 2}
-_PUBLISH: Final[dict[str, Any]] = {"enable.idempotence": True, "acks": "all", "message.timeout.ms": 30_000}
+"""A read ends after so many bytes, whatever else waits."""
 _READ: Final[dict[str, Any]] = {
-    "group.id": "console",  # librdkafka demands one; positions are the console's own, and it joins no group
-    "enable.auto.commit": False,
     # What the broker has deleted cannot be read; go on with the oldest that there is.
     "auto.offset.reset": "earliest",
     "fetch.message.max.bytes": 16 * 1024 * 1024,
@@ -34,43 +32,37 @@ _READ: Final[dict[str, Any]] = {
 
 
 class KafkaReader:
-    """All partitions of a topic."""
+    """All partitions of a topic, from stored positions on."""
 
     def __init__(self, url: KafkaUrl, positions: Mapping[int, int]) -> None:
-        """Begin there. Raises InputUnusable, ServiceUnavailable."""
+        """Raises InputUnusable, NotPermitted, OptionsRefused, ServiceUnavailable."""
         self._url = url
-        try:
-            self._consumer = Consumer({**kafka_config(url), **_QUIET, **_READ})
-            self._admin = AdminClient({**kafka_config(url), **_QUIET})
-        except KafkaException as error:
-            raise InputUnusable(f"Kafka's client does not take the options: {error.args[0].str()}") from error
+        self._connection = Connection(url)
         self._positions = dict(positions)
         self._assigned: set[int] = set()
+        self._patience = Patience(_WAIT_S)
+        # Not by the consumer's connection: a request there is behind a fetch that waits for messages.
+        self._topic = Topic(url, self._patience)
+        self._consumer = open_consumer(self._connection, _READ)
         try:
-            self._find_partitions()
+            self._assign_new()
         except PrestaCopError:
             self._consumer.close()
             raise
 
-    def _find_partitions(self) -> None:
-        """Read those that are new to us too. Raises InputUnusable, ServiceUnavailable."""
-        try:
-            found = self._consumer.list_topics(self._url.topic, timeout=_WAIT_S).topics[self._url.topic]
-        except KafkaException as error:
-            raise ServiceUnavailable(f"no Kafka answers at {self._url.bootstrap}: {error.args[0].str()}") from error
-        if found.error is not None:
-            raise InputUnusable(f"there is no topic {self._url.topic} at {self._url.bootstrap}: make topics makes it")
-        new = found.partitions.keys() - self._assigned
+    def _assign_new(self) -> None:
+        """Read partitions that were added to the topic, too."""
+        new = sorted(set(partitions_of(self._consumer, self._connection, self._patience)) - self._assigned)
         if new:
-            topic, positions = self._url.topic, self._positions
-            self._consumer.incremental_assign([TopicPartition(topic, p, positions.get(p, 0)) for p in sorted(new)])
-        self._assigned |= new
+            places = [TopicPartition(self._url.topic, p, self._positions.get(p, 0)) for p in new]
+            self._consumer.incremental_assign(places)
+            self._assigned.update(new)
         self._looked = time.monotonic()
 
     def read(self, seconds: float) -> Read:
-        """What is new."""
+        """New messages. Raises InputUnusable, NotPermitted, ServiceUnavailable."""
         if time.monotonic() - self._looked > LOOK_S:
-            self._find_partitions()
+            self._assign_new()
         payloads: list[bytes] = []
         positions: dict[int, int] = {}
         size = 0
@@ -78,7 +70,7 @@ class KafkaReader:
         while message is not None:
             error = message.error()
             if error is not None and error.code() != KafkaError._PARTITION_EOF:
-                raise ServiceUnavailable(f"Kafka at {self._url.bootstrap}: {error.str()}")
+                raise self._connection.error(error)
             if error is None:
                 partition, offset = message.partition(), message.offset()
                 assert partition is not None
@@ -94,24 +86,15 @@ class KafkaReader:
 
     def waiting(self) -> int:
         """How many messages have not been read. Raises ServiceUnavailable."""
-        oldest, latest = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]
-        first, end = self._offsets(oldest), self._offsets(latest)
-        return sum(max(end[p] - max(self._positions.get(p, 0), first[p]), 0) for p in self._assigned)
-
-    def _offsets(self, which: OffsetSpec) -> dict[int, int]:
-        places = [TopicPartition(self._url.topic, partition) for partition in self._assigned]
-        # Not by the consumer's connection: a question there is behind a fetch that waits for messages.
-        asked = self._admin.list_offsets(dict.fromkeys(places, which), request_timeout=_WAIT_S)
-        try:
-            return {place.partition: int(answer.result().offset) for place, answer in asked.items()}
-        except KafkaException as error:
-            raise ServiceUnavailable(f"no Kafka answers at {self._url.bootstrap}: {error.args[0].str()}") from error
+        assigned = sorted(self._assigned)
+        first, end = self._topic.firsts(assigned), self._topic.ends(assigned)
+        return sum(max(end[p] - max(self._positions.get(p, 0), first[p]), 0) for p in assigned)
 
     def done(self, read: Read) -> None:
-        """The positions are kept by whoever has taken the messages."""
+        """Nothing to do: whoever stores the messages stores their positions."""
 
     def close(self) -> None:
-        """Let go of the broker."""
+        """Close the connection."""
         self._consumer.close()
 
 
@@ -119,42 +102,25 @@ class KafkaPublisher:
     """A topic; messages of one key stay in order."""
 
     def __init__(self, url: KafkaUrl) -> None:
-        """Raises InputUnusable: the client does not take the URL's options."""
+        """Raises OptionsRefused."""
         self._url = url
         self._producer = self._new_producer()
 
     def publish(self, messages: Sequence[Posted]) -> None:
-        """Return when the brokers have all. Raises ServiceUnavailable."""
-        failed: list[KafkaError] = []
-        acknowledged = 0
-
-        def on_delivery(error: KafkaError | None, _: Message) -> None:
-            nonlocal acknowledged
-            if error is None:
-                acknowledged += 1
-            else:
-                failed.append(error)
-
+        """Return when all are acknowledged. Raises InputUnusable, NotPermitted, ServiceUnavailable."""
         try:
-            for message in messages:
-                self._producer.produce(self._url.topic, message.payload, message.key, on_delivery=on_delivery)
-            self._producer.flush(_PUBLISH["message.timeout.ms"] / 1000 + 5)
-        except KafkaException as error:
-            failed.append(error.args[0])
-        if failed or acknowledged < len(messages):
-            why = failed[0].str() if failed else "no acknowledgement"
+            self._producer.send([m.payload for m in messages], [m.key for m in messages])
+            self._producer.finish()
+        except PrestaCopError:
             # What is left of this attempt must not come after the next one, which a fatal error would fail too.
             self.close()
             self._producer = self._new_producer()
-            raise ServiceUnavailable(f"Kafka at {self._url.bootstrap}, topic {self._url.topic}: {why}")
+            raise
 
     def close(self) -> None:
-        """Let go of the broker."""
-        self._producer.purge()
+        """Give up what is not acknowledged."""
         self._producer.close()
 
-    def _new_producer(self) -> Producer:
-        try:
-            return Producer({**kafka_config(self._url), **_QUIET, **_PUBLISH})
-        except KafkaException as error:
-            raise InputUnusable(f"Kafka's client does not take the options: {error.args[0].str()}") from error
+    def _new_producer(self) -> TopicProducer:
+        settings = {"message.timeout.ms": round(_PUBLISH_S * 1000)}
+        return TopicProducer(self._url, settings, Patience(_PUBLISH_S + 5, answered=True))

@@ -2,40 +2,16 @@
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 from messaging.urls import KafkaUrl, Topic
 
 from .outbox import Publisher
+from .readers import Reader
 from .workers import Worker
 
 FULL_NAP_S: Final = 2.0
 """So often it is looked whether there is room again."""
-
-
-class Read(NamedTuple):
-    """Messages of a topic."""
-
-    payloads: Sequence[bytes]
-    positions: Mapping[int, int]
-    """Where each partition goes on after them; Pub/Sub has none."""
-    acknowledgements: Sequence[str] = ()
-
-
-class Reader(Protocol):
-    """A topic to read, from where it was read to."""
-
-    def read(self, seconds: float) -> Read:
-        """What is new; waits so long for it. Raises PrestaCopError."""
-
-    def waiting(self) -> int | None:
-        """How many messages have not been read; None: nobody says. Raises PrestaCopError."""
-
-    def done(self, read: Read) -> None:
-        """It is on the disk. Raises PrestaCopError."""
-
-    def close(self) -> None:
-        """Let go of it."""
 
 
 class Backlog(NamedTuple):

@@ -66,7 +66,7 @@ class KafkaStream(Stream):
         found = []
         for partition, end in topic.ends().items():
             path = f"{self.path}/{partition}"
-            first = max(topic.first(partition), floors.get(partition, 0))
+            first = max(topic.firsts([partition])[partition], floors.get(partition, 0))
             starts = range(first - first % step, end, step)  # the same ones when retention has moved the beginning
             units = (Unit(self.source, path, max(start, first), min(start + step, end), "") for start in starts)
             found += [unit for unit in units if unit.start < unit.end]
@@ -181,7 +181,7 @@ class _KafkaPlanner(Planner):
             if floor is None:  # what was read may be deleted since: the plans are asked before the topic
                 floor = first_planned(self._root, self._name, partition)
             if floor is None:
-                floor = self._topic.first(partition)
+                floor = self._topic.firsts([partition])[partition]
             path = f"{self._stream.path}/{partition}"
             chain = Chain(self._root, self._stream.source, self._name, partition, path, floor)
             found += (PlannedUnit(*unit) for unit in chain.follow())

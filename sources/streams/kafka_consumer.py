@@ -149,13 +149,13 @@ def _check_not_deleted(topic: Access, partition: int, missing: int, end: int) ->
     Asked after the last message was read: what had been deleted by then may have been messages that nobody saw. Raises
     InputUnusable unless the loss is accepted.
     """
-    first = shared(topic.url).first(partition)
+    first = shared(topic.url).firsts([partition])[partition]
     if first > missing:
         _lose(topic, partition, missing, min(first, end))
 
 
 def _after_loss(topic: Access, partition: int, place: int, end: int) -> int:
-    first = shared(topic.url).first(partition)
+    first = shared(topic.url).firsts([partition])[partition]
     if first <= place:
         raise InputUnusable(
             f"kafka:{topic.url.topic}/{partition} ends before offset {place:,}, and messages up to {end - 1:,} were "

@@ -13,8 +13,9 @@ from apps.console import desk, events, kafka_topics, pictures, streams, topics
 from apps.console.access import Role
 from apps.console.console import Console
 from apps.console.kafka_topics import KafkaReader
+from apps.console.readers import Read
 from apps.console.streams import Streams
-from apps.console.topics import Follower, Read
+from apps.console.topics import Follower
 from messaging.urls import KafkaUrl
 from schemas.alerts import encode
 from tests.apps.console.support import JPEG, PASSWORD, Browser, Clock, alert, make_console, officer, picture

@@ -21,9 +21,10 @@ from apps.console.drones import CONFIRMATIONS
 from apps.console.live import Panes
 from apps.console.outbox import ANSWERS, Outbox, Posted
 from apps.console.presence import GRACE_SECONDS, Presence
+from apps.console.readers import Read
 from apps.console.reading import positions
 from apps.console.rendering import duration
-from apps.console.topics import Follower, Read
+from apps.console.topics import Follower
 from schemas.alerts import encode
 from schemas.answers import load_public_keys, verify
 from schemas.errors import InputUnusable, OutputUnusable, ServiceUnavailable

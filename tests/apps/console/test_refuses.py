@@ -16,7 +16,8 @@ from apps.console import live, reading
 from apps.console.console import Console
 from apps.console.live import Panes
 from apps.console.log import LINES_A_MINUTE, Bounded
-from apps.console.topics import Follower, Read
+from apps.console.readers import Read
+from apps.console.topics import Follower
 from apps.console.workers import Worker
 from schemas.alerts import encode
 from schemas.commands import Confirmation

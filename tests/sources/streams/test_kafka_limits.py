@@ -1,7 +1,7 @@
 """Units of Kafka are cut by bytes, the same in each attempt, and a gap that nothing explains is never committed."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +58,8 @@ class FakeTopic:
     def identity(self) -> str:
         return self.id
 
-    def first(self, partition: int) -> int:
-        return self.oldest
+    def firsts(self, partitions: Sequence[int]) -> dict[int, int]:
+        return dict.fromkeys(partitions, self.oldest)
 
     def ends(self) -> dict[int, int]:
         return {0: self.end}
