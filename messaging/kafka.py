@@ -117,6 +117,8 @@ class Connection:
             what = f"{self.name}: there is no topic {self.url.topic}"
         elif found is OUTAGE:
             what = self.outage(error)
+        elif found is LOST:
+            what = f"{self.name} has lost messages that it had acknowledged ({error.str()})"
         else:
             what = f"{self.name}: {error.str()}"
         hint = found.kafka.format(bootstrap=self.url.bootstrap, topic=self.url.topic)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+from messaging.retry import Patience
 from messaging.urls import KAFKA, PUBSUB, kafka_url, pubsub_url
 from schemas.errors import InputUnusable, NotPermitted, PrestaCopError
 from schemas.files.kinds import Packing
@@ -19,7 +20,7 @@ from terminal.signals import INTERRUPTED
 from .journal import folder
 from .load import Wanted, load
 from .status import status
-from .target import Patience, Target, TargetChanged
+from .target import Target, TargetChanged
 
 _FORMS: Final = "kafka://HOST:PORT/TOPIC?OPTION=VALUE, pubsub://PROJECT/TOPIC, s3://BUCKET/PREFIX or file:DIR"
 _SIZES: Final = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}

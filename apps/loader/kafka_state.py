@@ -1,16 +1,11 @@
 """What a Kafka topic is and holds, and whether that is what a load has left there."""
 
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
-from confluent_kafka import TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
-
-from messaging.urls import KafkaUrl, kafka_config
+from messaging.kafka import Topic
 
 from .target import TargetChanged
-
-_ANSWER_S: Final = 10.0
 
 Acknowledged = dict[str, tuple[int, int]]
 """By partition the offsets of the first and the last message of a load that were acknowledged."""
@@ -26,21 +21,11 @@ class TopicState(NamedTuple):
     """By partition the offset of its oldest message, and the one after its last."""
 
 
-def topic_state(url: KafkaUrl) -> TopicState:
-    """Ask the brokers, once. Raises KafkaException, TimeoutError."""
-    admin = AdminClient({**kafka_config(url), "log_level": 0})
-    topic = admin.describe_topics(TopicCollection([url.topic]))[url.topic].result(_ANSWER_S)
-    halves = topic.topic_id.get_most_significant_bits(), topic.topic_id.get_least_significant_bits()
-    places = [TopicPartition(url.topic, partition.id) for partition in topic.partitions]
-    firsts, ends = (
-        {
-            str(place.partition): answer.result(_ANSWER_S).offset
-            for place, answer in admin.list_offsets(dict.fromkeys(places, which)).items()
-        }
-        for which in (OffsetSpec.earliest(), OffsetSpec.latest())  # type: ignore[no-untyped-call]
-    )
-    identity = "".join(f"{half % 2**64:016x}" for half in halves) if any(halves) else ""
-    return TopicState(identity, {partition: (firsts[partition], ends[partition]) for partition in firsts})
+def topic_state(topic: Topic) -> TopicState:
+    """What the brokers report now. Raises InputUnusable, NotPermitted, ServiceUnavailable."""
+    identity, firsts, ends = topic.identity(), topic.firsts(), topic.ends()
+    bounds = {str(partition): (firsts[partition], ends[partition]) for partition in firsts}
+    return TopicState(identity if identity.strip("0") else "", bounds)
 
 
 def check_still_there(name: str, known: Mapping[str, Any], found: TopicState) -> None:

@@ -5,14 +5,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from schemas.errors import InputChanged
+from messaging.retry import Patience
+from schemas.errors import AcknowledgedLost, InputChanged
 
 from . import journal
 from .journal import Journal
 from .pieces import Place
 from .progress import Progress
 from .source import SourceFile, look_at
-from .target import ArrivedIsGone, Patience, Target
+from .target import Target
 
 WRITTEN_EVERY_S: Final = 0.25
 """So much is sent again after a power cut, at most; each time is a sync of the disk."""
@@ -56,7 +57,7 @@ def load(path: Path, wanted: Wanted) -> str:
                     return f"{path} has been loaded to {wanted.target} already; --restart loads it again"
                 fresh = not same or wanted.restart
                 return _load(source, target, written, wanted, progress, fresh)
-            except ArrivedIsGone:
+            except AcknowledgedLost:
                 written.begin(written.begun)
                 raise
             finally:

@@ -1,27 +1,13 @@
-"""Where a file goes: what every kind of target has, and how it waits for one that is away."""
+"""Where a file goes: what every kind of target has."""
 
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from typing import IO, Any, ClassVar, Final, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import IO, Any, ClassVar
 
-from schemas.errors import OutputUnusable, PrestaCopError, ServiceUnavailable
+from schemas.errors import OutputUnusable
 
 from .pieces import Place
 from .source import SourceFile
-
-T = TypeVar("T")
-
-START_S: Final = 20.0
-"""How long a service may be silent that never answered: the address may be wrong."""
-_QUIET_S: Final = 2.0
-"""Nothing to speak of."""
-_FIRST_NAP_S: Final = 0.5
-_LONGEST_NAP_S: Final = 30.0
-
-
-class ArrivedIsGone(OutputUnusable):
-    """What had arrived is not at the target any more."""
 
 
 class TargetChanged(OutputUnusable):
@@ -85,59 +71,3 @@ class Target(ABC):
     @abstractmethod
     def next_step(self) -> str:
         """What the graph's ``--history`` is to be."""
-
-
-class Patience:
-    """Attempts, with pauses that become longer, until a service has been silent for too long.
-
-    Args:
-        seconds: for how long a service that has answered once may be away.
-        tell: is told why it waits.
-        answered: it has, when the load began.
-    """
-
-    def __init__(self, seconds: float, tell: Callable[[str], None], answered: bool = False) -> None:
-        self._seconds = seconds
-        self._tell = tell
-        self._heard = time.monotonic()
-        self._answered = answered
-        self._nap = _FIRST_NAP_S
-
-    def asks(self) -> None:
-        """Something is asked of the service, after nothing was."""
-        self._heard = time.monotonic()
-
-    def heard(self) -> None:
-        """The service has answered."""
-        self._heard, self._answered, self._nap = time.monotonic(), True, _FIRST_NAP_S
-
-    def check(self, why: str) -> None:
-        """Say that it waits. Raises ServiceUnavailable where it has waited long enough."""
-        silent = time.monotonic() - self._heard
-        if silent > (self._seconds if self._answered else min(START_S, self._seconds)):
-            raise ServiceUnavailable(
-                f"{why}. Check the network and the address; run the same command again, it goes on"
-            )
-        if silent > _QUIET_S:
-            self._tell(f"waiting for {silent:.0f} s: {why}")
-
-    def attempt(self, action: Callable[[], T], trouble: Callable[[Exception], str | PrestaCopError]) -> T:
-        """The answer, as often as it takes.
-
-        Args:
-            trouble: what a failure is called if it may pass, or the error to raise.
-        """
-        self.asks()
-        while True:
-            try:
-                answer = action()
-            except Exception as error:  # `trouble` knows it, or raises it again
-                found = trouble(error)
-                if isinstance(found, PrestaCopError):
-                    raise found from error
-                self.check(found)
-                time.sleep(self._nap)
-                self._nap = min(2 * self._nap, _LONGEST_NAP_S)
-            else:
-                self.heard()
-                return answer

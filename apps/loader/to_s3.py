@@ -15,12 +15,13 @@ from botocore.exceptions import (
     ProfileNotFound,
 )
 
+from messaging.retry import Patience
 from schemas.errors import InputUnusable, NotPermitted, OutputUnusable, PrestaCopError
 from schemas.s3_errors import refusal
 
 from .pieces import Place, blocks
 from .source import SourceFile
-from .target import Patience, Target, TargetChanged
+from .target import Target, TargetChanged
 
 PART_BYTES: Final = 8 << 20
 MAX_PARTS: Final = 10_000

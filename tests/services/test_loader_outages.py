@@ -13,10 +13,10 @@ import pytest
 from confluent_kafka import OFFSET_END, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
-from apps.loader import target as waiting
 from apps.loader import to_pubsub, to_s3
 from apps.loader.command import main as loader
 from lake.storage import storage
+from messaging import retry as waiting
 from messaging.urls import kafka_url
 from runners.services import Services
 from tests.recovery.loader import hash_there, up
@@ -61,7 +61,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(to_s3, "_ANSWER_S", 1)
     monkeypatch.setattr(to_s3, "PART_BYTES", 5 << 20)
     monkeypatch.setattr(to_pubsub, "_TIMEOUT_S", 1.0)
-    monkeypatch.setattr(waiting, "_LONGEST_NAP_S", 1.0)
+    monkeypatch.setattr(waiting, "LONGEST_NAP_SECONDS", 1.0)
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it keeps the keys of the server before
     before = dict(os.environ)
     storage.cache_clear()
@@ -102,7 +102,7 @@ def test_what_the_client_gave_up_is_sent_again(alone: Services, tmp_path: Path) 
 def test_a_server_that_comes_up_after_the_loader_is_waited_for(
     alone: Services, tmp_path: Path, target: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waiting, "START_S", 60.0)  # a broker takes longer where much else runs
+    monkeypatch.setattr(waiting, "START_SECONDS", 60.0)  # a broker takes longer where much else runs
     load = Load(alone, target, tmp_path)
     alone.kill(target)
     late = threading.Timer(HANGS_S, alone.up, [target])
@@ -119,7 +119,7 @@ def test_a_load_that_has_begun_waits_for_its_server_at_the_start_too(
     """As after a power cut: the computer is there again before the network is."""
     load = Load(alone, target, tmp_path)
     assert stopped_by_ctrl_c(load) == 130
-    monkeypatch.setattr(waiting, "START_S", 2.0)
+    monkeypatch.setattr(waiting, "START_SECONDS", 2.0)
     away_again = threading.Thread(target=hung, args=(alone, target, HANGS_S))
     away_again.start()
     time.sleep(0.2)

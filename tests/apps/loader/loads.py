@@ -10,8 +10,9 @@ from typing import IO, Any
 from apps.loader.load import Wanted, load
 from apps.loader.pieces import Place, pieces
 from apps.loader.source import SourceFile
-from apps.loader.target import Patience, Target
+from apps.loader.target import Target
 from apps.loader.to_file import ToFile
+from messaging.retry import Patience
 from schemas.loaded import Piece, decode, encode
 
 HEADER = b"Summons Number,Issue Date,Violation Time,Violation Code\n"

@@ -21,8 +21,8 @@ from apps.loader import load as loading
 from apps.loader import to_file
 from apps.loader.command import main
 from apps.loader.pieces import Place
-from apps.loader.target import Patience
 from apps.loader.to_file import ToFile
+from messaging.retry import Patience
 from schemas.errors import InputChanged, NotPermitted, ServiceUnavailable
 from tests.apps.loader.loads import HEADER, ROWS, Collected, Interrupted, command, to
 from tests.support import make_history
@@ -358,8 +358,8 @@ def test_two_loaders_of_one_file_are_one_too_many_and_other_files_do_not_mind(tm
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The naps that were taken; time passes by them alone."""
     naps: list[float] = []
-    monkeypatch.setattr("apps.loader.target.time.sleep", naps.append)
-    monkeypatch.setattr("apps.loader.target.time.monotonic", lambda: sum(naps))
+    monkeypatch.setattr("messaging.retry.time.sleep", naps.append)
+    monkeypatch.setattr("messaging.retry.time.monotonic", lambda: sum(naps))
     return naps
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from apps.loader.target import ArrivedIsGone
 from apps.loader.to_file import ToFile
+from schemas.errors import AcknowledgedLost
 from schemas.loaded import decode
 from tests.apps.loader.loads import HEADER, ROWS, Collected, CutFile, Interrupted, assembled, to
 from tests.recovery.loader import campaign
@@ -103,9 +103,9 @@ def test_what_was_stopped_behind_its_last_step_is_done(source: Path) -> None:
 def test_where_the_target_has_lost_what_arrived_the_load_begins_anew(source: Path, tmp_path: Path) -> None:
     class Losing(Collected):
         def finish(self) -> None:
-            raise ArrivedIsGone("it is gone")
+            raise AcknowledgedLost("it is gone")
 
-    with pytest.raises(ArrivedIsGone):
+    with pytest.raises(AcknowledgedLost):
         to(Losing([]), tmp_path / "journals", source)
     topic: list[bytes] = []
     to(Collected(topic), tmp_path / "journals", source)

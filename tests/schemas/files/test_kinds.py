@@ -13,7 +13,8 @@ import pyarrow as pa
 import pytest
 
 from apps.loader.load import Wanted, load
-from apps.loader.target import Patience, Target
+from apps.loader.target import Target
+from messaging.retry import Patience
 from schemas.errors import InputUnusable
 from schemas.files.kinds import Packing, kind_of
 from schemas.lake import Source
