@@ -53,12 +53,16 @@ class Patience:
         """The service has answered."""
         self._heard, self._answered, self._nap = time.monotonic(), True, _FIRST_NAP_SECONDS
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the service has been silent for too long."""
+        return self._silent() > (self._seconds if self._answered else min(START_SECONDS, self._seconds))
+
     def check(self, why: str) -> None:
         """Report the wait. Raises ServiceUnavailable where it has lasted too long."""
-        silent = time.monotonic() - self._heard
-        if silent > (self._seconds if self._answered else min(START_SECONDS, self._seconds)):
+        if self.is_over:
             raise ServiceUnavailable(f"{why}. {HINT}")
-        if silent > _QUIET_SECONDS:
+        if (silent := self._silent()) > _QUIET_SECONDS:
             self._report(f"waiting for {silent:.0f} s: {why}")
 
     def attempt(self, action: Callable[[], T], reason: Callable[[Exception], str | PrestaCopError]) -> T:
@@ -81,3 +85,6 @@ class Patience:
             else:
                 self.heard()
                 return result
+
+    def _silent(self) -> float:
+        return time.monotonic() - self._heard

@@ -3,8 +3,7 @@
 from argparse import ArgumentTypeError
 from datetime import datetime, timedelta
 
-from apps.simulator.tickets.dirt import MAX_FACTOR
-from apps.simulator.transport.sinks import Target, target_of
+from apps.simulator.transport.open import Target, target_of
 from messaging.urls import Topic, topic_url
 from schemas.messages import MAX_IMAGE_BYTES
 
@@ -22,14 +21,6 @@ def positive_count(text: str) -> int:
     value = int(text)
     if value < 1:
         raise ArgumentTypeError(f"{text} is below 1")
-    return value
-
-
-def factor(text: str) -> float:
-    """How dirty: 0 to :data:`MAX_FACTOR`."""
-    value = float(text)
-    if not 0 <= value <= MAX_FACTOR:
-        raise ArgumentTypeError(f"{text} is not between 0 and {MAX_FACTOR:g}")
     return value
 
 

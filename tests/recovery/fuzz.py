@@ -30,7 +30,7 @@ from apps.console.desk import Desk, _read
 from apps.console.drones import Drones
 from apps.console.live import Panes
 from apps.console.pictures import Pictures
-from apps.simulator.transport.commands import _commands
+from apps.simulator.transport.command_reader import decoded
 from lake import lake
 from pipelines.maintenance.trace import trace
 from pipelines.violations.summary import summary
@@ -285,10 +285,10 @@ def _panes(payloads: list[bytes], folder: Path) -> int:
     return panes.figures.panes
 
 
-def _radio(payloads: list[bytes]) -> int:
-    """The fleet's radio."""
+def _commands(payloads: list[bytes]) -> int:
+    """What a fleet's command reader does with a payload."""
     with contextlib.redirect_stderr(io.StringIO()):
-        return len(list(_commands(payloads)))
+        return len(list(decoded(payloads)))
 
 
 def _trace(payloads: list[bytes], root: str) -> int:
@@ -331,7 +331,7 @@ def edges(folder: Path, seed: int, with_trace: bool = True) -> Iterator[list[Edg
         Edge("alerts", [_ALERT], partial(_follower, desk.take, database, _read)),
         Edge("pictures", [IMAGE, IMAGE_LINE], partial(_follower, pictures.take, database, decode_picture), 4),
         Edge("panes", panes, partial(_panes, folder=folder)),
-        Edge("commands", [command], _radio),
+        Edge("commands", [command], _commands),
         Edge("history", [_HEADER + _ROW * 3], _history, 4),
         Edge("times of brokers", [MESSAGE], _sources),
     ]

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from apps.simulator.transport.sinks import open_sink, target_of
+from apps.simulator.transport.open import open_sink, target_of
 
 _TURN = 500
 """Messages between two looks at the clock."""

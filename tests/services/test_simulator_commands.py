@@ -79,4 +79,4 @@ def test_a_topic_of_commands_that_is_not_there_is_told(
     nowhere = output.replace("lonely", "nowhere")
     flags = ["--drones", "1", "--seconds", "1", "--live", "--output", output, "--commands", nowhere, "--quiet"]
     assert main(["drones", *flags]) == 3
-    assert "there is no such" in capsys.readouterr().err
+    assert "nowhere: there is no " in capsys.readouterr().err

@@ -17,7 +17,7 @@ from apps.simulator.city.skew import draw, quantile_table
 from apps.simulator.fleet.drones import Fleet
 from apps.simulator.fleet.identity import Identities
 from apps.simulator.fleet.images import Picture
-from apps.simulator.transport.commands import Radio
+from apps.simulator.transport.command_reader import CommandReader
 from schemas.messages import SCHEMA_VERSION, UNQUALIFIED, DroneMessage, v0_message_id
 
 _BLOCK_MESSAGES: Final = 20_000
@@ -96,8 +96,8 @@ class Block:
     pictures: list[Picture]
 
 
-def fly(flight: Flight, *, block_s: float = math.inf, radio: Radio | None = None) -> Iterator[Block]:
-    """The blocks of a flight; the same for the same arguments, where no command comes over the ``radio``.
+def fly(flight: Flight, *, block_s: float = math.inf, reader: CommandReader | None = None) -> Iterator[Block]:
+    """The blocks of a flight; the same for the same arguments, where the ``reader`` gives no command.
 
     A block lasts at most ``block_s`` if a tick does not last longer: the clock of a live flight cannot wait for it.
     Commands are obeyed from the beginning of the next block on.
@@ -115,8 +115,8 @@ def fly(flight: Flight, *, block_s: float = math.inf, radio: Radio | None = None
     block_ticks = max(1, int(min(_BLOCK_MESSAGES // flight.drones, block_s * flight.rate)))
     numbers = {name: number for number, name in enumerate(writer.names)}
     for first in range(0, flight.ticks, block_ticks):
-        if radio is not None:
-            _obey(radio, fleet, numbers, start_us + flight.begins_us(first))
+        if reader is not None:
+            _obey(reader, fleet, numbers, start_us + flight.begins_us(first))
         ticks = range(first, min(first + block_ticks, flight.ticks))
         states = []
         for _ in ticks:
@@ -134,14 +134,14 @@ def fly(flight: Flight, *, block_s: float = math.inf, radio: Radio | None = None
         )
 
 
-def _obey(radio: Radio, fleet: Fleet, numbers: Mapping[str, int], now_us: int) -> None:
-    known = [command for command in radio.take() if command.drone_id in numbers]
+def _obey(reader: CommandReader, fleet: Fleet, numbers: Mapping[str, int], now_us: int) -> None:
+    known = [command for command in reader.take() if command.drone_id in numbers]
     for command in known:
         tell = fleet.recall if command.command == "return" else fleet.hold
         tell(numbers[command.drone_id])
     if known:
         (now,) = _rfc3339(np.array([now_us]))
-        radio.confirm(known, now)
+        reader.confirm(known, now)
 
 
 class _Writer:

@@ -12,7 +12,7 @@ from apps.simulator.fleet.corrupt import corrupt
 from apps.simulator.fleet.delays import Delays, Published
 from apps.simulator.fleet.flight import Block, Flight, fly
 from apps.simulator.fleet.images import Picture
-from apps.simulator.transport.commands import Radio
+from apps.simulator.transport.command_reader import CommandReader
 
 DUPLICATE_WITHIN_S: Final = 10.0
 """A message is published again at most this many seconds after the first time, unless said otherwise."""
@@ -50,14 +50,14 @@ class Step(NamedTuple):
 
 
 def publish(
-    flight: Flight, mishaps: Mishaps, *, block_s: float = math.inf, radio: Radio | None = None
+    flight: Flight, mishaps: Mishaps, *, block_s: float = math.inf, reader: CommandReader | None = None
 ) -> Iterator[Step]:
     """What is published during each block of the flight, and at last what is still under way."""
     # Streams of their own: without its mishaps the flight is the same.
     rng = np.random.default_rng((flight.seed, 1))
     choices = random.Random(flight.seed)
     delays = Delays()
-    for block in fly(flight, block_s=block_s, radio=radio):
+    for block in fly(flight, block_s=block_s, reader=reader):
         messages = _messages(block, mishaps, rng, choices)
         if mishaps.delays:
             delays.put(messages)

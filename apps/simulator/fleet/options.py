@@ -12,7 +12,7 @@ from apps.simulator.fleet.flight import Flight
 from apps.simulator.fleet.mishaps import DUPLICATE_WITHIN_S, Mishaps
 from apps.simulator.fleet.publish import write_drones
 from apps.simulator.interrupt import EXIT_INTERRUPTED
-from apps.simulator.transport.sinks import TARGETS
+from apps.simulator.transport.open import TARGETS
 
 _DRONES: Final = f"""\
 Publish the messages of a fleet of drones over New York.

@@ -16,8 +16,8 @@ from apps.simulator.fleet.pace import BLOCK_S, as_it_comes
 from apps.simulator.fleet.progress import Progress
 from apps.simulator.fleet.truth import DroneTruth
 from apps.simulator.interrupt import Stop, noted_interrupts
-from apps.simulator.transport.commands import open_radio
-from apps.simulator.transport.sinks import Sink, Target, open_sink
+from apps.simulator.transport.open import Target, open_command_reader, open_sink
+from apps.simulator.transport.sink import Sink
 from messaging.urls import Topic
 
 _PORTION_BYTES: Final = 8_000_000
@@ -60,7 +60,7 @@ def write_drones(
 
     A topic cannot be taken back: Ctrl-C ends that early, and the files have what was published until then.
 
-    Raises OSError, OutputUnusable, TopicUnusable, ServiceUnavailable.
+    Raises OSError, OptionsRefused, TopicUnusable, NotPermitted, ServiceUnavailable.
     """
     if truth is None and isinstance(output, Path):
         truth = output.with_name(output.name + ".truth.parquet")
@@ -75,12 +75,12 @@ def write_drones(
         sink = stack.enter_context(open_sink(_part(output, parts)))
         pictures = stack.enter_context(open_sink(_part(images, parts))) if images else None
         confirming = stack.enter_context(open_sink(confirmations)) if confirmations else None
-        radio = stack.enter_context(open_radio(commands, confirming)) if commands else None
+        reader = stack.enter_context(open_command_reader(commands, confirming)) if commands else None
         progress = stack.enter_context(
             Progress(expected=_expected(flight, mishaps), live=live, topic=topic, quiet=quiet)
         )
         began = time.perf_counter()
-        steps = publish(flight, mishaps, block_s=BLOCK_S if live else math.inf, radio=radio)
+        steps = publish(flight, mishaps, block_s=BLOCK_S if live else math.inf, reader=reader)
         for said, shown in as_it_comes(steps, stop) if live else steps:
             sink.write([message.payload for message in said], [message.drone for message in said])
             if record is not None:

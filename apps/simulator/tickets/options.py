@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from apps.simulator import arguments
+from apps.simulator.tickets.dirt import MAX_FACTOR
 from apps.simulator.tickets.history import LAYOUTS, History, write_history
 
 _HISTORY: Final = """\
@@ -38,7 +39,7 @@ def add_history(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     history.add_argument("--columns", type=int, choices=sorted(LAYOUTS), default=51, help="the layout of a year (51)")
     history.add_argument(
         "--dirt",
-        type=arguments.factor,
+        type=_factor,
         default=1.0,
         metavar="FACTOR",
         help="1 is as dirty as the real file, 0 is clean (1)",
@@ -64,3 +65,11 @@ def _run(options: argparse.Namespace) -> int:
     )
     write_history(history, quiet=options.quiet)
     return 0
+
+
+def _factor(text: str) -> float:
+    """How dirty: 0 to :data:`MAX_FACTOR`."""
+    value = float(text)
+    if not 0 <= value <= MAX_FACTOR:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and {MAX_FACTOR:g}")
+    return value

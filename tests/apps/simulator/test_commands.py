@@ -13,8 +13,8 @@ import pytest
 from apps.simulator.command import main
 from apps.simulator.fleet.drones import Fleet
 from apps.simulator.fleet.flight import Block, Flight, fly
-from apps.simulator.transport.commands import Radio
-from apps.simulator.transport.sinks import Sink
+from apps.simulator.transport.command_reader import CommandReader
+from apps.simulator.transport.sink import Sink
 from schemas.commands import Command, Confirmation
 from schemas.messages import DroneMessage
 
@@ -39,7 +39,7 @@ class _Said(Sink):
     def close(self) -> None: ...
 
 
-class _Radio(Radio):
+class _Commands(CommandReader):
     """Gives what is put into it."""
 
     def __init__(self) -> None:
@@ -59,8 +59,8 @@ class _Radio(Radio):
 
 
 @pytest.fixture
-def radio() -> _Radio:
-    return _Radio()
+def reader() -> _Commands:
+    return _Commands()
 
 
 def messages(blocks: Iterator[Block], n: int) -> list[DroneMessage]:
@@ -76,10 +76,10 @@ def places(said: list[DroneMessage]) -> set[tuple[float, float]]:
     return {(message.latitude, message.longitude) for message in said}
 
 
-def test_a_drone_that_returns_reports_no_violation_and_stays_in_its_dock(radio: _Radio) -> None:
-    blocks = fly(FLIGHT, block_s=1, radio=radio)
+def test_a_drone_that_returns_reports_no_violation_and_stays_in_its_dock(reader: _Commands) -> None:
+    blocks = fly(FLIGHT, block_s=1, reader=reader)
     before = messages(blocks, 20)
-    radio.tell("drone-0002", "return")
+    reader.tell("drone-0002", "return")
     after = messages(blocks, 500)
     for drone in ("drone-0001", "drone-0002"):
         kinds = {message.kind for message in of(after, drone)}
@@ -91,32 +91,32 @@ def test_a_drone_that_returns_reports_no_violation_and_stays_in_its_dock(radio: 
     assert places(landed) != places(of(after, "drone-0002")[:1]), "it flew there"
 
 
-def test_a_drone_that_holds_stays_and_reports_on(radio: _Radio) -> None:
-    blocks = fly(FLIGHT, block_s=1, radio=radio)
+def test_a_drone_that_holds_stays_and_reports_on(reader: _Commands) -> None:
+    blocks = fly(FLIGHT, block_s=1, reader=reader)
     messages(blocks, 5)
-    radio.tell("drone-0003", "hold")
+    reader.tell("drone-0003", "hold")
     held = messages(blocks, 60)
     assert len(places(of(held, "drone-0003"))) == 1
     assert {message.kind for message in of(held, "drone-0003")} == {"position", "violation"}
     assert len(places(of(held, "drone-0001"))) > 100
 
 
-def test_the_last_command_counts(radio: _Radio) -> None:
-    blocks = fly(FLIGHT, block_s=1, radio=radio)
-    radio.tell("drone-0001", "return", "c1")
-    radio.tell("drone-0001", "hold", "c2")
+def test_the_last_command_counts(reader: _Commands) -> None:
+    blocks = fly(FLIGHT, block_s=1, reader=reader)
+    reader.tell("drone-0001", "return", "c1")
+    reader.tell("drone-0001", "hold", "c2")
     said = messages(blocks, 30)
     assert {message.kind for message in of(said, "drone-0001")} == {"position", "violation"}
-    assert len(radio.sink.said) == 2
+    assert len(reader.sink.said) == 2
 
 
-def test_a_command_is_confirmed_once_it_is_obeyed(radio: _Radio) -> None:
-    blocks = fly(FLIGHT, block_s=1, radio=radio)
+def test_a_command_is_confirmed_once_it_is_obeyed(reader: _Commands) -> None:
+    blocks = fly(FLIGHT, block_s=1, reader=reader)
     messages(blocks, 3)
-    radio.tell("drone-0004", "return", "c7")
-    radio.tell("nobody", "return", "c8")
+    reader.tell("drone-0004", "return", "c7")
+    reader.tell("nobody", "return", "c8")
     said = messages(blocks, 1)
-    ((payload, key),) = radio.sink.said
+    ((payload, key),) = reader.sink.said
     confirmation = msgspec.json.decode(payload, type=Confirmation)
     assert (confirmation.command_id, confirmation.drone_id, confirmation.command, key) == (
         "c7", "drone-0004", "return", "drone-0004",
@@ -128,17 +128,17 @@ def test_a_command_is_confirmed_once_it_is_obeyed(radio: _Radio) -> None:
     "payload", [b"", b"\xff", b"{}", b'{"command_id":"c","drone_id":"drone-0001","command":"fall","time":""}']
 )
 def test_what_is_no_command_is_told_and_the_fleet_flies_on(
-    radio: _Radio, payload: bytes, capsys: pytest.CaptureFixture[str]
+    reader: _Commands, payload: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    radio.coming = [payload]
-    assert messages(fly(FLIGHT, block_s=1, radio=radio), 1)
-    assert "no command" in capsys.readouterr().err
-    assert not radio.sink.said
+    reader.coming = [payload]
+    assert messages(fly(FLIGHT, block_s=1, reader=reader), 1)
+    assert "not a command" in capsys.readouterr().err
+    assert not reader.sink.said
 
 
-def test_a_fleet_that_nobody_tells_anything_is_the_same_with_a_radio(radio: _Radio) -> None:
+def test_a_fleet_that_nobody_tells_anything_is_the_same_with_a_reader(reader: _Commands) -> None:
     flight = replace(FLIGHT, start=datetime(2026, 1, 15, tzinfo=UTC), seconds=30)
-    assert [b.payloads for b in fly(flight, radio=radio)] == [b.payloads for b in fly(flight)]
+    assert [b.payloads for b in fly(flight, reader=reader)] == [b.payloads for b in fly(flight)]
 
 
 def test_a_drone_that_holds_goes_home_before_its_battery_is_empty() -> None:

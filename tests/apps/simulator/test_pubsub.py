@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from apps.simulator.command import main
-from apps.simulator.transport import pubsub_topic
+from apps.simulator.transport import pubsub
 from schemas.messages import ImageMessage
 from tests.apps.topics import PubSubDouble
 
@@ -57,7 +57,7 @@ def test_an_unknown_topic_exits_3(
 ) -> None:
     pubsub_double.look_fails = [grpc.StatusCode.NOT_FOUND]
     assert publish("--truth", str(tmp_path / "truth")) == 3
-    assert "gcloud pubsub topics create drones --project prestacop\n" in capsys.readouterr().err
+    assert "gcloud pubsub topics create drones --project prestacop" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -65,9 +65,9 @@ def test_an_unknown_topic_exits_3(
     ("code", "exits", "said"),
     [
         (grpc.StatusCode.NOT_FOUND, 3, "there is no topic drones"),
-        (grpc.StatusCode.PERMISSION_DENIED, 3, "takes no messages: 403 told to fail"),
-        (grpc.StatusCode.INVALID_ARGUMENT, 3, "takes no messages: 400 told to fail"),
-        (grpc.StatusCode.UNAVAILABLE, 4, r"does not answer .* 503 told to fail; \d,\d{3} messages are not acknow"),
+        (grpc.StatusCode.PERMISSION_DENIED, 7, "drones: 403 told to fail"),
+        (grpc.StatusCode.INVALID_ARGUMENT, 3, "drones: 400 told to fail"),
+        (grpc.StatusCode.UNAVAILABLE, 4, r"does not answer .* 503 told to fail.*; \d,\d{3} messages are not acknow"),
     ],
 )
 def test_a_request_that_fails_ends_it(
@@ -79,7 +79,7 @@ def test_a_request_that_fails_ends_it(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(pubsub_topic, "_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(pubsub, "_AWAY_S", 0.5)
     pubsub_double.publish_fails = [code] * 100
     assert publish("--truth", str(tmp_path / "truth")) == exits
     error = capsys.readouterr().err
@@ -91,21 +91,21 @@ def test_a_request_that_fails_ends_it(
 def test_a_message_over_ten_megabytes_exits_3(pubsub_double: PubSubDouble, capsys: pytest.CaptureFixture[str]) -> None:
     images = ["--images", "pubsub://prestacop/images", "--seconds", "1", "--image-bytes"]
     assert publish(*images, "8000000") == 3
-    assert re.search(r"larger than 10 MB: one for images has 10,\d{3},\d{3} bytes", capsys.readouterr().err)
+    assert re.search(r"/images: a message has 10,\d{3},\d{3} bytes. Pub/Sub takes 10 MB", capsys.readouterr().err)
     assert publish(*images, "7000000") == 0
 
 
 def test_no_server_exits_4(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", "127.0.0.1:1")
-    monkeypatch.setattr(pubsub_topic, "_START_S", 1.0)
+    monkeypatch.setattr(pubsub, "_START_S", 1.0)
     assert publish() == 4
     assert "does not answer" in capsys.readouterr().err
 
 
-def test_no_credentials_exit_4(
+def test_no_credentials_exit_7(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.delenv("PUBSUB_EMULATOR_HOST", raising=False)
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
-    assert publish() == 4
+    assert publish() == 7
     assert "PUBSUB_EMULATOR_HOST" in capsys.readouterr().err
