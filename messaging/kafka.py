@@ -51,6 +51,7 @@ CONDITIONS: Final[Mapping[int, Condition]] = {
             KafkaError.INVALID_CONFIG,
             KafkaError.INVALID_PARTITIONS,
             KafkaError.INVALID_RECORD,
+            KafkaError.INVALID_REPLICA_ASSIGNMENT,
             KafkaError.INVALID_REPLICATION_FACTOR,
             KafkaError.INVALID_REQUEST,
             KafkaError.INVALID_TIMESTAMP,
@@ -89,7 +90,7 @@ class Connection:
 
     def __init__(self, url: KafkaUrl) -> None:
         self.url = url
-        self.name = f"kafka://{url.bootstrap}/{url.topic}"
+        self.name = f"kafka://{url.bootstrap}/{url.topic}".rstrip("/")
         self._last: KafkaError | None = None
 
     def open(self, kind: type[Client], settings: Mapping[str, Any], **arguments: Any) -> Client:
@@ -99,6 +100,12 @@ class Connection:
             return kind(config, **arguments)
         except KafkaException as error:
             raise self.error(error.args[0], OPTIONS) from error
+
+    def about(self, topic: str) -> "Connection":
+        """The same for another topic of the cluster."""
+        other = Connection(self.url._replace(topic=topic))
+        other._last = self._last
+        return other
 
     def check(self, *errors: KafkaError | None) -> None:
         """Raise for the first of the errors, and of those that the client has reported, that no retry mends."""

@@ -6,7 +6,7 @@ The clients connect to ``PUBSUB_EMULATOR_HOST`` where that is set.
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, Final, Literal, TypeVar
 
@@ -54,14 +54,20 @@ class Connection:
     def __init__(self, url: PubSubUrl, kind: Literal["topics", "subscriptions"]) -> None:
         self.url = url
         self.kind = kind
-        self.name = f"pubsub://{url.project}/{url.name}"
+        self.name = f"pubsub://{url.project}/{url.name}".rstrip("/")
         self.path = f"projects/{url.project}/{kind}/{url.name}"
 
     def open(self, client: Callable[[], T]) -> T:
         """A client. Raises NotPermitted (no credentials), ServiceUnavailable."""
-        try:
+        with self.errors():
             return client()
-        except GoogleAuthError as error:
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Requests in the body raise errors of ours."""
+        try:
+            yield
+        except ERRORS as error:
             raise self.error(error) from error
 
     def error(self, error: Exception) -> PrestaCopError:

@@ -17,27 +17,17 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it exports 
 )
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
+from messaging.errors import UNKNOWN
+from messaging.kafka import CONDITIONS, Connection
+from messaging.retry import HINT
 from messaging.urls import KafkaUrl, kafka_config
-from runners.provision.diff import CREATED, Difference, Line, Mode, Refused, compared
+from runners.provision.diff import CREATED, Difference, Line, Mode, compared
 from runners.provision.spec import Topic
-from schemas.errors import OutputUnusable, PrestaCopError, ServiceUnavailable
+from schemas.errors import ServiceUnavailable
 
 ANSWER_SECONDS: Final = 20
 REPLICAS: Final = 3
 _NAP_SECONDS: Final = 0.05
-_NOT_YET: Final = (
-    KafkaError.UNKNOWN_TOPIC_OR_PART,
-    KafkaError._UNKNOWN_TOPIC,
-    KafkaError.LEADER_NOT_AVAILABLE,
-)
-_AWAY: Final = (
-    KafkaError._TRANSPORT,
-    KafkaError._TIMED_OUT,
-    KafkaError._ALL_BROKERS_DOWN,
-    KafkaError._RESOLVE,
-    KafkaError.REQUEST_TIMED_OUT,
-    KafkaError.NOT_CONTROLLER,
-)
 _PARTITIONS: Final = "partitions"
 
 
@@ -45,15 +35,9 @@ class KafkaTopics:
     """The topics of the cluster that a URL names; the topic of the URL means nothing here."""
 
     def __init__(self, url: KafkaUrl) -> None:
-        """Raises OutputUnusable for options that librdkafka refuses."""
-        self._bootstrap = url.bootstrap
-        self._trouble = ""
-        # Its own lines on stderr say less than the error at the end: only those that are fatal.
-        settings: dict[str, Any] = {"log_level": 2, **kafka_config(url), "error_cb": self._on_error}
-        try:
-            self._admin = AdminClient(settings)
-        except KafkaException as error:
-            raise OutputUnusable(f"Kafka's client does not take the options: {error.args[0].str()}") from error
+        """Raises OptionsRefused."""
+        self._connection = Connection(url._replace(topic=""))
+        self._admin = self._connection.open(AdminClient, kafka_config(url))
 
     def make(self, topics: list[Topic], replication: int | None, mode: Mode) -> Iterator[Line]:
         """Make those that are missing, compare the others.
@@ -121,11 +105,13 @@ class KafkaTopics:
             if _is_known(cluster, name):
                 found = cluster.topics[name]
                 if found.error is not None:
-                    raise self._error(found.error, name)
+                    raise self._connection.about(name).error(found.error)
                 if len(found.partitions) >= partitions:
                     return found
             if time.monotonic() > appears:
-                raise ServiceUnavailable(f"Kafka at {self._bootstrap} made topic {name} and does not know it")
+                raise ServiceUnavailable(
+                    f"{self._connection.about(name).name}: created, and unknown to a broker. {HINT}"
+                )
             time.sleep(_NAP_SECONDS)
 
     def _cluster(self) -> ClusterMetadata:
@@ -133,34 +119,27 @@ class KafkaTopics:
             return self._admin.list_topics(timeout=ANSWER_SECONDS)
         except KafkaException as error:
             self._admin.poll(0)
-            trouble = self._trouble or error.args[0].str()
-            raise ServiceUnavailable(f"no Kafka answers at {self._bootstrap}: {trouble}") from error
+            raise self._connection.error(error.args[0]) from error
 
     def _result(self, future: "Future[Any]", name: str, but: int | None = None) -> Any:  # a type for each request
         """What was answered; nothing where it is the error ``but``."""
+        connection = self._connection.about(name)
         try:
             return future.result(timeout=2 * ANSWER_SECONDS)
         except KafkaException as error:
             if error.args[0].code() == but:
                 return None
-            raise self._error(error.args[0], name) from error
+            raise connection.error(error.args[0]) from error
         except TimeoutError as error:
-            raise ServiceUnavailable(f"Kafka at {self._bootstrap} does not answer for topic {name}") from error
-
-    def _error(self, error: KafkaError, name: str) -> PrestaCopError:
-        if error.code() in _AWAY:
-            return ServiceUnavailable(f"Kafka at {self._bootstrap}, topic {name}: {self._trouble or error.str()}")
-        return Refused(f"Kafka at {self._bootstrap} refuses topic {name}: {error.str()}")
-
-    def _on_error(self, error: KafkaError) -> None:
-        # That all brokers are down says less than what was said before of one of them.
-        if error.code() != KafkaError._ALL_BROKERS_DOWN:
-            self._trouble = error.str()
+            raise ServiceUnavailable(f"{connection.outage()}. {HINT}") from error
 
 
 def _is_known(cluster: ClusterMetadata, name: str) -> bool:
     found = cluster.topics.get(name)
-    return found is not None and (found.error is None or found.error.code() not in _NOT_YET)
+    if found is None or found.error is None:
+        return found is not None
+    code = found.error.code()
+    return code != KafkaError.LEADER_NOT_AVAILABLE and CONDITIONS.get(code) is not UNKNOWN
 
 
 def _config(topic: Topic, copies: int) -> dict[str, str]:

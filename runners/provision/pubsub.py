@@ -1,18 +1,17 @@
 """Topics and subscriptions of a Pub/Sub project; the clients go to ``PUBSUB_EMULATOR_HOST`` where that is set."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, Final
 
 from google.api_core import exceptions
-from google.api_core.retry import Retry, if_exception_type
-from google.auth.exceptions import GoogleAuthError
+from google.api_core.retry import Retry
 from google.pubsub_v1 import ExpirationPolicy, PublisherClient, SubscriberClient, Subscription
 
-from runners.provision.diff import CREATED, Difference, Line, Mode, Refused, compared
+from messaging.pubsub import PASSES, Connection
+from messaging.urls import PubSubUrl
+from runners.provision.diff import CREATED, Difference, Line, Mode, compared
 from runners.provision.spec import DAY, Topic, spoken
-from schemas.errors import ServiceUnavailable
 
 ACK_SECONDS: Final = 60
 """The pipeline acknowledges a segment when it is in the lake's spool: a few seconds, also where S3 is slow."""
@@ -20,23 +19,19 @@ KEPT_SECONDS: Final = 7 * DAY
 """How long a subscription waits for a pipeline that stands still."""
 RETENTION_LIMITS: Final = (600, 31 * DAY)
 """What Pub/Sub allows for a topic."""
-_PASSES: Final = if_exception_type(
-    exceptions.Aborted,
-    exceptions.DeadlineExceeded,
-    exceptions.InternalServerError,
-    exceptions.ServiceUnavailable,
-    exceptions.Unknown,
-)
-_OPTIONS: Final[dict[str, Any]] = {"retry": Retry(_PASSES, timeout=20.0), "timeout": 20.0}
+_OPTIONS: Final[dict[str, Any]] = {"retry": Retry(PASSES, timeout=20.0), "timeout": 20.0}
 
 
 def make(project: str, topics: list[Topic], mode: Mode) -> Iterator[Line]:
     """Make the topics that are missing, and a subscription for each of their readers; compare the others."""
-    with _errors(project), PublisherClient() as publisher, SubscriberClient() as subscriber:
+    connection = Connection(PubSubUrl(project, ""), "topics")
+    with connection.open(PublisherClient) as publisher, connection.open(SubscriberClient) as subscriber:
         for topic in topics:
-            yield from _topic(publisher, project, topic, mode)
+            with Connection(PubSubUrl(project, topic.name), "topics").errors():
+                yield from _topic(publisher, project, topic, mode)
             for reader in topic.readers:
-                yield from _subscription(subscriber, project, topic, reader, mode)
+                with Connection(PubSubUrl(project, f"{topic.name}-{reader}"), "subscriptions").errors():
+                    yield from _subscription(subscriber, project, topic, reader, mode)
 
 
 def _topic(client: PublisherClient, project: str, topic: Topic, mode: Mode) -> list[Line]:
@@ -122,18 +117,3 @@ def _made(ask: Callable[[], Any]) -> bool:
     except exceptions.AlreadyExists:
         return False
     return True
-
-
-@contextmanager
-def _errors(project: str) -> Iterator[None]:
-    try:
-        yield
-    except GoogleAuthError as error:
-        raise ServiceUnavailable(f"Pub/Sub: {error} An emulator's address is PUBSUB_EMULATOR_HOST.") from error
-    except exceptions.GoogleAPIError as error:
-        if isinstance(error, exceptions.ClientError) and not _PASSES(error):
-            raise Refused(f"Pub/Sub refuses it in project {project}: {error}") from error
-        raise ServiceUnavailable(
-            f"Pub/Sub does not answer for project {project}: {error}. "
-            "Check the network, GOOGLE_APPLICATION_CREDENTIALS and PUBSUB_EMULATOR_HOST"
-        ) from error

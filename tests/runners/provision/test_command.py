@@ -130,9 +130,9 @@ def test_a_broker_that_is_away_exits_4_and_options_that_are_none_2(
     monkeypatch.setattr(kafka, "ANSWER_SECONDS", 1)
     address = f"127.0.0.1:{free_port()}"
     assert main(["--kafka", address]) == 4
-    assert f"error: no Kafka answers at {address}: " in capsys.readouterr().err
+    assert f"error: kafka://{address} does not answer (" in capsys.readouterr().err
     assert main(["--kafka", f"{address}?socket.timeout.ms=1"]) == 2
-    assert "does not take the options" in capsys.readouterr().err
+    assert "socket.timeout.ms" in capsys.readouterr().err
 
 
 def test_a_bucket_gets_rules_and_the_second_run_finds_them(s3: str, capsys: pytest.CaptureFixture[str]) -> None:
