@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
-from schemas.files.csv_quotes import OddRecord, read_odd
+from schemas.csv_quotes import OddRecord, read_odd
 from schemas.history import Reason, Repair, column_key
 from schemas.lake import ENUM
 from sources.files.csv_records import LineIndex, is_utf8
