@@ -297,6 +297,7 @@ def test_a_process_that_others_reach_is_found(family: str, host: str, is_open: b
                 child.kill()
 
 
+@pytest.mark.embedded
 def test_a_job_server_that_others_reach_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     port = 0
 

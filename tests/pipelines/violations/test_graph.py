@@ -182,8 +182,8 @@ def newer(root: Path, than: float) -> int:
 @pytest.mark.embedded
 def test_killed_half_way_and_run_again_the_lake_is_that_of_an_uninterrupted_run(tmp_path: Path) -> None:
     for n in range(4):  # each a unit of its own
-        make_history(tmp_path / f"h{n}.csv", 30_000, "--seed", str(n), "--dirt", "5")
-    messages = make_messages(tmp_path / "m.jsonl", 50, 600, *FLEET)
+        make_history(tmp_path / f"h{n}.csv", 8_000, "--seed", str(n), "--dirt", "5")
+    messages = make_messages(tmp_path / "m.jsonl", 50, 300, *FLEET)
     run_graph(tmp_path / "whole", str(tmp_path / "h*.csv"), messages)
     killed = tmp_path / "killed"
     command = [sys.executable, "-m", "prestacop", "run", "--quiet", "--history", str(tmp_path / "h*.csv")]
