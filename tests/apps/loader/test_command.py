@@ -22,8 +22,7 @@ from apps.loader import to_file
 from apps.loader.command import main
 from apps.loader.pieces import Place
 from apps.loader.to_file import ToFile
-from messaging.retry import Patience
-from schemas.errors import InputChanged, NotPermitted, ServiceUnavailable
+from schemas.errors import InputChanged
 from tests.apps.loader.loads import HEADER, ROWS, Collected, Interrupted, command, to
 from tests.support import make_history
 
@@ -352,53 +351,6 @@ def test_two_loaders_of_one_file_are_one_too_many_and_other_files_do_not_mind(tm
     assert order == [str(other), str(history)]  # the latest at the end
     arrived = {path.read_bytes() for path in (tmp_path / "out").iterdir()}
     assert arrived == {history.read_bytes(), other.read_bytes()}
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The naps that were taken; time passes by them alone."""
-    naps: list[float] = []
-    monkeypatch.setattr("messaging.retry.time.sleep", naps.append)
-    monkeypatch.setattr("messaging.retry.time.monotonic", lambda: sum(naps))
-    return naps
-
-
-def away(clock: list[float], seconds: float) -> str:
-    """What the network says that is away for so long."""
-    if sum(clock) < seconds:
-        raise OSError("no route")
-    return "an answer"
-
-
-def test_the_network_may_be_away_for_an_hour(clock: list[float]) -> None:
-    told: list[str] = []
-    patience = Patience(86_400, told.append)
-    patience.heard()
-    assert patience.attempt(lambda: away(clock, 3_600), str) == "an answer"
-    assert max(clock) <= 30
-    assert len(clock) < 150
-    assert "waiting for" in told[-1]
-
-
-def test_a_network_that_is_away_for_longer_is_told(clock: list[float]) -> None:
-    patience = Patience(600, lambda _: None)
-    patience.heard()
-    with pytest.raises(ServiceUnavailable):
-        patience.attempt(lambda: away(clock, 3_600), str)
-    assert 600 < sum(clock) < 700
-
-
-def test_a_service_that_never_answered_is_given_up_soon_unless_the_load_has_begun(clock: list[float]) -> None:
-    with pytest.raises(ServiceUnavailable):
-        Patience(86_400, lambda _: None).attempt(lambda: away(clock, 3_600), str)
-    assert 20 < sum(clock) < 60
-    assert Patience(86_400, lambda _: None, answered=True).attempt(lambda: away(clock, 3_600), str) == "an answer"
-
-
-def test_what_waiting_does_not_mend_is_told_at_once(clock: list[float]) -> None:
-    with pytest.raises(NotPermitted):
-        Patience(600, lambda _: None).attempt(lambda: away(clock, 1), lambda _: NotPermitted("no"))
-    assert clock == []
 
 
 def test_a_rate_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
