@@ -116,11 +116,11 @@ class Publisher:
     message: with them it is 25,000 messages a second instead of 300,000.
 
     Args:
-        patience: makes what says how long one request is repeated.
+        patience: how long one request is repeated.
         seconds: how long one attempt may take.
     """
 
-    def __init__(self, url: PubSubUrl, patience: Callable[[], Patience], seconds: float = REQUEST_SECONDS) -> None:
+    def __init__(self, url: PubSubUrl, patience: Patience, seconds: float = REQUEST_SECONDS) -> None:
         """Raises NotPermitted (no credentials)."""
         self.connection = Connection(url, "topics")
         self._patience = patience
@@ -158,7 +158,7 @@ class Publisher:
         for batch in self.requests(messages):
             request = _Request(topic=self.connection.path, messages=batch)
             publish = partial(self._client.publish, request, retry=None, timeout=self._seconds)
-            self._patience().attempt(publish, self.connection.reason)
+            self._patience.attempt(publish, self.connection.reason)
 
     def close(self) -> None:
         """Close the connection."""
@@ -169,10 +169,10 @@ class Subscriber:
     """Pulls from one subscription; what is not acknowledged is delivered again.
 
     Args:
-        patience: makes what says how long one request is repeated.
+        patience: how long one request is repeated.
     """
 
-    def __init__(self, url: PubSubUrl, patience: Callable[[], Patience]) -> None:
+    def __init__(self, url: PubSubUrl, patience: Patience) -> None:
         """Raises NotPermitted (no credentials)."""
         self.connection = Connection(url, "subscriptions")
         self._patience = patience
@@ -198,7 +198,7 @@ class Subscriber:
             with suppress(exceptions.PermissionDenied):  # whoever may pull may not always look at it
                 self._client.get_subscription(subscription=self.connection.path, retry=None, timeout=REQUEST_SECONDS)
 
-        self._patience().attempt(find, self.connection.reason)
+        self._patience.attempt(find, self.connection.reason)
 
     def pull(self, at_once: int, seconds: float) -> list[ReceivedMessage]:
         """Up to so many messages; none if none came for so long. Raises as :meth:`find` does."""
@@ -212,7 +212,7 @@ class Subscriber:
                 return []
             return list(answer.received_messages)
 
-        return self._patience().attempt(pull, self.connection.reason)
+        return self._patience.attempt(pull, self.connection.reason)
 
     def pull_now(self, at_once: int) -> list[ReceivedMessage]:
         """What is there, without waiting for messages: a slow server is not taken for an empty subscription."""
@@ -238,7 +238,7 @@ class Subscriber:
         self._client.transport.close()
 
     def _repeat(self, method: Callable[..., Any], **arguments: Any) -> Any:
-        return self._patience().attempt(
+        return self._patience.attempt(
             lambda: method(retry=None, timeout=REQUEST_SECONDS, **arguments), self.connection.reason
         )
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from copy import copy
 from typing import Final, TypeVar
 
 from schemas.errors import PrestaCopError, ServiceUnavailable
@@ -71,7 +72,8 @@ class Patience:
         Args:
             reason: gives for a failure that may pass its text, and for another one the error to raise.
         """
-        self.start()
+        waiting = copy(self)  # threads may share it: each of their requests has its own time
+        waiting.start()
         while True:
             try:
                 result = action()
@@ -79,9 +81,10 @@ class Patience:
                 found = reason(error)
                 if isinstance(found, PrestaCopError):
                     raise found from error
-                self.check(found)
-                time.sleep(self._nap)
-                self._nap = min(2 * self._nap, LONGEST_NAP_SECONDS if self._longest_nap is None else self._longest_nap)
+                waiting.check(found)
+                time.sleep(waiting._nap)
+                longest = LONGEST_NAP_SECONDS if self._longest_nap is None else self._longest_nap
+                waiting._nap = min(2 * waiting._nap, longest)
             else:
                 self.heard()
                 return result

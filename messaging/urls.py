@@ -1,6 +1,6 @@
-"""Where a topic is: ``kafka://HOST:PORT/TOPIC?OPTION=VALUE`` and ``pubsub://PROJECT/NAME``.
+"""URLs of topics: ``kafka://HOST:PORT/TOPIC?OPTION=VALUE`` and ``pubsub://PROJECT/NAME``.
 
-A URL is seen by whoever lists the processes or reads a log, so it carries no secret: those are in the environment.
+Process lists and logs show a URL, so it contains no secret: those are environment variables.
 """
 
 import os
@@ -24,7 +24,7 @@ SECRETS: Final = {
         "ssl.keystore.password",
     )
 }
-"""The options that are secrets, and the environment variable that each is taken from."""
+"""The options that are secrets, and the environment variable of each."""
 
 OPTIONS: Final = frozenset(
     [
@@ -111,9 +111,10 @@ OPTIONS: Final = frozenset(
         "request.timeout.ms",
     ]
 )
-"""The options that a URL may have: how to reach a cluster and be known there, and how a producer fills its batches.
+"""The options that a URL may have: how to reach a cluster and authenticate there, and how a producer fills its batches.
 
-All others are decided here: on many of them exactly-once, or the bound of memory, rests (decision 070)."""
+All others are set by the clients: exactly-once delivery, or the bound of memory, depends on many of them (decision
+070)."""
 
 _KAFKA_FORM: Final = "kafka://HOST:PORT[,HOST:PORT...]/TOPIC[?OPTION=VALUE&...]"
 _PUBSUB_FORM: Final = "pubsub://PROJECT/NAME"
@@ -121,7 +122,7 @@ _BROKER: Final = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):(\d{1,5})")
 _KAFKA_TOPIC: Final = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}")
 _PROJECT: Final = re.compile(r"[A-Za-z][A-Za-z0-9.:_-]*")
 _PUBSUB_NAME: Final = re.compile(r"(?!goog)[A-Za-z][A-Za-z0-9._~+%-]{2,254}")
-_SAID_BY_HOST: Final = ("bootstrap.servers", "metadata.broker.list")
+_BOOTSTRAP: Final = ("bootstrap.servers", "metadata.broker.list")
 
 
 class KafkaUrl(NamedTuple):
@@ -134,7 +135,7 @@ class KafkaUrl(NamedTuple):
 
 
 class PubSubUrl(NamedTuple):
-    """A Pub/Sub topic or subscription: which of them ``name`` is, whoever uses it knows."""
+    """A Pub/Sub topic or subscription: which of them ``name`` is, depends on where it is used."""
 
     project: str
     name: str
@@ -147,22 +148,22 @@ def kafka_url(text: str) -> KafkaUrl:
     KafkaUrl(bootstrap='one:9092,two:9092', topic='drones', options={'security.protocol': 'SSL'})
     """
     if not text.startswith(KAFKA):
-        raise ValueError(f"{text!r} is no Kafka topic: write {_KAFKA_FORM}")
+        raise ValueError(f"{text!r} is not a Kafka topic: write {_KAFKA_FORM}")
     place, _, query = text.removeprefix(KAFKA).partition("?")
     bootstrap, _, topic = place.partition("/")
     if "@" in bootstrap:
-        # The text is not repeated: it may hold a password.
+        # The text is not printed: it may contain a password.
         raise ValueError(
-            "a Kafka URL holds no user and no password: write ?sasl.username=USER, "
+            "a Kafka URL contains no user and no password: write ?sasl.username=USER, "
             f"and put the password into the environment variable {SECRETS['sasl.password']}"
         )
     for broker in bootstrap.split(","):
         found = _BROKER.fullmatch(broker)
         if not found or not 0 < int(found[1]) < 65_536:
-            raise ValueError(f"{broker!r} in {text!r} is no HOST:PORT: write {_KAFKA_FORM}")
+            raise ValueError(f"{broker!r} in {text!r} is not HOST:PORT: write {_KAFKA_FORM}")
     if not _KAFKA_TOPIC.fullmatch(topic):
         raise ValueError(
-            f"{topic!r} in {text!r} is no name of a Kafka topic (1 to 249 of letters, digits, '.', '_', '-'): "
+            f"{topic!r} in {text!r} is not a name of a Kafka topic (1 to 249 of letters, digits, '.', '_', '-'): "
             f"write {_KAFKA_FORM}"
         )
     return KafkaUrl(bootstrap, topic, _options(query))
@@ -177,7 +178,7 @@ def topic_url(text: str) -> Topic:
         return kafka_url(text)
     if text.startswith(PUBSUB):
         return pubsub_url(text)
-    raise ValueError(f"{text!r} is no topic: write {_KAFKA_FORM} or {_PUBSUB_FORM}")
+    raise ValueError(f"{text!r} is not a topic: write {_KAFKA_FORM} or {_PUBSUB_FORM}")
 
 
 def kafka_config(url: KafkaUrl) -> dict[str, str]:
@@ -193,15 +194,15 @@ def pubsub_url(text: str) -> PubSubUrl:
     PubSubUrl(project='prestacop', name='drones')
     """
     if not text.startswith(PUBSUB):
-        raise ValueError(f"{text!r} is nothing of Pub/Sub: write {_PUBSUB_FORM}")
+        raise ValueError(f"{text!r} is not a Pub/Sub topic or subscription: write {_PUBSUB_FORM}")
     if "?" in text:
         raise ValueError(f"a Pub/Sub URL has no options: write {_PUBSUB_FORM}")
     project, _, name = text.removeprefix(PUBSUB).partition("/")
     if not _PROJECT.fullmatch(project):
-        raise ValueError(f"{project!r} in {text!r} is no Google Cloud project: write {_PUBSUB_FORM}")
+        raise ValueError(f"{project!r} in {text!r} is not a Google Cloud project: write {_PUBSUB_FORM}")
     if not _PUBSUB_NAME.fullmatch(name):
         raise ValueError(
-            f"{name!r} in {text!r} is no name in Pub/Sub (3 to 255 of letters, digits and -._~+%, a letter first, "
+            f"{name!r} in {text!r} is not a name in Pub/Sub (3 to 255 of letters, digits and -._~+%, a letter first, "
             f"not 'goog'): write {_PUBSUB_FORM}"
         )
     return PubSubUrl(project, name)
@@ -211,15 +212,15 @@ def _options(query: str) -> dict[str, str]:
     options: dict[str, str] = {}
     for pair in query.split("&") if query else ():
         name, _, value = map(unquote, pair.partition("="))
-        # Values are not repeated in what is said: they may be secret.
+        # Values are not printed: they may be secret.
         if name in SECRETS:
-            raise ValueError(f"{name} has no place in a URL: put it into the environment variable {SECRETS[name]}")
-        if name in _SAID_BY_HOST:
-            raise ValueError(f"{name} is what stands before the topic: write {_KAFKA_FORM}")
+            raise ValueError(f"{name} is not allowed in a URL: put it into the environment variable {SECRETS[name]}")
+        if name in _BOOTSTRAP:
+            raise ValueError(f"{name} is the part before the topic: write {_KAFKA_FORM}")
         if not name or not value:
             raise ValueError(f"option {name!r} of a Kafka URL has no name or no value: write {_KAFKA_FORM}")
         if name in options:
-            raise ValueError(f"option {name} stands twice in a Kafka URL")
+            raise ValueError(f"option {name} is given twice in a Kafka URL")
         if name not in OPTIONS:
             raise ValueError(f"option {name!r} {_refusal(name)}")
         options[name] = value
@@ -230,7 +231,7 @@ def _refusal(name: str) -> str:
     if (lower := name.lower()) != name and lower in {*OPTIONS, *SECRETS}:
         return f"of a Kafka URL is written {lower}"
     return (
-        "has no place in a Kafka URL: leave it out. Only what says how to reach the cluster (security.protocol, "
-        "sasl.*, ssl.*, socket.*, client.id) and how a producer fills its batches can be chosen; all else is decided "
-        "here, because that each message is read exactly once rests on it"
+        "is not allowed in a Kafka URL: leave it out. Allowed are options that say how to reach the cluster "
+        "(security.protocol, sasl.*, ssl.*, socket.*, client.id) and how a producer fills its batches; the others are "
+        "fixed, because exactly-once delivery depends on them"
     )

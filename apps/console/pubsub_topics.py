@@ -21,7 +21,7 @@ class PubSubReader:
     def __init__(self, url: PubSubUrl) -> None:
         """Raises NotPermitted: no credentials."""
         # The thread that reads makes another attempt itself, and shows meanwhile why nothing comes.
-        self._subscriber = Subscriber(url, lambda: Patience(0))
+        self._subscriber = Subscriber(url, Patience(0))
 
     def read(self, seconds: float) -> Read:
         """New messages. Raises InputUnusable, NotPermitted, ServiceUnavailable."""
@@ -45,7 +45,7 @@ class PubSubPublisher:
 
     def __init__(self, url: PubSubUrl) -> None:
         """Raises NotPermitted: no credentials."""
-        self._publisher = Publisher(url, lambda: Patience(_PUBLISH_S, answered=True), _PUBLISH_S)
+        self._publisher = Publisher(url, Patience(_PUBLISH_S, answered=True), _PUBLISH_S)
 
     def publish(self, messages: Sequence[Posted]) -> None:
         """Return when the service has all. Raises InputUnusable, NotPermitted, ServiceUnavailable."""

@@ -11,21 +11,21 @@ from .readers import Reader
 from .workers import Worker
 
 FULL_NAP_S: Final = 2.0
-"""So often it is looked whether there is room again."""
+"""How often a reader without room looks whether there is room again."""
 
 
 class Backlog(NamedTuple):
-    """What stays in a topic, as there is no room for it here."""
+    """Messages that stay in a topic because the console has no room for them."""
 
     messages: int | None
-    """None: the service does not say how many."""
+    """None: the service does not report how many."""
 
 
 class Follower:
-    """Reads a topic as long as the console runs, and gives what comes to whoever keeps it.
+    """Reads a topic as long as the console runs, and passes the messages on to be stored.
 
     Args:
-        has_room: whether another message may come; while not, none is read: the topic keeps them.
+        has_room: whether more messages can be stored; while not, none is read (backpressure).
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Follower:
         has_room: Callable[[], bool] = lambda: True,
     ) -> None:
         self.backlog: Backlog | None = None
-        """What waits since there was no room; None: all was read."""
+        """What waits in the topic while there is no room; None: all was read."""
         self._open_reader = open_reader
         self._take = take
         self._has_room = has_room
@@ -44,12 +44,12 @@ class Follower:
 
     @property
     def name(self) -> str:
-        """Of what it reads."""
+        """The name of what it reads."""
         return self._worker.name
 
     @property
     def trouble(self) -> str:
-        """Why nothing comes."""
+        """Why no messages come; empty if they do."""
         return self._worker.trouble
 
     def start(self) -> None:
@@ -81,7 +81,7 @@ class Follower:
 
 
 def open_reader(url: Topic, positions: Mapping[int, int]) -> Reader:
-    """Read from these positions on, or from the beginning. Raises PrestaCopError."""
+    """A reader from these positions on, else from the beginning. Raises PrestaCopError."""
     # The clients of the services take long to load.
     if isinstance(url, KafkaUrl):
         from .kafka_topics import KafkaReader  # noqa: PLC0415
@@ -93,7 +93,7 @@ def open_reader(url: Topic, positions: Mapping[int, int]) -> Reader:
 
 
 def open_publisher(url: Topic) -> Publisher:
-    """Publish to a topic. Raises PrestaCopError."""
+    """A publisher to a topic. Raises PrestaCopError."""
     if isinstance(url, KafkaUrl):
         from .kafka_topics import KafkaPublisher  # noqa: PLC0415
 

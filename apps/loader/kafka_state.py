@@ -1,4 +1,4 @@
-"""What a Kafka topic is and holds, and whether that is what a load has left there."""
+"""Whether a Kafka topic still has what a load has published to it."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -15,10 +15,9 @@ class TopicState(NamedTuple):
     """A topic at one moment."""
 
     identity: str
-    """32 hexadecimal digits, others for a topic that is made again under its name; empty where the brokers know none
-    (before Kafka 2.8)."""
+    """32 hexadecimal digits, others for a topic that is created again under its name; empty before Kafka 2.8."""
     bounds: dict[str, tuple[int, int]]
-    """By partition the offset of its oldest message, and the one after its last."""
+    """By partition the offsets of its oldest message, and behind its last."""
 
 
 def topic_state(topic: Topic) -> TopicState:
@@ -33,13 +32,13 @@ def check_still_there(name: str, known: Mapping[str, Any], found: TopicState) ->
 
     Args:
         name: of the topic.
-        known: what the journal says of the load: ``topic`` and ``acknowledged``; older journals have neither.
+        known: what the journal knows of the load: ``topic`` and ``acknowledged``; older journals have neither.
 
     Raises:
-        TargetChanged: it is not; says what happened.
+        TargetChanged: it is not; the message says what happened.
     """
     if known.get("topic") and found.identity and known["topic"] != found.identity:
-        raise TargetChanged(f"{name} was deleted and made again since: what had arrived of the file is gone")
+        raise TargetChanged(f"{name} was deleted and created again: what had arrived of the file is gone")
     acknowledged: Acknowledged = known.get("acknowledged", {})
     for partition, (first, last) in acknowledged.items():
         oldest, end = found.bounds.get(partition, (0, 0))

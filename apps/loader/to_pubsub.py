@@ -14,12 +14,12 @@ from .source import SourceFile
 from .target import Target
 
 _REQUEST_BYTES: Final = 1 << 20
-"""Published at once: an answer takes as long for one message as for eight."""
+"""Of one request: an answer takes as long for one message as for eight."""
 _TIMEOUT_S: Final = 30.0
 
 
 class ToPubSub(Target):
-    """A topic. A message may come twice or out of order: readers know it by the file's fingerprint and its offset."""
+    """A topic. A message may be duplicated or out of order: readers recognize it by fingerprint and offset."""
 
     text = True
 
@@ -28,7 +28,7 @@ class ToPubSub(Target):
         self._rows = rows
         self._batch: list[bytes] = []
         self._upto = self._place = Place(0)
-        self._publisher = Publisher(url, lambda: patience, _TIMEOUT_S)
+        self._publisher = Publisher(url, patience, _TIMEOUT_S)
         self._publisher.find(patience)
 
     def begin(self, source: SourceFile) -> Mapping[str, Any]:

@@ -108,7 +108,7 @@ def cluster(text: str) -> KafkaUrl:
 def project(text: str) -> str:
     """A Google Cloud project. Raises ArgumentTypeError."""
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9.:_-]*", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no Google Cloud project")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a Google Cloud project")
     return text
 
 

@@ -1,7 +1,7 @@
 """Kafka topics as sources: units are ranges of offsets of one partition.
 
-No consumer group: partitions are assigned by hand, so there is nothing to rebalance, and where to go on is told by
-the lake. What librdkafka can mend (a broker that restarts, a leader that moves) it mends; what it cannot becomes an
+No consumer group: partitions are assigned by hand, so there is nothing to rebalance, and the lake knows where to
+resume. librdkafka recovers from a broker that restarts and a leader that moves; what it cannot recover from becomes an
 error.
 """
 
@@ -25,10 +25,10 @@ from sources.streams.plans import Chain, Plan, first_planned, read_floors, write
 from sources.units import PART_BYTES, ROW_BYTES, Unit
 
 UNIT_MESSAGES: Mapping[Source, int] = {Source.DRONES: 200_000, Source.IMAGES: 1_000, Source.HISTORY: 32}
-"""At most so many messages a unit: it is what a worker holds, and what is read again after a crash."""
+"""At most so many messages a unit: what a worker has in memory, and what is read again after a crash."""
 UNIT_BYTES = PART_BYTES
-"""At most so many bytes a unit, as far as the first of its messages tell. Kafka does not say how long messages are; a
-unit that is longer than expected is written in parts."""
+"""At most so many bytes a unit, estimated by the messages before. Kafka does not report how long messages are; a unit
+that is longer than expected is written in parts."""
 BATCH_BYTES = 8 << 20
 CONSUME: Final[Mapping[Source, int]] = {Source.DRONES: 5_000, Source.IMAGES: 16, Source.HISTORY: 16}
 """Messages taken from librdkafka at once."""
@@ -38,7 +38,7 @@ class KafkaStream(Stream):
     """A topic.
 
     Args:
-        accept_loss: go on where messages were deleted before they were read.
+        accept_loss: continue after messages that were deleted before they were read.
     """
 
     def __init__(self, url: KafkaUrl, source: Source, accept_loss: bool = False) -> None:
@@ -92,8 +92,8 @@ class KafkaStream(Stream):
                     messages, size = [], 0
         if unit.name and not unit.name.startswith(f"{self.plans(shared(self.url))}-"):
             raise InputUnusable(
-                f"{self.path}: the topic was deleted and made again since the unit {unit.name} was planned: run again, "
-                "and the new topic is read from its beginning; what nobody had read of the old one is lost"
+                f"{self.path}: the topic was deleted and created again since the unit {unit.name} was planned: run "
+                "again, and the new topic is read from its beginning; unread messages of the old one are lost"
             )
         yield _batch(messages, unit.start)
 
@@ -109,7 +109,7 @@ def _partition(unit: Unit) -> int:
 def _batch(messages: list[Message], start: int) -> pa.RecordBatch:
     n = len(messages)
     first, last = (offset_of(messages[0]), offset_of(messages[-1])) if n else (0, -1)
-    # Where some were compacted away, or are marks of transactions, the offsets have gaps.
+    # Compaction and the markers of transactions leave gaps between offsets.
     whole = last - first + 1 == n
     offsets = np.arange(first, last + 1) if whole else np.fromiter(map(offset_of, messages), np.int64, n)
     published = timestamps(np.fromiter((m.timestamp()[1] for m in messages), np.int64, n), 1000)
@@ -125,9 +125,9 @@ class _KafkaPlanner(Planner):
         self._floors = read_floors(root, self._name)
         self._chains: dict[int, Chain] = {}
         self._until: dict[int, int] = {}
-        """By partition: what is not planned yet was published after this time."""
+        """By partition: messages that are not planned yet were published after this time."""
         self._sizes: dict[int, float] = {}
-        """By partition: bytes that a message takes, as far as they were seen: quick to rise, slow to fall."""
+        """By partition the estimated bytes of a message: quick to rise, slow to fall."""
 
     def resume(self) -> list[PlannedUnit]:
         self._chains = {}
@@ -142,7 +142,7 @@ class _KafkaPlanner(Planner):
         return max(super().most(), 2 * self.partitions)
 
     def close(self) -> None:
-        pass  # nothing is taken before it is planned
+        pass  # it has read nothing beyond what is planned
 
     def outstanding(self) -> int:
         return sum(len(chain.outstanding) for chain in self._chains.values())
@@ -153,9 +153,9 @@ class _KafkaPlanner(Planner):
         now = round(time.time() * MICROSECONDS)
         ends = self._topic.ends()
         units = self._begin(ends)
-        self._write_floors()  # before any plan: so that plans without floors have lost them
+        self._write_floors()  # before any plan: plans without floors have lost them
         while room > 0 and (behind := [p for p, end in ends.items() if self._chains[p].next < end]):
-            # Where there is no room for all of them, those with most to read are first: none waits for ever.
+            # Without room for all, those with the most to read come first: no partition waits for ever.
             for partition in sorted(behind, key=lambda p: self._chains[p].next - ends[p])[:room]:
                 units.append(self._extend(partition, ends[partition]))
                 room -= 1
@@ -167,7 +167,7 @@ class _KafkaPlanner(Planner):
         return Look(units, min(self._until.values(), default=now), self._left(ends))
 
     def behind(self) -> int:
-        """How many messages are there that are not planned yet; nothing is written."""
+        """How many messages are not planned yet; nothing is written."""
         return self._left(self._topic.ends())
 
     def _left(self, ends: Mapping[int, int]) -> int:
@@ -178,7 +178,7 @@ class _KafkaPlanner(Planner):
         found: list[PlannedUnit] = []
         for partition in sorted(set(partitions) - self._chains.keys()):
             floor = self._floors.get(partition)
-            if floor is None:  # what was read may be deleted since: the plans are asked before the topic
+            if floor is None:  # the topic may have deleted what was read since: the plans come first
                 floor = first_planned(self._root, self._name, partition)
             if floor is None:
                 floor = self._topic.firsts([partition])[partition]
@@ -197,7 +197,7 @@ class _KafkaPlanner(Planner):
         return PlannedUnit(*chain.extend(Plan(end, self._until[partition])))
 
     def _published(self, partition: int, end: int) -> int:
-        """When the partition's next message was published; now, where it does not say or its clock is ahead."""
+        """When the partition's next message was published; now, where it has no time or one in the future."""
         now = round(time.time() * MICROSECONDS)
         start, step = self._chains[partition].next, 1
         while start < end:
@@ -208,7 +208,7 @@ class _KafkaPlanner(Planner):
                 self._sizes[partition] = max(seen, (3 * before + seen) / 4)
                 published = timestamps(np.array([messages[0].timestamp()[1]], np.int64), 1000)[0].value
                 return now if published is None else min(published, now)
-            start, step = stop, 16 * step  # there are marks of transactions, or compacted messages were
+            start, step = stop, 16 * step  # only markers of transactions, or compacted away
         return now
 
     def _write_floors(self) -> None:

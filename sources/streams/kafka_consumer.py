@@ -1,4 +1,4 @@
-"""Read ranges of offsets, with consumers that wait between two of them."""
+"""Read ranges of offsets, with consumers that are kept between two of them."""
 
 import logging
 import threading
@@ -22,11 +22,11 @@ FETCHING: Final[Mapping[str, int]] = {
     "fetch.queue.backoff.ms": 5,  # the default waits a second whenever the queue is full: 150 k messages/s, not 700 k
 }
 CHUNK_BYTES = 8 << 20
-"""Of messages that are taken from librdkafka at once, by the size of the last ones; it holds 16 MiB more."""
+"""Bytes taken from librdkafka at once, estimated by the last messages; its own queue has 16 MiB more."""
 FIRST_CHUNK = 64
-"""Messages of the first chunk, whose size nobody knows."""
+"""Messages of the first chunk, whose size is not known."""
 MAX_PARKED = 8
-"""Consumers that wait for the unit behind the one they read, with what they fetched of it already."""
+"""Consumers kept for the unit after the one they read, of which they have fetched a part already."""
 
 
 _log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class Access(NamedTuple):
     at_once: int
     """Messages taken from librdkafka at once."""
     accept_loss: bool
-    """Go on where messages were deleted before they were read."""
+    """Continue after messages that were deleted before they were read."""
 
 
 def offset_of(message: Message) -> int:
@@ -75,11 +75,12 @@ _parking = threading.Lock()
 
 
 def consume(topic: Access, partition: int, start: int, end: int) -> Iterator[list[Message]]:
-    """The messages of a partition from one offset to before another, as long as it takes to get them.
+    """The messages of a partition from one offset to before another, in chunks.
 
     Raises:
-        InputUnusable: the topic is not there, or messages were deleted before they were read.
-        ServiceUnavailable: the broker refuses us, or was silent for longer than PATIENCE_SECONDS.
+        InputUnusable: there is no such topic, or messages were deleted before they were read.
+        NotPermitted: the broker refuses the credentials.
+        ServiceUnavailable: no message arrived for PATIENCE_SECONDS.
     """
     parked = _take(topic, partition, start)
     place, size = start, CHUNK_BYTES // FIRST_CHUNK
@@ -95,7 +96,7 @@ def consume(topic: Access, partition: int, start: int, end: int) -> Iterator[lis
             if error is None:
                 messages.append(message)
             elif error.code() == KafkaError._PARTITION_EOF:
-                place = max(place, offset or 0)  # the rest are marks of transactions
+                place = max(place, offset or 0)  # the rest are markers of transactions
             elif error.code() in _GONE:
                 expected = place = _after_loss(topic, partition, place, end)
                 parked.consumer.assign([TopicPartition(topic.url.topic, partition, place)])
@@ -103,7 +104,7 @@ def consume(topic: Access, partition: int, start: int, end: int) -> Iterator[lis
                 parked.broker.check(error)
                 _log.warning("%s: %s", parked.broker.name, error)
         if messages:
-            place = max(place, offset_of(messages[-1]) + 1)  # the end may have been told in the same breath
+            place = max(place, offset_of(messages[-1]) + 1)  # the end may have come in the same chunk
             size = max(*map(len, messages), size // 2, 1)
             while messages and offset_of(messages[-1]) >= end:  # the offsets before were compacted away
                 messages.pop()
@@ -125,7 +126,7 @@ def consume(topic: Access, partition: int, start: int, end: int) -> Iterator[lis
 
 
 def _take(topic: Access, partition: int, start: int) -> _Parked:
-    """A consumer that stands there already, else the one that was parked longest, or a new one."""
+    """A consumer at that position already, else the one that was parked longest, or a new one."""
     with _parking:
         parked = _parked[str(topic.url)]
         for place, one in enumerate(parked):
@@ -144,9 +145,9 @@ def _first_missing(messages: list[Message], expected: int) -> int | None:
 
 
 def _check_not_deleted(topic: Access, partition: int, missing: int, end: int) -> None:
-    """Offsets without a message are marks of transactions, or were compacted away, as long as they are within the log.
+    """Offsets without a message within the log are markers of transactions, or were compacted away.
 
-    Asked after the last message was read: what had been deleted by then may have been messages that nobody saw. Raises
+    Checked after the last message was read: what retention has deleted by then may have been unread messages. Raises
     InputUnusable unless the loss is accepted.
     """
     first = shared(topic.url).firsts([partition])[partition]
@@ -159,7 +160,7 @@ def _after_loss(topic: Access, partition: int, place: int, end: int) -> int:
     if first <= place:
         raise InputUnusable(
             f"kafka:{topic.url.topic}/{partition} ends before offset {place:,}, and messages up to {end - 1:,} were "
-            "planned: it was cut short, or made again. Restore the topic, or read it into a new lake"
+            "planned: the topic was truncated, or created again. Restore it, or read it into a new lake"
         )
     _lose(topic, partition, place, first)
     return min(first, end)
@@ -170,19 +171,19 @@ def _lose(topic: Access, partition: int, start: int, end: int) -> None:
     lost = f"kafka:{topic.url.topic}/{partition}: messages {start:,} to {end - 1:,} are gone"
     if not topic.accept_loss:
         raise InputUnusable(
-            f"{lost}: the topic's retention deleted them before they were read. Lengthen it; to go on without them "
-            "run again with --accept-loss"
+            f"{lost}: the topic's retention deleted them before they were read. Lengthen it; to continue without "
+            "them run again with --accept-loss"
         )
-    _log.error("%s, and left out as --accept-loss says", lost)
+    _log.error("%s, and skipped because of --accept-loss", lost)
 
 
 def topic_of(url: KafkaUrl, answered: bool = False) -> Topic:
-    """What the brokers say of a topic, open transactions left out. ``answered``: they have answered this run before."""
+    """Metadata of a topic without open transactions. ``answered``: the brokers have answered this run before."""
     return Topic(url, Patience(PATIENCE_SECONDS, _log.warning, answered, longest_nap=1.0), committed=True)
 
 
 def shared(url: KafkaUrl) -> Topic:
-    """One client of this process for what the brokers say of the topic."""
+    """The one client of this process for the topic's metadata."""
     with _parking:
         if str(url) not in _topics:
             _topics[str(url)] = topic_of(url, answered=True)

@@ -1,8 +1,8 @@
 """A Pub/Sub subscription as a source: units are segments that were spooled to the lake.
 
-Pub/Sub has no offsets to come back to, so messages are pulled, put into a file of the lake, acknowledged, and read
-from there. A crash between putting and acknowledging makes Pub/Sub deliver them again: the copies are found by their
-message_id, and those that nobody can read by the name that Pub/Sub gave them.
+Pub/Sub has no offsets to resume from, so messages are pulled, written to a file of the lake, acknowledged, and read
+from there. A crash between writing and acknowledging causes redelivery: duplicates are found by their message_id, and
+those of dead letters by the id that Pub/Sub gave them.
 """
 
 import time
@@ -33,19 +33,19 @@ SEGMENT_BYTES = 64 << 20
 SEGMENT_SECONDS = 1.0
 """A segment ends when one of these is reached; it must be acknowledged long before its first message's deadline."""
 BATCH_BYTES = 8 << 20
-"""Of a segment that are read at once, unless one message is longer."""
+"""Bytes of a segment that are read at once, unless one message is longer."""
 PULL_MESSAGES = 1_000
-"""What Pub/Sub gives at most for one request."""
+"""Pub/Sub returns at most so many messages for one request."""
 PULLS = 4
 """Requests under way at once."""
 PULL_SECONDS = 20.0
 """A request is answered when there is a message, or after this time."""
 LOOK_SECONDS = 1.0
 QUIET_SECONDS = 2.0
-"""So long without a message, and it is asked whether there is none."""
+"""After so long without a message a request that does not wait shows whether the subscription is empty."""
 PATIENCE_SECONDS = 120
 START_SECONDS = 20
-"""How long a server may be silent before anything was heard of it."""
+"""How long a server may be silent that never answered."""
 
 
 class PubSubStream(Stream):
@@ -70,7 +70,7 @@ class PubSubStream(Stream):
     def waiting(self, root: str) -> str:
         Subscription(self.url)  # raises where there is no server
         spooled = sum(not is_committed(root, unit.source, unit.name) for unit in self.spooled(root))
-        return f"{spooled} segments spooled; what waits in {self.path} only a pull can tell"
+        return f"{spooled} segments spooled; how many messages wait in {self.path} only a pull would show"
 
     def everything(self, root: str) -> list[Unit]:
         plan_until_now(self, root)  # which spools what waits
@@ -96,12 +96,12 @@ class PubSubStream(Stream):
         self.without_committed(self.spooled(root), root)
 
     def spooled(self, root: str) -> list[Unit]:
-        """All segments that are in the lake."""
+        """All segments that are in the spool."""
         names = (NAME.fullmatch(info.base_name) for info in storage(root).list(self.spool))
         return [Unit(self.source, self.path, 0, int(name["rows"]), name["unit"]) for name in names if name]
 
     def without_committed(self, units: list[Unit], root: str) -> list[Unit]:
-        """Those that are not committed; the segments of the others are removed."""
+        """The uncommitted units; the segments of the others are deleted."""
         still_open = []
         for unit in units:
             if read_back(root, unit.source, unit.name):
@@ -112,10 +112,10 @@ class PubSubStream(Stream):
 
 
 def published_at(messages: list[ReceivedMessage]) -> pa.TimestampArray:
-    """When each was published; null where that is no time that the lake takes (:func:`schemas.lake.timestamps`)."""
+    """When each was published; null where the lake cannot store that time (:func:`schemas.lake.timestamps`)."""
     times = [PubsubMessage.pb(m.message).publish_time for m in messages]
     seconds = timestamps(np.array([t.seconds for t in times], np.int64), 1)
-    # Other nanoseconds are none, and would lead out of the years of the lake.
+    # Nanoseconds outside of a second are invalid, and could lead out of the years that the lake stores.
     micros = [t.nanos // 1000 if 0 <= t.nanos < 1_000_000_000 else None for t in times]
     return pc.add(seconds, pa.array(micros, pa.duration("us")))
 
@@ -156,7 +156,7 @@ class _PubSubPlanner(Planner):
         self._subscription.close()
 
     def _spool_all(self, messages: list[ReceivedMessage]) -> list[PlannedUnit]:
-        """In segments of bounded bytes: an answer may hold much more than was to be had."""
+        """In segments of bounded bytes: the answers may hold much more than one segment."""
         sizes = np.fromiter((len(m.message.data) for m in messages), np.int64, len(messages))
         return [self._spool(messages[start:end]) for start, end in bounded(sizes, SEGMENT_BYTES)]
 
@@ -185,7 +185,7 @@ class Subscription(Subscriber):
 
     def __init__(self, url: PubSubUrl) -> None:
         """Raises InputUnusable (no such subscription), NotPermitted, ServiceUnavailable."""
-        super().__init__(url, lambda: Patience(PATIENCE_SECONDS, answered=True))
+        super().__init__(url, Patience(PATIENCE_SECONDS, answered=True))
         self._pool = ThreadPoolExecutor(PULLS)
         self._at_once = PULL_MESSAGES
         self._under_way: set[Future[list[ReceivedMessage]]] = set()

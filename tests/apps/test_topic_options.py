@@ -36,4 +36,4 @@ def test_an_option_on_which_exactly_once_rests_exits_2(
     with pytest.raises(SystemExit) as ended:
         main(arguments)  # type: ignore[operator]
     assert ended.value.code == 2
-    assert "option 'acks' has no place in a Kafka URL" in capsys.readouterr().err
+    assert "option 'acks' is not allowed in a Kafka URL" in capsys.readouterr().err

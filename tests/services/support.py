@@ -62,7 +62,8 @@ def publish(
     """Publish to one partition, or to all in turns, and wait until the broker has all; where each is, in order."""
     sent: dict[int, Sent] = {}
     producer = Producer({"bootstrap.servers": broker, "message.max.bytes": LARGEST, **ROOMY})
-    partitions = len(producer.list_topics(topic, timeout=30).topics[topic].partitions)
+    while not (partitions := len(producer.list_topics(topic, timeout=30).topics[topic].partitions)):
+        time.sleep(0.05)  # a topic that was created a moment ago may not be known to the broker yet
 
     def arrived(place: int, error: object, at: Message) -> None:
         assert error is None, error

@@ -197,7 +197,7 @@ def test_a_topic_that_was_made_again_or_emptied_between_two_runs_is_noticed(
         capsys.readouterr()
         assert load.run() == 2
         (shown,) = capsys.readouterr().err.splitlines()
-        assert ("begins at offset" if only_empty else "was deleted and made again") in shown
+        assert ("begins at offset" if only_empty else "was deleted and created again") in shown
         assert "--restart" in shown
     assert load.run(restart=True) == 0
     assert load.is_there()

@@ -37,7 +37,7 @@ class PubSubAlerts:
 
     def __init__(self, url: PubSubUrl) -> None:
         """Find it. Raises InputUnusable, NotPermitted, ServiceUnavailable."""
-        self._publisher = Publisher(url, lambda: Patience(PATIENCE_SECONDS, answered=True))
+        self._publisher = Publisher(url, Patience(PATIENCE_SECONDS, answered=True))
         self._publisher.find(Patience(START_SECONDS))
 
     def send(self, alerts: Sequence[Alert]) -> None:

@@ -29,7 +29,7 @@ class PubSubSink(Sink):
         """Find the topic. Raises TopicUnusable, NotPermitted, ServiceUnavailable."""
         self._waiting = 0
         self._requests: deque[tuple[Future[None], int]] = deque()
-        self._publisher = Publisher(url, lambda: Patience(_AWAY_S, answered=True, longest_nap=5.0))
+        self._publisher = Publisher(url, Patience(_AWAY_S, answered=True, longest_nap=5.0))
         try:
             self._publisher.find(Patience(_START_S))
         except BaseException:
@@ -79,7 +79,7 @@ class PubSubCommands(CommandReader):
         """Find the subscription. Raises TopicUnusable, NotPermitted, ServiceUnavailable."""
         super().__init__(confirmations)
         self._patience = Patience(_AWAY_S, answered=True)
-        self._subscriber = Subscriber(url, lambda: Patience(0))
+        self._subscriber = Subscriber(url, Patience(0))
         self._subscriber.find(_START_S)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="commands")
         self._coming: Future[list[bytes]] = self._thread.submit(self._pull)

@@ -199,7 +199,7 @@ KNOWN = {"topic": "a" * 32, "acknowledged": {"1": [5, 9]}, "offset": 100}
         (KNOWN, TopicState("a" * 32, {"1": (5, 10)}), None),
         (KNOWN, TopicState("", {"1": (5, 10)}), None),
         (KNOWN | {"topic": ""}, TopicState("b" * 32, {"1": (5, 10)}), None),
-        (KNOWN, TopicState("b" * 32, {"1": (0, 10)}), "was deleted and made again"),
+        (KNOWN, TopicState("b" * 32, {"1": (0, 10)}), "was deleted and created again"),
         (KNOWN, TopicState("a" * 32, {"1": (6, 10)}), "begins at offset 6, and the file at 5"),
         (KNOWN, TopicState("a" * 32, {"1": (10, 10)}), "begins at offset 10"),
         (KNOWN, TopicState("a" * 32, {"1": (0, 9)}), "ends at offset 9, and message 9"),

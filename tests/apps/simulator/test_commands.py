@@ -155,7 +155,7 @@ def test_a_drone_that_holds_goes_home_before_its_battery_is_empty() -> None:
     [
         (["--commands", "kafka://h:1/c"], "--live"),
         (["--live", "--confirmations", "kafka://h:1/c"], "--confirmations is for --commands"),
-        (["--live", "--commands", "file:c"], "no topic"),
+        (["--live", "--commands", "file:c"], "not a topic"),
         (["--live", "--commands", "kafka://h:1/d"], "same place"),
         (["--live", "--days", "7"], "--days is not for --live"),
         (["--days", "1", "--seconds", "86401"], "--seconds is longer than --days"),

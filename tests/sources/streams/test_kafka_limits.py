@@ -196,5 +196,5 @@ def test_a_topic_that_was_made_again_since_a_unit_was_planned_is_not_read_as_tha
     assert sum(map(len, batches(UNIT))) == 40
     topic.id = "cd"
     on(topic)
-    with pytest.raises(InputUnusable, match=r"deleted and made again since the unit .* was planned: run again"):
+    with pytest.raises(InputUnusable, match=r"deleted and created again since the unit .* was planned: run again"):
         batches(UNIT)
