@@ -1,1 +1,1 @@
-"""Make input of any size together with the known truth: the city's ticket CSV, and drone messages."""
+"""Generate input of any size, with the expected results: the city's ticket CSV, and drone messages."""

@@ -1,10 +1,8 @@
-"""Types of command-line arguments: each takes the text and gives the value, or says what is wrong with it."""
+"""Types of command-line arguments: text -> value, or ArgumentTypeError with what is wrong with it."""
 
 from argparse import ArgumentTypeError
 from datetime import datetime, timedelta
 
-from apps.simulator.transport.open import Target, target_of
-from messaging.urls import Topic, topic_url
 from schemas.messages import MAX_IMAGE_BYTES
 
 
@@ -70,19 +68,3 @@ def image_bytes(text: str) -> int:
     if not 0 <= value <= MAX_IMAGE_BYTES:
         raise ArgumentTypeError(f"{text} is not between 0 and {MAX_IMAGE_BYTES}")
     return value
-
-
-def topic(text: str) -> Topic:
-    """A topic of Kafka or Pub/Sub."""
-    try:
-        return topic_url(text)
-    except ValueError as error:
-        raise ArgumentTypeError(str(error)) from error
-
-
-def target(text: str) -> Target:
-    """A file or a topic."""
-    try:
-        return target_of(text)
-    except ValueError as error:
-        raise ArgumentTypeError(str(error)) from error

@@ -9,13 +9,12 @@ from typing import Final
 from apps.simulator.fleet.options import add_drones
 from apps.simulator.tickets.options import add_history
 from schemas.errors import DiskFull, NotPermitted, OutputUnusable, PrestaCopError
-
-from .interrupt import EXIT_INTERRUPTED
+from terminal.signals import INTERRUPTED
 
 _EPILOG: Final = """\
-exit codes: 0 written; 2 wrong arguments, or the output cannot be written there; 3 there is no such topic, or it takes
-no messages; 4 the service does not answer; 5 the disk is full; 7 no right to write there; 130 interrupted.
-Whatever the code, no half file stands under the name of an output.
+exit codes: 0 written; 2 wrong arguments, or the output cannot be written there; 3 there is no such topic, or it rejects
+messages; 4 the service does not answer; 5 the disk is full; 7 no permission to write there; 130 interrupted.
+Whatever the code, an output file is complete or not there.
 """
 
 
@@ -25,12 +24,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code: int = options.run(options)
     except KeyboardInterrupt:
-        return _fail("interrupted, no file was written", EXIT_INTERRUPTED)
+        return _fail("interrupted, no file was written", INTERRUPTED)
     except PrestaCopError as error:
         return _fail(str(error), error.exit_code)
     except PermissionError as error:
-        return _fail(f"cannot write the output: {error}; give this user the right", NotPermitted.exit_code)
-    except (OSError, UnicodeError) as error:  # UnicodeError: a name that is no UTF-8
+        return _fail(f"cannot write the output: {error}; give this user the permission", NotPermitted.exit_code)
+    except (OSError, UnicodeError) as error:  # UnicodeError: a name that is not UTF-8
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             return _fail(f"the disk is full: {error}", DiskFull.exit_code)
         return _fail(f"cannot write the output: {error}; choose another place or name", OutputUnusable.exit_code)
@@ -45,7 +44,7 @@ def _fail(message: str, code: int) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="prestacop simulate",
-        description="Make input of any size together with the known truth.",
+        description="Generate input of any size, with the expected results (the truth).",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -1,4 +1,4 @@
-"""Files that appear under their name only when they are whole."""
+"""Files that appear under their names only when they are complete."""
 
 import gzip
 import os
@@ -25,7 +25,7 @@ def appearing(*finals: Path) -> Iterator[tuple[Path, ...]]:
 
 
 def open_for_writing(part: Path, *, compressed: bool) -> IO[bytes]:
-    """A file to write bytes to. The same bytes always give the same file: no name or time in a compressed one."""
+    """A binary file. A compressed one has no name or time in it, so that the same bytes give the same file."""
     if compressed:
         return cast(IO[bytes], _Gzip(part))
     return part.open("wb", buffering=1 << 20)

@@ -1,4 +1,4 @@
-"""Ctrl-C that lets what is under way arrive."""
+"""Ctrl-C that waits for the messages in flight."""
 
 import signal
 import threading
@@ -7,23 +7,21 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Final
 
-EXIT_INTERRUPTED: Final = 130
-
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stop:
-    """Whether the end was asked for."""
+    """Whether the user has requested the end."""
 
     def __init__(self) -> None:
-        self.asked = False
+        self.requested = False
 
 
 @contextmanager
-def noted_interrupts() -> Iterator[Stop]:
-    """Within the block the first Ctrl-C or SIGTERM is only noted; the second does what it always does.
+def graceful_stop() -> Iterator[Stop]:
+    """Within the block the first Ctrl-C or SIGTERM only sets ``requested``; the second one interrupts as usual.
 
-    Signals are the main thread's: in another one, they are not noted.
+    Only the main thread receives signals: in another one, nothing changes.
     """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
@@ -31,7 +29,7 @@ def noted_interrupts() -> Iterator[Stop]:
         return
 
     def note(_: int, __: FrameType | None) -> None:
-        stop.asked = True
+        stop.requested = True
         restore()
 
     def restore() -> None:

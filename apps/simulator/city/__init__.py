@@ -1,1 +1,1 @@
-"""What the made-up city looks like: its tickets, streets and licence plates."""
+"""The simulated city: its tickets, streets and licence plates."""

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from apps.simulator.city.skew import quantile_table
+from apps.simulator.city.weighted import quantile_table
 
 # Shapes of plates as a first and a second part, and how many of 1,000 plates have each (a few thousand rows of
 # NYC Open Data, "Parking Violations Issued - Fiscal Year 2015"). A is a letter, 9 a digit.
@@ -35,7 +35,7 @@ class Plates:
         self._seconds: Final = pa.array([text for kind in kinds for text in _fill(kind, _SECONDS, rng)])
 
     def draw(self, rng: np.random.Generator, count: int) -> pa.StringArray:
-        """``count`` plates; of two million, some stand twice."""
+        """``count`` plates; of two million, some are duplicates."""
         firsts = rng.integers(0, _FIRSTS, count, dtype=np.uint16)
         seconds = self._kinds[firsts] * np.uint32(_SECONDS) + rng.integers(0, _SECONDS, count, dtype=np.uint32)
         first, second = self._firsts.take(pa.array(firsts)), self._seconds.take(pa.array(seconds))

@@ -1,4 +1,4 @@
-"""What the made-up city looks like: the weights of its tickets, and the names of its streets.
+"""The simulated city: the weights of its tickets, and the names of its streets.
 
 Weights marked "published" are the totals published for the first 11.8 M rows of fiscal year 2015; those marked
 "sample" are counts of a few thousand rows of NYC Open Data, "Parking Violations Issued - Fiscal Year 2015".
@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from apps.simulator.city.skew import zipf
+from apps.simulator.city.weighted import zipf
 
 FISCAL_DAYS: Final = tuple(date(2014, 7, 1) + timedelta(days=day) for day in range(365))
 STREETS: Final = 110_543
@@ -110,7 +110,7 @@ def code_weights() -> dict[int, float]:
 
 @cache
 def street_names() -> tuple[str, ...]:
-    """:data:`STREETS` made-up names, none twice, the most common first; no longer than in the city's file."""
+    """:data:`STREETS` made-up names, all different, the most common first; no longer than in the city's file."""
     words = ["".join(parts) for parts in product(_STARTS, _MIDDLES, _ENDS)]
     made = len(words) * len(_KINDS)
     names = []

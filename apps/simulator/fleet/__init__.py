@@ -1,1 +1,1 @@
-"""The messages of a made-up fleet of drones with their truth."""
+"""The messages of a simulated fleet of drones, with the expected results."""

@@ -1,4 +1,4 @@
-"""Spoil a drone payload the ways a real line does."""
+"""Corrupt a drone payload in the ways that real lines are."""
 
 import random
 from collections.abc import Callable
@@ -12,9 +12,9 @@ Fields = dict[str, Any]
 
 
 def corrupt(payload: bytes, rng: random.Random) -> tuple[bytes, bool]:
-    """A spoiled ``payload`` (v1 or v0), which has no newline, and whether it can still be read.
+    """A corrupted ``payload`` (v1 or v0), without a newline, and whether it can still be decoded.
 
-    Only unknown fields leave a message readable.
+    Only a message with unknown fields can.
     """
     if payload.startswith(b"{"):
         kind = rng.choice(list(_V1))
@@ -37,7 +37,7 @@ def _changed(change: Callable[[Fields, random.Random], Any]) -> _Corrupter:
 
 
 def _replaced(name: str, text: str) -> _Corrupter:
-    """A message that has ``text`` for the value of ``name``: what no encoder would write."""
+    """A message with the raw JSON ``text`` as the value of ``name``, which no encoder would write."""
 
     def corrupter(payload: bytes, _: random.Random) -> bytes:
         fields: dict[str, msgspec.Raw] = msgspec.json.decode(payload, type=dict[str, msgspec.Raw])

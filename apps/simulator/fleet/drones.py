@@ -38,9 +38,9 @@ _PATROL, _RETURN, _CHARGE, _HOLD = range(4)
 class Fleet:
     """The state of all drones as columns; arrays have the shape ``(drones,)``.
 
-    A drone flies from one random point of its beat to the next, turns back to its dock while the battery still lasts
-    for the way, charges there, and flies again. One that is told to hold stays where it is until its battery calls it
-    back; one that is told to return stays in its dock. In the dock, to hold is to stay there.
+    A drone flies from one random point of its beat to the next, returns to its dock while the battery still lasts for
+    the way, charges there, and flies again. One that is ordered to hold stays where it is until its battery is low; one
+    that is ordered to return stays in its dock. A drone in its dock holds there.
     """
 
     def __init__(self, rng: np.random.Generator, drones: int) -> None:
@@ -57,7 +57,7 @@ class Fleet:
         """Latitude and longitude in degrees; shape ``(drones, 2)``."""
         self.battery_pct: Floats = rng.uniform(30, 100, drones)
         self.silent = np.zeros(drones, bool)
-        """Who reports no violations any more."""
+        """Which drones report no violations any more."""
         self._grounded = np.zeros(drones, bool)
 
     @property
@@ -66,14 +66,14 @@ class Fleet:
         return np.where(self._state == _CHARGE, 0.0, self._height + self._rng.normal(0, 0.5, len(self._height)))
 
     def hold(self, drone: int) -> None:
-        """Tell a drone to stay where it is."""
+        """Order a drone to stay where it is."""
         self.silent[drone] = False
         self._grounded[drone] = self._state[drone] == _CHARGE
         if not self._grounded[drone]:
             self._state[drone] = _HOLD
 
     def recall(self, drone: int) -> None:
-        """Tell a drone to fly to its dock, to stay there, and to report no more violations."""
+        """Order a drone to fly to its dock, to stay there, and to report no more violations."""
         self.silent[drone] = self._grounded[drone] = True
         if self._state[drone] != _CHARGE:
             self._go_home(np.array([drone]))

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from apps.simulator.city import tickets as city
 from apps.simulator.city.plates import Plates
-from apps.simulator.city.skew import draw, quantile_table
+from apps.simulator.city.weighted import draw, quantile_table
 from apps.simulator.fleet.drones import Fleet
 from apps.simulator.fleet.identity import Identities
 from apps.simulator.fleet.images import Picture
@@ -52,7 +52,7 @@ class Flight:
 
     @property
     def identity(self) -> str:
-        """Everything that another flight may differ in."""
+        """All that may differ between two flights."""
         return repr(self) + (f" over {self.days} days" if self.days else "")
 
     @property
@@ -97,18 +97,17 @@ class Block:
 
 
 def fly(flight: Flight, *, block_s: float = math.inf, reader: CommandReader | None = None) -> Iterator[Block]:
-    """The blocks of a flight; the same for the same arguments, where the ``reader`` gives no command.
+    """The blocks of a flight; the same for the same arguments, unless a command comes from the ``reader``.
 
-    A block lasts at most ``block_s`` if a tick does not last longer: the clock of a live flight cannot wait for it.
-    Commands are obeyed from the beginning of the next block on.
+    A block lasts at most ``block_s`` seconds, or one tick if that is longer. Commands take effect at the next block.
     """
     start = flight.start or datetime.now(UTC)
-    # Identities are made of all that a flight says: two that take off at different times share none.
+    # Identities depend on all fields: flights with different starts share none.
     flight = replace(flight, start=start)
     rng = np.random.default_rng(flight.seed)
     fleet = Fleet(rng, flight.drones)
     writer = _Writer(flight, rng)
-    # Each drone speaks at its own moment of a tick. They are numbered in that order, but named in another.
+    # Each drone publishes at its own moment of a tick. The numbers follow that order, the names another.
     phases = np.sort(rng.random(flight.drones))
     sequences = np.zeros(flight.drones, dtype=np.int64)
     start_us = (start - _EPOCH) // timedelta(microseconds=1)
@@ -137,8 +136,8 @@ def fly(flight: Flight, *, block_s: float = math.inf, reader: CommandReader | No
 def _obey(reader: CommandReader, fleet: Fleet, numbers: Mapping[str, int], now_us: int) -> None:
     known = [command for command in reader.take() if command.drone_id in numbers]
     for command in known:
-        tell = fleet.recall if command.command == "return" else fleet.hold
-        tell(numbers[command.drone_id])
+        order = fleet.recall if command.command == "return" else fleet.hold
+        order(numbers[command.drone_id])
     if known:
         (now,) = _rfc3339(np.array([now_us]))
         reader.confirm(known, now)

@@ -1,4 +1,4 @@
-"""Identifiers that are unique for ever and come out the same in every run."""
+"""Message identifiers: unique, and the same in every run with the same arguments."""
 
 from hashlib import blake2b
 from typing import Final
@@ -10,14 +10,14 @@ _HEX_DIGITS: Final = 32
 
 
 class Identities:
-    """Numbers the messages of one run: 32 hexadecimal digits each.
+    """The identifiers of the messages of one run: 32 hexadecimal digits each.
 
-    Half of an identifier is a one-to-one scramble of the number, so that no two messages of a run share it; the other
-    half, and the keys of both, tell runs apart.
+    Each half is a one-to-one scramble of the message's number, so that no two messages of a run share it. The keys of
+    the scrambles are a hash of the run's arguments, so that two runs share none.
     """
 
     def __init__(self, run: str) -> None:
-        """``run`` says everything that another run may differ in."""
+        """``run`` has everything that may differ between two runs."""
         key = blake2b(run.encode(), digest_size=16).digest()
         self._keys = np.frombuffer(key, dtype=np.uint64)
 

@@ -1,4 +1,4 @@
-"""Pictures of parked cars, on their own topic: small unless asked to be large, valid, and no two alike."""
+"""Valid JPEG pictures for the topic of images: small unless a size is given, and all different."""
 
 import base64
 import random
@@ -10,7 +10,7 @@ import msgspec
 
 from schemas.messages import SCHEMA_VERSION, ImageMessage
 
-# The smallest baseline JPEG: 8 x 8 grey pixels, one table of each kind, and the two codes that say "no change".
+# The smallest baseline JPEG: 8 x 8 grey pixels, one table of each kind, and the two codes for "no change".
 _START: Final = b"\xff\xd8"
 _COMMENT: Final = b"\xff\xfe"
 _PICTURE: Final = (
@@ -27,9 +27,9 @@ _COMMENT_OVERHEAD: Final = len(_COMMENT) + _LENGTH_BYTES
 
 
 class Picture(msgspec.Struct, gc=False):
-    """An image that is not made yet: where it is due and what it says. ``old`` is the first system's text line.
+    """An image that is not encoded yet. ``old``: its message is a text line of the first system (v0).
 
-    ``at_us`` is when it is published, in microseconds since 1970; ``time`` says the same in the format of the message.
+    ``at_us`` is when it is published, in microseconds since 1970; ``time`` is the same in the format of the message.
     """
 
     at_us: int
@@ -50,9 +50,9 @@ class Picture(msgspec.Struct, gc=False):
 
 
 def jpeg(image_id: str, size: int = 0) -> bytes:
-    """A picture that bears ``image_id`` as its comment, and further comments that make it ``size`` bytes long.
+    """A picture with ``image_id`` as its comment, and further comments that make it ``size`` bytes long.
 
-    It is longer by up to three bytes where no comment is short enough, and never shorter than it is without them.
+    It is up to three bytes longer where no comment is short enough, and has its own size where ``size`` is smaller.
     """
     start = _START + _comment(image_id.encode())
     return b"".join((start, *_padding(size - len(start) - len(_PICTURE)), _PICTURE))
@@ -72,5 +72,5 @@ def _comment(text: bytes) -> bytes:
 
 @cache
 def _noise() -> bytes:
-    """What no compression makes smaller, like a real picture; it is longer than the window that lz4 looks back in."""
+    """Random bytes, which do not compress, like a real picture; longer than the window of lz4."""
     return random.Random(7).randbytes(_LONGEST_COMMENT)

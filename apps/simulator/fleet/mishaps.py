@@ -1,23 +1,26 @@
-"""What happens between a drone and the topic: messages are late, out of order, spoiled, and come twice."""
+"""What happens between a drone and the topic: messages are late, out of order, corrupted and duplicated."""
 
+import heapq
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Final, NamedTuple
 
+import msgspec
 import numpy as np
 
 from apps.simulator.fleet.corrupt import corrupt
-from apps.simulator.fleet.delays import Delays, Published
 from apps.simulator.fleet.flight import Block, Flight, fly
 from apps.simulator.fleet.images import Picture
 from apps.simulator.transport.command_reader import CommandReader
 
 DUPLICATE_WITHIN_S: Final = 10.0
-"""A message is published again at most this many seconds after the first time, unless said otherwise."""
+"""Default of ``duplicates_within_s``."""
 
 _SECOND_US: Final = 1_000_000
+_SLOT_US: Final = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +28,8 @@ class Mishaps:
     """Shares are of messages, times are in seconds.
 
     Each message is published up to ``disorder_s`` after its event, ``late_share`` of them ``late_s`` after that;
-    ``duplicates`` of them are published once more within ``duplicates_within_s``, the identical bytes; ``corrupt`` of
-    them are spoiled.
+    ``duplicates`` of them are published a second time within ``duplicates_within_s``, with the same bytes; ``corrupt``
+    of them are corrupted.
     """
 
     duplicates: float = 0.0
@@ -42,8 +45,56 @@ class Mishaps:
         return bool(self.duplicates or self.disorder_s or (self.late_share and self.late_s))
 
 
+class Published(msgspec.Struct, gc=False):
+    """A published message.
+
+    ``at_us`` is when it is published, in microseconds since 1970; ``message_id`` is None if it cannot be decoded;
+    ``branch`` is the output of the graph that it belongs in.
+    """
+
+    at_us: int
+    payload: bytes
+    drone: str
+    message_id: str | None
+    branch: str
+
+
+class Delays:
+    """Keeps messages until they are due; as many at once as are published during the longest delay."""
+
+    def __init__(self) -> None:
+        self._slots: dict[int, list[Published]] = {}
+        self._starts: list[int] = []
+
+    def add(self, messages: Iterable[Published]) -> None:
+        """Add ``messages``; those of the same microsecond keep their order."""
+        for message in messages:
+            start = message.at_us // _SLOT_US
+            if start not in self._slots:
+                self._slots[start] = []
+                heapq.heappush(self._starts, start)
+            self._slots[start].append(message)
+
+    def due(self, until_us: int) -> list[Published]:
+        """The messages published before ``until_us``, in order, without the last tenth of a second."""
+        messages: list[Published] = []
+        while self._starts and self._starts[0] < until_us // _SLOT_US:
+            messages += self._pop()
+        return messages
+
+    def rest(self) -> list[Published]:
+        """All messages that are left, in order."""
+        messages: list[Published] = []
+        while self._starts:
+            messages += self._pop()
+        return messages
+
+    def _pop(self) -> list[Published]:
+        return sorted(self._slots.pop(heapq.heappop(self._starts)), key=attrgetter("at_us"))
+
+
 class Step(NamedTuple):
-    """What is published next: each list in the order of its times."""
+    """The next messages and pictures to publish, each in the order of their times."""
 
     messages: list[Published]
     pictures: list[Picture]
@@ -52,22 +103,22 @@ class Step(NamedTuple):
 def publish(
     flight: Flight, mishaps: Mishaps, *, block_s: float = math.inf, reader: CommandReader | None = None
 ) -> Iterator[Step]:
-    """What is published during each block of the flight, and at last what is still under way."""
-    # Streams of their own: without its mishaps the flight is the same.
+    """The messages and pictures of each block of the flight, and at last the messages that are still delayed."""
+    # Random numbers of their own: the flight is the same with and without mishaps.
     rng = np.random.default_rng((flight.seed, 1))
     choices = random.Random(flight.seed)
     delays = Delays()
     for block in fly(flight, block_s=block_s, reader=reader):
         messages = _messages(block, mishaps, rng, choices)
         if mishaps.delays:
-            delays.put(messages)
+            delays.add(messages)
             messages = delays.due(block.until_us)
         yield Step(messages, block.pictures)
     yield Step(delays.rest(), [])
 
 
 def _messages(block: Block, mishaps: Mishaps, rng: np.random.Generator, choices: random.Random) -> list[Published]:
-    """The messages of a block, spoiled and delayed, and after them those that are published again."""
+    """The messages of a block, corrupted and delayed, followed by the duplicates."""
     count = len(block.payloads)
     payloads, branches = block.payloads.copy(), block.branches.copy()
     ids: list[str | None] = [*block.ids]

@@ -1,4 +1,4 @@
-"""The command ``drones``: its arguments, and how it is run."""
+"""The command ``simulate drones``."""
 
 import argparse
 import math
@@ -10,20 +10,21 @@ from typing import Final
 from apps.simulator import arguments
 from apps.simulator.fleet.flight import Flight
 from apps.simulator.fleet.mishaps import DUPLICATE_WITHIN_S, Mishaps
-from apps.simulator.fleet.publish import write_drones
-from apps.simulator.interrupt import EXIT_INTERRUPTED
-from apps.simulator.transport.open import TARGETS
+from apps.simulator.fleet.publish import Outcome, Outputs, write_drones
+from apps.simulator.transport.open import TARGETS, Target, target_of
+from messaging.urls import Topic, topic_url
+from terminal.signals import INTERRUPTED
 
 _DRONES: Final = f"""\
 Publish the messages of a fleet of drones over New York.
 A URL is {TARGETS}.
-Beside a file stands file.truth.parquet: the identity of each line, and the branch of the graph that it belongs in.
+With a file FILE it also writes FILE.truth.parquet: the id of each line's message, and the expected output of the graph.
 The same arguments always give the same file.
 
-A topic gets messages as fast as it acknowledges them, or with --live each one when its time comes. A drone's messages
-stay in order in Kafka: its name is their key. Success means that every message was acknowledged. Ctrl-C ends it, and
-waits for what is under way; once more, and it does not wait. The OPTIONs of Kafka are librdkafka's; the password is in
-the environment variable KAFKA_SASL_PASSWORD. Pub/Sub goes to PUBSUB_EMULATOR_HOST if that is set.
+Messages are published as fast as the topic acknowledges them, or with --live each one when it is due. In Kafka the
+messages of a drone stay in order: its name is their key. Exit code 0 means that every message was acknowledged. Ctrl-C
+waits until the messages in flight are acknowledged; a second Ctrl-C stops at once. The OPTIONs of Kafka are
+librdkafka's; the password is in the environment variable KAFKA_SASL_PASSWORD. Pub/Sub uses PUBSUB_EMULATOR_HOST.
 """
 _DRONES_EXAMPLES: Final = """\
 examples:
@@ -42,7 +43,23 @@ examples:
 _START: Final = datetime(2026, 1, 15, 12, tzinfo=UTC)
 _DAY_S: Final = 24 * 3600
 _BEHIND_S: Final = 1.0
-"""Less than this is the time that a message takes."""
+"""A smaller delay is the time that publishing takes."""
+
+
+def topic(text: str) -> Topic:
+    """A topic of Kafka or Pub/Sub."""
+    try:
+        return topic_url(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def target(text: str) -> Target:
+    """A file or a topic."""
+    try:
+        return target_of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def add_drones(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -56,26 +73,26 @@ def add_drones(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     )
     drones.set_defaults(run=_run, refuse=drones.error)
     _add_fleet(drones.add_argument_group("the fleet"))
-    _add_mishaps(drones.add_argument_group("what happens on the way"))
+    _add_mishaps(drones.add_argument_group("what happens to the messages on the way"))
     add = drones.add_argument_group("where it goes").add_argument
-    add("--output", type=arguments.target, required=True, metavar="URL", help="of the messages")
-    add("--images", type=arguments.target, metavar="URL", help="of the images, one message each (none)")
+    add("--output", type=target, required=True, metavar="URL", help="where the messages go")
+    add("--images", type=target, metavar="URL", help="where the images go, one message each (none)")
     add(
         "--image-bytes",
         type=arguments.image_bytes,
         default=0,
         metavar="N",
-        help="how large a picture is, about (as small as can be)",
+        help="about how large an image is (the smallest possible)",
     )
-    add("--truth", type=Path, metavar="FILE", help="the truth in Parquet (beside a file, else none)")
-    add("--live", action="store_true", help="each message when its time comes, by the clock of this machine")
+    add("--truth", type=Path, metavar="FILE", help="where the truth is written, in Parquet (beside a file, else none)")
+    add("--live", action="store_true", help="publish each message when it is due, by the clock of this machine")
     add(
         "--commands",
-        type=arguments.topic,
+        type=topic,
         metavar="URL",
-        help="with --live: obey what this topic says (kafka://HOST:PORT/TOPIC, pubsub://PROJECT/SUBSCRIPTION)",
+        help="with --live: obey the commands of this topic (kafka://HOST:PORT/TOPIC, pubsub://PROJECT/SUBSCRIPTION)",
     )
-    add("--confirmations", type=arguments.topic, metavar="URL", help="the topic that is told when a drone obeys")
+    add("--confirmations", type=topic, metavar="URL", help="the topic for confirmations of commands")
     add("--quiet", action="store_true", help="no progress on stderr")
 
 
@@ -87,10 +104,10 @@ def _add_fleet(fleet: argparse._ArgumentGroup) -> None:
         type=arguments.seconds,
         required=True,
         metavar="T",
-        help="how long it flies, by its own clock; 0 with --live: until Ctrl-C",
+        help="how long it flies, in event time; 0 with --live: until Ctrl-C",
     )
     add("--rate", type=arguments.rate, default=1.0, metavar="R", help="messages a second a drone (1)")
-    add("--seed", type=arguments.count, default=1, metavar="S", help="another seed, other messages (1)")
+    add("--seed", type=arguments.count, default=1, metavar="S", help="seed of the random numbers (1)")
     add(
         "--start",
         type=arguments.moment,
@@ -108,51 +125,69 @@ def _add_fleet(fleet: argparse._ArgumentGroup) -> None:
         type=arguments.share,
         default=0.0,
         metavar="SHARE",
-        help="of the drones: speak the text line v0 (0)",
+        help="share of the drones that send v0 text lines (0)",
     )
     add(
         "--violation-share",
         type=arguments.share,
         default=0.1,
         metavar="SHARE",
-        help="of the messages: violations (0.1)",
+        help="share of the messages that are violations (0.1)",
     )
     add(
         "--unqualified-share",
         type=arguments.share,
         default=0.01,
         metavar="SHARE",
-        help="of the violations: code 0 (0.01)",
+        help="share of the violations with code 0 (0.01)",
     )
     add(
         "--image-share",
         type=arguments.share,
         default=1.0,
         metavar="SHARE",
-        help="of the violations: have an image where the images go (1)",
+        help="share of the violations that have an image (1)",
     )
 
 
 def _add_mishaps(mishaps: argparse._ArgumentGroup) -> None:
     add = mishaps.add_argument
-    add("--duplicates", type=arguments.share, default=0.0, metavar="SHARE", help="of the messages: published twice (0)")
+    add(
+        "--duplicates",
+        type=arguments.share,
+        default=0.0,
+        metavar="SHARE",
+        help="share published twice (0)",
+    )
     add(
         "--duplicates-within",
         type=arguments.hour,
         default=DUPLICATE_WITHIN_S,
         metavar="SECONDS",
-        help=f"the second time is up to so much later, at most an hour ({DUPLICATE_WITHIN_S:g})",
+        help=f"the longest time between both, at most an hour ({DUPLICATE_WITHIN_S:g})",
     )
     add(
         "--disorder",
         type=arguments.seconds,
         default=0.0,
         metavar="SECONDS",
-        help="publish up to so much later, by chance (0)",
+        help="the longest random delay, which disorders the messages (0)",
     )
-    add("--late-share", type=arguments.share, default=0.0, metavar="SHARE", help="of the messages: published late (0)")
+    add(
+        "--late-share",
+        type=arguments.share,
+        default=0.0,
+        metavar="SHARE",
+        help="share published late (0)",
+    )
     add("--late", type=arguments.seconds, default=0.0, metavar="SECONDS", help="how late these are (0)")
-    add("--corrupt", type=arguments.share, default=0.0, metavar="SHARE", help="of the messages: spoiled (0)")
+    add(
+        "--corrupt",
+        type=arguments.share,
+        default=0.0,
+        metavar="SHARE",
+        help="share that is corrupt (0)",
+    )
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -177,48 +212,49 @@ def _run(options: argparse.Namespace) -> int:
         late_s=options.late,
         corrupt=options.corrupt,
     )
-    outcome = write_drones(
-        flight,
-        mishaps,
-        output=options.output,
+    outputs = Outputs(
+        messages=options.output,
         images=options.images,
         image_bytes=options.image_bytes,
         truth=options.truth,
-        live=options.live,
         commands=options.commands,
         confirmations=options.confirmations,
-        quiet=options.quiet,
     )
+    outcome = write_drones(flight, mishaps, outputs, live=options.live, quiet=options.quiet)
+    _report(outcome, options, flight.drones * flight.rate * (1 + mishaps.duplicates))
+    return INTERRUPTED if outcome.interrupted else 0
+
+
+def _report(outcome: Outcome, options: argparse.Namespace, requested_rate: float) -> None:
+    """Print the throughput, and whether it was too low for a live fleet."""
     if not options.quiet:
         acknowledged = "" if isinstance(options.output, Path) else ", all acknowledged"
         took = f"in {outcome.seconds:.1f} s, {outcome.rate:,.0f} a second"
         print(f"simulator: {outcome.messages:,} messages {took}{acknowledged}", file=sys.stderr)
-    asked = flight.drones * flight.rate * (1 + mishaps.duplicates)
-    if outcome.behind_s > _BEHIND_S and outcome.rate < asked:
+    if outcome.behind_s > _BEHIND_S and outcome.rate < requested_rate:
         print(
-            f"simulator: it did not keep up: {asked:,.0f} messages a second were asked for, {outcome.rate:,.0f} "
-            f"reached, the last one {outcome.behind_s:.1f} s late",
+            f"simulator: the throughput was too low: {requested_rate:,.0f} messages a second were requested, "
+            f"{outcome.rate:,.0f} were published, the last one {outcome.behind_s:.1f} s late",
             file=sys.stderr,
         )
-    return EXIT_INTERRUPTED if outcome.interrupted else 0
 
 
 def _check(options: argparse.Namespace) -> None:
-    """Refuse what does not go together."""
+    """Refuse options that contradict each other."""
     if bool(options.late_share) != bool(options.late):
-        options.refuse("--late-share and --late go together")
+        options.refuse("--late-share needs --late, and --late needs --late-share")
     if options.image_bytes and not options.images:
-        options.refuse("--image-bytes is for --images")
+        options.refuse("--image-bytes needs --images")
     if options.live and isinstance(options.output, Path):
-        options.refuse("--live is for topics: a file is written as fast as it can be")
+        options.refuse("--live needs a topic: a file is written as fast as possible")
     if options.days and options.live:
         options.refuse("--days is not for --live: a live fleet flies by the clock of this machine")
     if options.days and options.seconds > options.days * _DAY_S:
         options.refuse("--seconds is longer than --days")
     if options.commands and not options.live:
-        options.refuse("--commands is for --live: a fleet that is not in the air obeys nobody")
+        options.refuse("--commands needs --live")
     if options.confirmations and not options.commands:
-        options.refuse("--confirmations is for --commands")
+        options.refuse("--confirmations needs --commands")
     places = [
         place
         for place in (options.output, options.images, options.truth, options.commands, options.confirmations)

@@ -1,4 +1,4 @@
-"""How far the fleet is, on stderr."""
+"""Progress on stderr."""
 
 import sys
 import time
@@ -17,7 +17,7 @@ class Progress:
     """One line that changes on a terminal; elsewhere a line every ten seconds."""
 
     def __init__(self, *, expected: int | None, live: bool, topic: bool, quiet: bool) -> None:
-        """``expected`` are the messages there will be, about; ``topic`` is whether they have to be acknowledged."""
+        """``expected`` is about how many messages there will be; ``topic``: they are acknowledged."""
         self._expected = expected
         self._live = live
         self._topic = topic
@@ -28,7 +28,7 @@ class Progress:
         self._shown = 0
 
     def show(self, published: int, waiting: int, behind_s: float) -> None:
-        """Show the figures if it is time."""
+        """Show the counts if the last time is long enough ago."""
         now = time.monotonic()
         passed = now - self._shown_at
         if self._quiet or passed < self._every_s:

@@ -1,21 +1,22 @@
-"""Publish the messages of a fleet, with the mishaps of a real network, and write down the truth."""
+"""Publish the messages and images of a fleet, and write the truth."""
 
 import math
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from apps.simulator.files import appearing
 from apps.simulator.fleet.flight import Flight
 from apps.simulator.fleet.images import Picture
-from apps.simulator.fleet.mishaps import Mishaps, publish
-from apps.simulator.fleet.pace import BLOCK_S, as_it_comes
+from apps.simulator.fleet.live import BLOCK_S, paced
+from apps.simulator.fleet.mishaps import Mishaps, Step, publish
 from apps.simulator.fleet.progress import Progress
 from apps.simulator.fleet.truth import DroneTruth
-from apps.simulator.interrupt import Stop, noted_interrupts
+from apps.simulator.interrupt import Stop, graceful_stop
+from apps.simulator.transport.command_reader import CommandReader
 from apps.simulator.transport.open import Target, open_command_reader, open_sink
 from apps.simulator.transport.sink import Sink
 from messaging.urls import Topic
@@ -25,7 +26,7 @@ _PORTION_BYTES: Final = 8_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What was published, in how long, how late the last message of a live fleet was, and whether Ctrl-C ended it."""
+    """The messages published, the time taken, the delay of a live fleet's last message, and whether Ctrl-C ended it."""
 
     messages: int
     seconds: float
@@ -38,77 +39,103 @@ class Outcome:
         return self.messages / self.seconds
 
 
-def write_drones(
-    flight: Flight,
-    mishaps: Mishaps,
-    *,
-    output: Target,
-    images: Target | None = None,
-    image_bytes: int = 0,
-    truth: Path | None = None,
-    live: bool = False,
-    commands: Topic | None = None,
-    confirmations: Topic | None = None,
-    quiet: bool = False,
-) -> Outcome:
-    """Publish messages to ``output``, images of at least ``image_bytes`` to ``images``, and write ``truth``.
+@dataclass(frozen=True, kw_only=True)
+class Outputs:
+    """Where messages and images go (images have at least ``image_bytes``), and the topic that commands come from.
 
-    Files get their names at the end, and are the same for the same arguments; the truth is written beside a file
-    if ``truth`` does not say where. When this returns, everything published to a topic was acknowledged. ``live``
-    publishes each message when its time comes; otherwise it goes as fast as the output takes it. The fleet obeys what
-    comes from ``commands`` (of Pub/Sub a subscription) after it took off, and says so to ``confirmations``.
-
-    A topic cannot be taken back: Ctrl-C ends that early, and the files have what was published until then.
-
-    Raises OSError, OptionsRefused, TopicUnusable, NotPermitted, ServiceUnavailable.
+    The ``truth`` is written beside a file of messages if no place is given. The fleet obeys the ``commands`` (a topic
+    of Kafka, a subscription of Pub/Sub) that come after take-off and publishes to ``confirmations`` that it does.
     """
-    if truth is None and isinstance(output, Path):
-        truth = output.with_name(output.name + ".truth.parquet")
-    files = [target for target in (truth, images, output) if isinstance(target, Path)]
-    topic = not isinstance(output, Path)
-    messages = 0
+
+    messages: Target
+    images: Target | None = None
+    image_bytes: int = 0
+    truth: Path | None = None
+    commands: Topic | None = None
+    confirmations: Topic | None = None
+
+    @property
+    def truth_file(self) -> Path | None:
+        """Where the truth is written."""
+        if self.truth is None and isinstance(self.messages, Path):
+            return self.messages.with_name(self.messages.name + ".truth.parquet")
+        return self.truth
+
+
+class _Writer(NamedTuple):
+    """The open outputs."""
+
+    messages: Sink
+    images: Sink | None
+    image_bytes: int
+    truth: DroneTruth | None
+    commands: CommandReader | None
+
+    def write(self, step: Step) -> int:
+        """Publish; gives how many payloads are not acknowledged yet."""
+        self.messages.write([m.payload for m in step.messages], [m.drone for m in step.messages])
+        if self.truth is not None:
+            self.truth.add(step.messages)
+        waiting = self.messages.waiting()
+        if self.images is not None:
+            _write_images(self.images, step.pictures, self.image_bytes)
+            waiting += self.images.waiting()
+        return waiting
+
+
+def write_drones(
+    flight: Flight, mishaps: Mishaps, outputs: Outputs, *, live: bool = False, quiet: bool = False
+) -> Outcome:
+    """Publish a flight. ``live`` publishes each message when it is due; otherwise as fast as the output takes them.
+
+    Files get their names at the end, and are the same for the same arguments. When this returns, every message to a
+    topic was acknowledged. Messages in a topic cannot be taken back: there Ctrl-C ends the flight early, and the files
+    have the messages that were published until then.
+
+    Raises OSError, OutputUnusable, TopicUnusable, ServiceUnavailable.
+    """
+    is_topic = not isinstance(outputs.messages, Path)
+    count = 0
     behind_s = 0.0
-    with ExitStack() as stack:
-        stop = stack.enter_context(noted_interrupts() if topic else nullcontext(Stop()))
-        parts = dict(zip(files, stack.enter_context(appearing(*files)), strict=True))
-        record = stack.enter_context(DroneTruth(parts[truth])) if truth else None
-        sink = stack.enter_context(open_sink(_part(output, parts)))
-        pictures = stack.enter_context(open_sink(_part(images, parts))) if images else None
-        confirming = stack.enter_context(open_sink(confirmations)) if confirmations else None
-        reader = stack.enter_context(open_command_reader(commands, confirming)) if commands else None
-        progress = stack.enter_context(
-            Progress(expected=_expected(flight, mishaps), live=live, topic=topic, quiet=quiet)
-        )
+    progress = Progress(expected=_expected(flight, mishaps), live=live, topic=is_topic, quiet=quiet)
+    with graceful_stop() if is_topic else nullcontext(Stop()) as stop, _opened(outputs) as writer, progress:
         began = time.perf_counter()
-        steps = publish(flight, mishaps, block_s=BLOCK_S if live else math.inf, reader=reader)
-        for said, shown in as_it_comes(steps, stop) if live else steps:
-            sink.write([message.payload for message in said], [message.drone for message in said])
-            if record is not None:
-                record.add(said)
-            waiting = sink.waiting()
-            if pictures is not None:
-                _show(pictures, shown, image_bytes)
-                waiting += pictures.waiting()
-            messages += len(said)
-            if live and said:
-                behind_s = max(time.time() - said[-1].at_us / 1e6, 0.0)
-            progress.show(messages, waiting, behind_s)
-            if stop.asked:
+        steps = publish(flight, mishaps, block_s=BLOCK_S if live else math.inf, reader=writer.commands)
+        for step in paced(steps, stop) if live else steps:
+            waiting = writer.write(step)
+            count += len(step.messages)
+            if live and step.messages:
+                behind_s = max(time.time() - step.messages[-1].at_us / 1e6, 0.0)
+            progress.show(count, waiting, behind_s)
+            if stop.requested:
                 break
-    return Outcome(messages=messages, seconds=time.perf_counter() - began, behind_s=behind_s, interrupted=stop.asked)
+    return Outcome(messages=count, seconds=time.perf_counter() - began, behind_s=behind_s, interrupted=stop.requested)
 
 
-def _part(target: Target, parts: dict[Path, Path]) -> Target:
-    """Where a file stands until it is whole; a topic is where it is."""
-    return parts[target] if isinstance(target, Path) else target
+@contextmanager
+def _opened(outputs: Outputs) -> Iterator[_Writer]:
+    """The open outputs; files get their names when the block ends without an error."""
+    files = [target for target in (outputs.truth_file, outputs.images, outputs.messages) if isinstance(target, Path)]
+    with ExitStack() as stack:
+        parts = dict(zip(files, stack.enter_context(appearing(*files)), strict=True))
+
+        def sink(target: Target) -> Sink:
+            return stack.enter_context(open_sink(parts[target] if isinstance(target, Path) else target))
+
+        truth = stack.enter_context(DroneTruth(parts[outputs.truth_file])) if outputs.truth_file else None
+        messages = sink(outputs.messages)
+        images = sink(outputs.images) if outputs.images else None
+        confirming = sink(outputs.confirmations) if outputs.confirmations else None
+        commands = stack.enter_context(open_command_reader(outputs.commands, confirming)) if outputs.commands else None
+        yield _Writer(messages, images, outputs.image_bytes, truth, commands)
 
 
 def _expected(flight: Flight, mishaps: Mishaps) -> int | None:
     return None if math.isinf(flight.seconds) else round(flight.messages * (1 + mishaps.duplicates))
 
 
-def _show(sink: Sink, pictures: Sequence[Picture], size: int) -> None:
-    """Make the images, never more at once than memory has room for."""
+def _write_images(sink: Sink, pictures: Sequence[Picture], size: int) -> None:
+    """Make and publish the images, a few at a time to save memory."""
     portion = max(1, _PORTION_BYTES // max(size, 1_000))
     for at in range(0, len(pictures), portion):
         some = pictures[at : at + portion]

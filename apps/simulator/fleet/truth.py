@@ -1,4 +1,4 @@
-"""The truth beside a file of drone messages: what should become of each of its lines."""
+"""The truth beside a file of drone messages: the expected output of the graph for each line."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from apps.simulator.fleet.delays import Published
+from apps.simulator.fleet.mishaps import Published
 
 SCHEMA: Final = pa.schema(
     [
@@ -21,7 +21,7 @@ SCHEMA: Final = pa.schema(
 """One row a line, counted from 0.
 
 ``branch`` is ``positions``, ``qualified``, ``unqualified``, ``dead_letters``, or ``duplicates`` for the second and
-later lines of the same message; a dead letter has no ``message_id`` and is one again each time it is published.
+later lines of the same message; a dead letter has no ``message_id``, and its duplicates are dead letters too.
 """
 
 _BATCH_LINES: Final = 100_000

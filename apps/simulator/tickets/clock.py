@@ -13,7 +13,7 @@ from schemas.history import TIME_ZONE, Repair
 DAY_MINUTES: Final = 24 * 60
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 REPAIRS: Final = (None, Repair.DST_GAP, Repair.DST_TWICE)
-"""What the repair numbers of :func:`utc_table` stand for."""
+"""The repairs by the numbers of :func:`utc_table`."""
 
 _ZONE: Final = ZoneInfo(TIME_ZONE)
 
@@ -21,7 +21,7 @@ _ZONE: Final = ZoneInfo(TIME_ZONE)
 def to_utc(day: date, minute: int) -> tuple[int, str | None]:
     """``minute`` of a New York ``day`` as minutes since 1970 in UTC, and the repair that it took.
 
-    A time in the gap moves on by an hour, of a doubled time the first is taken: both are what ``fold=0`` means.
+    A time in the gap is an hour later, and of an ambiguous time the first is taken: both are what ``fold=0`` means.
     """
     local = datetime(day.year, day.month, day.day) + timedelta(minutes=minute)
     first = local.replace(tzinfo=_ZONE).astimezone(UTC)

@@ -1,4 +1,4 @@
-"""Which records are spoiled, and how: the kinds of dirt, how frequent each is, and where they may stand."""
+"""Which records are dirty: the kinds of dirt, how frequent each is, and which may be neighbours."""
 
 from typing import Final
 
@@ -8,7 +8,7 @@ FORCED_FROM: Final = 5_000
 """A file of this many records has every kind of dirt at least once, at fixed places among its first records."""
 MAX_FACTOR: Final = 100.0
 QUOTE_DISTANCE: Final = 100
-"""So many records after a stray quote have no quotes: a reader can see at once that it has no partner."""
+"""So many records after a stray quote have no quotes: a reader can see at once that no quote closes it."""
 
 RATES: Final = {
     "time_trimmed": 4e-5,
@@ -66,7 +66,7 @@ STRUCTURAL: Final = frozenset(
         "row_too_long",
     }
 )
-"""Kinds that change how a row is cut into fields; no two such rows stand together."""
+"""Kinds that change how a row is cut into fields; no two such rows are neighbours."""
 _QUOTED: Final = frozenset({"quoted_comma", "quoted_newline", "quoted_quote"})
 _STRAY: Final = frozenset({"stray_quote_inside", "stray_quote_open"})
 
@@ -74,11 +74,11 @@ _FORCED_FIRST: Final = 150
 _FORCED_STEP: Final = QUOTE_DISTANCE + 10
 
 
-def place(rng: np.random.Generator, *, first: int, count: int, factor: float, total: int) -> dict[int, str]:
+def dirty_records(rng: np.random.Generator, *, first: int, count: int, factor: float, total: int) -> dict[int, str]:
     """The dirt of records ``first`` to ``first + count - 1`` of ``total``: its kind by the record's place in the chunk.
 
-    At most one kind a record. The first record of a chunk stays clean, and what a quote could confuse stays apart,
-    so that chunks can be placed each on its own.
+    At most one kind a record. The first record of a chunk stays clean, and kinds that a quote could confuse are kept
+    apart, so that each chunk is made by itself.
     """
     forced = _forced() if factor > 0 and total >= FORCED_FROM else {}
     kinds = list(RATES)
@@ -98,7 +98,7 @@ def _forced() -> dict[int, str]:
 
 def _keep_apart(wanted: list[tuple[int, str]]) -> dict[int, str]:
     kept: dict[int, str] = {}
-    # What the chunk before this one ends with is not known here: it may be a stray quote.
+    # The end of the chunk before is not known here: it may be a stray quote.
     last_stray = 0
     for at, kind in wanted:
         before = kept.get(at - 1)
@@ -106,7 +106,7 @@ def _keep_apart(wanted: list[tuple[int, str]]) -> dict[int, str]:
             continue
         if kind in _QUOTED and at - last_stray <= QUOTE_DISTANCE:
             continue
-        # The number that stands twice is that of the record before: it must be there to be read.
+        # The duplicated number is that of the record before, which must be readable.
         if kind == "summons_twice" and before is not None:
             continue
         if kind in _STRAY:

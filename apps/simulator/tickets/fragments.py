@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from apps.simulator.city import tickets as city
-from apps.simulator.city.skew import Indices, draw, quantile_table, zipf
+from apps.simulator.city.weighted import Indices, draw, quantile_table, zipf
 
 SIZE: Final = 65_536
 NO_DATE: Final = "01/05/0001 12:00:00 PM"

@@ -1,4 +1,4 @@
-"""Write a made-up ticket CSV of any size, with its truth beside it."""
+"""Write a simulated ticket CSV of any size, with its truth beside it."""
 
 import random
 from collections import deque
@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 
 from apps.simulator.city import tickets as city
 from apps.simulator.files import appearing, open_for_writing
-from apps.simulator.tickets.dirt import place
+from apps.simulator.tickets.corrupt import CODE, COUNTY, PLATE, STREET, Row, corrupt
+from apps.simulator.tickets.dirt import dirty_records
 from apps.simulator.tickets.rows import Chunk, RowMaker
-from apps.simulator.tickets.spoil import CODE, COUNTY, PLATE, STREET, Row, spoil
 from apps.simulator.tickets.truth import SCHEMA, truth_of
 from schemas.history import COLUMNS_34, COLUMNS_43, COLUMNS_51
 from terminal.bars import Bar
@@ -50,7 +50,7 @@ class History:
 
     @property
     def truth(self) -> Path:
-        """Where the truth stands."""
+        """Where the truth is written."""
         return self.output.with_name(self.output.name + ".truth.parquet")
 
 
@@ -70,7 +70,7 @@ def write_history(history: History, *, quiet: bool = False) -> None:
         ):
             if history.bom:
                 output.write(BOM)
-            # The last piece is held back, for it may have to lose its terminator.
+            # The last piece is written at the end, perhaps without its terminator.
             last: _Piece = (",".join(LAYOUTS[history.columns]) + history.terminator).encode()
             for pieces, table in _in_order(maker, history):
                 output.write(last)
@@ -83,7 +83,7 @@ def write_history(history: History, *, quiet: bool = False) -> None:
 
 
 def _in_order(maker: RowMaker, history: History) -> Iterator[tuple[list[_Piece], pa.Table]]:
-    """The chunks in their order, made by threads a little ahead of the writer: Arrow and numpy release the lock."""
+    """The chunks in order, made by threads a little ahead of the writer: Arrow and numpy release the GIL."""
     with ThreadPoolExecutor(_THREADS) as threads:
         ahead: deque[Future[tuple[list[_Piece], pa.Table]]] = deque()
         for first in range(0, history.rows, CHUNK_ROWS):
@@ -98,17 +98,17 @@ def _make(maker: RowMaker, history: History, first: int) -> tuple[list[_Piece], 
     """One chunk's text in pieces, none of them empty, and its truth."""
     count = min(CHUNK_ROWS, history.rows - first)
     chunk = maker.chunk(first, count)
-    # A stream of its own: the clean part of a row does not depend on the dirt of another.
+    # Random numbers of their own: a clean row does not depend on the dirt of another.
     rng = np.random.default_rng((history.seed, first, 1))
-    places = place(rng, first=first, count=count, factor=history.dirt, total=history.rows)
+    places = dirty_records(rng, first=first, count=count, factor=history.dirt, total=history.rows)
     choices = random.Random(int(rng.integers(2**63)))
-    spoiled = {}
+    corrupted = {}
     for at, kind in places.items():
         row = _row(maker, chunk, at, history.terminator)
-        spoil(kind, row, choices)
-        spoiled[at] = (kind, row)
-    lines = {at: _line(row, history.terminator) for at, (_, row) in spoiled.items()}
-    return _pieces(chunk, lines), truth_of(chunk, spoiled)
+        corrupt(kind, row, choices)
+        corrupted[at] = (kind, row)
+    lines = {at: _line(row, history.terminator) for at, (_, row) in corrupted.items()}
+    return _pieces(chunk, lines), truth_of(chunk, corrupted)
 
 
 def _row(maker: RowMaker, chunk: Chunk, at: int, terminator: str) -> Row:
@@ -132,7 +132,7 @@ def _line(row: Row, terminator: str) -> bytes:
 
 
 def _pieces(chunk: Chunk, lines: dict[int, bytes]) -> list[_Piece]:
-    """The chunk's text, with ``lines`` in the place of its spoiled rows: the rest is never copied."""
+    """The chunk's text, with ``lines`` in the place of its dirty rows; the rest is not copied."""
     _, offsets, data = chunk.rows.buffers()
     starts = np.frombuffer(offsets, dtype=np.int32)
     text = memoryview(data)

@@ -1,4 +1,4 @@
-"""The command ``history``: its arguments, and how it is run."""
+"""The command ``simulate history``."""
 
 import argparse
 from pathlib import Path
@@ -9,8 +9,8 @@ from apps.simulator.tickets.dirt import MAX_FACTOR
 from apps.simulator.tickets.history import LAYOUTS, History, write_history
 
 _HISTORY: Final = """\
-Write a CSV with the columns, the skew and the dirt of the city's parking tickets of fiscal year 2015,
-and FILE.truth.parquet beside it: what the lake should make of each record.
+Write a CSV with the columns, the skew and the faults of the city's parking tickets of fiscal year 2015,
+and FILE.truth.parquet beside it: the expected output of the graph for each record.
 The same arguments always give the same bytes.
 """
 _HISTORY_EXAMPLES: Final = """\
@@ -19,6 +19,14 @@ examples:
   prestacop simulate history --rows 50000 --seed 1 --dirt 50 --crlf --bom --output windows.csv
   prestacop simulate history --rows 12000000 --seed 1 --columns 43 --output year.csv.gz
 """
+
+
+def dirt_factor(text: str) -> float:
+    """0 to :data:`MAX_FACTOR`."""
+    value = float(text)
+    if not 0 <= value <= MAX_FACTOR:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and {MAX_FACTOR:g}")
+    return value
 
 
 def add_history(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -34,20 +42,20 @@ def add_history(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     history.add_argument(
         "--rows", type=arguments.count, required=True, metavar="N", help="records, the header not counted"
     )
-    history.add_argument("--seed", type=arguments.count, default=1, metavar="S", help="another seed, other tickets (1)")
+    history.add_argument("--seed", type=arguments.count, default=1, metavar="S", help="seed of the random numbers (1)")
     history.add_argument("--output", type=Path, required=True, metavar="FILE", help="ends in .gz: compressed with gzip")
-    history.add_argument("--columns", type=int, choices=sorted(LAYOUTS), default=51, help="the layout of a year (51)")
+    history.add_argument("--columns", type=int, choices=sorted(LAYOUTS), default=51, help="columns of the file (51)")
     history.add_argument(
         "--dirt",
-        type=_factor,
+        type=dirt_factor,
         default=1.0,
         metavar="FACTOR",
-        help="1 is as dirty as the real file, 0 is clean (1)",
+        help="rate of faults: 1 is that of the real file, 0 is none (1)",
     )
     history.add_argument("--crlf", action="store_true", help="end records with CR LF")
     history.add_argument("--bom", action="store_true", help="begin with a byte order mark")
     history.add_argument(
-        "--no-final-newline", dest="final_newline", action="store_false", help="do not end the last record"
+        "--no-final-newline", dest="final_newline", action="store_false", help="no line end after the last record"
     )
     history.add_argument("--quiet", action="store_true", help="no progress on stderr")
 
@@ -65,11 +73,3 @@ def _run(options: argparse.Namespace) -> int:
     )
     write_history(history, quiet=options.quiet)
     return 0
-
-
-def _factor(text: str) -> float:
-    """How dirty: 0 to :data:`MAX_FACTOR`."""
-    value = float(text)
-    if not 0 <= value <= MAX_FACTOR:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and {MAX_FACTOR:g}")
-    return value

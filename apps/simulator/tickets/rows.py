@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from apps.simulator.city import tickets as city
 from apps.simulator.city.plates import Plates
-from apps.simulator.city.skew import Indices, draw, quantile_table
+from apps.simulator.city.weighted import Indices, draw, quantile_table
 from apps.simulator.tickets.clock import DAY_MINUTES, utc_table
 from apps.simulator.tickets.fragments import SIZE, Fragments, description
 from schemas.history import COLUMNS_34
@@ -58,7 +58,7 @@ class RowMaker:
         self._day_texts = pa.array([day.strftime("%m/%d/%Y") for day in city.FISCAL_DAYS])
         self._utc, self._dst = utc_table(city.FISCAL_DAYS)
 
-        # Midnight's hour is written both as 00xxA and as 12xxA, so that its minutes stand twice in the list.
+        # Midnight's hour is written both as 00xxA and as 12xxA, so its minutes are in the list twice.
         minutes = [*range(DAY_MINUTES), *range(60)]
         self._minutes = np.array(minutes, dtype=np.uint32)
         self._times = quantile_table(_minute_weights(), SIZE)

@@ -1,4 +1,4 @@
-"""The truth beside a made-up ticket CSV: what the lake should make of each of its records."""
+"""The truth beside a simulated ticket CSV: the expected output of the graph for each record."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from apps.simulator.tickets.clock import REPAIRS, to_utc
+from apps.simulator.tickets.corrupt import Row
 from apps.simulator.tickets.rows import Chunk
-from apps.simulator.tickets.spoil import Row
 from schemas.history import Repair
 
 SCHEMA: Final = pa.schema(
@@ -41,16 +41,16 @@ _MICROSECONDS: Final = 60_000_000
 _ORDER: Final = tuple(value for name, value in vars(Repair).items() if name.isupper())
 
 
-def truth_of(chunk: Chunk, spoiled: Mapping[int, tuple[str, Row]]) -> pa.Table:
-    """The truth of a chunk, in :data:`SCHEMA`; ``spoiled`` are its dirty rows, by their place in it, in order."""
+def truth_of(chunk: Chunk, dirty: Mapping[int, tuple[str, Row]]) -> pa.Table:
+    """The truth of a chunk, in :data:`SCHEMA`; ``dirty`` are its dirty rows, by their place in it, in order."""
     count = len(chunk.summons)
     mask = np.zeros(count, dtype=np.bool_)
-    mask[list(spoiled)] = True
-    kinds = [kind for kind, _ in spoiled.values()]
-    rows = [row for _, row in spoiled.values()]
+    mask[list(dirty)] = True
+    kinds = [kind for kind, _ in dirty.values()]
+    rows = [row for _, row in dirty.values()]
 
     def replaced(clean: pa.Array, value: Callable[[Row], Any]) -> pa.Array:
-        """The clean column with the values of the spoiled rows; dead letters have none."""
+        """The clean column with the values of the dirty rows; dead letters have none."""
         values = [None if row.reason else value(row) for row in rows]
         return pc.replace_with_mask(clean, mask, pa.array(values, clean.type))
 
@@ -58,7 +58,7 @@ def truth_of(chunk: Chunk, spoiled: Mapping[int, tuple[str, Row]]) -> pa.Table:
         return pc.replace_with_mask(pa.repeat(clean, count), mask, pa.array(values, clean.type))
 
     repairs = {place: [REPAIRS[chunk.dst[place]]] for place in np.flatnonzero(chunk.dst).tolist()}
-    for place, (_, row) in spoiled.items():
+    for place, (_, row) in dirty.items():
         named = set() if row.reason else {*row.repairs, to_utc(row.day, row.minute)[1]}
         repairs[place] = [repair for repair in _ORDER if repair in named]
     utc = replaced(pa.array(chunk.utc), lambda row: to_utc(row.day, row.minute)[0])

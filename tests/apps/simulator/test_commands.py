@@ -91,7 +91,7 @@ def test_a_drone_that_returns_reports_no_violation_and_stays_in_its_dock(reader:
     assert places(landed) != places(of(after, "drone-0002")[:1]), "it flew there"
 
 
-def test_a_drone_that_holds_stays_and_reports_on(reader: _Commands) -> None:
+def test_a_holding_drone_stays_and_keeps_reporting(reader: _Commands) -> None:
     blocks = fly(FLIGHT, block_s=1, reader=reader)
     messages(blocks, 5)
     reader.tell("drone-0003", "hold")
@@ -101,7 +101,7 @@ def test_a_drone_that_holds_stays_and_reports_on(reader: _Commands) -> None:
     assert len(places(of(held, "drone-0001"))) > 100
 
 
-def test_the_last_command_counts(reader: _Commands) -> None:
+def test_the_last_command_wins(reader: _Commands) -> None:
     blocks = fly(FLIGHT, block_s=1, reader=reader)
     reader.tell("drone-0001", "return", "c1")
     reader.tell("drone-0001", "hold", "c2")
@@ -110,7 +110,7 @@ def test_the_last_command_counts(reader: _Commands) -> None:
     assert len(reader.sink.said) == 2
 
 
-def test_a_command_is_confirmed_once_it_is_obeyed(reader: _Commands) -> None:
+def test_a_command_is_confirmed_when_it_takes_effect(reader: _Commands) -> None:
     blocks = fly(FLIGHT, block_s=1, reader=reader)
     messages(blocks, 3)
     reader.tell("drone-0004", "return", "c7")
@@ -127,7 +127,7 @@ def test_a_command_is_confirmed_once_it_is_obeyed(reader: _Commands) -> None:
 @pytest.mark.parametrize(
     "payload", [b"", b"\xff", b"{}", b'{"command_id":"c","drone_id":"drone-0001","command":"fall","time":""}']
 )
-def test_what_is_no_command_is_told_and_the_fleet_flies_on(
+def test_an_invalid_command_is_reported_and_skipped(
     reader: _Commands, payload: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     reader.coming = [payload]
@@ -136,12 +136,12 @@ def test_what_is_no_command_is_told_and_the_fleet_flies_on(
     assert not reader.sink.said
 
 
-def test_a_fleet_that_nobody_tells_anything_is_the_same_with_a_reader(reader: _Commands) -> None:
+def test_without_commands_a_reader_changes_nothing(reader: _Commands) -> None:
     flight = replace(FLIGHT, start=datetime(2026, 1, 15, tzinfo=UTC), seconds=30)
     assert [b.payloads for b in fly(flight, reader=reader)] == [b.payloads for b in fly(flight)]
 
 
-def test_a_drone_that_holds_goes_home_before_its_battery_is_empty() -> None:
+def test_a_holding_drone_returns_before_its_battery_is_empty() -> None:
     fleet = Fleet(np.random.default_rng(1), 1)
     fleet.hold(0)
     for _ in range(4 * 3600):
@@ -154,14 +154,14 @@ def test_a_drone_that_holds_goes_home_before_its_battery_is_empty() -> None:
     ("flags", "said"),
     [
         (["--commands", "kafka://h:1/c"], "--live"),
-        (["--live", "--confirmations", "kafka://h:1/c"], "--confirmations is for --commands"),
+        (["--live", "--confirmations", "kafka://h:1/c"], "--confirmations needs --commands"),
         (["--live", "--commands", "file:c"], "not a topic"),
         (["--live", "--commands", "kafka://h:1/d"], "same place"),
         (["--live", "--days", "7"], "--days is not for --live"),
         (["--days", "1", "--seconds", "86401"], "--seconds is longer than --days"),
     ],
 )
-def test_what_does_not_go_together_is_refused(flags: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_contradicting_options_are_refused(flags: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["drones", "--drones", "1", "--seconds", "1", "--output", "kafka://h:1/d", *flags])
     assert said in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Made-up drone messages: what they say, what happens on the way, and a truth that a slow reader agrees with."""
+"""Simulated drone messages: their content, the mishaps on the way, and the truth, against an independent decoder."""
 
 import base64
 import json
@@ -24,7 +24,7 @@ from apps.simulator.command import main
 from apps.simulator.fleet.drones import BEATS, FASTEST_M_S
 from apps.simulator.fleet.flight import Flight
 from apps.simulator.fleet.mishaps import DUPLICATE_WITHIN_S, Mishaps
-from apps.simulator.fleet.publish import write_drones
+from apps.simulator.fleet.publish import Outputs, write_drones
 from schemas.messages import MAX_BYTES, MAX_DEPTH, MAX_EXTRA_FIELDS, DroneMessage, v0_message_id
 
 START = datetime(2026, 1, 15, 12, tzinfo=UTC)
@@ -39,7 +39,8 @@ def written(
 ) -> tuple[list[bytes], Truth]:
     """The lines, and (line, message_id, branch) of each."""
     output = folder / "drones.jsonl"
-    count = write_drones(flight, mishaps or Mishaps(), output=output, images=images, quiet=True).messages
+    outputs = Outputs(messages=output, images=images)
+    count = write_drones(flight, mishaps or Mishaps(), outputs, quiet=True).messages
     *lines, end = output.read_bytes().split(b"\n")
     assert end == b""
     truth = pq.read_table(folder / "drones.jsonl.truth.parquet")
@@ -72,7 +73,7 @@ def by_drone(messages: list[DroneMessage]) -> dict[str, list[DroneMessage]]:
     return drones
 
 
-def test_every_drone_says_what_it_was_asked_to(messages: list[DroneMessage]) -> None:
+def test_every_drone_publishes_at_the_requested_rate(messages: list[DroneMessage]) -> None:
     drones = by_drone(messages)
     assert len(drones) == FLIGHT.drones
     assert {len(spoken) for spoken in drones.values()} == {200}
@@ -197,7 +198,7 @@ def test_the_same_arguments_give_the_same_bytes(tmp_path: Path) -> None:
     assert all(one != other for one, other in zip(first, made("c", 2), strict=True))
 
 
-def test_old_drones_speak_v0(tmp_path: Path) -> None:
+def test_a_share_of_the_drones_publishes_v0_lines(tmp_path: Path) -> None:
     lines, truth = written(tmp_path, replace(FLIGHT, seconds=20, v0_share=0.25))
     old = [(line, *row) for line, row in zip(lines, truth, strict=True) if not line.startswith(b"{")]
     assert len(old) == len(lines) / 4
@@ -333,7 +334,7 @@ def is_readable(payload: bytes) -> bool:
     return True
 
 
-def test_spoiled_payloads_are_dead_and_the_others_are_not(tmp_path: Path) -> None:
+def test_corrupt_payloads_are_dead_letters_and_no_others(tmp_path: Path) -> None:
     flight = replace(FLIGHT, seconds=50, v0_share=0.2)
     lines, truth = written(tmp_path, flight, Mishaps(corrupt=0.1, duplicates=0.05))
     branches = Counter(branch for _, _, branch in truth)
@@ -380,7 +381,7 @@ def test_some_images_can_be_missing(tmp_path: Path) -> None:
     assert images / violations == pytest.approx(0.5, abs=0.05)
 
 
-def test_the_truth_of_a_file_may_stand_elsewhere(tmp_path: Path) -> None:
+def test_the_truth_of_a_file_may_be_written_elsewhere(tmp_path: Path) -> None:
     assert run(f"file:{tmp_path / 'drones.jsonl'}", "--truth", str(tmp_path / "truth"), "--quiet") == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["drones.jsonl", "truth"]
 
@@ -406,7 +407,7 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         ("file:a", ["--images", "file:a"], "same place"),
         ("kafka://a:1/t", ["--images", "kafka://a:1/t"], "same place"),
         ("file:a", ["--truth", "a"], "same place"),
-        ("file:a", ["--live"], "--live is for topics"),
+        ("file:a", ["--live"], "--live needs a topic"),
         ("file:a", ["--image-bytes", "100"], "--images"),
         ("file:a", ["--images", "file:b", "--image-bytes", "99999999"], "--image-bytes"),
         ("kafka://a:1/t?sasl.password=hush", [], "KAFKA_SASL_PASSWORD"),

@@ -1,4 +1,4 @@
-"""The made-up ticket CSV: its bytes, its shares, its dirt, and a truth that a slow reader agrees with."""
+"""The simulated ticket CSV: its bytes, its shares, its dirt, and the truth, against an independent reader."""
 
 import csv
 import gzip
@@ -194,7 +194,7 @@ def read_row(fields: list[str]) -> dict[str, Any]:
     }
 
 
-def test_a_slow_reader_finds_the_truth(dirty: History) -> None:
+def test_an_independent_reader_agrees_with_the_truth(dirty: History) -> None:
     seen = Counter[str]()
     for number, (fields, truth) in enumerate(records(dirty)):
         expected = read_row(fields)
@@ -237,7 +237,7 @@ def test_no_row_makes_its_neighbour_ambiguous(dirty: History) -> None:
     assert not [(at, after) for at in stray for after in quoted if 0 < after - at <= QUOTE_DISTANCE]
 
 
-def test_summons_numbers_stand_once_but_for_those_made_to_stand_twice(dirty: History) -> None:
+def test_summons_numbers_are_unique_but_for_the_intended_duplicates(dirty: History) -> None:
     rows = [row for row in truth_of(dirty) if row["summons_number"] is not None]
     times = Counter(row["summons_number"] for row in rows)
     twice = [row["summons_number"] for row in rows if row["dirt"] == "summons_twice"]
@@ -309,7 +309,7 @@ def test_the_same_arguments_give_the_same_bytes(tmp_path: Path) -> None:
     assert other[1] != first[1]
 
 
-def test_switches_change_the_frame_and_not_the_rows(tmp_path: Path) -> None:
+def test_bom_and_line_end_options_do_not_change_the_rows(tmp_path: Path) -> None:
     plain, framed = tmp_path / "plain.csv", tmp_path / "framed.csv.gz"
     assert main(["history", "--rows", "400", "--seed", "7", "--quiet", "--output", str(plain)]) == 0
     switches = ["--crlf", "--bom", "--no-final-newline"]

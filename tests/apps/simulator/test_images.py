@@ -37,7 +37,7 @@ def segments(picture: bytes) -> list[tuple[int, int]]:
         MAX_IMAGE_BYTES,
     ],
 )
-def test_a_picture_is_as_long_as_it_should_be(size: int) -> None:
+def test_a_picture_has_the_requested_size(size: int) -> None:
     picture = jpeg(NAME, size)
     assert size <= len(picture) <= min(size + 3, MAX_IMAGE_BYTES)
     comments = [length for marker, length in segments(picture) if marker == 0xFE]
@@ -46,7 +46,7 @@ def test_a_picture_is_as_long_as_it_should_be(size: int) -> None:
     assert len(comments) == 1 + -(-max(size - SMALLEST, 0) // 65_537)
 
 
-def test_a_picture_is_small_unless_asked_to_be_large() -> None:
+def test_a_picture_is_small_by_default() -> None:
     assert SMALLEST < 250
     assert jpeg(NAME, 0) == jpeg(NAME, SMALLEST) == jpeg(NAME)
     assert jpeg(NAME, 5_000) != jpeg(NAME.replace("0", "1"), 5_000)

@@ -41,7 +41,7 @@ def key(message: Message) -> str:
     return value.decode()
 
 
-def test_a_topic_gets_what_a_file_gets_and_each_drone_in_order(
+def test_a_topic_gets_the_messages_of_a_file_and_each_drone_in_order(
     mock_kafka: MockKafka, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert publish(f"file:{tmp_path / 'lines'}", *MISHAPS) == 0
@@ -80,19 +80,19 @@ def test_images_are_published_under_their_names(mock_kafka: MockKafka) -> None:
         assert len(image) > 20_000 * 4 / 3
 
 
-def test_messages_have_the_time_of_their_publishing(mock_kafka: MockKafka) -> None:
+def test_the_timestamp_of_a_message_is_its_publish_time(mock_kafka: MockKafka) -> None:
     before = time.time()
     assert publish(mock_kafka.url("drones")) == 0
     times = [message.timestamp()[1] / 1000 for message in consumed(mock_kafka.address, "drones")]
     assert before - 0.001 <= min(times) <= max(times) <= time.time()
 
 
-def test_a_full_queue_is_waited_for(mock_kafka: MockKafka) -> None:
+def test_backpressure_of_a_full_queue_slows_the_simulator_down(mock_kafka: MockKafka) -> None:
     assert publish(mock_kafka.url("drones", "queue.buffering.max.messages=10&linger.ms=0")) == 0
     assert len(consumed(mock_kafka.address, "drones")) == 2000
 
 
-def test_what_is_live_comes_when_its_time_comes(mock_kafka: MockKafka) -> None:
+def test_live_messages_are_published_when_they_are_due(mock_kafka: MockKafka) -> None:
     began = time.time()
     live = ["--drones", "50", "--seconds", "2", "--rate", "10", "--live", "--disorder", "0.5"]
     assert publish(mock_kafka.url("drones"), *live) == 0
@@ -109,17 +109,19 @@ def test_what_is_live_comes_when_its_time_comes(mock_kafka: MockKafka) -> None:
     assert 1.5 < max(events) - min(events) < 2
 
 
-def test_who_cannot_keep_up_says_so(mock_kafka: MockKafka, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_live_fleet_reports_low_throughput(mock_kafka: MockKafka, capsys: pytest.CaptureFixture[str]) -> None:
     # A queue of one message that leaves after 0.1 s: ten a second.
     slow = mock_kafka.url("drones", "queue.buffering.max.messages=1&linger.ms=100")
     live = ["--drones", "25", "--seconds", "1", "--rate", "1", "--live", "--quiet"]
     assert publish(slow, *live) == 0
     said = capsys.readouterr().err
-    assert re.search(r"did not keep up: 25 messages a second were asked for, \d+ reached, the last one \d+\.\d s", said)
+    assert re.search(
+        r"throughput was too low: 25 messages a second were requested, \d+ were published, the last one \d+\.\d s", said
+    )
     assert len(consumed(mock_kafka.address, "drones")) == 25
 
 
-def test_live_for_ever_ends_with_ctrl_c_and_the_truth(mock_kafka: MockKafka, tmp_path: Path) -> None:
+def test_ctrl_c_ends_an_endless_live_flight_and_writes_the_truth(mock_kafka: MockKafka, tmp_path: Path) -> None:
     command = [
         sys.executable,
         "-m",

@@ -21,7 +21,7 @@ def publish(*more: str) -> int:
     return main([*FLEET, "--output", URL, *more])
 
 
-def test_a_topic_gets_what_a_file_gets(pubsub_double: PubSubDouble, tmp_path: Path) -> None:
+def test_a_topic_gets_the_messages_of_a_file(pubsub_double: PubSubDouble, tmp_path: Path) -> None:
     mishaps = ["--v0-share", "0.2", "--duplicates", "0.05", "--disorder", "4", "--corrupt", "0.05"]
     assert main([*FLEET, *mishaps, "--output", f"file:{tmp_path / 'lines'}"]) == 0
     assert publish(*mishaps, "--truth", str(tmp_path / "truth")) == 0
@@ -40,13 +40,13 @@ def test_images_have_their_own_topic(pubsub_double: PubSubDouble) -> None:
     assert all(len(request.messages) <= 5 for request in pubsub_double.requests if request.topic.endswith("images"))
 
 
-def test_what_fails_and_passes_is_done_again(pubsub_double: PubSubDouble) -> None:
+def test_transient_errors_are_retried(pubsub_double: PubSubDouble) -> None:
     pubsub_double.publish_fails = [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED]
     assert publish() == 0
     assert len(pubsub_double.published(TOPIC)) == 5000
 
 
-def test_who_may_not_look_at_the_topic_may_publish(pubsub_double: PubSubDouble) -> None:
+def test_publishing_needs_no_permission_to_read_the_topic(pubsub_double: PubSubDouble) -> None:
     pubsub_double.look_fails = [grpc.StatusCode.PERMISSION_DENIED]
     assert publish() == 0
     assert len(pubsub_double.published(TOPIC)) == 5000

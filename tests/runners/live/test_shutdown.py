@@ -68,7 +68,7 @@ def test_a_folder_is_locked_by_one_run_at_a_time(tmp_path: Path) -> None:
         ("", 0),
         ("simulator: 9,022 published, 902 a second, 14 not acknowledged yet", 9_022),
         (
-            "simulator: 9 published\nsimulator: 1,250 messages in 2.0 s\nsimulator: it did not keep up: 2 messages",
+            "simulator: 9 published\nsimulator: 1,250 messages in 2.0 s\nsimulator: throughput too low: 2 messages",
             1_250,
         ),
     ],

@@ -1,4 +1,4 @@
-"""Spoil one row: change what the file says, and say what the lake should make of it."""
+"""Corrupt one row: change its text in the file, and record the expected output of the graph."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -37,7 +37,7 @@ _CODES_TOO_LARGE: Final = ("117", "100", "409", "999")
 
 @dataclass(kw_only=True)
 class Row:
-    """A row under way: the texts of its fields, and what is true of it. The functions below change both alike.
+    """The texts of a row's fields, and its true values. The functions below change both.
 
     ``minute`` is the local minute of ``day``; ``previous`` is the summons number of the record before. A row with a
     ``reason`` is a dead letter.
@@ -57,22 +57,22 @@ class Row:
     encoding: str = "utf-8"
 
 
-def spoil(kind: str, row: Row, rng: random.Random) -> None:
+def corrupt(kind: str, row: Row, rng: random.Random) -> None:
     """Give ``row`` the dirt ``kind``, one of the names in ``dirt.RATES``."""
-    _SPOILERS[kind](row, rng)
+    _CORRUPTERS[kind](row, rng)
 
 
-def _repaired_time(repair: str, hours: Sequence[int], text: Callable[[int, int, random.Random], str]) -> "_Spoiler":
+def _repaired_time(repair: str, hours: Sequence[int], text: Callable[[int, int, random.Random], str]) -> "_Corrupter":
     """Dirt of a time: an hour of ``hours`` written by ``text(hour, minute, rng)``."""
 
-    def spoiler(row: Row, rng: random.Random) -> None:
+    def corrupter(row: Row, rng: random.Random) -> None:
         minute = row.minute % 60
         hour = row.minute // 60 if row.minute // 60 in hours else rng.choice(hours)
         row.minute = 60 * hour + minute
         row.fields[TIME] = text(hour, minute, rng)
         row.repairs.append(repair)
 
-    return spoiler
+    return corrupter
 
 
 def _trimmed(hour: int, minute: int, rng: random.Random) -> str:
@@ -89,14 +89,14 @@ def _lost_zero(hour: int, minute: int, _: random.Random) -> str:
     return f"{hour % 12}{minute:02d}{'AP'[hour // 12]}"
 
 
-def _refused(reason: str, column: int, texts: Callable[[Row, random.Random], str]) -> "_Spoiler":
-    """Dirt that makes a dead letter: ``column`` says what ``texts`` gives."""
+def _refused(reason: str, column: int, texts: Callable[[Row, random.Random], str]) -> "_Corrupter":
+    """Dirt that makes a dead letter: ``column`` has what ``texts`` gives."""
 
-    def spoiler(row: Row, rng: random.Random) -> None:
+    def corrupter(row: Row, rng: random.Random) -> None:
         row.fields[column] = texts(row, rng)
         row.reason = reason
 
-    return spoiler
+    return corrupter
 
 
 def _out_of_range(_: Row, rng: random.Random) -> str:
@@ -136,16 +136,16 @@ def _far_date(row: Row, rng: random.Random) -> None:
     row.fields[DATE] = row.day.strftime("%m/%d/%Y")
 
 
-def _moment(day: date, hour: int) -> "_Spoiler":
+def _moment(day: date, hour: int) -> "_Corrupter":
     """No dirt of the text: an hour of the clock change. The repair follows from the moment, like for any row."""
 
-    def spoiler(row: Row, _: random.Random) -> None:
+    def corrupter(row: Row, _: random.Random) -> None:
         row.day = day
         row.minute = 60 * hour + row.minute % 60
         row.fields[DATE] = day.strftime("%m/%d/%Y")
         row.fields[TIME] = time_text(row.minute)
 
-    return spoiler
+    return corrupter
 
 
 def _county_alias(row: Row, rng: random.Random) -> None:
@@ -189,13 +189,13 @@ def _code_zero(row: Row, _: random.Random) -> None:
     row.code = 0
 
 
-def _no_summons(reason: str, text: Callable[[str], str]) -> "_Spoiler":
-    def spoiler(row: Row, _: random.Random) -> None:
+def _no_summons(reason: str, text: Callable[[str], str]) -> "_Corrupter":
+    def corrupter(row: Row, _: random.Random) -> None:
         row.fields[SUMMONS] = text(row.fields[SUMMONS])
         row.summons = None
         row.reason = reason
 
-    return spoiler
+    return corrupter
 
 
 def _summons_twice(row: Row, _: random.Random) -> None:
@@ -203,24 +203,24 @@ def _summons_twice(row: Row, _: random.Random) -> None:
     row.fields[SUMMONS] = str(row.previous)
 
 
-def _quoted(value: Callable[[str], str]) -> "_Spoiler":
-    """A street name that needs quotes, and has them as RFC 4180 wants it."""
+def _quoted(value: Callable[[str], str]) -> "_Corrupter":
+    """A street name that needs quotes, and has them as in RFC 4180."""
 
-    def spoiler(row: Row, _: random.Random) -> None:
+    def corrupter(row: Row, _: random.Random) -> None:
         row.street = value(row.street)
         row.fields[STREET] = '"' + row.street.replace('"', '""') + '"'
 
-    return spoiler
+    return corrupter
 
 
-def _stray(value: Callable[[str], str]) -> "_Spoiler":
-    """A street name with a quote that stands for itself."""
+def _stray(value: Callable[[str], str]) -> "_Corrupter":
+    """A street name with a literal quote."""
 
-    def spoiler(row: Row, _: random.Random) -> None:
+    def corrupter(row: Row, _: random.Random) -> None:
         row.street = row.fields[STREET] = value(row.street)
         row.repairs.append(Repair.STRAY_QUOTE)
 
-    return spoiler
+    return corrupter
 
 
 def _cut_short(row: Row, rng: random.Random) -> None:
@@ -242,8 +242,8 @@ def _latin1(row: Row, rng: random.Random) -> None:
     row.repairs.append(Repair.ENCODING)
 
 
-_Spoiler = Callable[[Row, random.Random], None]
-_SPOILERS: Final[dict[str, _Spoiler]] = {
+_Corrupter = Callable[[Row, random.Random], None]
+_CORRUPTERS: Final[dict[str, _Corrupter]] = {
     "time_trimmed": _repaired_time(Repair.TIME_TRIMMED, range(24), _trimmed),
     "time_blank_hour": _repaired_time(Repair.TIME_BLANK_HOUR, _SINGLE_DIGIT_HOURS, _blank_hour),
     "time_lost_zero": _repaired_time(Repair.TIME_LOST_ZERO, _SINGLE_DIGIT_HOURS, _lost_zero),

@@ -1,4 +1,4 @@
-"""A live fleet: nothing before its time, everything in its order, and an end when it is asked for."""
+"""A live fleet publishes each message when it is due, in order, and stops on request."""
 
 import os
 import signal
@@ -9,13 +9,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from apps.simulator.fleet import progress as progress_module
-from apps.simulator.fleet.delays import Published
 from apps.simulator.fleet.flight import Flight, fly
 from apps.simulator.fleet.images import Picture
-from apps.simulator.fleet.mishaps import Mishaps, Step, publish
-from apps.simulator.fleet.pace import as_it_comes
+from apps.simulator.fleet.live import paced
+from apps.simulator.fleet.mishaps import Mishaps, Published, Step, publish
 from apps.simulator.fleet.progress import Progress
-from apps.simulator.interrupt import Stop, noted_interrupts
+from apps.simulator.interrupt import Stop, graceful_stop
 
 FLIGHT = Flight(drones=40, seconds=0.5, rate=10, seed=1, start=None)
 
@@ -33,9 +32,9 @@ def step(*delays_ms: int, pictures: tuple[int, ...] = ()) -> Step:
     )
 
 
-def test_nothing_comes_before_its_time() -> None:
+def test_messages_are_given_when_they_are_due() -> None:
     messages, pictures = [], []
-    for said, shown in as_it_comes(iter([step(-50, 0, 100, 101), step(200, 500, pictures=(150, 300))]), Stop()):
+    for said, shown in paced(iter([step(-50, 0, 100, 101), step(200, 500, pictures=(150, 300))]), Stop()):
         now = now_us()
         assert all(item.at_us <= now for item in said)
         assert all(item.at_us <= now for item in shown)
@@ -45,18 +44,18 @@ def test_nothing_comes_before_its_time() -> None:
     assert pictures == ["img-150", "img-300"]
 
 
-def test_it_beats_while_nothing_is_due() -> None:
-    beats = list(as_it_comes(iter([step(550)]), Stop()))
+def test_empty_steps_are_given_while_nothing_is_due() -> None:
+    beats = list(paced(iter([step(550)]), Stop()))
     assert 2 <= len(beats) <= 8
     assert [len(said) for said, _ in beats] == [0] * (len(beats) - 1) + [1]
 
 
-def test_what_is_late_comes_at_once_and_together() -> None:
+def test_overdue_messages_are_given_at_once_and_together() -> None:
     late = step(*range(-5000, 0))
-    assert [said for said, _ in as_it_comes(iter([late]), Stop())] == [late.messages]
+    assert [said for said, _ in paced(iter([late]), Stop())] == [late.messages]
 
 
-def test_it_ends_when_it_is_asked_to() -> None:
+def test_it_ends_when_a_stop_is_requested() -> None:
     stop = Stop()
 
     def steps() -> Iterator[Step]:
@@ -64,9 +63,9 @@ def test_it_ends_when_it_is_asked_to() -> None:
             yield step(0, 10_000)
 
     came = []
-    for said, _ in as_it_comes(steps(), stop):
+    for said, _ in paced(steps(), stop):
         came += said
-        stop.asked = True
+        stop.requested = True
     assert len(came) == 1
 
 
@@ -82,21 +81,21 @@ def test_a_live_fleet_takes_off_now_and_its_blocks_are_short() -> None:
     assert not {name for block in blocks for name in block.ids} & {name for block in fly(FLIGHT) for name in block.ids}
 
 
-def test_a_fleet_may_fly_for_ever() -> None:
+def test_a_flight_may_be_endless() -> None:
     steps = publish(Flight(drones=2, seconds=float("inf"), rate=1, seed=1, start=None), Mishaps())
     assert sum(len(next(steps).messages) for _ in range(3)) == 60_000
 
 
-def test_the_first_interrupt_is_noted_and_the_second_interrupts() -> None:
+def test_the_first_ctrl_c_requests_a_stop_and_the_second_interrupts() -> None:
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    with noted_interrupts() as stop:
-        assert not stop.asked
+    with graceful_stop() as stop:
+        assert not stop.requested
         os.kill(os.getpid(), signal.SIGTERM)
-        assert stop.asked
+        assert stop.requested
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
-    with noted_interrupts() as stop:
-        assert not stop.asked
+    with graceful_stop() as stop:
+        assert not stop.requested
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
 
 

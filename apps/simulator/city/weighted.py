@@ -1,4 +1,4 @@
-"""Skewed draws that cost one table look-up each."""
+"""Weighted random draws that cost one table look-up each."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ Indices = npt.NDArray[np.uint32]
 
 
 def quantile_table(weights: Sequence[float] | npt.NDArray[np.float64], size: int) -> Indices:
-    """Indices into ``weights``, each as often as its weight asks for, in ascending order; shape ``(size,)``.
+    """Indices into ``weights``, each as often as its weight says, in ascending order; shape ``(size,)``.
 
     A uniform draw from the table is a weighted draw. A weight below half of 1/``size`` may not be in it.
     """
