@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 MAKE = shutil.which("make")
-pytestmark = pytest.mark.skipif(MAKE is None, reason="make is not on the PATH")
+pytestmark = [pytest.mark.embedded, pytest.mark.skipif(MAKE is None, reason="make is not on the PATH")]
 
 ROOT = Path(__file__).parents[2]
 
