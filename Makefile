@@ -211,6 +211,10 @@ test-nightly: install ## campaigns of kills, negative controls, cuts at each byt
 .PHONY: test-all
 test-all: test test-embedded test-services ## the three tiers that CI runs (20 minutes)
 
+.PHONY: fresh-machine
+fresh-machine: ## the README's commands on a fresh Debian 13, in a chroot (as root; DEBIAN=bookworm: Debian 12; ARGS=run-local: that alone)
+	@tests/fresh_machine.sh $(or $(DEBIAN),trixie) $(ARGS)
+
 .PHONY: coverage
 coverage: install ## the share of lines that these three tiers execute, and the lines that none does
 	@$(PY) -m coverage erase
