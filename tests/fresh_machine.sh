@@ -20,9 +20,12 @@ chmod 755 "$root"
 echo "== debootstrap $debian"
 debootstrap --variant=minbase "$debian" "$root" "$mirror" >"$root.log" 2>&1 || { tail -n 20 "$root.log" >&2; exit 4; }
 mv "$root.log" "$root/var/log/debootstrap.log"
-for file in /etc/resolv.conf /etc/hosts /etc/pip.conf /etc/ssl/certs/ca-certificates.crt; do
-    [ ! -e "$file" ] || install -D --mode=644 "$file" "$root$file"
-done
+copy_settings() {
+    for file in /etc/resolv.conf /etc/hosts /etc/pip.conf /etc/ssl/certs/ca-certificates.crt; do
+        [ ! -e "$file" ] || install -D --mode=644 "$file" "$root$file"
+    done
+}
+copy_settings
 git -C "$(dirname "$0")/.." bundle create --quiet "$root/srv/prestacop.bundle" HEAD
 
 environment=(PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8)
@@ -31,6 +34,7 @@ for name in PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_TRUSTED_HOST {http,https,no}_p
 done
 
 export root
+export -f copy_settings
 unshare --mount --pid --fork --kill-child bash -s -- "${environment[@]}" -- "${targets[@]}" <<'INSIDE'
 set -euo pipefail
 environment=()
@@ -48,8 +52,9 @@ as_user() {
 echo "== apt-get install make git python3-venv"
 as_root apt-get update -qq
 as_root apt-get install -qq --no-install-recommends make git python3-venv >>"$root/var/log/apt-get.log"
+copy_settings  # venv's pip brings Debian's own certificate authorities in place of this machine's
 as_root useradd --create-home --shell /bin/bash visitor
-as_user . git clone --quiet /srv/prestacop.bundle prestacop
+as_user . git -c init.defaultBranch=main -c advice.detachedHead=false clone --quiet /srv/prestacop.bundle prestacop
 . "$root/etc/os-release"
 echo "== $PRETTY_NAME, $(as_user . python3 --version), $(as_user . id --user --name), commit $(as_user prestacop git rev-parse --short HEAD)"
 for target in "$@"; do
