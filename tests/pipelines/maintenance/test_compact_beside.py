@@ -23,6 +23,8 @@ from tests.pipelines.maintenance.test_compact import MB, add, expected, seen
 from tests.recovery.watching import look
 from tests.support import LOCAL
 
+pytestmark = pytest.mark.embedded  # slow: many runs over many lakes
+
 STEPS = ("list", "put", "put_new")
 """What a compaction or a reader does to the storage, in calls; that files are read does not matter: none changes."""
 
@@ -176,7 +178,6 @@ def test_a_compaction_whose_files_a_vacuum_removed_says_so_and_the_next_one_does
     assert reconcile(lakes.root) == []
 
 
-@pytest.mark.embedded
 @pytest.mark.parametrize(
     ("module", "opens", "arguments", "what"),
     [

@@ -31,6 +31,8 @@ from tests.transforms.messages.test_officer_answers import KEYS, answer, wire
 from transforms.history.repair import Time
 from transforms.messages.payload import Refusal
 
+pytestmark = pytest.mark.embedded  # slow: many runs over many lakes
+
 
 def strict_times(text: str | None) -> Time:
     """A rule that refuses afternoons, and then some."""
@@ -152,7 +154,6 @@ def test_a_unit_of_an_earlier_version_asks_its_file_for_the_columns(
     assert replay(str(tmp_path / "lake"), Reason.TIME_UNREADABLE, LOCAL)
 
 
-@pytest.mark.embedded
 def test_the_command_says_what_it_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     history = make_history(tmp_path / "h.csv", 1_000)
     with monkeypatch.context() as patch:

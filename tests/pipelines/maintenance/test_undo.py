@@ -31,6 +31,8 @@ from schemas.lake import Source
 from tests.lakes import Said, all_views, compacted, power_fails_at, write
 from tests.support import LOCAL, content, make_history, make_messages, run_graph
 
+pytestmark = pytest.mark.embedded  # slow: many runs over many lakes
+
 MB = 1 << 20
 SQL = Path(__file__).parents[3] / "docs" / "sql" / "duckdb.sql"
 ALL = ("positions", "qualified", "unqualified", "dead_letters", "stats", "images")
@@ -350,7 +352,6 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeyp
     assert "nothing to do" in ran(name, "--back", "--yes")
 
 
-@pytest.mark.embedded
 def test_the_command_ends_with_3_where_there_is_no_such_unit(tmp_path: Path) -> None:
     add(str(tmp_path), 0)
     line = [sys.executable, "-m", "prestacop", "undo", "--lake", str(tmp_path), "drones-9", "--yes"]
