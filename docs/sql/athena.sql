@@ -1,9 +1,9 @@
--- The lake's tables in Athena (Glue catalogue), with partition projection: no crawler, no MSCK REPAIR, new months are
--- simply there. Put the bucket and prefix of your lake in the place of BUCKET/PREFIX and send the statements one by
+-- The lake's tables in Athena (Glue catalogue), with partition projection: no crawler, no MSCK REPAIR, new months
+-- appear by themselves. Replace BUCKET/PREFIX by the bucket and prefix of your lake and send the statements one by
 -- one; then those of views.sql.
 --
 -- A month that a query does not rule out is a listing, so the range is 2010 to 2039; the lake keeps 1900 to 2199. The view
--- out_of_range says what yours has beyond it: tickets with wrong dates. Say WHERE month BETWEEN ... where you can.
+-- out_of_range lists what yours has beyond it: tickets with wrong dates. Filter by month where you can.
 
 CREATE EXTERNAL TABLE ledger_rows (
   `unit` string,

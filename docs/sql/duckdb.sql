@@ -1,14 +1,14 @@
--- The committed files of a lake, as DuckDB sees them. First say where the lake is, then read this file:
+-- The committed files of a lake, as DuckDB sees them. Set the variable lake, then read this file:
 --
 --   duckdb -cmd "SET VARIABLE lake = 'data/lake'" -init docs/sql/duckdb.sql
 --
--- and ask, for example:  SELECT violation_code, count(*) FROM committed('qualified') GROUP BY ALL ORDER BY 2 DESC;
+-- and query it, for example:  SELECT violation_code, count(*) FROM committed('qualified') GROUP BY ALL ORDER BY 2 DESC;
 
--- What is committed is looked up once, when this file is read: what comes later is seen when it is read again. So a unit
--- or a compaction that comes meanwhile is seen entirely or not at all, whatever a query asks.
+-- The ledger is read once, with this file; read the file again to see later commits. So a unit or a compaction that is
+-- committed meanwhile is seen entirely or not at all.
 
--- What a row of the ledger and of each dataset has. A dataset of which the lake has no file yet is empty, and what an earlier
--- version did not know is null.
+-- The columns of the ledger and of each dataset. A dataset without a file is empty; columns that an earlier version did
+-- not have are null.
 CREATE OR REPLACE TEMP TABLE no_ledger (
     unit VARCHAR, source VARCHAR, path VARCHAR, range_start BIGINT, range_end BIGINT, rows_in BIGINT,
     positions BIGINT, qualified BIGINT, unqualified BIGINT, dead_letters BIGINT, images BIGINT, duplicates BIGINT,
@@ -48,8 +48,8 @@ CREATE OR REPLACE TEMP TABLE no_images (
 
 SET VARIABLE ledger = (SELECT list(file) FROM glob(getvariable('lake') || '/ledger/**/*.parquet'));
 
--- The rows of a dataset: positions, qualified, unqualified, dead_letters, stats or images. The variable of its name names
--- its files.
+-- The rows of a dataset: positions, qualified, unqualified, dead_letters, stats or images. The variable of its name is
+-- the list of its files.
 CREATE OR REPLACE MACRO committed(dataset_name) AS TABLE FROM query(
     'FROM no_' || dataset_name || CASE WHEN getvariable(dataset_name) IS NULL THEN '' ELSE
         ' UNION ALL BY NAME FROM read_parquet(getvariable(''' || dataset_name || '''), hive_partitioning = true, '

@@ -1,8 +1,8 @@
--- The lake in Spark 3.5 SQL. Put the lake in the place of LAKE (file:/data/lake, s3a://BUCKET/PREFIX):
+-- The lake in Spark 3.5 SQL. Replace LAKE by your lake (file:/data/lake, s3a://BUCKET/PREFIX):
 --
 --   sed 's#LAKE#file:/data/lake#' docs/sql/spark.sql > /tmp/lake.sql && spark-sql -i /tmp/lake.sql
 --
--- and ask, for example:  SELECT violation_code, count(*) FROM qualified_once GROUP BY ALL ORDER BY 2 DESC;
+-- and query it, for example:  SELECT violation_code, count(*) FROM qualified_once GROUP BY ALL ORDER BY 2 DESC;
 -- Where the lake has no file of a dataset yet, such as images, leave its two statements out.
 
 SET spark.sql.session.timeZone = UTC;
@@ -31,12 +31,12 @@ CREATE OR REPLACE TEMPORARY VIEW ledger_rows (
   `source` STRING
 ) USING parquet OPTIONS (path 'LAKE/ledger');
 
--- The files that hold the lake's rows now: all that the ledger names, but for those that a change replaced.
+-- The current files of the lake: all that the ledger names, except those that a change replaced.
 CREATE OR REPLACE TEMPORARY VIEW committed_files AS
 SELECT file.path FROM (SELECT explode(files) AS file FROM ledger_rows)
 WHERE file.path NOT IN (SELECT explode(replaces) FROM ledger_rows);
 
--- Units of work, without those that are undone; changes of files are rows of the ledger too, and none.
+-- Units of work, without undone ones; changes of files are ledger rows, but not units.
 CREATE OR REPLACE TEMPORARY VIEW units AS SELECT * FROM ledger_rows WHERE source <> 'changes' AND unit NOT IN (
   SELECT move.unit FROM (SELECT explode(moves) AS move FROM ledger_rows) GROUP BY move.unit
   HAVING sum(CASE WHEN move.`into` = 'undone' THEN move.`rows` WHEN move.out_of = 'undone' THEN -move.`rows` ELSE 0 END) > 0

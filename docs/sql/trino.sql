@@ -1,13 +1,13 @@
--- The lake's tables in Trino (Hive connector), with partition projection: no sync_partition_metadata, new months are
--- simply there. Put the bucket and prefix of your lake in the place of BUCKET/PREFIX; in a schema of its own:
+-- The lake's tables in Trino (Hive connector), with partition projection: no sync_partition_metadata, new months
+-- appear by themselves. Replace BUCKET/PREFIX by the bucket and prefix of your lake; in a schema of its own:
 --
 --   sed 's#BUCKET/PREFIX#city/lake#' docs/sql/trino.sql docs/sql/views.sql > /tmp/lake.sql
 --   trino --catalog hive --schema prestacop --file /tmp/lake.sql
 --
--- The catalogue wants hive.timestamp-precision=MICROSECONDS and hive.parquet.use-column-names=true (the default).
+-- The catalogue needs hive.timestamp-precision=MICROSECONDS and hive.parquet.use-column-names=true (the default).
 -- Trino projects no dates by the month: the month of a directory is two columns here, year and month. A month that a query
--- does not rule out is a listing, so the range is 2010 to 2039; the lake keeps 1900 to 2199. The view out_of_range says what
--- yours has beyond it: tickets with wrong dates. Say WHERE year = 2015 where you can.
+-- does not rule out is a listing, so the range is 2010 to 2039; the lake keeps 1900 to 2199. The view out_of_range lists what
+-- yours has beyond it: tickets with wrong dates. Filter by year where you can.
 
 CREATE TABLE ledger_rows (
   "unit" varchar,

@@ -1,7 +1,7 @@
--- What the lake shows, for Athena and Trino: views over the tables of athena.sql or trino.sql. Put the bucket and
--- prefix of your lake in the place of BUCKET/PREFIX here too.
+-- What the lake shows, for Athena and Trino: views over the tables of athena.sql or trino.sql. Replace BUCKET/PREFIX
+-- here, too.
 
--- The files that hold the lake's rows now: all that the ledger names, but for those that a change replaced.
+-- The current files of the lake: all that the ledger names, except those that a change replaced.
 CREATE OR REPLACE VIEW committed_files AS
 SELECT f.path
 FROM ledger_rows CROSS JOIN UNNEST(files) AS f (dataset, path, "rows", bytes)
@@ -9,12 +9,12 @@ WHERE f.path NOT IN (
   SELECT r.path FROM ledger_rows CROSS JOIN UNNEST(replaces) AS r (path)
 );
 
--- What the tables do not show, for want of range: widen it where this has files that you want.
+-- Files outside the range of the partition projection: widen the range where you need them.
 CREATE OR REPLACE VIEW out_of_range AS
 SELECT path FROM committed_files
 WHERE regexp_extract(path, '/month=(\d{4})', 1) NOT BETWEEN '2010' AND '2039';
 
--- Units of work, without those that are undone; changes of files are rows of the ledger too, and none.
+-- Units of work, without undone ones; changes of files are ledger rows, but not units.
 CREATE OR REPLACE VIEW units AS
 SELECT * FROM ledger_rows WHERE source <> 'changes' AND unit NOT IN (
   SELECT m.moved FROM ledger_rows CROSS JOIN UNNEST(moves) AS m (moved, out_of, into_, "rows") GROUP BY m.moved

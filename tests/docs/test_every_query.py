@@ -23,7 +23,7 @@ QUERIES = [
 ] + [
     (f"duckdb.sql: {text}", "sql", text)
     for text in (
-        *re.findall(r"^-- and ask, for example: (.*;)$", MACROS, re.MULTILINE),
+        *re.findall(r"^-- and query it, for example: (.*;)$", MACROS, re.MULTILINE),
         *(f"FROM {name}()" for name in re.findall(r"MACRO (\w+)\(\)", MACROS)),
         *(f"FROM {name}('qualified')" for name in re.findall(r"MACRO (\w+)\(dataset_name\)", MACROS)),
     )
