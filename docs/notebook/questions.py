@@ -18,7 +18,7 @@ def _():
 
     root = mo.cli_args().get("lake") or "data/lake"
     lk = lake(root)
-    mo.stop(not lk.ledger.num_rows, mo.md(f"**{root}: no lake.** Fill one (`make run-local`) or pass `-- --lake PATH`."))
+    mo.stop(not lk.ledger.num_rows, mo.md(f"**{root}: no lake.** Run `make run-local`, or pass `-- --lake PATH`."))
     connection = lk.connect()
     connection.execute("""
         CREATE TEMP TABLE violations AS
