@@ -1,4 +1,4 @@
-"""What docs/lake.md says can be asked, can be asked."""
+"""The queries and Python examples of docs/lake.md run over a lake and find rows."""
 
 import re
 from pathlib import Path
@@ -33,7 +33,7 @@ def small_lake(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def _lose_some(recording: Path) -> None:
-    """Every hundredth picture never comes; of some others the message is spoiled already."""
+    """Drop every hundredth picture; of some others the message is corrupted already."""
     lines = recording.read_bytes().splitlines(keepends=True)
     recording.write_bytes(b"".join(line for n, line in enumerate(lines) if n % 100))
 
@@ -47,7 +47,7 @@ def test_each_dataset_has_a_duckdb_query_that_answers(small_lake: str, dataset: 
     assert rows, f"the query of {dataset} finds nothing"
 
 
-def test_the_page_asks_every_dataset() -> None:
+def test_the_page_queries_every_dataset() -> None:
     named = {name for name, _ in SQL}
     assert named == {"positions", "qualified", "unqualified", "dead_letters", "stats", "images", "ledger"}
 

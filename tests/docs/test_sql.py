@@ -1,4 +1,4 @@
-"""docs/sql: the macros of DuckDB answer, the tables of Athena and Spark have the lake's columns."""
+"""docs/sql: the macros of DuckDB run, the tables of Athena, Trino and Spark have the columns of the schemas."""
 
 import re
 from datetime import timedelta
@@ -144,14 +144,14 @@ def test_the_tables_have_the_columns_of_the_schemas(engine: str, name: str) -> N
         field.name: trino_type(field.type) if engine == "trino" else hive_type(field.type, engine)
         for field in TABLES[name]
     }
-    for column in (*partition_columns(name), "year"):  # Athena's are said apart, Trino has years
+    for column in (*partition_columns(name), "year"):  # Athena declares them apart, Trino has years
         expected.pop(column, None)
         found.pop(column, None)
     assert found == expected
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_athena_is_told_all_that_it_wants_to_project_partitions(name: str) -> None:
+def test_athena_has_every_property_of_partition_projection(name: str) -> None:
     text = (FOLDER / "athena.sql").read_text(encoding="utf-8")
     (statement,) = re.findall(rf"TABLE {name} \((.*?);\n", text, re.DOTALL)
     for column in partition_columns(name):
