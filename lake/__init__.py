@@ -4,6 +4,6 @@
 >>> lake("data/lake").sql("SELECT count(*) FROM qualified")  # doctest: +SKIP
 """
 
-from lake.reader import Lake, lake
+from lake.reader import Lake, filled_lake, lake
 
-__all__ = ["Lake", "lake"]
+__all__ = ["Lake", "filled_lake", "lake"]

@@ -1,6 +1,7 @@
 """Read the lake through its ledger: a unit is seen entirely or not at all, a message once."""
 
 import atexit
+import shlex
 import weakref
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from lake.changes import live_files, merged_ledger, moved, read_changes, replace
 from lake.layout import partitions
 from lake.ledger import read_ledger
 from lake.storage import LocalStorage, storage
+from schemas.errors import InputUnusable
 from schemas.history import TIME_ZONE
 from schemas.lake import CONTENT, SCHEMAS, Dataset
 
@@ -277,3 +279,17 @@ def _copy(connection: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -> 
 def lake(root: str) -> Lake:
     """Open the lake at a directory or ``s3://BUCKET/PREFIX``."""
     return Lake(root)
+
+
+def filled_lake(root: str, changes: int | None = None) -> Lake:
+    """Open a lake, optionally as it was after so many changes. Raises InputUnusable where no unit is committed."""
+    lk = Lake(root, changes=changes)
+    if not lk.ledger.num_rows:
+        raise no_lake(root)
+    return lk
+
+
+def no_lake(root: str) -> InputUnusable:
+    """The error of every command that reads a lake."""
+    how = f"prestacop run --history GLOB --lake {shlex.quote(root)}"
+    return InputUnusable(f"no lake at {root} (the ledger is empty); fill it first: {how}")

@@ -26,10 +26,8 @@ from lake.ledger import commit, is_committed
 from schemas.errors import NotReconciled
 from schemas.lake import Dataset, Source
 from sources.units import DUPLICATES, ROWS_IN, Tally, UnitBatch, UnitTally
+from transforms.outputs import OUTPUT_DATASETS
 from transforms.per_unit import PerUnit
-
-DOORS = (Dataset.POSITIONS, Dataset.QUALIFIED, Dataset.UNQUALIFIED, Dataset.DEAD_LETTERS, Dataset.IMAGES)
-"""The datasets by which a row leaves the graph."""
 
 
 class _Held:
@@ -100,7 +98,8 @@ def ledger_row(unit: str, tallies: Iterable[Tally]) -> dict[str, Any]:
     missing = _reporters(source) - found.keys()
     if missing:
         raise NotReconciled(f"unit {unit}: no word from {', '.join(sorted(missing))}; run again")
-    counts = {door: found[door].rows if door in found else 0 for door in map(str, (*DOORS, DUPLICATES))}
+    outputs = (*map(str, OUTPUT_DATASETS), DUPLICATES)
+    counts = {name: found[name].rows if name in found else 0 for name in outputs}
     if sum(counts.values()) != start.rows:
         raise NotReconciled(f"unit {unit}: {start.rows} rows in, {sum(counts.values())} rows out: {counts}")
     return {

@@ -1,7 +1,6 @@
 """``prestacop analyze``: ask the lake the questions that it was made for, print and draw the answers."""
 
 import argparse
-import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -12,7 +11,7 @@ import apache_beam as beam
 import msgspec
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from lake import lake
+from lake import filled_lake, lake
 from lake.changes import reading
 from lake.storage import storage
 from pipelines.analysis.fines import GET_IT, fines, read_rates
@@ -21,7 +20,7 @@ from pipelines.analysis.html_report import check_report, write_report
 from pipelines.analysis.results import Answers
 from pipelines.analysis.text_report import lines
 from pipelines.cli.app import beam_options, progress_bar, run
-from schemas.errors import InputUnusable, OutputUnusable
+from schemas.errors import OutputUnusable
 from schemas.lake import Dataset
 from sources.progress import progress
 
@@ -54,12 +53,7 @@ def answers(lake_root: str, options: PipelineOptions, place: str | None = None) 
         OutputUnusable: where the workers do not reach the place, or it cannot be written.
         ServiceUnavailable: where a storage does not answer.
     """
-    lk = lake(lake_root)
-    if not lk.ledger.num_rows:
-        raise InputUnusable(
-            f"{lake_root}: no lake, or one without a committed unit; "
-            f"fill it first: prestacop run --history GLOB --lake {shlex.quote(lake_root)}"
-        )
+    lk = filled_lake(lake_root)
     files = lk.entries(Dataset.QUALIFIED, Dataset.UNQUALIFIED, Dataset.DEAD_LETTERS)
     progress.planned(sum(file.bytes for file in files))
     with TemporaryDirectory() if place is None else nullcontext(place) as reached:

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from lake import Lake, lake
+from lake import Lake, filled_lake
 from lake.changes import reading
 from pipelines.analysis.cross_unit import spilling
 from pipelines.analysis.results import Fine, Fines
@@ -144,10 +144,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _command(arguments: argparse.Namespace) -> int:
     rates = read_rates(arguments.codes)
     with reading(arguments.lake, "look for fines"):
-        lk = lake(arguments.lake)
-        if not lk.ledger.num_rows:
-            raise InputUnusable(f"{arguments.lake}: no unit is in the ledger; run prestacop run first")
-        table = fines_by_window(lk, rates, arguments.window)
+        table = fines_by_window(filled_lake(arguments.lake), rates, arguments.window)
     out = csv.writer(sys.stdout, lineterminator="\n")
     out.writerow(table.column_names)
     for row in zip(*(column.to_pylist() for column in table.columns), strict=True):

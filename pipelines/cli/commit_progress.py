@@ -13,9 +13,9 @@ from lake.storage import storage
 from schemas.errors import PrestaCopError, ServiceUnavailable
 from schemas.lake import LEDGER, LEDGER_ROW
 from sources.units import DUPLICATES, ROWS_IN
-from transforms.write import DOORS
+from transforms.outputs import OUTPUT_DATASETS
 
-COUNTS = (ROWS_IN, *map(str, DOORS), DUPLICATES)
+COUNTS = (ROWS_IN, *map(str, OUTPUT_DATASETS), DUPLICATES)
 """The columns that are added up."""
 EVERY_SECONDS = 2.0
 SHARE = 0.1

@@ -15,9 +15,8 @@ from lake.changes import Change, vacuum
 from lake.ledger import unit_paths
 from lake.storage import storage
 from pipelines.cli.app import beam_options, progress_bar, run
-from pipelines.maintenance.compaction_graph import changed, compaction, plan, with_ledger
+from pipelines.maintenance.compaction_graph import commit_change, compaction, plan, with_ledger
 from pipelines.violations.options import duration
-from schemas.errors import InputUnusable
 from schemas.lake import Dataset
 from sources.progress import progress
 
@@ -55,16 +54,13 @@ def compact(root: str, target: int, options: PipelineOptions) -> dict[str, Any] 
         InputChanged: where it was held for so long that a vacuum removed what it was to read.
     """
 
-    def attempt(change: Change) -> None:
-        lk = Lake(root, changes=change.number - 1)
-        if not lk.ledger.num_rows:
-            raise InputUnusable(f"{root}: no unit is in the ledger; run prestacop run first")
+    def attempt(lk: Lake, change: Change) -> None:
         if pieces := plan(lk, target):
             progress.planned(sum(file.bytes for piece in pieces for file in piece.files))
             with beam.Pipeline(options=options) as pipeline:
                 compaction(pipeline, root, pieces, with_ledger(lk, change))
 
-    return changed(root, "compaction", attempt)
+    return commit_change(root, "compaction", attempt)
 
 
 def figures(root: str, change: dict[str, Any]) -> Iterator[str]:

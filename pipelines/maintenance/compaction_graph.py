@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
 
-from lake import Lake
+from lake import Lake, filled_lake
 from lake.changes import Change, merged_ledger, put_change, read_changes, reading
 from lake.layout import data_path
 from lake.ledger import merge_ledger
@@ -170,22 +170,23 @@ def _dropped(pieces: list[Bin]) -> int:
     return len({(piece.dataset, unit, n) for piece in pieces for unit, records in piece.drop.items() for n in records})
 
 
-def changed(root: str, what: str, attempt: Callable[[Change], None]) -> dict[str, Any] | None:
-    """Make a change, and make it anew for as long as somebody else's comes first.
+def commit_change(root: str, what: str, attempt: Callable[[Lake, Change], None]) -> dict[str, Any] | None:
+    """Commit a change; start again where another process commits one first (optimistic concurrency).
 
     Args:
-        attempt: looks at the lake and puts the change, or does not where there is nothing to change.
+        attempt: gets the lake as it is before the change, and commits the change unless there is nothing to do.
 
     Returns:
-        The change's row of the ledger; None where there was nothing to change.
+        The change's row of the ledger; None where there was nothing to do.
 
     Raises:
-        InputChanged: where it was held for so long that a vacuum removed what it was to read.
+        InputUnusable: there is no lake.
+        InputChanged: a vacuum removed files that were still to be read.
     """
     while True:
         with reading(root, what):
             change = Change(read_changes(root).num_rows + 1, secrets.token_hex(4), what)
-            attempt(change)
+            attempt(filled_lake(root, change.number - 1), change)
         put = read_changes(root).slice(change.number - 1, 1).to_pylist()
         if not put or put[0]["unit"] == change.name:
             return next(iter(put), None)

@@ -13,6 +13,7 @@ from typing import Any
 
 from lake import Lake, lake
 from lake.changes import check_not_removed, reading
+from lake.reader import no_lake
 from pipelines.cli.app import run
 from pipelines.maintenance.integrity import (
     Opened,
@@ -29,13 +30,12 @@ from pipelines.maintenance.integrity import (
     without_checksum,
 )
 from pipelines.violations.summary import conflicts
-from schemas.errors import InputUnusable
 from schemas.history import TIME_ZONE
 from schemas.lake import Dataset
 from sources.units import DUPLICATES
 from terminal.bars import Bar
+from transforms.outputs import OUTPUT_DATASETS
 from transforms.qualify import ANSWERS, BRANCHES
-from transforms.write import DOORS
 
 EXAMPLES = """\
 examples:
@@ -59,19 +59,19 @@ Held = Counter[tuple[str, str]]
 def unit_faults(of: Opened, unit: dict[str, Any], held: Held) -> Iterator[str]:
     """What is wrong with a unit: its row of the ledger against the rows that files of changes hold of it, and against
     those of its own files that are still read."""
-    out = sum(unit[what] for what in (*map(str, DOORS), DUPLICATES))
+    out = sum(unit[what] for what in (*map(str, OUTPUT_DATASETS), DUPLICATES))
     if unit["rows_in"] != out:
         yield f"{unit['rows_in']:,} rows in, {out:,} rows out"
     if unit["counted"] != sum(unit[branch] for branch in BRANCHES):
         yield f"{unit['counted']:,} counted, {sum(unit[branch] for branch in BRANCHES):,} rows"
-    rows = {door: held[unit["unit"], door] for door in DOORS}
+    rows = {dataset: held[unit["unit"], dataset] for dataset in OUTPUT_DATASETS}
     for file in named_files(unit):
         if file["path"] not in of.replaced:
             yield from look_at(of.root, file, unit["unit"]).faults
             rows[file["dataset"]] = rows.get(file["dataset"], 0) + file["rows"]
-    for door in DOORS:
-        if rows[door] != unit[door]:
-            yield f"{rows[door]:,} rows in files of {door}, the ledger says {unit[door]:,}"
+    for dataset in OUTPUT_DATASETS:
+        if rows[dataset] != unit[dataset]:
+            yield f"{rows[dataset]:,} rows in files of {dataset}, the ledger says {unit[dataset]:,}"
 
 
 def change_faults(of: Opened, change: dict[str, Any], held: Held) -> Iterator[str]:
@@ -140,7 +140,7 @@ def _reconciled(root: str, quiet: bool) -> tuple[Opened, list[str]]:
 def _faults(of: Opened, faults: list[str], quiet: bool) -> list[str]:
     units = of.ledger.to_pylist()
     if not units and not faults and not any((*plan_faults(of), *spool_faults(of), *orphan_faults(of))):
-        raise InputUnusable(f"{of.root}: no unit is in the ledger; run prestacop run first")
+        raise no_lake(of.root)
     ledger_is_sound = not faults
     held: Held = Counter()
     changes = of.changes.to_pylist()
@@ -186,7 +186,7 @@ def _command(root: str, quiet: bool) -> int:
     of, faults = _reconciled(root, quiet)
     for fault in faults:
         print(fault)
-    total = {what: sum(of.ledger[what].to_pylist()) for what in ("rows_in", *map(str, DOORS), DUPLICATES)}
+    total = {what: sum(of.ledger[what].to_pylist()) for what in ("rows_in", *map(str, OUTPUT_DATASETS), DUPLICATES)}
     if of.changes.num_rows:
         print(f"{of.changes.num_rows:,} changes of files: " + ", ".join(of.changes["path"].to_pylist()))
     if unhashed := without_checksum(of):

@@ -11,15 +11,14 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from lake import Lake, lake
+from lake import Lake, filled_lake
 from lake.changes import Change
 from lake.storage import storage
 from pipelines.cli.app import beam_options, progress_bar, run
-from pipelines.maintenance.compaction_graph import changed
+from pipelines.maintenance.compaction_graph import commit_change
 from pipelines.maintenance.replay_graph import letters_of, replaying
 from schemas import history, messages
 from schemas.answers import load_public_keys
-from schemas.errors import InputUnusable
 from sources.progress import progress
 
 EXAMPLES = """\
@@ -62,22 +61,19 @@ def replay(
         InputChanged: where it was held for so long that a vacuum removed what it was to read.
     """
 
-    def attempt(change: Change) -> None:
-        lk = Lake(root, changes=change.number - 1)
-        if not lk.ledger.num_rows:
-            raise InputUnusable(f"{root}: no unit is in the ledger; run prestacop run first")
+    def attempt(lk: Lake, change: Change) -> None:
         if files := letters_of(lk, reason):
             progress.planned(sum(letters.file.bytes for letters in files))
             with beam.Pipeline(options=options) as pipeline:
                 replaying(pipeline, root, files, change, officer_keys)
 
-    return changed(root, f"replay of {reason}", attempt)
+    return commit_change(root, f"replay of {reason}", attempt)
 
 
 def waiting(root: str) -> dict[str, int]:
     """The dead letters of a lake by reason, most frequent first."""
     query = "SELECT reason, count(*) AS n FROM dead_letters_of_all_units GROUP BY ALL ORDER BY n DESC, reason"
-    found = lake(root).sql(query)
+    found = filled_lake(root).sql(query)
     return {row["reason"]: row["n"] for row in found.to_pylist()}
 
 

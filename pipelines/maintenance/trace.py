@@ -16,7 +16,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.dataset as pads
 
-from lake import Lake, lake
+from lake import Lake, filled_lake
 from lake.changes import CHANGE, reading, undone
 from lake.storage import storage
 from pipelines.analysis.codes import code_name
@@ -166,9 +166,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _command(root: str, wanted: str) -> int:
     with reading(root, "trace"):
-        lk = lake(root)
-        if not lk.ledger.num_rows:
-            raise InputUnusable(f"{root}: no unit is in the ledger; run prestacop run first")
+        lk = filled_lake(root)
         lines = list(trace(lk, wanted))
     if of := undone(lk.changes).get(wanted.partition("/")[0]):
         print(f"unit {of.unit} is not in the lake any more: {of.what}, {_time(of.at)}, {of.rows:,} rows")

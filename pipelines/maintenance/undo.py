@@ -10,12 +10,11 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from lake import Lake, lake
+from lake import Lake, filled_lake
 from lake.changes import undone
 from lake.storage import storage
 from pipelines.cli.app import progress_bar, run
 from pipelines.maintenance.undo_unit import Standing, put_back, read_again, standing, undo
-from schemas.errors import InputUnusable
 from schemas.lake import UNDONE
 from sources.units import DUPLICATES
 from terminal.printing import printable
@@ -110,7 +109,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def command(arguments: argparse.Namespace) -> int:
     """Do what the flags say; gives the exit code."""
     root, back, again = arguments.lake, arguments.back, arguments.again
-    lk = lake(root)
+    lk = filled_lake(root)
     if arguments.list:
         print("\n".join(_listed(lk)))
         return 0
@@ -154,8 +153,6 @@ def _change(arguments: argparse.Namespace) -> dict[str, Any] | None:
 
 
 def _listed(lk: Lake) -> Iterator[str]:
-    if not lk.ledger.num_rows:
-        raise InputUnusable(f"{lk.root}: no unit is in the ledger; run prestacop run first")
     gone = undone(lk.changes)
     for row in lk.ledger.take(pc.sort_indices(lk.ledger["committed_at"])).to_pylist():
         one = {row["unit"]: row}

@@ -20,13 +20,13 @@ from lake.layout import unit_of
 from lake.merge import ROW_GROUP, read_checked
 from lake.reader import LakeFile, counted
 from lake.storage import storage
-from pipelines.maintenance.compaction_graph import changed
+from pipelines.maintenance.compaction_graph import commit_change
 from schemas.errors import InputUnusable, NotReconciled
 from schemas.lake import SCHEMAS, STATS, UNDONE, UTC, Dataset, Source
 from sources.progress import progress
 from sources.units import DUPLICATES
+from transforms.outputs import OUTPUT_DATASETS
 from transforms.qualify import BRANCHES
-from transforms.write import DOORS
 
 
 class Standing(NamedTuple):
@@ -42,8 +42,6 @@ def standing(lk: Lake, wanted: Sequence[str]) -> Standing:
 
     Raises InputUnusable where there is none.
     """
-    if not lk.ledger.num_rows:
-        raise InputUnusable(f"{lk.root}: no unit is in the ledger; run prestacop run first")
     names = pa.array(sorted(set(wanted)), pa.string())
     column = pc.or_(pc.is_in(lk.ledger["unit"], names), pc.is_in(lk.ledger["path"], names))
     rows = lk.ledger.filter(column).to_pylist()
@@ -77,13 +75,12 @@ def undo(root: str, wanted: Sequence[str], what: str) -> dict[str, Any] | None:
         InputChanged: where it was held for so long that a vacuum removed what it was to read.
     """
 
-    def attempt(change: Change) -> None:
-        lk = Lake(root, changes=change.number - 1)
+    def attempt(lk: Lake, change: Change) -> None:
         units = {name: row for name, row in standing(lk, wanted).units.items() if row["rows_in"]}
         if units:
             put_change(root, _without(lk, units, change._replace(what=what)))
 
-    return changed(root, "undo", attempt)
+    return commit_change(root, "undo", attempt)
 
 
 def put_back(root: str, wanted: Sequence[str], what: str) -> dict[str, Any] | None:
@@ -92,12 +89,11 @@ def put_back(root: str, wanted: Sequence[str], what: str) -> dict[str, Any] | No
     Raises InputUnusable also where a vacuum has removed their files.
     """
 
-    def attempt(change: Change) -> None:
-        lk = Lake(root, changes=change.number - 1)
+    def attempt(lk: Lake, change: Change) -> None:
         if gone := standing(lk, wanted).undone:
             put_change(root, _again(lk, gone, change._replace(what=what)))
 
-    return changed(root, "undo --back", attempt)
+    return commit_change(root, "undo --back", attempt)
 
 
 def read_again(root: str, wanted: Sequence[str], what: str) -> dict[str, Any] | None:
@@ -107,8 +103,7 @@ def read_again(root: str, wanted: Sequence[str], what: str) -> dict[str, Any] | 
     Raises InputUnusable also for units of a topic: behind what a stream has read it does not go back.
     """
 
-    def attempt(change: Change) -> None:
-        lk = Lake(root, changes=change.number - 1)
+    def attempt(lk: Lake, change: Change) -> None:
         gone = standing(lk, wanted).undone
         paths = dict(zip(lk.ledger["unit"].to_pylist(), lk.ledger["path"].to_pylist(), strict=True))
         if of_topics := [name for name in sorted(gone) if paths[name].startswith(_TOPICS)]:
@@ -119,7 +114,7 @@ def read_again(root: str, wanted: Sequence[str], what: str) -> dict[str, Any] | 
         if moves := [Move(name, UNDONE, UNDONE, of.rows) for name, of in gone.items() if not of.again]:
             put_change(root, change._replace(what=what, moves=moves))
 
-    change = changed(root, "undo --again", attempt)
+    change = commit_change(root, "undo --again", attempt)
     allow(root, (name for name, of in standing(Lake(root), wanted).undone.items() if of.again))
     return change
 
@@ -164,11 +159,11 @@ def _without(lk: Lake, units: dict[str, dict[str, Any]], change: Change) -> Chan
             taken.update({(unit, file.dataset): n for unit, n in _by_unit(table.filter(mine)).items()})
         progress.advance(file.bytes)
     for name, row in units.items():
-        for door in DOORS:
-            if taken[name, door] != row[door]:
+        for dataset in OUTPUT_DATASETS:
+            if taken[name, dataset] != row[dataset]:
                 raise NotReconciled(
-                    f"unit {name}: {taken[name, door]:,} rows in files of {door}, the ledger says {row[door]:,}; "
-                    "nothing was changed; run prestacop reconcile"
+                    f"unit {name}: files of {dataset} hold {taken[name, dataset]:,} rows, the ledger says "
+                    f"{row[dataset]:,}; nothing was changed; run prestacop reconcile"
                 )
     moves = [Move(name, what, UNDONE, row[what]) for name, row in units.items() for what in _COUNTS if row[what]]
     for dataset, rows in copies.items():
@@ -178,7 +173,7 @@ def _without(lk: Lake, units: dict[str, dict[str, Any]], change: Change) -> Chan
     return change._replace(files=writer.files, replaces=replaces, moves=moves)
 
 
-_COUNTS = (*map(str, DOORS), DUPLICATES)
+_COUNTS = (*map(str, OUTPUT_DATASETS), DUPLICATES)
 
 
 def _left_out(lk: Lake, units: dict[str, dict[str, Any]]) -> dict[Dataset, pa.Table]:

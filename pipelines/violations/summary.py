@@ -13,9 +13,9 @@ from lake.ledger import unit_paths
 from schemas.lake import Source
 from sources.units import DUPLICATES
 from terminal.printing import printable
-from transforms.write import DOORS
+from transforms.outputs import OUTPUT_DATASETS
 
-BRANCHES = (*DOORS, DUPLICATES)
+BRANCHES = (*OUTPUT_DATASETS, DUPLICATES)
 SAMPLE_CHARACTERS = 90
 
 _SAMPLES = """

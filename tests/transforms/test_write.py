@@ -153,11 +153,11 @@ def test_a_unit_that_does_not_add_up_ends_the_run_and_is_not_committed(tmp_path:
 
 @given(st.integers(0, 5), st.lists(st.integers(0, 5), min_size=5, max_size=5))
 def test_only_rows_in_that_are_rows_out_have_a_row(rows_in: int, out: list[int]) -> None:
-    doors = (Dataset.POSITIONS, Dataset.QUALIFIED, Dataset.UNQUALIFIED, Dataset.DEAD_LETTERS, DUPLICATES)
-    found = [Tally(ROWS_IN, rows_in, unit=UNIT), Tally(Dataset.STATS, 0), *map(Tally, map(str, doors), out)]
+    datasets = (Dataset.POSITIONS, Dataset.QUALIFIED, Dataset.UNQUALIFIED, Dataset.DEAD_LETTERS, DUPLICATES)
+    found = [Tally(ROWS_IN, rows_in, unit=UNIT), Tally(Dataset.STATS, 0), *map(Tally, map(str, datasets), out)]
     if rows_in == sum(out):
         row = ledger_row(UNIT.name, found)
-        assert [row[str(door)] for door in doors] == out
+        assert [row[str(dataset)] for dataset in datasets] == out
     else:
         with pytest.raises(NotReconciled, match=UNIT.name):
             ledger_row(UNIT.name, found)

@@ -38,7 +38,7 @@ from schemas.lake import SCHEMAS, Dataset, Source
 NEW_YORK = ZoneInfo("America/New_York")
 OPTIONS = PipelineOptions([], runner=LOCAL_RUNNER)
 REPOSITORY = Path(__file__).parents[3]
-DOORS = ("positions", "qualified", "unqualified", "dead_letters", "images", "duplicates")
+COUNTS = ("positions", "qualified", "unqualified", "dead_letters", "images", "duplicates")
 
 
 class Seen(NamedTuple):
@@ -203,7 +203,7 @@ def test_the_ledgers_totals(filled: Filled) -> None:
     for units in filled.found.units:
         rows = [row for row in ledger if row["source"] == units.source]
         assert units.units == len(rows)
-        for name in ("rows_in", *DOORS):
+        for name in ("rows_in", *COUNTS):
             assert getattr(units, name) == sum(row[name] for row in rows)
 
 
@@ -261,7 +261,7 @@ class Recorder:
         for dataset, some in by_dataset.items():
             batch = pa.RecordBatch.from_pylist(some, schema=SCHEMAS[dataset])
             files += write_unit(self.root, dataset, Source.DRONES, name, [batch])
-        counts = {door: len(by_dataset[Dataset(door)]) if door != "duplicates" else 0 for door in DOORS}
+        counts = {dataset: len(by_dataset[Dataset(dataset)]) if dataset != "duplicates" else 0 for dataset in COUNTS}
         numbers = {"range_start": 0, "range_end": 0, "rows_in": len(rows), "counted": len(rows), **counts}
         commit(self.root, [{"unit": name, "source": "drones", "path": "m.jsonl", **numbers, **in_ledger(files)}])
 
@@ -322,7 +322,7 @@ def test_no_answer_yet(tmp_path: Path) -> None:
 def test_a_lake_without_a_unit(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
     root = tmp_path / name
-    with pytest.raises(InputUnusable, match=r"fill it first: prestacop run"):
+    with pytest.raises(InputUnusable, match=r"no lake at .* \(the ledger is empty\); fill it first: prestacop run"):
         answers(str(root), OPTIONS)
 
 

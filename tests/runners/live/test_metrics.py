@@ -24,7 +24,7 @@ from runners.live.metrics import (
 )
 from sources.progress import Lag, progress
 from sources.units import ROWS_IN
-from transforms.write import DOORS
+from transforms.outputs import OUTPUT_DATASETS
 
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
 
@@ -153,7 +153,7 @@ def test_progress_is_passed_from_process_to_process(tmp_path: Path) -> None:
 
 def unit(name: str, source: str = "drones", rows: int = 10) -> dict[str, object]:
     file = {"dataset": "positions", "path": name, "rows": rows, "bytes": 1}
-    counts = dict.fromkeys(map(str, DOORS), 0) | {"positions": rows - 1, "dead_letters": 1, "duplicates": 0}
+    counts = dict.fromkeys(map(str, OUTPUT_DATASETS), 0) | {"positions": rows - 1, "dead_letters": 1, "duplicates": 0}
     return {
         "unit": name, "source": source, "path": "kafka:drones/0", "range_start": 0, "range_end": rows,
         "rows_in": rows, **counts, "counted": rows - 1, "files": [file, file],

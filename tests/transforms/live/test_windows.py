@@ -1,4 +1,4 @@
-"""Live windows fire early, on time and late; what is too late leaves by a door of its own."""
+"""Live windows fire early, on time and late; late data has an output of its own."""
 
 import json
 import time
