@@ -1,4 +1,4 @@
-"""``prestacop compact``: the lake's small files become few, and each message stands in them once."""
+"""``prestacop compact``: merge the lake's small files and remove duplicate messages."""
 
 import argparse
 import shlex
@@ -27,10 +27,10 @@ examples:
   prestacop compact --lake data/lake --vacuum
   prestacop compact --lake data/lake --vacuum --older-than 0s    # nobody reads the lake now
 
-It may run beside pipelines that write, beside readers and beside itself, and be stopped at any moment: what it does is
-seen all at once, when its row of the ledger appears. The files that it replaces stay for readers that are under way;
---vacuum removes those that were replaced a day ago. Readers that take all files of a directory, without the ledger,
-see rows twice from the one step to the other: let them rest meanwhile, and vacuum with --older-than 0s.
+It is safe to run while pipelines write, readers read and other compactions run, and to stop at any moment: its result
+becomes visible atomically, with its row of the ledger. The replaced files stay for readers that have opened the lake;
+--vacuum removes those that were replaced more than a day ago. Readers that list directories instead of the ledger see
+duplicate rows between compaction and vacuum: pause them, and vacuum with --older-than 0s.
 
 Beam's own options may follow (--runner, --direct_num_workers, ...). S3 keys and the endpoint come from the AWS
 credential chain and AWS_ENDPOINT_URL.
@@ -44,14 +44,14 @@ def compact(root: str, target: int, options: PipelineOptions) -> dict[str, Any] 
     """Compact the lake.
 
     Args:
-        target: bytes of a merged file.
+        target: size of a merged file, in bytes.
 
     Returns:
         The change's row of the ledger; None where there was nothing to do.
 
     Raises:
-        InputUnusable: where there is no lake.
-        InputChanged: where it was held for so long that a vacuum removed what it was to read.
+        InputUnusable: there is no lake.
+        InputChanged: a vacuum removed files that were still to be read.
     """
 
     def attempt(lk: Lake, change: Change) -> None:
@@ -63,8 +63,8 @@ def compact(root: str, target: int, options: PipelineOptions) -> dict[str, Any] 
     return commit_change(root, "compaction", attempt)
 
 
-def figures(root: str, change: dict[str, Any]) -> Iterator[str]:
-    """The lines that say what a compaction did, dataset by dataset."""
+def summary(root: str, change: dict[str, Any]) -> Iterator[str]:
+    """Lines with the files, megabytes and rows of each dataset before and after a compaction."""
     number = int(change["unit"].split("-")[1])
     before, after = (Lake(root, changes=n).entries for n in (number - 1, number))
     yield f"  {'':14}{'files':>18}{'MB':>22}{'rows':>28}"
@@ -76,7 +76,7 @@ def figures(root: str, change: dict[str, Any]) -> Iterator[str]:
             cells = f"{len(was):,} → {len(now):,}", f"{mb[0]:,.2f} → {mb[1]:,.2f}", f"{rows[0]:,} → {rows[1]:,}"
             yield f"  {dataset.replace('_', ' '):14}{cells[0]:>18}{cells[1]:>22}{cells[2]:>28}"
     dropped = sum(move["rows"] for move in change["moves"])
-    yield f"{dropped:,} rows left out, of messages that stand in several units" if dropped else "no row left out"
+    yield f"{dropped:,} duplicate rows removed" if dropped else "no duplicate rows"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -84,18 +84,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(
         prog="prestacop compact",
-        description="Merge the lake's small files, sorted by event time, without messages that stand in several units.",
+        description="Merge the lake's small files, sorted by event time, and remove duplicate messages.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("--lake", required=True, metavar="DIR_OR_S3_URL", help="the lake")
     parser.add_argument(
-        "--file-mb", type=_megabytes, default=64, metavar="N", help="size of a merged file, a million rows at most (64)"
+        "--file-mb", type=_megabytes, default=64, metavar="N", help="size of a merged file; at most a million rows (64)"
     )
-    parser.add_argument("--vacuum", action="store_true", help="remove files that were replaced, and merge none")
+    parser.add_argument("--vacuum", action="store_true", help="only remove files that were replaced")
     parser.add_argument(
-        "--older-than", type=duration, default=86_400, metavar="TIME", help="of a vacuum: replaced so long ago (1d)"
+        "--older-than",
+        type=duration,
+        default=86_400,
+        metavar="TIME",
+        help="with --vacuum: replaced this long ago (1d)",
     )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     arguments, rest = parser.parse_known_args(argv)
@@ -108,17 +112,17 @@ def _command(arguments: argparse.Namespace, options: PipelineOptions) -> int:
     root = arguments.lake
     if arguments.vacuum:
         done = vacuum(root, timedelta(seconds=arguments.older_than))
-        print(f"{done.files:,} files removed, {done.bytes / 1e6:,.2f} MB; {done.kept:,} are younger and stay")
+        print(f"{done.files:,} files removed, {done.bytes / 1e6:,.2f} MB; {done.kept:,} younger ones are kept")
         return 0
     if unit_paths(root):
         storage(root).probe()
     with progress_bar("merging", arguments.quiet):
         change = compact(root, arguments.file_mb << 20, options)
     if change is None:
-        print(f"nothing to compact: {root} has no small files side by side, and no message twice")
+        print(f"nothing to compact: {root} has no small files to merge and no duplicate messages")
         return 0
-    print("\n".join(figures(root, change)))
-    print(f"{len(change['replaces']):,} replaced files stay for readers that are under way. To remove them:")
+    print("\n".join(summary(root, change)))
+    print(f"{len(change['replaces']):,} replaced files are kept for open readers. To remove them:")
     print(f"  prestacop compact --lake {shlex.quote(root)} --vacuum")
     return 0
 

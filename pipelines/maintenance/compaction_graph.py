@@ -38,29 +38,29 @@ _COUNTED = f"""
 
 
 _SEVERAL = f"""
-    SELECT message_id FROM ({" UNION ALL ".join(f"FROM {branch}_held" for branch in BRANCHES)})
+    SELECT message_id FROM ({" UNION ALL ".join(f"FROM {branch}_rows" for branch in BRANCHES)})
     WHERE message_id IS NOT NULL GROUP BY message_id HAVING count(*) > 1
 """
-_TELLING = ("unit", "record", "area", "published_at", *CONTENT)
-"""The columns by which a copy is known and counted."""
+_IDENTITY = ("unit", "record", "area", "published_at", *CONTENT)
+"""The columns that identify and count a duplicate."""
 
 
 def plan(lk: Lake, target: int) -> list[Bin]:
-    """What to merge, and what to leave out: copies of messages. Of a message_id that several messages claim, each is
-    kept, once.
+    """Which files to merge, and which rows to drop: duplicate messages. Messages that differ but have the same
+    message_id are all kept, each once.
 
     Args:
-        target: bytes of a merged file.
+        target: size of a merged file, in bytes.
     """
     drop: dict[str, Drop] = {}
     with spilling(lk) as connection:
         for branch in BRANCHES:
-            _hold(lk, connection, branch, ["message_id"])
+            _load_drones(lk, connection, branch, ["message_id"])
         ids = connection.sql(_SEVERAL).to_arrow_table()["message_id"].combine_chunks()
         several = pads.field("message_id").isin(ids) if len(ids) else pads.scalar(False)  # which opens no file
         for branch in BRANCHES:
-            _hold(lk, connection, branch, _TELLING, several)
-        _hold(lk, connection, Dataset.STATS, ["unit", "dataset", "window_seconds"])
+            _load_drones(lk, connection, branch, _IDENTITY, several)
+        _load_drones(lk, connection, Dataset.STATS, ["unit", "dataset", "window_seconds"])
         for dataset, source, month, unit, records in connection.sql(_DUPLICATES).fetchall():
             directory = _directory(data_path(Dataset(dataset), Source(source), unit, month))
             drop.setdefault(directory, {})[unit] = records
@@ -81,38 +81,39 @@ def plan(lk: Lake, target: int) -> list[Bin]:
 
 
 def with_ledger(lk: Lake, change: Change) -> Change:
-    """The change with a file of all units' rows of the ledger, which it writes: readers take it in place of theirs."""
+    """The change with one more file, which this writes: the ledger's rows of all units, so that readers open one file
+    and not one per unit."""
     older = merged_ledger(lk.changes)
     merged = merge_ledger(lk.root, lk.as_committed, change.file_name(0))
     return change._replace(files=[merged], replaces=[older] if older else [])
 
 
-def _hold(
+def _load_drones(
     lk: Lake,
     connection: duckdb.DuckDBPyConnection,
     dataset: Dataset,
     names: Sequence[str],
     which: pads.Expression | None = None,
 ) -> None:
-    """Copy columns of the drones' rows, in place of the files: these are opened once, and their footers not kept, which
-    are 60 kB each."""
+    """Copy columns of the drones' rows into a table, so that each file is opened once and its footer (60 kB) is not
+    cached."""
     fields = [field for field in SCHEMAS[dataset] if field.name in names]
     plain = {f.name: pa.string() if pa.types.is_dictionary(f.type) else f.type for f in fields}
     columns = {name: pads.field(name).cast(kind) for name, kind in plain.items()}
     drones = pads.field("source") == Source.DRONES
-    wanted = drones if which is None else drones & which
-    files = lk.dataset(dataset).scanner(columns=columns, filter=wanted, cache_metadata=False)
+    selected = drones if which is None else drones & which
+    files = lk.dataset(dataset).scanner(columns=columns, filter=selected, cache_metadata=False)
     connection.register("files", files.to_reader())
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE {dataset}_held AS FROM files")
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE {dataset}_rows AS FROM files")
     connection.unregister("files")
-    connection.execute(f"CREATE OR REPLACE TEMP VIEW {dataset}_of_all_units AS FROM {dataset}_held")
+    connection.execute(f"CREATE OR REPLACE TEMP VIEW {dataset}_of_all_units AS FROM {dataset}_rows")
 
 
 def compaction(pipeline: beam.Pipeline, root: str, pieces: list[Bin], change: Change) -> beam.PCollection:
-    """Build the graph; its end puts the change, with what became of the bins.
+    """Build the graph; its last step commits the change with the merged files.
 
     Args:
-        change: its number and what it is, and what files it has besides those that the bins become.
+        change: with the files that it has besides the merged ones.
     """
     named = [(piece, change.file_name(part)) for part, piece in enumerate(pieces, 1)]
     merged = (
@@ -125,10 +126,10 @@ def compaction(pipeline: beam.Pipeline, root: str, pieces: list[Bin], change: Ch
 
 
 def commit_parts(parts: beam.PCollection, root: str, change: Change, dropped: int = 0) -> beam.PCollection:
-    """Parts of a change, all under the key None -> the change, put. Nothing is put where there is no part.
+    """Collect the parts of a change, all under the key None, and commit it; without a part nothing is committed.
 
     Args:
-        dropped: how many rows the parts are to count as duplicates from now on.
+        dropped: how many rows the parts must have moved to the count of duplicates.
     """
     return parts | "Together" >> beam.GroupByKey() | "Commit" >> beam.ParDo(_Commit(root, change, dropped))
 
@@ -161,12 +162,12 @@ class _Commit(beam.DoFn):  # type: ignore[misc]
         )
         dropped = sum(move.rows for move in put.moves if move.into == DUPLICATES)
         if dropped != self._dropped:
-            raise NotReconciled(f"{dropped} rows dropped of {self._dropped}; run prestacop reconcile")
+            raise NotReconciled(f"{dropped} duplicates removed, {self._dropped} planned; run prestacop reconcile")
         put_change(self._root, put)
 
 
 def _dropped(pieces: list[Bin]) -> int:
-    """How many rows are to be dropped; the bin of a change's file may name rows that stand in another one."""
+    """How many rows are to be dropped; several bins may name the same row."""
     return len({(piece.dataset, unit, n) for piece in pieces for unit, records in piece.drop.items() for n in records})
 
 

@@ -1,7 +1,7 @@
-"""What a lake's own files say of each other: rows of the ledger, changes, plans, floors, and files that nobody names.
+"""Whether a lake's files agree: rows of the ledger, changes, plans, floors, and files that the ledger does not name.
 
-Nothing here trusts a file: all its bytes are held against its checksum before anything in it is read, and what cannot
-be read is a fault with a name, never an exception.
+No file is trusted: its checksum is verified before its content is used, and what cannot be read is reported as a fault,
+not raised.
 """
 
 import re
@@ -29,7 +29,7 @@ from sources.streams.plans import CHECKSUM, floors_in, plan_in, read_floors
 from sources.streams.segments import NAME, segment_in, voucher
 
 READS = 8
-"""Files of the ledger that are read at once."""
+"""Files that are read in parallel."""
 _CHANGE = re.compile(r"^change-(\d{6,})$")
 _ATTEMPT = re.compile(r"^change-(\d{6,})-[0-9a-f]+-\d+$")
 _OF_A_STREAM = re.compile(r"^(.+-kafka-.+)-(\d{5})-(\d{19})$")
@@ -39,18 +39,18 @@ _VOUCHER = re.compile(r"^plans/spool/[^/]+/([^/]+)$")
 _DATA = re.compile(rf"^(?:(?:{'|'.join(Dataset)})/source=\w+/(?:month=[^/]+/)?|{MERGED_LEDGER}/)[^/]+\.parquet$")
 _TOPICS = ("kafka://", "pubsub://")
 _OWN = frozenset({*Dataset, LEDGER, MERGED_LEDGER, MARK, "pictures", "payloads", "plans", "spool", "again"})
-"""What lies at a lake's root."""
+"""The names at a lake's root."""
 _EARLIER = frozenset({"analysis"})
-"""What versions before decision 110 put there, too."""
+"""Further names of versions before decision 110."""
 _PROBE = ".probe-"
-"""The beginning of the names of what a killed command leaves that was trying the place."""
+"""Prefix of the files with which commands test whether a place is writable; a killed one leaves them."""
 SHOWN = 5
-"""Strangers by name."""
+"""Foreign names that are printed."""
 _COUNTS = [field.name for field in LEDGER_ROW if field.type == pa.int64()]
 
 
-class Opened(NamedTuple):
-    """What can be read of a lake's ledger."""
+class LakeState(NamedTuple):
+    """The part of a lake's ledger that can be read."""
 
     root: str
     as_committed: pa.Table
@@ -61,13 +61,13 @@ class Opened(NamedTuple):
     replaced: frozenset[str]
 
 
-def opened(root: str) -> tuple[Opened, list[str]]:
-    """All of the ledger that can be read, and what is wrong with it."""
+def read_state(root: str) -> tuple[LakeState, list[str]]:
+    """The readable part of the ledger, and the faults of the rest."""
     store = storage(root)
     folder = change_path(1).rpartition("/")[0]
     # The changes first: what a change replaces was committed before it.
-    paths = [below(root, info.path) for info in store.list(folder)]
-    paths += [path for info in store.list(LEDGER) if not (path := below(root, info.path)).startswith(f"{folder}/")]
+    paths = [relative(root, info.path) for info in store.list(folder)]
+    paths += [path for info in store.list(LEDGER) if not (path := relative(root, info.path)).startswith(f"{folder}/")]
     with ThreadPoolExecutor(READS) as pool:
         read = list(pool.map(partial(_row, root), paths))
     faults = [f"{path}: {found}" for path, found in zip(paths, read, strict=True) if isinstance(found, str)]
@@ -79,7 +79,7 @@ def opened(root: str) -> tuple[Opened, list[str]]:
     changed = pa.concat_tables([LEDGER_ROW.empty_table(), *changes])
     committed = pa.concat_tables([LEDGER_ROW.empty_table(), *units]).sort_by("unit")
     replaced = frozenset(replaced_by(changed).to_pylist())
-    found = Opened(root, committed, moved(committed, changed), changed, replaced)
+    found = LakeState(root, committed, moved(committed, changed), changed, replaced)
     return found, faults
 
 
@@ -88,18 +88,18 @@ def _missing(numbers: list[int]) -> list[int]:
 
 
 def _row(root: str, path: str) -> pa.Table | str:
-    """The row in a file of the ledger, or what is wrong with it."""
+    """The row in a file of the ledger, or its fault."""
     data = _bytes(root, path)
     if isinstance(data, str):
         return data
     holds = own_checksum_holds(data)
     if holds is False:
-        return "it is damaged: its checksum is another"
+        return "it is damaged: its checksum does not match"
     found = _table(path, data)
     if isinstance(found, str):
         return found
     if holds is None and "sha256" in found.column_names:
-        return "it is damaged: its checksum is gone"
+        return "it is damaged: its checksum is missing"
     try:
         table = pa.Table.from_arrays(
             [
@@ -110,7 +110,7 @@ def _row(root: str, path: str) -> pa.Table | str:
         )
         table.validate(full=True)
     except pa.ArrowException as error:
-        return f"it is no row of the ledger: {_line(error)}"
+        return f"it is not a row of the ledger: {_first_line(error)}"
     if table.num_rows != 1:
         return f"it holds {table.num_rows} rows, not one"
     row: dict[str, Any] = table.to_pylist()[0]
@@ -131,21 +131,21 @@ def _row(root: str, path: str) -> pa.Table | str:
 
 
 def _bytes(root: str, path: str) -> bytes | str:
-    """All of a file, or why it cannot be had."""
+    """The bytes of a file, or why it cannot be read."""
     try:
         return storage(root).read(path)
     except FileNotFoundError:
-        return f"{path} is not there"
+        return f"{path} is missing"
     except UnsafePath:
         return f"{path!r} leads out of the lake"
     except (ServiceUnavailable, NotPermitted):
         raise
     except PrestaCopError as error:
-        return f"{path} cannot be read: {_line(error)}"
+        return f"{path} cannot be read: {_first_line(error)}"
 
 
 def _table(path: str, data: bytes, columns: Sequence[str] | None = None, all_pages: bool = True) -> pa.Table | str:
-    """Columns of a Parquet file (all if none are named), or what is wrong with it.
+    """Columns of a Parquet file (all if none are named), or its fault.
 
     Args:
         all_pages: check the pages of the other columns, too.
@@ -153,18 +153,18 @@ def _table(path: str, data: bytes, columns: Sequence[str] | None = None, all_pag
     try:
         file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
         names = [name for name in file.schema_arrow.names if columns is None or name in columns]
-        # A few rows at a time: nobody knows what the other columns unpack to.
+        # In batches: the other columns may unpack to any size.
         batches = [b.select(names) for b in file.iter_batches(columns=None if all_pages else names)]
         return pa.Table.from_batches(batches, pa.schema([file.schema_arrow.field(name) for name in names]))
     except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
-        return f"{path} is damaged: {_line(error)}"
+        return f"{path} is damaged: {_first_line(error)}"
 
 
-def whole(root: str, file: dict[str, Any], columns: Sequence[str]) -> pa.Table | str:
-    """Columns of a data file, once it is the file that was written, or what is wrong with it.
+def read_columns(root: str, file: dict[str, Any], columns: Sequence[str]) -> pa.Table | str:
+    """Columns of a data file, after it was verified to be the file that was written; or its fault.
 
     Args:
-        file: as the ledger names it; without ``sha256``, of an earlier version, all its pages are read and checked.
+        file: as the ledger names it; without ``sha256`` (of an earlier version) all its pages are read and checked.
         columns: the columns to read; those that it does not have are left out.
     """
     data = _bytes(root, file["path"])
@@ -172,8 +172,8 @@ def whole(root: str, file: dict[str, Any], columns: Sequence[str]) -> pa.Table |
         return data
     if file["sha256"] is not None and sha256(data) != file["sha256"]:
         return (
-            f"{file['path']} was changed: {len(data):,} bytes, the ledger says {file['bytes']:,}, and its SHA-256 is "
-            "not that of what was written; put it back from a copy"
+            f"{file['path']} was changed: {len(data):,} bytes, the ledger says {file['bytes']:,}, and its SHA-256 does "
+            "not match; restore it from a copy"
         )
     if len(data) != file["bytes"]:
         return f"{file['path']} has {len(data):,} bytes, the ledger says {file['bytes']:,}: it was changed"
@@ -186,65 +186,65 @@ def named_files(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
     return ({**file, "sha256": checksum} for file, checksum in zip(row["files"], checksums, strict=True))
 
 
-def without_checksum(of: Opened) -> int:
-    """How many files that are still read have none in the ledger."""
-    rows = (*of.as_committed.to_pylist(), *of.changes.to_pylist())
+def without_checksum(state: LakeState) -> int:
+    """How many live files have no checksum in the ledger."""
+    rows = (*state.as_committed.to_pylist(), *state.changes.to_pylist())
     files = (file for row in rows for file in named_files(row))
-    return sum(file["sha256"] is None and file["path"] not in of.replaced for file in files)
+    return sum(file["sha256"] is None and file["path"] not in state.replaced for file in files)
 
 
-class Looked(NamedTuple):
+class FileCheck(NamedTuple):
     """What was found in a data file."""
 
     faults: list[str]
     units: Counter[str]
-    """How many rows of each unit it holds; none where it has a fault."""
+    """Rows by unit; empty where the file has a fault."""
 
 
-def look_at(root: str, file: dict[str, Any], unit: str | None) -> Looked:
-    """Whether a file is there, undamaged, and holds the rows that the ledger says.
+def check_file(root: str, file: dict[str, Any], unit: str | None) -> FileCheck:
+    """Check that a file exists, is undamaged, and holds the rows that the ledger says.
 
     Args:
         file: of :func:`named_files`.
-        unit: whose rows alone are in it, unless a change has written it.
+        unit: the only unit whose rows may be in it; None for a file of a change.
     """
     counted: Counter[str] = Counter()
     try:
         faults = list(_file_faults(root, file, unit, counted))
     except (pa.ArrowException, ValueError, OverflowError) as error:  # columns of other types, times of no calendar
-        faults = [f"{file['path']} is damaged: {_line(error)}"]
-    return Looked(faults, Counter() if faults else counted)
+        faults = [f"{file['path']} is damaged: {_first_line(error)}"]
+    return FileCheck(faults, Counter() if faults else counted)
 
 
-def replaced_faults(of: Opened) -> Iterator[str]:
-    """Files that a change has replaced and no vacuum removed, and that are not what was written any more."""
-    for row in (*of.as_committed.to_pylist(), *of.changes.to_pylist()):
+def replaced_faults(state: LakeState) -> Iterator[str]:
+    """Replaced files that no vacuum has removed, and whose content has changed."""
+    for row in (*state.as_committed.to_pylist(), *state.changes.to_pylist()):
         for file in named_files(row):
-            if file["path"] in of.replaced and file["sha256"] is not None:
+            if file["path"] in state.replaced and file["sha256"] is not None:
                 try:
-                    data = storage(of.root).read(file["path"])
+                    data = storage(state.root).read(file["path"])
                 except (FileNotFoundError, UnsafePath):
-                    continue  # a vacuum has removed it; a path out of the lake was said already
+                    continue  # a vacuum has removed it; a path out of the lake was reported already
                 if sha256(data) != file["sha256"]:
                     yield (
-                        f"{row['unit']}: {file['path']} was changed since another file took its place; only readers "
-                        "that are under way read it: remove it, or let prestacop compact --vacuum do so"
+                        f"{row['unit']}: {file['path']} was changed after it was replaced; only readers that opened "
+                        "the lake before read it: remove it, or let prestacop compact --vacuum do so"
                     )
 
 
 def _file_faults(root: str, file: dict[str, Any], unit: str | None, counted: Counter[str]) -> Iterator[str]:
     path, dataset = file["path"], file["dataset"]
     if dataset == LEDGER:
-        if isinstance(table := whole(root, file, ["unit"]), str):
+        if isinstance(table := read_columns(root, file, ["unit"]), str):
             yield table
         elif table.num_rows != file["rows"]:
             yield f"{path} holds {table.num_rows:,} rows, the ledger says {file['rows']:,}"
         return
     if dataset not in list(Dataset) or not path.startswith(f"{dataset}/source="):
-        yield f"{path!r} is no path of {dataset}"
+        yield f"{path!r} is not a path of {dataset}"
         return
     needed = ["unit", *(["event_time"] if "month" in partitions(Dataset(dataset)) else [])]
-    if isinstance(table := whole(root, file, needed), str):
+    if isinstance(table := read_columns(root, file, needed), str):
         yield table
         return
     if lacking := [name for name in needed if name not in table.column_names]:
@@ -258,121 +258,123 @@ def _file_faults(root: str, file: dict[str, Any], unit: str | None, counted: Cou
         yield f"{path} holds rows of {', '.join(sorted(map(str, other)))}"
     if "event_time" in needed:
         times = np.sort(table["event_time"].combine_chunks().cast(pa.int64()).to_numpy())
-        held = {month for month, *_ in months(times)}
-        if not all(f"/month={month}/" in path for month in held):
-            yield f"{path} holds rows of {', '.join(sorted(held))}"
+        found = {month for month, *_ in months(times)}
+        if not all(f"/month={month}/" in path for month in found):
+            yield f"{path} holds rows of {', '.join(sorted(found))}"
 
 
-def merged_faults(of: Opened) -> Iterator[str]:
-    """Whether the file with the ledger's rows of many units holds what the rows themselves say."""
-    path = merged_ledger(of.changes)
-    file = next((f for row in of.changes.to_pylist() for f in named_files(row) if f["path"] == path), None)
-    if path is None or file is None or isinstance(table := whole(of.root, file, LEDGER_ROW.names), str):
-        return  # said already, of the change
-    own = {row["unit"]: row for row in of.as_committed.to_pylist()}
+def merged_faults(state: LakeState) -> Iterator[str]:
+    """Where the file with the merged rows of the ledger differs from the rows themselves."""
+    path = merged_ledger(state.changes)
+    file = next((f for row in state.changes.to_pylist() for f in named_files(row) if f["path"] == path), None)
+    if path is None or file is None or isinstance(table := read_columns(state.root, file, LEDGER_ROW.names), str):
+        return  # reported already, with the change
+    own = {row["unit"]: row for row in state.as_committed.to_pylist()}
     for row in table.to_pylist():
         unit = row["unit"]
         if unit not in own:
-            yield f"unit {unit}: its row of the ledger is gone; {path} still has it"
+            yield f"unit {unit}: its row of the ledger is missing; {path} still has it"
         elif any(row[name] != own[unit][name] for name in row if name in own[unit]):
             yield f"unit {unit}: its row of the ledger and that in {path} differ"
 
 
-def orphan_faults(of: Opened) -> Iterator[str]:
-    """Files of datasets that no row of the ledger names, as a removed row leaves them, or a run that was killed."""
-    store = storage(of.root)
-    named = {file["path"] for t in (of.as_committed, of.changes) for files in t["files"].to_pylist() for file in files}
+def orphan_faults(state: LakeState) -> Iterator[str]:
+    """Files of datasets that no row of the ledger names: the row was removed, or a run was killed."""
+    store = storage(state.root)
+    named = {
+        file["path"] for t in (state.as_committed, state.changes) for files in t["files"].to_pylist() for file in files
+    }
     found: dict[str, list[str]] = {}
     for folder in (*map(str, Dataset), MERGED_LEDGER):
         for info in store.list(folder):
-            path = below(of.root, info.path)
+            path = relative(state.root, info.path)
             if not _DATA.match(path):
-                yield f"{path} is no file of a dataset; readers of all files there would take it for rows: remove it"
+                yield f"{path} is not a file of the dataset; readers that list the directory would read it: remove it"
             elif path not in named:
                 found.setdefault(unit_of(path), []).append(path)
     if not found:
         return
-    # What goes on while the lake is looked through has committed some of them by now.
+    # What goes on while the lake is checked through has committed some of them by now.
     committed = {PurePosixPath(info.path).stem for info in store.list(LEDGER)}
-    known = set(of.as_committed["unit"].to_pylist())
+    known = set(state.as_committed["unit"].to_pylist())
     for unit, paths in sorted(found.items()):
         attempt = _ATTEMPT.match(unit)
-        if attempt and (int(attempt[1]) <= of.changes.num_rows or f"change-{attempt[1]}" in committed):
-            continue  # of an attempt that lost, which a vacuum removes, or of a change that came meanwhile
+        if attempt and (int(attempt[1]) <= state.changes.num_rows or f"change-{attempt[1]}" in committed):
+            continue  # an attempt that lost, which a vacuum removes, or a change that was committed meanwhile
         if attempt:
-            said = f"change {int(attempt[1])}: it has files and no row of the ledger: compaction or replay was killed"
+            why = f"change {int(attempt[1])}: it has files and no row of the ledger: compaction or replay was killed"
         elif unit in known:
-            yield f"unit {unit}: its row of the ledger does not name {', '.join(paths)}; nobody reads that: remove it"
+            yield f"unit {unit}: its row of the ledger does not name {', '.join(paths)}; no reader opens it: remove it"
             continue
-        elif unit in committed or is_open(of, unit):
+        elif unit in committed or is_open(state, unit):
             continue
         else:
-            said = f"unit {unit}: it has files and no row of the ledger: the run was killed, or still goes on"
+            why = f"unit {unit}: it has files and no row of the ledger: the run was killed, or is still running"
         yield (
-            f"{said}, or the row was removed; run the same command again, or where its input is gone put the row back "
+            f"{why}, or the row was removed; run the same command again, or, if its input is gone, restore the row "
             f"from a copy ({len(paths)} files, such as {paths[0]})"
         )
 
 
-def is_open(of: Opened, unit: str) -> bool:
-    """Whether a unit of a stream is planned or spooled, and waits for the next run."""
-    store = storage(of.root)
+def is_open(state: LakeState, unit: str) -> bool:
+    """Whether a unit of a stream is planned or spooled and will be read by the next run."""
+    store = storage(state.root)
     if found := _OF_A_STREAM.match(unit):
         path = f"plans/{found[1]}/{found[2]}/{found[3]}.json"
         return bool(store.filesystem.get_file_info(store.full(path)).is_file)
     return any(info.base_name == f"{unit}.arrow" for info in store.list("spool"))
 
 
-def object_faults(of: Opened) -> Iterator[str]:
-    """Pictures and large payloads that are not what their names say, and those that a row refers to and are gone."""
-    store = storage(of.root)
+def object_faults(state: LakeState) -> Iterator[str]:
+    """Pictures and large payloads that are damaged, and those that a row refers to and are missing."""
+    store = storage(state.root)
     sizes: dict[str, int] = {}
     for folder in ("pictures", "payloads"):
-        found = {below(of.root, info.path): info.size for info in store.list(folder)}
+        found = {relative(state.root, info.path): info.size for info in store.list(folder)}
         with ThreadPoolExecutor(READS) as pool:
-            yield from filter(None, pool.map(partial(_object_fault, of.root), found))
+            yield from filter(None, pool.map(partial(_object_fault, state.root), found))
         sizes |= found
     wanted = [(Dataset.IMAGES, "object", "bytes"), (Dataset.DEAD_LETTERS, "payload_object", "payload_bytes")]
     for dataset, path, size in wanted:
-        for row in (*of.as_committed.to_pylist(), *of.changes.to_pylist()):
-            for file in (f for f in named_files(row) if f["dataset"] == dataset and f["path"] not in of.replaced):
-                table = whole(of.root, file, ["unit", path, size])
+        for row in (*state.as_committed.to_pylist(), *state.changes.to_pylist()):
+            for file in (f for f in named_files(row) if f["dataset"] == dataset and f["path"] not in state.replaced):
+                table = read_columns(state.root, file, ["unit", path, size])
                 if isinstance(table, str) or path not in table.column_names:
-                    continue  # said already; files of earlier versions have no such column
+                    continue  # reported already; files of earlier versions have no such column
                 for referring in table.filter(table[path].is_valid()).to_pylist():
                     there = sizes.get(referring[path])
                     if there is None:
-                        yield f"unit {referring['unit']}: {referring[path]} is gone"
+                        yield f"unit {referring['unit']}: {referring[path]} is missing"
                     elif there != referring[size]:
-                        said = f"has {there:,} bytes, not {referring[size]:,}"
-                        yield f"unit {referring['unit']}: {referring[path]} {said}"
+                        sizes_differ = f"has {there:,} bytes, not {referring[size]:,}"
+                        yield f"unit {referring['unit']}: {referring[path]} {sizes_differ}"
 
 
 def _object_fault(root: str, path: str) -> str | None:
-    """What is wrong with an object that is named by its content."""
+    """The fault of an object that is named by its content; None where it has none."""
     found = _OBJECT.match(path)
     if not found:
-        return f"{path} is no name of a picture or payload; nothing refers to it: remove it"
+        return f"{path} is not the name of a picture or payload; nothing refers to it: remove it"
     data = _bytes(root, path)
     if isinstance(data, str):
         return data
-    return None if sha256(data) == found[1] else f"{path} was changed: its SHA-256 is not its name; put it back"
+    return None if sha256(data) == found[1] else f"{path} was changed: its SHA-256 is not its name; restore it"
 
 
-def plan_faults(of: Opened) -> Iterator[str]:
-    """Where the chains of plans are broken, and where floors or units do not agree with them."""
-    store = storage(of.root)
+def plan_faults(state: LakeState) -> Iterator[str]:
+    """Gaps in the chains of plans, and floors or units that contradict the plans."""
+    store = storage(state.root)
     committed = {
         (m[1], int(m[2]), int(m[3])): row
-        for row in of.as_committed.select(["unit", "range_start", "range_end"]).to_pylist()
+        for row in state.as_committed.select(["unit", "range_start", "range_end"]).to_pylist()
         if (m := _OF_A_STREAM.match(row["unit"]))
     }
     chains: dict[tuple[str, int], dict[int, int | None]] = {}
     floors: dict[str, dict[int, int]] = {}
     with_floors: set[str] = set()
-    paths = [below(of.root, info.path) for info in store.list("plans")]
+    paths = [relative(state.root, info.path) for info in store.list("plans")]
     with ThreadPoolExecutor(READS) as pool:
-        contents = pool.map(partial(_bytes, of.root), paths)
+        contents = pool.map(partial(_bytes, state.root), paths)
         for path, data in zip(paths, contents, strict=True):
             if isinstance(data, str):
                 yield data
@@ -386,14 +388,14 @@ def plan_faults(of: Opened) -> Iterator[str]:
                     chain[start] = plan_in(data, path).end
                 except ValueError as error:
                     unit = f"{stream}-{partition:05d}-{start:019d}"
-                    yield f"unit {unit}: its plan {path} is damaged: {_line(error)}; put it back from a copy"
+                    yield f"unit {unit}: its plan {path} is damaged: {_first_line(error)}; restore it from a copy"
             elif path.endswith("/floors.json") and path.count("/") == 2:
                 stream = path.split("/")[1]
                 floors[stream] = {}
                 try:
                     floors[stream] = floors_in(data, path)
                 except ValueError as error:
-                    yield f"{path} is damaged: {_line(error)}; remove it, and the next run writes it again"
+                    yield f"{path} is damaged: {_first_line(error)}; remove it, and the next run writes it again"
             elif is_voucher(path):
                 if data:
                     yield f"{path} is damaged: it must be empty; empty it"
@@ -401,11 +403,11 @@ def plan_faults(of: Opened) -> Iterator[str]:
                 yield f"{path} {wrong}"
     for stream in sorted(with_floors - floors.keys()):
         # They are written before the first plan.
-        yield f"plans/{stream}/floors.json is gone; nothing is lost: the next run of the stream writes it again"
+        yield f"plans/{stream}/floors.json is missing; nothing is lost: the next run of the stream writes it again"
     for (stream, partition, start), row in sorted(committed.items()):
         chain = chains.get((stream, partition), {})
         if start not in chain:
-            yield f"unit {row['unit']}: its plan is gone"
+            yield f"unit {row['unit']}: its plan is missing"
         elif chain[start] not in (None, row["range_end"]):
             yield f"unit {row['unit']}: it ends at {row['range_end']:,}, its plan at {chain[start]:,}"
         if row["range_start"] != start:
@@ -431,78 +433,80 @@ def _chain_faults(
         if end is not None and following is not None and end != following:
             yield f"unit {unit}: it ends at {end:,}, and the next plan begins at {following:,}: offsets are missing"
     if starts and (end := chain[starts[-1]]) is not None and floor > end:
-        yield f"{stream}, partition {partition}: the floor is {floor:,}, and the plans end at {end:,}: plans are gone"
+        yield f"{stream}, partition {partition}: the floor is {floor:,}, the plans end at {end:,}: plans are missing"
 
 
 def is_voucher(path: str) -> bool:
-    """Whether a file of this path says that a segment is in the spool."""
+    """Whether the file of this path is the voucher of a spooled segment."""
     found = _VOUCHER.match(path)
     return bool(found and NAME.fullmatch(f"{found[1]}.arrow"))
 
 
-def spool_faults(of: Opened) -> Iterator[str]:
-    """Segments of a stream that wait to be read and are not what was spooled, and those that are gone unread."""
-    store = storage(of.root)
-    vouched = _vouchers(of.root)  # before the segments: they are removed in this order
+def spool_faults(state: LakeState) -> Iterator[str]:
+    """Spooled segments that are damaged, and those that are missing before they were read."""
+    store = storage(state.root)
+    vouched = _vouchers(state.root)  # before the segments: they are removed in this order
     for info in store.list("spool"):
-        path = below(of.root, info.path)
+        path = relative(state.root, info.path)
         vouched.discard(voucher(path))
-        data = _bytes(of.root, path)
+        data = _bytes(state.root, path)
         if isinstance(data, str):
-            continue  # it was read and forgotten meanwhile
+            continue  # it was read and removed meanwhile
         try:
             deque(segment_in(data, info.base_name), maxlen=0)
         except ValueError as error:
-            yield f"{path} is damaged: {_line(error)}; put it back from a copy"
+            yield f"{path} is damaged: {_first_line(error)}; restore it from a copy"
     # A bucket's rule removes segments that a killed run had read and not removed.
-    committed = set(of.as_committed["unit"].to_pylist())
-    for path in sorted(vouched & _vouchers(of.root) if vouched else ()):
+    committed = set(state.as_committed["unit"].to_pylist())
+    for path in sorted(vouched & _vouchers(state.root) if vouched else ()):
         unit = PurePosixPath(path).name
         if unit not in committed:
             yield (
-                f"unit {unit}: its segment {path.removeprefix('plans/')}.arrow is gone, and its messages were "
-                "acknowledged and are not in the lake: put it back from a copy, or, to do without them, remove "
+                f"unit {unit}: its segment {path.removeprefix('plans/')}.arrow is missing, and its messages were "
+                "acknowledged and are not in the lake: restore it from a copy, or, to accept the loss, remove "
                 f"{path}"
             )
 
 
 def _vouchers(root: str) -> set[str]:
-    return {path for info in storage(root).list("plans/spool") if is_voucher(path := below(root, info.path))}
+    return {path for info in storage(root).list("plans/spool") if is_voucher(path := relative(root, info.path))}
 
 
-def notices(of: Opened) -> Iterator[str]:
-    """What should be looked at, though no row is missing: what is not of the lake, and what it has forgotten."""
-    store = storage(of.root)
+def notices(state: LakeState) -> Iterator[str]:
+    """What should be checked at, though no row is missing: what is not of the lake, and what it has forgotten."""
+    store = storage(state.root)
     strangers = [name for name in store.names() if name not in _OWN | _EARLIER and not name.startswith(_PROBE)]
     if strangers:
         more = f" and {len(strangers) - SHOWN:,} others" if len(strangers) > SHOWN else ""
         yield (
-            f"not of the lake, and at its root: {', '.join(strangers[:SHOWN])}{more}. No command reads that; a lake is "
-            "best alone in its folder"
+            f"not part of the lake, at its root: {', '.join(strangers[:SHOWN])}{more}. No command reads them; keep "
+            "a lake alone in its folder"
         )
-    known = set(of.as_committed["unit"].to_pylist())
+    known = set(state.as_committed["unit"].to_pylist())
     for info in store.list("again"):
         if info.base_name not in known:
-            yield f"{below(of.root, info.path)} names no unit of the ledger; remove it"
-    history = of.as_committed.filter(pc.equal(of.as_committed["source"], str(Source.HISTORY)))
+            yield f"{relative(state.root, info.path)} names no unit of the ledger; remove it"
+    history = state.as_committed.filter(pc.equal(state.as_committed["source"], str(Source.HISTORY)))
     loaded = {path for path in history["path"].to_pylist() if path.startswith(_TOPICS)}
-    there = len(remembered(of.root))
-    if there < len(loaded) and _all_forgotten(of.root):
+    there = len(remembered(state.root))
+    if there < len(loaded) and _all_committed(state.root):
         yield (
             f"plans/loaded remembers {there:,} files, and the ledger has rows of {len(loaded):,} that came through "
             "topics: what was remembered of the others was removed. No row is lost or comes twice; what their topics "
-            "still hold of them is looked through again"
+            "still hold of them is checked through again"
         )
 
 
-def _all_forgotten(root: str) -> bool:
-    """Whether the loader's topics have nothing left that is not in the lake: then all its files are remembered."""
+def _all_committed(root: str) -> bool:
+    """Whether the loader's topics hold nothing that is not in the lake: then plans/loaded has a note on each file."""
     store = storage(root)
-    if any(below(root, info.path).startswith(f"spool/{Source.HISTORY}-") for info in store.list("spool")):
+    if any(relative(root, info.path).startswith(f"spool/{Source.HISTORY}-") for info in store.list("spool")):
         return False
     last: dict[tuple[str, int], str] = {}
     for info in store.list("plans"):
-        if (found := _PLAN.match(path := below(root, info.path))) and found["stream"].startswith(f"{Source.HISTORY}-"):
+        if (found := _PLAN.match(path := relative(root, info.path))) and found["stream"].startswith(
+            f"{Source.HISTORY}-"
+        ):
             last[found["stream"], int(found["partition"])] = path  # they are sorted
     try:
         return all(
@@ -510,13 +514,13 @@ def _all_forgotten(root: str) -> bool:
             for (stream, partition), path in last.items()
         )
     except (ValueError, LakeDamaged, FileNotFoundError):
-        return False  # said already
+        return False  # reported already
 
 
-def below(root: str, full: str) -> str:
-    """A path of pyarrow's as one below the lake's root."""
+def relative(root: str, full: str) -> str:
+    """A full path of pyarrow's, relative to the lake's root."""
     return full.removeprefix(f"{storage(root).base}/")
 
 
-def _line(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0]

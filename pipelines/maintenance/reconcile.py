@@ -1,9 +1,8 @@
-"""``prestacop reconcile``: does the ledger add up, and is the lake what the ledger says?
+"""``prestacop reconcile``: check that every input row is in the lake exactly once, and that no file is damaged.
 
-For each unit, whatever its source: rows in = positions + qualified + unqualified + dead letters + images + duplicates,
-as these are after compaction and replay; its own files and those of changes are there, and hold as many rows of it; its
-statistics sum up to its violations and positions. Over the lake: the statistics that readers see sum up to the rows
-that they see.
+For each unit: rows in = positions + qualified + unqualified + dead letters + images + duplicates, after compaction and
+replay; the files that the ledger names exist, have their checksums and hold as many rows of the unit; its statistics
+sum up to its violations and positions. Over the lake: the statistics that readers see sum up to the rows that they see.
 """
 
 import argparse
@@ -16,15 +15,15 @@ from lake.changes import check_not_removed, reading
 from lake.reader import no_lake
 from pipelines.cli.app import run
 from pipelines.maintenance.integrity import (
-    Opened,
-    look_at,
+    LakeState,
+    check_file,
     merged_faults,
     named_files,
     notices,
     object_faults,
-    opened,
     orphan_faults,
     plan_faults,
+    read_state,
     replaced_faults,
     spool_faults,
     without_checksum,
@@ -42,46 +41,45 @@ examples:
   prestacop reconcile --lake data/lake
   prestacop reconcile --lake s3://prestacop/lake
 
-A line that begins with "notice:" is of no row, and changes no exit code: what is not of the lake, at its root.
+A line that begins with "notice:" is a hint, such as foreign files at the lake's root; it does not change the exit code.
 
 exit codes: 0 everything adds up, 1 it does not (each unit is named), 3 there is no lake, 4 service unavailable,
 6 a vacuum removed what it was to read: run it again
 """
 RECONCILIATION = "reconciliation"
 SHOWN = 3
-"""Places of a unit where its statistics differ."""
+"""Differing statistics of a unit that are printed."""
 
 
-Held = Counter[tuple[str, str]]
-"""By unit and dataset, how many rows files hold."""
+RowCounts = Counter[tuple[str, str]]
+"""Rows in files, by unit and dataset."""
 
 
-def unit_faults(of: Opened, unit: dict[str, Any], held: Held) -> Iterator[str]:
-    """What is wrong with a unit: its row of the ledger against the rows that files of changes hold of it, and against
-    those of its own files that are still read."""
+def unit_faults(state: LakeState, unit: dict[str, Any], in_changes: RowCounts) -> Iterator[str]:
+    """Faults of a unit: its row of the ledger against its rows in files of changes and in its own live files."""
     out = sum(unit[what] for what in (*map(str, OUTPUT_DATASETS), DUPLICATES))
     if unit["rows_in"] != out:
         yield f"{unit['rows_in']:,} rows in, {out:,} rows out"
     if unit["counted"] != sum(unit[branch] for branch in BRANCHES):
         yield f"{unit['counted']:,} counted, {sum(unit[branch] for branch in BRANCHES):,} rows"
-    rows = {dataset: held[unit["unit"], dataset] for dataset in OUTPUT_DATASETS}
+    rows = {dataset: in_changes[unit["unit"], dataset] for dataset in OUTPUT_DATASETS}
     for file in named_files(unit):
-        if file["path"] not in of.replaced:
-            yield from look_at(of.root, file, unit["unit"]).faults
+        if file["path"] not in state.replaced:
+            yield from check_file(state.root, file, unit["unit"]).faults
             rows[file["dataset"]] = rows.get(file["dataset"], 0) + file["rows"]
     for dataset in OUTPUT_DATASETS:
         if rows[dataset] != unit[dataset]:
             yield f"{rows[dataset]:,} rows in files of {dataset}, the ledger says {unit[dataset]:,}"
 
 
-def change_faults(of: Opened, change: dict[str, Any], held: Held) -> Iterator[str]:
-    """What is wrong with the files of a change that are still read; the rows of each unit in them are added up."""
+def change_faults(state: LakeState, change: dict[str, Any], in_changes: RowCounts) -> Iterator[str]:
+    """Faults of the live files of a change; adds up the rows of each unit in them."""
     for file in named_files(change):
-        if file["path"] not in of.replaced:
-            looked = look_at(of.root, file, None)
-            yield from looked.faults
-            for unit, n in looked.units.items():
-                held[unit, file["dataset"]] += n
+        if file["path"] not in state.replaced:
+            checked = check_file(state.root, file, None)
+            yield from checked.faults
+            for unit, n in checked.units.items():
+                in_changes[unit, file["dataset"]] += n
 
 
 def lake_faults(lk: Lake) -> Iterator[str]:
@@ -127,49 +125,51 @@ def lake_faults(lk: Lake) -> Iterator[str]:
 
 
 def reconcile(root: str, quiet: bool = True) -> list[str]:
-    """Check the lake; a line for each fault, none when all adds up. Raises InputUnusable where there is no lake,
-    InputChanged where it was held for so long that a vacuum removed what it was to read."""
+    """Check the lake; gives a line for each fault.
+
+    Raises InputUnusable where there is no lake, InputChanged where a vacuum removed files that were still to be read.
+    """
     return _reconciled(root, quiet)[1]
 
 
-def _reconciled(root: str, quiet: bool) -> tuple[Opened, list[str]]:
-    of, faults = opened(root)
-    return of, _faults(of, faults, quiet)
+def _reconciled(root: str, quiet: bool) -> tuple[LakeState, list[str]]:
+    state, faults = read_state(root)
+    return state, _faults(state, faults, quiet)
 
 
-def _faults(of: Opened, faults: list[str], quiet: bool) -> list[str]:
-    units = of.ledger.to_pylist()
-    if not units and not faults and not any((*plan_faults(of), *spool_faults(of), *orphan_faults(of))):
-        raise no_lake(of.root)
+def _faults(state: LakeState, faults: list[str], quiet: bool) -> list[str]:
+    units = state.ledger.to_pylist()
+    if not units and not faults and not any((*plan_faults(state), *spool_faults(state), *orphan_faults(state))):
+        raise no_lake(state.root)
     ledger_is_sound = not faults
-    held: Held = Counter()
-    changes = of.changes.to_pylist()
+    in_changes: RowCounts = Counter()
+    changes = state.changes.to_pylist()
     faults += [
         f"{change['unit']} ({change['path']}): {fault}"
         for change in Bar(changes, desc="changes", unit=" changes", quiet=quiet or not changes)
-        for fault in change_faults(of, change, held)
+        for fault in change_faults(state, change, in_changes)
     ]
     faults += [
         f"unit {unit['unit']} ({unit['path']}): {fault}"
         for unit in Bar(units, desc="units", unit=" units", quiet=quiet)
-        for fault in unit_faults(of, unit, held)
+        for fault in unit_faults(state, unit, in_changes)
     ]
-    faults += [*merged_faults(of), *replaced_faults(of), *plan_faults(of), *spool_faults(of)]
-    faults += [*orphan_faults(of), *object_faults(of)]
+    faults += [*merged_faults(state), *replaced_faults(state), *plan_faults(state), *spool_faults(state)]
+    faults += [*orphan_faults(state), *object_faults(state)]
     if faults:
-        # A lake whose files are gone cannot be queried; the units' faults say it all.
+        # A lake whose files are gone cannot be queried; the units' faults name them.
         if ledger_is_sound:
-            check_not_removed(of.root, RECONCILIATION, of.changes.num_rows)
+            check_not_removed(state.root, RECONCILIATION, state.changes.num_rows)
         return faults
-    with reading(of.root, RECONCILIATION):
-        return list(lake_faults(lake(of.root)))
+    with reading(state.root, RECONCILIATION):
+        return list(lake_faults(lake(state.root)))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The command."""
     parser = argparse.ArgumentParser(
         prog="prestacop reconcile",
-        description="Check that rows in = rows out for every unit, and that the statistics add up.",
+        description="Check that every input row is in the lake exactly once, and that no file is missing or damaged.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -183,21 +183,23 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _command(root: str, quiet: bool) -> int:
-    of, faults = _reconciled(root, quiet)
+    state, faults = _reconciled(root, quiet)
     for fault in faults:
         print(fault)
-    total = {what: sum(of.ledger[what].to_pylist()) for what in ("rows_in", *map(str, OUTPUT_DATASETS), DUPLICATES)}
-    if of.changes.num_rows:
-        print(f"{of.changes.num_rows:,} changes of files: " + ", ".join(of.changes["path"].to_pylist()))
-    if unhashed := without_checksum(of):
+    total = {what: sum(state.ledger[what].to_pylist()) for what in ("rows_in", *map(str, OUTPUT_DATASETS), DUPLICATES)}
+    if state.changes.num_rows:
+        print(f"{state.changes.num_rows:,} changes of files: " + ", ".join(state.changes["path"].to_pylist()))
+    if unhashed := without_checksum(state):
         print(
             f"{unhashed:,} files of earlier versions have no checksum in the ledger: their sizes and pages were "
-            "checked. A compaction gives one to those that it merges"
+            "checked. A compaction writes checksums for the files that it merges"
         )
-    print(f"{of.ledger.num_rows:,} units: " + ", ".join(f"{n:,} {what.replace('_', ' ')}" for what, n in total.items()))
+    print(
+        f"{state.ledger.num_rows:,} units: " + ", ".join(f"{n:,} {what.replace('_', ' ')}" for what, n in total.items())
+    )
     for line in conflicts(lake(root)) if not faults else ():
         print(line)
-    for notice in notices(of):
+    for notice in notices(state):
         print(f"notice: {notice}")
     print(f"{len(faults)} faults" if faults else "everything adds up")
     return 1 if faults else 0

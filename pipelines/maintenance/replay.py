@@ -1,4 +1,4 @@
-"""``prestacop replay``: dead letters go through the rules again; those that pass enter the lake once."""
+"""``prestacop replay``: validate dead letters again, and move those that pass into their dataset, exactly once."""
 
 import argparse
 import shlex
@@ -16,7 +16,7 @@ from lake.changes import Change
 from lake.storage import storage
 from pipelines.cli.app import beam_options, progress_bar, run
 from pipelines.maintenance.compaction_graph import commit_change
-from pipelines.maintenance.replay_graph import letters_of, replaying
+from pipelines.maintenance.replay_graph import letters_of, replay_graph
 from schemas import history, messages
 from schemas.answers import load_public_keys
 from sources.progress import progress
@@ -27,9 +27,9 @@ examples:
   prestacop replay --lake s3://prestacop/lake --reason field_invalid
   prestacop replay --lake data/lake --reason answer_unsigned --officer-keys officers.pem
 
-To be run after a rule was mended. What passes now leaves dead_letters/ and enters its dataset under the unit and the
-number that it always had; what another rule refuses now says so; the rest stays. Again, it changes nothing. It may
-run beside everything else, and be stopped at any moment: what it does is seen all at once.
+Run it after a rule was fixed. A dead letter that passes now moves to its dataset, under its old unit and record
+number; one that another rule refuses gets the new reason; the rest stays. It is idempotent, safe to run while others
+write and read, and safe to stop: its result becomes visible atomically.
 
 Beam's own options may follow (--runner, --direct_num_workers, ...). S3 keys and the endpoint come from the AWS
 credential chain and AWS_ENDPOINT_URL.
@@ -42,7 +42,7 @@ exit codes: 0 done, 2 wrong usage, 3 there is no lake, 4 service unavailable, 5 
 REASONS = sorted(
     {text for reasons in (history.Reason, messages.Reason) for name, text in vars(reasons).items() if name.isupper()}
 )
-"""All that a dead letter may say."""
+"""All reasons of dead letters."""
 
 
 def replay(
@@ -57,39 +57,39 @@ def replay(
         The change's row of the ledger; None where nothing changed.
 
     Raises:
-        InputUnusable: where there is no lake; where the columns of a history file are not known any more.
-        InputChanged: where it was held for so long that a vacuum removed what it was to read.
+        InputUnusable: there is no lake, or the columns of a history file are unknown.
+        InputChanged: a vacuum removed files that were still to be read.
     """
 
     def attempt(lk: Lake, change: Change) -> None:
         if files := letters_of(lk, reason):
             progress.planned(sum(letters.file.bytes for letters in files))
             with beam.Pipeline(options=options) as pipeline:
-                replaying(pipeline, root, files, change, officer_keys)
+                replay_graph(pipeline, root, files, change, officer_keys)
 
     return commit_change(root, f"replay of {reason}", attempt)
 
 
-def waiting(root: str) -> dict[str, int]:
-    """The dead letters of a lake by reason, most frequent first."""
+def dead_letters_by_reason(root: str) -> dict[str, int]:
+    """The number of dead letters of each reason, most frequent first. Raises InputUnusable where there is no lake."""
     query = "SELECT reason, count(*) AS n FROM dead_letters_of_all_units GROUP BY ALL ORDER BY n DESC, reason"
     found = filled_lake(root).sql(query)
     return {row["reason"]: row["n"] for row in found.to_pylist()}
 
 
-def told(change: dict[str, Any] | None, reason: str, before: dict[str, int], after: dict[str, int]) -> Iterator[str]:
-    """What a replay did, line by line."""
+def summary(change: dict[str, Any] | None, reason: str, before: dict[str, int], after: dict[str, int]) -> Iterator[str]:
+    """Lines with the rows that a replay moved to each dataset, and those that are still refused."""
     if change is None:
-        yield f"nothing changed: all {before[reason]:,} dead letters of {reason} are still refused for it"
+        yield f"nothing changed: all {before[reason]:,} dead letters of {reason} are still refused"
         return
     into: Counter[str] = Counter()
     for move in change["moves"]:
         into[move["into"]] += move["rows"]
     yield f"{before[reason]:,} dead letters of {reason}:"
     yield from (f"  {n:>9,}  → {dataset}" for dataset, n in into.most_common())
-    yield f"  {after.get(reason, 0):>9,}  are still refused for it"
+    yield f"  {after.get(reason, 0):>9,}  are still refused"
     more = {name: n - before.get(name, 0) for name, n in after.items() if n > before.get(name, 0) and name != reason}
-    yield from (f"  {n:>9,}  are refused for {name} now" for name, n in more.items())
+    yield from (f"  {n:>9,}  are now refused: {name}" for name, n in more.items())
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -97,17 +97,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(
         prog="prestacop replay",
-        description="Let dead letters of one reason go through the rules again, after a rule was mended.",
+        description="Validate the dead letters of one reason again, after a rule was fixed.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("--lake", required=True, metavar="DIR_OR_S3_URL", help="the lake")
     parser.add_argument(
-        "--reason", required=True, metavar="R", choices=REASONS, help="why they were refused, such as time_unreadable"
+        "--reason",
+        required=True,
+        metavar="R",
+        choices=REASONS,
+        help="reason of the dead letters: time_unreadable, ...",
     )
     parser.add_argument(
-        "--officer-keys", type=Path, metavar="FILE", help="public keys of consoles: for --reason answer_unsigned"
+        "--officer-keys", type=Path, metavar="FILE", help="public keys of consoles, for --reason answer_unsigned"
     )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     arguments, rest = parser.parse_known_args(argv)
@@ -118,14 +122,14 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _command(arguments: argparse.Namespace, options: PipelineOptions) -> int:
     root, reason = arguments.lake, arguments.reason
-    before = waiting(root)
+    before = dead_letters_by_reason(root)
     if reason not in before:
-        there = ", ".join(f"{name} ({n:,})" for name, n in before.items()) or "none at all"
-        print(f"nothing to replay: no dead letter is refused for {reason}; there are: {there}")
+        there = ", ".join(f"{name} ({n:,})" for name, n in before.items()) or "no dead letter"
+        print(f"nothing to replay: no dead letter has the reason {reason}; the lake has: {there}")
         return 0
     officer_keys = load_public_keys(arguments.officer_keys) if arguments.officer_keys else ()
     storage(root).probe()
     with progress_bar("replaying", arguments.quiet):
         change = replay(root, reason, options, officer_keys)
-    print("\n".join(told(change, reason, before, waiting(root))))
+    print("\n".join(summary(change, reason, before, dead_letters_by_reason(root))))
     return 0

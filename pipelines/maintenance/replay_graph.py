@@ -1,6 +1,6 @@
-"""Replay as a graph: dead letters of a reason go through the rules again, one change of the lake comes out.
+"""Replay as a graph: dead letters of one reason are validated again, one change of the lake comes out.
 
-files of dead letters ─► Reshuffle ─► Judge again ─► Together ─► Commit: one change, in the ledger
+files of dead letters ─► Reshuffle ─► Validate ─► Together ─► Commit: one change, in the ledger
 """
 
 from collections import Counter
@@ -40,18 +40,18 @@ from transforms.stats import Counter as WindowCounter
 _WINDOWS = "SELECT unit, any_value(window_seconds) FROM stats_of_all_units GROUP BY unit"
 
 
-class Letters(NamedTuple):
+class LettersFile(NamedTuple):
     """A file with dead letters of the reason."""
 
     file: LakeFile
     reason: str
     units: dict[str, Unit]
-    """By name, those whose letters the file holds."""
+    """By name, the units that have letters in the file."""
     windows: dict[str, int]
     """The size of the windows of each unit's statistics, in seconds."""
 
 
-def letters_of(lk: Lake, reason: str) -> list[Letters]:
+def letters_of(lk: Lake, reason: str) -> list[LettersFile]:
     """The files that hold dead letters of the reason."""
     rows = {row["unit"]: row for row in lk.ledger.to_pylist()}
     with lk.connect() as connection:
@@ -62,42 +62,42 @@ def letters_of(lk: Lake, reason: str) -> list[Letters]:
         here = table.filter(pc.equal(table["reason"].cast(pa.string()), reason))["unit"].unique().to_pylist()
         if here:
             units = {name: _unit(rows[name]) for name in sorted(here)}
-            found.append(Letters(file, reason, units, {name: windows.get(name, HOUR) for name in units}))
+            found.append(LettersFile(file, reason, units, {name: windows.get(name, HOUR) for name in units}))
     return found
 
 
 def _unit(row: dict[str, Any]) -> Unit:
-    """The unit of a row of the ledger. Raises InputUnusable where nobody knows any more how its columns are called."""
+    """The unit of a row of the ledger. Raises InputUnusable where the names of its file's columns are lost."""
     columns = tuple(row["columns"] or ())
-    if row["source"] == Source.HISTORY and not columns:  # committed by a version that did not write them down
+    if row["source"] == Source.HISTORY and not columns:  # earlier versions did not store them
         try:
             with open_file(row["path"]) as file:
                 columns = HistoryCsv().header(file, row["path"]).columns
         except PrestaCopError as error:
             raise InputUnusable(
-                f"unit {row['unit']} does not say how the columns of its file are called, and the file cannot be asked "
-                f"({error}); put it back for the time of the replay"
+                f"unit {row['unit']}: an early version wrote it without the names of its columns, and its file cannot "
+                f"be read ({error}); restore the file and run the replay again"
             ) from error
     place = row["path"], row["range_start"], row["range_end"]
     return Unit(Source(row["source"]), *place, row["unit"], columns, row["separator"] or ",")
 
 
-def judge(root: str, unit: Unit, letters: pa.RecordBatch, officer_keys: Sequence[bytes]) -> Parsed:
-    """Let dead letters of a unit go through the rules again.
+def validate(root: str, unit: Unit, letters: pa.RecordBatch, officer_keys: Sequence[bytes]) -> Parsed:
+    """Validate dead letters of a unit again.
 
     Args:
-        officer_keys: those that sign officers' answers now.
+        officer_keys: public keys that verify officers' answers.
 
     Returns:
-        What passes, as rows of the unit under their old numbers, and the letters that are still refused, with the
-        reason that holds now.
+        Rows that pass, under their old unit and record numbers; the letters that are still refused, with the reason
+        of now.
     """
     payloads = letters.select(PAYLOADS.names)
     if unit.source == Source.DRONES:
         return decode_payloads(unit, payloads, officer_keys)
     if unit.source == Source.IMAGES:
         return store_pictures(root, UnitBatch(unit, payloads, last=True))
-    # A payload without quotes and returns is one line; what one with them is depends on what stands behind it.
+    # A payload without quotes and line ends is one line; one with them depends on the bytes that follow it.
     special = np.array([any(byte in payload for byte in b'"\r\n') for payload in payloads["payload"].to_pylist()], bool)
     groups = [np.flatnonzero(~special), *(np.array([place]) for place in np.flatnonzero(special))]
     parts = [_parse(unit, letters.take(pa.array(group))) for group in groups if len(group)]
@@ -107,7 +107,7 @@ def judge(root: str, unit: Unit, letters: pa.RecordBatch, officer_keys: Sequence
 
 
 def _parse(unit: Unit, letters: pa.RecordBatch) -> Parsed:
-    """Parse lines of the history that are known to be so many records."""
+    """Parse payloads of the history, each one record."""
     data = b"".join(payload + b"\n" for payload in letters["payload"].to_pylist())
     odd = odd_records(data, len(unit.columns), unit.separator.encode())
     if count_records(data, odd) != letters.num_rows:  # it was cut out of a longer record: no rule can read it
@@ -125,21 +125,21 @@ def _batch(table: pa.Table) -> pa.RecordBatch:
     return table.to_batches()[0] if table.num_rows else pa.RecordBatch.from_pylist([], schema=table.schema)
 
 
-def replay_file(root: str, letters: Letters, name: str, officer_keys: Sequence[bytes]) -> Merged | None:
-    """Judge the letters of a file, and write what comes of them under this name; None where nothing changes."""
+def replay_file(root: str, letters: LettersFile, name: str, officer_keys: Sequence[bytes]) -> Merged | None:
+    """Validate the letters of a file and write the results under this name; None where nothing changes."""
     if letters.reason in (Reason.HEADER_LINE, Reason.OTHER_COLUMNS):
-        return None  # the ledger has the names of the file's first line, which are not theirs
+        return None  # the ledger has the column names of the file's first header, not theirs
     table = _read(root, letters.file)
     of_reason = pc.equal(table["reason"].cast(pa.string()), letters.reason)
-    judged, kept = table.filter(of_reason), table.filter(pc.invert(of_reason)).to_batches()
+    selected, kept = table.filter(of_reason), table.filter(pc.invert(of_reason)).to_batches()
     parts: dict[Dataset, list[pa.RecordBatch]] = {Dataset.DEAD_LETTERS: kept}
     moves: list[Move] = []
     for unit in letters.units.values():
-        mine = judged.filter(pc.equal(judged["unit"].cast(pa.string()), unit.name))
+        mine = selected.filter(pc.equal(selected["unit"].cast(pa.string()), unit.name))
         moved: Counter[Dataset] = Counter()
         counter = WindowCounter(letters.windows[unit.name])
         for some in checked_out(root, mine):
-            parsed = judge(root, unit, some, officer_keys)
+            parsed = validate(root, unit, some, officer_keys)
             parts[Dataset.DEAD_LETTERS].append(checked_in(root, parsed.dead_letters))
             for dataset, rows in _branches(unit.source, parsed.rows).items():
                 if rows.num_rows:
@@ -178,18 +178,18 @@ def _read(root: str, file: LakeFile) -> pa.Table:
     return files.to_table()
 
 
-def replaying(
-    pipeline: beam.Pipeline, root: str, files: list[Letters], change: Change, officer_keys: Sequence[bytes]
+def replay_graph(
+    pipeline: beam.Pipeline, root: str, files: list[LettersFile], change: Change, officer_keys: Sequence[bytes]
 ) -> beam.PCollection:
-    """Build the graph; its end puts the change, if anything changes."""
+    """Build the graph; its last step commits the change, if anything changed."""
     named = [(letters, change.file_name(part)) for part, letters in enumerate(files, 1)]
-    judged = (
+    validated = (
         pipeline
         | "Files of dead letters" >> beam.Create(named)
         | "Spread" >> beam.Reshuffle()
-        | "Judge again" >> beam.ParDo(_Replay(root, officer_keys))
+        | "Validate" >> beam.ParDo(_Replay(root, officer_keys))
     )
-    return commit_parts(judged, root, change)
+    return commit_parts(validated, root, change)
 
 
 @beam.typehints.with_output_types(tuple[None, Merged])
@@ -198,7 +198,7 @@ class _Replay(beam.DoFn):  # type: ignore[misc]  # Beam's classes are untyped
         self._root = root
         self._officer_keys = officer_keys
 
-    def process(self, element: tuple[Letters, str]) -> Iterator[tuple[None, Merged]]:
+    def process(self, element: tuple[LettersFile, str]) -> Iterator[tuple[None, Merged]]:
         letters, name = element
         merged = replay_file(self._root, letters, name, self._officer_keys)
         progress.advance(letters.file.bytes)

@@ -1,7 +1,7 @@
-"""Undo: units are taken out of the lake, and put back, each by one change of its files.
+"""Undo: remove units from the lake, or restore them, each by one change of its files.
 
-The ledger's rows of the units stay, so that what they were made from is not read again; their counts are moved to
-``undone``. Files of changes that hold rows of them are written again without these.
+The ledger keeps the units' rows, so that their input is not read again; their counts move to ``undone``. Files of
+changes that hold rows of them are rewritten without these.
 """
 
 from collections import Counter
@@ -29,7 +29,7 @@ from transforms.outputs import OUTPUT_DATASETS
 from transforms.qualify import BRANCHES
 
 
-class Standing(NamedTuple):
+class FoundUnits(NamedTuple):
     """Units of a lake, as they are now."""
 
     units: dict[str, dict[str, Any]]
@@ -37,8 +37,8 @@ class Standing(NamedTuple):
     undone: dict[str, Undone]
 
 
-def standing(lk: Lake, wanted: Sequence[str]) -> Standing:
-    """The units that have these names, or were made from the input of that path.
+def find_units(lk: Lake, wanted: Sequence[str]) -> FoundUnits:
+    """The units that have these names, or whose input has that path.
 
     Raises InputUnusable where there is none.
     """
@@ -48,35 +48,35 @@ def standing(lk: Lake, wanted: Sequence[str]) -> Standing:
     found = {row["unit"] for row in rows} | {row["path"] for row in rows}
     if missing := [name for name in names.to_pylist() if name not in found]:
         raise InputUnusable(
-            f"{lk.root}: {', '.join(missing)}: neither a unit of the ledger nor the path of one; nothing was changed. "
-            "--list shows all units"
+            f"{lk.root}: {', '.join(missing)}: neither a unit nor the path of an input; nothing was changed. "
+            "--list prints all units"
         )
     gone = undone(lk.changes)
     units = {row["unit"]: row for row in rows}
-    return Standing(
+    return FoundUnits(
         {name: row for name, row in units.items() if name not in gone},
         {name: gone[name] for name in units if name in gone},
     )
 
 
 def undo(root: str, wanted: Sequence[str], what: str) -> dict[str, Any] | None:
-    """Take units out of the lake.
+    """Remove units from the lake.
 
     Args:
-        wanted: their names, or the paths of what they were made from.
+        wanted: their names, or the paths of their inputs.
         what: who does it and why, for people.
 
     Returns:
         The change's row of the ledger; None where all were undone before.
 
     Raises:
-        InputUnusable: where one is not in the ledger; where it cannot be taken out exactly any more.
-        NotReconciled: where the files do not hold the rows that the ledger says.
-        InputChanged: where it was held for so long that a vacuum removed what it was to read.
+        InputUnusable: a unit is not in the ledger, or a vacuum removed files that are needed to remove it exactly.
+        NotReconciled: the files do not hold the rows that the ledger says.
+        InputChanged: a vacuum removed files that were still to be read.
     """
 
     def attempt(lk: Lake, change: Change) -> None:
-        units = {name: row for name, row in standing(lk, wanted).units.items() if row["rows_in"]}
+        units = {name: row for name, row in find_units(lk, wanted).units.items() if row["rows_in"]}
         if units:
             put_change(root, _without(lk, units, change._replace(what=what)))
 
@@ -84,47 +84,47 @@ def undo(root: str, wanted: Sequence[str], what: str) -> dict[str, Any] | None:
 
 
 def put_back(root: str, wanted: Sequence[str], what: str) -> dict[str, Any] | None:
-    """Take the undoing of units back: the same rows are in the lake again. The rest is as of :func:`undo`.
+    """Restore the rows of undone units. Arguments, result and errors are those of :func:`undo`.
 
     Raises InputUnusable also where a vacuum has removed their files.
     """
 
     def attempt(lk: Lake, change: Change) -> None:
-        if gone := standing(lk, wanted).undone:
-            put_change(root, _again(lk, gone, change._replace(what=what)))
+        if gone := find_units(lk, wanted).undone:
+            put_change(root, _with_restored(lk, gone, change._replace(what=what)))
 
     return commit_change(root, "undo --back", attempt)
 
 
 def read_again(root: str, wanted: Sequence[str], what: str) -> dict[str, Any] | None:
-    """Let undone units be read again, as other units, by the next run that finds their bytes. The rest is as of
+    """Let the next run read the input of undone units again, as other units. Arguments, result and errors are those of
     :func:`undo`.
 
-    Raises InputUnusable also for units of a topic: behind what a stream has read it does not go back.
+    Raises InputUnusable also for units of a topic: a stream does not go back behind its committed offsets.
     """
 
     def attempt(lk: Lake, change: Change) -> None:
-        gone = standing(lk, wanted).undone
+        gone = find_units(lk, wanted).undone
         paths = dict(zip(lk.ledger["unit"].to_pylist(), lk.ledger["path"].to_pylist(), strict=True))
         if of_topics := [name for name in sorted(gone) if paths[name].startswith(_TOPICS)]:
             raise InputUnusable(
-                f"{root}: {', '.join(of_topics)}: made from a topic, which is not read again; nothing was changed. "
-                "--back puts the same rows back, as long as no vacuum has removed them"
+                f"{root}: {', '.join(of_topics)}: come from a topic, which is not read again; nothing was changed. "
+                "--back restores the same rows, until a vacuum removes their files"
             )
         if moves := [Move(name, UNDONE, UNDONE, of.rows) for name, of in gone.items() if not of.again]:
             put_change(root, change._replace(what=what, moves=moves))
 
     change = commit_change(root, "undo --again", attempt)
-    allow(root, (name for name, of in standing(Lake(root), wanted).undone.items() if of.again))
+    allow(root, (name for name, of in find_units(Lake(root), wanted).undone.items() if of.again))
     return change
 
 
 _TOPICS = ("kafka:", "pubsub:")
-"""How the paths of units begin that were made from one."""
+"""How the paths of units of topics begin."""
 
 
 class _Writer:
-    """Writes files of a change, and remembers them."""
+    """Writes the files of a change and collects them."""
 
     def __init__(self, root: str, change: Change) -> None:
         self._root, self._change = root, change
@@ -140,10 +140,10 @@ class _Writer:
 
 
 def _without(lk: Lake, units: dict[str, dict[str, Any]], change: Change) -> Change:
-    """The change that takes the units out; its files are written."""
+    """The change that removes the units; its files are written."""
     files = lk.entries(*Dataset)
     progress.planned(sum(file.bytes for file in files))
-    copies = _left_out(lk, units)
+    copies = _removed_duplicates(lk, units)
     writer = _Writer(lk.root, change)
     replaces, taken = [], Counter[tuple[str, str]]()
     for file in files:
@@ -176,11 +176,11 @@ def _without(lk: Lake, units: dict[str, dict[str, Any]], change: Change) -> Chan
 _COUNTS = (*map(str, OUTPUT_DATASETS), DUPLICATES)
 
 
-def _left_out(lk: Lake, units: dict[str, dict[str, Any]]) -> dict[Dataset, pa.Table]:
-    """Copies of the units' messages that stood in other units, and that compactions have left out because these had
-    them: without the units they are the messages. With the statistics that count them.
+def _removed_duplicates(lk: Lake, units: dict[str, dict[str, Any]]) -> dict[Dataset, pa.Table]:
+    """Rows of other units that compactions removed as duplicates of the units' messages, and that must be restored
+    when these units go; with the statistics that count them.
 
-    Raises InputUnusable where a vacuum has removed the files that say which these are.
+    Raises InputUnusable where a vacuum has removed the files that hold them.
     """
     if not any(row["source"] == Source.DRONES for row in units.values()):
         return {}
@@ -200,9 +200,9 @@ def _left_out(lk: Lake, units: dict[str, dict[str, Any]]) -> dict[Dataset, pa.Ta
         before = Lake(lk.root, changes=number - 1)
         if not there.issuperset(before.files(Dataset.STATS) + [p for branch in BRANCHES for p in before.files(branch)]):
             raise InputUnusable(
-                f"{lk.root}: compactions have left out copies of messages, and a vacuum has removed the files with "
-                f"them: whether other units had messages of {', '.join(sorted(units))} too, nobody can say any more. "
-                "Nothing was changed. Load what is to stay into a new lake"
+                f"{lk.root}: compactions removed duplicates, and a vacuum removed their files, so that duplicates of "
+                f"messages of {', '.join(sorted(units))} in other units cannot be restored. Nothing was changed. Load "
+                "the inputs that are to stay into a new lake"
             )
         for branch, rows in _dropped(before, ids, others, seen):
             found.setdefault(branch, []).append(rows)
@@ -221,14 +221,14 @@ _COUNTED = pa.schema(
         ("area", pa.string()), ("status", pa.string()),
     ]
 )  # fmt: skip
-"""What statistics are made of."""
+"""The columns that statistics count."""
 
 
 def _dropped(
     before: Lake, ids: pa.Array, others: set[str], seen: set[tuple[str, int]]
 ) -> Iterator[tuple[Dataset, pa.Table]]:
-    """The rows of other units with these ids that are not there any more, and their counts; they are seen then."""
-    told = []
+    """The removed rows of other units with these ids, and the statistics that count them; adds them to ``seen``."""
+    restored: list[dict[str, Any]] = []
     for branch in BRANCHES:
         rows = _claiming(before, branch, ids, others)
         places = list(zip(rows["unit"].to_pylist(), rows["record"].to_pylist(), strict=True))
@@ -236,11 +236,11 @@ def _dropped(
         seen.update(places)
         if rows.num_rows:
             yield branch, rows
-            told += [{"dataset": str(branch), **row} for row in rows.to_pylist()]
-    if told:
+            restored += [{"dataset": str(branch), **row} for row in rows.to_pylist()]
+    if restored:
         with before.connect() as connection:
-            connection.register("left_out", pa.Table.from_pylist(told, schema=_COUNTED))
-            counts = connection.sql(f"SELECT {', '.join(STATS.names)} FROM ({counted('left_out')})").to_arrow_table()
+            connection.register("restored", pa.Table.from_pylist(restored, schema=_COUNTED))
+            counts = connection.sql(f"SELECT {', '.join(STATS.names)} FROM ({counted('restored')})").to_arrow_table()
         yield Dataset.STATS, counts.cast(STATS)
 
 
@@ -262,13 +262,13 @@ def _in(name: str, values: Iterable[str]) -> pads.Expression:
     return pads.field(name).cast(pa.string()).isin(pa.array(sorted(values), pa.string()))
 
 
-def _again(lk: Lake, gone: dict[str, Undone], change: Change) -> Change:
-    """The change that puts undone units back; its files are written."""
+def _with_restored(lk: Lake, gone: dict[str, Undone], change: Change) -> Change:
+    """The change that restores undone units; its files are written."""
     by_name = {row["unit"]: (number, row) for number, row in enumerate(lk.changes.to_pylist(), 1)}
     if read := [name for name, of in sorted(gone.items()) if of.again]:
         raise InputUnusable(
-            f"{lk.root}: {', '.join(read)}: may be read again, and then the rows would be there twice; nothing was "
-            "changed. Read the input again"
+            f"{lk.root}: {', '.join(read)}: will be read again, and the rows would be duplicated; nothing was changed. "
+            "Read the input again"
         )
     writer, there = _Writer(lk.root, change), _files(lk.root)
     moves: list[Move] = []
@@ -278,26 +278,26 @@ def _again(lk: Lake, gone: dict[str, Undone], change: Change) -> Change:
         replaced = set(undoing["replaces"])
         back = [Move(**move) for move in undoing["moves"] if move["unit"] in units and move["into"] == UNDONE]
         moves += [Move(move.unit, UNDONE, move.out_of, move.rows) for move in back]
-        held: Counter[tuple[str, str]] = Counter()
+        restored: Counter[tuple[str, str]] = Counter()
         parts: dict[tuple[Dataset, Source], list[pa.Table]] = {}
         for file in Lake(lk.root, changes=number - 1).entries(*Dataset):
             if file.path not in replaced or not (unit_of(file.path) in units or _is_of_a_change(file)):
                 continue
             if file.path not in there:
                 raise InputUnusable(
-                    f"{lk.root}: a vacuum has removed {file.path}, which held rows of {', '.join(sorted(units))}. "
-                    "Nothing was changed. Let their input be read again (--again), unless it is a topic"
+                    f"{lk.root}: a vacuum removed {file.path}, which had rows of {', '.join(sorted(units))}. "
+                    "Nothing was changed. Read their input again (--again), unless it is a topic"
                 )
             table = read_checked(lk.root, file)
             rows = table.filter(_of(table, units))
-            held.update({(unit, file.dataset): n for unit, n in _by_unit(rows).items()})
+            restored.update({(unit, file.dataset): n for unit, n in _by_unit(rows).items()})
             parts.setdefault((Dataset(file.dataset), Source(file.source)), []).append(rows)
         for (dataset, source), tables in parts.items():
             writer.write(dataset, source, pa.concat_tables(tables).unify_dictionaries())
         for move in back:
-            if move.out_of != DUPLICATES and held[move.unit, move.out_of] != move.rows:
+            if move.out_of != DUPLICATES and restored[move.unit, move.out_of] != move.rows:
                 raise NotReconciled(
-                    f"unit {move.unit}: {held[move.unit, move.out_of]:,} rows of {move.out_of} are left of "
+                    f"unit {move.unit}: {restored[move.unit, move.out_of]:,} rows of {move.out_of} were found, of "
                     f"{move.rows:,}; nothing was changed; run prestacop reconcile"
                 )
     return change._replace(files=writer.files, moves=moves)

@@ -18,7 +18,7 @@ from lake import Lake, lake
 from lake.changes import Change, put_change, read_changes, vacuum
 from lake.ledger import commit, is_committed
 from lake.storage import storage
-from pipelines.maintenance.compact import compact, figures
+from pipelines.maintenance.compact import compact, summary
 from pipelines.maintenance.reconcile import reconcile
 from schemas.errors import InputUnusable
 from schemas.lake import MERGED_LEDGER, Dataset, Source
@@ -72,7 +72,7 @@ def test_files_become_few_and_sorted_and_readers_see_what_they_saw(root: str) ->
         with storage(root).filesystem.open_input_file(storage(root).full(path)) as file:
             times = pq.ParquetFile(file).read()["event_time"].to_pylist()
         assert times == sorted(times)
-    assert any("→" in line for line in figures(root, change))
+    assert any("→" in line for line in summary(root, change))
 
 
 def test_twice_is_once_and_new_units_are_merged_with_the_old(root: str) -> None:

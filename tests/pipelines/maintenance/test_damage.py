@@ -23,7 +23,7 @@ from lake.ledger import commit
 from lake.storage import storage
 from pipelines.cli.app import known
 from pipelines.maintenance.compact import compact
-from pipelines.maintenance.integrity import notices, opened
+from pipelines.maintenance.integrity import notices, read_state
 from pipelines.maintenance.reconcile import main, reconcile
 from schemas.errors import InputUnusable
 from schemas.files.marks import MARK
@@ -429,7 +429,7 @@ def test_what_is_not_of_the_lake_at_its_root_is_named_and_no_fault(
     for own in (MARK, ".probe-0123"):
         (root / own).write_text("")
     (root / "analysis").mkdir()  # of versions before decision 110
-    assert list(notices(opened(str(root))[0])) == []
+    assert list(notices(read_state(str(root))[0])) == []
     (root / "report.html").write_text("")
     (root / "qualified_old").mkdir()
     (root / "again").mkdir()
@@ -440,7 +440,7 @@ def test_what_is_not_of_the_lake_at_its_root_is_named_and_no_fault(
     assert "again/drones-x" in again
     for number in range(8):
         (root / f"a{number}").write_text("")
-    assert "a4 and 5 others" in next(notices(opened(str(root))[0]))
+    assert "a4 and 5 others" in next(notices(read_state(str(root))[0]))
 
 
 def loaded_lake(root: Path, ended_at: int) -> None:
@@ -462,15 +462,15 @@ def test_what_was_remembered_of_loaded_files_and_is_gone_is_named_where_nothing_
 ) -> None:
     root = tmp_path / "lake"
     loaded_lake(root, ended_at)
-    assert list(notices(opened(str(root))[0])) == []
+    assert list(notices(read_state(str(root))[0])) == []
     (root / f"plans/loaded/{FINGERPRINT}").unlink()
-    found = list(notices(opened(str(root))[0]))
+    found = list(notices(read_state(str(root))[0]))
     assert len(found) == is_known
     if is_known:
         assert "plans/loaded remembers 0 files" in found[0]
         (root / "spool/history-pubsub-p-s").mkdir(parents=True)
         (root / "spool/history-pubsub-p-s/x").write_text("")
-        assert list(notices(opened(str(root))[0])) == []
+        assert list(notices(read_state(str(root))[0])) == []
 
 
 def test_a_segment_that_is_committed_and_gone_is_no_fault(sound: Path, tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_a_lost_file_is_found(root: Path) -> None:
     lost.unlink()
     (fault, *_) = reconcile(str(root))
     assert lost.stem in fault
-    assert "is not there" in fault
+    assert "is missing" in fault
 
 
 def test_a_file_with_a_row_less_is_found(root: Path) -> None:

@@ -264,7 +264,7 @@ def test_a_file_is_read_again_once_when_that_is_wanted_whatever_the_vacuum_did(t
         run_graph(root, tickets)
         assert counts(root) == before
     assert reconcile(root) == []
-    with pytest.raises(InputUnusable, match="may be read again"):
+    with pytest.raises(InputUnusable, match="will be read again"):
         put_back(root, [gone], "back")
     assert undo(root, [name_again(gone)], "undo")
     assert counts(root)["qualified"] == 0
