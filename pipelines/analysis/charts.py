@@ -14,10 +14,10 @@ from markupsafe import Markup, escape
 
 INK, MUTED, LINE, BAND, ACCENT = "var(--ink)", "var(--muted)", "var(--line)", "var(--band)", "var(--accent)"
 HEADROOM: Final = 1.22
-"""Room above the highest column for what stands on the bands."""
+"""Room above the highest column for the texts of the bands."""
 BAR_GAP: Final = 0.12
 NOTE_WIDTH: Final = 125
-"""What a count and a share take at the end of a line."""
+"""The width of a count and a share at the end of a line."""
 _FONT: Final = ' font-family="sans-serif"'
 
 Spec = Any
@@ -25,7 +25,7 @@ Spec = Any
 
 
 class Size(NamedTuple):
-    """A width in pixels of the screen, and what it is called in the page's styles."""
+    """A width in pixels, and its class in the page's style sheet."""
 
     name: str
     width: int
@@ -36,7 +36,7 @@ SIZES: Final = (Size("wide", 700, 13), Size("narrow", 346, 12))
 
 
 class Band(NamedTuple):
-    """A stretch of the x axis that belongs together, what is said of it, and its mean column."""
+    """A range of the x axis with a name, a note, and its mean height."""
 
     start: int
     end: int
@@ -46,7 +46,7 @@ class Band(NamedTuple):
 
 
 class Ranked(NamedTuple):
-    """A bar, what it is called and what is written at its end."""
+    """A bar, its name, and the note at its end."""
 
     label: str
     value: float
@@ -66,9 +66,9 @@ def columns(
     """Columns of counts side by side, stacked by source; SVG for both sizes.
 
     Args:
-        label: what the chart shows, for who cannot see it.
-        stacks: by source the height of each column; column i stands from i to i + 1.
-        ticks: what is written where below the columns.
+        label: a description for screen readers.
+        stacks: by source the height of each column; column i spans i to i + 1.
+        ticks: the labels of the x axis, by position.
         few_ticks: the same for a phone, where it differs.
         bands: drawn behind the columns, every other one in a tone of its own.
     """
@@ -153,7 +153,7 @@ def week(label: str, by_hour: Sequence[int], weekdays: Sequence[str], *, legend:
 
 def _behind(bands: Sequence[Band], axis: alt.Axis) -> list[Spec]:
     shaded = [band._asdict() for band in bands[::2]]
-    # Each layer says the same of the axis that they share, else the defaults of the others come through.
+    # Layers share the axis: each must define it alike, else the defaults of the others win.
     x = alt.X("start:Q", axis=axis)
     return [alt.Chart(_data(shaded)).mark_rect(color=BAND).encode(x=x, x2="end:Q")] if shaded else []
 
@@ -195,7 +195,7 @@ def _both(chart: Any, label: str) -> Markup:
 def _svg(chart: Spec, size: Size, label: str) -> Markup:
     spec = chart.properties(width=size.width, autosize=alt.AutoSizeParams(type="fit-x", contains="padding"))
     drawn = vlc.vegalite_to_svg({**spec.to_dict(), "config": _theme(size)})
-    # In a page name spaces go without saying; the size and the font are the page's own.
+    # A page needs no name spaces; size and font come from its style sheet.
     start, _, rest = drawn.partition(">")
     view = re.search(r'viewBox="[^"]*"', start)
     assert view is not None, "vl-convert writes a viewBox"

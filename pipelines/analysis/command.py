@@ -1,4 +1,4 @@
-"""``prestacop analyze``: ask the lake the questions that it was made for, print and draw the answers."""
+"""``prestacop analyze``: compute the answers to the city's questions from the lake, print them, write the report."""
 
 import argparse
 import sys
@@ -31,8 +31,8 @@ examples:
   prestacop analyze --lake data/lake --codes dof_violation_codes.csv
 
 Beam's own options may follow (--runner, --direct_num_workers, ...). S3 keys and the endpoint come from the AWS
-credential chain and AWS_ENDPOINT_URL. The lake is only read. --answers puts the numbers somewhere for other programs; a
-runner whose workers are on other machines needs it, as a place that they and this machine reach.
+credential chain and AWS_ENDPOINT_URL. The lake is only read. --answers writes the numbers as JSON for other programs; a
+runner with workers on other machines needs it: a place that they and this machine can reach.
 
 exit codes: 0 done, 2 wrong usage or the report cannot be written there, 3 no lake there, 4 service unavailable, 5 disk
 full, 6 a vacuum removed what it was to read: run it again, 7 no permission
@@ -40,18 +40,18 @@ full, 6 a vacuum removed what it was to read: run it again, 7 no permission
 
 
 def answers(lake_root: str, options: PipelineOptions, place: str | None = None) -> Answers:
-    """Ask the lake, which is only read, and wait for the answers.
+    """Compute the answers; the lake is only read.
 
     Args:
         lake_root: a directory or ``s3://BUCKET/PREFIX``.
         options: Beam's.
-        place: another one, into which the answers are put as :data:`pipelines.analysis.graph.RESULT`; a temporary
-            directory of this machine where none is given.
+        place: a directory or ``s3://BUCKET/PREFIX`` for the file :data:`pipelines.analysis.graph.RESULT`; without it a
+            temporary directory of this machine.
 
     Raises:
-        InputUnusable: where there is no lake, or nothing in it.
-        OutputUnusable: where the workers do not reach the place, or it cannot be written.
-        ServiceUnavailable: where a storage does not answer.
+        InputUnusable: there is no lake.
+        OutputUnusable: the workers do not reach the place, or it cannot be written.
+        ServiceUnavailable: the storage does not answer.
     """
     lk = filled_lake(lake_root)
     files = lk.entries(Dataset.QUALIFIED, Dataset.UNQUALIFIED, Dataset.DEAD_LETTERS)
@@ -63,8 +63,8 @@ def answers(lake_root: str, options: PipelineOptions, place: str | None = None) 
             return msgspec.json.decode(storage(reached).read(RESULT), type=Answers)
         except FileNotFoundError as error:
             raise OutputUnusable(
-                f"{reached}: the runner's workers do not write there; give --answers, a place that they and this "
-                "machine reach, such as s3://BUCKET/PREFIX"
+                f"{reached}: the runner's workers cannot write there; give --answers a place that they and this "
+                "machine can reach, such as s3://BUCKET/PREFIX"
             ) from error
 
 
@@ -90,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--codes", type=Path, metavar="FILE", help=f"the city's table of violation codes, for the fines: {GET_IT}"
     )
-    parser.add_argument("--answers", metavar="DIR_OR_S3_URL", help=f"put the numbers there too, as {RESULT}")
+    parser.add_argument("--answers", metavar="DIR_OR_S3_URL", help=f"also write the numbers there, as {RESULT}")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     arguments, rest = parser.parse_known_args(argv)
     options = beam_options(parser, rest)

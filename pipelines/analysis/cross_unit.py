@@ -1,7 +1,7 @@
-"""What no single file can tell: rows that claim the message_id of another one, and officers' answers to messages
-elsewhere.
+"""Corrections that need all units at once: rows that claim the message_id of another row, and officers' answers to
+messages of other units.
 
-DuckDB finds both, in the drones' units alone; what comes back are counts.
+DuckDB computes both over the drones' units; the results are counts.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from schemas.lake import Dataset
 from schemas.messages import UNQUALIFIED
 
 MEMORY = "1GB"
-"""What DuckDB may hold before it goes to the disk: a message_id of each of 100 M messages would be 20 GB."""
+"""DuckDB spills to disk beyond this: the message_ids of 100 M messages would be 20 GB."""
 VIOLATIONS = (Dataset.QUALIFIED, Dataset.UNQUALIFIED)
 
 _HIDDEN = f"""
@@ -49,13 +49,13 @@ class AcrossUnits(NamedTuple):
 
     officers: Officers
     codes: dict[int, int]
-    """What the answers change in the counts by code: each takes one from 0 and gives one to its code."""
+    """Changes of the counts by code: each answer moves one violation from 0 to its code."""
 
 
 def snapshot(root: str, units: tuple[str, ...], changes: int) -> Lake:
-    """The lake as it was when it had these units of their sources, and so many changes of files.
+    """The lake as it was with these units of their sources and so many changes.
 
-    Raises InputUnusable where one of them has left it.
+    Raises InputUnusable where a unit is missing now.
     """
     lk = Lake(root, units, changes)
     if lk.ledger.num_rows != len(units) or lk.changes.num_rows != changes:
@@ -65,14 +65,14 @@ def snapshot(root: str, units: tuple[str, ...], changes: int) -> Lake:
 
 @contextmanager
 def spilling(lk: Lake) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection to the lake that goes to the disk before it takes much memory."""
+    """A connection to the lake that spills to disk beyond MEMORY."""
     with TemporaryDirectory(prefix="prestacop-") as folder, lk.connect() as connection:
         connection.execute(f"SET memory_limit = '{MEMORY}'; SET temp_directory = '{folder}'")
         yield connection
 
 
 class UnitsTogether:
-    """A question to all units of a lake at once; to be used in a ``with`` statement.
+    """Queries over all units of a lake; a context manager.
 
     Args:
         lk: a lake of drones' units; those of the history hold no messages.
@@ -90,17 +90,17 @@ class UnitsTogether:
         self._open.close()
 
     def repeated(self, dataset: Dataset) -> Iterator[pa.RecordBatch]:
-        """The rows of a dataset whose message_id another row has too, which counts: columns
+        """The rows of a dataset that are not counted because another row with their message_id is: columns
         event_time, violation_code, area, status."""
         yield from self._connection.sql(_AGAIN.format(dataset=dataset)).to_arrow_reader()
 
     def conflicts(self) -> int:
-        """How many rows claim the message_id of another one, with other content."""
+        """How many rows claim the message_id of another row with other content."""
         found: int = self._rows("SELECT count(*) FROM conflicts")[0][0]
         return found
 
     def answers(self) -> AcrossUnits:
-        """The answers of police officers, held against the violations that they answer."""
+        """Officers' answers, joined to the violations that they answer."""
         self._connection.execute(_ANSWERED)
         codes: dict[int, int] = dict(self._rows("SELECT code, count(*) FROM answered GROUP BY code"))
         answered = sum(codes.values())

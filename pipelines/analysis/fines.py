@@ -3,8 +3,8 @@
 The city has one rate for Manhattan up to 96th Street and one for all other areas. A ticket says its county and the
 precinct in which the car stood: the other boroughs are other areas, and of Manhattan's precincts :data:`BELOW` lie
 below 96th Street and :data:`ABOVE` above it. A row of Manhattan with another precinct, or none, one without a county
-of the city, and a drone's, which has neither, are unsure: they are counted at the rate of all other areas, and told
-apart.
+of the city, and a drone's, which has neither, are unsure: they are counted at the rate of all other areas, and listed
+separately.
 
 Sources: NYC Department of Finance, "DOF Parking Violation Codes" (the table of rates, NYC Open Data ncbg-6agr); NYPD,
 "Find your precinct" (the 19th ends at East 96th Street, where the 23rd begins; the 20th ends at West 86th; the 24th
@@ -43,8 +43,8 @@ examples:
 
 --codes is the city's table of violation codes: {GET_IT}.
 Prints CSV: window_start (UTC), violation_code, violations, dollars, unsure (violations of which neither county nor
-precinct says the rate, counted at that of all other areas), unsure_more (dollars more if they were all in Manhattan up
-to 96th Street). What the table has no rate for has no dollars.
+precinct decides the rate; counted at that of all other areas), unsure_more (additional dollars if all of them were in
+Manhattan up to 96th Street). Codes without a rate have no dollars.
 
 exit codes: 0 done, 2 wrong usage, 3 no lake there, or --codes is not that table, 4 service unavailable,
 6 a vacuum removed what it was to read: run it again
@@ -87,13 +87,13 @@ def read_rates(path: Path) -> dict[int, Rate]:
         raise InputUnusable(f"--codes {path}: {error}; {GET_IT}") from error
     names = {column_key(name): name for name in (rows[0] if rows else ()) if name}
     begin = ("code", "manhattan96", "allother")
-    wanted = [next((names[key] for key in names if key.startswith(of)), "") for of in begin]
-    if not all(wanted):
+    found = [next((names[key] for key in names if key.startswith(of)), "") for of in begin]
+    if not all(found):
         raise InputUnusable(f"--codes {path}: no columns CODE, Manhattan 96th St. & below, All Other Areas; {GET_IT}")
     rates = {}
     for number, row in enumerate(rows, 2):
         try:
-            code, *dollars = (int(row[name].strip().removeprefix("$")) for name in wanted)
+            code, *dollars = (int(row[name].strip().removeprefix("$")) for name in found)
         except (ValueError, AttributeError) as error:
             raise InputUnusable(f"--codes {path}, line {number}: {error}; {GET_IT}") from error
         rates[code] = Rate(*dollars)
@@ -129,7 +129,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """The command."""
     parser = argparse.ArgumentParser(
         prog="prestacop fines",
-        description="What the violations cost, by window and code, with the city's two rates.",
+        description="Compute the fines of all violations, by window and code, with the city's two rates.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -143,7 +143,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _command(arguments: argparse.Namespace) -> int:
     rates = read_rates(arguments.codes)
-    with reading(arguments.lake, "look for fines"):
+    with reading(arguments.lake, "fines"):
         table = fines_by_window(filled_lake(arguments.lake), rates, arguments.window)
     out = csv.writer(sys.stdout, lineterminator="\n")
     out.writerow(table.column_names)

@@ -1,8 +1,8 @@
-"""The questions to the lake, as a graph: files in, one small object out.
+"""The analysis as a graph: files in, one small object out.
 
 files of violations ──► Reshuffle ─► Count ─┬─► Sum ─┬─► few numbers ──────┐
 all drones' units ────► Across units ───────┘        └─► areas ─► the most ┤
-                         └─► officers ─────────────────────────────────────┼─► Together ─► Put: answers.json
+                         └─► officers ─────────────────────────────────────┼─► Together ─► Write: answers.json
 files of dead letters ► Reshuffle ─► Read ────► Sum by reason ─────────────┤
 ledger's totals ───────────────────────────────────────────────────────────┘
 
@@ -33,12 +33,12 @@ from sources.progress import progress
 from transforms.stats import HOUR
 
 RESULT = "answers.json"
-"""The name of the file of the answers, in a place that every worker and the main process can reach."""
+"""The file name of the answers."""
 
 WEEK, MONTH, CODE, AREA, KIND = "week", "month", "code", "area", "kind"
 DAY, UNQUALIFIED_DAY = "day", "unqualified day"
-"""What is counted: by hour of the week, by YYYY-MM, by code, by area, and rows by what they are; of drones also by
-YYYY-MM-DD."""
+"""What is counted: violations by hour of the week, month (YYYY-MM), code and area; rows by kind; violations of drones
+also by day (YYYY-MM-DD)."""
 UNQUALIFIED_ROWS, ANSWERS, CONFLICTS = "unqualified", "answers", "conflicts"
 COUNTS, AREAS, OFFICERS, LEDGER, LETTERS = "counts", "areas", "officers", "ledger", "letters"
 
@@ -47,14 +47,14 @@ TOP_AREAS = 12
 SAMPLES = 3
 BATCH_ROWS = 1 << 20
 LETTERS_AT_ONCE = 256
-"""A dead letter's payload can be megabytes long."""
+"""Rows per batch: a payload can be megabytes long."""
 
 Key = tuple[str, str, str]
-"""What is counted, the source, and which of it."""
+"""What is counted, the source, and the value."""
 LettersKey = tuple[str, str]
 """The source and the reason."""
 Letters = tuple[int, tuple[Sample, ...]]
-"""How many, and the first of them."""
+"""Their number, and the first of them."""
 
 
 def count(dataset: str, source: str, rows: pa.RecordBatch) -> Counter[Key]:
@@ -98,8 +98,8 @@ def _pairs(column: pa.Array) -> Iterator[tuple[Any, int]]:
     return zip(seen.field("values").to_pylist(), seen.field("counts").to_pylist(), strict=True)
 
 
-# The types choose the coders, and a key must have one encoding alone: what is equal in Python, as a StrEnum is to its
-# text, is not when pickled, and its counts would not meet.
+# The types choose the coders, and a key needs one encoding: a StrEnum equals its text in Python but not when pickled,
+# and would be grouped apart.
 @beam.typehints.with_output_types(tuple[Key, int])
 class _CountFile(beam.DoFn):  # type: ignore[misc]
     def __init__(self, root: str) -> None:
@@ -167,7 +167,7 @@ def _batches(root: str, file: LakeFile, columns: list[str], size: int) -> Iterat
         yield from pq.ParquetFile(opened, pre_buffer=True).iter_batches(size, columns=columns)
 
 
-class _Put(beam.DoFn):  # type: ignore[misc]
+class _WriteAnswers(beam.DoFn):  # type: ignore[misc]
     def __init__(self, root: str, place: str) -> None:
         self._root = root
         self._place = place
@@ -178,7 +178,7 @@ class _Put(beam.DoFn):  # type: ignore[misc]
 
 
 def together(root: str, parts: Iterable[tuple[str, Any]]) -> Answers:
-    """Put the answers together from what the branches of the graph found, each named by its branch."""
+    """Combine the results of the graph's branches, each named by its branch, into the answers."""
     found: dict[str, list[Any]] = {branch: [] for branch in (COUNTS, AREAS, OFFICERS, LEDGER, LETTERS)}
     for branch, part in parts:
         found[branch].append(part)
@@ -228,7 +228,7 @@ def ledger_totals(lk: Lake) -> tuple[Units, ...]:
 
 
 def questions(pipeline: beam.Pipeline, lk: Lake, place: str) -> beam.PCollection:
-    """Build the graph over the units that the ledger had when ``lk`` was opened; its end puts RESULT into the place, a
+    """Build the graph over the units of the ledger as ``lk`` has read it; its last step writes RESULT into the place, a
     directory or ``s3://`` URL. The lake is only read."""
     root, drones = lk.root, lk.ledger.filter(pc.equal(lk.ledger["source"], Source.DRONES))["unit"].to_pylist()
     now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -258,7 +258,7 @@ def questions(pipeline: beam.Pipeline, lk: Lake, place: str) -> beam.PCollection
         [_named(branch, name) for name, branch in branches.items()]
         | "All answers" >> beam.Flatten()
         | "Together" >> beam.GroupByKey()
-        | "Put" >> beam.ParDo(_Put(root, place))
+        | "Write" >> beam.ParDo(_WriteAnswers(root, place))
     )
 
 

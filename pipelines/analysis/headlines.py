@@ -1,4 +1,4 @@
-"""What the answers mean, in sentences: the headings of the report, and of the text."""
+"""The answers as sentences: the headings of the report and of the text."""
 
 from pipelines.analysis.results import HOURS, MONTHS, WEEKDAYS, Answers, Share
 from schemas.lake import Source
@@ -125,23 +125,23 @@ def human_work(found: Answers) -> str:
 
 
 def officers(found: Answers) -> str:
-    """What came of the violations that needed an officer, drones' and history's."""
-    asked = found.needing_officer.get(Source.DRONES, Share(0, 0)).n
+    """How many drones' violations without a code officers have answered, and how fast."""
+    needed = found.needing_officer.get(Source.DRONES, Share(0, 0)).n
     work = found.officers
-    if not asked:
-        return "No drone has asked for an officer."
+    if not needed:
+        return "No drone's violation needs an officer."
     if work.p50_seconds is None or work.p95_seconds is None:
-        return f"No officer has answered yet: all {asked:,} violations without a code wait."
+        return f"No officer has answered yet: all {needed:,} violations without a code wait."
     return (
-        f"Officers answered {work.answered:,} of {asked:,} ({percent(Share(work.answered, asked))}): half within "
+        f"Officers answered {work.answered:,} of {needed:,} ({percent(Share(work.answered, needed))}): half within "
         f"{duration(work.p50_seconds)}, 95{NBSP}% within {duration(work.p95_seconds)}. "
-        f"Still open: {asked - work.answered:,}; no violation: {work.codes.get(UNQUALIFIED, 0):,}; "
+        f"Still open: {needed - work.answered:,}; no violation: {work.codes.get(UNQUALIFIED, 0):,}; "
         f"second answers, kept and not counted: {work.later:,}."
     )
 
 
 def conflicts(found: Answers) -> str:
-    """How many rows claim the identity of another message; empty where none does."""
+    """How many rows have another message's identity; empty where none has."""
     rows = sum(v.conflicts for v in found.sources)
     return f"{rows:,} rows claim the message_id of another message: kept, not counted (view conflicts)." if rows else ""
 

@@ -1,7 +1,7 @@
-"""The answers that the lake gives, as small numbers: what :mod:`pipelines.analysis.graph` finds, and what follows.
+"""The answers as small numbers: what :mod:`pipelines.analysis.graph` counts, and what is derived from it.
 
 All times of the day, weekdays and months are New York's. A violation is counted once, when it was seen: a police
-officer's answer is no second violation, it gives the code of the one that it answers.
+officer's answer is not a second violation, it gives the code of the one that it answers.
 """
 
 from collections import Counter
@@ -36,7 +36,7 @@ class Units(msgspec.Struct, frozen=True):
     dead_letters: int
     images: int
     duplicates: int
-    """Messages that their own unit held before; those that stand in several units are not among them."""
+    """Duplicates within their unit; duplicates across units are not among them."""
 
 
 LEDGER_COUNTS = tuple(name for name in Units.__struct_fields__ if name != "source")
@@ -70,7 +70,7 @@ class Violations(msgspec.Struct, frozen=True):
     unqualified_days: dict[str, int] = {}
     """Those of them that came without a code."""
     conflicts: int = 0
-    """Rows of drones, positions too, that claim the message_id of another row, with other content."""
+    """Rows of drones, positions too, with the message_id of another row and other content."""
 
     @property
     def total(self) -> int:
@@ -95,7 +95,7 @@ class Violations(msgspec.Struct, frozen=True):
 
 
 class Officers(msgspec.Struct, frozen=True):
-    """What police officers did about the violations that drones could not qualify."""
+    """Officers' answers to the violations that drones could not qualify."""
 
     answered: int = 0
     """Violations with an answer; the first one counts."""
@@ -107,7 +107,7 @@ class Officers(msgspec.Struct, frozen=True):
     codes: dict[int, int] = {}
     """Answered violations by the code that they got; UNQUALIFIED: the officer saw no violation."""
     later: int = 0
-    """Answers to what was answered before: they are kept, and do not count."""
+    """Second answers to the same violation: they are kept and not counted."""
 
 
 class Sample(msgspec.Struct, frozen=True, order=True):
@@ -137,7 +137,7 @@ class Fine(msgspec.Struct, frozen=True):
     dollars: int | None
     """None where the city's table has no rate."""
     unsure: int
-    """Violations of which the data does not say which of two rates holds: counted at the lower one."""
+    """Violations whose rate the data does not decide: counted at the lower one."""
     unsure_more: int
     """Dollars more, if all of them were in Manhattan up to 96th Street."""
 
@@ -169,7 +169,7 @@ class Share(NamedTuple):
 
 
 class Answers(msgspec.Struct, frozen=True):
-    """All that is known, as one small object."""
+    """All answers."""
 
     lake: str
     asked_at: str
@@ -231,7 +231,7 @@ class Answers(msgspec.Struct, frozen=True):
 
     @property
     def codes(self) -> dict[int, Share]:
-        """By code, the most frequent first; what has no code yet is left out, and yet part of the whole."""
+        """By code, the most frequent first. Violations without a code are left out, but part of the total."""
         codes = self.over_sources(lambda v: v.codes)
         ranked = sorted(codes.items(), key=lambda item: (-item[1], item[0]))
         return {code: Share(n, self.total) for code, n in ranked if code != UNQUALIFIED and n}

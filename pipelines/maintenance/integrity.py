@@ -75,7 +75,7 @@ def read_state(root: str) -> tuple[LakeState, list[str]]:
     units = [row for row in rows if row["source"][0].as_py() != CHANGES]
     changes = sorted((row for row in rows if row["source"][0].as_py() == CHANGES), key=lambda row: str(row["unit"][0]))
     there = [int(m[1]) for path in paths if (m := _CHANGE.match(PurePosixPath(path).stem))]
-    faults += [f"change {n}: its row of the ledger, {change_path(n)}, is gone" for n in _missing(there)]
+    faults += [f"change {n}: its row of the ledger, {change_path(n)}, is missing" for n in _missing(there)]
     changed = pa.concat_tables([LEDGER_ROW.empty_table(), *changes])
     committed = pa.concat_tables([LEDGER_ROW.empty_table(), *units]).sort_by("unit")
     replaced = frozenset(replaced_by(changed).to_pylist())
@@ -281,9 +281,8 @@ def merged_faults(state: LakeState) -> Iterator[str]:
 def orphan_faults(state: LakeState) -> Iterator[str]:
     """Files of datasets that no row of the ledger names: the row was removed, or a run was killed."""
     store = storage(state.root)
-    named = {
-        file["path"] for t in (state.as_committed, state.changes) for files in t["files"].to_pylist() for file in files
-    }
+    tables = state.as_committed, state.changes
+    named = {file["path"] for table in tables for files in table["files"].to_pylist() for file in files}
     found: dict[str, list[str]] = {}
     for folder in (*map(str, Dataset), MERGED_LEDGER):
         for info in store.list(folder):
@@ -294,7 +293,7 @@ def orphan_faults(state: LakeState) -> Iterator[str]:
                 found.setdefault(unit_of(path), []).append(path)
     if not found:
         return
-    # What goes on while the lake is checked through has committed some of them by now.
+    # Runs that go on meanwhile may have committed some of them by now.
     committed = {PurePosixPath(info.path).stem for info in store.list(LEDGER)}
     known = set(state.as_committed["unit"].to_pylist())
     for unit, paths in sorted(found.items()):
@@ -473,7 +472,7 @@ def _vouchers(root: str) -> set[str]:
 
 
 def notices(state: LakeState) -> Iterator[str]:
-    """What should be checked at, though no row is missing: what is not of the lake, and what it has forgotten."""
+    """Hints about what is odd though no row is missing: foreign files, and lost notes on loaded files."""
     store = storage(state.root)
     strangers = [name for name in store.names() if name not in _OWN | _EARLIER and not name.startswith(_PROBE)]
     if strangers:
@@ -492,8 +491,8 @@ def notices(state: LakeState) -> Iterator[str]:
     if there < len(loaded) and _all_committed(state.root):
         yield (
             f"plans/loaded remembers {there:,} files, and the ledger has rows of {len(loaded):,} that came through "
-            "topics: what was remembered of the others was removed. No row is lost or comes twice; what their topics "
-            "still hold of them is checked through again"
+            "topics: the notes on the others were removed. No row is lost or duplicated; what their topics still hold "
+            "of them is read again"
         )
 
 
@@ -504,9 +503,8 @@ def _all_committed(root: str) -> bool:
         return False
     last: dict[tuple[str, int], str] = {}
     for info in store.list("plans"):
-        if (found := _PLAN.match(path := relative(root, info.path))) and found["stream"].startswith(
-            f"{Source.HISTORY}-"
-        ):
+        found = _PLAN.match(path := relative(root, info.path))
+        if found and found["stream"].startswith(f"{Source.HISTORY}-"):
             last[found["stream"], int(found["partition"])] = path  # they are sorted
     try:
         return all(

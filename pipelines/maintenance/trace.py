@@ -1,7 +1,7 @@
-"""``prestacop trace ID``: the whole story of a message or a summons.
+"""``prestacop trace ID``: where a message or summons came from, and what became of it.
 
-Where it stood in its source, its unit, what was repaired, its branch and files, the officer's answer, and what changed
-since. Whatever stands in several units is told for each.
+Its place in the source, its unit, repairs, dataset and files, the officer's answer, and later changes; once for each
+unit that holds it.
 """
 
 import argparse
@@ -34,7 +34,7 @@ examples:
   prestacop trace 8002531292 --lake s3://prestacop/lake
 
 The ID is a message_id, a summons number, an image_id, the name that Pub/Sub gave a message, or UNIT/RECORD. A dead
-letter is found by any of them that stands in its payload.
+letter is found by any of them that its payload contains.
 
 exit codes: 0 found, 2 wrong usage, 3 not in this lake, or there is no lake, 4 service unavailable,
 6 a vacuum removed what it was to read: run it again
@@ -52,21 +52,21 @@ _BY_PLACE = " OR (unit || '/' || record = $id)"
 _ANSWERS = "SELECT * FROM answers WHERE alert_id = $id ORDER BY answered_at, message_id"
 _COPY = "SELECT 1 FROM duplicates WHERE unit = $unit AND record = $record"
 _CLAIMS = "SELECT * FROM conflicts WHERE message_id = $id ORDER BY unit, record"
-_TOLD = {"unit", "record", "event_time", "violation_code", "answers", "officer_id", "repairs", "source", "month"}
+_OWN_LINES = {"unit", "record", "event_time", "violation_code", "answers", "officer_id", "repairs", "source", "month"}
 
 
-def trace(lk: Lake, wanted: str) -> Iterator[str]:
-    """The story, line by line; none where nothing has this ID."""
-    if not is_utf8(os.fsencode(wanted)):
-        return  # no ID in a lake is anything else
+def trace(lk: Lake, given: str) -> Iterator[str]:
+    """The report, line by line; none where nothing has this ID."""
+    if not is_utf8(os.fsencode(given)):
+        return  # all IDs in a lake are UTF-8
     units = {row["unit"]: row for row in lk.ledger.to_pylist()}
     with lk.connect() as connection:
         for dataset, where in _WHERE.items():
             query = _FOUND.format(dataset=dataset, where=where + _BY_PLACE) + " ORDER BY unit, record"
-            for row in _rows(connection, query, id=wanted):
+            for row in _rows(connection, query, id=given):
                 yield from _story(lk, connection, dataset, row, units[row["unit"]])
-        for answer in _rows(connection, _ANSWERS, id=wanted):
-            again = "" if answer["counts_as"] == "first" else " again, which does not count"
+        for answer in _rows(connection, _ANSWERS, id=given):
+            again = "" if answer["counts_as"] == "first" else " again (not counted)"
             yield f"answered{again} · {_code(answer['violation_code'])}"
             when, officer = _time(answer["answered_at"]), answer["officer_id"]
             yield f"  officer    {officer}, {when}, in message {answer['message_id']}"
@@ -85,7 +85,7 @@ def _story(
         yield f"  event      {_time(row['event_time'])}"
         yield from _branch(dataset, row)
     if _rows(connection, _COPY, unit=row["unit"], record=row["record"]):
-        yield "  duplicate  not shown to readers: the same message stands in another unit or before"
+        yield "  duplicate  not shown to readers: another row holds the same message"
     elif row.get("message_id"):
         yield from _claimed(_rows(connection, _CLAIMS, id=row["message_id"]), row)
     changes = {change["unit"]: change for change in lk.changes.to_pylist()}
@@ -101,7 +101,7 @@ def _story(
 
 
 def _claimed(others: list[dict[str, Any]], row: dict[str, Any]) -> Iterator[str]:
-    """What is to be said where several messages claim the message_id of the row."""
+    """A line where several messages have the row's message_id."""
     if not others:
         return
     counts = others[0]["counts_unit"], others[0]["counts_record"]
@@ -117,20 +117,20 @@ def _branch(dataset: Dataset, row: dict[str, Any]) -> Iterator[str]:
         is_qualified = dataset == Dataset.QUALIFIED
         why = _code(row["violation_code"]) if is_qualified else "a police officer must look at it"
         yield f"  branch     {dataset}: {why}"
-        if row["answers"] and row["status"] == OFFICER:  # earlier versions kept what a drone said there
+        if row["answers"] and row["status"] == OFFICER:  # earlier versions kept a drone's own text there
             yield f"  answers    {row['answers']}, by {row['officer_id']}"
         yield f"  repairs    {', '.join(row['repairs'] or ()) or 'none'}"
-    said = {name: value for name, value in row.items() if name not in _TOLD and value not in (None, {})}
-    yield "  values     " + visible(json.dumps(said, default=str, ensure_ascii=False).encode(), 2_000)
+    values = {name: value for name, value in row.items() if name not in _OWN_LINES and value not in (None, {})}
+    yield "  values     " + visible(json.dumps(values, default=str, ensure_ascii=False).encode(), 2_000)
 
 
 def _code(code: int) -> str:
-    """Of a violation that is qualified: there 0 is an officer's answer."""
+    """The name of a qualified violation's code; 0 is an officer's answer."""
     return code_name(code) if code else "no violation"
 
 
 def _files(lk: Lake, dataset: Dataset, row: dict[str, Any]) -> Iterator[str]:
-    """The files that are read for the row: its unit's own, or one of a change."""
+    """The live files that hold the row: its unit's own, or one of a change."""
     store = storage(lk.root)
     at = (pads.field("unit").cast(pa.string()) == row["unit"]) & (pads.field("record") == row["record"])
     for file in lk.entries(dataset):
@@ -153,7 +153,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """The command."""
     parser = argparse.ArgumentParser(
         prog="prestacop trace",
-        description="Tell the whole story of a message or a summons: source, unit, repairs, branch, answer, files.",
+        description="Print where a message or summons came from and what became of it.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -164,15 +164,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     run(lambda: _command(arguments.lake, arguments.id), "Nothing was changed; run it again.")
 
 
-def _command(root: str, wanted: str) -> int:
+def _command(root: str, given: str) -> int:
     with reading(root, "trace"):
         lk = filled_lake(root)
-        lines = list(trace(lk, wanted))
-    if of := undone(lk.changes).get(wanted.partition("/")[0]):
-        print(f"unit {of.unit} is not in the lake any more: {of.what}, {_time(of.at)}, {of.rows:,} rows")
+        lines = list(trace(lk, given))
+    if of := undone(lk.changes).get(given.partition("/")[0]):
+        print(f"unit {of.unit} was undone: {of.what}, {_time(of.at)}, {of.rows:,} rows")
     print(
         "\n".join(
-            lines or [f"{wanted} is not in {root}: not a message_id, summons number, image_id or UNIT/RECORD there"]
+            lines or [f"{given} is not in {root}: not a message_id, summons number, image_id or UNIT/RECORD there"]
         )
     )
     return 0 if lines else InputUnusable.exit_code

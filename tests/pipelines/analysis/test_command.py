@@ -214,7 +214,7 @@ def test_the_answers_are_put_where_others_can_read_them(filled: Filled, tmp_path
 
 
 def test_a_place_that_the_workers_do_not_reach_is_named(filled: Filled, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.analysis.graph._Put.process", lambda *_: None)
+    monkeypatch.setattr("pipelines.analysis.graph._WriteAnswers.process", lambda *_: None)
     with pytest.raises(OutputUnusable, match="--answers"):
         answers(filled.root, OPTIONS)
 
