@@ -29,7 +29,7 @@ def payload_path(payload: bytes) -> str:
     return f"payloads/{name[:2]}/{name}"
 
 
-def checked_in(root: str, rows: pa.RecordBatch) -> pa.RecordBatch:
+def store_large_payloads(root: str, rows: pa.RecordBatch) -> pa.RecordBatch:
     """Put the large payloads of refused rows into the lake.
 
     Args:
@@ -57,7 +57,7 @@ def checked_in(root: str, rows: pa.RecordBatch) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, schema=DEAD_LETTER)
 
 
-def checked_out(root: str, letters: pa.Table) -> Iterator[pa.RecordBatch]:
+def fetch_large_payloads(root: str, letters: pa.Table) -> Iterator[pa.RecordBatch]:
     """Dead letters as they were refused, with their whole payloads, a few at a time.
 
     Args:

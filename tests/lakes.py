@@ -11,7 +11,7 @@ import pytest
 from lake import Lake, lake
 from lake.changes import Change, put_change
 from lake.files import in_ledger, write_unit
-from lake.large_payloads import checked_in
+from lake.large_payloads import store_large_payloads
 from lake.merge import merge
 from lake.storage import LocalStorage, S3Storage
 from pipelines.maintenance.compaction_graph import plan, with_ledger
@@ -94,7 +94,7 @@ def refuse(root: str, unit: str, payloads: Sequence[bytes]) -> dict[str, Any]:
     letters = dead_letters(
         place, payload_batch(payloads, range(n), range(n)), [(i, Refusal("empty")) for i in range(n)]
     )
-    files = write_unit(root, Dataset.DEAD_LETTERS, Source.DRONES, unit, [checked_in(root, letters)])
+    files = write_unit(root, Dataset.DEAD_LETTERS, Source.DRONES, unit, [store_large_payloads(root, letters)])
     counts = dict.fromkeys(("positions", "qualified", "unqualified", "images", "duplicates", "counted"), 0)
     row = {"unit": unit, "source": "drones", "path": "fleet.jsonl", "range_start": 0, "range_end": n, "rows_in": n}
     return {**row, **counts, "dead_letters": n, **in_ledger(files)}

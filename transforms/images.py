@@ -1,6 +1,6 @@
-"""Pictures: their bytes go to object storage under a name made from them, their rows keep the reference.
+"""Pictures: their bytes go to object storage under the hash of their content, rows keep the reference.
 
-Nothing that a message says is ever part of a path.
+No text of a message is ever part of a path.
 """
 
 import hashlib
@@ -15,31 +15,31 @@ from lake.storage import storage
 from schemas.lake import IMAGE, UTC, constant
 from schemas.pictures import Picture, decode_picture
 from sources.units import UnitBatch
-from transforms.messages.payload import Refusal, alone
+from transforms.messages.payload import Refusal, guarded
 from transforms.messages.rows import dead_letters
 from transforms.outputs import DEAD_LETTERS, ROWS, Parsed
 from transforms.refusals import ANY_NUMBER, MaxDeadLetters, Parser
 
 PUTS = 16
-"""Pictures of one batch that are on their way to storage at once: a PUT waits for the network, not for a core."""
+"""Parallel uploads of one batch: a PUT waits for the network, not for a core."""
 
 
 def read_picture(payload: bytes) -> Picture | Refusal:
-    """Read an image message, v1 or v0, or say why it cannot be."""
-    return alone(decode_picture, payload)
+    """Read an image message, v1 or v0; a refusal where it is invalid."""
+    return guarded(decode_picture, payload)
 
 
 def object_path(jpeg: bytes) -> str:
-    """The path below the lake's root of a picture: the same picture has one name, however often it comes."""
+    """The path below the lake's root of a picture: the same picture always has the same name."""
     name = hashlib.sha256(jpeg).hexdigest()
     return f"pictures/{name[:2]}/{name}.jpg"
 
 
 def store_pictures(root: str, batch: UnitBatch) -> Parsed:
-    """Put the pictures of a batch of payloads into the lake, several at once.
+    """Upload the pictures of a batch of payloads, several at once.
 
-    A picture that cannot be put fails the batch, so that no row refers to it; those that were put stay, and are
-    put again under the same names when the unit is read again.
+    A failed upload fails the batch, so that no row refers to a missing picture. Uploads are idempotent: a retry writes
+    the same names.
 
     Returns:
         Rows of :data:`schemas.lake.IMAGE` and dead letters, in the order of the payloads; each payload is in one.
@@ -54,7 +54,7 @@ def store_pictures(root: str, batch: UnitBatch) -> Parsed:
             found.append((place, picture))
     pictures = [picture for _, picture in found]
     objects = [object_path(picture.jpeg) for picture in pictures]
-    _put(root, {path: picture.jpeg for path, picture in zip(objects, pictures, strict=True)})
+    _upload(root, {path: picture.jpeg for path, picture in zip(objects, pictures, strict=True)})
     places = pa.array([place for place, _ in found], pa.int64())
     columns = [
         constant(batch.unit.name, len(found)),
@@ -68,8 +68,8 @@ def store_pictures(root: str, batch: UnitBatch) -> Parsed:
     return Parsed(pa.RecordBatch.from_arrays(columns, schema=IMAGE), dead_letters(batch.unit, batch.rows, refused))
 
 
-def _put(root: str, files: Mapping[str, bytes]) -> None:
-    """Put them all; raises what the first that fails raises, and then begins no other."""
+def _upload(root: str, files: Mapping[str, bytes]) -> None:
+    """Upload all; raises the first error, and then starts no further upload."""
     if not files:
         return
     put = storage(root).put

@@ -1,4 +1,4 @@
-"""DoFns that gather a unit's batches: what they keep lives from a unit's first batch to its last, within one bundle."""
+"""DoFns with a state per unit, from the unit's first batch to its last, within one bundle."""
 
 from typing import Generic, TypeVar
 
@@ -10,24 +10,24 @@ T = TypeVar("T")
 
 
 class PerUnit(beam.DoFn, Generic[T]):  # type: ignore[misc]  # Beam's classes are untyped
-    """Keeps a value for each unit that is under way in the bundle."""
+    """Keeps a state for each unit that is being read in the bundle."""
 
     _open: dict[str, T]
 
     def start_bundle(self) -> None:
         self._open = {}
 
-    def kept(self, batch: UnitBatch, first: T) -> T:
-        """The unit's value, ``first`` at its first batch; after its last batch it is forgotten."""
+    def state_of(self, batch: UnitBatch, first: T) -> T:
+        """The unit's state: ``first`` at its first batch; dropped after its last batch."""
         value = self._open.setdefault(batch.unit.name, first)
         if batch.last:
             del self._open[batch.unit.name]
         return value
 
     def finish_bundle(self) -> None:
-        """Raises RuntimeError where the runner cut a unit in two, which would lose rows."""
+        """Raises RuntimeError where the runner split a unit between bundles, which would lose rows."""
         if self._open:
             raise RuntimeError(
                 f"the bundle ended inside the units {sorted(self._open)}: this runner does not fuse the steps from "
-                "reading to writing; nothing of them is committed"
+                "reading to writing; none of their rows is committed"
             )

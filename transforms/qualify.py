@@ -1,4 +1,4 @@
-"""Which branch a row takes: positions, qualified violations, or those that an officer must look at."""
+"""The dataset of each row: positions, qualified violations, or violations that an officer must look at."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -16,11 +16,11 @@ from sources.units import UnitBatch
 BRANCHES = (Dataset.POSITIONS, Dataset.QUALIFIED, Dataset.UNQUALIFIED)
 ANSWERS = "answers"
 COUNTED = (*map(str, BRANCHES), ANSWERS)
-"""What statistics count: officers' answers, which go to qualified/, are no violations that a drone saw."""
+"""What statistics count. Officers' answers go to qualified/ too, but are not violations that a drone saw."""
 
 
 def is_answer(status: pa.DictionaryArray) -> npt.NDArray[np.bool_]:
-    """Which rows are an officer's answer; where none is, only the few distinct values are looked at."""
+    """Which rows are an officer's answer; without one only the few distinct values are read."""
     place = pc.index(status.dictionary, OFFICER).as_py()
     found: npt.NDArray[np.bool_] = np.zeros(len(status), bool)
     return found if place < 0 else status.indices.fill_null(-1).to_numpy() == place
@@ -28,7 +28,7 @@ def is_answer(status: pa.DictionaryArray) -> npt.NDArray[np.bool_]:
 
 def branch_of(rows: pa.RecordBatch) -> npt.NDArray[np.int8]:
     """For each row the index of its dataset in BRANCHES. A history row is always a violation; an officer's answer is
-    qualified whatever its code, since nobody has to look at it any more."""
+    qualified whatever its code, as no officer has to look at it."""
     unqualified = pc.equal(rows["violation_code"], UNQUALIFIED).fill_null(False).to_numpy(zero_copy_only=False)
     branch = np.where(unqualified, 2, 1).astype(np.int8)
     if "kind" in rows.schema.names:
@@ -48,7 +48,7 @@ def counted_as(rows: pa.RecordBatch) -> npt.NDArray[np.int8]:
 def split(rows: pa.RecordBatch) -> dict[Dataset, pa.RecordBatch]:
     """The rows of each branch; every row is in exactly one."""
     branch = branch_of(rows)
-    if (branch[1:] >= branch[:-1]).all():  # the branches stand one behind the other: no copy
+    if (branch[1:] >= branch[:-1]).all():  # sorted by branch: slices, no copy
         ends = np.searchsorted(branch, np.arange(len(BRANCHES)), side="right").tolist()
         starts = [0, *ends[:-1]]
         return {d: rows.slice(a, b - a) for d, a, b in zip(BRANCHES, starts, ends, strict=True)}
@@ -62,7 +62,7 @@ class _Qualify(beam.DoFn):  # type: ignore[misc]
 
 
 class Qualify(beam.PTransform):  # type: ignore[misc]
-    """Rows -> ``positions``, ``qualified``, ``unqualified``; each gets every batch, if only its end."""
+    """Rows -> ``positions``, ``qualified``, ``unqualified``; each gets every batch, also without rows."""
 
     def expand(self, rows: beam.PCollection) -> Any:
         return rows | "By code" >> beam.ParDo(_Qualify()).with_outputs(*map(str, BRANCHES))

@@ -1,7 +1,7 @@
-"""How much of a unit may be refused: what reads payloads stops a run that was given the wrong input.
+"""The limit of dead letters per unit, which stops a run with the wrong input.
 
-Each unit is judged alone, by what is counted in its own bundle, before anything of it is written: so the judgement
-needs no state, is the same in every attempt and on every runner, and does not depend on what else is read.
+Each unit is checked on its own, by the counts of its own bundle, before any of it is written: the check needs no state
+and gives the same result in every attempt, on every runner, and whatever else is read.
 """
 
 import logging
@@ -22,29 +22,30 @@ from transforms.per_unit import PerUnit
 
 DEFAULT_SHARE: Final = Fraction(1, 10)
 MIN_ROWS: Final = 1_000
-"""A share of fewer rows says little: a smaller unit is judged as if it had so many."""
+"""A share of few rows says little: a smaller unit is checked as if it had so many."""
 REASONS: Final = 3
-"""That are named, the most frequent ones."""
+"""How many reasons the message names, the most frequent first."""
 WARN_SECONDS: Final = 60.0
-"""Between two warnings: who floods a stream does not flood the log."""
+"""Between two warnings, so that a flooded stream does not flood the log."""
 _WHOLE_FILE = re.compile(r"[a-z]+-00000-[0-9a-f]{32}")
-"""The name of a file's first cell; one of few rows is the whole file."""
+"""The name of a file's first unit; where it has few rows it is the whole file."""
 
 _log = logging.getLogger(__name__)
 
 
 class MaxDeadLetters(NamedTuple):
-    """How much of a unit may be dead letters."""
+    """How many dead letters a unit may have."""
 
     share: Fraction = Fraction(1)
-    """Of its rows, at most 1, which nothing exceeds."""
+    """Of its rows; 1 is no limit."""
     stops: bool = True
-    """Whether a unit above it ends the run; else it is logged, and counted as ``units_above_max_dead_letters``."""
+    """Whether a unit above the limit ends the run; else it is logged and counted (``units_above_max_dead_letters``)."""
 
     def is_exceeded(self, unit: Unit, rows: int, refused: int) -> bool:
-        """Whether so many refused rows are too many, of so many that were read.
+        """Whether ``refused`` of ``rows`` exceed the limit.
 
-        Of fewer than :data:`MIN_ROWS` as many are let pass as of these, unless they are all of a file.
+        A unit of fewer than :data:`MIN_ROWS` may have as many as one of that size, unless all rows of a file are
+        refused.
         """
         if self.share >= 1:
             return False
@@ -56,8 +57,8 @@ class MaxDeadLetters(NamedTuple):
 ANY_NUMBER: Final = MaxDeadLetters()
 
 
-class _Seen:
-    """Of a unit, up to here."""
+class _Counts:
+    """Rows of a unit so far."""
 
     def __init__(self) -> None:
         self.part = self.rows = self.refused = 0
@@ -73,11 +74,11 @@ class _Seen:
             self.reasons.update(dict(zip(names, counts, strict=True)))
 
 
-class Parser(PerUnit[_Seen]):
-    """The base of what makes rows and dead letters of a unit's batches.
+class Parser(PerUnit[_Counts]):
+    """Base of the parsers, which turn a unit's batches into rows and dead letters.
 
-    Raises InputUnusable where more of a unit are dead letters than may be. A unit that is written in parts is judged at
-    the end of each, by all that was read of it until then.
+    Raises InputUnusable where a unit has more dead letters than the limit. A unit that is written in parts is checked
+    at the end of each part, by all rows so far.
     """
 
     def __init__(self, limit: MaxDeadLetters) -> None:
@@ -86,47 +87,47 @@ class Parser(PerUnit[_Seen]):
         self._warned = -WARN_SECONDS
 
     def parse(self, batch: UnitBatch) -> Parsed:
-        """Each row of the batch is in one of the two."""
+        """Parse a batch; each of its rows is in one of the two."""
         raise NotImplementedError
 
     def process(self, batch: UnitBatch) -> Iterator[Any]:
-        seen = self.kept(batch, _Seen())
-        if batch.part != seen.part:
-            self._judge(batch.unit, seen)
-            seen.part = batch.part
+        counts = self.state_of(batch, _Counts())
+        if batch.part != counts.part:
+            self._check(batch.unit, counts)
+            counts.part = batch.part
         parsed = self.parse(batch)
-        seen.add(parsed)
+        counts.add(parsed)
         if batch.last:
-            self._judge(batch.unit, seen)
+            self._check(batch.unit, counts)
         yield batch.with_rows(parsed.rows)
         yield beam.pvalue.TaggedOutput(DEAD_LETTERS, batch.with_rows(parsed.dead_letters))
 
-    def _judge(self, unit: Unit, seen: _Seen) -> None:
-        if not self._limit.is_exceeded(unit, seen.rows, seen.refused):
+    def _check(self, unit: Unit, counts: _Counts) -> None:
+        if not self._limit.is_exceeded(unit, counts.rows, counts.refused):
             return
-        said = _said(unit, seen, self._limit.share)
+        excess = _excess(unit, counts, self._limit.share)
         if self._limit.stops:
             raise InputUnusable(
-                f"{said} Nothing of this unit is in the lake. Is it the right input for the flag (--history, "
-                "--messages, --images)? If it is, --max-dead-letters 100% takes it as it is"
+                f"{excess} Nothing of this unit is in the lake. Is it the right input for the flag (--history, "
+                "--messages, --images)? If it is, --max-dead-letters 100% accepts it"
             )
         self._above.inc()
         if time.monotonic() - self._warned >= WARN_SECONDS:
             self._warned = time.monotonic()
-            _log.warning("%s It is committed: what comes in a topic stops no run", said)
+            _log.warning("%s It is committed, as dead letters of a topic stop no run", excess)
 
 
-def _said(unit: Unit, seen: _Seen, share: Fraction) -> str:
-    reasons = ", ".join(f"{name} ({n:,})" for name, n in seen.reasons.most_common(REASONS))
+def _excess(unit: Unit, counts: _Counts, share: Fraction) -> str:
+    reasons = ", ".join(f"{name} ({n:,})" for name, n in counts.reasons.most_common(REASONS))
+    rate = f"{100 * counts.refused / counts.rows:.1f}%"
     return (
-        f"unit {unit.name} of {unit.path!r}: {seen.refused:,} of {seen.rows:,} rows "
-        f"({100 * seen.refused / seen.rows:.1f}%) are refused, more than the {percent(share)} of --max-dead-letters: "
-        f"{reasons}."
+        f"unit {unit.name} of {unit.path!r}: {counts.refused:,} of {counts.rows:,} rows ({rate}) are refused, more than "
+        f"the {percent(share)} of --max-dead-letters: {reasons}."
     )
 
 
 def percent(share: Fraction) -> str:
-    """As the flag has it.
+    """In the flag's format.
 
     >>> percent(Fraction(1, 10)), percent(Fraction(1, 200))
     ('10%', '0.5%')

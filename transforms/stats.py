@@ -27,22 +27,22 @@ Ints = npt.NDArray[np.int64]
 
 
 class Counter:
-    """Counts rows by window, dataset, code, part of the day and area: packs what is counted into one integer a row.
+    """Counts rows by window, dataset, code, part of the day and area, packed into one integer per row.
 
     ``window_seconds`` divides an hour or is a multiple of it.
     """
 
     def __init__(self, window_seconds: int) -> None:
         self._window_seconds = window_seconds
-        # Within an hour there is one part of the day, and one window or several of them.
+        # An hour is in one part of the day, and in one window or has several.
         self._step = min(window_seconds, HOUR)
         self._areas: dict[str | None, int] = {}
         self._keys: list[Ints] = []
         self._places: list[Ints] = []
-        """Which of the areas each row has."""
+        """The number of each row's area."""
 
     def add(self, rows: pa.RecordBatch) -> None:
-        """Count these rows too."""
+        """Add these rows."""
         area, code = rows["area"], rows["violation_code"]
         numbers = [self._areas.setdefault(name, len(self._areas)) for name in [*area.dictionary.to_pylist(), None]]
         places = area.indices.fill_null(len(numbers) - 1).to_numpy()
@@ -108,7 +108,7 @@ class _Count(PerUnit[Counter]):
         self._window_seconds = window_seconds
 
     def process(self, batch: UnitBatch) -> Iterator[UnitTally]:
-        counter = self.kept(batch, Counter(self._window_seconds))
+        counter = self.state_of(batch, Counter(self._window_seconds))
         counter.add(batch.rows)
         if batch.last:
             rows = counter.counts(batch.unit.name)

@@ -1,4 +1,4 @@
-"""Write the branches of a unit to the lake, and commit the unit to the ledger."""
+"""Write the rows of a unit to the lake, and commit the unit to the ledger."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -20,7 +20,7 @@ from apache_beam.transforms.window import GlobalWindow, GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
 from lake.files import in_ledger, write_unit
-from lake.large_payloads import checked_in
+from lake.large_payloads import store_large_payloads
 from lake.layout import part_name
 from lake.ledger import commit, is_committed
 from schemas.errors import NotReconciled
@@ -30,51 +30,51 @@ from transforms.outputs import OUTPUT_DATASETS
 from transforms.per_unit import PerUnit
 
 
-class _Held:
-    """Of a unit in one dataset."""
+class _UnitRows:
+    """Rows of a unit in one dataset."""
 
     def __init__(self) -> None:
         self.part = 0
         self.batches: list[pa.RecordBatch] = []
-        """Of that part."""
+        """Of the current part."""
         self.written = Tally("", 0)
-        """The parts before."""
+        """The earlier parts."""
 
 
 @beam.typehints.with_output_types(tuple[str, Tally])
-class _Write(PerUnit[_Held]):
+class _Write(PerUnit[_UnitRows]):
     def __init__(self, root: str, dataset: Dataset) -> None:
         self._root = root
         self._dataset = dataset
 
     def process(self, batch: UnitBatch) -> Iterator[UnitTally]:
-        held = self.kept(batch, _Held())
-        if batch.part != held.part:
-            self._write(batch, held)
-            held.part = batch.part
+        state = self.state_of(batch, _UnitRows())
+        if batch.part != state.part:
+            self._write(batch, state)
+            state.part = batch.part
         rows = batch.rows
         if self._dataset == Dataset.DEAD_LETTERS:
-            rows = checked_in(self._root, rows)
-        held.batches.append(rows)
+            rows = store_large_payloads(self._root, rows)
+        state.batches.append(rows)
         if batch.last:
-            self._write(batch, held)
-            yield batch.unit.name, held.written
+            self._write(batch, state)
+            yield batch.unit.name, state.written
 
-    def _write(self, batch: UnitBatch, held: _Held) -> None:
-        tally = write_tally(self._root, self._dataset, batch._replace(part=held.part), held.batches)
-        held.batches = []
-        held.written = tally._replace(rows=held.written.rows + tally.rows, files=held.written.files + tally.files)
+    def _write(self, batch: UnitBatch, state: _UnitRows) -> None:
+        tally = write_tally(self._root, self._dataset, batch._replace(part=state.part), state.batches)
+        state.batches = []
+        state.written = tally._replace(rows=state.written.rows + tally.rows, files=state.written.files + tally.files)
 
 
 def write_tally(root: str, dataset: Dataset, batch: UnitBatch, batches: list[pa.RecordBatch]) -> Tally:
-    """Write all rows of the batch's part of a unit in one dataset, and say what was written."""
+    """Write all rows of one part of a unit in one dataset; gives what was written."""
     name = part_name(batch.unit.name, batch.part)
     written = write_unit(root, dataset, batch.unit.source, name, batches)
     return Tally(str(dataset), sum(b.num_rows for b in batches), tuple(written))
 
 
 class Write(beam.PTransform):  # type: ignore[misc]
-    """Batches of one dataset -> a :class:`Tally` a unit, once its files are there."""
+    """Batches of one dataset -> a :class:`Tally` per unit, once its files are written."""
 
     def __init__(self, root: str, dataset: Dataset) -> None:
         super().__init__()
@@ -89,15 +89,15 @@ def ledger_row(unit: str, tallies: Iterable[Tally]) -> dict[str, Any]:
     """The ledger's row of a unit.
 
     Raises:
-        NotReconciled: where a step did not report, or rows in are not rows out.
+        NotReconciled: a step did not report, or rows in differ from rows out.
     """
     found = {tally.what: tally for tally in tallies}
     if (start := found.get(ROWS_IN)) is None or start.unit is None:
-        raise NotReconciled(f"unit {unit}: the source did not say how many rows it read")
+        raise NotReconciled(f"unit {unit}: no report of the rows read")
     source = start.unit.source
     missing = _reporters(source) - found.keys()
     if missing:
-        raise NotReconciled(f"unit {unit}: no word from {', '.join(sorted(missing))}; run again")
+        raise NotReconciled(f"unit {unit}: no report from {', '.join(sorted(missing))}; run again")
     outputs = (*map(str, OUTPUT_DATASETS), DUPLICATES)
     counts = {name: found[name].rows if name in found else 0 for name in outputs}
     if sum(counts.values()) != start.rows:
@@ -118,7 +118,7 @@ def ledger_row(unit: str, tallies: Iterable[Tally]) -> dict[str, Any]:
 
 
 def _reporters(source: Source) -> set[str]:
-    """The steps that say something of each unit of a source."""
+    """The steps that report on each unit of a source."""
     if source == Source.IMAGES:
         return {Dataset.IMAGES, Dataset.DEAD_LETTERS}
     branches: set[str] = {
@@ -135,8 +135,8 @@ def is_complete(tallies: Iterable[Tally]) -> bool:
 
 
 class _Commit(beam.DoFn):  # type: ignore[misc]
-    """Gathers a unit's tallies in state, not by GroupByKey: a unit is committed when its last one is here, also where
-    the input never ends. What has not come when the input ends is missed then."""
+    """Collects a unit's tallies in state, not by GroupByKey, so that a unit is committed with its last tally also in an
+    unbounded run. When the input ends, a missing tally is an error."""
 
     TALLIES = BagStateSpec("tallies", PickleCoder())
     UNIT = ReadModifyWriteStateSpec("unit", StrUtf8Coder())
@@ -151,18 +151,18 @@ class _Commit(beam.DoFn):  # type: ignore[misc]
     def process(
         self,
         element: UnitTally,
-        held: BagRuntimeState = beam.DoFn.StateParam(TALLIES),  # noqa: B008  # how Beam injects state
+        collected: BagRuntimeState = beam.DoFn.StateParam(TALLIES),  # noqa: B008  # how Beam injects state
         name: RuntimeState = beam.DoFn.StateParam(UNIT),  # noqa: B008
         end: RuntimeTimer = beam.DoFn.TimerParam(END),  # noqa: B008
     ) -> None:
         unit, tally = element
-        tallies = [*held.read(), tally]
+        tallies = [*collected.read(), tally]
         if not is_complete(tallies):
-            held.add(tally)
+            collected.add(tally)
             name.write(unit)
             end.set(GlobalWindow().max_timestamp())
             return
-        for state in (held, name, end):  # a stream has a unit a second and partition, without end
+        for state in (collected, name, end):  # an unbounded stream has a unit per second and partition
             state.clear()
         self._complete.append(ledger_row(unit, tallies))
 
@@ -173,14 +173,14 @@ class _Commit(beam.DoFn):  # type: ignore[misc]
     @on_timer(END)  # type: ignore[untyped-decorator]
     def end(
         self,
-        held: BagRuntimeState = beam.DoFn.StateParam(TALLIES),  # noqa: B008
+        collected: BagRuntimeState = beam.DoFn.StateParam(TALLIES),  # noqa: B008
         name: RuntimeState = beam.DoFn.StateParam(UNIT),  # noqa: B008
     ) -> None:
-        if (tallies := list(held.read())) and not self._is_done(name.read()):
+        if (tallies := list(collected.read())) and not self._is_done(name.read()):
             ledger_row(name.read(), tallies)
 
     def _is_done(self, unit: str) -> bool:
-        """Whether a copy of the same input has completed the unit: what is left over is then of this copy."""
+        """Whether a copy of the same input has completed the unit; the leftover tallies are then of the copy."""
         completed = any(row["unit"] == unit for row in self._complete)
         return completed or any(is_committed(self._root, source, unit) for source in Source)
 

@@ -16,7 +16,7 @@ import pyarrow.dataset as pads
 from lake import Lake
 from lake.changes import Change, Move
 from lake.files import write_unit
-from lake.large_payloads import checked_in, checked_out
+from lake.large_payloads import fetch_large_payloads, store_large_payloads
 from lake.merge import Merged
 from lake.reader import LakeFile
 from lake.storage import open_file, storage
@@ -138,9 +138,9 @@ def replay_file(root: str, letters: LettersFile, name: str, officer_keys: Sequen
         mine = selected.filter(pc.equal(selected["unit"].cast(pa.string()), unit.name))
         moved: Counter[Dataset] = Counter()
         counter = WindowCounter(letters.windows[unit.name])
-        for some in checked_out(root, mine):
+        for some in fetch_large_payloads(root, mine):
             parsed = validate(root, unit, some, officer_keys)
-            parts[Dataset.DEAD_LETTERS].append(checked_in(root, parsed.dead_letters))
+            parts[Dataset.DEAD_LETTERS].append(store_large_payloads(root, parsed.dead_letters))
             for dataset, rows in _branches(unit.source, parsed.rows).items():
                 if rows.num_rows:
                     parts.setdefault(dataset, []).append(rows)

@@ -116,7 +116,7 @@ JAVA = {"exceptionName": "java.lang.Exception", "stacktrace": "java.lang.Excepti
         ([], None),
         ([SERVICE, JAVA], None),
         ([failure("schemas.errors.InUse: somebody else")], None),
-        ([failure("schemas.errors.NotReconciled: no word from a step")], None),
+        ([failure("schemas.errors.NotReconciled: no report from a step")], None),
         ([failure("BrokenPipeError: [Errno 32] Broken pipe")], None),
         ([failure("TypeError: a fault of the program")], None),
     ],

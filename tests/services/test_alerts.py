@@ -151,7 +151,7 @@ def test_a_webhook_that_stays_away_ends_the_run_and_the_next_one_tells_each_aler
     assert ended.returncode == 4, ended.stderr
     host = service.url.split("/")[2]
     last_line = ended.stderr.splitlines()[-1]
-    assert last_line.startswith(f"error: the webhook at {host} does not take an alert: {code} ")
+    assert last_line.startswith(f"error: the webhook at {host} did not accept an alert: {code} ")
     assert len(service.taken) == 5
     assert set(unqualified_rows(root)) <= {name for _, name in service.taken}
 

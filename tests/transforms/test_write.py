@@ -81,10 +81,10 @@ def test_a_bundle_that_ends_inside_a_unit_is_an_error() -> None:
     step: PerUnit[list[int]] = PerUnit()
     batch = UnitBatch(UNIT, empty(MESSAGE), last=False)
     step.start_bundle()
-    step.kept(batch, [])
+    step.state_of(batch, [])
     with pytest.raises(RuntimeError, match=UNIT.name):
         step.finish_bundle()
-    step.kept(batch._replace(last=True), [])
+    step.state_of(batch._replace(last=True), [])
     step.finish_bundle()
 
 

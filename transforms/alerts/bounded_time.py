@@ -1,4 +1,4 @@
-"""A call to somebody else's server that ends in time, however slowly that server sends its bytes."""
+"""A deadline for a whole call to a server, however slowly the server sends its bytes."""
 
 import os
 import socket
@@ -12,12 +12,12 @@ T = TypeVar("T")
 
 
 class GivenUp(Exception):
-    """The time of a call is over, and nobody waits for it any more: it ends, and is not tried again."""
+    """The deadline of a call has passed: the call ends and is not retried."""
 
 
 class _Call:
-    """The connections of a call, by files of their own: what their owner does to his, as to wrap it for TLS or to read
-    from it for ever, is no hindrance to ending them."""
+    """The connections of a call, as duplicated descriptors: they can be shut down whatever their owner does with them
+    (wraps them in TLS, blocks in a read)."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -52,13 +52,13 @@ _here = threading.local()
 
 
 def within(seconds: float, call: Callable[[], T]) -> T:
-    """What the call gives, or raises. A timeout of sockets counts anew with each byte; this one does not.
+    """The result of the call, or its error. Unlike a socket's timeout the deadline does not restart with each byte.
 
     Args:
-        call: makes each of its attempts in :func:`attempt`, and names its connections to :func:`opened`.
+        call: makes its attempts in :func:`attempt`, and registers its connections with :func:`opened`.
 
     Raises:
-        TimeoutError: it takes longer. Its connections are ended, and it ends in a thread of its own.
+        TimeoutError: it takes longer. Its connections are shut down, and its thread ends.
     """
     result: Future[T] = Future()
     made = _Call()
@@ -80,7 +80,7 @@ def within(seconds: float, call: Callable[[], T]) -> T:
 
 @contextmanager
 def attempt() -> Iterator[None]:
-    """One attempt of the call that this thread makes. Raises GivenUp: its time is over."""
+    """One attempt of this thread's call. Raises GivenUp after the deadline."""
     made: _Call = _here.call
     made.check()
     try:
@@ -90,6 +90,6 @@ def attempt() -> Iterator[None]:
 
 
 def opened(connection: socket.socket) -> None:
-    """The attempt uses this connection. Raises GivenUp: it is closed."""
+    """Register a connection of the attempt. Raises GivenUp after the deadline; the connection is closed."""
     made: _Call = _here.call
     made.add(connection)

@@ -1,4 +1,4 @@
-"""The ways by which an alert reaches people, and how each is named on the command line."""
+"""The channels of alerts: Kafka, Pub/Sub, webhook, e-mail."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -10,21 +10,21 @@ from transforms.alerts.topics import KafkaAlerts, PubSubAlerts
 from transforms.alerts.webhook import Webhook, WebhookUrl
 
 Target = KafkaUrl | PubSubUrl | WebhookUrl | MailAddress
-"""Where alerts go; it can be sent to workers."""
+"""Where alerts go; can be pickled."""
 
 
 class Channel(Protocol):
-    """An open way to a target."""
+    """An open connection to a target."""
 
     def send(self, alerts: Sequence[Alert]) -> None:
-        """Return when all of them have arrived. Raises PrestaCopError: some may have, and may be sent again."""
+        """Return when all are acknowledged. Raises PrestaCopError where one is not; a retry may send some again."""
 
     def close(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""
 
 
 def open_channel(target: Target) -> Channel:
-    """Open a way there.
+    """Open a channel.
 
     Raises:
         InputUnusable: there is no such topic, or the environment lacks what the target needs.

@@ -1,8 +1,7 @@
 """Alerts by e-mail, one mail for all alerts of a bundle.
 
-The server is SMTP_HOST (and SMTP_PORT) in the environment; with SMTP_USER and SMTP_PASSWORD it is talked to under TLS
-(STARTTLS), and its certificate must be one that OpenSSL trusts, or that SSL_CERT_FILE names. The sender is SMTP_FROM,
-or else the receiver.
+The server is SMTP_HOST (and SMTP_PORT) in the environment; with SMTP_USER and SMTP_PASSWORD the connection uses TLS
+(STARTTLS), and OpenSSL or SSL_CERT_FILE must trust its certificate. The sender is SMTP_FROM, or else the receiver.
 """
 
 import json
@@ -31,7 +30,7 @@ RETRIES: Final = 5
 
 
 class MailAddress(NamedTuple):
-    """Who gets the mails."""
+    """The receiver of the mails."""
 
     address: str
 
@@ -41,13 +40,13 @@ def mail_address(text: str) -> MailAddress:
     name, address = parseaddr(text)
     local, _, domain = address.rpartition("@")
     if name or address != text or not local or not domain or not text.isascii() or not text.isprintable():
-        raise ValueError(f"{text!r} is no e-mail address: write desk@example.org")
+        raise ValueError(f"{text!r} is not an e-mail address: write desk@example.org")
     return MailAddress(text)
 
 
 def mail_of(alerts: Sequence[Alert], sender: str, receiver: str) -> EmailMessage:
-    """One mail for some alerts: the same alerts have the same Message-ID. What a drone says stands in its body alone,
-    escaped as JSON is."""
+    """One mail for some alerts: the same alerts have the same Message-ID. Texts of a drone are only in its body,
+    escaped as JSON."""
     mail = EmailMessage()
     mail["From"], mail["To"] = sender, receiver
     mail["Subject"] = f"{len(alerts)} parking violation{'s wait' if len(alerts) > 1 else ' waits'} for an officer"
@@ -59,15 +58,15 @@ def mail_of(alerts: Sequence[Alert], sender: str, receiver: str) -> EmailMessage
 
 def _line(alert: Alert) -> str:
     place = f"{alert.latitude:.5f}, {alert.longitude:.5f}"
-    said = {"drone": alert.drone_id, "plate": alert.plate_id, "message_id": alert.message_id}
-    return f"{json.dumps(alert.event_time)}  {place}  {json.dumps(said)}\n"
+    values = {"drone": alert.drone_id, "plate": alert.plate_id, "message_id": alert.message_id}
+    return f"{json.dumps(alert.event_time)}  {place}  {json.dumps(values)}\n"
 
 
 class Mail:
-    """A mail server; it is tried again, later and later."""
+    """A mail server; attempts are retried with exponential backoff."""
 
     def __init__(self, target: MailAddress, backoff_seconds: float = 1.0, total_seconds: float = TOTAL_SECONDS) -> None:
-        """Nothing is sent yet. Raises InputUnusable: the environment names no server."""
+        """Does not connect yet. Raises InputUnusable where the environment names no server."""
         self._receiver = target.address
         self._total_seconds = total_seconds
         self._user, self._password = os.environ.get("SMTP_USER"), os.environ.get("SMTP_PASSWORD", "")
@@ -86,13 +85,13 @@ class Mail:
             within(self._total_seconds, lambda: self._deliver(mail))
         except TimeoutError as error:
             raise ServiceUnavailable(
-                f"the mail server {self._server[0]} does not take an alert within {self._total_seconds:g} s"
+                f"the mail server {self._server[0]} did not accept an alert within {self._total_seconds:g} s"
             ) from error
         except ssl.SSLCertVerificationError as error:
-            why = f"{error.verify_message}; a certificate of your own is named by SSL_CERT_FILE in the environment"
+            why = f"{error.verify_message}; set SSL_CERT_FILE in the environment for a certificate of your own"
             raise ServiceUnavailable(f"the mail server {self._server[0]} is not trusted: {why}") from error
         except OSError as error:  # smtplib's are too
-            raise ServiceUnavailable(f"the mail server {self._server[0]} does not take an alert: {error}") from error
+            raise ServiceUnavailable(f"the mail server {self._server[0]} did not accept an alert: {error}") from error
 
     def close(self) -> None:
         """No connection outlives a mail."""
@@ -106,7 +105,7 @@ class Mail:
 
 
 class _Connection(smtplib.SMTP):
-    """One that is known before the server has said a word, so that it can be ended meanwhile."""
+    """Registered before the server's greeting, so that the deadline can end it."""
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
         made: socket.socket = super()._get_socket(host, port, timeout)  # type: ignore[misc]

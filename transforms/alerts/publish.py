@@ -1,12 +1,11 @@
-"""Alerts: each unqualified violation of a drone is told to whoever can answer, as soon as its bundle ends.
+"""Alerts: each unqualified violation of a drone is published to officers' channels when its bundle ends.
 
-A bundle that ends has told all its alerts: what it cannot tell fails it, and its units are not committed. A bundle that
-is run again may tell them again, with the same message_id.
+Delivery is at-least-once: a bundle whose alerts cannot be published fails, and its units are not committed; a retried
+bundle may publish them again, with the same message_id.
 
-A message_id is published once, whoever claims it again: within a unit the first row is, by
-:mod:`transforms.messages.dedupe`, and of each run a process remembers the last ids that it has published. The one
-exception is a row that was published by its drone earlier than that one: it is the one that counts, and a claim that
-happened to be read first must not hide it.
+Otherwise a message_id is published once: within a unit deduplication (:mod:`transforms.messages.dedupe`) keeps the
+first row, and a process remembers the last ids that it published in this run. The exception is a row that its drone
+published earlier than the known one: that row counts, and one that happened to be read first must not hide it.
 """
 
 import threading
@@ -26,12 +25,12 @@ from transforms.alerts.channels import Channel, Target, open_channel
 from transforms.messages.rows import without_repeated
 
 AT_ONCE: Final = 1_000
-"""Alerts that wait for the end of the bundle; with more of them, nobody waits for it."""
+"""Alerts that wait for the end of the bundle; more are published at once."""
 
 REMEMBERED: Final = 100_000
-"""Alerts of a run that a process knows it has told: about a day of a city's, in some 30 MB of usual ids."""
+"""Published ids that a process remembers: about a day of a city's alerts, in some 30 MB."""
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
-"""Stands behind all times at which a message can have been published: a recording does not know."""
+"""Sorts after all publication times; for recordings, which have none."""
 
 _SAME: Final = (
     *("message_id", "drone_id", "sequence", "event_time", "latitude", "longitude", "altitude_m", "battery_pct"),
@@ -59,29 +58,29 @@ def _rfc3339(when: datetime) -> str:
     return when.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-class _Told:
-    """The last :data:`REMEMBERED` ids that were told, each with the time when its message was published."""
+class _Published:
+    """The last :data:`REMEMBERED` published ids, each with the time at which the drone published its message."""
 
     def __init__(self) -> None:
         self._published: OrderedDict[str, datetime] = OrderedDict()
         self._lock = threading.Lock()
 
     def is_new(self, name: str, published: datetime) -> bool:
-        """Whether nobody was told of it, or of a message that was published later."""
+        """Whether no message with this id, or only one that its drone published later, has been an alert."""
         with self._lock:
             return name not in self._published or published < self._published[name]
 
-    def add(self, told: dict[str, datetime]) -> None:
-        """Everybody was told of these."""
+    def add(self, alerts: dict[str, datetime]) -> None:
+        """Remember published alerts."""
         with self._lock:
-            for name, published in told.items():
+            for name, published in alerts.items():
                 self._published[name] = min(published, self._published.pop(name, _NEVER))
             while len(self._published) > REMEMBERED:
                 self._published.popitem(last=False)
 
 
-_told: defaultdict[str, _Told] = defaultdict(_Told)
-"""By run: what one bundle of it has told in this process, no other tells."""
+_published_ids: defaultdict[str, _Published] = defaultdict(_Published)
+"""By run: shared by all bundles of this process."""
 
 
 class _Publish(beam.DoFn):  # type: ignore[misc]  # Beam's classes are untyped
@@ -91,43 +90,43 @@ class _Publish(beam.DoFn):  # type: ignore[misc]  # Beam's classes are untyped
         self._channels: list[Channel] = []
         self._waiting: list[Alert] = []
         self._published: dict[str, datetime] = {}
-        """Of those that wait."""
+        """Of the waiting alerts, by message_id."""
 
     def start_bundle(self) -> None:
         self._waiting, self._published = [], {}
 
     def process(self, batch: UnitBatch) -> None:
-        rows, told = without_repeated(batch.rows), _told[self._run]
+        rows, known = without_repeated(batch.rows), _published_ids[self._run]
         published = [when or _NEVER for when in rows["published_at"].to_pylist()]
         for alert, when in zip(alerts_of(rows, datetime.now(UTC)), published, strict=True):
             waiting = self._published.get(alert.message_id)
-            if (waiting is None or when < waiting) and told.is_new(alert.message_id, when):
+            if (waiting is None or when < waiting) and known.is_new(alert.message_id, when):
                 self._waiting.append(alert)
                 self._published[alert.message_id] = when
         if len(self._waiting) >= AT_ONCE:
-            self._tell()
+            self._send()
 
     def finish_bundle(self) -> None:
-        self._tell()
+        self._send()
 
     def teardown(self) -> None:
         for channel in self._channels:
             channel.close()
         self._channels = []
 
-    def _tell(self) -> None:
+    def _send(self) -> None:
         if not self._waiting:
             return
-        # Most bundles have no alert, and some workers see none.
+        # Opened late: most bundles have no alert.
         self._channels = self._channels or [open_channel(target) for target in self._targets]
         for channel in self._channels:
             channel.send(self._waiting)
-        _told[self._run].add(self._published)
+        _published_ids[self._run].add(self._published)
         self._waiting, self._published = [], {}
 
 
 class PublishAlerts(beam.PTransform):  # type: ignore[misc]
-    """Unqualified violations of drones -> an alert each, at every target; nothing comes out."""
+    """Publishes an alert for each unqualified violation of a drone to every target; has no output."""
 
     def __init__(self, targets: Sequence[Target]) -> None:
         super().__init__()

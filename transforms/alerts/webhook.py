@@ -1,8 +1,8 @@
 """Alerts to a web service, one POST each, signed as https://www.standardwebhooks.com says.
 
 The body is the alert as on its topic. ``webhook-id`` is a hash of the message_id, ``webhook-timestamp`` the seconds
-since the epoch, ``webhook-signature`` is ``v1,`` and the Base64 of the HMAC-SHA256 of ``ID.TIMESTAMP.BODY``. Who
-receives it compares the signature, refuses what is minutes old, and remembers ids: one may come again.
+since the epoch, ``webhook-signature`` is ``v1,`` and the Base64 of the HMAC-SHA256 of ``ID.TIMESTAMP.BODY``. The
+receiver verifies the signature, refuses old timestamps, and remembers ids: delivery is at-least-once.
 """
 
 import binascii
@@ -38,10 +38,10 @@ TOTAL_SECONDS: Final = 36
 """For one alert, with all attempts."""
 ATTEMPTS: Final = 7
 SHORT_ANSWER_BYTES: Final = 64 * 1024
-"""An answer's body is read up to here, so that its connection is used again; of a longer one nothing is read."""
+"""A body up to this size is read, so that its connection can be reused; a longer one is not read."""
 REASON_CHARS: Final = 100
-PASSES: Final = (408, 425, 429, 500, 502, 503, 504)
-"""The answers after which it is tried again."""
+RETRYABLE_CODES: Final = (408, 425, 429, 500, 502, 503, 504)
+"""Status codes that are retried."""
 _HERE: Final = ("127.0.0.1", "[::1]", "localhost")
 
 
@@ -52,7 +52,7 @@ class WebhookUrl(NamedTuple):
 
 
 def webhook_url(text: str) -> WebhookUrl:
-    """A URL that a plate may be sent to: https, or http on this machine. Raises ValueError."""
+    """Parse a URL: https, or http on this machine, since alerts contain plates. Raises ValueError."""
     try:
         # As it will be sent: what another parser takes for the host may not be where requests connects.
         parts = parse_url(requests.Request("POST", text).prepare().url or "")
@@ -65,8 +65,8 @@ def webhook_url(text: str) -> WebhookUrl:
     return WebhookUrl(text)
 
 
-class _Again(Exception):
-    """Why an attempt failed that may pass when it is made again."""
+class _Retryable(Exception):
+    """Why an attempt failed that is retried."""
 
 
 def sign_webhook(secret: bytes, webhook_id: str, timestamp: int, body: bytes) -> str:
@@ -76,10 +76,10 @@ def sign_webhook(secret: bytes, webhook_id: str, timestamp: int, body: bytes) ->
 
 
 class Webhook:
-    """A service that is told each alert; it is tried again, later and later."""
+    """A web service; attempts are retried with exponential backoff."""
 
     def __init__(self, target: WebhookUrl, backoff_seconds: float = 0.5, total_seconds: float = TOTAL_SECONDS) -> None:
-        """Nothing is sent yet. Raises InputUnusable: no usable secret in the environment."""
+        """Does not connect yet. Raises InputUnusable where the environment has no usable secret."""
         self._url = target.url
         self._host = parse_url(target.url).netloc
         self._secret = _secret()
@@ -88,11 +88,11 @@ class Webhook:
         self._session = requests.Session()
         for scheme in ("https://", "http://"):
             self._session.mount(scheme, _Adapter())
-        # A proxy of the environment would carry to the network what may leave for this machine alone.
+        # A proxy of the environment would send plain http to the network.
         self._session.trust_env = target.url.lower().startswith("https:")
         # urllib3's own retries read the whole body of an answer, and wait as long as its Retry-After says.
         self._deliver = with_exponential_backoff(
-            num_retries=ATTEMPTS - 1, initial_delay_secs=backoff_seconds, retry_filter=_passes
+            num_retries=ATTEMPTS - 1, initial_delay_secs=backoff_seconds, retry_filter=_is_retryable
         )(self._deliver_once)
 
     def send(self, alerts: Sequence[Alert]) -> None:
@@ -115,11 +115,11 @@ class Webhook:
         }
         try:
             within(self._total_seconds, lambda: self._deliver(body, headers))
-        except _Again as error:
+        except _Retryable as error:
             raise ServiceUnavailable(str(error)) from None
         except TimeoutError:
             raise ServiceUnavailable(
-                f"the webhook at {self._host} does not answer within {self._total_seconds:g} s"
+                f"the webhook at {self._host} did not answer within {self._total_seconds:g} s"
             ) from None
 
     def _deliver_once(self, body: bytes, headers: dict[str, str]) -> None:
@@ -134,21 +134,21 @@ class Webhook:
         except requests.RequestException as error:
             # Its text has the whole URL, which may be a secret.
             name = type(error).__name__
-            raise _Again(f"the webhook at {self._host} does not answer ({name})") from None
+            raise _Retryable(f"the webhook at {self._host} does not answer ({name})") from None
         with answer:
             code, reason = answer.status_code, answer.reason[:REASON_CHARS]
             length = answer.raw.length_remaining
             if code >= 200 and length is not None and length <= SHORT_ANSWER_BYTES:
                 answer.raw.drain_conn()
-        if code < 200:  # the answer itself comes after it, and is none to the next alert
+        if code < 200:  # the final answer follows, and must not be read as that of the next alert
             self._session.close()
         if not 200 <= code < 300:
-            said = f"the webhook at {self._host} does not take an alert: {code} {reason}"
-            raise _Again(said) if code in PASSES else ServiceUnavailable(said)
+            why = f"the webhook at {self._host} did not accept an alert: {code} {reason}"
+            raise _Retryable(why) if code in RETRYABLE_CODES else ServiceUnavailable(why)
 
 
 class _Http(HTTPConnection):
-    """Known as soon as it is open, and when it is used again, so that it can be ended meanwhile."""
+    """Registered when it is opened and when it is reused, so that the deadline can end it."""
 
     def _new_conn(self) -> socket.socket:
         made = super()._new_conn()
@@ -189,9 +189,9 @@ class _Adapter(HTTPAdapter):
 _POOLS: Final = {"http": _HttpPool, "https": _HttpsPool}
 
 
-def _passes(error: Exception) -> bool:
+def _is_retryable(error: Exception) -> bool:
     """Whether another attempt may help."""
-    return isinstance(error, _Again)
+    return isinstance(error, _Retryable)
 
 
 def _secret() -> bytes:

@@ -1,4 +1,4 @@
-"""Counts of the live statistics: of a batch by windows, their sums, and what a pane says of them."""
+"""Counts of the live statistics: of a batch by window, their sums, and their panes."""
 
 import time
 from collections import Counter
@@ -15,19 +15,19 @@ from schemas.lake import MICROSECONDS, UTC, Dataset
 from transforms.qualify import COUNTED, counted_as
 
 Count = tuple[str, int | str | None, int]
-"""What was counted (of COUNTED, or dead_letters), its violation code or its area, how many."""
+"""Dataset (one of COUNTED, or dead_letters), violation code or area, number."""
 Slice = tuple[list[Count], list[Count]]
-"""What of a batch belongs to one window, by code and by area."""
+"""Counts of a batch in one window, by code and by area."""
 Slices = dict[int, Slice]
 """By start of the window, in seconds since the epoch."""
 SliceBatch = Callable[[pa.RecordBatch, int], Slices]
-Tell = Callable[[Iterable[Count]], Iterator[dict[str, Any]]]
+PaneRows = Callable[[Iterable[Count]], Iterator[dict[str, Any]]]
 Ints = npt.NDArray[np.int64]
 AHEAD_SECONDS: Final = 3600
-"""An event that is further ahead of its publication has a wrong clock. A window for it would stay open until then, in
-the year 2199 for instance, and each such window takes state and two timers."""
+"""An event that is further ahead of its publication comes from a wrong clock. Its window would stay open until then,
+perhaps to the year 2199, and each open window takes state and two timers."""
 NOTHING: Final[dict[str, Any]] = {"dataset": None, "violation_code": None, "n": 0}
-"""What the pane says that tells that a window is complete."""
+"""The counts of the pane that marks a window as complete."""
 
 
 def slice_rows(rows: pa.RecordBatch, window_seconds: int) -> Slices:
@@ -40,8 +40,8 @@ def slice_rows(rows: pa.RecordBatch, window_seconds: int) -> Slices:
 
 
 def slice_letters(letters: pa.RecordBatch, window_seconds: int) -> Slices:
-    """Count dead letters by windows of when they were published, since they have no event time; those of a recording,
-    which does not say, by the time at which this is called."""
+    """Count dead letters, which have no event time, by windows of publication time; those of a recording, which has
+    none, by the time of this call."""
     published = letters["published_at"].cast(pa.int64()).fill_null(time.time_ns() // 1000)
     starts, numbers = np.unique(_starts(published, window_seconds), return_counts=True)
     counts = zip(starts.tolist(), numbers.tolist(), strict=True)
@@ -49,11 +49,14 @@ def slice_letters(letters: pa.RecordBatch, window_seconds: int) -> Slices:
 
 
 def split_ahead(rows: pa.RecordBatch, column: str) -> tuple[pa.RecordBatch, pa.RecordBatch]:
-    """Rows whose time is at most :data:`AHEAD_SECONDS` behind now and behind their publication, if they say when that
-    was; and the others, which open no window: their time is that of publication, or now.
+    """Split off rows whose time is more than :data:`AHEAD_SECONDS` after now or after their publication. They open no
+    window: their time is replaced by that of publication, or now.
 
     Args:
-        column: of the time: of the event, or of publication itself.
+        column: the time, of the event or of publication.
+
+    Returns:
+        The other rows, and those that were split off.
     """
     now = time.time_ns() // 1000
     times = rows[column].cast(pa.int64()).fill_null(now).to_numpy()
@@ -86,7 +89,7 @@ def _count(starts: Ints, counted: npt.NDArray[np.int8], which: pa.DictionaryArra
 
 
 def add_counts(some: Iterable[list[Count]]) -> list[Count]:
-    """The sums by what was counted, and code or area."""
+    """The sums by dataset and code or area."""
     sums: Counter[tuple[str, int | str | None]] = Counter()
     for counts in some:
         for dataset, which, n in counts:
@@ -94,14 +97,14 @@ def add_counts(some: Iterable[list[Count]]) -> list[Count]:
     return [(dataset, which, n) for (dataset, which), n in sums.items()]
 
 
-def told_by_code(counts: Iterable[Count]) -> Iterator[dict[str, Any]]:
-    """What a pane says of each count by code."""
+def panes_by_code(counts: Iterable[Count]) -> Iterator[dict[str, Any]]:
+    """A row of a pane for each count by code."""
     for dataset, code, n in counts:
         yield {"dataset": dataset, "violation_code": code, "n": n}
 
 
-def told_by_area(counts: Iterable[Count]) -> Iterator[dict[str, Any]]:
-    """What a pane says of all counts of a dataset by area; ``n`` is their sum."""
+def panes_by_area(counts: Iterable[Count]) -> Iterator[dict[str, Any]]:
+    """A row of a pane for each dataset, with its counts by area; ``n`` is their sum."""
     found: dict[str, dict[Any, int]] = {}
     for dataset, area, n in counts:
         found.setdefault(dataset, {})[area] = n
@@ -110,6 +113,6 @@ def told_by_area(counts: Iterable[Count]) -> Iterator[dict[str, Any]]:
 
 
 def pane_of(start: int, seconds: int, counts: dict[str, Any], timing: str) -> dict[str, Any]:
-    """A pane of the window that starts then, in seconds since the epoch, and is so many seconds long."""
+    """A pane of the window with this start (seconds since the epoch) and length (seconds)."""
     window = {"window_start": datetime.fromtimestamp(start, UTC_ZONE).isoformat(), "window_seconds": seconds}
     return {**window, **counts, "timing": timing}

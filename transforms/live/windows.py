@@ -1,7 +1,7 @@
-"""Live statistics: counts by Beam's event-time windows, early, on time and late, for eyes that watch a stream.
+"""Live statistics: counts by Beam's event-time windows, in early, on-time and late panes.
 
-They are deltas: a window's count is the sum of its panes. What comes after the allowed lateness, which Beam would drop
-without a word, leaves by a branch of its own. The exact counts are in ``stats/``, see :mod:`transforms.stats`.
+They are deltas: a window's count is the sum of its panes. Data after the allowed lateness, which Beam would drop
+silently, goes to an output of its own. The exact counts are in ``stats/``, see :mod:`transforms.stats`.
 
 rows ─────────► Slices ─┐           ┌─► by code: early, on time, late ─┐
 dead letters ─► Slices ─┼─► Late? ──┼─► by area: on time, late ────────┼─► live
@@ -26,7 +26,7 @@ from lake.faults import faults
 from schemas.lake import MICROSECONDS
 from sources.units import UnitBatch
 from transforms.live import counts as live_counts
-from transforms.live.counts import Count, Slice, SliceBatch, Tell, pane_of
+from transforms.live.counts import Count, PaneRows, Slice, SliceBatch, pane_of
 from transforms.messages.rows import without_repeated
 
 ALL = 0
@@ -47,19 +47,19 @@ class _Slice(beam.DoFn):  # type: ignore[misc]  # Beam's classes are untyped
 
     def process(self, batch: UnitBatch) -> Iterator[Any]:
         rows, ahead = live_counts.split_ahead(without_repeated(batch.rows), self._column)
-        for start, counts in self._by_window(rows, self._window_seconds).items():
-            yield TimestampedValue((start, counts), start)
+        for start, some in self._by_window(rows, self._window_seconds).items():
+            yield TimestampedValue((start, some), start)
         for start, (by_code, _) in self._by_window(ahead, self._window_seconds).items():
-            for said in live_counts.told_by_code(by_code):
-                yield beam.pvalue.TaggedOutput(AHEAD, pane_of(start, self._window_seconds, said, "ahead"))
+            for counts in live_counts.panes_by_code(by_code):
+                yield beam.pvalue.TaggedOutput(AHEAD, pane_of(start, self._window_seconds, counts, "ahead"))
 
 
 class _Lateness(beam.DoFn):  # type: ignore[misc]
-    """Keyed by window, in the global window where nothing is dropped: a timer at the end of the allowed lateness closes
-    the window for good. Costs one bit of state a window."""
+    """Separates late data after the allowed lateness. Keyed by window, in the global window, where Beam drops nothing:
+    a timer at the end of the allowed lateness closes the window. Costs one bit of state per window."""
 
     CLOSED = ReadModifyWriteStateSpec("closed", BooleanCoder())
-    # Names that no other step uses: in Beam's FnApiRunner two timers of one name may share a buffer.
+    # Unique names: in Beam's FnApiRunner two timers of one name may share a buffer.
     END = TimerSpec("window_end", TimeDomain.WATERMARK)
     CLOSE = TimerSpec("window_close", TimeDomain.WATERMARK)
 
@@ -77,7 +77,7 @@ class _Lateness(beam.DoFn):  # type: ignore[misc]
         start, (by_code, by_area) = element
         known = closed.read()
         if known:
-            for counts in live_counts.told_by_code(by_code):
+            for counts in live_counts.panes_by_code(by_code):
                 yield beam.pvalue.TaggedOutput(LATE, pane_of(start, self._window_seconds, counts, "too_late"))
             return
         if known is None:  # a timer that was set again would fire again
@@ -98,8 +98,8 @@ class _Lateness(beam.DoFn):  # type: ignore[misc]
 
 
 class _Panes(beam.DoFn):  # type: ignore[misc]
-    def __init__(self, tell: Tell) -> None:
-        self._tell = tell
+    def __init__(self, rows: PaneRows) -> None:
+        self._rows = rows
 
     def process(
         self,
@@ -109,23 +109,23 @@ class _Panes(beam.DoFn):  # type: ignore[misc]
     ) -> Iterator[dict[str, Any]]:
         seconds = (window.end.micros - window.start.micros) // MICROSECONDS
         timing = PaneInfoTiming.to_string(pane.timing).lower()
-        for counts in self._tell(element[1]):
+        for counts in self._rows(element[1]):
             yield pane_of(window.start.micros // MICROSECONDS, seconds, counts, timing)
 
 
 class CountLive(beam.PTransform):  # type: ignore[misc]
     """Rows and dead letters -> panes: dicts of window_start, window_seconds, dataset, violation_code, n and timing.
 
-    ``live`` fires early for each batch, on_time at the watermark and late for each batch after it; ``late`` has what
-    came after the allowed lateness, timing too_late; ``ahead`` what was published more than an hour before it is said
-    to have been, timing ahead, in the window of its publication. The on_time pane without a dataset counts
-    nothing: it says that the window is complete, and comes from a timer, since not every runner fires an empty pane.
+    ``live`` has early panes for each batch, an on_time pane at the watermark and late panes for each batch after it;
+    ``late`` has data after the allowed lateness, with timing too_late; ``ahead`` has events dated more than an hour
+    after their publication, with timing ahead, in the window of publication. The on_time pane without a dataset counts
+    nothing: it marks the window as complete, and comes from a timer, since not every runner fires an empty pane.
 
-    Of the rows of a unit that claim one message_id the first is counted. What another unit had before is counted again:
-    to know it would take the ids of all open windows.
+    Rows of one message_id are counted once per unit. Duplicates across units are counted again: to find them would take
+    the ids of all open windows.
 
-    A pane with ``areas`` (name -> number) counts the same rows again, by area: of a complete window, and late. Early
-    ones would be most of what is written.
+    A pane with ``areas`` (name -> number) counts the same rows by area, on time and late. There are no early ones, as
+    they would be most of the output.
     """
 
     def __init__(self, window_seconds: int, allowed_lateness: int) -> None:
@@ -149,8 +149,8 @@ class CountLive(beam.PTransform):  # type: ignore[misc]
         # AfterCount: AfterProcessingTime crashes Beam's FnApiRunner.
         each = trigger.AfterCount(1)
         early = trigger.AfterWatermark(early=each, late=each)
-        by_code = self._sums(judged[LIVE], "code", early, live_counts.told_by_code)
-        by_area = self._sums(judged[AREAS], "area", trigger.AfterWatermark(late=each), live_counts.told_by_area)
+        by_code = self._sums(judged[LIVE], "code", early, live_counts.panes_by_code)
+        by_area = self._sums(judged[AREAS], "area", trigger.AfterWatermark(late=each), live_counts.panes_by_area)
         live = (by_code, by_area, judged[COMPLETE]) | "With ends" >> beam.Flatten()
         ahead = (
             (of_rows[AHEAD], of_letters[AHEAD])
@@ -163,7 +163,7 @@ class CountLive(beam.PTransform):  # type: ignore[misc]
         slices = beam.ParDo(_Slice(by_window, column, self._window_seconds)).with_output_types(tuple[int, Slice])
         return slices.with_outputs(AHEAD, main=SLICES)
 
-    def _sums(self, counts: beam.PCollection, by: str, fires: Any, tell: Tell) -> beam.PCollection:
+    def _sums(self, counts: beam.PCollection, by: str, fires: Any, rows: PaneRows) -> beam.PCollection:
         return (
             counts
             | f"Windows by {by}"
@@ -175,8 +175,8 @@ class CountLive(beam.PTransform):  # type: ignore[misc]
             )
             | f"Typed by {by}" >> beam.Map(_same).with_output_types(tuple[int, list[Count]])
             | f"Sum by {by}" >> beam.CombinePerKey(live_counts.add_counts)
-            | f"Panes by {by}" >> beam.ParDo(_Panes(tell)).with_output_types(dict[str, Any])
-            # As the others are, or they cannot be flattened.
+            | f"Panes by {by}" >> beam.ParDo(_Panes(rows)).with_output_types(dict[str, Any])
+            # Flatten needs inputs of one windowing.
             | f"Out of windows by {by}" >> beam.WindowInto(GlobalWindows())
         )
 
@@ -196,13 +196,13 @@ class _Append(beam.DoFn):  # type: ignore[misc]
         self._lines.append(json.dumps(pane) + "\n")
 
     def finish_bundle(self) -> None:
-        # One write to a file opened for appending: lines of several workers do not mix.
+        # One write to a file opened for appending, so that lines of several workers do not mix.
         with faults(self._path), open(self._path, "a", encoding="utf-8") as file:
             file.write("".join(self._lines))
 
 
 class AppendPanes(beam.PTransform):  # type: ignore[misc]
-    """Panes of both branches -> lines of JSON at the end of a local file, as they fire."""
+    """Panes of all outputs -> lines of JSON, appended to a local file as they fire."""
 
     def __init__(self, path: str) -> None:
         super().__init__()

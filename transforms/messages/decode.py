@@ -1,4 +1,4 @@
-"""Decode drone payloads: v1 JSON and v0 lines to typed rows, what is neither to dead letters."""
+"""Decode drone payloads: v1 JSON and v0 lines to typed rows, everything else to dead letters."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -15,7 +15,7 @@ from schemas.messages import OFFICER, Reason
 from sources.units import Unit, UnitBatch
 from transforms.messages.json_v1 import decode_json
 from transforms.messages.officer_answers import refuse_answer
-from transforms.messages.payload import Refusal, alone, failed, field_text
+from transforms.messages.payload import Refusal, failed, field_text, guarded
 from transforms.messages.rows import MESSAGE, Decoded, Ints, dead_letters
 from transforms.messages.v0_lines import decode_lines
 from transforms.outputs import DEAD_LETTERS, ROWS, Parsed
@@ -26,19 +26,18 @@ def decode_payloads(unit: Unit, payloads: pa.RecordBatch, officer_keys: Sequence
     """Decode a batch of payloads (:data:`sources.payloads.PAYLOADS`).
 
     Args:
-        unit: where they are from.
-        payloads: what was read.
-        officer_keys: the public keys (32 bytes each) one of which must have signed an officer's answer.
+        unit: of the payloads.
+        officer_keys: public keys (32 bytes each), one of which must have signed an officer's answer.
 
     Returns:
-        Rows of :data:`MESSAGE` and dead letters; every payload is in one of the two, whatever it is: where a decoder
-        raises what no rule foresees, the payload that is to blame is looked for, and is a dead letter.
+        Rows of :data:`MESSAGE` and dead letters; every payload is in one of the two. Where a decoder raises an
+        unexpected error, a bisection finds the payload that causes it, which becomes a dead letter.
     """
     try:
         return _decode_batch(unit, payloads, officer_keys)
     except MemoryError:  # says nothing about the payloads
         raise
-    except Exception as error:  # whatever it is, it is kept with the payload, and the run goes on
+    except Exception as error:  # bisect: the payload that causes it becomes a dead letter
         if not payloads.num_rows:
             raise
         if payloads.num_rows == 1:
@@ -59,9 +58,11 @@ def _decode_batch(unit: Unit, payloads: pa.RecordBatch, officer_keys: Sequence[b
     is_json = np.isin(_first_bytes(payloads["payload"]), np.frombuffer(b"{ \t\r", np.uint8))
     decode_json(payloads["payload"], np.flatnonzero(is_json), done)
     decode_lines(payloads["payload"], np.flatnonzero(~is_json), done)
-    rows = _kept_of_positions(pa.Table.from_batches(done.rows, schema=MESSAGE).unify_dictionaries().combine_chunks())
+    rows = _move_violation_fields(
+        pa.Table.from_batches(done.rows, schema=MESSAGE).unify_dictionaries().combine_chunks()
+    )
     places = np.concatenate(done.places) if done.places else np.empty(0, np.int64)
-    misfit = _misfits(rows) | _no_answers(rows, payloads["payload"], places, officer_keys)
+    misfit = _misfits(rows) | _bad_answers(rows, payloads["payload"], places, officer_keys)
     refused = [*done.refused, *((int(places[row]), refusal) for row, refusal in misfit.items())]
     kept = np.ones(len(places), bool)
     kept[list(misfit)] = False
@@ -74,19 +75,19 @@ def _decode_batch(unit: Unit, payloads: pa.RecordBatch, officer_keys: Sequence[b
     return Parsed(batch, dead_letters(unit, payloads, sorted(refused)))
 
 
-def _kept_of_positions(rows: pa.Table) -> pa.Table:
-    """The same, the plate and the picture of positions among their unknown fields: ``positions`` has no column of them,
-    and what the lake does not keep would be content within a unit and none across units."""
+def _move_violation_fields(rows: pa.Table) -> pa.Table:
+    """Move plate and picture of positions to their unknown fields: ``positions`` has no such columns, and content that
+    is not stored could not be compared across units."""
     position = pc.equal(rows["kind"].cast(pa.string()), "position")
     of_violations = {name: pc.and_(position, rows[name].is_valid()) for name in ("image_id", "plate_id")}
     moved = np.flatnonzero(pc.or_(*of_violations.values()).to_numpy())
     if not len(moved):
         return rows
     items = rows.select(["extra", *of_violations]).take(pa.array(moved)).to_pylist()
-    said = [
+    fields = [
         dict(row["extra"] or ()) | {n: field_text(row[n]) for n in of_violations if row[n] is not None} for row in items
     ]
-    extra = pa.chunked_array([*rows["extra"].chunks, pa.array([sorted(one.items()) for one in said], EXTRA)])
+    extra = pa.chunked_array([*rows["extra"].chunks, pa.array([sorted(one.items()) for one in fields], EXTRA)])
     place = np.arange(rows.num_rows)
     place[moved] = rows.num_rows + np.arange(len(moved))
     columns = {"extra": extra.take(pa.array(place)).combine_chunks()}
@@ -97,7 +98,7 @@ def _kept_of_positions(rows: pa.Table) -> pa.Table:
 
 
 def _misfits(rows: pa.Table) -> dict[int, Refusal]:
-    """The decoded rows that say something impossible, by row number."""
+    """The decoded rows that contradict themselves, by row number."""
     violation = pc.equal(rows["kind"].cast(pa.string()), "violation").to_numpy()
     code = rows["violation_code"].is_valid().to_numpy()
     found = {int(row): Refusal(Reason.FIELD_MISSING, "violation_code") for row in np.flatnonzero(violation & ~code)}
@@ -109,11 +110,11 @@ def _misfits(rows: pa.Table) -> dict[int, Refusal]:
     return found | {int(row): claims for row in np.flatnonzero(unsigned & claimed)}
 
 
-def _no_answers(rows: pa.Table, payload: pa.BinaryArray, places: Ints, keys: Sequence[bytes]) -> dict[int, Refusal]:
-    """The decoded rows that say they are an officer's answer and are none, by row number."""
+def _bad_answers(rows: pa.Table, payload: pa.BinaryArray, places: Ints, keys: Sequence[bytes]) -> dict[int, Refusal]:
+    """The decoded rows with status ``officer`` that are not valid answers, by row number."""
     officer = np.flatnonzero(pc.equal(rows["status"].cast(pa.string()), OFFICER).to_numpy()).tolist()
     refuse = partial(refuse_answer, officer_keys=keys)
-    found = {row: alone(refuse, payload[int(places[row])].as_py()) for row in officer}
+    found = {row: guarded(refuse, payload[int(places[row])].as_py()) for row in officer}
     return {row: refusal for row, refusal in found.items() if refusal}
 
 
@@ -134,7 +135,7 @@ class _Decode(Parser):
 
 
 class DecodeMessages(beam.PTransform):  # type: ignore[misc]  # Beam's classes are untyped
-    """Payloads -> ``rows`` of messages, and ``dead_letters``; an answer is a row if one of the keys has signed it."""
+    """Payloads -> ``rows`` of messages, and ``dead_letters``; an answer must be signed with one of the keys."""
 
     def __init__(self, officer_keys: tuple[bytes, ...] = (), limit: MaxDeadLetters = ANY_NUMBER) -> None:
         super().__init__()

@@ -1,8 +1,8 @@
-"""The same message published twice: the first one in the unit stays, the others are counted.
+"""Deduplication within a unit: of equal messages the first one stays, the others are counted.
 
-The same message_id with other content is no copy but a conflict: it stays a row of the unit, and readers decide which
-one counts (:mod:`lake.reader`, whose queries mean the same by content). Rows that claim an id which the unit had before
-are marked ``repeated``: they raise no alert, and no live statistics count them.
+The same message_id with other content is not a duplicate but a conflict: it stays a row of the unit, and readers decide
+which one counts (:mod:`lake.reader`, whose queries define content alike). Rows with a message_id that the unit had
+before are marked ``repeated``: they raise no alert, and live statistics do not count them.
 """
 
 from collections.abc import Iterator
@@ -24,15 +24,15 @@ from transforms.per_unit import PerUnit
 
 _COLUMNS = ("message_id", "published_at", "kind", *(name for name in CONTENT if name != "message_id"))
 _NEVER = pa.scalar(2**63 - 1, pa.int64())
-"""Stands behind all times at which a message can have been published: a recording does not know."""
+"""Sorts after all publication times; for recordings, which have none."""
 
 
 def first_seen(ids: pa.StringArray, seen: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
-    """Which rows have an id that stands neither in ``seen`` nor in a row before."""
+    """Which rows have an id that is neither in ``seen`` nor in an earlier row."""
     # An id that was not there before gets the next number.
     numbers = ids.dictionary_encode().indices.to_numpy()
     first = np.diff(np.maximum.accumulate(numbers), prepend=-1) > 0
-    # The table to look up in is made of the new ids: those of a unit so far would be put into one again for each batch.
+    # The hash table is built of the new ids; one of all ids of the unit would be rebuilt for each batch.
     first[pc.index_in(seen, value_set=ids).drop_null().to_numpy()] = False
     return first
 
@@ -45,17 +45,17 @@ def _in_order(rows: pa.RecordBatch) -> pa.RecordBatch:
 
 
 class _Seen:
-    """The first row of each message_id of a unit, and what else claimed the ids that stand in it several times."""
+    """The first row of each message_id of a unit, and the contents seen of the ids that occur several times."""
 
     def __init__(self) -> None:
         self.ids: list[pa.StringArray] = []
         self.firsts: list[pa.RecordBatch] = []
         self.published: dict[str, dict[bytes, int]] = {}
-        """By id and a hash of the content, when that was published first."""
+        """By id and hash of the content: the earliest publication."""
         self.duplicates = 0
 
     def keep(self, rows: pa.RecordBatch) -> tuple[pa.RecordBatch, int]:
-        """The unit's next rows that stay, ``repeated`` filled in, and how many of these are conflicts."""
+        """Those of the unit's next rows that stay, with ``repeated``, and how many of them are conflicts."""
         kept = first = first_seen(rows["message_id"], pa.chunked_array(self.ids, pa.string()))
         firsts = rows.select(_COLUMNS)
         conflicts = 0
@@ -76,7 +76,7 @@ class _Seen:
         return rows if kept.all() else rows.filter(pa.array(kept)), conflicts
 
     def _look_up(self, ids: pa.StringArray) -> None:
-        """Take the first rows of the ids that stand in the unit a second time now."""
+        """Load the first rows of the ids that occur a second time now."""
         new = pa.array([name for name in ids.unique().to_pylist() if name not in self.published], pa.string())
         for firsts in self.firsts if len(new) else ():
             there = pc.index_in(firsts["message_id"], value_set=new).is_valid()
@@ -84,8 +84,8 @@ class _Seen:
                 self.published[name] = {content: published}
 
     def _is_new(self, name: str, content: bytes, published: int) -> tuple[bool, bool]:
-        """Whether a row stays, and whether it is a conflict. A copy that was published before the row that is kept of
-        it stays too: which of several messages counts depends on it."""
+        """Whether a row stays, and whether it is a conflict. A duplicate that was published earlier than the kept row
+        stays too, since publication time decides which of several messages counts."""
         known = self.published[name]
         before = known.get(content)
         if before is None or published < before:
@@ -95,7 +95,7 @@ class _Seen:
 
 
 def _claims(rows: pa.RecordBatch) -> Iterator[tuple[str, bytes, int]]:
-    """Of each row its message_id, a hash of its content, and when it was published: one by one, few stand twice."""
+    """Message_id, hash of the content and publication time of each row; row by row, as few are repeated."""
     published = rows["published_at"].cast(pa.int64()).fill_null(_NEVER).to_pylist()
     content = zip(*(_comparable(rows[name]).to_pylist() for name in _COLUMNS[2:]), strict=True)
     for name, when, values in zip(rows["message_id"].to_pylist(), published, content, strict=True):
@@ -112,8 +112,8 @@ class _DropDuplicates(PerUnit[_Seen]):
         self._conflicts = Metrics.counter("messages", "conflicts")
 
     def process(self, batch: UnitBatch) -> Iterator[Any]:
-        seen = self.kept(batch, _Seen())
-        # Rows that were read with care stand behind the others: put them back in order first.
+        seen = self.state_of(batch, _Seen())
+        # Rows of the slow path come after the others: restore the order first.
         rows, conflicts = seen.keep(_in_order(batch.rows))
         if conflicts:
             self._conflicts.inc(conflicts)
@@ -123,8 +123,8 @@ class _DropDuplicates(PerUnit[_Seen]):
 
 
 class DropDuplicates(beam.PTransform):  # type: ignore[misc]
-    """Decoded messages -> ``rows`` without copies of those that the unit had before, and ``tallies``. Counts the
-    messages that claim the message_id of another one of their unit, as ``conflicts`` of ``messages``."""
+    """Decoded messages -> ``rows`` without duplicates within the unit, and ``tallies``. Counts messages with the
+    message_id of another one of their unit and other content as the metric ``conflicts`` of ``messages``."""
 
     def expand(self, rows: beam.PCollection) -> Any:
         return rows | "By message_id" >> beam.ParDo(_DropDuplicates()).with_outputs(TALLIES, main=ROWS)

@@ -1,7 +1,7 @@
 """v1 messages: JSON decoded in columns.
 
 A clean chunk takes one C loop for each of decoding, transposing and building the columns. Where that fails, or where
-the quotes in the bytes do not add up (a key twice, an escape), the rows that are to blame are read one by one.
+the number of quotes is unexpected (a duplicate key, an escape), the rows that cause it are read one by one.
 """
 
 from typing import Any, Final
@@ -15,7 +15,7 @@ from msgspec.structs import astuple
 from schemas.lake import EXTRA, MICROSECONDS, UTC
 from schemas.messages import EVENT_SECONDS, MAX_BYTES, OFFICER, DroneMessage, Reason
 from schemas.times import event_time_of
-from transforms.messages.payload import FIELDS, Refusal, alone, read_payload
+from transforms.messages.payload import FIELDS, Refusal, guarded, read_payload
 from transforms.messages.rows import Decoded, Ints, message_batch
 
 CHUNK: Final = 2000
@@ -26,13 +26,13 @@ _CODE: Final = _PLACE["violation_code"]
 _OPTIONAL: Final = [_PLACE[field.name] for field in msgspec.structs.fields(DroneMessage) if not field.required]
 _NUMBERS: Final = ("schema_version", "sequence", "latitude", "longitude", "altitude_m", "battery_pct")
 _ALL_QUOTES: Final = 2 * len(FIELDS) + 2 * (len(FIELDS) - len(_NUMBERS))
-"""Of a message with all fields, were its violation_code a text: any field that is null has 4 quotes less."""
+"""Quotes of a message with all fields if violation_code were a text; each null field has 4 fewer."""
 _SIGNED: Final = Refusal(Reason.FIELD_INVALID, "a drone's message has no signature: only an officer's answer is signed")
 _decode: Final = msgspec.json.Decoder(DroneMessage).decode
 
 
 def decode_json(payload: pa.BinaryArray, places: Ints, done: Decoded) -> None:
-    """Decode the payloads at these places of the batch, and put them into ``done``."""
+    """Decode the payloads at these places of the batch; appends the results to ``done``."""
     if len(places) < len(payload):
         payload = payload.take(pa.array(places))
     for start in range(0, len(places), CHUNK):
@@ -46,7 +46,7 @@ def _decode_chunk(texts: list[bytes], places: Ints, done: Decoded) -> None:
     columns: list[Any] = [] if None in rows else list(zip(*rows, strict=True))
     if not columns or not _accounted(texts, columns):
         for row in _doubtful(texts, rows):
-            message = alone(read_payload, texts[row])
+            message = guarded(read_payload, texts[row])
             if isinstance(message, Refusal):
                 done.refused.append((int(places[row]), message))
                 rows[row] = None
@@ -78,7 +78,7 @@ def _decode_chunk(texts: list[bytes], places: Ints, done: Decoded) -> None:
 
 
 def _signed_by_drones(columns: list[Any]) -> list[int]:
-    """The messages with a signature that are no officer's answers: nobody looks at it, so it must not stand there."""
+    """Messages with a signature that are not officers' answers: nothing verifies it, so they are refused."""
     signatures = columns[_PLACE["signature"]]
     if signatures.count(None) == len(signatures):
         return []
@@ -87,8 +87,8 @@ def _signed_by_drones(columns: list[Any]) -> list[int]:
 
 
 def _decode_plain(texts: list[bytes]) -> list[tuple[Any, ...] | None]:
-    """The fields of each message; None where it cannot be read by the fast decoder. A clean list takes one
-    C loop; another one goes on behind each message that is to blame, so that none is decoded twice."""
+    """The fields of each message; None where the fast decoder cannot read it. A clean list takes one C loop; otherwise
+    the loop resumes after each failing message, so that none is decoded twice."""
     rows: list[tuple[Any, ...] | None] = []
     waiting = iter(texts)
     while len(rows) < len(texts):
@@ -102,8 +102,7 @@ def _decode_plain(texts: list[bytes]) -> list[tuple[Any, ...] | None]:
 def _accounted(texts: list[bytes], columns: list[tuple[Any, ...]]) -> bool:
     """Whether no message is too long and all quotes belong to the fields that were read.
 
-    A message that has one too many and another one that has one too few do not hide each other: none has less than its
-    fields account for.
+    The sum is enough: no message has fewer quotes than its fields, so that a surplus is not hidden.
     """
     n = len(texts)
     if max(map(len, texts)) > MAX_BYTES:
@@ -114,8 +113,8 @@ def _accounted(texts: list[bytes], columns: list[tuple[Any, ...]]) -> bool:
 
 
 def _doubtful(texts: list[bytes], rows: list[tuple[Any, ...] | None]) -> list[int]:
-    """The messages that need a closer look: that could not be read, are too long, or hold quotes that their
-    fields do not account for, as a key that stands twice and an escaped quote do."""
+    """The messages for the slow path: not readable, too long, or with unexpected quotes (a duplicate key, an escaped
+    quote)."""
     return [
         row
         for row, (text, values) in enumerate(zip(texts, rows, strict=True))

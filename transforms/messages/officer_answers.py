@@ -1,4 +1,4 @@
-"""Messages that say they are an officer's answer: read one by one, 1 in 1,000 messages is one."""
+"""Verification of officers' answers: one by one, as 1 in 1,000 messages is one."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -13,10 +13,10 @@ _decode: Final = msgspec.json.Decoder(DroneMessage).decode
 
 
 def refuse_answer(payload: bytes, officer_keys: Sequence[bytes]) -> Refusal | None:
-    """Why a readable message with the status ``officer`` is no answer; None where it is one.
+    """Why a message with the status ``officer`` is not a valid answer; None where it is.
 
     Args:
-        payload: the message as it came: what was signed are its own texts, not what became of them in a column.
+        payload: the message as received: the signature covers its texts, not the decoded columns.
         officer_keys: the public keys, 32 bytes each.
     """
     if not officer_keys:

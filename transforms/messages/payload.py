@@ -1,6 +1,6 @@
-"""One drone payload, read with care: for the rows that the columnar decoders leave over.
+"""One drone payload at a time: the slow path, for payloads that the columnar decoders cannot read.
 
-Slow and plain; it agrees with the fast decoders on every row that both can read.
+It agrees with the fast decoders on every payload that both can read.
 """
 
 import json
@@ -21,12 +21,12 @@ _LenientMessage: Final = msgspec.defstruct(
     [(f.name, f.type) if f.required else (f.name, f.type, f.default) for f in msgspec.structs.fields(DroneMessage)],
     kw_only=True,
 )
-"""The same fields with the same limits; unknown ones are passed over, and read from the object itself."""
+"""The same fields with the same limits; unknown fields are ignored here and read from the object."""
 decode_lenient: Final = msgspec.json.Decoder(_LenientMessage).decode
 
 
 class Message(NamedTuple):
-    """A message that can be used: the values of DroneMessage's fields, and the fields that it does not have."""
+    """A valid message: the values of DroneMessage's fields, and the unknown fields."""
 
     values: tuple[Any, ...]
     extra: dict[str, str]
@@ -34,31 +34,31 @@ class Message(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """Why a payload cannot be used."""
+    """Why a payload is a dead letter."""
 
     reason: str
     detail: str | None = None
 
 
-def alone(read: Callable[[bytes], T | Refusal], payload: bytes) -> T | Refusal:
-    """What ``read`` makes of one payload, and a refusal where it raises anything: no payload ends a run."""
+def guarded(read: Callable[[bytes], T | Refusal], payload: bytes) -> T | Refusal:
+    """The result of ``read`` for one payload; a refusal where it raises, so that no payload ends a run."""
     try:
         return read(payload)
     except Undecodable as error:
         return Refusal(error.reason, error.detail)
     except MemoryError:  # says nothing about the payload
         raise
-    except Exception as error:  # noqa: BLE001  # whatever it is, it is kept with the payload, and the run goes on
+    except Exception as error:  # noqa: BLE001  # the payload is kept as a dead letter, with the error
         return failed(error)
 
 
 def failed(error: Exception) -> Refusal:
-    """Why a payload is refused whose decoder raised what no rule foresees."""
+    """The refusal of a payload whose decoder raised an unexpected error."""
     return Refusal(Reason.DECODER_FAILED, f"{type(error).__name__}: {error}"[:200])
 
 
 def read_payload(payload: bytes) -> Message | Refusal:
-    """Read a v1 payload, or say why it cannot be.
+    """Read a v1 payload; a refusal where it is invalid.
 
     >>> read_payload(b"[1]")
     Refusal(reason='not_an_object', detail='list')
@@ -91,7 +91,7 @@ def read_payload(payload: bytes) -> Message | Refusal:
 
 
 def field_text(value: Any) -> str:
-    """A field that the lake has no column for, as it is kept there. Raises ValueError: it cannot be."""
+    """The stored form of an unknown field. Raises ValueError where it cannot be stored."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     text.encode()  # a lone surrogate cannot be stored
     return text

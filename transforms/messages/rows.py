@@ -29,15 +29,15 @@ MESSAGE: Final = pa.schema(
         pa.field(REPEATED, pa.bool_()),
     ]
 )
-"""A decoded message, of whichever kind and version. ``repeated``: a row of its unit before it has its message_id (with
-other content, or published later); null where nobody looked. It is not stored."""
+"""A decoded message, of whichever kind and version. ``repeated``: an earlier row of the unit has its message_id (with
+other content, or published later); null before deduplication. It is not stored."""
 
 Refused = tuple[int, Refusal]
-"""Where in the batch a payload stood, and why it is a dead letter."""
+"""The place of a payload in the batch, and why it is a dead letter."""
 
 
 class Decoded(NamedTuple):
-    """Rows of :data:`MESSAGE`, where in the batch each stood, and the refused payloads."""
+    """Rows of :data:`MESSAGE`, their places in the batch, and the refused payloads."""
 
     rows: list[pa.RecordBatch]
     places: list[Ints]
@@ -60,7 +60,7 @@ def _array(values: Any, type_: pa.DataType, n: int) -> pa.Array:
 
 
 def without_repeated(rows: pa.RecordBatch) -> pa.RecordBatch:
-    """The rows that are the first of their message_id in their unit; all of them where nobody looked."""
+    """The rows that are the first of their message_id in their unit; all rows before deduplication."""
     if REPEATED not in rows.schema.names or not pc.any(rows[REPEATED]).as_py():
         return rows
     return rows.filter(pc.invert(rows[REPEATED]).fill_null(True))
@@ -78,8 +78,8 @@ def city_cells(latitude: npt.NDArray[np.float64], longitude: npt.NDArray[np.floa
 
 
 def _cell(degrees: npt.NDArray[np.float64]) -> Ints:
-    """The largest whole number of cells that is not beyond each position. The border between two cells is the number
-    that a text of two decimals is read as (40.73, whose product with 100 is 4072.9999999999995)."""
+    """The largest number of cells that is not beyond each position. The border between two cells is the float of two
+    decimals (40.73, whose product with 100 is 4072.9999999999995)."""
     found = np.floor(degrees * CELLS_PER_DEGREE)
     found += (found + 1) / CELLS_PER_DEGREE <= degrees
     found -= found / CELLS_PER_DEGREE > degrees
@@ -87,7 +87,7 @@ def _cell(degrees: npt.NDArray[np.float64]) -> Ints:
 
 
 def _storable(detail: str | None) -> str | None:
-    """The same text, what UTF-8 cannot say (half of a pair of surrogates) escaped."""
+    """The text with lone surrogates, which UTF-8 cannot encode, escaped."""
     return None if detail is None else detail.encode(errors="backslashreplace").decode()
 
 

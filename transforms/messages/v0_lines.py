@@ -8,7 +8,7 @@ import pyarrow.csv as pacsv
 from schemas.lake import MICROSECONDS, UTC, constant
 from schemas.messages import EVENT_SECONDS, MAX_BYTES, MAX_CODE, MAX_ID_CHARS, Reason, v0_message_id
 from sources.files.csv_records import is_utf8
-from transforms.messages.payload import Refusal, alone, read_payload
+from transforms.messages.payload import Refusal, guarded, read_payload
 from transforms.messages.rows import Decoded, Ints, message_batch
 
 _NUMBER = r"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?"
@@ -23,7 +23,7 @@ _LIMITS = {
 
 
 def decode_lines(payload: pa.BinaryArray, places: Ints, done: Decoded) -> None:
-    """Decode the payloads at these places of the batch, and put them into ``done``."""
+    """Decode the payloads at these places of the batch; appends the results to ``done``."""
     lines = payload.take(pa.array(places))
     readable = [len(line) <= MAX_BYTES and is_utf8(line) for line in lines.to_pylist()]
     text = pc.if_else(pa.array(readable, pa.bool_()), lines, b"").cast(pa.string())
@@ -38,7 +38,7 @@ def decode_lines(payload: pa.BinaryArray, places: Ints, done: Decoded) -> None:
 
 
 def _decode_alike(lines: pa.StringArray, places: Ints, kind: str, done: Decoded) -> None:
-    """Lines of one kind, which have the form of it: all at once."""
+    """Decode well-formed lines of one kind at once."""
     if not len(lines):
         return
     columns = _read_lines(lines, 6 if kind == "position" else 8)
@@ -80,8 +80,8 @@ def _read_lines(lines: pa.StringArray, width: int) -> dict[str, pa.Array]:
 
 
 def _refuse_other(payload: bytes) -> Refusal:
-    """Why a payload that is neither an object nor a v0 line is a dead letter."""
-    refusal = alone(read_payload, payload)
+    """The refusal of a payload that is neither an object nor a v0 line."""
+    refusal = guarded(read_payload, payload)
     if isinstance(refusal, Refusal) and not (refusal.reason == Reason.NOT_JSON and b";" in payload):
         return refusal
     fields = payload.count(b";") + 1

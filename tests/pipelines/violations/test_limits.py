@@ -17,7 +17,7 @@ import pytest
 
 from lake import lake
 from lake.changes import vacuum
-from lake.large_payloads import BEGINNING_BYTES, MAX_INLINE_BYTES, bounded, checked_in, checked_out
+from lake.large_payloads import BEGINNING_BYTES, MAX_INLINE_BYTES, bounded, fetch_large_payloads, store_large_payloads
 from lake.layout import part_name, unit_of
 from lake.ledger import commit
 from pipelines.maintenance.compact import compact
@@ -174,10 +174,10 @@ def test_a_large_refused_payload_is_an_object_and_replayed_from_it(
 def test_payloads_are_checked_in_and_out_unchanged(tmp_path: Path) -> None:
     payloads = [b"", b"a" * MAX_INLINE_BYTES, b"b" * (MAX_INLINE_BYTES + 1), b"c"]
     rows = dead_letters(UNIT, payload_batch(payloads, range(4), range(4)), [(n, Refusal("empty")) for n in range(4)])
-    stored = checked_in(str(tmp_path), rows)
+    stored = store_large_payloads(str(tmp_path), rows)
     assert stored.schema == DEAD_LETTER
     assert [path is not None for path in stored["payload_object"].to_pylist()] == [False, False, True, False]
-    back = list(checked_out(str(tmp_path), pa.Table.from_batches([stored])))
+    back = list(fetch_large_payloads(str(tmp_path), pa.Table.from_batches([stored])))
     assert pa.Table.from_batches(back).equals(pa.Table.from_batches([rows]))
 
 

@@ -111,7 +111,7 @@ def test_a_webhook_that_does_not_take_it_is_an_error(
     service: WebService, hook: Webhook, code: int, attempts: int
 ) -> None:
     service.codes = [code] * 20
-    with pytest.raises(ServiceUnavailable, match=f"does not take an alert: {code}"):
+    with pytest.raises(ServiceUnavailable, match=f"did not accept an alert: {code}"):
         hook.send([alert()])
     assert len(service.got) == attempts
 
@@ -189,7 +189,7 @@ def test_a_webhook_that_answers_byte_by_byte_ends_in_time(
 ) -> None:
     server = stream(head, more, 0.02)
     hook = Webhook(webhook_url(f"http://127.0.0.1:{server.port}/"), 0.01, total_seconds=0.4)
-    with pytest.raises(ServiceUnavailable, match=r"does not answer within 0\.4 s|does not take an alert: (503|103)"):
+    with pytest.raises(ServiceUnavailable, match=r"did not answer within 0\.4 s|did not accept an alert: (503|103)"):
         hook.send([alert()])
     assert not more or server.gone.wait(10)  # it is hung up, not left to go on for ever
     hook.close()
@@ -409,7 +409,7 @@ def test_a_mail_server_that_is_busy_gets_it_all_the_same(mailbox: _Mailbox) -> N
 @pytest.mark.embedded
 def test_a_mail_server_that_refuses_is_an_error(mailbox: _Mailbox) -> None:
     mailbox.answers = ["554 no"] * 2
-    with pytest.raises(ServiceUnavailable, match="does not take an alert"):
+    with pytest.raises(ServiceUnavailable, match="did not accept an alert"):
         Mail(MailAddress("desk@example.org"), backoff_seconds=0.01).send([alert()])
     assert mailbox.answers == ["554 no"]
 

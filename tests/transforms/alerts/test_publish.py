@@ -56,7 +56,7 @@ class _Channel:
 def channel(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[_Channel]]:
     """Takes the place of every target, within this process."""
     monkeypatch.setattr(alerts, "open_channel", lambda _: _Channel())
-    monkeypatch.setattr(alerts, "_told", defaultdict(alerts._Told))
+    monkeypatch.setattr(alerts, "_published_ids", defaultdict(alerts._Published))
     taken.clear()
     opened.clear()
     yield _Channel
