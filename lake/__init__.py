@@ -1,4 +1,4 @@
-"""The lake: where its files lie, what they hold, how they are written whole, and how they are read.
+"""The lake: the layout of its files, their schemas, atomic writes, and the reader.
 
 >>> from lake import lake
 >>> lake("data/lake").sql("SELECT count(*) FROM qualified")  # doctest: +SKIP

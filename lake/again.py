@@ -1,7 +1,7 @@
-"""Units that were undone and may be read again: under another name, since the ledger has theirs for ever.
+"""Undone units whose input may be read again, under another name, since the ledger keeps the old one.
 
-The name is a function of the old one, so that whoever reads the same bytes commits the same unit, once. An empty object
-``again/UNIT`` says that it may be read; it is put behind the change that says so in the ledger.
+The new name is a function of the old one, so that every run that reads the same bytes commits the same unit, once. An
+empty object ``again/UNIT`` permits it; it is written after the change that records this in the ledger.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ _AGAIN = "again"
 
 
 def name_again(unit: str) -> str:
-    """The name under which the bytes of an undone unit come into the lake again.
+    """The name under which the bytes of an undone unit are read again.
 
     >>> name_again("history-00003-" + 32 * "a")
     'history-00003-c135bd2de1f9ec771db335e18104688f'
@@ -25,7 +25,7 @@ def name_again(unit: str) -> str:
 
 
 def allow(root: str, units: Iterable[str]) -> None:
-    """From now on the next run that finds the bytes of these undone units reads them."""
+    """Let the next run that finds the bytes of these undone units read them."""
     store = storage(root)
     for unit in units:
         store.put(f"{_AGAIN}/{unit}", b"")
@@ -33,7 +33,7 @@ def allow(root: str, units: Iterable[str]) -> None:
 
 
 def current_name(root: str, source: Source, unit: str) -> str:
-    """The name of the unit with these bytes: its own, unless it was undone and may be read again."""
+    """The name of the unit with these bytes: another one if it was undone and may be read again."""
     store = storage(root)
     while is_committed(root, source, unit) and store.filesystem.get_file_info(store.full(f"{_AGAIN}/{unit}")).is_file:
         unit = name_again(unit)

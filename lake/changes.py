@@ -1,9 +1,9 @@
-"""Changes of files that units had written: compaction and replay put other files in their place, all at once.
+"""Changes of committed files: compaction, replay and undo replace files atomically.
 
 A change is a file of the ledger, ``ledger/source=changes/change-000001.parquet``. It names the files that it replaces
-and those that stand for them, and is put only if there is none of that number. So of two that start from the same state
-one wins, the other starts again, and no file is ever replaced twice. The replaced files stay, for readers that are
-under way, until :func:`vacuum`.
+and the new ones, and is written only if no change has that number (optimistic concurrency): of two that start from the
+same state one wins, the other starts again, and no file is replaced twice. The replaced files stay for open readers
+until :func:`vacuum`.
 """
 
 import re
@@ -26,13 +26,13 @@ from schemas.errors import InputChanged, PrestaCopError
 from schemas.lake import CHANGES, LEDGER, LEDGER_ROW, MERGED_LEDGER, UNDONE, Dataset
 
 CHANGE = "change-"
-"""How the names of changes and of their files begin."""
+"""Prefix of the names of changes and of their files."""
 _NUMBER = re.compile(r"/change-(\d{6,})\.parquet$")
 _FILE = re.compile(r"/change-(\d{6,})-[0-9a-f]+-\d+(?:\.part-\d{5})?\.parquet$")
 
 
 class Move(NamedTuple):
-    """Rows of a unit that a change took out of one count and into another, each named as in the ledger's row."""
+    """Rows of a unit that a change moved from one count of the ledger's row to another."""
 
     unit: str
     out_of: str
@@ -41,13 +41,13 @@ class Move(NamedTuple):
 
 
 class Change(NamedTuple):
-    """What a change does; the paths are below the lake's root."""
+    """A change; paths are relative to the lake's root."""
 
     number: int
     token: str
-    """Tells attempts at the same number apart, also in the names of their files."""
+    """Distinguishes attempts at the same number, also in the names of their files."""
     what: str
-    """In a word or two, for people."""
+    """A short description."""
     files: Sequence[WrittenFile] = ()
     """The new ones."""
     replaces: Sequence[str] = ()
@@ -65,16 +65,16 @@ class Change(NamedTuple):
 def read_changes(root: str) -> pa.Table:
     """The changes of a lake, in their order.
 
-    To be read before the ledger: a unit whose files a change replaces was committed before the change.
+    Read them before the ledger: a unit whose files a change replaces was committed before the change.
     """
     folder = change_path(1).rpartition("/")[0]
     paths = {int(m[1]): info.path for info in storage(root).list(folder) if (m := _NUMBER.search(info.path))}
-    # A listing may miss a change that came while it went on, and yet show the next one.
+    # A listing may miss a change that is written meanwhile, and yet show the next one.
     return read_rows(root, list(takewhile(bool, (paths.get(number, "") for number in count(1)))))
 
 
 def put_change(root: str, change: Change) -> bool:
-    """Put a change, unless another one of its number is there; says whether this call did it.
+    """Commit a change unless there is another one of its number; returns whether this call did it.
 
     The change was planned when ``change.number - 1`` was the last one, and its files are written.
     """
@@ -92,9 +92,9 @@ def put_change(root: str, change: Change) -> bool:
 
 
 def merged_ledger(changes: pa.Table) -> str | None:
-    """The path of the newest file with the ledger's rows of the units that a change has found; None if there is none.
+    """The path of the newest file with merged rows of the ledger; None if there is none.
 
-    The rows of units are never changed, so any such file goes with any listing of the ledger that comes after it.
+    The rows of units never change, so the file is valid with any later listing of the ledger.
     """
     files = pc.list_flatten(changes["files"].combine_chunks())
     paths = files.filter(pc.equal(pc.struct_field(files, "dataset"), LEDGER))
@@ -126,7 +126,7 @@ def moved(ledger: pa.Table, changes: pa.Table) -> pa.Table:
 
 
 class Undone(NamedTuple):
-    """A unit that was taken out of the lake."""
+    """A unit that was removed from the lake."""
 
     unit: str
     rows: int
@@ -134,7 +134,7 @@ class Undone(NamedTuple):
     change: str
     """The name of the change that did it."""
     what: str
-    """By whom and why, for people."""
+    """By whom and why."""
     at: datetime
     again: bool = False
     """Whether its input may be read again, as another unit (:mod:`lake.again`)."""
@@ -167,9 +167,9 @@ class Vacuumed(NamedTuple):
 
 
 def vacuum(root: str, older_than: timedelta) -> Vacuumed:
-    """Remove the files that were replaced so long ago, and those of attempts that can no longer succeed.
+    """Remove files that were replaced at least this long ago, and those of failed attempts.
 
-    A reader that opened the lake before a change goes on reading the replaced files: it must be done within this time.
+    A reader that opened the lake before a change reads the replaced files: it must finish within this time.
     """
     changes = read_changes(root)
     before = datetime.now(UTC) - older_than
@@ -192,13 +192,13 @@ def vacuum(root: str, older_than: timedelta) -> Vacuumed:
 
 @contextmanager
 def reading(root: str, what: str) -> Iterator[None]:
-    """Around what reads the lake: where that fails, files that it was to read may have been removed meanwhile.
+    """Report a failed read as InputChanged where a vacuum removed files that were to be read.
 
     Args:
-        what: reads it, in a word or two, for people.
+        what: the name of the operation, for the message.
 
     Raises:
-        InputChanged: they were.
+        InputChanged: files were removed meanwhile.
     """
     changes = read_changes(root).num_rows
     try:
@@ -211,7 +211,7 @@ def reading(root: str, what: str) -> Iterator[None]:
 
 
 def check_not_removed(root: str, what: str, changes: int) -> None:
-    """Raises InputChanged where a file is gone that was still to be read after so many changes."""
+    """Raises InputChanged where a file is missing that was live after so many changes."""
     replaced = set(replaced_by(read_changes(root).slice(changes)).to_pylist())
     if not replaced:
         return
@@ -219,8 +219,8 @@ def check_not_removed(root: str, what: str, changes: int) -> None:
     there = {info.path for folder in (*map(str, Dataset), MERGED_LEDGER) for info in store.list(folder)}
     if not all(store.full(path) in there for path in replaced):
         raise InputChanged(
-            f"{root}: the {what} was held, and meanwhile another change replaced files that it was to read and a "
-            "vacuum removed them. Nothing is lost; run the same command again. Where this happens often, give "
+            f"{root}: the {what} took longer than the vacuum retention: another change replaced files that it had to "
+            "read, and a vacuum removed them. Nothing is lost; run the same command again. If this happens often, give "
             "vacuums a longer --older-than"
         )
 

@@ -1,7 +1,7 @@
-"""By what it is known that a file is what was written, to its last bit: a SHA-256.
+"""SHA-256 checksums, which show that a file is what was written.
 
-That of a data file stands in the ledger's row that names it. A row of the ledger has nobody that would vouch for it, so
-it carries its own, in the footer, among the metadata that Parquet leaves to those who write.
+That of a data file is in the ledger's row that names it. A row of the ledger has no other file to keep its checksum, so
+it has its own in the Parquet footer, in the key-value metadata.
 """
 
 import hashlib
@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 
 _KEY: Final = b"prestacop.sha256"
 _NONE: Final = b"0" * 64
-"""Stands where the checksum will, while it is computed."""
+"""Placeholder of the checksum while it is computed."""
 _OWN: Final = re.compile(rb"%s\x18\x40(.{64})" % re.escape(_KEY), re.DOTALL)
-"""Thrift's text of 64 bytes behind the key. No reader of Parquet is asked: a damaged footer could lead it astray."""
+"""The key and Thrift's text of 64 bytes. Found without a Parquet reader, which a damaged footer could mislead."""
 
 
 def sha256(data: bytes | memoryview) -> str:
@@ -25,7 +25,7 @@ def sha256(data: bytes | memoryview) -> str:
 
 
 def with_checksum(table: pa.Table) -> bytes:
-    """The table as a Parquet file that holds its own checksum."""
+    """The table as a Parquet file that contains its own checksum."""
     sink = io.BytesIO()
     with pq.ParquetWriter(sink, table.schema, compression="zstd", write_page_checksum=True) as writer:
         writer.write_table(table)
@@ -43,11 +43,11 @@ def own_checksum_holds(data: bytes) -> bool | None:
 def _with(data: bytes, checksum: bytes) -> bytes:
     found = _own(data)
     if found is None:
-        raise ValueError("it has no place for its checksum")
+        raise ValueError("the file has no placeholder for its checksum")
     start, end = found.span(1)
     return b"".join((data[:start], checksum, data[end:]))
 
 
 def _own(data: bytes) -> re.Match[bytes] | None:
-    *_, last = (None, *_OWN.finditer(data))  # the footer stands at the end, behind whatever texts the rows hold
+    *_, last = (None, *_OWN.finditer(data))  # the footer is at the end, after all texts of the rows
     return last

@@ -1,4 +1,4 @@
-"""Parquet files of the lake: one a unit, dataset and month, sorted by event time."""
+"""Parquet files of the lake: one per unit, dataset and month, sorted by event time."""
 
 import io
 from collections.abc import Iterable
@@ -26,7 +26,7 @@ class WrittenFile(NamedTuple):
     rows: int
     bytes: int
     sha256: str
-    """Of all its bytes, as they were handed to the storage."""
+    """Of all its bytes."""
 
 
 def in_ledger(files: Iterable[WrittenFile]) -> dict[str, list[Any]]:
@@ -44,12 +44,12 @@ def write_unit(
     batches: list[pa.RecordBatch],
     row_group: int | None = None,
 ) -> list[WrittenFile]:
-    """Write a unit's rows of one dataset, whole files under names that the unit alone decides.
+    """Write a unit's rows of one dataset. Idempotent: the names of the files depend only on the unit.
 
     Args:
-        batches: all rows of the unit in that dataset; columns that they lack are null in the files, columns
-            that the dataset does not have are left out.
-        row_group: rows of a row group, of which readers skip those that they need not; a million if not given.
+        batches: all rows of the unit in that dataset; missing columns are null in the files,
+            columns that the dataset does not have are dropped.
+        row_group: rows per row group (a million if not given); readers skip row groups that they do not need.
     """
     schema = SCHEMAS[dataset]
     table = _one_chunk(batches, schema)
@@ -74,12 +74,12 @@ def write_unit(
 
 
 def time_order(event_time: Ints) -> Ints:
-    """The order by time, rows of one time as they stand: a sort of (time, row) packed into one integer, several
-    times faster than a stable argsort."""
+    """The stable order by time: a sort of (time, row) packed into one integer, several times faster than a stable
+    argsort."""
     n = len(event_time)
     since = event_time - event_time.min()
     if not (since % _MINUTE).any():
-        since //= _MINUTE  # the history's clock shows minutes
+        since //= _MINUTE  # times of the history are whole minutes
     if int(since.max()) < (2**63 - 1) // n - 1:
         key = since * n + np.arange(n)
         key.sort()
@@ -106,9 +106,9 @@ def _conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def _used(column: pa.DictionaryArray) -> pa.DictionaryArray:
-    """The column with a dictionary of the values that stand in it: a slice keeps its whole parent's."""
+    """The column with only the dictionary values that it uses: a slice keeps those of its parent."""
     if len(column.dictionary) <= len(column):
-        return column  # not worth the while
+        return column  # not worth the time
     indices = column.indices
     used = np.zeros(len(column.dictionary) + 1, bool)
     places = indices.fill_null(len(column.dictionary)).to_numpy()
@@ -126,15 +126,15 @@ def _write(root: str, dataset: Dataset, path: str, table: pa.Table, row_group: i
         table,
         sink,
         row_group_size=row_group,
-        # A compressor for each of the many columns without a value would take a third of a small file's time.
+        # Compressors for the many empty columns would take a third of a small file's time.
         compression={field.name: "zstd" if field in filled else "none" for field in table.schema},
         compression_level={field.name: 1 for field in filled},
         use_dictionary=[field.name for field in filled if pa.types.is_dictionary(field.type)],
-        # Those of a dictionary column cost a third of the file's time and prune nothing.
+        # Statistics of dictionary columns cost a third of the file's time and prune nothing.
         write_statistics=[
             field.name for field in filled if not pa.types.is_dictionary(field.type) or field.name == "unit"
         ],
-        write_page_checksum=True,  # by which other readers, too, find a flipped bit
+        write_page_checksum=True,  # so that other readers detect flipped bits too
         column_encoding={f.name: "DELTA_BINARY_PACKED" for f in table.schema if pa.types.is_timestamp(f.type)},
     )
     data = sink.getbuffer()

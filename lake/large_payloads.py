@@ -1,7 +1,7 @@
-"""Refused payloads that are too large for a row: they are objects of the lake, and the row says where (a claim check).
+"""Refused payloads that are too large for a row are stored as objects of the lake; the row has the path (claim check).
 
 Forty messages of 15 MB would be a column of 600 MB that every reader of dead letters loads. The object is named by the
-payload's hash, so it is the same one however often the payload comes, and no change of files ever removes it.
+payload's hash, so it is stored once, and no change of files removes it.
 """
 
 import hashlib
@@ -16,11 +16,11 @@ from lake.storage import storage
 from schemas.lake import DEAD_LETTER, REFUSED
 
 MAX_INLINE_BYTES: Final = 1 << 20
-"""A longer payload is an object."""
+"""Longer payloads become objects."""
 BEGINNING_BYTES: Final = 1 << 10
-"""What stays of it in the row."""
+"""How much of the payload stays in the row."""
 AT_ONCE_BYTES: Final = 32 << 20
-"""Of payloads that are fetched, at once."""
+"""Payload bytes that are fetched at once."""
 
 
 def payload_path(payload: bytes) -> str:
@@ -30,7 +30,7 @@ def payload_path(payload: bytes) -> str:
 
 
 def store_large_payloads(root: str, rows: pa.RecordBatch) -> pa.RecordBatch:
-    """Put the large payloads of refused rows into the lake.
+    """Store the large payloads of refused rows as objects.
 
     Args:
         rows: of :data:`schemas.lake.REFUSED`.
@@ -58,13 +58,13 @@ def store_large_payloads(root: str, rows: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def fetch_large_payloads(root: str, letters: pa.Table) -> Iterator[pa.RecordBatch]:
-    """Dead letters as they were refused, with their whole payloads, a few at a time.
+    """Dead letters with their whole payloads, a few at a time.
 
     Args:
         letters: of :data:`schemas.lake.DEAD_LETTER`.
 
     Raises:
-        FileNotFoundError: where the object of a payload is gone from the lake.
+        FileNotFoundError: the object of a payload is missing.
     """
     for batch in letters.to_batches():
         sizes = pc.coalesce(batch["payload_bytes"], pc.binary_length(batch["payload"]).cast(pa.int64())).to_numpy()
@@ -80,7 +80,7 @@ def fetch_large_payloads(root: str, letters: pa.Table) -> Iterator[pa.RecordBatc
 
 
 def bounded(sizes: np.typing.NDArray[np.int64], bound: int) -> Iterator[tuple[int, int]]:
-    """Cut rows of these sizes into runs: one ends with the row that makes it ``bound`` or more; none for no rows."""
+    """Split rows of these sizes into ranges (start, end); each ends with the row that reaches ``bound``."""
     ends = np.cumsum(sizes)
     start = before = 0
     while start < len(sizes):

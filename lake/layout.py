@@ -1,4 +1,4 @@
-"""Where a file of the lake lies, and which month of New York it belongs to."""
+"""The paths of the lake's files, and the New York months that partition them."""
 
 import re
 from datetime import date, datetime
@@ -30,7 +30,7 @@ def data_path(dataset: Dataset, source: Source, unit: str, month: str | None) ->
 
 
 def part_name(unit: str, part: int) -> str:
-    """The name of the files of a unit's part: that of the unit for the first one, which is the only one of most units.
+    """The file name of a unit's part; that of the first part, often the only one, is the unit's name.
 
     >>> part_name("drones-00000-ab", 0), part_name("drones-00000-ab", 2)
     ('drones-00000-ab', 'drones-00000-ab.part-00002')
@@ -39,7 +39,7 @@ def part_name(unit: str, part: int) -> str:
 
 
 def unit_of(path: str) -> str:
-    """The unit that has written the file of this path, or the name of a file that a change has written.
+    """The unit that wrote the file of this path, or the name of a file of a change.
 
     >>> unit_of("dead_letters/source=drones/drones-00000-ab.part-00002.parquet")
     'drones-00000-ab'
@@ -48,12 +48,12 @@ def unit_of(path: str) -> str:
 
 
 def is_part(path: str) -> bool:
-    """Whether the file is one of several that a unit or a change would have written as one."""
+    """Whether the file is one of several parts of what would be one file."""
     return _PART.search(path.removesuffix(".parquet")) is not None
 
 
 def ledger_path(source: Source, unit: str) -> str:
-    """The path of the file whose appearance commits the unit."""
+    """The path of the file that commits the unit."""
     return f"{LEDGER}/source={source}/{unit}.parquet"
 
 
@@ -63,7 +63,7 @@ def merged_ledger_path(name: str) -> str:
 
 
 def change_path(number: int) -> str:
-    """The path of the file whose appearance commits the change of this number; the first is 1."""
+    """The path of the file that commits the change of this number; the first is 1."""
     return f"{LEDGER}/source={CHANGES}/change-{number:06d}.parquet"
 
 

@@ -1,4 +1,4 @@
-"""The ledger: one small Parquet file a unit. Its appearance is the commit."""
+"""The ledger: one small Parquet file per unit. Creating it, atomically, commits the unit."""
 
 import io
 from concurrent.futures import ThreadPoolExecutor
@@ -18,10 +18,10 @@ from schemas.errors import NotReconciled
 from schemas.lake import LEDGER, LEDGER_ROW, Source
 
 PUTS = 8
-"""Rows put at once: each waits for its answer."""
+"""Rows written in parallel."""
 _KEPT = (
-    "is not the ledger's row of its unit, so nothing that the unit was made from is forgotten; run python -m "
-    "pipelines.maintenance.reconcile, put the row back from a copy, or remove it, and the unit is read again"
+    "is not the ledger's row of its unit, so the unit's input is not acknowledged; run prestacop reconcile, then "
+    "restore the row from a copy, or remove it to read the unit again"
 )
 
 
@@ -32,9 +32,9 @@ def is_committed(root: str, source: Source, unit: str) -> bool:
 
 
 def read_back(root: str, source: Source, unit: str) -> bool:
-    """Whether the unit's row stands in the ledger and can be read: only then may what it was made from be forgotten.
+    """Whether the unit's row is in the ledger and readable: only then may its input be acknowledged or removed.
 
-    Raises NotReconciled where something else stands in its place.
+    Raises NotReconciled where the file is not the unit's row.
     """
     path = ledger_path(source, unit)
     try:
@@ -42,7 +42,7 @@ def read_back(root: str, source: Source, unit: str) -> bool:
     except FileNotFoundError:
         return False
     if own_checksum_holds(data) is False:
-        raise NotReconciled(f"{root}/{path} {_KEPT} (its checksum is another)")
+        raise NotReconciled(f"{root}/{path} {_KEPT} (its checksum does not match)")
     try:
         row = pq.read_table(io.BytesIO(data), columns=["unit", "source", "rows_in"], partitioning=None).to_pylist()
     except pa.ArrowException as error:
@@ -53,10 +53,9 @@ def read_back(root: str, source: Source, unit: str) -> bool:
 
 
 def commit(root: str, rows: list[dict[str, Any]]) -> list[str]:
-    """Put the units' rows (of :data:`~schemas.lake.LEDGER_ROW`, without ``committed_at``), each unless it is there.
+    """Commit units: write their rows (of :data:`~schemas.lake.LEDGER_ROW`, without ``committed_at``), if new.
 
-    What the rows speak of is durable before they are; one flush serves them all. Returns the names of the units that
-    this call committed.
+    The units' files are flushed first, once for all rows. Returns the names of the units that this call committed.
     """
     storage(root).flush()
     with ThreadPoolExecutor(PUTS) as pool:
@@ -69,7 +68,7 @@ def _put(root: str, row: dict[str, Any]) -> bool:
 
 
 def put_row(root: str, path: str, row: dict[str, Any]) -> bool:
-    """Put a row under a path, with the time, unless one is there; says whether this call did it."""
+    """Write a row, with the time, unless the path exists; returns whether this call did it."""
     table = pa.Table.from_pylist([{**row, "committed_at": datetime.now(UTC)}], schema=LEDGER_ROW)
     return storage(root).put_new(path, with_checksum(table))
 
@@ -82,11 +81,11 @@ def unit_paths(root: str) -> list[str]:
 
 
 def read_ledger(root: str, merged: str | None = None) -> pa.Table:
-    """All committed units, in the order of their names.
+    """All committed units, sorted by name.
 
     Args:
-        merged: the path of a file that :func:`merge_ledger` has written. The files of the units in it are not read: to
-            open one takes a millisecond.
+        merged: the path of a file that :func:`merge_ledger` has written. The files of its units are not opened,
+            which saves a millisecond each.
     """
     store = storage(root)
     rows = read_rows(root, [store.full(merged)] if merged else [])
@@ -105,7 +104,7 @@ def merge_ledger(root: str, rows: pa.Table, name: str) -> WrittenFile:
 
 
 def read_rows(root: str, paths: list[str]) -> pa.Table:
-    """The ledger's files among these full paths, in the order of their names."""
+    """The rows of the ledger's files among these full paths, sorted by unit."""
     paths = [path for path in paths if path.endswith(".parquet")]
     if not paths:
         return LEDGER_ROW.empty_table()

@@ -1,4 +1,4 @@
-"""Memory that is given back to the system is paid for twice: a fifth of a run's CPU time went into page faults."""
+"""Settings of malloc and of the garbage collector: page faults took a fifth of a run's CPU time."""
 
 import ctypes
 import ctypes.util
@@ -9,19 +9,19 @@ from functools import cache, lru_cache
 import pyarrow as pa
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
-"""glibc's numbers for them, in malloc.h."""
+"""From glibc's malloc.h."""
 _LARGEST_MMAP_THRESHOLD = 32 << 20
 _TRIM_THRESHOLD = 1 << 30
 _ARENAS = 2
 _COLLECT_AFTER = (100_000, 50, 50)
-"""Decoded messages are tuples by the thousand and make no cycles: looking for some takes a fifth of a stream's time."""
+"""Decoded messages are thousands of tuples without cycles: collections took a fifth of a stream's time."""
 
 
 @cache
 def keep_memory() -> None:
-    """Let this process keep the memory that its blocks and columns take, and take it from one pool.
+    """Let this process keep freed memory, in one pool.
 
-    Where there is no glibc it is as it was. (2 M rows: 1.6 - 2.0 s of system time before, 0.7 - 0.9 s after; peak RSS
+    Does nothing without glibc. (2 M rows: 1.6 - 2.0 s of system time before, 0.7 - 0.9 s after; peak RSS
     840 MB before, 690 MB after.)
     """
     gc.freeze()
@@ -33,10 +33,9 @@ def keep_memory() -> None:
 
 
 def tidy() -> None:
-    """At most once a minute, free what only cycles hold and give back the pages that malloc holds for nothing.
+    """At most once a minute, collect cycles and return unused pages to the system.
 
-    With the settings above Python looks for cycles, and malloc gives pages back, too seldom for a process that runs
-    without end (decision 011).
+    With the settings above both happen too seldom in an unbounded run (decision 011).
     """
     _tidy_in(int(time.monotonic() / 60))
 
@@ -49,8 +48,8 @@ def _tidy_in(minute: int) -> None:
 
 
 def share_memory() -> None:
-    """Let the threads of a process that runs without end share few of malloc's arenas: glibc makes eight a core, and
-    what is freed in one of them no other one can use (151 MB held for 53 MB in use; decision 011)."""
+    """Let the threads of an unbounded run share few of malloc's arenas: glibc makes eight per core, and memory freed in
+    one is not reused by another (151 MB allocated for 53 MB in use; decision 011)."""
     if libc := _glibc():
         libc.mallopt(_M_ARENA_MAX, _ARENAS)
 

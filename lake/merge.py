@@ -1,4 +1,4 @@
-"""Many small files of one directory become one: sorted, without the rows that readers do not see anyway."""
+"""Merge many small files of one directory into one: sorted, without duplicates."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -23,38 +23,38 @@ from schemas.lake import SCHEMAS, STATS, Dataset, Source, empty
 
 ROW_GROUP = 1 << 17
 MAX_ROWS = 1 << 20
-"""Of a merged file: it is made in memory."""
+"""Rows of a merged file, which is built in memory."""
 MAX_BYTES: Final = 256 << 20
-"""Of the rows of a merged file, unpacked: 64 MB of files may hold gigabytes of texts that are all alike."""
+"""Uncompressed bytes of a merged file: 64 MB of files may hold gigabytes of equal texts."""
 BATCH_BYTES: Final = 8 << 20
-"""Of rows that are unpacked at once, about."""
+"""Uncompressed bytes of a batch, about."""
 FEW_ROWS, MANY_ROWS = 64, 1 << 16
-"""Of a batch, at least and at most."""
+"""Limits of the rows of a batch."""
 MAX_FILES = 2_000
-"""That become one."""
+"""Files that are merged into one."""
 READS: Final = 8
-"""Files that are read at once."""
+"""Files that are read in parallel."""
 DUPLICATES: Final = "duplicates"
-"""What rows that are left out count as from now on."""
+"""The count to which dropped rows move."""
 _RECORDS = 1 << 40
 
 Drop = dict[str, list[int]]
-"""By unit the numbers of the records that are left out."""
+"""By unit, the numbers of the records to drop."""
 
 
 class Bin(NamedTuple):
-    """Files of one directory that become one file, or several parts of one."""
+    """Files of one directory to merge into one file, or several parts of one."""
 
     dataset: Dataset
     source: Source
     files: tuple[LakeFile, ...]
     drop: Drop
     add: pa.Table | None = None
-    """Of statistics: further rows of :data:`schemas.lake.STATS`, which take off what is dropped elsewhere."""
+    """For statistics: additional rows of :data:`schemas.lake.STATS`, which subtract what is dropped elsewhere."""
 
 
 class Merged(NamedTuple):
-    """What became of a bin."""
+    """The result of merging a bin."""
 
     files: list[WrittenFile]
     replaces: list[str]
@@ -92,7 +92,7 @@ def bins(files: list[LakeFile], drop: Drop, target: int) -> list[Bin]:
 
 
 def _is_full(file: LakeFile) -> bool:
-    """Whether it is small because its rows are many when they are unpacked."""
+    """Whether it is a part that reached the limit of uncompressed bytes."""
     return unit_of(file.path).startswith(CHANGE) and is_part(file.path)
 
 
@@ -103,53 +103,52 @@ def _units(file: LakeFile, drop: Drop) -> set[str]:
 
 
 def merge(root: str, piece: Bin, name: str) -> Merged | None:
-    """Write the bin's rows as one file of this name, or several parts where they unpack to more than
-    :data:`MAX_BYTES`; None where that would change nothing.
+    """Write the bin's rows as one file of this name, or several parts above :data:`MAX_BYTES`; None where that would
+    change nothing.
 
-    Raises NotReconciled where a file does not hold the rows that the ledger says, LakeDamaged where it is not what was
-    written.
+    Raises NotReconciled where a file does not hold the rows that the ledger says, LakeDamaged where it was changed.
     """
     if len(piece.files) == 1 and piece.add is None and not _hits(root, piece):
         return None
     files: list[WrittenFile] = []
-    gone: Counter[str] = Counter()
+    removed: Counter[str] = Counter()
     for number, table in _tables(root, piece):
         kept, dropped = _without(table, piece)
-        gone.update(dropped)
+        removed.update(dropped)
         if piece.dataset == Dataset.STATS:
             kept = _summed(kept if piece.add is None or files else pa.concat_tables([kept, piece.add]))
         batches = kept.to_batches() if kept.num_rows else [empty(SCHEMAS[piece.dataset])]
         files += write_unit(root, piece.dataset, piece.source, part_name(name, number), batches, ROW_GROUP)
-    moves = [Move(unit, str(piece.dataset), DUPLICATES, rows) for unit, rows in sorted(gone.items())]
+    moves = [Move(unit, str(piece.dataset), DUPLICATES, rows) for unit, rows in sorted(removed.items())]
     return Merged(files, [file.path for file in piece.files], moves)
 
 
 def _tables(root: str, piece: Bin) -> Iterator[tuple[int, pa.Table]]:
-    """The bin's rows in tables of bounded size, each with its number: 0 of the only one, else from 1 on."""
+    """The bin's rows in tables of bounded size, each with its number: 0 for a single one, else from 1."""
     schema = SCHEMAS[piece.dataset]
-    held: list[pa.RecordBatch] = [empty(schema)]
+    collected: list[pa.RecordBatch] = [empty(schema)]
     size = number = 0
     for batch in (batch for file, data in _contents(root, piece.files) for batch in _batches(file, data, schema)):
         more = _unpacked(batch)
         if size and size + more > MAX_BYTES:
             number += 1
-            yield number, pa.Table.from_batches(held, schema).unify_dictionaries()
-            held, size = [], 0
-        held.append(batch)
+            yield number, pa.Table.from_batches(collected, schema).unify_dictionaries()
+            collected, size = [], 0
+        collected.append(batch)
         size += more
-    yield number + bool(number), pa.Table.from_batches(held, schema).unify_dictionaries()
+    yield number + bool(number), pa.Table.from_batches(collected, schema).unify_dictionaries()
 
 
 def read_checked(root: str, file: LakeFile) -> pa.Table:
     """The rows of a file. Raises NotReconciled where they are not as many as the ledger says, LakeDamaged where the
-    file is not what was written."""
+    file was changed."""
     schema = SCHEMAS[Dataset(file.dataset)]
     batches = [empty(schema), *_batches(file, _content(root, file), schema)]
     return pa.Table.from_batches(batches, schema).unify_dictionaries()
 
 
 def _contents(root: str, files: Sequence[LakeFile]) -> Iterator[tuple[LakeFile, bytes]]:
-    """The files with all their bytes, some of which are read ahead: to open a small one is to wait."""
+    """The files with their bytes, several read in parallel, as opening a small one is mostly waiting."""
     with ThreadPoolExecutor(READS) as pool:
         for start in range(0, len(files), READS):
             some = files[start : start + READS]
@@ -159,8 +158,8 @@ def _contents(root: str, files: Sequence[LakeFile]) -> Iterator[tuple[LakeFile, 
 def _content(root: str, file: LakeFile) -> bytes:
     data = storage(root).read(file.path)
     if file.sha256 is not None and sha256(data) != file.sha256:
-        # Else what a disk has damaged would get a new checksum, and nobody would find it any more.
-        raise damaged(ValueError("its checksum is another"), f"{root}/{file.path}")
+        # Else damaged data would get a new, valid checksum.
+        raise damaged(ValueError("its checksum does not match"), f"{root}/{file.path}")
     return data
 
 
@@ -185,14 +184,14 @@ def _rows_at_once(parquet: pq.ParquetFile) -> int:
     names = {parquet.schema_arrow.field(n).name for n in texts}
     columns = [group.column(n) for group in groups for n in range(group.num_columns)]
     if any(column.has_dictionary_page and column.path_in_schema in names for column in columns):
-        return FEW_ROWS  # one text may stand there once, and in each of the rows
+        return FEW_ROWS  # a dictionary stores a text once for all rows
     unpacked: int = sum(group.total_byte_size for group in groups)
     rows: int = metadata.num_rows
     return max(FEW_ROWS, min(BATCH_BYTES * rows // max(unpacked, 1), MANY_ROWS))
 
 
 def _as(schema: pa.Schema, batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The batch with all columns: a file of an earlier version has fewer."""
+    """The batch with all columns; files of earlier versions have fewer."""
     there = set(batch.schema.names)
     columns = [
         batch[field.name].cast(field.type) if field.name in there else pa.nulls(batch.num_rows, field.type)
@@ -202,14 +201,14 @@ def _as(schema: pa.Schema, batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def _unpacked(batch: pa.RecordBatch) -> int:
-    """About how many bytes a batch takes in memory; columns without a value and the few values of a dictionary not."""
-    held = (column for column in batch.columns if column.null_count < len(column))
-    sizes: list[int] = [(c.indices if isinstance(c, pa.DictionaryArray) else c).nbytes for c in held]
+    """About the bytes of a batch in memory, without empty columns and dictionaries."""
+    filled = (column for column in batch.columns if column.null_count < len(column))
+    sizes: list[int] = [(c.indices if isinstance(c, pa.DictionaryArray) else c).nbytes for c in filled]
     return sum(sizes)
 
 
 def _hits(root: str, piece: Bin) -> bool:
-    """Whether the bin has a row that is to be dropped."""
+    """Whether the bin has a row to drop."""
     schema = SCHEMAS[piece.dataset]
     wanted = [name for name in ("unit", "record") if name in schema.names]
     for file, data in _contents(root, piece.files):
@@ -220,20 +219,20 @@ def _hits(root: str, piece: Bin) -> bool:
 
 
 def _without(table: pa.Table, piece: Bin) -> tuple[pa.Table, dict[str, int]]:
-    """The table without the rows that are to be dropped, and how many these are by unit."""
+    """The table without the rows to drop, and their number by unit."""
     if not any(piece.drop.values()):
         return table, {}
     units = list(piece.drop)
     column = table["unit"].combine_chunks().cast(pa.string())
     place = pc.index_in(column, value_set=pa.array(units)).fill_null(len(units)).to_numpy().astype(np.int64)
-    wanted = [np.array(records, np.int64) + number * _RECORDS for number, records in enumerate(piece.drop.values())]
-    dropped = np.isin(place * _RECORDS + table["record"].to_numpy(), np.concatenate(wanted))
-    gone = Counter(place[dropped].tolist())
-    return table.filter(pa.array(~dropped)), {units[number]: rows for number, rows in gone.items()}
+    encoded = [np.array(records, np.int64) + number * _RECORDS for number, records in enumerate(piece.drop.values())]
+    dropped = np.isin(place * _RECORDS + table["record"].to_numpy(), np.concatenate(encoded))
+    found = Counter(place[dropped].tolist())
+    return table.filter(pa.array(~dropped)), {units[number]: rows for number, rows in found.items()}
 
 
 def _summed(table: pa.Table) -> pa.Table:
-    """Statistics with one row a unit and what is counted."""
+    """Statistics with one row per unit and key."""
     keys = [name for name in STATS.names if name != "n"]
     plain = pa.schema(
         [field.with_type(pa.string()) if pa.types.is_dictionary(field.type) else field for field in STATS]

@@ -1,4 +1,4 @@
-"""Read the lake through its ledger: a unit is seen entirely or not at all, a message once."""
+"""Read the lake through its ledger: units are visible atomically, messages exactly once."""
 
 import atexit
 import shlex
@@ -20,7 +20,7 @@ from schemas.history import TIME_ZONE
 from schemas.lake import CONTENT, SCHEMAS, Dataset
 
 MANY = 100
-"""Files of a dataset: that many more small ones are read faster, and in less memory, by pyarrow."""
+"""Datasets with more files are read by pyarrow: faster than by DuckDB, and in less memory."""
 _MESSAGES = (Dataset.POSITIONS, Dataset.QUALIFIED, Dataset.UNQUALIFIED)
 
 
@@ -45,7 +45,7 @@ _SEVERAL = f"""
 
 
 def counted(view: str) -> str:
-    """SQL for the rows of a view as their units' statistics have counted them."""
+    """SQL that counts the rows of a view as the statistics of their units do."""
     return f"""
     SELECT unit, if(apart AND dataset = 'qualified' AND status = 'officer', 'answers', dataset) AS dataset,
            make_timestamptz(epoch_us(event_time) // size * size) AS window_start, window_seconds,
@@ -145,11 +145,11 @@ class LakeFile(NamedTuple):
 
 
 class Lake:
-    """A lake at a directory or ``s3://`` URL, as its ledger was when this object was made.
+    """A lake at a directory or ``s3://`` URL: a snapshot of its ledger.
 
     Args:
-        units: names of all units of some sources at that time; the others are left out.
-        changes: so many changes of files; later ones are left out.
+        units: the names of all units to read, of some sources; others are ignored.
+        changes: the number of changes to apply; later ones are ignored.
     """
 
     def __init__(self, root: str, units: Iterable[str] | None = None, changes: int | None = None) -> None:
@@ -166,7 +166,7 @@ class Lake:
         wrote them."""
         replaced = replaced_by(self.changes)
         self.replaced = frozenset(replaced.to_pylist())
-        """The paths of files that are not read any more."""
+        """The paths of replaced files."""
         files = live_files((ledger, self.changes), replaced)
         self._files = files if units is None else files.filter(pc.is_in(files["source"], value_set=ledger["source"]))
 
@@ -180,8 +180,8 @@ class Lake:
         return [file.path for file in self.entries(dataset)]
 
     def dataset(self, dataset: Dataset) -> pads.Dataset:
-        """The committed files as a pyarrow dataset, partitions as columns; messages that stand in several units are
-        in it several times."""
+        """The committed files as a pyarrow dataset, partitions as columns; with the duplicates of messages across
+        units."""
         store = storage(self.root)
         columns = pa.schema([(name, pa.string()) for name in partitions(dataset)])
         partitioning = pads.partitioning(columns, flavor="hive")
@@ -205,7 +205,7 @@ class Lake:
         _open.add(connection)
         connection.execute("SET parquet_metadata_cache = true")
         connection.execute("SET TimeZone = 'UTC'")
-        connection.execute("SET enable_progress_bar = false")  # it would stand between a command's own lines
+        connection.execute("SET enable_progress_bar = false")  # it would mix with a command's own lines
         _copy(connection, "ledger", self.ledger)
         _copy(connection, "changes", self.changes)
         for dataset in Dataset:
@@ -226,8 +226,8 @@ class Lake:
             _copy(connection, view, self.dataset(dataset).to_table())
             return
         if not isinstance(store, LocalStorage) or any(c in store.base for c in "*?[=") or len(files) > MANY:
-            # DuckDB's own S3 reader is an extension that is downloaded, and it takes such names for patterns and
-            # directories above the lake for partitions. It opens each file for each view when it is made, and keeps it.
+            # DuckDB's S3 reader is an extension that it would download, and it takes such names for patterns and
+            # directories above the lake for partitions. It opens each file for each view, and keeps it open.
             connection.register(view, self.dataset(dataset))
             return
         names = ", ".join("'" + store.full(path).replace("'", "''") + "'" for path in files)
@@ -259,13 +259,13 @@ _open: "weakref.WeakSet[duckdb.DuckDBPyConnection]" = weakref.WeakSet()
 
 @atexit.register
 def _close() -> None:
-    # A scan of a pyarrow dataset that nobody read to its end goes on while the interpreter is taken down, and crashes.
+    # An unfinished scan of a pyarrow dataset would go on while the interpreter shuts down, and crash.
     for connection in list(_open):
         connection.close()
 
 
 def _plain(schema: pa.Schema) -> pa.Schema:
-    """The schema with texts in place of dictionaries, which DuckDB would take for enumerations."""
+    """The schema with strings in place of dictionaries, which DuckDB would map to enums."""
     return pa.schema([f.with_type(pa.string()) if pa.types.is_dictionary(f.type) else f for f in schema])
 
 

@@ -1,8 +1,8 @@
-"""Whole files on a local directory or an S3 bucket: written entirely or not at all.
+"""Atomic writes of whole files to a local directory or an S3 bucket.
 
-A local file is written beside its name and renamed; an S3 object is one PUT. ``put_new`` has
-one winner, however many try at once: a hard link locally, ``If-None-Match: *`` on S3. No method follows a path out of
-the root, whoever made it up: paths come from messages and from files that others can write.
+A local file is written under a temporary name and renamed; an S3 object is one PUT. Of concurrent calls of ``put_new``
+exactly one wins: by a hard link locally, by ``If-None-Match: *`` on S3. No method follows a path out of the root, since
+paths come from messages and from files that others can write.
 """
 
 import errno
@@ -30,12 +30,12 @@ from schemas.files.urls import FILE, local_path
 
 S3 = "s3://"
 S3_CONNECTIONS = 64
-"""Pictures are put by 16 threads for each unit that is read."""
+"""Each unit that is read uploads pictures with 16 threads."""
 OBJECT_BYTES = 8 << 20
-"""Of an object that pyarrow cannot open, in one request at least."""
+"""Least bytes per request of an object that pyarrow cannot open."""
 _EXISTS = "PreconditionFailed"
 _NO_NAME = re.compile(r"[\0\ud800-\udfff]")
-"""What no text in UTF-8 holds, and what ends a name."""
+"""Characters that no UTF-8 file name contains."""
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
@@ -52,23 +52,23 @@ class Storage(ABC):
 
     @abstractmethod
     def put(self, path: str, data: bytes | memoryview) -> None:
-        """Write a whole file, over an older one of that name."""
+        """Write a whole file; replaces an older one of that name."""
 
     @abstractmethod
     def put_new(self, path: str, data: bytes | memoryview) -> bool:
-        """Write a whole file unless one of that name exists; say whether this call wrote it. On S3, where an answer may
-        be lost, a file with the same bytes is taken for this call's."""
+        """Write a whole file unless one of that name exists; returns whether this call wrote it. On S3, where an answer
+        may be lost, an existing file with the same bytes counts as written by this call."""
 
     @abstractmethod
     def delete(self, path: str) -> None:
-        """Remove a file; one that is gone already is no error."""
+        """Remove a file, if it exists."""
 
     @abstractmethod
     def flush(self) -> None:
-        """Return when all that :meth:`put` wrote would survive a power cut."""
+        """Return when everything that :meth:`put` wrote is durable."""
 
     def probe(self) -> None:
-        """Try what a commit does, on a file of its own: what is wrong with the place is found before the work.
+        """Test with a file of its own whether commits work here, before the work starts.
 
         Raises OutputUnusable, NotPermitted, DiskFull, ServiceUnavailable.
         """
@@ -78,20 +78,20 @@ class Storage(ABC):
         self.delete(name)
         if not once or twice:
             raise OutputUnusable(
-                f"{self.root}: two conditional puts of one name gave {once} and {twice}: commits are not safe there "
+                f"{self.root}: two conditional writes of one name gave {once} and {twice}: commits are not safe there "
                 "(a server without If-None-Match?); choose another place"
             )
 
     def full(self, path: str) -> str:
-        """The path as :attr:`filesystem` takes it."""
+        """The full path, for :attr:`filesystem`."""
         return f"{self.base}/{self._safe(path)}"
 
     def _safe(self, path: str) -> str:
-        """The path, if it names something below the root."""
+        """The path. Raises UnsafePath where it is not below the root."""
         if any(part in ("", ".", "..") or "\\" in part or _NO_NAME.search(part) for part in path.split("/")):
             raise UnsafePath(
-                f"{self.root}: {path!r} is no path below the lake's root; something else than this program has made "
-                "it up: look at where it comes from"
+                f"{self.root}: {path!r} is not a path below the lake's root; this program did not write it: check "
+                "where it comes from"
             )
         return path
 
@@ -130,7 +130,7 @@ class LocalStorage(Storage):
             there = next(folder for folder in (base, *base.parents) if folder.exists())
         if there == base:
             super().probe()
-        else:  # a run that ends for another reason leaves no empty lake
+        else:  # a run that fails for another reason leaves no empty lake
             LocalStorage(str(there)).probe()
 
     def read(self, path: str) -> bytes:
@@ -146,7 +146,7 @@ class LocalStorage(Storage):
             try:
                 os.link(temporary, target)
             except FileExistsError:
-                # A server of files that lost its first answer says so of the link that this call made.
+                # A file server whose first answer was lost reports this call's own link as existing.
                 if temporary.stat().st_nlink < 2:
                     return False
             except OSError as error:
@@ -165,13 +165,13 @@ class LocalStorage(Storage):
             target.unlink(missing_ok=True)
 
     def flush(self) -> None:
-        os.sync()  # once a unit, where a sync of each of its files would take a tenth of a run
+        os.sync()  # once per unit: a sync of each file would take a tenth of a run
 
     @contextmanager
     def _written(self, path: str, data: bytes | memoryview, sync: bool = False) -> Iterator[tuple[Path, Path]]:
         target = Path(self.full(path))
         self._inside(target.parent)
-        # Readers and listings skip names that begin with a dot.
+        # Readers and listings skip names with a leading dot.
         temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
         with faults(self.root):
             try:
@@ -214,18 +214,18 @@ class S3Storage(Storage):
         self.base = root.removeprefix("s3://").removesuffix("/")
         self.bucket, _, self.prefix = self.base.partition("/")
         if not self.bucket:
-            raise OutputUnusable(f"{root}: no bucket is named; write s3://BUCKET/PREFIX")
+            raise OutputUnusable(f"{root}: the bucket is missing; write s3://BUCKET/PREFIX")
         if self.prefix and any(part in ("", ".", "..") for part in self.prefix.split("/")):
             raise OutputUnusable(f"{root}: the prefix has an empty part, '.' or '..'; write s3://BUCKET/PREFIX")
         endpoint = s3_endpoint()
         with faults(root):
             self._client = _s3_client()
-            # A bucket that is not there would look like an empty lake. HeadBucket has no body that says why not.
+            # A missing bucket would look like an empty lake. HeadBucket's answer has no error text.
             look = partial(self._client.list_objects_v2, Bucket=self.bucket, Prefix=self.prefix, MaxKeys=1)
             patiently(look, FIRST_CONTACT_S)
             self.filesystem = pafs.S3FileSystem(
                 endpoint_override=endpoint,
-                # The standard strategy has a quota that all calls share: an outage of half a minute uses it up.
+                # The standard strategy shares one retry quota between all calls: half a minute's outage uses it up.
                 retry_strategy=pafs.AwsDefaultS3RetryStrategy(max_attempts=doublings(patience())),
             )
 
@@ -242,8 +242,8 @@ class S3Storage(Storage):
                 self._client.put_object(Bucket=self.bucket, Key=key, Body=body, IfNoneMatch="*")
             except ClientError as error:
                 if code(error) == _EXISTS:
-                    # What an earlier try wrote, whose answer was lost, is not somebody else's; nor is it where
-                    # something on the way sent the one request twice.
+                    # An earlier attempt may have written it, whose answer was lost, or a proxy sent the request
+                    # twice: then it is this call's own.
                     try:
                         return self.read(path) == body
                     except FileNotFoundError as gone:
@@ -274,19 +274,19 @@ class S3Storage(Storage):
                 raise
 
     def flush(self) -> None:
-        pass  # an object is durable when its PUT is answered
+        pass  # a PUT is durable when it is answered
 
     def keys(self, beginning: str, below: bool) -> Iterator[str]:
-        """The keys of the whole bucket that begin so, in the order of their bytes.
+        """The keys of the bucket with this prefix, sorted by bytes.
 
         Args:
-            below: also those behind a further ``/``; without, each such part of the keys is given once, up to it.
+            below: also keys with a further ``/``; else these are grouped by their part up to it.
         """
-        asked = {"Bucket": self.bucket, "Prefix": beginning} | ({} if below else {"Delimiter": "/"})
+        request = {"Bucket": self.bucket, "Prefix": beginning} | ({} if below else {"Delimiter": "/"})
         token: dict[str, str] = {}
         while True:
             with faults(self.root):
-                page = patiently(partial(self._client.list_objects_v2, **asked, **token))
+                page = patiently(partial(self._client.list_objects_v2, **request, **token))
             yield from sorted(
                 [found["Key"] for found in page.get("Contents", ())]
                 + [found["Prefix"] for found in page.get("CommonPrefixes", ())],
@@ -305,7 +305,7 @@ class S3Storage(Storage):
 
 
 class _Object(io.RawIOBase):
-    """An object that is read by ranges."""
+    """An object that is read by range requests."""
 
     def __init__(self, client: Any, bucket: str, key: str) -> None:
         self._get = partial(client.get_object, Bucket=bucket, Key=key)
@@ -345,14 +345,12 @@ def storage(root: str) -> Storage:
     """The storage of a directory or ``s3://`` URL. Raises OutputUnusable for any other scheme."""
     check_name(root, OutputUnusable)
     if not root:
-        raise OutputUnusable("the lake has no name; say where it is, for example data/lake or s3://BUCKET/PREFIX")
+        raise OutputUnusable("the lake's name is empty; write a directory or s3://BUCKET/PREFIX")
     if root.startswith(S3):
         return S3Storage(root)
     if "://" in root and not root.startswith(FILE):
         scheme = root.partition("://")[0]
-        raise OutputUnusable(
-            f"{root}: {scheme}:// is no storage that is known here; use a directory or s3://BUCKET/PREFIX"
-        )
+        raise OutputUnusable(f"{root}: {scheme}:// is not a supported storage; use a directory or s3://BUCKET/PREFIX")
     return LocalStorage(root)
 
 
@@ -378,35 +376,35 @@ def _opened(url: str) -> IO[bytes]:
     bucket, _, key = url.removeprefix(S3).partition("/")
     store = storage(f"{S3}{bucket}")
     assert isinstance(store, S3Storage)
-    if any(part in ("", ".", "..") for part in key.split("/")):  # pyarrow would open another object, or none
+    if any(part in ("", ".", "..") for part in key.split("/")):  # pyarrow would normalize the key
         return store.open_object(key)
     return cast(IO[bytes], store.filesystem.open_input_file(f"{bucket}/{key}"))
 
 
 def check_name(name: str, unusable: type[PrestaCopError]) -> None:
-    """Raises what is given for a name that pyarrow cannot take."""
+    """Raises ``unusable`` for a name that pyarrow cannot open."""
     if _NO_NAME.search(name):
         shown = name.encode("unicode_escape").decode()
         raise unusable(f"{shown}: a name must be UTF-8 text; rename it")
 
 
 def s3_endpoint() -> str | None:
-    """The server that the environment names, if any. Raises OutputUnusable where that is no URL of a server."""
+    """The endpoint of the environment, if any. Raises OutputUnusable where it is not the URL of a server."""
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     if not endpoint:
         return None
     try:
         parts = urlsplit(endpoint)
         is_one = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # the port is no number, or none that there is
+    except ValueError:  # the port is not a number, or out of range
         is_one = False
     if not is_one:
         raise OutputUnusable(f"AWS_ENDPOINT_URL is {endpoint!r}; write http://HOST:PORT or https://HOST")
     return endpoint
 
 
-def _s3_client() -> Any:  # boto3's clients are made at run time and have no type of their own
-    # botocore's own retries have a quota that all calls share: an outage of half a minute uses it up.
+def _s3_client() -> Any:  # boto3's clients have no static type
+    # botocore's own retries share one quota between all calls: half a minute's outage uses it up.
     return boto3.client(
         "s3", config=Config(max_pool_connections=S3_CONNECTIONS, retries={"mode": "standard", "total_max_attempts": 1})
     )

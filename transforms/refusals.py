@@ -121,8 +121,8 @@ def _excess(unit: Unit, counts: _Counts, share: Fraction) -> str:
     reasons = ", ".join(f"{name} ({n:,})" for name, n in counts.reasons.most_common(REASONS))
     rate = f"{100 * counts.refused / counts.rows:.1f}%"
     return (
-        f"unit {unit.name} of {unit.path!r}: {counts.refused:,} of {counts.rows:,} rows ({rate}) are refused, more than "
-        f"the {percent(share)} of --max-dead-letters: {reasons}."
+        f"unit {unit.name} of {unit.path!r}: {counts.refused:,} of {counts.rows:,} rows ({rate}) are refused, more "
+        f"than the {percent(share)} of --max-dead-letters: {reasons}."
     )
 
 

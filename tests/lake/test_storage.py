@@ -212,5 +212,5 @@ def test_a_server_that_does_not_know_conditional_puts_is_refused(
     store: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(type(store), "put_new", lambda *_: True)
-    with pytest.raises(OutputUnusable, match="conditional puts"):
+    with pytest.raises(OutputUnusable, match="conditional writes"):
         store.probe()

@@ -197,5 +197,5 @@ def test_a_command_tells_it_in_a_line_and_ends_with_6(
     line = [sys.executable, "-c", HELD.format(module=module, opens=opens), *given, lakes.root]
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (6, "")
-    assert done.stderr.startswith(f"error: {lakes.root}: the {what} was held")
+    assert done.stderr.startswith(f"error: {lakes.root}: the {what} took longer than the vacuum retention")
     assert done.stderr.count("\n") == 1
