@@ -134,7 +134,7 @@ class Webhook:
         except requests.RequestException as error:
             # Its text has the whole URL, which may be a secret.
             name = type(error).__name__
-            raise _Retryable(f"the webhook at {self._host} does not answer ({name})") from None
+            raise _Retryable(f"the webhook at {self._host} did not answer ({name})") from None
         with answer:
             code, reason = answer.status_code, answer.reason[:REASON_CHARS]
             length = answer.raw.length_remaining
