@@ -13,6 +13,7 @@ from moto.server import ThreadedMotoServer
 
 from lake.storage import storage
 from pipelines.cli.loopback import listen_here_alone
+from runners.services import ports
 from tests import starts
 from tests.faulty_s3 import FaultyS3, faulty_server
 
@@ -26,6 +27,11 @@ for inherited in MAKES_OWN.split():
     os.environ.pop(inherited, None)
 
 listen_here_alone()  # as every command does
+
+# Each worker of xdist gives ports of its own range: what one has chosen and not opened yet is not free for the other.
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+ports._COUNT //= 4
+ports._FIRST += WORKER % 4 * ports._COUNT
 
 # Machines that run tests are shared and slow at times: how long an example takes says nothing. CI takes the same
 # examples each time; whoever runs the tests elsewhere looks for new ones.
