@@ -93,7 +93,7 @@ def test_the_first_read_of_a_wrong_topic_stops_and_later_rubbish_stops_nobody(ka
     assert rows_in(root) == 1_500
     done = run(root, "--messages", url)
     assert done.returncode == 0, done.stderr
-    assert "what comes in a topic stops no run" in done.stderr
+    assert "dead letters of a topic stop no run" in done.stderr
     assert rows_in(root) == 3_000
     assert reconcile(str(root)) == []
     (unit, _) = lake(str(root)).ledger["unit"].to_pylist()

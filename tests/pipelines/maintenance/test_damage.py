@@ -361,7 +361,7 @@ def test_other_commands_say_in_a_line_that_a_file_is_damaged(sound: Path, tmp_pa
         lake(str(root)).sql("SELECT sum(violation_code) FROM qualified")
     found = known(raised.value)
     assert isinstance(found, InputUnusable)
-    assert "pipelines.maintenance.reconcile" in str(found)
+    assert "prestacop reconcile" in str(found)
 
 
 def a_bit_flips(path: Path, data: st.DataObject) -> list[Path]:

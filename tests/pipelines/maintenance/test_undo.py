@@ -119,7 +119,7 @@ def test_where_a_vacuum_has_removed_the_copies_nothing_is_guessed(tmp_path: Path
     compacted(root)
     vacuum(root, timedelta(0))
     before = rows(root)
-    with pytest.raises(InputUnusable, match="nobody can say any more"):
+    with pytest.raises(InputUnusable, match="cannot be restored"):
         undo(root, [names[0]], "undo")
     assert rows(root) == before
     assert reconcile(root) == []
@@ -137,7 +137,7 @@ def test_a_unit_without_copies_elsewhere_is_taken_out_after_a_vacuum_too_and_not
     vacuum(root, timedelta(0))
     assert rows(root) == without(3, 1, copies=False)
     assert reconcile(root) == []
-    with pytest.raises(InputUnusable, match="a vacuum has removed"):
+    with pytest.raises(InputUnusable, match="a vacuum removed"):
         put_back(root, [names[1]], "back")
     assert reconcile(root) == []
 
@@ -214,7 +214,7 @@ def test_an_unknown_unit_changes_nothing(tmp_path: Path) -> None:
     with pytest.raises(InputUnusable, match=r"drones-77777: neither a unit .* --list"):
         undo(root, [name, "drones-77777"], "undo")
     assert lake(root).changes.num_rows == 0
-    with pytest.raises(InputUnusable, match=r"pipelines\.violations"):
+    with pytest.raises(InputUnusable, match="no lake at"):
         undo(str(tmp_path / "none"), [name], "undo")
 
 
@@ -225,10 +225,10 @@ def test_a_unit_whose_file_is_damaged_is_taken_out_and_one_that_does_not_add_up_
         if one in path:
             (tmp_path / path).write_bytes(b"PAR1")
     assert undo(root, [one], "undo")
-    assert all(one in fault and "another file took its place" in fault for fault in reconcile(root))
+    assert all(one in fault and "was changed after it was replaced" in fault for fault in reconcile(root))
     row = write(root, "drones-00009", [Said("x")])
     commit(root, [{**row, "qualified": 2, "rows_in": 2}])
-    with pytest.raises(NotReconciled, match="drones-00009: 1 rows in files of qualified, the ledger says 2"):
+    with pytest.raises(NotReconciled, match="drones-00009: files of qualified hold 1 rows, the ledger says 2"):
         undo(root, [other, "drones-00009"], "undo")
     assert other not in undone(lake(root).changes)
 
@@ -296,7 +296,7 @@ def test_a_topic_is_not_read_again(tmp_path: Path) -> None:
     root = str(tmp_path)
     commit(root, [{**write(root, "drones-kafka-x-00000-0", [Said("m")]), "path": "kafka:t/0"}])
     assert undo(root, ["kafka:t/0"], "undo")
-    with pytest.raises(InputUnusable, match="made from a topic"):
+    with pytest.raises(InputUnusable, match="come from a topic"):
         read_again(root, ["kafka:t/0"], "again")
     assert put_back(root, ["kafka:t/0"], "back")
 
