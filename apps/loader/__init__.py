@@ -1,1 +1,1 @@
-"""The loader: sends the city's files of tickets from an old, weak computer to where the graph reads them."""
+"""The loader: ships the city's ticket files from an old, weak computer to a place that the graph reads."""

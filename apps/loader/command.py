@@ -1,4 +1,4 @@
-"""``prestacop load``: the command line."""
+"""``prestacop load``: parses the command line and loads each file."""
 
 import argparse
 import os
@@ -33,16 +33,16 @@ examples:
   prestacop load tickets.csv --to file:/mnt/stick
   prestacop load --status
 
-A load that was stopped, by Ctrl-C, by a power cut, by anything, goes on where it was: run the same command again. To
-file: and s3: the file arrives as it is, and appears when it is whole. To kafka: and pubsub: it arrives as messages,
-each with the header, the file's fingerprint and the number of its first record. What arrived is a --history of
-prestacop run. docs/loader.md has more.
+An interrupted load (Ctrl-C, a power cut) resumes where it stopped: run the same command again. To file: and s3: the
+file is copied as it is and becomes visible when it is complete. To kafka: and pubsub: it is sent as messages, each with
+the header, the file's fingerprint and the number of its first record. Read it with prestacop run --history.
+docs/loader.md has more.
 
 Passwords come from the environment (KAFKA_SASL_PASSWORD, AWS_PROFILE, GOOGLE_APPLICATION_CREDENTIALS).
 
-exit codes: 0 loaded, 2 wrong usage, or what had arrived or the journal is not what it was, 3 no file of tickets, no
-such topic or bucket, 4 service unavailable, 5 disk full, 6 the file was changed meanwhile, 7 no permission, 8 another
-process loads it, 130 stopped
+exit codes: 0 loaded, 2 wrong usage, or the target or the journal was changed by somebody else, 3 not a ticket file, no
+such topic or bucket, 4 service unavailable, 5 disk full, 6 the file changed during the load, 7 no permission, 8 another
+process loads the same file, 130 stopped
 """
 
 
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.status:
             return _status(arguments.journal)
         if not arguments.files or not arguments.to:
-            parser.error("say what and where to: FILE... --to URL")
+            parser.error("name the files and the target: FILE... --to URL")
         text, make = arguments.to
         wanted = Wanted(
             arguments.journal,
@@ -69,26 +69,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         return max([_load(path, wanted) for path in arguments.files])
     except PrestaCopError as error:
         return _fail(error)
-    except BrokenPipeError:  # who reads our output, such as head, has gone
+    except BrokenPipeError:  # the reader of our output, such as head, has exited
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes at its end
         return PIPE_CLOSED
     except PermissionError as error:
-        return _fail(NotPermitted(f"{error}; give this user the right, or be another"))
-    except OSError as error:  # what concerns writing has words of its own
-        return _fail(InputUnusable(f"reading failed: {error}. What has arrived is written down; look at the disk"))
+        return _fail(NotPermitted(f"{error}; give this user the permission, or run as another user"))
+    except OSError as error:  # write errors are translated where they occur
+        return _fail(InputUnusable(f"reading failed: {error}. The progress is saved in the journal; check the disk"))
     except UnicodeEncodeError as error:
         return _fail(InputUnusable(f"{error.object!a}: a name must be UTF-8 text; rename it"))
     except KeyboardInterrupt:
         going_on = [argument for argument in argv if argument != "--restart"]
         again = shlex.join(["prestacop", "load", *going_on])
-        print(f"\nstopped. What has arrived is written down; to go on run again:\n  {again}", file=sys.stderr)
+        print(f"\nstopped. The progress is saved; to resume run:\n  {again}", file=sys.stderr)
         return INTERRUPTED
 
 
 def _load(path: Path, wanted: Wanted) -> int:
     try:
         print(load(path, wanted), flush=True)
-    except TargetChanged as error:  # the other files do not mind
+    except TargetChanged as error:  # the other files can still be loaded
         return _fail(error)
     return 0
 
@@ -98,7 +98,7 @@ def _status(journals: Path) -> int:
     for line in lines:
         print(line, flush=True)
     if not lines and not odd:
-        print(f"nothing was loaded from here yet ({journals} has no journal)", flush=True)
+        print(f"nothing was loaded from this computer yet ({journals} has no journal)", flush=True)
     return max([_fail(error) for error in odd], default=0)
 
 
@@ -111,7 +111,7 @@ Make = Callable[[int, Patience], Target]
 
 
 def target(text: str) -> tuple[str, Make]:
-    """The URL of a target, and how to make it. Only what it needs is imported. Raises ArgumentTypeError."""
+    """A target's URL and its factory, which imports only the client it needs. Raises ArgumentTypeError."""
     if text.encode(errors="replace").decode() != text:
         raise argparse.ArgumentTypeError(f"{text!a}: a name must be UTF-8 text; rename it")
     try:
@@ -152,7 +152,7 @@ def target(text: str) -> tuple[str, Make]:
             return ToFile(Path(place))
 
         return f"file:{Path(place).absolute()}", to_file
-    raise argparse.ArgumentTypeError(f"{text!r} is no place to load to: write {_FORMS}")
+    raise argparse.ArgumentTypeError(f"{text!r} is not a target: write {_FORMS}")
 
 
 def _rate(text: str) -> float:
@@ -178,8 +178,8 @@ def _rows(text: str) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="prestacop load",
-        description="Send the city's files of tickets to where the graph reads them: little memory, one pass, and no\n"
-        "power cut loses or doubles a row.",
+        description="Ship the city's ticket files to a place that the graph reads: little memory, one pass,\n"
+        "exactly-once through power cuts.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -188,19 +188,25 @@ def _parser() -> argparse.ArgumentParser:
         "files", nargs="*", type=Path, metavar="FILE", help=f"a CSV of tickets, plain or packed ({', '.join(Packing)})"
     )
     parser.add_argument("--to", type=target, metavar="URL", help=_FORMS)
-    parser.add_argument("--batch-rows", type=_rows, default=500, metavar="N", help="rows a message (500)")
-    parser.add_argument("--max-rate", type=_rate, metavar="RATE", help="bytes a second: 500k, 2M (as fast as it goes)")
+    parser.add_argument("--batch-rows", type=_rows, default=500, metavar="N", help="rows per message (500)")
+    parser.add_argument("--max-rate", type=_rate, metavar="RATE", help="bytes per second: 500k, 2M (unlimited)")
     parser.add_argument(
-        "--patience", type=_time, default=86_400.0, metavar="TIME", help="how long the network may be away (1d)"
+        "--patience",
+        type=_time,
+        default=86_400.0,
+        metavar="TIME",
+        help="how long to retry while the target is unreachable (1d)",
     )
-    parser.add_argument("--restart", action="store_true", help="load from the start, whatever has arrived already")
-    parser.add_argument("--status", action="store_true", help="say how far each load from this computer is, and stop")
+    parser.add_argument("--restart", action="store_true", help="load from the start, ignoring the saved progress")
+    parser.add_argument(
+        "--status", action="store_true", help="print the progress of each load from this computer, and exit"
+    )
     parser.add_argument(
         "--journal",
         type=Path,
         default=folder(),
         metavar="DIR",
-        help="where it is written down (%(default)s)",
+        help="where the progress is saved (%(default)s)",
     )
     parser.add_argument("--quiet", action="store_true", help="no progress")
     return parser

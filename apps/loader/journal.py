@@ -1,7 +1,7 @@
-"""What is known to have arrived, written down so that no power cut can take it back.
+"""The journal: the durable progress of a load, which survives a power cut at any moment.
 
-A file of lines, each with a checksum: the first says what is loaded where, each further one how far it is. A line
-counts when it is whole and on the disk; what was torn off behind it is cut away.
+A file of lines, each with a checksum: the first names file and target, each further one the acknowledged position. A
+line is valid when it is complete and synced; a torn line at the end is truncated.
 """
 
 import fcntl
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from .disk import lock, sync_folder, told
+from .disk import lock, os_errors_translated, sync_folder
 from .entries import VERSION, Entry, JournalUnusable, line_of, read_entries
 from .pieces import Place
 
@@ -22,12 +22,12 @@ _SUFFIX: Final = ".journal"
 
 
 def folder() -> Path:
-    """Where journals are if nobody says otherwise: beside what other programs remember of this user."""
+    """The default folder of journals, in the user's XDG state directory."""
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "prestacop/loader"
 
 
 class Journal:
-    """The journal of one file on its way to one target; made by :func:`opened`."""
+    """The journal of one file and one target; created by :func:`opened`."""
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self._where = path.parent
@@ -36,47 +36,47 @@ class Journal:
 
     @property
     def begun(self) -> Entry:
-        """What the load began with; empty where it has not."""
+        """The first entry; empty where no load has begun."""
         return self.entries[0] if self.entries else {}
 
     @property
     def known(self) -> Entry:
-        """What the load began with, and what is known of where it has arrived."""
+        """The first entry, updated by the last one."""
         return {**self.begun, **(self.entries[-1] if self.entries else {})}
 
     @property
     def done(self) -> bool:
-        """Whether all has arrived."""
+        """Whether the load is complete."""
         return bool(self.entries) and "done" in self.entries[-1]
 
     @property
     def place(self) -> Place:
-        """Up to where all has arrived."""
+        """The position up to which the target has acknowledged everything."""
         last = self.entries[-1] if self.entries else {}
         return Place(last.get("offset", 0), last.get("record", 0))
 
     @property
     def read(self) -> int:
-        """Up to where the file was read; where it is packed, in packed bytes."""
+        """The offset up to which the file was read; in compressed bytes where it is compressed."""
         return int(self.entries[-1].get("read", 0)) if self.entries else 0
 
     def begin(self, facts: Mapping[str, Any]) -> None:
-        """Forget what was, and begin a load."""
+        """Discard all entries and begin a load."""
         self.entries, self._size = [], 0
         self._append({**facts, "v": VERSION})
 
     def arrived(self, place: Place, read: int, where: Mapping[str, Any]) -> None:
-        """All before ``place`` is at the target, for ever; the file was read up to ``read``."""
+        """Record that everything before ``place`` is durable at the target, and the file was read up to ``read``."""
         self._append({**place._asdict(), "read": read, **where})
 
     def finished(self, place: Place, where: Mapping[str, Any]) -> None:
-        """All is, and under its name."""
+        """Record that the load is complete and visible to readers."""
         self._append({**place._asdict(), "done": True, **where})
 
     def _append(self, entry: Entry) -> None:
         entry |= {"at": round(time.time(), 3)}
         line = line_of(entry)
-        with told(self._where):
+        with os_errors_translated(self._where):
             os.ftruncate(self._descriptor, self._size)
             view = memoryview(line)
             while view:
@@ -89,14 +89,14 @@ class Journal:
 
 @contextmanager
 def opened(where: Path, path: Path, target: str) -> Iterator[Journal]:
-    """The journal of a file and a target, for this process alone. Raises InUse, NotPermitted,
+    """The journal of a file and a target, locked for this process. Raises InUse, NotPermitted,
     OutputUnusable, DiskFull."""
     name = hashlib.blake2b(os.fsencode(f"{path.absolute()}\n{target}"), digest_size=16).hexdigest() + _SUFFIX
-    with told(where):
+    with os_errors_translated(where):
         where.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(where / name, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o644)
     try:
-        with told(where):
+        with os_errors_translated(where):
             sync_folder(where)
             lock(descriptor, f"{path} is being loaded to {target}")
         journal = Journal(where / name, descriptor)
@@ -109,13 +109,13 @@ def opened(where: Path, path: Path, target: str) -> Iterator[Journal]:
 
 
 def paths(where: Path) -> list[Path]:
-    """The files that are journals by their name."""
+    """The files that have the name of a journal."""
     return sorted(where.glob(f"*{_SUFFIX}"))
 
 
 def look(path: Path) -> tuple[list[Entry], bool]:
-    """The first and the last entry of a journal, and whether somebody is at it. Raises NotPermitted, OutputUnusable."""
-    with told(path):
+    """The first and the last entry of a journal, and whether it is locked. Raises NotPermitted, OutputUnusable."""
+    with os_errors_translated(path):
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
         entries, _ = _entries(path, descriptor)
@@ -125,9 +125,9 @@ def look(path: Path) -> tuple[list[Entry], bool]:
 
 
 def _entries(path: Path, descriptor: int) -> tuple[list[Entry], int]:
-    with told(path):
+    with os_errors_translated(path):
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise JournalUnusable(path, "is no file")
+            raise JournalUnusable(path, "is not a regular file")
         os.lseek(descriptor, 0, os.SEEK_SET)
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             return read_entries(file, path)

@@ -1,4 +1,4 @@
-"""Load one file: send what has not arrived, and write down what has."""
+"""Load one file: send what the target has not acknowledged yet, and journal what it has."""
 
 import time
 from collections.abc import Callable
@@ -16,15 +16,15 @@ from .source import SourceFile, look_at
 from .target import Target
 
 WRITTEN_EVERY_S: Final = 0.25
-"""So much is sent again after a power cut, at most; each time is a sync of the disk."""
+"""Interval of journal writes, each of which syncs the disk: after a power cut at most this much is sent again."""
 
 
 class Wanted(NamedTuple):
-    """What the user asked for."""
+    """The options of a load."""
 
     journals: Path
     target: str
-    """Its URL: one journal a file and target."""
+    """Its URL; there is one journal per file and target."""
     make: Callable[[Patience], Target]
     patience: float
     """Seconds."""
@@ -35,7 +35,7 @@ class Wanted(NamedTuple):
 
 
 def load(path: Path, wanted: Wanted) -> str:
-    """Load a file, or what is left of it; gives a line for people.
+    """Load a file, or the rest of it; returns a line for the user.
 
     Raises InputChanged, InputUnusable, InUse, NotPermitted, OutputUnusable, DiskFull, ServiceUnavailable.
     """
@@ -44,8 +44,8 @@ def load(path: Path, wanted: Wanted) -> str:
         same = written.begun.get("fingerprint") == source.fingerprint
         if written.begun and not written.done and not same and not wanted.restart:
             raise InputChanged(
-                f"{path} is not the file whose load has begun: it was changed since. Put the old one back, or load the "
-                "new one from its start with --restart"
+                f"{path} has changed since its load began. Restore the old file, or load the new one from its start "
+                "with --restart"
             )
         progress = Progress(path.name, source.size, written.read if same and not wanted.restart else 0, wanted.quiet)
         try:
@@ -54,7 +54,7 @@ def load(path: Path, wanted: Wanted) -> str:
             try:
                 if written.done and same and not wanted.restart:
                     target.check_there(source, written.known)
-                    return f"{path} has been loaded to {wanted.target} already; --restart loads it again"
+                    return f"{path} was already loaded to {wanted.target}; --restart loads it again"
                 fresh = not same or wanted.restart
                 return _load(source, target, written, wanted, progress, fresh)
             except AcknowledgedLost:
@@ -68,7 +68,7 @@ def load(path: Path, wanted: Wanted) -> str:
 
 def _load(source: SourceFile, target: Target, written: Journal, wanted: Wanted, progress: Progress, fresh: bool) -> str:
     at = None if fresh else target.resume(source, written.known, written.place)
-    lost = "" if fresh or (at and at.offset >= written.place.offset) else "; of what had arrived something was gone"
+    lost = "" if fresh or (at and at.offset >= written.place.offset) else "; the target had lost some of it"
     if at is None:
         facts = {"path": str(source.path.absolute()), "target": wanted.target, "size": source.size}
         written.begin({**facts, "fingerprint": source.fingerprint, **target.begin(source)})
@@ -97,7 +97,7 @@ def _load(source: SourceFile, target: Target, written: Journal, wanted: Wanted, 
             raise
     written.finished(at, target.where())
     took = max(time.monotonic() - began, 1e-3)
-    resumed = f" (the first {first:,} had arrived before{lost})" if first or lost else ""
+    resumed = f" (the first {first:,} had been sent before{lost})" if first or lost else ""
     rows = f", {at.record:,} rows" if at.record else ""
     return (
         f"{source.path}: {at.offset:,} bytes{rows}{resumed}, {(at.offset - first) / took / 1e6:.1f} MB/s. To read it:\n"

@@ -1,4 +1,4 @@
-"""Cut a file into what is sent at once, from any place on: one pass, a few blocks in memory."""
+"""Cut a file into the pieces that are sent as one message each, from any position: one pass, a few blocks in memory."""
 
 from collections.abc import Iterator
 from typing import IO, Final, NamedTuple
@@ -10,23 +10,23 @@ from .source import SourceFile
 
 BLOCK_BYTES: Final = 1 << 16
 MAX_PIECE_BYTES: Final = 1 << 18
-"""With the header and the rest of a record less than half of what a Kafka topic takes if nobody has said otherwise."""
+"""Together with the header and the rest of a record less than half of Kafka's default message.max.bytes."""
 
 
 class Place(NamedTuple):
-    """How far a load is."""
+    """A position in a load."""
 
     offset: int
-    """In the bytes that are sent: of a packed file to a topic, those of its text."""
+    """In the bytes that are sent; of a compressed file that goes to a topic, in those of its text."""
     record: int = 0
-    """Records before it, where they are counted."""
+    """The number of records before it, where they are counted."""
 
 
 def pieces(source: SourceFile, file: IO[bytes], at: Place, rows: int) -> Iterator[tuple[Piece, Place]]:
-    """The pieces of a file from ``at`` on, of about ``rows`` records each, then the one that ends it; each with the
-    place behind it.
+    """The pieces of a file from ``at`` on, of about ``rows`` records each, then an empty one that marks the end of the
+    file; each with the position behind it.
 
-    A piece ends with a record, unless that does not fit into one.
+    A piece ends with a complete record, unless the record does not fit into one piece.
     """
     place = at if at.offset else Place(len(source.header))
     file.seek(place.offset)
@@ -47,7 +47,7 @@ def pieces(source: SourceFile, file: IO[bytes], at: Place, rows: int) -> Iterato
 
 
 def blocks(file: IO[bytes], at: Place, size: int) -> Iterator[bytes]:
-    """The bytes of a file from ``at`` on, in blocks of ``size``, the last one shorter."""
+    """The bytes of a file from ``at`` on, in blocks of ``size``; the last one may be shorter."""
     file.seek(at.offset)
     while block := file.read(size):
         yield block
@@ -58,8 +58,8 @@ def _piece(source: SourceFile, place: Place, data: bytes) -> Piece:
 
 
 def _cut(data: bytes, start: int, rows: int, source: SourceFile, ended: bool) -> tuple[int, int] | None:
-    """Where a piece ends that begins at ``start``, and how many records end in it; None where the data is too short to
-    say and has not ended."""
+    """The end of the piece that begins at ``start`` and the number of records that end in it; None where more data is
+    needed."""
     end = start
     for _ in range(rows):
         next_end = data.find(b"\n", end, start + MAX_PIECE_BYTES) + 1
@@ -68,7 +68,7 @@ def _cut(data: bytes, start: int, rows: int, source: SourceFile, ended: bool) ->
                 return None
             break
         end = next_end
-    if end == start:  # a record that is larger than a piece, or the last one without its newline
+    if end == start:  # a record larger than a piece, or the last one without a newline
         return min(len(data), start + MAX_PIECE_BYTES), int(len(data) - start <= MAX_PIECE_BYTES)
     if len(data) - end < MAX_ODD_BYTES and not ended:
         return None

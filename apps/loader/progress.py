@@ -1,4 +1,4 @@
-"""How far a load is, on stderr: a bar on a terminal, elsewhere a line now and then."""
+"""The progress of a load on stderr: a bar on a terminal, elsewhere a line every ten seconds."""
 
 import sys
 import time
@@ -11,7 +11,7 @@ _PLAIN_S: Final = 10.0
 
 
 class Progress:
-    """Of one file of ``size`` bytes, ``done`` of which have arrived already."""
+    """The progress of one file of ``size`` bytes, of which ``done`` were sent by earlier runs."""
 
     def __init__(self, name: str, size: int, done: int, quiet: bool) -> None:
         self._name, self._size, self._quiet = name, max(size, 1), quiet
@@ -20,12 +20,12 @@ class Progress:
         self._note = ""
         self._bar: bars.Bar | None = None
         if sys.stderr.isatty() and not quiet:
-            from terminal.bars import Bar  # noqa: PLC0415  # 7 of 40 MB that a run without a terminal need not have
+            from terminal.bars import Bar  # noqa: PLC0415  # saves 7 of 40 MB in a run without a terminal
 
             self._bar = Bar(desc=name, total=size, done=done, unit="B", quiet=quiet)
 
     def show(self, done: int) -> None:
-        """So many bytes have been sent."""
+        """Show that ``done`` bytes have been sent."""
         step, self._done = done - self._done, done
         if self._note and step:
             self.tell("")
@@ -35,7 +35,7 @@ class Progress:
             self._line()
 
     def tell(self, note: str) -> None:
-        """Why it waits; empty: it does not any more."""
+        """Show why the load waits; an empty note clears it."""
         self._note = note
         if self._bar is not None:
             self._bar.set_postfix_str(note)
@@ -43,7 +43,7 @@ class Progress:
             self._line()
 
     def close(self) -> None:
-        """Leave the bar where it is."""
+        """End the bar and leave it on the screen."""
         if self._bar is not None:
             self._bar.close()
 
@@ -59,6 +59,6 @@ class Progress:
 
 
 def spoken(seconds: float) -> str:
-    """A time for people: ``1:02:03``."""
+    """A duration as ``1:02:03``."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"

@@ -1,4 +1,4 @@
-"""The file that is loaded: what it is known by, and whether it is still what it was."""
+"""The file that is loaded: its fingerprint, and the check that it has not changed."""
 
 import hashlib
 import os
@@ -17,30 +17,30 @@ _SAMPLE: Final = 1 << 16
 
 
 class SourceFile(NamedTuple):
-    """A file of tickets, plain or packed, as it was when it was looked at."""
+    """A ticket file, plain or compressed, as it was when :func:`look_at` inspected it."""
 
     path: Path
     size: int
     changed_ns: int
-    """When it was last written to."""
+    """Its modification time."""
     packing: Packing | None
-    """How it is packed; None where it is plain."""
+    """Its compression; None where it is plain."""
     fingerprint: str
-    """Made from size, time of change, and both ends: enough to tell files apart without reading them."""
+    """Hash of size, modification time and both ends: enough to tell files apart without reading them whole."""
     header: bytes = b""
     columns: int = 0
     separator: str = ","
-    """What stands between the fields."""
+    """The field separator."""
 
     @property
     def arrives_as(self) -> str:
-        """Its name at a target that keeps files: two files of one name do not meet."""
+        """Its name at a target that stores files; unique, so that two files of one name do not collide."""
         name, dot, suffix = self.path.name.partition(".")
         return f"{name}-{self.fingerprint[:12]}{dot}{suffix}"
 
     @contextmanager
     def open(self, text: bool) -> Iterator[IO[bytes]]:
-        """The file's bytes; of a packed file its text if that is wanted. Raises InputUnusable where it is damaged."""
+        """The file's bytes; with ``text`` those of the decompressed text. Raises InputUnusable where it is damaged."""
         with _opened(self.path) as file:
             if not (text and self.packing):
                 yield file
@@ -49,34 +49,31 @@ class SourceFile(NamedTuple):
                 yield unpacked_text
 
     def read_of(self, file: IO[bytes]) -> int:
-        """How many of its bytes, packed ones where it is packed, were read."""
+        """How many of its bytes were read; compressed ones where it is compressed."""
         return os.lseek(file.fileno(), 0, os.SEEK_CUR)
 
     def check_length(self, sent: int) -> None:
-        """Whether a packed file can honestly hold so many bytes of text. Raises InputUnusable."""
+        """Refuse a decompression bomb: more text than the compression can plausibly give. Raises InputUnusable."""
         if self.packing and sent > (bound := max(ANY_RATIO_BYTES, MAX_RATIO * self.size)):
             raise InputUnusable(
-                f"{self.path}: {self.size:,} packed bytes are more than {bound:,} bytes of text: this is no file of "
-                "tickets, and its end is not sent. If you know what it is, unpack it yourself and load the text"
+                f"{self.path}: {self.size:,} compressed bytes give more than {bound:,} bytes of text: not a ticket "
+                "file; its end is not sent. If you trust it, decompress it yourself and load the text"
             )
 
     def check(self, file: IO[bytes]) -> None:
-        """Whether it is still the same. Raises InputChanged."""
+        """Check that the file has not changed. Raises InputChanged."""
         found = os.fstat(file.fileno())
         if (found.st_size, found.st_mtime_ns) != (self.size, self.changed_ns):
             raise InputChanged(
-                f"{self.path} was changed while it was being loaded; what was sent of it is not taken for a file. When "
-                "nobody writes to it any more, run the same command with --restart"
+                f"{self.path} changed during the load; readers ignore what was sent of it. When nothing writes to it "
+                "any more, run the same command with --restart"
             )
 
 
 def look_at(path: Path) -> SourceFile:
-    """Look at a file's ends. Raises InputUnusable where it is no file of tickets, NotPermitted."""
+    """Inspect both ends of a file. Raises InputUnusable where it is not a ticket file, NotPermitted."""
     if not is_file_name(path.name):
-        raise InputUnusable(
-            f"{str(path)!a}: this name is no printable text in UTF-8, so that nothing can be sent under it; "
-            "rename the file"
-        )
+        raise InputUnusable(f"{str(path)!a}: the file name is not printable UTF-8 text; rename the file")
     with _opened(path) as file:
         found = os.fstat(file.fileno())
         begin = file.read(_SAMPLE)
@@ -94,13 +91,15 @@ def look_at(path: Path) -> SourceFile:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[IO[bytes]]:
-    if path.is_fifo():  # to open it would wait for a writer
-        raise InputUnusable(f"{path}: no regular file; copy what it gives to a file, and name that")
+    if path.is_fifo():  # opening it would block until a writer opens it
+        raise InputUnusable(f"{path}: not a regular file; save its content to a file and load that")
     try:
         file = path.open("rb", buffering=0)
     except PermissionError as error:
-        raise NotPermitted(f"{path}: this user may not read it; give it the right (chmod +r), or be another") from error
+        raise NotPermitted(
+            f"{path}: this user may not read it; give it the permission (chmod +r), or run as another user"
+        ) from error
     except OSError as error:
-        raise InputUnusable(f"{path}: {error.strerror}; name a file of tickets") from error
+        raise InputUnusable(f"{path}: {error.strerror}; name a ticket file") from error
     with file:
         yield cast(IO[bytes], file)

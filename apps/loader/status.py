@@ -1,4 +1,4 @@
-"""``--status``: what the journals say."""
+"""``--status``: the progress of each load, read from the journals."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -11,8 +11,7 @@ from .journal import look, paths
 
 
 def status(where: Path) -> tuple[list[str], list[PrestaCopError]]:
-    """A line for each load that was ever begun here, the latest at the end; and what is wrong with the journals that
-    cannot be read."""
+    """A line for each load that was begun on this computer, the latest last; and the errors of unreadable journals."""
     found: list[tuple[list[Entry], bool]] = []
     odd: list[PrestaCopError] = []
     for path in paths(where):

@@ -1,4 +1,4 @@
-"""Where a file goes: what every kind of target has."""
+"""The interface of targets."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -11,63 +11,63 @@ from .source import SourceFile
 
 
 class TargetChanged(OutputUnusable):
-    """What had arrived of a file in an earlier run is not at the target now."""
+    """Data of a file that an earlier run had sent is missing at the target."""
 
     def __init__(self, what: str) -> None:
         super().__init__(
-            f"{what}. Find out who did that, and run the same command with --restart: it loads the file from its "
-            "start, and rows that are in the lake already stay there once"
+            f"{what}. Find out why, then run the same command with --restart: it loads the file from its start, and "
+            "rows that are in the lake already are not doubled"
         )
 
 
 class Target(ABC):
-    """Takes one file, chunk by chunk, in order."""
+    """Receives one file, chunk by chunk, in order."""
 
     text: ClassVar[bool]
-    """Whether it is sent the text of a packed file; else the file as it is."""
+    """Whether it receives the decompressed text of a compressed file; else it receives the file as it is."""
 
     @abstractmethod
     def begin(self, source: SourceFile) -> Mapping[str, Any]:
-        """Make ready for a load from the start; gives what is to be known when it is resumed."""
+        """Prepare a load from the start; returns what :meth:`resume` needs, for the journal."""
 
     @abstractmethod
     def resume(self, source: SourceFile, known: Mapping[str, Any], arrived: Place) -> Place | None:
-        """From where to go on, when all before ``arrived`` was there once; None where nothing is left of it.
+        """The position from which to resume after ``arrived`` was acknowledged; None where nothing of it is left.
 
         Args:
-            known: what :meth:`begin` and :meth:`where` gave, the latter when the journal was last written.
+            known: what :meth:`begin` and the last journaled :meth:`where` returned.
 
-        Raises TargetChanged where what had arrived is gone, and going on would leave a gap for ever.
+        Raises TargetChanged where acknowledged data is gone, and resuming would leave a permanent gap.
         """
 
     @abstractmethod
     def chunks(self, source: SourceFile, file: IO[bytes], at: Place) -> Iterator[tuple[bytes, Place]]:
-        """What is to be sent from ``at`` on, each with where it leaves off."""
+        """The chunks to send from ``at`` on, each with the position behind it."""
 
     @abstractmethod
     def send(self, chunk: bytes, upto: Place) -> None:
-        """Send the next chunk; waits while too much is under way, or the target is away."""
+        """Send the next chunk; blocks while too much is in flight (backpressure) or the target is unreachable."""
 
     @abstractmethod
     def arrived(self) -> Place:
-        """Up to where all would now survive a power cut at the target."""
+        """The position up to which everything is durable at the target."""
 
     def where(self) -> Mapping[str, Any]:
-        """What is to be known of where it has arrived, to find out later whether it is still there."""
+        """Where the data is at the target, for the journal: a later run checks that it is still there."""
         return {}
 
     @abstractmethod
     def finish(self) -> None:
-        """Return when all has arrived and readers see it."""
+        """Return when everything is durable and visible to readers."""
 
     @abstractmethod
     def check_there(self, source: SourceFile, known: Mapping[str, Any]) -> None:
-        """Whether a file that was loaded in an earlier run is still there. Raises TargetChanged."""
+        """Check that a file which an earlier run loaded is still there. Raises TargetChanged."""
 
-    def close(self) -> None:  # noqa: B027  # not every target holds something
-        """Let go of what is under way."""
+    def close(self) -> None:  # noqa: B027  # not every target has resources
+        """Release the target's resources."""
 
     @property
     @abstractmethod
     def next_step(self) -> str:
-        """What the graph's ``--history`` is to be."""
+        """The value for ``prestacop run --history``."""

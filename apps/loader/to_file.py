@@ -1,4 +1,4 @@
-"""To a directory: the file itself, under its name when it is whole."""
+"""The target ``file:``: a directory, in which the file gets its name when it is complete."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -7,7 +7,7 @@ from typing import IO, Any, Final
 
 from schemas.errors import InUse
 
-from .disk import lock, sync_folder, told
+from .disk import lock, os_errors_translated, sync_folder
 from .pieces import Place, blocks
 from .source import SourceFile
 from .target import Target, TargetChanged
@@ -16,7 +16,7 @@ CHUNK_BYTES: Final = 1 << 18
 
 
 class ToFile(Target):
-    """A directory of this machine, or a mounted one."""
+    """A local or mounted directory."""
 
     text = False
 
@@ -26,21 +26,21 @@ class ToFile(Target):
         self._place = Place(0)
 
     def begin(self, source: SourceFile) -> Mapping[str, Any]:
-        with told(self._folder):
+        with os_errors_translated(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
         return {}
 
     def resume(self, source: SourceFile, known: Mapping[str, Any], arrived: Place) -> Place | None:
         self._source, part = source, self._part(source)
-        with told(self._folder):
+        with os_errors_translated(self._folder):
             if self._final.exists() and not part.exists() and arrived.offset == source.size:
                 self._place = arrived
-                return arrived  # it was stopped behind its last step
+                return arrived  # stopped after its last step
             self._descriptor = os.open(part, os.O_WRONLY | os.O_CREAT, 0o644)
             lock(self._descriptor, f"{part} is being written")
             if not part.exists() or part.stat().st_ino != os.fstat(self._descriptor).st_ino:
                 raise InUse(f"{self._final} has just been written by another process; run the same command again")
-            # What stands behind may be half of a block, or zeros where a power cut took the bytes and left the length.
+            # The rest may be half a block, or zeros where a power cut lost the bytes but kept the length.
             self._place = Place(min(arrived.offset, os.fstat(self._descriptor).st_size))
             os.ftruncate(self._descriptor, self._place.offset)
             os.lseek(self._descriptor, self._place.offset, os.SEEK_SET)
@@ -52,7 +52,7 @@ class ToFile(Target):
             yield block, at
 
     def send(self, chunk: bytes, upto: Place) -> None:
-        with told(self._folder):
+        with os_errors_translated(self._folder):
             view = memoryview(chunk)
             while view:
                 view = view[os.write(self._descriptor, view) :]
@@ -60,22 +60,22 @@ class ToFile(Target):
 
     def arrived(self) -> Place:
         if self._descriptor >= 0:
-            with told(self._folder):
+            with os_errors_translated(self._folder):
                 os.fsync(self._descriptor)
         return self._place
 
     def finish(self) -> None:
         if self._descriptor >= 0:
-            with told(self._folder):
+            with os_errors_translated(self._folder):
                 os.fsync(self._descriptor)
                 os.replace(self._part(self._source), self._final)
                 sync_folder(self._folder)
 
     def check_there(self, source: SourceFile, known: Mapping[str, Any]) -> None:
         self._source = source
-        with told(self._folder):
+        with os_errors_translated(self._folder):
             if not self._final.is_file() or self._final.stat().st_size != source.size:
-                raise TargetChanged(f"{self._final}, which was loaded, is not there any more, or has another size")
+                raise TargetChanged(f"{self._final}, which was loaded, is missing or has another size")
 
     def close(self) -> None:
         if self._descriptor >= 0:
@@ -91,4 +91,4 @@ class ToFile(Target):
         return self._folder / self._source.arrives_as
 
     def _part(self, source: SourceFile) -> Path:
-        return self._folder / f".{source.arrives_as}.part"  # no pattern of a reader finds it
+        return self._folder / f".{source.arrives_as}.part"  # hidden, so that no reader's pattern matches it

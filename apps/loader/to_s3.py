@@ -1,4 +1,4 @@
-"""To an S3 bucket: the file itself, as an upload in parts that appears when it is whole."""
+"""The target ``s3:``: a multipart upload, so that the object appears when it is complete."""
 
 from collections.abc import Iterator, Mapping
 from typing import IO, Any, Final
@@ -25,7 +25,7 @@ from .target import Target, TargetChanged
 
 PART_BYTES: Final = 8 << 20
 MAX_PARTS: Final = 10_000
-"""S3 takes no more, and none but the last below 5 MiB."""
+"""S3's limit; parts but the last have at least 5 MiB."""
 _CONNECT_S: Final = 10
 _ANSWER_S: Final = 60
 _BUSY: Final = (429, 500, 502, 503, 504)
@@ -92,15 +92,15 @@ class ToS3(Target):
             parts = [{"PartNumber": part["PartNumber"], "ETag": part["ETag"]} for part in self._parts()]
             self._ask("complete_multipart_upload", **self._upload, MultipartUpload={"Parts": parts})
         except _Gone as error:
-            if not self._is_there():  # else an answer was lost, or it was stopped behind its last step
+            if not self._is_there():  # else an answer was lost, or the load was stopped after its last step
                 raise InputUnusable(
-                    f"{self._url}: the upload was ended by somebody else; run the same command with --restart"
+                    f"{self._url}: the upload was aborted by somebody else; run the same command with --restart"
                 ) from error
 
     def check_there(self, source: SourceFile, known: Mapping[str, Any]) -> None:
         self._source, self._upload = source, {"Key": self._key(source)}
         if not self._is_there():
-            raise TargetChanged(f"{self.next_step}, which was loaded, is not there any more, or has another size")
+            raise TargetChanged(f"{self.next_step}, which was loaded, is missing or has another size")
 
     @property
     def next_step(self) -> str:
@@ -144,7 +144,7 @@ class ToS3(Target):
             return _Gone(str(error))
         if refused := refusal(self._url, error, code, status):
             return refused
-        if status in _BUSY or code == "RequestTimeout":  # 400: what we send came too slowly
+        if status in _BUSY or code == "RequestTimeout":  # 400: the body was sent too slowly
             return f"{self._url}: {error}"
         return InputUnusable(f"{self._url}: {error}")
 
@@ -158,4 +158,4 @@ class ToS3(Target):
 
 
 class _Gone(PrestaCopError):
-    """There is no such upload or object."""
+    """The upload or object does not exist."""

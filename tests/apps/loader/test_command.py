@@ -54,7 +54,7 @@ def test_nothing_heavy_is_imported(target: str) -> None:
 
 
 @pytest.mark.embedded
-def test_a_file_arrives_as_it_is_and_once(tmp_path: Path, history: Path) -> None:
+def test_a_file_is_copied_unchanged_and_exactly_once(tmp_path: Path, history: Path) -> None:
     done = command(history, *flags(tmp_path))
     assert (done.returncode, done.stderr) == (0, "")
     (arrived,) = (tmp_path / "out").iterdir()
@@ -76,7 +76,7 @@ def test_a_file_arrives_in_a_bucket_part_by_part(tmp_path: Path, s3: str, monkey
     assert boto3.client("s3").get_object(Bucket="lake", Key=found["Key"])["Body"].read() == history.read_bytes()
 
 
-def test_an_upload_that_was_stopped_goes_on_with_the_parts_that_are_there(
+def test_an_interrupted_upload_resumes_with_the_parts_that_exist(
     tmp_path: Path, s3: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from apps.loader.to_s3 import ToS3  # noqa: PLC0415
@@ -105,7 +105,7 @@ def test_an_upload_that_was_stopped_goes_on_with_the_parts_that_are_there(
 TOO_SLOW = b"<Error><Code>RequestTimeout</Code><Message>Your socket connection was idle</Message></Error>"
 
 
-def test_a_part_that_went_too_slowly_for_the_server_is_sent_again(
+def test_a_part_whose_upload_timed_out_is_retried(
     tmp_path: Path, s3: str, monkeypatch: pytest.MonkeyPatch, clock: list[float]
 ) -> None:
     """Its answer is 400, as if the request were wrong."""
@@ -135,7 +135,9 @@ def test_a_part_that_went_too_slowly_for_the_server_is_sent_again(
         (b"\x1f\x8b\x08rubbish", "gzip"),
     ],
 )
-def test_a_wrong_file_ends_with_3_and_is_named(tmp_path: Path, content: bytes | None, said: str) -> None:
+def test_a_file_that_is_not_a_ticket_file_ends_with_3_and_is_named(
+    tmp_path: Path, content: bytes | None, said: str
+) -> None:
     if content is not None:
         (tmp_path / "wrong.csv").write_bytes(content)
     done = command(tmp_path / "wrong.csv", *flags(tmp_path))
@@ -147,7 +149,7 @@ def test_a_wrong_file_ends_with_3_and_is_named(tmp_path: Path, content: bytes | 
 
 @pytest.mark.embedded
 @pytest.mark.parametrize("name", [b"t\xff.csv", b"t\x1b[31m.csv", b"t\n.csv"])
-def test_a_name_that_is_no_printable_text_ends_with_3(tmp_path: Path, name: bytes) -> None:
+def test_a_name_that_is_not_printable_text_ends_with_3(tmp_path: Path, name: bytes) -> None:
     source = tmp_path / os.fsdecode(name)
     source.write_bytes(HEADER + ROWS)
     done = command(source, *flags(tmp_path))
@@ -178,11 +180,11 @@ def test_wrong_usage_ends_with_2(arguments: list[str], said: str) -> None:
 
 
 @pytest.mark.embedded
-def test_a_place_that_is_no_directory_ends_with_2(tmp_path: Path, history: Path) -> None:
+def test_a_target_that_is_not_a_directory_ends_with_2(tmp_path: Path, history: Path) -> None:
     for flags_of in (["--to", f"file:{history}"], ["--to", f"file:{tmp_path}/out", "--journal", str(history)]):
         done = command(history, "--journal", tmp_path / "j", *flags_of)
         assert done.returncode == 2
-        assert f"{history} is no directory" in done.stderr
+        assert f"{history} is not a directory" in done.stderr
 
 
 @pytest.mark.embedded
@@ -197,7 +199,7 @@ def test_a_service_that_does_not_answer_ends_with_4(tmp_path: Path, history: Pat
 
 
 @pytest.mark.embedded
-def test_a_full_disk_ends_with_5_and_the_same_command_goes_on(tmp_path: Path, history: Path) -> None:
+def test_a_full_disk_ends_with_5_and_the_same_command_resumes(tmp_path: Path, history: Path) -> None:
     small = tmp_path / "out"
     small.mkdir()
     mounted = subprocess.run(
@@ -211,7 +213,7 @@ def test_a_full_disk_ends_with_5_and_the_same_command_goes_on(tmp_path: Path, hi
             subprocess.run(["mount", "-o", "remount,size=200k", str(small)], check=True)
             done = command(*line)
             assert done.returncode == 5
-            assert "no room left" in done.stderr
+            assert "no space left" in done.stderr
             subprocess.run(["mount", "-o", "remount,size=100m", str(small)], check=True)
             assert command(*line).returncode == 0
             (arrived,) = (small / journals.parent.name).glob("*.csv")
@@ -235,7 +237,7 @@ def test_a_file_that_changes_while_it_is_loaded_ends_with_6_and_restart_loads_th
             if len(topic) == 3:
                 touched(history.read_bytes() + b"x\n")
 
-    with pytest.raises(InputChanged, match="while it was being loaded"):
+    with pytest.raises(InputChanged, match="during the load"):
         to(Changing(topic, rows=100), tmp_path / "j", history)
     assert all(b'"size": null' in message for message in topic)  # its end was not sent: nobody takes it for a file
     with pytest.raises(InputChanged, match="--restart"):
@@ -304,7 +306,7 @@ class stopped_half_way:  # noqa: N801  # a context manager
 
 
 @pytest.mark.embedded
-def test_ctrl_c_says_how_to_go_on_and_status_how_far_it_is(tmp_path: Path, history: Path) -> None:
+def test_ctrl_c_prints_how_to_resume_and_status_prints_the_progress(tmp_path: Path, history: Path) -> None:
     journals = ("--journal", f"{tmp_path}/journals")
     assert "nothing was loaded" in command("--status", *journals).stdout
     with stopped_half_way(history, tmp_path) as running:
@@ -320,7 +322,7 @@ def test_ctrl_c_says_how_to_go_on_and_status_how_far_it_is(tmp_path: Path, histo
 
 
 @pytest.mark.embedded
-def test_of_a_gzip_file_status_says_how_much_of_the_packed_file_was_read(
+def test_status_of_a_gzip_file_counts_compressed_bytes(
     tmp_path: Path, history: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loading, "WRITTEN_EVERY_S", -1)
@@ -334,7 +336,7 @@ def test_of_a_gzip_file_status_says_how_much_of_the_packed_file_was_read(
 
 
 @pytest.mark.embedded
-def test_two_loaders_of_one_file_are_one_too_many_and_other_files_do_not_mind(tmp_path: Path, history: Path) -> None:
+def test_a_second_loader_of_the_same_file_is_refused_and_other_files_are_loaded(tmp_path: Path, history: Path) -> None:
     other = make_history(tmp_path / "others.csv", 1_000, "--seed", "2")
     with stopped_half_way(history, tmp_path):
         done = command(history, *flags(tmp_path))
@@ -353,7 +355,7 @@ def test_two_loaders_of_one_file_are_one_too_many_and_other_files_do_not_mind(tm
     assert arrived == {history.read_bytes(), other.read_bytes()}
 
 
-def test_a_rate_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_maximum_rate_is_respected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = tmp_path / "tickets.csv"
     source.write_bytes(HEADER + ROWS)
     monkeypatch.setattr(to_file, "CHUNK_BYTES", 24)

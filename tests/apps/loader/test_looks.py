@@ -59,31 +59,31 @@ def changed(line_number: int, **fields: Any) -> Callable[[list[bytes]], bytes]:
 
 
 ODD: dict[str, tuple[Callable[[list[bytes]], bytes], str]] = {
-    "text": (lambda _: b"Dear diary,\ntoday\n", "is no journal"),
-    "a picture": (lambda _: b"\x89PNG\r\n\x1a\n" + bytes(50), "is no journal"),
-    "no newline": (lambda _: b"something else", "is no journal"),
-    "no JSON": (lambda _: written(b"hello"), "is no journal"),
-    "no object": (lambda _: written(b"[1]"), "is no journal"),
-    "null": (lambda _: written(b"null"), "is no journal"),
-    "no UTF-8": (lambda _: written(b'{"v": "\xff"}'), "is no journal"),
-    "too deep": (lambda _: written(b"[" * 30_000), "is no journal"),
-    "other fields": (lambda _: written(b'{"v": 1}'), "is no journal"),
+    "text": (lambda _: b"Dear diary,\ntoday\n", "is not a journal"),
+    "a picture": (lambda _: b"\x89PNG\r\n\x1a\n" + bytes(50), "is not a journal"),
+    "no newline": (lambda _: b"something else", "is not a journal"),
+    "no JSON": (lambda _: written(b"hello"), "is not a journal"),
+    "no object": (lambda _: written(b"[1]"), "is not a journal"),
+    "null": (lambda _: written(b"null"), "is not a journal"),
+    "no UTF-8": (lambda _: written(b'{"v": "\xff"}'), "is not a journal"),
+    "too deep": (lambda _: written(b"[" * 30_000), "is not a journal"),
+    "other fields": (lambda _: written(b'{"v": 1}'), "is not a journal"),
     "a newer version": (changed(0, v=2), r"another version of the loader \(2, not 1\)"),
     "a version that is none": (changed(0, v={}), "another version of the loader"),
     "another file": (changed(0, path="/elsewhere.csv"), r"is the journal of another load, /elsewhere\.csv to file:"),
     "another target": (changed(0, target="file:/x"), "is the journal of another load"),
-    "a negative place": (changed(1, offset=-1), "is no journal"),
-    "a place in words": (changed(1, offset="far"), "is no journal"),
-    "a broken place": (changed(1, offset=1.5), "is no journal"),
-    "no such time": (changed(1, at=1e300), "is no journal"),
-    "no number": (changed(1, at=float("nan")), "is no journal"),
-    "offsets in words": (changed(1, acknowledged={"0": ["a", "b"]}), "is no journal"),
+    "a negative place": (changed(1, offset=-1), "is not a journal"),
+    "a place in words": (changed(1, offset="far"), "is not a journal"),
+    "a broken place": (changed(1, offset=1.5), "is not a journal"),
+    "no such time": (changed(1, at=1e300), "is not a journal"),
+    "no number": (changed(1, at=float("nan")), "is not a journal"),
+    "offsets in words": (changed(1, acknowledged={"0": ["a", "b"]}), "is not a journal"),
     "escape sequences": (changed(0, path="\x1b[31m"), "is the journal of another load"),
 }
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_an_odd_journal_ends_with_2_and_one_line_that_says_what_is_wrong(
+def test_a_damaged_journal_ends_with_2_and_one_line_that_names_the_fault(
     tmp_path: Path, source: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     journal = half_way(tmp_path, source)
@@ -107,7 +107,7 @@ def test_an_odd_journal_ends_with_2_and_one_line_that_says_what_is_wrong(
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
-def test_what_is_no_file_is_no_journal(
+def test_a_journal_must_be_a_regular_file(
     tmp_path: Path, source: Path, make: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     journal = half_way(tmp_path, source)
@@ -134,7 +134,7 @@ def test_a_journal_on_a_disk_that_is_read_only_ends_with_2(tmp_path: Path, sourc
 
 
 @given(st.binary(max_size=80), st.booleans())
-def test_whatever_a_journal_holds_it_is_gone_on_with_or_refused(
+def test_any_journal_content_is_resumed_or_refused(
     tmp_path_factory: pytest.TempPathFactory, content: bytes, is_whole: bool
 ) -> None:
     tmp_path = tmp_path_factory.mktemp("odd")
@@ -145,7 +145,7 @@ def test_whatever_a_journal_holds_it_is_gone_on_with_or_refused(
     assert main(line(tmp_path, source)) in (0, 2)
 
 
-def test_a_file_that_is_gone_from_its_directory_is_noticed_and_other_files_are_loaded(
+def test_a_file_missing_at_the_target_is_detected_and_other_files_are_loaded(
     tmp_path: Path, source: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(line(tmp_path, source)) == 0
@@ -155,26 +155,26 @@ def test_a_file_that_is_gone_from_its_directory_is_noticed_and_other_files_are_l
     other.write_bytes(HEADER + ROWS * 2)
     assert main(line(tmp_path, source, other)) == 2
     (shown,) = capsys.readouterr().err.splitlines()
-    assert "is not there any more" in shown
+    assert "is missing or has another size" in shown
     assert "--restart" in shown
     assert [path.read_bytes() for path in (tmp_path / "out").glob("*.csv")] == [other.read_bytes()]
     assert main([*line(tmp_path, source), "--restart"]) == 0
     assert arrived.read_bytes() == source.read_bytes()
 
 
-def test_a_part_that_is_gone_is_said_and_sent_again(
+def test_a_missing_part_is_reported_and_sent_again(
     tmp_path: Path, source: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     half_way(tmp_path, source)
     (part,) = (tmp_path / "out").iterdir()
     part.unlink()
     assert main(line(tmp_path, source)) == 0
-    assert "of what had arrived something was gone" in capsys.readouterr().out
+    assert "the target had lost some of it" in capsys.readouterr().out
     (arrived,) = (tmp_path / "out").iterdir()
     assert arrived.read_bytes() == source.read_bytes()
 
 
-def test_a_prefix_that_was_emptied_is_noticed(
+def test_an_emptied_prefix_is_detected(
     tmp_path: Path, source: Path, s3: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = [str(source), "--to", f"{s3}/in", "--journal", f"{tmp_path}/j", "--quiet"]
@@ -184,7 +184,7 @@ def test_a_prefix_that_was_emptied_is_noticed(
     (found,) = client.list_objects_v2(Bucket="lake")["Contents"]
     client.delete_object(Bucket="lake", Key=found["Key"])
     assert main(command) == 2
-    assert "is not there any more" in capsys.readouterr().err
+    assert "is missing or has another size" in capsys.readouterr().err
     assert main([*command, "--restart"]) == 0
     assert client.get_object(Bucket="lake", Key=found["Key"])["Body"].read() == source.read_bytes()
 
@@ -209,7 +209,7 @@ KNOWN = {"topic": "a" * 32, "acknowledged": {"1": [5, 9]}, "offset": 100}
         ({}, TopicState("a" * 32, {"0": (0, 0)}), None),
     ],
 )
-def test_a_topic_is_compared_with_what_was_acknowledged(
+def test_a_topic_is_compared_with_the_acknowledged_offsets(
     known: Mapping[str, Any], found: TopicState, said: str | None
 ) -> None:
     if said is None:
@@ -219,7 +219,7 @@ def test_a_topic_is_compared_with_what_was_acknowledged(
             check_still_there("kafka://x/t", known, found)
 
 
-def test_two_loads_of_one_name_do_not_mind_each_other(tmp_path: Path, source: Path) -> None:
+def test_two_files_of_one_name_do_not_collide(tmp_path: Path, source: Path) -> None:
     """The journal's name is made of file and target."""
     assert main(line(tmp_path, source)) == 0
     assert main([*line(tmp_path, source)[:1], "--to", f"file:{tmp_path}/out2", *line(tmp_path)[2:]]) == 0
@@ -227,14 +227,14 @@ def test_two_loads_of_one_name_do_not_mind_each_other(tmp_path: Path, source: Pa
 
 
 @pytest.mark.parametrize("packing", PACK)
-def test_a_bomb_is_stopped_and_is_no_file_of_the_topic(
+def test_a_decompression_bomb_is_stopped_and_ignored_by_readers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packing: str
 ) -> None:
     monkeypatch.setattr("apps.loader.source.ANY_RATIO_BYTES", 1 << 20)
     bomb = tmp_path / "tickets.csv.packed"
     bomb.write_bytes(PACK[packing](HEADER + ROWS + bytes(16 << 20)))
     topic: list[bytes] = []
-    with pytest.raises(InputUnusable, match="unpack it yourself"):
+    with pytest.raises(InputUnusable, match="decompress it yourself"):
         to(Collected(topic, rows=500), tmp_path / "j", bomb)
     assert sum(map(len, topic)) < 2 << 20
     assert all(b'"size": null' in message for message in topic)
@@ -258,7 +258,7 @@ LONG = "t" * 240
         ("tickets.csv", "file:/proc/nowhere", {}, 2),
     ],
 )
-def test_what_the_system_says_is_one_line_with_its_code(
+def test_each_error_of_the_operating_system_is_one_line_with_its_exit_code(
     tmp_path: Path,
     source_name: str,
     to_url: str,
@@ -287,7 +287,7 @@ def test_what_the_system_says_is_one_line_with_its_code(
 
 
 @pytest.mark.parametrize("error", [OSError(5, "Input/output error"), OSError("without a number")])
-def test_what_nobody_thought_of_is_one_line_too(
+def test_an_unforeseen_os_error_is_one_line_too(
     tmp_path: Path,
     source: Path,
     error: Exception,

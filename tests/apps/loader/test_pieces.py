@@ -84,7 +84,9 @@ def test_a_record_number_counts_a_quoted_newline_once_where_it_crosses_a_pieces_
 
 
 @pytest.mark.parametrize("packing", PACK)
-def test_the_text_of_a_packed_file_is_cut_and_its_file_is_known_apart(tmp_path: Path, packing: str) -> None:
+def test_the_decompressed_text_is_cut_into_pieces_under_the_fingerprint_of_the_compressed_file(
+    tmp_path: Path, packing: str
+) -> None:
     plain, packed = tmp_path / "tickets.csv", tmp_path / "tickets.csv.packed"
     plain.write_bytes(HEADER + ROWS)
     packed.write_bytes(PACK[packing](HEADER + ROWS[:30]) + PACK[packing](ROWS[30:]))
@@ -96,7 +98,7 @@ def test_the_text_of_a_packed_file_is_cut_and_its_file_is_known_apart(tmp_path: 
 
 @pytest.mark.parametrize("packing", PACK)
 @pytest.mark.usefixtures("small_steps")
-def test_a_load_of_a_packed_file_goes_on_where_it_was(tmp_path: Path, packing: str) -> None:
+def test_a_load_of_a_compressed_file_resumes(tmp_path: Path, packing: str) -> None:
     packed, text = tmp_path / "tickets.csv.packed", HEADER + ROWS * 10
     packed.write_bytes(PACK[packing](text))
     topic: list[bytes] = []
@@ -109,7 +111,7 @@ def test_a_load_of_a_packed_file_goes_on_where_it_was(tmp_path: Path, packing: s
 
 
 @pytest.mark.parametrize("packing", PACK)
-def test_a_damaged_packed_file_is_named(tmp_path: Path, packing: str) -> None:
+def test_a_damaged_compressed_file_is_named(tmp_path: Path, packing: str) -> None:
     packed = tmp_path / "tickets.csv.packed"
     packed.write_bytes(PACK[packing](HEADER + ROWS * 9_000)[:-20])
     topic: list[bytes] = []
@@ -121,6 +123,6 @@ def test_a_damaged_packed_file_is_named(tmp_path: Path, packing: str) -> None:
 @pytest.mark.parametrize(
     "message", [b"", b"{}", b"{}\n1,2", b"[]\n", b"7\n", b'{"v": 2}\n', b"\xff\n", b"40.7;-74;10\n"]
 )
-def test_what_is_no_message_of_the_loader_is_told(message: bytes) -> None:
+def test_a_foreign_message_is_refused_with_a_reason(message: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  # whichever the JSON parser has
         decode(message)

@@ -87,7 +87,7 @@ def test_messages_after_a_journal_cut_at_every_byte(source: Path, tmp_path: Path
     assert len(topic) == 5  # four rows and the end: nothing was sent twice
 
 
-def test_what_was_stopped_behind_its_last_step_is_done(source: Path) -> None:
+def test_a_load_stopped_after_its_last_step_is_complete(source: Path) -> None:
     journal, part = stopped(source, 5)
     written = journal.read_bytes()
     to(ToFile(part.parent), journal.parent, source)
@@ -100,7 +100,7 @@ def test_what_was_stopped_behind_its_last_step_is_done(source: Path) -> None:
     assert len(written) < journal.stat().st_size
 
 
-def test_where_the_target_has_lost_what_arrived_the_load_begins_anew(source: Path, tmp_path: Path) -> None:
+def test_a_load_starts_over_where_the_target_lost_acknowledged_data(source: Path, tmp_path: Path) -> None:
     class Losing(Collected):
         def finish(self) -> None:
             raise AcknowledgedLost("it is gone")
