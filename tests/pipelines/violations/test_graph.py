@@ -103,6 +103,7 @@ def test_a_copy_a_gzip_and_a_second_run_add_nothing(tmp_path: Path) -> None:
         assert content(tmp_path / "lake") == before
 
 
+@pytest.mark.embedded  # slow
 @pytest.mark.parametrize("workers", [1, 3])
 def test_another_number_of_workers_gives_the_same_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
