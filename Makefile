@@ -205,7 +205,7 @@ test-services: install ## with the real Kafka, Pub/Sub, S3, Prism, Flink and Spa
 
 .PHONY: test-nightly
 test-nightly: install ## campaigns of kills, negative controls, cuts at each byte; property tests with 200 examples
-	@$(PYTEST) -n 1 -m "nightly or hypothesis" --hypothesis-profile=thorough $(ARGS)
+	@$(PYTEST) -n 1 -m "nightly or hypothesis" --hypothesis-profile=thorough --timeout=1800 $(ARGS)
 
 # make -k: where one tier fails the others run, and make fails at the end.
 .PHONY: test-all
