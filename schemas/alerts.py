@@ -1,7 +1,7 @@
-"""An alert: a violation that no drone could qualify, on its way to a police officer.
+"""An alert: a violation that no drone could qualify and a police officer must look at.
 
-One JSON object in UTF-8. It is known by ``message_id``, the drone message's own, which is also its key in Kafka and its
-attribute ``message_id`` in Pub/Sub: one that is published again, as after a crash, is the same alert.
+One JSON object in UTF-8. Its identity is the drone message's ``message_id``, also its key in Kafka and its attribute
+``message_id`` in Pub/Sub: a redelivery, as after a crash, is the same alert.
 """
 
 from typing import Annotated, Final, Literal
@@ -15,7 +15,7 @@ MESSAGE_ID: Final = "message_id"
 
 
 class Alert(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
-    """The fields of the drone message, and ``alert_time``. An old drone (v0) says no sequence and no battery."""
+    """The fields of the drone message, and ``alert_time``. An old drone (v0) has no sequence and no battery."""
 
     schema_version: Literal[1]
     message_id: Id
@@ -33,7 +33,7 @@ class Alert(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     plate_id: str | None = None
     image_id: Id | None = None
     alert_time: Annotated[str, msgspec.Meta(max_length=MAX_ID_CHARS)]
-    """When the graph raised the alert: RFC 3339, UTC, microseconds. Another time where it is raised again."""
+    """When the graph raised the alert: RFC 3339, UTC, microseconds. A redelivery has another one."""
 
 
 _decoder: Final = msgspec.json.Decoder(Alert)
@@ -45,5 +45,5 @@ def encode(alert: Alert) -> bytes:
 
 
 def decode(payload: bytes) -> Alert:
-    """The alert in a payload; fields that this version does not know are passed over. Raises msgspec.MsgspecError."""
+    """The alert in a payload; unknown fields are ignored. Raises msgspec.MsgspecError."""
     return _decoder.decode(payload)

@@ -1,9 +1,8 @@
 """A police officer's answer to an alert: a drone message of its own, signed with Ed25519 (RFC 8032).
 
-Who holds a private key can answer: the console alone. The graph knows public keys. What is signed is every field of the
-message but the signature itself, so that nothing can be changed on the way, and nothing that the message does not name
-can be added to it: an answer with an unknown field is refused. An answer whose code is UNQUALIFIED says that there is
-no violation.
+Only the console has the private key; the graph has public keys. The signature covers every field of the message but
+itself, so that none can be changed on the way; an answer with an unknown field is refused. An answer with the code
+UNQUALIFIED means that there is no violation.
 """
 
 import os
@@ -30,7 +29,7 @@ from schemas.errors import InputUnusable
 from schemas.messages import SCHEMA_VERSION, DroneMessage
 
 _PURPOSE: Final = b"prestacop answer v1\n"
-"""Stands before what is signed: a signature that was made for anything else is none of an answer."""
+"""Prefix of the signed bytes, so that a signature made for another purpose is not valid for an answer."""
 _decode: Final = msgspec.json.Decoder(DroneMessage).decode
 _END_OF_KEY: Final = b"-----END PUBLIC KEY-----"
 
@@ -40,8 +39,8 @@ def answer_id(answers: str, lease: str) -> str:
 
     Args:
         answers: the message_id of the alert.
-        lease: who held the alert when it was answered. The same answer, published again, is the same message; the
-            answer of another lease to the same alert is another message.
+        lease: of the alert when it was answered. A redelivery of an answer is the same message; an answer under
+            another lease is another message.
     """
     return blake2b(msgspec.json.encode((answers, lease)), digest_size=16).hexdigest()
 
@@ -50,8 +49,8 @@ def answer_to(alert: Alert, *, lease: str, officer_id: str, violation_code: int,
     """The answer to an alert, not signed yet.
 
     Args:
-        alert: whose drone, place, plate and picture the answer repeats. What an old drone (v0) does not say, its
-            sequence and battery, is 0.
+        alert: whose drone, place, plate and picture the answer repeats. Sequence and battery, which an old
+            drone (v0) does not send, are 0.
         lease: see :func:`answer_id`.
         officer_id: who answers.
         violation_code: 1 to 99; UNQUALIFIED: there is no violation.
@@ -104,7 +103,7 @@ def verify(message: DroneMessage, public_keys: Iterable[bytes]) -> bool:
         raw = urlsafe_b64decode(signature)
     except ValueError:
         return False
-    if urlsafe_b64encode(raw).decode() != signature:  # the decoder passes over what is no base64
+    if urlsafe_b64encode(raw).decode() != signature:  # the decoder skips characters that are not base64
         return False
     signed = _signed_bytes(message)
     return any(_signed_by(key, raw, signed) for key in public_keys)
@@ -116,7 +115,7 @@ def new_key() -> Ed25519PrivateKey:
 
 
 def public_key(key: Ed25519PrivateKey) -> bytes:
-    """The 32 bytes by which others verify what ``key`` signs."""
+    """The public key, 32 bytes."""
     return key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
 
 
@@ -128,7 +127,7 @@ def save_key(key: Ed25519PrivateKey, path: Path) -> None:
 
 
 def load_key(path: Path) -> Ed25519PrivateKey:
-    """Read a private key. Raises InputUnusable: it cannot be read, others may read it, or it is no Ed25519 key."""
+    """Read a private key. Raises InputUnusable: it cannot be read, others may read it, or it is not an Ed25519 key."""
     pem = _read(path, "private key")
     if path.stat().st_mode & 0o077:
         raise InputUnusable(f"{path}: others may read this private key: chmod 600 {path}, or make a new one")
@@ -142,8 +141,8 @@ def load_key(path: Path) -> Ed25519PrivateKey:
 
 
 def save_public_key(key: Ed25519PrivateKey, path: Path) -> None:
-    """Write the public key that belongs to a private one (PEM). Several such files, one behind the other in one file,
-    are several keys: this is how a key is changed without a gap."""
+    """Write the public key that belongs to a private one (PEM). Such files can be concatenated:
+    during a key rotation one file has both keys."""
     path.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
 
 

@@ -1,7 +1,7 @@
-"""Decode what others sent: its length, its encoding and its depth are checked before a decoder sees it.
+"""Decode untrusted payloads: length, encoding and depth are checked before the decoder runs.
 
-Whoever reads foreign payloads (the graph, the console, the loader's pieces) reads them with this module: whatever the
-bytes, the answer is a value or one exception, in time that grows as the payload does.
+The graph, the console and the loader's pieces use it for all foreign payloads: whatever the bytes, the result is a
+value or one exception, in time linear in the payload.
 """
 
 import json
@@ -19,13 +19,13 @@ T = TypeVar("T")
 MAX_DETAIL_CHARS: Final = 200
 
 TEXT: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
-"""A text in JSON. One without an end goes on to the end of the payload, so that no byte is looked at twice."""
+"""A JSON string. An unterminated one extends to the end of the payload, so that no byte is scanned twice."""
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"{}[]"))
 _STEPS: Final = [1 if byte in b"{[" else -1 for byte in range(256)]
 
 
 class Undecodable(ValueError):
-    """A payload that cannot be used.
+    """An invalid payload.
 
     ``reason`` is one of :class:`schemas.messages.Reason`; ``detail`` is a short text, or None. Both can be stored as
     UTF-8, whatever the payload held.
@@ -49,7 +49,7 @@ def decode_json(payload: bytes, decoder: msgspec.json.Decoder[T], max_bytes: int
 
 
 def decode_checked(payload: bytes, decoder: msgspec.json.Decoder[T]) -> T:
-    """Decode a payload whose length, depth and keys were checked already. Raises as :func:`decode_json`."""
+    """Decode a payload whose length, depth and keys are checked already. Raises as :func:`decode_json`."""
     try:
         return decoder.decode(payload)
     except msgspec.ValidationError as error:

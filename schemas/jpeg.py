@@ -1,6 +1,6 @@
-"""What a JPEG says of itself before its pixels begin: its markers are walked, nothing is decoded.
+"""The size of a JPEG from its headers, without decoding it.
 
-A picture of a few kilobytes may claim billions of pixels, and whoever opens it pays for them.
+A picture of a few kilobytes may claim billions of pixels, which would exhaust the memory of whoever decodes it.
 """
 
 import re
@@ -13,15 +13,15 @@ _FILL: Final = re.compile(rb"\xff+")
 _START_OF_SCAN: Final = 0xDA
 _END: Final = 0xD9
 _FRAMES: Final = frozenset({*range(0xC0, 0xD0), 0xDE} - {0xC4, 0xC8, 0xCC})
-"""SOF0 to SOF15, without the tables that stand among them, and DHP, the size of a hierarchy of frames."""
+"""SOF0 to SOF15, without the tables among them, and DHP, the size of a hierarchy of frames."""
 _BARE: Final = frozenset({0x01, *range(0xD0, 0xD8)})
-"""Without a length after them."""
+"""Markers without a length."""
 _FRAME_BYTES: Final = 8
 """Of a frame's segment up to its number of components: length, precision, lines, columns."""
 
 
 class NoJpegError(ValueError):
-    """The bytes are no JPEG; the message says why."""
+    """The bytes are not a JPEG; the message says why."""
 
 
 def claimed_pixels(jpeg: bytes) -> int:

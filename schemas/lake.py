@@ -1,7 +1,7 @@
-"""The Arrow schema of each dataset of the lake: what a Parquet file holds, column by column.
+"""The Arrow schema of each dataset of the lake.
 
-Times are UTC. Every row says where it comes from: ``unit`` names the unit of work, ``record`` the
-record's number in it, so ``(unit, record)`` is the identity of a row that carries no ``message_id``.
+Times are UTC. ``unit`` names the unit of work of a row, ``record`` its number in the unit: ``(unit, record)`` is the
+identity of a row without a ``message_id``.
 """
 
 from enum import StrEnum
@@ -14,7 +14,7 @@ from schemas.messages import EVENT_SECONDS
 
 
 class Dataset(StrEnum):
-    """The datasets that hold rows; each is a directory of the lake, beside ``ledger``."""
+    """The datasets; each is a directory of the lake, beside ``ledger``."""
 
     POSITIONS = "positions"
     QUALIFIED = "qualified"
@@ -34,15 +34,15 @@ class Source(StrEnum):
 
 LEDGER = "ledger"
 CHANGES = "changes"
-"""The partition of the ledger that holds, in place of units, changes of files that units had written."""
+"""The partition of the ledger with changes of files, not units."""
 MERGED_LEDGER = "merged_ledger"
-"""The directory of files with the ledger's rows of many units; outside of the ledger, where each unit has one row."""
+"""The directory of files with the ledger's rows of many units, outside of ``ledger``, where each unit has one file."""
 
 ENUM = pa.dictionary(pa.int32(), pa.string())
-"""A text of few distinct values."""
+"""A string with few distinct values."""
 UTC = pa.timestamp("us", "UTC")
 MICROSECONDS = 1_000_000
-"""Of that clock in a second."""
+"""Microseconds per second."""
 EXTRA = pa.map_(pa.string(), pa.string())
 """Fields of a message that this version does not know: name -> JSON text."""
 
@@ -62,11 +62,11 @@ DRONE_FIELDS = [
 
 CONTENT = ("event_time", *(field.name for field in DRONE_FIELDS), "violation_code", "plate_id", "image_id", "answers",
            "officer_id")  # fmt: skip
-"""The columns that a message itself carries. Two rows with one message_id are copies of one message where all of these
-are equal, in the same dataset, and a conflict where one is not."""
+"""The content of a message. Two rows of one dataset with one message_id are duplicates where all of these are equal,
+and a conflict where one is not."""
 
 PUBLISHED = pa.field("published_at", UTC)
-"""When a message came into its topic; a recording does not know."""
+"""When a message was published to its topic; null for recordings."""
 
 POSITION = pa.schema(
     [*ORIGIN, pa.field("event_time", UTC, nullable=False), *DRONE_FIELDS, pa.field("area", ENUM), PUBLISHED],
@@ -117,12 +117,12 @@ REFUSED = pa.schema(
         pa.field("source_id", pa.string()),
     ],
 )
-"""``payload`` is the row or message as it came, ``offset`` its first byte in ``path``; of a topic its offset there.
-``source_id`` is the name that Pub/Sub gave a message: one that was delivered twice has it twice."""
+"""``payload`` is the row or message as received, ``offset`` its first byte in ``path``, or its offset in a topic.
+``source_id`` is the message_id of Pub/Sub: redeliveries have the same one."""
 
 DEAD_LETTER = pa.schema([*REFUSED, pa.field("payload_bytes", pa.int64()), pa.field("payload_object", pa.string())])
-"""A refused row in the lake. Of a payload that is too long for a row ``payload`` is the beginning, ``payload_bytes``
-its length, and ``payload_object`` the path in the lake of the whole, named by its SHA-256; else both are null."""
+"""A dead letter. Where the payload is too long for a row, ``payload`` is its beginning, ``payload_bytes`` its length
+and ``payload_object`` the path of the whole in the lake, named by its SHA-256; else both are null."""
 
 STATS = pa.schema(
     [
@@ -149,7 +149,7 @@ IMAGE = pa.schema(
         PUBLISHED,
     ],
 )
-"""``object`` is the picture's path in the lake, a name made from its content."""
+"""``object`` is the picture's path in the lake, named by its content."""
 
 FILES = pa.list_(
     pa.struct([("dataset", pa.string()), ("path", pa.string()), ("rows", pa.int64()), ("bytes", pa.int64())]),
@@ -158,12 +158,12 @@ FILES = pa.list_(
 MOVES = pa.list_(
     pa.struct([("unit", pa.string()), ("out_of", pa.string()), ("into", pa.string()), ("rows", pa.int64())])
 )
-"""Rows of a unit that a change took out of one count of the ledger's row and into another: from ``qualified`` into
+"""Rows of a unit that a change moved from one count of the ledger's row to another: from ``qualified`` into
 ``duplicates``, from ``dead_letters`` into ``qualified``, from each into :data:`UNDONE`."""
 
 UNDONE = "undone"
-"""Where the rows of a unit that was taken out of the lake are moved to, in place of a count; from there to there, where
-the unit may be read again."""
+"""The target of the moves of an undone unit, in place of a count; a move from UNDONE to UNDONE lets its input be read
+again."""
 
 LEDGER_ROW = pa.schema(
     [
@@ -189,11 +189,10 @@ LEDGER_ROW = pa.schema(
         pa.field("separator", pa.string()),
     ],
 )
-"""One row a unit, one file a row: its appearance commits the unit. ``rows_in`` is counted by the source, the other
-counts by the writers; ``counted`` is the sum of the unit's statistics; ``columns`` is the header of a CSV file,
-``separator`` what stands between its fields. ``sha256`` are the checksums of ``files``, in their order. What an earlier
-version did not write down is null.
-A change (:mod:`lake.changes`) is a row without counts: its ``files`` stand for those that it ``replaces``."""
+"""One row per unit, one file per row: creating it commits the unit. The source counts ``rows_in``, the writers the
+other counts; ``counted`` is the sum of the unit's statistics; ``columns`` is the header of a CSV file, ``separator``
+its field separator. ``sha256`` are the checksums of ``files``, in their order. Columns that an earlier version did not
+have are null. A change (:mod:`lake.changes`) is a row without counts: its ``files`` replace those in ``replaces``."""
 
 SCHEMAS: dict[Dataset, pa.Schema] = {
     Dataset.POSITIONS: POSITION,
@@ -206,7 +205,7 @@ SCHEMAS: dict[Dataset, pa.Schema] = {
 
 
 def empty(schema: pa.Schema) -> pa.RecordBatch:
-    """A batch of ``schema`` with no row."""
+    """A batch without rows."""
     return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
 
 
@@ -216,8 +215,8 @@ def constant(text: str, n: int) -> pa.DictionaryArray:
 
 
 def timestamps(values: npt.NDArray[np.int64], per_second: int) -> pa.TimestampArray:
-    """Times from outside as :data:`UTC`; null where one is not within :data:`schemas.messages.EVENT_SECONDS`, which is
-    checked before anything is computed: a number beyond it would wrap.
+    """External times as :data:`UTC`; null where one is not within :data:`schemas.messages.EVENT_SECONDS`, which is
+    checked first, since larger numbers would overflow.
 
     Args:
         values: since the epoch.

@@ -22,12 +22,12 @@ MAX_CODE: Final = 99
 """The city's codes run from 1 to 99 (NYC DOF Parking Violation Codes)."""
 
 EVENT_SECONDS: Final = (0, 7_258_118_400)
-"""When an event can have been, in seconds since the epoch: from 1970 to before 2200. Other years are no times."""
+"""The valid range of event times, in seconds since the epoch: from 1970 to before 2200."""
 MAX_INT: Final = 2**63 - 1
 
 OFFICER: Final = "officer"
-"""The status of an officer's answer. The graph lets it pass only where it has verified the signature: so a row with
-this status is signed, and no other is."""
+"""The status of an officer's answer. The graph accepts it only with a valid signature: rows with this status are
+signed, and no others."""
 Kind = Literal["position", "violation"]
 Status = Literal["raw", "officer"]
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_CHARS)]
@@ -60,10 +60,10 @@ class DroneMessage(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False, f
 MAX_IMAGE_BYTES: Final = 10 * 1024 * 1024
 """A picture longer than this is a dead letter."""
 MAX_IMAGE_PAYLOAD_BYTES: Final = 2 * MAX_IMAGE_BYTES
-"""Of an image message: base64 makes four bytes of three, and JSON may escape some of them."""
+"""Limit of an image message: base64 makes four bytes of three, and JSON may escape some of them."""
 MAX_IMAGE_PIXELS: Final = 50_000_000
-"""A picture that claims more is a dead letter: a drone's camera has 48 million at most, and whoever opens a
-picture needs three bytes of memory for each."""
+"""A picture whose header claims more is a dead letter: a drone's camera has 48 million at most, and decoding takes
+three bytes of memory per pixel."""
 
 
 class ImageMessage(msgspec.Struct, kw_only=True, gc=False):
@@ -78,7 +78,7 @@ class ImageMessage(msgspec.Struct, kw_only=True, gc=False):
 
 
 def v0_message_id(line: bytes) -> str:
-    """The identity of a v0 line, which carries none: 32 hexadecimal digits of a hash of the line itself."""
+    """The message_id of a v0 line, which has none: 32 hexadecimal digits of a hash of the line."""
     return blake2b(line, digest_size=16).hexdigest()
 
 
@@ -101,8 +101,8 @@ class Reason:
     CODE_OUT_OF_RANGE: Final = "code_out_of_range"
     V0_MALFORMED: Final = "v0_malformed"
     DECODER_FAILED: Final = "decoder_failed"
-    """The decoder raised what no rule foresees, named in ``detail``: a fault of this program. Once it is mended, replay
-    reads these payloads again."""
+    """The decoder raised an unexpected error, named in ``detail``: a bug. Once it is fixed, replay reads these payloads
+    again."""
     IMAGE_NOT_BASE64: Final = "image_not_base64"
     IMAGE_NOT_JPEG: Final = "image_not_jpeg"
     IMAGE_TOO_MANY_PIXELS: Final = "image_too_many_pixels"

@@ -1,4 +1,4 @@
-"""Read an image message, v1 or v0, with its limits: the same for everybody who keeps pictures."""
+"""Decode image messages, v1 and v0, and check their limits."""
 
 import binascii
 import re
@@ -27,7 +27,7 @@ _DECODER: Final = msgspec.json.Decoder(ImageMessage)
 
 
 class Picture(NamedTuple):
-    """A picture as it came."""
+    """A decoded picture."""
 
     image_id: str
     event_time: int
@@ -42,7 +42,7 @@ def decode_picture(payload: bytes) -> Picture:
     if len(payload) > MAX_IMAGE_PAYLOAD_BYTES:
         raise Undecodable(Reason.TOO_LARGE, _TOO_LARGE)
     image_id, event_time, data = _of_json(payload) if _BEGINS_JSON.match(payload) else _of_line(payload)
-    if len(data) > MAX_IMAGE_BYTES * 4 // 3 + 4:  # before a text of any length is decoded
+    if len(data) > MAX_IMAGE_BYTES * 4 // 3 + 4:  # before decoding a text of any length
         raise Undecodable(Reason.TOO_LARGE, _TOO_LARGE)
     try:
         jpeg = binascii.a2b_base64(data, strict_mode=True)
@@ -60,7 +60,7 @@ def decode_picture(payload: bytes) -> Picture:
 
 
 def _of_json(payload: bytes) -> tuple[str, int, str]:
-    # The picture is the longest text. The rest is as small as any message, and so is what it takes to read it.
+    # The picture is the longest text; the rest is as small as any message and cheap to check.
     longest = max(TEXT.finditer(payload), key=lambda found: found.end() - found.start(), default=None)
     rest = payload[: longest.start()] + b'""' + payload[longest.end() :] if longest else payload
     load_object(rest, MAX_BYTES)

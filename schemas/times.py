@@ -1,4 +1,4 @@
-"""Times in texts from outside: RFC 3339, as it is written."""
+"""Parsing of external times in RFC 3339."""
 
 import re
 from datetime import UTC, datetime, timedelta, timezone
@@ -17,10 +17,11 @@ _LEAP_DAYS: Final = {(6, 30), (12, 31)}
 
 
 def event_time_of(text: str) -> int | None:
-    """An RFC 3339 time in microseconds since the epoch, further digits cut off; None where it is none, or is not within
-    :data:`schemas.messages.EVENT_SECONDS`.
+    """An RFC 3339 time in microseconds since the epoch, further digits truncated; None where it is invalid, or not
+    within :data:`schemas.messages.EVENT_SECONDS`.
 
-    A leap second, 23:59:60 UTC at the end of June or December, is the second after it: the clock of the lake has none.
+    A leap second, 23:59:60 UTC at the end of June or December, is the second after it: the lake's clock has no leap
+    seconds.
 
     >>> event_time_of("1970-01-01T00:00:01.5Z")
     1500000
