@@ -22,7 +22,7 @@ def _micros(when: datetime) -> int:
 
 
 @given(st.lists(st.integers(-(2**40), 2**40), min_size=1), st.sampled_from([1, 60_000_000]))
-def test_rows_are_ordered_by_time_and_rows_of_one_time_stay_as_they_stand(times: list[int], step: int) -> None:
+def test_rows_are_sorted_by_time_stably(times: list[int], step: int) -> None:
     array = np.array(times, np.int64) * step
     assert time_order(array).tolist() == np.argsort(array, kind="stable").tolist()
 
@@ -111,7 +111,7 @@ def _rows(part: list[tuple[int, str | None]], first: int) -> pa.RecordBatch:
     )
 
 
-def test_a_worker_that_was_given_up_can_only_write_the_same_bytes_again(tmp_path: Path) -> None:
+def test_a_retry_of_a_unit_writes_the_same_bytes(tmp_path: Path) -> None:
     when = datetime(2014, 12, 1, 12, tzinfo=UTC)
     batches = [_batch([when] * 3, ["b", "a", "c"])]
     contents = []

@@ -1,4 +1,4 @@
-"""Where files of the lake lie: every row below the month that New York was in."""
+"""The paths of the lake's files: every row is in its month of New York."""
 
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -21,7 +21,7 @@ FIRST, LAST = -2_208_970_800, 7_258_136_399
 @example([FIRST, LAST])
 @example([1_420_088_399, 1_420_088_400])  # New Year of 2015
 @example([1_396_324_799, 1_396_324_800])  # the 1st of April 2014, daylight time
-def test_every_time_is_in_its_month_of_new_york_and_each_month_stands_once(seconds: list[int]) -> None:
+def test_every_time_is_in_its_month_of_new_york_and_months_are_unique(seconds: list[int]) -> None:
     times = np.array(sorted(seconds), np.int64) * 1_000_000
     found = months(times)
     assert [month for month, start, end in found for _ in range(start, end)] == [

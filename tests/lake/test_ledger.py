@@ -1,4 +1,4 @@
-"""A unit is in the ledger or it is not, and whoever puts it there is the only one."""
+"""Commits are atomic, and of concurrent ones exactly one wins."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path

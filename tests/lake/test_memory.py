@@ -1,4 +1,4 @@
-"""What a process that runs without end does with its memory."""
+"""Memory of an unbounded run."""
 
 import gc
 import weakref

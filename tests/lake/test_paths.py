@@ -1,4 +1,4 @@
-"""No path leads out of the lake, whoever made it up and whatever is done with it."""
+"""No operation follows a path out of the lake."""
 
 from collections.abc import Callable
 from functools import partial

@@ -1,4 +1,4 @@
-"""Readers see whole units, each message once, and statistics that count what they see."""
+"""Readers see units atomically, messages exactly once, and statistics that match."""
 
 import tempfile
 from collections import Counter as Tally
@@ -112,7 +112,7 @@ def test_on_s3_the_views_are_the_same(tmp_path: Path, s3: str) -> None:
     assert found[0] == found[1] == found[2]
 
 
-def test_a_summons_that_stands_twice_is_kept_twice_and_flagged(tmp_path: Path) -> None:
+def test_a_repeated_summons_is_kept_and_flagged(tmp_path: Path) -> None:
     root = str(tmp_path)
     commit(root, [write(root, "a", [Said(None), Said("x"), Said(None)])])
     commit(root, [write(root, "b", [Said(None)])])

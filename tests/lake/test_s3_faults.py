@@ -1,4 +1,4 @@
-"""What S3 says of a write that may have been applied, and how long it is asked again."""
+"""Ambiguous answers of S3 to writes, and how long they are retried."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -38,7 +38,7 @@ def test_a_conflict_of_conditional_puts_says_nothing_about_who_won(
     assert fault.seen == times
 
 
-def test_conflicts_without_end_are_an_outage_and_nothing_is_taken_for_committed(
+def test_endless_conflicts_are_an_outage_and_commit_nothing(
     faulty_s3: FaultyS3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = without_waiting(monkeypatch)
@@ -87,7 +87,7 @@ def test_what_we_put_ourselves_and_is_called_somebody_elses_is_ours(
     assert fault.seen == 1
 
 
-def test_a_key_that_exists_and_does_not_is_asked_for_again_and_then_named(
+def test_a_key_that_exists_and_does_not_is_retried_and_then_reported(
     faulty_s3: FaultyS3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An object is removed meanwhile, or a server that was killed keeps metadata of an object that it never wrote."""
@@ -128,7 +128,7 @@ def test_an_outage_is_waited_out_by_time(
     store.delete("a/put")
 
 
-def test_how_long_is_said_by_the_environment(faulty_s3: FaultyS3, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_sets_the_retry_time(faulty_s3: FaultyS3, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = without_waiting(monkeypatch)
     monkeypatch.setenv(PATIENCE, "600")
     faulty_s3.fail("PUT", *UNAVAILABLE, float("inf"))

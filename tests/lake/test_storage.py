@@ -1,4 +1,4 @@
-"""Files are written whole, one winner each, and errors say what to do."""
+"""Writes are atomic with one winner, and errors say what to do."""
 
 import errno
 import os
@@ -94,12 +94,12 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         LocalStorage(str(tmp_path / "file" / "lake")).put("a", b"")
 
 
-def test_a_missing_bucket_is_said_at_once(s3: str) -> None:
+def test_a_missing_bucket_is_reported_at_once(s3: str) -> None:
     with pytest.raises(InputUnusable, match="no bucket nowhere"):
         storage("s3://nowhere/lake")
 
 
-def test_a_server_that_does_not_answer_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_does_not_answer_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = without_waiting(monkeypatch)
     for name, value in (
         ("AWS_ENDPOINT_URL", "http://127.0.0.1:9"),
@@ -125,14 +125,14 @@ def test_a_missing_input_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["\udcff.csv", "a\0b", "s3://b/\udcff.csv"])
-def test_a_name_that_is_no_utf_8_is_said(name: str) -> None:
+def test_a_name_that_is_not_utf_8_is_reported(name: str) -> None:
     with pytest.raises(InputUnusable, match="must be UTF-8"), open_file(name):
         pass
     with pytest.raises(OutputUnusable, match="must be UTF-8"):
         storage.__wrapped__(name)
 
 
-def test_a_name_that_is_too_long_is_said(tmp_path: Path) -> None:
+def test_a_name_that_is_too_long_is_reported(tmp_path: Path) -> None:
     name = str(tmp_path / ("x" * 300))
     with pytest.raises(InputUnusable, match="name too long"), open_file(name):
         pass
@@ -141,13 +141,13 @@ def test_a_name_that_is_too_long_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("endpoint", ["127.0.0.1:9000", "localhost", "ftp://h", "http://", "//h"])
-def test_an_endpoint_without_a_scheme_is_said(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
+def test_an_endpoint_without_a_scheme_is_reported(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
     with pytest.raises(OutputUnusable, match="AWS_ENDPOINT_URL"):
         S3Storage("s3://lake")
 
 
-def test_a_profile_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_profile_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_PROFILE", "nobody")
     with pytest.raises(NotPermitted, match="nobody"):
         S3Storage("s3://lake")

@@ -117,7 +117,7 @@ def sums(counts: list[dict[str, Any]], window: int) -> dict[tuple[object, ...], 
     return found
 
 
-def test_counts_are_in_the_order_of_their_windows_and_stand_once() -> None:
+def test_counts_are_sorted_by_window_and_unique() -> None:
     found = counted([(1_420_000_000 - 977 * i, 21, "NY") for i in range(500)], 3600)
     starts = [row["window_start"] for row in found]
     assert starts == sorted(set(starts))

@@ -59,7 +59,7 @@ def test_a_step_that_did_not_report_is_missed(place: int) -> None:
         ledger_row(UNIT.name, found)
 
 
-def test_the_same_unit_twice_is_committed_once(tmp_path: Path) -> None:
+def test_a_unit_that_is_read_twice_is_committed_once(tmp_path: Path) -> None:
     elements: list[UnitTally] = [(UNIT.name, tally) for tally in tallies()]
     for expected in ([UNIT.name], []):
         with TestPipeline() as pipeline:

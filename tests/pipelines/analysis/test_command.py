@@ -207,13 +207,13 @@ def test_the_ledgers_totals(filled: Filled) -> None:
             assert getattr(units, name) == sum(row[name] for row in rows)
 
 
-def test_the_answers_are_put_where_others_can_read_them(filled: Filled, tmp_path: Path) -> None:
+def test_the_answers_are_written_for_other_programs(filled: Filled, tmp_path: Path) -> None:
     found = answers(filled.root, OPTIONS, str(tmp_path))
     assert msgspec.json.decode((tmp_path / "answers.json").read_bytes(), type=Answers) == found
     assert not Path(filled.root, "analysis").exists()
 
 
-def test_a_place_that_the_workers_do_not_reach_is_named(filled: Filled, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_place_that_the_workers_cannot_reach_is_reported(filled: Filled, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipelines.analysis.graph._WriteAnswers.process", lambda *_: None)
     with pytest.raises(OutputUnusable, match="--answers"):
         answers(filled.root, OPTIONS)
@@ -327,7 +327,7 @@ def test_a_lake_without_a_unit(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.embedded
-def test_the_command_says_what_to_do_where_there_is_no_lake(tmp_path: Path) -> None:
+def test_the_command_reports_that_there_is_no_lake(tmp_path: Path) -> None:
     report = tmp_path / "report.html"
     ended = command("--lake", str(tmp_path / "missing"), "--report", str(report))
     assert ended.returncode == InputUnusable.exit_code

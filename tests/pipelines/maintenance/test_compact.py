@@ -75,7 +75,7 @@ def test_files_become_few_and_sorted_and_readers_see_what_they_saw(root: str) ->
     assert any("→" in line for line in summary(root, change))
 
 
-def test_twice_is_once_and_new_units_are_merged_with_the_old(root: str) -> None:
+def test_compaction_is_idempotent_and_merges_new_units_with_old_ones(root: str) -> None:
     for number in range(3):
         add(root, number)
     assert compact(root, MB, LOCAL)
@@ -103,7 +103,7 @@ def test_very_many_files_become_few_in_several_compactions(tmp_path: Path, monke
     assert rows(root) == before
 
 
-def test_a_message_that_comes_again_after_a_compaction_is_hidden_and_removed_by_the_next(root: str) -> None:
+def test_a_redelivery_after_a_compaction_is_hidden_and_removed_by_the_next(root: str) -> None:
     for number in range(3):
         add(root, number)
     assert compact(root, MB, LOCAL)
@@ -157,7 +157,7 @@ def test_units_whose_files_were_replaced_are_still_done(tmp_path: Path) -> None:
     assert commit(root, [write(root, "drones-00001", [Said("other")])]) == []
 
 
-def test_who_read_before_goes_on_until_a_vacuum(root: str) -> None:
+def test_open_readers_go_on_until_a_vacuum(root: str) -> None:
     for number in range(3):
         add(root, number)
     before = lake(root)
@@ -171,7 +171,7 @@ def test_who_read_before_goes_on_until_a_vacuum(root: str) -> None:
     assert reconcile(root) == []
 
 
-def test_of_two_at_once_one_wins_and_the_other_starts_again(root: str) -> None:
+def test_of_two_concurrent_compactions_one_wins_and_the_other_restarts(root: str) -> None:
     for number in range(4):
         add(root, number)
     before = rows(root)

@@ -1,4 +1,4 @@
-"""Compaction, step by step: whatever others do between two of its steps, or two of a reader's, nothing is amiss."""
+"""Compaction interleaved with writers, readers and other compactions, step by step."""
 
 import subprocess
 import sys
@@ -118,7 +118,7 @@ def test_between_two_steps_of_a_reader_anything_may_come(lakes: Lakes) -> None:
         assert sorted(shown["id"].to_pylist()) == expected(lk.ledger.num_rows)
 
 
-def test_a_reader_that_is_held_while_it_opens_the_lake_sees_what_is_there_then(
+def test_a_reader_that_pauses_while_it_opens_the_lake_sees_the_newest_state(
     lakes: Lakes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lakes.compact()
@@ -188,7 +188,7 @@ def test_a_compaction_whose_files_a_vacuum_removed_says_so_and_the_next_one_does
         ("pipelines.maintenance.trace", "lake", ("0-1", "--lake"), "trace"),
     ],
 )
-def test_a_command_tells_it_in_a_line_and_ends_with_6(
+def test_a_command_reports_a_vacuum_in_one_line_with_exit_code_6(
     lakes: Lakes, tmp_path: Path, module: str, opens: str, arguments: tuple[str, ...], what: str
 ) -> None:
     codes = tmp_path / "codes.csv"

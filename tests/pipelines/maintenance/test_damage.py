@@ -1,4 +1,4 @@
-"""Whatever is gone, damaged or changed in a lake by hand, reconcile names it and ends with 1."""
+"""Reconcile names everything that is missing, damaged or changed in a lake, and ends with 1."""
 
 import hashlib
 import shutil
@@ -457,7 +457,7 @@ def loaded_lake(root: Path, ended_at: int) -> None:
 
 
 @pytest.mark.parametrize(("ended_at", "is_known"), [(10, True), (5, False)])
-def test_what_was_remembered_of_loaded_files_and_is_gone_is_named_where_nothing_of_their_topics_is_left(
+def test_missing_notes_of_loaded_files_are_reported_once_their_topics_are_empty(
     tmp_path: Path, ended_at: int, is_known: bool
 ) -> None:
     root = tmp_path / "lake"
@@ -473,14 +473,14 @@ def test_what_was_remembered_of_loaded_files_and_is_gone_is_named_where_nothing_
         assert list(notices(read_state(str(root))[0])) == []
 
 
-def test_a_segment_that_is_committed_and_gone_is_no_fault(sound: Path, tmp_path: Path) -> None:
+def test_a_missing_segment_that_is_committed_is_no_fault(sound: Path, tmp_path: Path) -> None:
     root = Path(shutil.copytree(sound, tmp_path / "lake"))
     commit(str(root), [unit(str(root), SEGMENT)])
     (root / SPOOL / f"{SEGMENT}.arrow").unlink()  # as a bucket's rule does after a week
     assert reconcile(str(root)) == []
 
 
-def test_a_lake_of_nothing_but_a_segment_that_is_gone_names_it(tmp_path: Path) -> None:
+def test_a_lake_with_only_a_missing_segment_reports_it(tmp_path: Path) -> None:
     vouch(str(tmp_path), f"{SPOOL}/{SEGMENT}.arrow")
     assert [SEGMENT in fault for fault in reconcile(str(tmp_path))] == [True]
 

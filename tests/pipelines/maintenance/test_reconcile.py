@@ -1,4 +1,4 @@
-"""What does not add up is found, and the unit is named."""
+"""Reconcile finds units that do not add up and names them."""
 
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""What a mended rule passes enters the lake as if the rule had always been so, once."""
+"""Replay: dead letters that pass a fixed rule enter the lake exactly once, as if the rule had always been so."""
 
 import subprocess
 import sys

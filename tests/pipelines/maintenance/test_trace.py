@@ -1,4 +1,4 @@
-"""What is told of a message is what the lake and its input say."""
+"""Trace reports what the lake and the input hold."""
 
 import json
 import subprocess
@@ -82,7 +82,7 @@ def test_a_replayed_summons_says_that_it_came_from_the_dead_letters(
     assert "replay of time_unreadable" in story
 
 
-def test_a_question_tells_of_its_answers_and_an_answer_of_its_question(tmp_path: Path) -> None:
+def test_a_trace_shows_the_answers_of_an_alert_and_the_alert_of_an_answer(tmp_path: Path) -> None:
     key = new_key()
     asked = {"message_id": "question", "drone_id": "d1", "plate_id": "ABC123", "violation_code": 0}
 

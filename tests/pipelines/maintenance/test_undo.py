@@ -1,4 +1,4 @@
-"""Undo: a unit is taken out of the lake exactly, whatever became of its files, and put back."""
+"""Undo: a unit is removed exactly, whatever became of its files, and restored."""
 
 import io
 import subprocess
@@ -63,9 +63,7 @@ def without(units: int, *gone: int, copies: bool = True) -> dict[str, list[tuple
 
 
 @pytest.mark.parametrize(("number", "is_compacted"), [(1, False), (0, True)])
-def test_the_lake_is_as_if_the_unit_had_never_come_and_again_as_it_was(
-    root: str, tmp_path: Path, number: int, is_compacted: bool
-) -> None:
+def test_undo_and_back_restore_the_lake_exactly(root: str, tmp_path: Path, number: int, is_compacted: bool) -> None:
     names = [add(root, n) for n in range(3)]
     before = rows(root)
     if is_compacted:
@@ -95,7 +93,7 @@ def test_the_lake_is_as_if_the_unit_had_never_come_and_again_as_it_was(
 
 
 @pytest.mark.parametrize("compactions", [1, 2])
-def test_copies_that_compactions_have_left_out_are_rows_again(tmp_path: Path, compactions: int) -> None:
+def test_duplicates_that_compactions_removed_are_restored(tmp_path: Path, compactions: int) -> None:
     root = str(tmp_path / "lake")
     names = [add(root, 0)]
     for n in range(1, 4):
@@ -147,7 +145,7 @@ def test_a_unit_without_copies_elsewhere_is_taken_out_after_a_vacuum_too_and_not
     [(1, 4, *range(6, 20)), pytest.param(range(1, 20), marks=pytest.mark.nightly)],
     ids=["some writes", "each write"],
 )
-def test_a_stop_at_any_write_changes_nothing_and_the_same_again_does_all(
+def test_a_crash_at_any_write_changes_nothing_and_a_retry_does_all(
     root: str, stops: Sequence[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = [add(root, n) for n in range(3)]
@@ -197,7 +195,7 @@ def test_at_once_with_another_undo_and_a_compaction_each_is_done_once(tmp_path: 
     assert sorted(taken) == names[1:3]
 
 
-def test_who_read_before_goes_on_until_a_vacuum(tmp_path: Path) -> None:
+def test_open_readers_go_on_until_a_vacuum(tmp_path: Path) -> None:
     root = str(tmp_path)
     names = [add(root, n) for n in range(2)]
     before = lake(root)
@@ -249,7 +247,7 @@ def test_tickets_that_were_taken_for_messages_are_undone_and_read_as_tickets(tmp
     assert reconcile(root) == []
 
 
-def test_a_file_is_read_again_once_when_that_is_wanted_whatever_the_vacuum_did(tmp_path: Path) -> None:
+def test_with_again_a_file_is_read_once_more_also_after_a_vacuum(tmp_path: Path) -> None:
     root, tickets = str(tmp_path / "lake"), make_history(tmp_path / "tickets.csv", 500, "--dirt", "20")
     run_graph(root, tickets)
     (gone,) = lake(root).ledger["unit"].to_pylist()
@@ -280,7 +278,7 @@ def counts(root: str) -> dict[str, int]:
     return {view: lk.sql(f"SELECT count(*) AS n FROM {view}")["n"][0].as_py() for view in ("qualified", "dead_letters")}
 
 
-def test_the_name_under_which_bytes_come_again(tmp_path: Path) -> None:
+def test_the_unit_name_of_bytes_that_are_read_again(tmp_path: Path) -> None:
     root, names = str(tmp_path), ["drones-00000-" + 32 * "a"]
     for _ in range(2):
         assert current_name(root, Source.DRONES, names[0]) == names[-1]

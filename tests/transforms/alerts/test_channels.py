@@ -1,4 +1,4 @@
-"""A real web service and a real mail server on this machine are told alerts, also when they fail at first."""
+"""Alerts reach a real web service and a real mail server on this machine, also when they fail at first."""
 
 import gzip
 import smtplib
@@ -200,7 +200,7 @@ def test_a_webhook_that_answers_byte_by_byte_ends_in_time(
 @pytest.mark.parametrize(
     "flood", [b"HTTP/1.1 100 Continue\r\n\r\n" * 1_000, b"x" * 65_536, b"\x16\x03\x03\x40\x00\x02"]
 )
-def test_no_thread_goes_on_when_the_time_of_a_webhook_is_over(
+def test_no_thread_outlives_the_deadline_of_a_webhook(
     service: WebService, stream: Callable[..., _Stream], scheme: str, flood: bytes
 ) -> None:
     server = stream(b"", flood, 0.0 if len(flood) > 10 else 0.02)
@@ -231,7 +231,7 @@ def test_a_compressed_answer_is_never_unpacked(service: WebService, stream: Call
 
 
 @pytest.mark.embedded
-def test_a_connection_that_is_used_again_is_hung_up_too(service: WebService) -> None:
+def test_the_deadline_closes_a_reused_connection_too(service: WebService) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         gone = Event()
 
@@ -379,7 +379,7 @@ def mailbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Mailbox]:
 
 
 @pytest.mark.embedded
-def test_a_mail_tells_all_alerts_of_a_bundle(mailbox: _Mailbox) -> None:
+def test_a_mail_has_all_alerts_of_a_bundle(mailbox: _Mailbox) -> None:
     Mail(MailAddress("desk@example.org")).send([alert(), alert(message_id="m2", drone_id=HOSTILE, plate_id=HOSTILE)])
     (envelope,) = mailbox.mails
     assert envelope.rcpt_tos == ["desk@example.org"]
@@ -471,7 +471,7 @@ def test_a_wrong_password_is_an_error_at_once(
 
 
 @pytest.mark.embedded
-def test_a_mail_server_that_nobody_vouches_for_gets_no_password(
+def test_a_mail_server_without_a_trusted_certificate_gets_no_password(
     guarded: _Mailbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.delenv("SSL_CERT_FILE")
@@ -483,7 +483,7 @@ def test_a_mail_server_that_nobody_vouches_for_gets_no_password(
 
 @pytest.mark.embedded
 @pytest.mark.parametrize(("head", "more", "pause"), [(b"", b"2", 0.02), (b"", b"220-" + b"x" * 200 + b"\r\n", 0.0)])
-def test_a_mail_server_that_never_comes_to_an_end_is_left_in_time(
+def test_a_mail_server_that_never_finishes_meets_the_deadline(
     stream: Callable[..., _Stream], monkeypatch: pytest.MonkeyPatch, head: bytes, more: bytes, pause: float
 ) -> None:
     server = stream(head, more, pause)
@@ -506,6 +506,6 @@ def test_mail_needs_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("text", ["desk", "a@b\nBcc: c@d", "Desk <desk@example.org>", "a@b, c@d", "@example.org", "a@"])
-def test_what_is_no_address_is_told(text: str) -> None:
+def test_an_invalid_address_is_reported(text: str) -> None:
     with pytest.raises(ValueError, match="no e-mail address"):
         mail_address(text)

@@ -1,4 +1,4 @@
-"""Each unqualified violation of a drone becomes one alert, and a bundle ends when all of its alerts have arrived."""
+"""Each unqualified violation of a drone becomes one alert; a bundle ends when all its alerts are acknowledged."""
 
 import copy
 import json
@@ -87,7 +87,7 @@ def test_what_an_old_drone_does_not_say_is_not_made_up() -> None:
     assert decode(encode(alert)) == alert
 
 
-def test_each_unqualified_violation_is_told_once() -> None:
+def test_each_unqualified_violation_is_published_once() -> None:
     lines = [message(message_id="a", violation_code=0), message(message_id="b"), message(message_id="c", kind="x")]
     more = [message(message_id="d", violation_code=0, status="officer"), message(message_id="e", violation_code=0)]
     run(UnitBatch(UNIT, payloads(*lines), False), UnitBatch(UNIT, payloads(*more), True))
@@ -118,7 +118,7 @@ def test_a_bundle_whose_alerts_do_not_arrive_fails(channel: type[_Channel]) -> N
         run(UnitBatch(UNIT, payloads(message(violation_code=0)), True))
 
 
-def test_what_a_failed_bundle_could_not_tell_is_not_told_by_the_next(channel: type[_Channel]) -> None:
+def test_alerts_of_a_failed_bundle_are_not_published_by_the_next(channel: type[_Channel]) -> None:
     step = alerts._Publish([TARGET])
     step.start_bundle()
     step.process(UnitBatch(UNIT, unqualified(message(message_id="a", violation_code=0)), True))
@@ -178,7 +178,7 @@ def test_a_claim_that_is_read_first_does_not_hide_what_was_published_first() -> 
     assert tell([FORGED], [FIRST], [FIRST], [FORGED], published=[6, 5, 5, 7]) == ["m", "m"]
 
 
-def test_what_did_not_arrive_is_told_again(channel: type[_Channel]) -> None:
+def test_unacknowledged_alerts_are_published_again(channel: type[_Channel]) -> None:
     channel.fails = True
     with pytest.raises(ServiceUnavailable):
         tell([FIRST])
@@ -186,7 +186,7 @@ def test_what_did_not_arrive_is_told_again(channel: type[_Channel]) -> None:
     assert tell([FIRST], [FIRST]) == ["m"]
 
 
-def test_another_run_tells_all_its_alerts() -> None:
+def test_another_run_publishes_all_its_alerts() -> None:
     tell([FIRST])
     assert tell([FIRST]) == ["m", "m"]
 

@@ -145,7 +145,7 @@ def test_blanks_around_a_message_do_not_matter(blank: bytes) -> None:
     assert decode(blank + message() + blank) == decode(message())
 
 
-def test_the_position_of_a_dead_letter_is_where_it_stands() -> None:
+def test_a_dead_letter_has_its_position() -> None:
     first = message()
     _, dead = decode(first, b"x")
     assert dead[0]["offset"] == 1000 + len(first) + 1

@@ -122,7 +122,7 @@ def test_each_picture_is_a_row_or_a_dead_letter(tmp_path_factory: Any, payloads:
 
 
 @pytest.mark.parametrize("name", ["decode_json", "decode_lines", "refuse_answer"])
-def test_what_no_rule_foresees_is_a_dead_letter_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unexpected_decoder_error_makes_one_dead_letter(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     real = getattr(messages, name)
 
     def broken(what: Any, *others: Any, **keys: Any) -> Any:
@@ -154,7 +154,7 @@ def test_a_picture_whose_message_has_a_key_twice_is_refused(payload: bytes) -> N
     assert found.reason == Reason.DUPLICATE_KEY
 
 
-def test_what_stands_beside_a_picture_is_as_small_as_a_message() -> None:
+def test_the_fields_beside_a_picture_are_as_small_as_a_message() -> None:
     beside = read_picture(IMAGE[:-1] + b', "x": [' + b"[]," * MAX_BYTES + b"[]]}")
     whole = read_picture(b" " * MAX_IMAGE_PAYLOAD_BYTES + IMAGE)
     assert [found.reason for found in (beside, whole) if isinstance(found, Refusal)] == [Reason.TOO_LARGE] * 2

@@ -93,7 +93,7 @@ def test_no_byte_of_an_answer_can_be_changed_to_another_meaning(place: int, flip
     assert len(rows) + len(refused) == 1
 
 
-def test_an_answer_is_qualified_and_raises_no_question_again() -> None:
+def test_an_answer_is_qualified_and_raises_no_alert() -> None:
     lines = [
         message(message_id="m1", violation_code=0),
         wire(answer()),
