@@ -137,6 +137,6 @@ def _write(root: str, dataset: Dataset, path: str, table: pa.Table, row_group: i
         write_page_checksum=True,  # so that other readers detect flipped bits too
         column_encoding={f.name: "DELTA_BINARY_PACKED" for f in table.schema if pa.types.is_timestamp(f.type)},
     )
-    data = sink.getbuffer()
-    storage(root).put(path, data)
-    return WrittenFile(str(dataset), path, table.num_rows, data.nbytes, sha256(data))
+    with sink.getbuffer() as data:  # released on an error too: Python 3.13 complains of one left open
+        storage(root).put(path, data)
+        return WrittenFile(str(dataset), path, table.num_rows, data.nbytes, sha256(data))

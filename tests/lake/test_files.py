@@ -8,10 +8,12 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lake.files import time_order, write_unit
+from schemas.errors import ServiceUnavailable
 from schemas.lake import VIOLATION, Dataset, Source
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -120,3 +122,22 @@ def test_a_retry_of_a_unit_writes_the_same_bytes(tmp_path: Path) -> None:
         contents.append((tmp_path / path).read_bytes())
     assert contents[0] == contents[1]
     assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["u.parquet"]
+
+
+def test_a_file_that_could_not_be_written_leaves_no_buffer_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python 3.13 and later print "Exception ignored" where an error's traceback keeps the buffer."""
+    given: list[memoryview] = []
+
+    def put(self: object, path: str, data: memoryview) -> None:
+        given.append(data)
+        raise ServiceUnavailable("no storage")
+
+    monkeypatch.setattr("lake.storage.LocalStorage.put", put)
+    with pytest.raises(ServiceUnavailable):
+        write_unit(
+            str(tmp_path), Dataset.QUALIFIED, Source.DRONES, "u", [_batch([datetime(2024, 7, 1, tzinfo=UTC)], ["A"])]
+        )
+    with pytest.raises(ValueError, match="released"):
+        _ = given[0].nbytes
