@@ -287,7 +287,7 @@ class stopped_half_way:  # noqa: N801  # a context manager
     """A slow load, while the body runs; then it is stopped by Ctrl-C."""
 
     def __init__(self, history: Path, tmp_path: Path) -> None:
-        slow = [*flags(tmp_path), "--max-rate", "100k", "--restart"]
+        slow = [*flags(tmp_path), "--max-rate", "1k", "--restart"]
         self._line = [sys.executable, "-m", "prestacop", "load", str(history), *slow]
         self._journals = tmp_path / "journals"
         self.said = ""
