@@ -13,13 +13,5 @@ def _not_about_gcp(record: logging.LogRecord) -> bool:
     return "GCSFileSystem" not in message and "apitools" not in message
 
 
-def _not_of_a_job(record: logging.LogRecord) -> bool:
-    """Beam logs what a job server says of an error, and raises the same."""
-    return record.module != "portable_runner" or record.levelno < logging.ERROR
-
-
-_root = logging.getLogger()
-_filesystems = logging.getLogger("apache_beam.io.filesystems")
-for _logger in (_root, _filesystems):
+for _logger in (logging.getLogger(), logging.getLogger("apache_beam.io.filesystems")):
     _logger.addFilter(_not_about_gcp)
-_root.addFilter(_not_of_a_job)

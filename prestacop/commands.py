@@ -8,36 +8,114 @@ class Subcommand(NamedTuple):
 
     module: str
     """Has a function ``main`` that takes the arguments and returns the exit code."""
+    parser: str
+    """``module:function`` that gives its parser, for ``--help`` and completion: imports neither Beam nor pyarrow."""
     summary: str
 
 
 GROUPS: dict[str, dict[str, Subcommand]] = {
     "Fill a lake": {
-        "run": Subcommand("pipelines.violations.run", "read messages and ticket history into a lake"),
-        "load": Subcommand("apps.loader.command", "ship history from a weak computer, through power cuts"),
-        "topics": Subcommand("runners.provision.command", "create topics, subscriptions and bucket rules"),
+        "run": Subcommand(
+            "pipelines.violations.run",
+            "pipelines.violations.options:parser",
+            "read messages and ticket history into a lake",
+        ),
+        "load": Subcommand(
+            "apps.loader.command",
+            "apps.loader.command:parser",
+            "ship history from a weak computer, through power cuts",
+        ),
+        "topics": Subcommand(
+            "runners.provision.command",
+            "runners.provision.arguments:parser",
+            "create topics, subscriptions and bucket rules",
+        ),
     },
-    "Ask and keep it": {
-        "analyze": Subcommand("pipelines.analysis.command", "answer the city's questions, write the report"),
-        "fines": Subcommand("pipelines.analysis.fines", "dollars by window and violation code, as CSV"),
-        "trace": Subcommand("pipelines.maintenance.trace", "everything the lake has about one message or ticket"),
-        "reconcile": Subcommand("pipelines.maintenance.reconcile", "check that every input row is accounted for"),
-        "compact": Subcommand("pipelines.maintenance.compact", "merge small files; remove the merged ones"),
-        "replay": Subcommand("pipelines.maintenance.replay", "read dead letters again by today's rules"),
-        "undo": Subcommand("pipelines.maintenance.undo", "take a unit of work out of the lake again"),
+    "Query it and keep it": {
+        "analyze": Subcommand(
+            "pipelines.analysis.command",
+            "pipelines.analysis.flags:analyze",
+            "answer the city's questions, write the report",
+        ),
+        "fines": Subcommand(
+            "pipelines.analysis.fines",
+            "pipelines.analysis.flags:fines",
+            "dollars by window and violation code, as CSV",
+        ),
+        "trace": Subcommand(
+            "pipelines.maintenance.trace",
+            "pipelines.maintenance.flags:trace",
+            "everything the lake has about one message or ticket",
+        ),
+        "reconcile": Subcommand(
+            "pipelines.maintenance.reconcile",
+            "pipelines.maintenance.flags:reconcile",
+            "check that every input row is accounted for",
+        ),
+        "compact": Subcommand(
+            "pipelines.maintenance.compact",
+            "pipelines.maintenance.flags:compact",
+            "merge small files; remove the merged ones",
+        ),
+        "replay": Subcommand(
+            "pipelines.maintenance.replay",
+            "pipelines.maintenance.flags:replay",
+            "read dead letters again by today's rules",
+        ),
+        "undo": Subcommand(
+            "pipelines.maintenance.undo",
+            "pipelines.maintenance.flags:undo",
+            "take a unit of work out of the lake again",
+        ),
     },
     "Work with officers and drones": {
-        "console": Subcommand("apps.console.command", "the officers' console, a web page"),
-        "simulate": Subcommand("apps.simulator.command", "publish a made-up fleet, or write a made-up ticket history"),
+        "console": Subcommand(
+            "apps.console.command",
+            "apps.console.command:parser",
+            "the officers' console, a web page",
+        ),
+        "simulate": Subcommand(
+            "apps.simulator.command",
+            "apps.simulator.command:parser",
+            "publish a made-up fleet, or write a made-up ticket history",
+        ),
     },
     "On this machine and on clusters": {
-        "live": Subcommand("runners.live.command", "a fleet, Kafka, S3, the graph and a screen, here"),
-        "run-local": Subcommand("runners.local", "a made-up day into a lake with its report"),
-        "services": Subcommand("runners.services.command", "Kafka, Pub/Sub and S3 servers, here"),
-        "flink": Subcommand("runners.flink.command", "a Flink cluster, here; submit the graph to it"),
-        "spark": Subcommand("runners.spark.command", "a Spark cluster, here; submit the graph to it"),
-        "doctor": Subcommand("runners.doctor", "what this machine has, and what is missing"),
-        "clean": Subcommand("runners.clean", "remove what the product made here"),
+        "live": Subcommand(
+            "runners.live.command",
+            "runners.live.flags:parser",
+            "a fleet, Kafka, S3, the graph and a screen, here",
+        ),
+        "run-local": Subcommand(
+            "runners.local",
+            "runners.local_flags:parser",
+            "a made-up day into a lake with its report",
+        ),
+        "services": Subcommand(
+            "runners.services.command",
+            "runners.services.command:parser",
+            "Kafka, Pub/Sub and S3 servers, here",
+        ),
+        "flink": Subcommand(
+            "runners.flink.command",
+            "runners.flink.command:parser",
+            "a Flink cluster, here; submit the graph to it",
+        ),
+        "spark": Subcommand(
+            "runners.spark.command",
+            "runners.spark.command:parser",
+            "a Spark cluster, here; submit the graph to it",
+        ),
+        "doctor": Subcommand(
+            "runners.doctor",
+            "runners.doctor:parser",
+            "what this machine has, and what is missing",
+        ),
+        "clean": Subcommand(
+            "runners.clean",
+            "runners.clean:parser",
+            "remove what the product made here",
+        ),
     },
 }
 SUBCOMMANDS = {name: command for group in GROUPS.values() for name, command in group.items()}

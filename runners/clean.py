@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from schemas.errors import OutputUnusable
 from schemas.files.marks import MARK, Mark, mark_of, unmarked
+from terminal.arguments import command_parser
 
 ROOT = Path(__file__).resolve().parents[1]
 """The work tree."""
@@ -26,21 +27,27 @@ class _Found(NamedTuple):
     """What looks like something to remove and is not, each with why and what to do."""
 
 
+def parser() -> argparse.ArgumentParser:
+    """Of ``prestacop clean``."""
+    made = command_parser(
+        "prestacop clean",
+        f"Remove what carries the mark {MARK}: programs, the environment and input that can be made again; data only "
+        "with --all.",
+        "examples:\n  prestacop clean\n  prestacop clean --all --data my/data\n\n"
+        "exit codes: 0 done, 2 something was left because it has no mark, or nobody could be asked",
+    )
+    made.add_argument("--data", metavar="DIR", help="the folder of run-local's data (data)")
+    made.add_argument("--all", action="store_true", help="data too: lakes, the bucket, officers' key and accounts")
+    made.add_argument("--yes", action="store_true", help="ask nothing")
+    return made
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; gives its exit code."""
-    parser = argparse.ArgumentParser(
-        prog="prestacop clean",
-        description=f"Remove what carries the mark {MARK}: programs, the environment and input that can be made again; "
-        "data only with --all.",
-        epilog="Exit codes: 0 done, 2 something was left because it has no mark, or nobody could be asked.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--data", metavar="DIR", help="the folder of run-local's data (data)")
-    parser.add_argument("--all", action="store_true", help="data too: lakes, the bucket, officers' key and accounts")
-    parser.add_argument("--yes", action="store_true", help="ask nothing")
-    arguments = parser.parse_args(argv)
+    flags = parser()
+    arguments = flags.parse_args(argv)
     if arguments.data == "":
-        parser.error("--data is empty: name a folder (make clean DATA=DIR), or leave it out")
+        flags.error("--data is empty: name a folder (make clean DATA=DIR), or leave it out")
     data = Path(arguments.data) if arguments.data is not None else ROOT / "data"
     found = _found(data, arguments.data is not None, arguments.all)
     if arguments.all and not _may_be_removed(found.remove, arguments.yes):

@@ -18,6 +18,7 @@ from runners.services import NAMES, Services
 from runners.services.java import java
 from schemas.errors import ServiceUnavailable
 from schemas.history import TIME_ZONE
+from terminal.arguments import command_parser
 
 GIGABYTE = 1e9
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
@@ -77,9 +78,18 @@ def _first_line(*command: str) -> str | None:
     return re.sub(r"\x1b\[\d*m", "", lines[0]) if lines and not found.returncode else None  # Maven writes in colours
 
 
+def parser() -> argparse.ArgumentParser:
+    """Of ``prestacop doctor``."""
+    return command_parser(
+        "prestacop doctor",
+        "Report what this machine can run, and what to install for the rest.",
+        "example:\n  prestacop doctor\n\nexit codes: 0 run-local can run here, 4 something that it needs is missing",
+    )
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the report; 0 if ``make run-local`` can run."""
-    argparse.ArgumentParser(prog="prestacop doctor", description=__doc__).parse_args(argv)
+    parser().parse_args(argv)
     seen = list(findings())
     for finding in seen:
         mark = "ok" if finding.good else "missing" if finding.needed else "no"

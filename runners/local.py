@@ -16,10 +16,10 @@ from pipelines.analysis.html_report import check_report, write_report
 from pipelines.cli.app import beam_options, progress_bar, run
 from pipelines.violations.graph import Settings
 from pipelines.violations.inputs import ReadOptions
-from pipelines.violations.options import add_max_dead_letters, history_url, recording, take_once
 from pipelines.violations.run import run_and_tell
+from runners.local_flags import parser as flags
+from schemas.dead_letter_share import DEFAULT_SHARE
 from schemas.files.marks import Mark, make_folder
-from transforms.refusals import DEFAULT_SHARE
 from transforms.stats import HOUR
 
 SEED = 1
@@ -30,23 +30,7 @@ week in the report. May is in the quarter that is the busiest in the city's tick
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The command."""
-    parser = argparse.ArgumentParser(
-        prog="prestacop run-local",
-        description="Make input if none is given, run the graph over it, answer the questions.",
-        epilog="example: make run-local HISTORY='tickets/*.csv' LAKE=/tmp/lake",
-        allow_abbrev=False,
-    )
-    take_once(parser)
-    parser.add_argument("--data", type=Path, default=Path("data"), help="where the input is made (data)")
-    parser.add_argument("--lake", metavar="DIR_OR_S3_URL", help="the lake (DATA/lake)")
-    parser.add_argument("--report", type=Path, help="the page that is written (DATA/report.html)")
-    parser.add_argument("--history", type=history_url, metavar="GLOB_OR_URL", help="your ticket CSV files")
-    parser.add_argument("--messages", type=recording, metavar="file:PATH", help="your recording of drone messages")
-    parser.add_argument("--rows", type=int, default=500_000, help="rows of the history that is made (500000)")
-    parser.add_argument("--drones", type=int, default=200, help="drones whose messages are made (200)")
-    parser.add_argument("--seconds", type=int, default=3600, help="how long they fly, spread over a week (3600)")
-    add_max_dead_letters(parser)
-    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+    parser = flags()
     arguments, rest = parser.parse_known_args(argv)
     options = beam_options(parser, rest)
     run(lambda: _command(arguments, options), "Run make run-local again: what is in the ledger is not read twice.")

@@ -7,6 +7,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from terminal.logs import is_json
+
 PLAIN_S = 10.0
 _TERMINAL_S = 0.3
 _COLUMNS, _ROWS = 80, 24
@@ -39,7 +41,7 @@ class Bar(tqdm):  # type: ignore[type-arg]  # it is no generic class at run time
             unit_scale=True,
             total=total,
             initial=done,
-            disable=quiet,
+            disable=quiet or is_json(),
             file=sys.stderr,
             ncols=_COLUMNS if without_size else None,
             nrows=_ROWS if without_size else None,

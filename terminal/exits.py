@@ -3,12 +3,12 @@
 import os
 import select
 import sys
-import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
 from schemas.errors import BUG, PrestaCopError
 from schemas.os_errors import bad_name, of_the_system
+from terminal import logs
 from terminal.printing import guarded_output
 from terminal.signals import INTERRUPTED, raising_interrupts
 
@@ -18,13 +18,22 @@ PIPE_CLOSED = 141
 
 def bug() -> int:
     """Print the traceback of the error at hand, a fault of the program, and what to do; gives the exit code."""
-    traceback.print_exc()
-    print(
-        f"error: this is a fault of the program (exit code {BUG}). What was committed stays as it is. Please report "
-        "the lines above together with the command and its version",
-        file=sys.stderr,
+    logs.COMMAND.error(
+        "this is a fault of the program (exit code %d). What was committed stays as it is. Please report the traceback "
+        "together with the command and its version",
+        BUG,
+        exc_info=True,
+        extra={"exit_code": BUG},
     )
     return BUG
+
+
+def report(error: PrestaCopError) -> int:
+    """Print an error of ours as the one line that it is; gives its exit code."""
+    # The traceback is for --log-level debug.
+    logs.COMMAND.debug("raised here:", exc_info=error)
+    logs.COMMAND.error("%s", error, extra={"exit_code": error.exit_code})
+    return error.exit_code
 
 
 def ended(command: Callable[[], int | None], stopped: str, known: Callable[[Exception], PrestaCopError | None]) -> int:
@@ -34,19 +43,19 @@ def ended(command: Callable[[], int | None], stopped: str, known: Callable[[Exce
         stopped: what to say after Ctrl-C.
         known: an error of ours that another one is; none where that is a fault of the program.
     """
+    logs.set_up()
     try:
         with raising_interrupts():
             code = command() or 0
             sys.stdout.flush()  # what cannot be written any more is an error of the command too
     except KeyboardInterrupt:
-        print(f"\nstopped. {stopped}", file=sys.stderr)
+        logs.COMMAND.warning("\nstopped. %s", stopped, extra={"exit_code": INTERRUPTED})
         code = INTERRUPTED
     except Exception as error:  # noqa: BLE001  # it is told in full, and the process ends
         if isinstance(error, BrokenPipeError) and _nobody_reads():
             code = PIPE_CLOSED
         elif ours := known(error):
-            print(f"error: {ours}", file=sys.stderr)
-            code = ours.exit_code
+            code = report(ours)
         else:
             code = bug()
     _let_go()

@@ -15,14 +15,12 @@ from typing import Any, Final, NamedTuple
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
+from schemas.dead_letter_share import MIN_ROWS, percent
 from schemas.errors import InputUnusable
 from sources.units import Unit, UnitBatch
 from transforms.outputs import DEAD_LETTERS, Parsed
 from transforms.per_unit import PerUnit
 
-DEFAULT_SHARE: Final = Fraction(1, 10)
-MIN_ROWS: Final = 1_000
-"""A share of few rows says little: a smaller unit is checked as if it had so many."""
 REASONS: Final = 3
 """How many reasons the message names, the most frequent first."""
 WARN_SECONDS: Final = 60.0
@@ -124,12 +122,3 @@ def _excess(unit: Unit, counts: _Counts, share: Fraction) -> str:
         f"unit {unit.name} of {unit.path!r}: {counts.refused:,} of {counts.rows:,} rows ({rate}) are refused, more "
         f"than the {percent(share)} of --max-dead-letters: {reasons}."
     )
-
-
-def percent(share: Fraction) -> str:
-    """In the flag's format.
-
-    >>> percent(Fraction(1, 10)), percent(Fraction(1, 200))
-    ('10%', '0.5%')
-    """
-    return f"{float(100 * share):g}%"

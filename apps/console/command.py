@@ -14,8 +14,9 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from messaging.urls import Topic, topic_url
+from messaging.urls import topic_url
 from schemas.errors import InputUnusable, PrestaCopError, ServiceUnavailable
+from terminal.arguments import command_parser, port, readable, whole
 from terminal.signals import INTERRUPTED
 
 from . import log
@@ -42,7 +43,7 @@ exit codes: 0 ended, 2 wrong usage, 3 input unusable, 4 the port cannot be had, 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    given = _parser().parse_args(arguments)
+    given = parser().parse_args(arguments)
     if bool(given.tls_cert) != bool(given.tls_key):
         return _fail("--tls-cert and --tls-key go together", 2)
     wiring = Wiring(
@@ -170,13 +171,6 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
-def _url(text: str) -> Topic:
-    try:
-        return topic_url(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
 def _network(text: str) -> str:
     try:
         return str(ip_network(text))
@@ -184,37 +178,34 @@ def _network(text: str) -> str:
         raise argparse.ArgumentTypeError(f"{text!r} is neither an IP address nor a network: {error}") from error
 
 
-def _connections(text: str) -> int:
-    if not text.isdecimal() or not 10 <= int(text[:9]) <= 100_000:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of connections: 10 to 100000")
-    return int(text)
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or not 0 < int(text) < 2**16:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port: 1 to 65535")
-    return int(text)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="prestacop console",
-        description="The officer's console: alerts in, signed answers out, and the live page.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+def parser() -> argparse.ArgumentParser:
+    """Of ``prestacop console``."""
+    made = command_parser(
+        "prestacop console", "The officers' console: alerts in, signed answers out, and the live page.", _EPILOG
     )
-    add = parser.add_argument
-    add("--alerts", type=_url, required=True, metavar="URL", help="topic of alerts (Pub/Sub: a subscription)")
-    add("--answers", type=_url, required=True, metavar="URL", help="topic of the drones, for answers")
-    add("--images", type=_url, metavar="URL", help="topic of pictures (Pub/Sub: a subscription)")
-    add("--commands", type=_url, metavar="URL", help="topic of commands to drones")
-    add("--confirmations", type=_url, metavar="URL", help="topic of their confirmations (Pub/Sub: a subscription)")
+    add = made.add_argument
+    topic = readable(topic_url)
+    add(
+        "--alerts",
+        type=topic,
+        required=True,
+        metavar="URL",
+        help="topic of alerts (Pub/Sub: a subscription)",
+    )
+    add("--answers", type=topic, required=True, metavar="URL", help="topic of the drones, for answers")
+    add("--images", type=topic, metavar="URL", help="topic of pictures (Pub/Sub: a subscription)")
+    add("--commands", type=topic, metavar="URL", help="topic of commands to drones")
+    add(
+        "--confirmations",
+        type=topic,
+        metavar="URL",
+        help="topic of their confirmations (Pub/Sub: a subscription)",
+    )
     add("--panes", type=Path, metavar="FILE", help="live statistics of the graph, what its --live file:FILE appends to")
     add("--codes", type=Path, metavar="FILE", help="table of codes, CSV with CODE and DEFINITION (numbers alone)")
     add("--data", type=Path, default=Path("data/console"), metavar="DIR", help="state and key (data/console)")
     add("--host", default="127.0.0.1", metavar="ADDRESS", help="where it listens (127.0.0.1)")
-    add("--port", type=_port, default=8300, metavar="N", help="the same (8300)")
+    add("--port", type=port, default=8300, metavar="N", help="the same (8300)")
     add(
         *("--trusted-proxy",),
         type=_network,
@@ -225,7 +216,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add(
         *("--max-connections",),
-        type=_connections,
+        type=whole(10, 100_000),
         default=MOST_CONNECTIONS,
         metavar="N",
         help=f"at most so many connections at once ({MOST_CONNECTIONS}); beyond, the longest silent one is closed",
@@ -233,4 +224,4 @@ def _parser() -> argparse.ArgumentParser:
     add("--new-key", action="store_true", help="make another signing key where the state's own is lost")
     add("--tls-cert", type=Path, metavar="FILE", help="certificate (PEM), for https")
     add("--tls-key", type=Path, metavar="FILE", help="its private key (PEM)")
-    return parser
+    return made

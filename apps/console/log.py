@@ -1,12 +1,11 @@
 """The console's log: whoever sends junk does not fill a disk with it."""
 
 import logging
-import sys
 import time
 from collections.abc import Callable
 from typing import Final
 
-from terminal.printing import printable
+from terminal import logs
 
 LINES_A_MINUTE: Final = 5
 """Of each place in the program that logs."""
@@ -35,21 +34,7 @@ class Bounded(logging.Filter):
         return True
 
 
-class _Printable(logging.Formatter):
-    """What others wrote reaches no terminal as a control character."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return printable(super().format(record))
-
-
-class _ToStderr(logging.Handler):
-    def emit(self, record: logging.LogRecord) -> None:
-        print(self.format(record), file=sys.stderr)
-
-
 def set_up() -> None:
-    """Warnings and errors, to stderr."""
-    handler = _ToStderr()
-    handler.setFormatter(_Printable("%(levelname)s: %(message)s"))
-    handler.addFilter(Bounded())
-    logging.basicConfig(handlers=[handler], level=logging.WARNING)
+    """Write the log to stderr, with at most :data:`LINES_A_MINUTE` of each place."""
+    logs.add_filter(Bounded())
+    logs.set_up()

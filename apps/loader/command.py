@@ -14,6 +14,7 @@ from messaging.urls import KAFKA, PUBSUB, kafka_url, pubsub_url
 from schemas.errors import InputUnusable, NotPermitted, PrestaCopError
 from schemas.files.kinds import Packing
 from schemas.files.urls import local_path, plain_path
+from terminal.arguments import add_quiet, bytes_a_second, command_parser, duration, whole
 from terminal.exits import PIPE_CLOSED
 from terminal.signals import INTERRUPTED
 
@@ -23,8 +24,6 @@ from .status import status
 from .target import Target, TargetChanged
 
 _FORMS: Final = "kafka://HOST:PORT/TOPIC?OPTION=VALUE, pubsub://PROJECT/TOPIC, s3://BUCKET/PREFIX or file:DIR"
-_SIZES: Final = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
-_TIMES: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 _EPILOG: Final = """\
 examples:
@@ -49,13 +48,13 @@ process loads the same file, 130 stopped
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     argv = sys.argv[1:] if argv is None else argv
-    parser = _parser()
-    arguments = parser.parse_args(argv)
+    flags = parser()
+    arguments = flags.parse_args(argv)
     try:
         if arguments.status:
             return _status(arguments.journal)
         if not arguments.files or not arguments.to:
-            parser.error("name the files and the target: FILE... --to URL")
+            flags.error("name the files and the target: FILE... --to URL")
         text, make = arguments.to
         wanted = Wanted(
             arguments.journal,
@@ -155,58 +154,37 @@ def target(text: str) -> tuple[str, Make]:
     raise argparse.ArgumentTypeError(f"{text!r} is not a target: write {_FORMS}")
 
 
-def _rate(text: str) -> float:
-    found = re.fullmatch(r"(\d{1,9})([kMG]?)", text)
-    if not found or not int(found[1]):
-        raise argparse.ArgumentTypeError(f"{text!r} is no rate: write 500k, 2M, 1G, bytes a second")
-    return float(int(found[1]) * _SIZES[found[2]])
-
-
-def _time(text: str) -> float:
-    found = re.fullmatch(r"(\d{1,9})([smhd])", text)
-    if not found:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time: write 30s, 5m, 1h, 1d")
-    return float(int(found[1]) * _TIMES[found[2]])
-
-
-def _rows(text: str) -> int:
-    if not re.fullmatch(r"[1-9]\d{0,5}", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of rows: write 500")
-    return int(text)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="prestacop load",
-        description="Ship the city's ticket files to a place that the graph reads: little memory, one pass,\n"
+def parser() -> argparse.ArgumentParser:
+    """Of ``prestacop load``."""
+    made = command_parser(
+        "prestacop load",
+        "Ship the city's ticket files to a place that the graph reads: little memory, one pass,\n"
         "exactly-once through power cuts.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        _EPILOG,
     )
-    parser.add_argument(
+    made.add_argument(
         "files", nargs="*", type=Path, metavar="FILE", help=f"a CSV of tickets, plain or packed ({', '.join(Packing)})"
     )
-    parser.add_argument("--to", type=target, metavar="URL", help=_FORMS)
-    parser.add_argument("--batch-rows", type=_rows, default=500, metavar="N", help="rows per message (500)")
-    parser.add_argument("--max-rate", type=_rate, metavar="RATE", help="bytes per second: 500k, 2M (unlimited)")
-    parser.add_argument(
+    made.add_argument("--to", type=target, metavar="URL", help=_FORMS)
+    made.add_argument("--batch-rows", type=whole(1, 999_999), default=500, metavar="N", help="rows per message (500)")
+    made.add_argument("--max-rate", type=bytes_a_second, metavar="RATE", help="bytes per second: 500k, 2M (unlimited)")
+    made.add_argument(
         "--patience",
-        type=_time,
-        default=86_400.0,
+        type=duration,
+        default=86_400,
         metavar="TIME",
         help="how long to retry while the target is unreachable (1d)",
     )
-    parser.add_argument("--restart", action="store_true", help="load from the start, ignoring the saved progress")
-    parser.add_argument(
+    made.add_argument("--restart", action="store_true", help="load from the start, ignoring the saved progress")
+    made.add_argument(
         "--status", action="store_true", help="print the progress of each load from this computer, and exit"
     )
-    parser.add_argument(
+    made.add_argument(
         "--journal",
         type=Path,
         default=folder(),
         metavar="DIR",
         help="where the progress is saved (%(default)s)",
     )
-    parser.add_argument("--quiet", action="store_true", help="no progress")
-    return parser
+    add_quiet(made)
+    return made

@@ -9,9 +9,14 @@ from typing import Final
 from apps.simulator.fleet.options import add_drones
 from apps.simulator.tickets.options import add_history
 from schemas.errors import DiskFull, NotPermitted, OutputUnusable, PrestaCopError
+from terminal.arguments import group_parser
 from terminal.signals import INTERRUPTED
 
 _EPILOG: Final = """\
+examples:
+  prestacop simulate history --rows 2000000 --output tickets.csv
+  prestacop simulate drones --drones 100 --seconds 60 --output file:drones.jsonl
+
 exit codes: 0 written; 2 wrong arguments, or the output cannot be written there; 3 there is no such topic, or it rejects
 messages; 4 the service does not answer; 5 the disk is full; 7 no permission to write there; 130 interrupted.
 Whatever the code, an output file is complete or not there.
@@ -20,7 +25,7 @@ Whatever the code, an output file is complete or not there.
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
         code: int = options.run(options)
     except KeyboardInterrupt:
@@ -41,14 +46,11 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="prestacop simulate",
-        description="Generate input of any size, with the expected results (the truth).",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+def parser() -> argparse.ArgumentParser:
+    """Of the command and its two sub-commands."""
+    text = "Generate input of any size, with the expected results (the truth)."
+    made = group_parser("prestacop simulate", text, _EPILOG)
+    commands = made.add_subparsers(required=True, metavar="COMMAND")
     add_history(commands)
     add_drones(commands)
-    return parser
+    return made

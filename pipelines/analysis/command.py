@@ -4,7 +4,6 @@ import argparse
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
-from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import apache_beam as beam
@@ -14,7 +13,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from lake import filled_lake, lake
 from lake.changes import reading
 from lake.storage import storage
-from pipelines.analysis.fines import GET_IT, fines, read_rates
+from pipelines.analysis import flags
+from pipelines.analysis.fines import fines, read_rates
 from pipelines.analysis.graph import RESULT, questions
 from pipelines.analysis.html_report import check_report, write_report
 from pipelines.analysis.results import Answers
@@ -23,20 +23,6 @@ from pipelines.cli.app import beam_options, progress_bar, run
 from schemas.errors import OutputUnusable
 from schemas.lake import Dataset
 from sources.progress import progress
-
-EXAMPLES = """\
-examples:
-  prestacop analyze --lake data/lake
-  prestacop analyze --lake s3://prestacop/lake --report fiscal-2015.html
-  prestacop analyze --lake data/lake --codes dof_violation_codes.csv
-
-Beam's own options may follow (--runner, --direct_num_workers, ...). S3 keys and the endpoint come from the AWS
-credential chain and AWS_ENDPOINT_URL. The lake is only read. --answers writes the numbers as JSON for other programs; a
-runner with workers on other machines needs it: a place that they and this machine can reach.
-
-exit codes: 0 done, 2 wrong usage or the report cannot be written there, 3 no lake there, 4 service unavailable, 5 disk
-full, 6 a vacuum removed what it was to read: run it again, 7 no permission
-"""
 
 
 def answers(lake_root: str, options: PipelineOptions, place: str | None = None) -> Answers:
@@ -76,22 +62,7 @@ def print_answers(found: Answers) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """The command."""
     argv = sys.argv[1:] if argv is None else argv
-    parser = argparse.ArgumentParser(
-        prog="prestacop analyze",
-        description="When, where and what for violations are written, and how much of it needs a police officer.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--lake", required=True, metavar="DIR_OR_S3_URL", help="the lake")
-    parser.add_argument(
-        "--report", type=Path, default=Path("report.html"), metavar="PATH", help="the page to write (report.html)"
-    )
-    parser.add_argument(
-        "--codes", type=Path, metavar="FILE", help=f"the city's table of violation codes, for the fines: {GET_IT}"
-    )
-    parser.add_argument("--answers", metavar="DIR_OR_S3_URL", help=f"also write the numbers there, as {RESULT}")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser = flags.analyze()
     arguments, rest = parser.parse_known_args(argv)
     options = beam_options(parser, rest)
     run(lambda: _command(arguments, options), "The lake was only read; run it again.")

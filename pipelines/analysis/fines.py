@@ -22,10 +22,11 @@ import pyarrow as pa
 
 from lake import Lake, filled_lake
 from lake.changes import reading
+from pipelines.analysis import flags
 from pipelines.analysis.cross_unit import spilling
+from pipelines.analysis.flags import GET_IT
 from pipelines.analysis.results import Fine, Fines
 from pipelines.cli.app import run
-from pipelines.violations.options import window_seconds
 from schemas.errors import InputUnusable
 from schemas.history import column_key
 
@@ -33,23 +34,8 @@ BELOW = (1, 5, 6, 7, 9, 10, 13, 14, 17, 18, 19, 20)
 """Precincts of Manhattan that lie below 96th Street."""
 ABOVE = (23, 25, 26, 28, 30, 32, 33, 34)
 """Those that lie above it."""
-GET_IT = "get it at https://data.cityofnewyork.us/d/ncbg-6agr (Export, CSV)"
 OTHER_BOROUGHS = 40
 """Precincts from this number on lie in the Bronx, Brooklyn, Queens and Staten Island."""
-EXAMPLES = f"""\
-examples:
-  prestacop fines --lake data/lake --codes dof_violation_codes.csv
-  prestacop fines --lake s3://prestacop/lake --codes dof_violation_codes.csv --window 1h > fines.csv
-
---codes is the city's table of violation codes: {GET_IT}.
-Prints CSV: window_start (UTC), violation_code, violations, dollars, unsure (violations of which neither county nor
-precinct decides the rate; counted at that of all other areas), unsure_more (additional dollars if all of them were in
-Manhattan up to 96th Street). Codes without a rate have no dollars.
-
-exit codes: 0 done, 2 wrong usage, 3 no lake there, or --codes is not that table, 4 service unavailable,
-6 a vacuum removed what it was to read: run it again
-"""
-
 _FINES = f"""
     SELECT time_bucket($size * INTERVAL 1 SECOND, event_time, TIMESTAMPTZ '1970-01-01 00:00:00+00') AS window_start,
            violation_code, count(*) AS violations,
@@ -127,16 +113,7 @@ def fines(lk: Lake, rates: dict[int, Rate]) -> Fines:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The command."""
-    parser = argparse.ArgumentParser(
-        prog="prestacop fines",
-        description="Compute the fines of all violations, by window and code, with the city's two rates.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--lake", required=True, metavar="DIR_OR_S3_URL", help="the lake")
-    parser.add_argument("--codes", required=True, type=Path, metavar="FILE", help="the city's table of violation codes")
-    parser.add_argument("--window", type=window_seconds, default=86_400, metavar="SIZE", help="1h, 6h, 1d (default)")
+    parser = flags.fines()
     arguments = parser.parse_args(argv)
     run(lambda: _command(arguments), "The lake was only read; run it again.")
 

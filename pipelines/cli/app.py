@@ -2,13 +2,12 @@
 
 import argparse
 import atexit
-import logging
 import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
-from typing import Any, NoReturn, TextIO, cast
+from typing import NoReturn, TextIO, cast
 
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.direct.direct_runner import SwitchingDirectRunner
@@ -26,9 +25,11 @@ from schemas import errors
 from schemas.os_errors import bad_name
 from sources.progress import progress
 from sources.units import ROWS_IN
+from terminal import logs
 from terminal.bars import Bar
 from terminal.every import every
 from terminal.exits import ended
+from terminal.logs import TracebacksAsRecords
 from terminal.printing import guarded_output
 
 PRISM = "PrismRunner"
@@ -138,19 +139,17 @@ def run(command: Callable[[], int], resume: str) -> NoReturn:
         resume: what to say after Ctrl-C about how to go on.
     """
     listen_here_alone()
-    # What a worker raises comes out of the run as well; its log would be a second copy.
-    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     with guarded_output():
         _run(command, resume)
 
 
 def _run(command: Callable[[], int], resume: str) -> NoReturn:
     def told() -> int:
-        with own_temporary_folder(), redirect_stderr(cast(TextIO, _WithoutTracebacks(sys.stderr))):
+        with own_temporary_folder(), redirect_stderr(cast(TextIO, TracebacksAsRecords(sys.stderr))):
             try:
                 return command()
             except JobEnded as ended_there:
-                print(f"\n{ended_there}", file=sys.stderr)
+                logs.COMMAND.warning("\n%s", ended_there, extra={"exit_code": ended_there.exit_code})
                 return ended_there.exit_code
             finally:
                 atexit._run_exitfuncs()  # there Beam stops a job server that it has started
@@ -159,23 +158,6 @@ def _run(command: Callable[[], int], resume: str) -> NoReturn:
     # The threads of a runner that was stopped half-way would keep the process, and taking Beam's modules down in order
     # takes 0.4 s.
     os._exit(code)
-
-
-class _WithoutTracebacks:
-    """A stream without the tracebacks that Beam's workers print: what they raise comes out of the run as well."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._in_traceback = False
-
-    def write(self, text: str) -> int:
-        # print() writes the traceback, which may begin with an error that has none, then the end of the line.
-        dropped = "Traceback (most recent call last):\n" in text or (self._in_traceback and text == "\n")
-        self._in_traceback = dropped and text != "\n"
-        return len(text) if dropped else self._stream.write(text)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
 
 
 def _classes(error: type[errors.PrestaCopError]) -> Iterator[type[errors.PrestaCopError]]:

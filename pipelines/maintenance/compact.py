@@ -15,29 +15,10 @@ from lake.changes import Change, vacuum
 from lake.ledger import unit_paths
 from lake.storage import storage
 from pipelines.cli.app import beam_options, progress_bar, run
+from pipelines.maintenance import flags
 from pipelines.maintenance.compaction_graph import commit_change, compaction, plan, with_ledger
-from pipelines.violations.options import duration
 from schemas.lake import Dataset
 from sources.progress import progress
-
-EXAMPLES = """\
-examples:
-  prestacop compact --lake data/lake
-  prestacop compact --lake s3://prestacop/lake --file-mb 256
-  prestacop compact --lake data/lake --vacuum
-  prestacop compact --lake data/lake --vacuum --older-than 0s    # nobody reads the lake now
-
-It is safe to run while pipelines write, readers read and other compactions run, and to stop at any moment: its result
-becomes visible atomically, with its row of the ledger. The replaced files stay for readers that have opened the lake;
---vacuum removes those that were replaced more than a day ago. Readers that list directories instead of the ledger see
-duplicate rows between compaction and vacuum: pause them, and vacuum with --older-than 0s.
-
-Beam's own options may follow (--runner, --direct_num_workers, ...). S3 keys and the endpoint come from the AWS
-credential chain and AWS_ENDPOINT_URL.
-
-exit codes: 0 done, 1 the lake does not add up, 2 wrong usage, 3 there is no lake, 4 service unavailable, 5 disk full,
-6 a vacuum removed what it was to read: run it again
-"""
 
 
 def compact(root: str, target: int, options: PipelineOptions) -> dict[str, Any] | None:
@@ -82,26 +63,7 @@ def summary(root: str, change: dict[str, Any]) -> Iterator[str]:
 def main(argv: Sequence[str] | None = None) -> None:
     """The command."""
     argv = sys.argv[1:] if argv is None else argv
-    parser = argparse.ArgumentParser(
-        prog="prestacop compact",
-        description="Merge the lake's small files, sorted by event time, and remove duplicate messages.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--lake", required=True, metavar="DIR_OR_S3_URL", help="the lake")
-    parser.add_argument(
-        "--file-mb", type=_megabytes, default=64, metavar="N", help="size of a merged file; at most a million rows (64)"
-    )
-    parser.add_argument("--vacuum", action="store_true", help="only remove files that were replaced")
-    parser.add_argument(
-        "--older-than",
-        type=duration,
-        default=86_400,
-        metavar="TIME",
-        help="with --vacuum: replaced this long ago (1d)",
-    )
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser = flags.compact()
     arguments, rest = parser.parse_known_args(argv)
     options = beam_options(parser, rest)
     again = shlex.join(["prestacop", "compact", *argv])
@@ -125,9 +87,3 @@ def _command(arguments: argparse.Namespace, options: PipelineOptions) -> int:
     print(f"{len(change['replaces']):,} replaced files are kept for open readers. To remove them:")
     print(f"  prestacop compact --lake {shlex.quote(root)} --vacuum")
     return 0
-
-
-def _megabytes(text: str) -> int:
-    if not text.isdigit() or not 1 <= int(text) <= 1024:
-        raise argparse.ArgumentTypeError(f"{text!r}: write a number of megabytes from 1 to 1024")
-    return int(text)

@@ -5,7 +5,6 @@ replay; the files that the ledger names exist, have their checksums and hold as 
 sum up to its violations and positions. Over the lake: the statistics that readers see sum up to the rows that they see.
 """
 
-import argparse
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -14,6 +13,7 @@ from lake import Lake, lake
 from lake.changes import check_not_removed, reading
 from lake.reader import no_lake
 from pipelines.cli.app import run
+from pipelines.maintenance import flags
 from pipelines.maintenance.integrity import (
     LakeState,
     check_file,
@@ -36,16 +36,6 @@ from terminal.bars import Bar
 from transforms.outputs import OUTPUT_DATASETS
 from transforms.qualify import ANSWERS, BRANCHES
 
-EXAMPLES = """\
-examples:
-  prestacop reconcile --lake data/lake
-  prestacop reconcile --lake s3://prestacop/lake
-
-A line that begins with "notice:" is a hint, such as foreign files at the lake's root; it does not change the exit code.
-
-exit codes: 0 everything adds up, 1 it does not (each unit is named), 3 there is no lake, 4 service unavailable,
-6 a vacuum removed what it was to read: run it again
-"""
 RECONCILIATION = "reconciliation"
 SHOWN = 3
 """Differing statistics of a unit that are printed."""
@@ -167,17 +157,7 @@ def _faults(state: LakeState, faults: list[str], quiet: bool) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The command."""
-    parser = argparse.ArgumentParser(
-        prog="prestacop reconcile",
-        description="Check that every input row is in the lake exactly once, and that no file is missing or damaged.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    lake_flags = parser.add_mutually_exclusive_group(required=True)
-    lake_flags.add_argument("--lake", metavar="DIR_OR_S3_URL", help="the lake")
-    lake_flags.add_argument("--output", dest="lake", help=argparse.SUPPRESS)  # the flag's former name
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser = flags.reconcile()
     arguments = parser.parse_args(argv)
     run(lambda: _command(arguments.lake, arguments.quiet), "Nothing was changed; run it again.")
 

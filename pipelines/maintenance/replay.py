@@ -5,7 +5,6 @@ import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
@@ -15,34 +14,11 @@ from lake import Lake, filled_lake
 from lake.changes import Change
 from lake.storage import storage
 from pipelines.cli.app import beam_options, progress_bar, run
+from pipelines.maintenance import flags
 from pipelines.maintenance.compaction_graph import commit_change
 from pipelines.maintenance.replay_graph import letters_of, replay_graph
-from schemas import history, messages
 from schemas.answers import load_public_keys
 from sources.progress import progress
-
-EXAMPLES = """\
-examples:
-  prestacop replay --lake data/lake --reason time_unreadable
-  prestacop replay --lake s3://prestacop/lake --reason field_invalid
-  prestacop replay --lake data/lake --reason answer_unsigned --officer-keys officers.pem
-
-Run it after a rule was fixed. A dead letter that passes now moves to its dataset, under its old unit and record
-number; one that another rule refuses gets the new reason; the rest stays. It is idempotent, safe to run while others
-write and read, and safe to stop: its result becomes visible atomically.
-
-Beam's own options may follow (--runner, --direct_num_workers, ...). S3 keys and the endpoint come from the AWS
-credential chain and AWS_ENDPOINT_URL.
-
-exit codes: 0 done, 2 wrong usage, 3 there is no lake, 4 service unavailable, 5 disk full,
-6 a vacuum removed what it was to read: run it again
-"""
-
-
-REASONS = sorted(
-    {text for reasons in (history.Reason, messages.Reason) for name, text in vars(reasons).items() if name.isupper()}
-)
-"""All reasons of dead letters."""
 
 
 def replay(
@@ -95,25 +71,7 @@ def summary(change: dict[str, Any] | None, reason: str, before: dict[str, int], 
 def main(argv: Sequence[str] | None = None) -> None:
     """The command."""
     argv = sys.argv[1:] if argv is None else argv
-    parser = argparse.ArgumentParser(
-        prog="prestacop replay",
-        description="Validate the dead letters of one reason again, after a rule was fixed.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--lake", required=True, metavar="DIR_OR_S3_URL", help="the lake")
-    parser.add_argument(
-        "--reason",
-        required=True,
-        metavar="R",
-        choices=REASONS,
-        help="reason of the dead letters: time_unreadable, ...",
-    )
-    parser.add_argument(
-        "--officer-keys", type=Path, metavar="FILE", help="public keys of consoles, for --reason answer_unsigned"
-    )
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser = flags.replay()
     arguments, rest = parser.parse_known_args(argv)
     options = beam_options(parser, rest)
     again = shlex.join(["prestacop", "replay", *argv])

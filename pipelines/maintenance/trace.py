@@ -4,7 +4,6 @@ Its place in the source, its unit, repairs, dataset and files, the officer's ans
 unit that holds it.
 """
 
-import argparse
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -22,23 +21,12 @@ from lake.storage import storage
 from pipelines.analysis.codes import code_name
 from pipelines.analysis.cross_unit import VIOLATIONS
 from pipelines.cli.app import run
+from pipelines.maintenance import flags
 from pipelines.violations.summary import visible
 from schemas.errors import InputUnusable
 from schemas.lake import Dataset
 from schemas.messages import OFFICER
 from sources.files.csv_records import is_utf8
-
-EXAMPLES = """\
-examples:
-  prestacop trace 2cfedfe41ab83ac4ec650bde764fa961
-  prestacop trace 8002531292 --lake s3://prestacop/lake
-
-The ID is a message_id, a summons number, an image_id, the name that Pub/Sub gave a message, or UNIT/RECORD. A dead
-letter is found by any of them that its payload contains.
-
-exit codes: 0 found, 2 wrong usage, 3 not in this lake, or there is no lake, 4 service unavailable,
-6 a vacuum removed what it was to read: run it again
-"""
 
 _FOUND = "SELECT * FROM {dataset}_of_all_units WHERE {where}"
 _WHERE = {
@@ -151,15 +139,7 @@ def _time(value: datetime) -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The command."""
-    parser = argparse.ArgumentParser(
-        prog="prestacop trace",
-        description="Print where a message or summons came from and what became of it.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("id", metavar="ID", help="a message_id, a summons number, or UNIT/RECORD")
-    parser.add_argument("--lake", default="data/lake", metavar="DIR_OR_S3_URL", help="the lake (data/lake)")
+    parser = flags.trace()
     arguments = parser.parse_args(argv)
     run(lambda: _command(arguments.lake, arguments.id), "Nothing was changed; run it again.")
 

@@ -14,34 +14,10 @@ from lake import Lake, filled_lake
 from lake.changes import undone
 from lake.storage import storage
 from pipelines.cli.app import progress_bar, run
+from pipelines.maintenance import flags
 from pipelines.maintenance.undo_unit import FoundUnits, find_units, put_back, read_again, undo
 from schemas.lake import UNDONE
 from sources.units import DUPLICATES
-from terminal.printing import printable
-
-EXAMPLES = """\
-examples:
-  prestacop undo --lake data/lake --list
-  prestacop undo --lake data/lake drones-00000-38805221e67073128c021233d155a53d --dry-run
-  prestacop undo --lake s3://prestacop/lake tickets.csv --reason 'tickets given as messages' --yes
-  prestacop undo --lake data/lake tickets.csv --back
-  prestacop undo --lake data/lake tickets.csv --again
-
-A UNIT is a unit's name, or the path of an input: all its units. --list shows both. No reader sees their rows any more,
-including those that a compaction merged or a replay moved; a duplicate of one of their messages that a compaction
-removed from another unit is restored. The ledger gets one row: who, when, why, how many rows. It is safe to run while
-others write and read, and safe to stop: its result becomes visible atomically.
-
-The ledger keeps the units, so the same input is skipped and a stream resumes after its last committed offset. --back
-restores the same rows, until a vacuum (prestacop compact --vacuum) removes their files. --again lets the next run
-read the same file once more, as another unit, with the flags of that run. Pictures, large payloads, alerts and live
-panes that were published are not removed.
-
-exit codes: 0 done, or done before, 1 the rows do not add up, 2 wrong usage, 3 no lake, no such unit, or its files are
-gone, 4 service unavailable, 5 disk full, 6 a vacuum removed what it was to read: run it again, 7 no
-permission
-"""
-MAX_REASON = 200
 
 
 def describe(found: FoundUnits) -> Iterator[str]:
@@ -71,37 +47,15 @@ def summary(change: dict[str, Any]) -> str:
     return f"{change['path']}: {len(units):,} units, {rows:,} rows{again} ({change['unit']})"
 
 
-def parser() -> argparse.ArgumentParser:
-    """Of the command's flags."""
-    flags = argparse.ArgumentParser(
-        prog="prestacop undo",
-        description="Remove units from the lake, or restore them.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    flags.add_argument("units", nargs="*", metavar="UNIT", help="a unit's name, or the path of its input")
-    flags.add_argument("--lake", required=True, metavar="DIR_OR_S3_URL", help="the lake")
-    flags.add_argument("--reason", default="", metavar="TEXT", type=_reason, help="why, for the ledger")
-    what = flags.add_mutually_exclusive_group()
-    what.add_argument("--back", action="store_true", help="restore units that were undone")
-    what.add_argument("--again", action="store_true", help="let the next run read the input of undone units again")
-    what.add_argument("--list", action="store_true", help="print all units, in commit order")
-    flags.add_argument("--dry-run", action="store_true", help="print what would be done")
-    flags.add_argument("--yes", action="store_true", help="do not ask for confirmation")
-    flags.add_argument("--quiet", action="store_true", help="no progress bar")
-    return flags
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """The command."""
     argv = sys.argv[1:] if argv is None else argv
-    flags = parser()
-    arguments = flags.parse_args(argv)
+    parser = flags.undo()
+    arguments = parser.parse_args(argv)
     if bool(arguments.units) == arguments.list:
-        flags.error("give the units, or --list, which shows them")
+        parser.error("give the units, or --list, which shows them")
     if not (arguments.list or arguments.dry_run or arguments.yes or sys.stdin.isatty()):
-        flags.error("there is no terminal to confirm on: check with --dry-run, then give --yes")
+        parser.error("there is no terminal to confirm on: check with --dry-run, then give --yes")
     again = shlex.join(["prestacop", "undo", *argv])
     run(lambda: command(arguments), f"The undo was committed as a whole or not at all; run it again:\n  {again}")
 
@@ -159,9 +113,3 @@ def _listed(lk: Lake) -> Iterator[str]:
         of = gone.get(row["unit"])
         (line,) = describe(FoundUnits({}, {row["unit"]: of}) if of else FoundUnits(one, {}))
         yield line
-
-
-def _reason(text: str) -> str:
-    if len(text) > MAX_REASON or not printable(text) == text or "\n" in text:
-        raise argparse.ArgumentTypeError(f"write one line of at most {MAX_REASON} characters")
-    return text

@@ -2,24 +2,43 @@
 
 import argparse
 import re
-from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from messaging.urls import KAFKA, PUBSUB, topic_url
-from pipelines.violations.inputs import Url
+from messaging.urls import KAFKA, PUBSUB, KafkaUrl, PubSubUrl, topic_url
+from pipelines.cli.beam_flags import by_runner
+from schemas.dead_letter_share import DEFAULT_SHARE, MIN_ROWS, percent
 from schemas.files.urls import FILE, local_path, plain_path
-from transforms.alerts.mail import mail_address
-from transforms.alerts.webhook import webhook_url
-from transforms.refusals import DEFAULT_SHARE, MIN_ROWS, percent
-from transforms.stats import HOUR
-
-T = TypeVar("T")
+from terminal.arguments import LAKE, add_quiet, command_parser, duration, imported, printing, readable
 
 BOUNDED, UNBOUNDED = "bounded", "unbounded"
+HOUR = 3600
 
-_UNITS = {"s": 1, "m": 60, "h": HOUR, "d": 24 * HOUR}
+EXAMPLES = """\
+examples:
+  prestacop run --history 'tickets/*.csv.gz' --lake data/lake
+  prestacop run --messages file:fleet.jsonl --lake s3://prestacop/lake
+  prestacop run --messages kafka://localhost:9092/drones --lake data/lake
+  prestacop run --messages pubsub://project/drones-lake --mode unbounded --lake s3://prestacop/lake
+  prestacop run --messages kafka://localhost:9092/drones --mode unbounded --lake data/lake \\
+      --officer-keys officers.pem --alerts kafka://localhost:9092/alerts
+  prestacop run --history kafka://localhost:9092/tickets --lake data/lake
+  prestacop run --history tickets.csv --lake data/lake --dry-run
+  prestacop run --history torn.csv --lake data/lake --max-dead-letters 40%
+
+A topic is read from where the lake ends: bounded up to now, unbounded without end (on Prism here, on Flink). Options of
+librdkafka follow the topic: kafka://broker:9093/drones?security.protocol=SASL_SSL&sasl.mechanisms=PLAIN&sasl.username=me;
+passwords come from the environment (KAFKA_SASL_PASSWORD).
+
+S3 keys and the endpoint come from the AWS
+credential chain and AWS_ENDPOINT_URL.
+Beam's own flags may follow: --help-beam lists them by runner.
+
+exit codes: 0 done, 1 the rows do not add up, 2 wrong usage or output, 3 input unusable or
+mostly refused, 4 service unavailable, 5 disk
+full, 7 no permission, 70 a fault of the program, 130 stopped
+"""
 
 
 def recording(url: str) -> str:
@@ -33,34 +52,14 @@ def _live_file(url: str) -> str:
     return local_path(recording(url))
 
 
-def source_url(text: str) -> Url:
+def source_url(text: str) -> str | KafkaUrl | PubSubUrl:
     """``file:PATH``, ``kafka://...`` or ``pubsub://...``. Raises ArgumentTypeError."""
-    return _told(topic_url)(text) if text.startswith((KAFKA, PUBSUB)) else recording(text)
+    return readable(topic_url)(text) if text.startswith((KAFKA, PUBSUB)) else recording(text)
 
 
-def history_url(text: str) -> Url:
+def history_url(text: str) -> str | KafkaUrl | PubSubUrl:
     """A path or pattern, ``s3://...``, ``kafka://...`` or ``pubsub://...``. Raises ArgumentTypeError."""
-    return _told(topic_url)(text) if text.startswith((KAFKA, PUBSUB)) else plain_path(text)
-
-
-def _told(reader: Callable[[str], T]) -> Callable[[str], T]:
-    """The same, whose error argparse says in full."""
-
-    def read(text: str) -> T:
-        try:
-            return reader(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from error
-
-    return read
-
-
-def duration(text: str) -> int:
-    """``30s``, ``5m``, ``1h``, ``1d`` in seconds. Raises ArgumentTypeError."""
-    found = re.fullmatch(r"(\d{1,9})([smhd])", text)
-    if not found:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time: write 30s, 5m, 1h, 1d")
-    return int(found[1]) * _UNITS[found[2]]
+    return readable(topic_url)(text) if text.startswith((KAFKA, PUBSUB)) else plain_path(text)
 
 
 def window_seconds(text: str) -> int:
@@ -71,7 +70,7 @@ def window_seconds(text: str) -> int:
     seconds = duration(text)
     if not seconds or (HOUR % seconds and seconds % HOUR) or seconds > 31 * 24 * HOUR:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no window: write 10s, 1m, 15m, 1h, 6h, 1d; it divides an hour or is whole hours"
+            f"{text!r} is not a window: write 10s, 1m, 15m, 1h, 6h, 1d; it divides an hour or is whole hours"
         )
     return seconds
 
@@ -82,7 +81,7 @@ def share(text: str) -> Fraction:
         return Fraction(1)
     found = re.fullmatch(r"(\d{1,3}(?:\.\d{1,6})?)%", text, re.ASCII)
     if not found or Fraction(found[1]) > 100:
-        raise argparse.ArgumentTypeError(f"{text!r} is no share: write 10%, 0.5%, or none, which is 100%")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share: write 10%, 0.5%, or none, which is 100%")
     return Fraction(found[1]) / 100
 
 
@@ -168,9 +167,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="go on where a topic's messages were deleted before they were read; without it that is an error",
     )
     add_max_dead_letters(group)
-    group.add_argument(
-        "--lake", metavar="DIR_OR_S3_URL", help="the lake: a directory or s3://BUCKET/PREFIX, created if need be"
-    )
+    group.add_argument("--lake", metavar=LAKE, help="the lake: a directory or s3://BUCKET/PREFIX, created if need be")
     group.add_argument("--output", dest="lake", help=argparse.SUPPRESS)  # the flag's former name
     group.add_argument(
         "--window",
@@ -203,24 +200,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--alerts",
-        type=_told(topic_url),
+        type=readable(topic_url),
         metavar="URL",
         help="the topic that is told each unqualified violation of a drone: kafka://HOST:PORT/TOPIC or "
         "pubsub://PROJECT/TOPIC",
     )
     group.add_argument(
         "--alert-webhook",
-        type=_told(webhook_url),
+        type=imported("transforms.alerts.webhook:webhook_url"),
         metavar="URL",
         help="a web service that is told as well, signed with ALERT_WEBHOOK_SECRET of the environment",
     )
     group.add_argument(
         "--alert-email",
-        type=_told(mail_address),
+        type=imported("transforms.alerts.mail:mail_address"),
         metavar="ADDRESS",
         help="who is told as well, through SMTP_HOST of the environment",
     )
     group.add_argument(
         "--dry-run", action="store_true", help="say which units would be read and what would be written, and stop"
     )
-    group.add_argument("--quiet", action="store_true", help="no progress bar")
+    add_quiet(group)
+    group.add_argument(
+        "--help-beam", nargs=0, action=printing(by_runner), help="list the flags of Beam and its runners, and stop"
+    )
+
+
+def parser(prog: str = "prestacop run") -> argparse.ArgumentParser:
+    """Of ``prestacop run``, and of what submits the graph to a cluster."""
+    made = command_parser(
+        prog, "Read drone messages and ticket history into a Parquet lake, exactly once, with statistics.", EXAMPLES
+    )
+    add_arguments(made)
+    return made

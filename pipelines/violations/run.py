@@ -27,18 +27,19 @@ from lake.storage import storage
 from pipelines.cli.app import PRISM, beam_options, committed_line, known, progress_bar, run, stream_line
 from pipelines.cli.cluster import Cluster, Place, job_name
 from pipelines.cli.prism import find_prism, on_prism
-from pipelines.cli.runner_options import by_runner
+from pipelines.violations import options as flags
 from pipelines.violations.dry_run import dry_run
 from pipelines.violations.graph import Settings, violations
 from pipelines.violations.inputs import ReadOptions, plan
 from pipelines.violations.inputs import follow as follow_inputs
-from pipelines.violations.options import UNBOUNDED, add_arguments
+from pipelines.violations.options import UNBOUNDED
 from pipelines.violations.summary import summary, units_of
 from schemas.answers import load_public_keys
+from schemas.dead_letter_share import DEFAULT_SHARE, percent
 from schemas.errors import FINAL, OutputUnusable, ServiceUnavailable
 from sources.progress import progress
+from terminal.logs import COMMAND
 from transforms.alerts.channels import open_channel
-from transforms.refusals import DEFAULT_SHARE, percent
 
 FAILURES = 3
 """Runs one after another that may fail for want of a service before ``--every`` gives up."""
@@ -50,45 +51,12 @@ SPARK_IS_BOUNDED = (
     "Follow the topic with --every 30s instead of --mode unbounded, or take Flink"
 )
 
-EXAMPLES = """\
-examples:
-  prestacop run --history 'tickets/*.csv.gz' --lake data/lake
-  prestacop run --messages file:fleet.jsonl --lake s3://prestacop/lake
-  prestacop run --messages kafka://localhost:9092/drones --lake data/lake
-  prestacop run --messages pubsub://project/drones-lake --mode unbounded --lake s3://prestacop/lake
-  prestacop run --messages kafka://localhost:9092/drones --mode unbounded --lake data/lake \\
-      --officer-keys officers.pem --alerts kafka://localhost:9092/alerts
-  prestacop run --history kafka://localhost:9092/tickets --lake data/lake
-  prestacop run --history tickets.csv --lake data/lake --dry-run
-  prestacop run --history torn.csv --lake data/lake --max-dead-letters 40%
-
-A topic is read from where the lake ends: bounded up to now, unbounded without end (on Prism here, on Flink). Options of
-librdkafka follow the topic: kafka://broker:9093/drones?security.protocol=SASL_SSL&sasl.mechanisms=PLAIN&sasl.username=me;
-passwords come from the environment (KAFKA_SASL_PASSWORD).
-
-S3 keys and the endpoint come from the AWS
-credential chain and AWS_ENDPOINT_URL.
-
-{by_runner}
-
-exit codes: 0 done, 1 the rows do not add up, 2 wrong usage or output, 3 input unusable or
-mostly refused, 4 service unavailable, 5 disk
-full, 7 no permission, 70 a fault of the program, 130 stopped
-"""
-
 
 def main(argv: Sequence[str] | None = None, cluster: Cluster | None = None) -> None:
     """The command; where a cluster is given, it runs there."""
     argv = sys.argv[1:] if argv is None else argv
     prog = cluster.command if cluster else "prestacop run"
-    parser = argparse.ArgumentParser(
-        prog=prog,
-        description="History and drone messages -> a Parquet lake with exact statistics and a ledger.",
-        epilog=EXAMPLES.replace("{by_runner}", by_runner()),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    add_arguments(parser)
+    parser = flags.parser(prog)
     arguments, rest = parser.parse_known_args(argv)
     unbounded = arguments.mode == UNBOUNDED
     if not arguments.lake:
@@ -241,5 +209,5 @@ def _again_and_again(once: Callable[[], None], every: float) -> NoReturn:
             failures += 1
             if failures == FAILURES or isinstance(known(error), FINAL):
                 raise
-            print(f"error: {error}; the next run tries again", file=sys.stderr)
+            COMMAND.error("%s; the next run tries again", error)
         time.sleep(max(0, every - (time.monotonic() - started)))

@@ -5,14 +5,10 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from pipelines.cli.cluster import Cluster
-from pipelines.violations.run import main as run
-from runners.flink import jobs
 from runners.flink.cluster import GROUP, JobManager
-from runners.flink.submit import on_flink
 from runners.services import Services
 from runners.services.clients import use_local_servers
-from runners.services.group_command import Command, run_command
+from runners.services.group_command import GroupCommand, add_submit, parser_of, run_command
 
 _PROG = "prestacop flink"
 _LEAVING = f"The job goes on in the cluster ({_PROG} status; stop ends it). Units in the ledger are done"
@@ -20,6 +16,8 @@ _LEAVING = f"The job goes on in the cluster ({_PROG} status; stop ends it). Unit
 
 def _tell(services: Services) -> None:
     if services.status(JobManager.name)[0].pid:
+        from runners.flink import jobs  # noqa: PLC0415  # imports Beam
+
         print("\n".join(jobs.told(services.running(JobManager))))
 
 
@@ -28,17 +26,19 @@ def _more(actions: "argparse._SubParsersAction[argparse.ArgumentParser]", shared
     stop = actions.add_parser("stop", parents=[shared], help=text, description=text, allow_abbrev=False)
     stop.add_argument("--job", metavar="ID", help="the job (the one that runs)")
     stop.set_defaults(do=_stop)
-    text = "run the graph there: flags of prestacop run (submit --help)"
-    actions.add_parser("submit", help=text, add_help=False)
+    submit = add_submit(actions, _PROG)
+    submit.add_argument("--go-on", action="store_true", help="resume from the newest savepoint or checkpoint")
 
 
 def _stop(services: Services, arguments: argparse.Namespace) -> int:
+    from runners.flink import jobs  # noqa: PLC0415  # imports Beam
+
     savepoint = jobs.stop(services.running(JobManager), arguments.job)
     print(f"savepoint {savepoint}\nto go on from it:  {_PROG} submit --savepoint_path {savepoint} ...")
     return 0
 
 
-COMMAND = Command(
+COMMAND = GroupCommand(
     _PROG,
     GROUP,
     "A Flink cluster on this machine: a JobManager, two TaskManagers, a pool of Python workers.",
@@ -57,6 +57,12 @@ COMMAND = Command(
 
 
 def _submit(argv: list[str]) -> None:
+    # These import Beam, which takes a second: up, status and --help do without.
+    from pipelines.cli.cluster import Cluster  # noqa: PLC0415
+    from pipelines.violations.run import main as run  # noqa: PLC0415
+    from runners.flink import jobs  # noqa: PLC0415
+    from runners.flink.submit import on_flink  # noqa: PLC0415
+
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--go-on", action="store_true")
@@ -66,6 +72,11 @@ def _submit(argv: list[str]) -> None:
     if known.go_on:
         rest += ["--savepoint_path", jobs.snapshot_to_go_on_from(services)]
     run(rest, Cluster(f"{_PROG} submit", partial(on_flink, services=services), leaving=_LEAVING))
+
+
+def parser() -> argparse.ArgumentParser:
+    """Of the command and its actions."""
+    return parser_of(COMMAND)
 
 
 def main(argv: Sequence[str]) -> int:

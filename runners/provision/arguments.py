@@ -6,11 +6,10 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from messaging.urls import KAFKA, KafkaUrl, kafka_url
-from runners.provision.lifecycle import Lake
-from runners.provision.spec import DAY, IMAGES, NAMES, PARTITIONS, RETENTION, ROLES, spoken
+from runners.provision.spec import DAY, IMAGES, NAMES, PARTITIONS, RETENTION, ROLES, LakeBucket, spoken
+from terminal.arguments import command_parser, duration, readable, whole
 
 MODULE: Final = "prestacop topics"
-_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": DAY}
 _LONGEST_PREFIX: Final = 200
 """A rule is named after the lake's prefix, and a name may have 255 characters."""
 
@@ -26,19 +25,17 @@ Kafka counts the retention from the time of a message: a recording published wit
 The rules of a bucket are read, completed and put back: those with other ids stay. The lake keeps the rows of
 pictures that have expired. A server without such rules is told as a warning.
 
-Exit codes: 0 done, 2 wrong usage, 3 refused (--strict: or something differs, or is a warning), 4 service
+exit codes: 0 done, 2 wrong usage, 3 refused (--strict: or something differs, or is a warning), 4 service
 unavailable.
 Secrets are in the environment: KAFKA_SASL_PASSWORD and its like, AWS_PROFILE, GOOGLE_APPLICATION_CREDENTIALS."""
 
 
 def parser() -> argparse.ArgumentParser:
     """The command's flags."""
-    made = argparse.ArgumentParser(
-        prog=MODULE,
-        description="Make what a deployment needs: topics, subscriptions, rules of the bucket. Again is harmless.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+    made = command_parser(
+        MODULE,
+        "Create what a deployment needs: topics, subscriptions, lifecycle rules of the bucket. It is idempotent.",
+        _EXAMPLES,
     )
     where = made.add_argument_group("where (one of them at least)")
     where.add_argument(
@@ -56,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
     topics.add_argument("--answers", metavar="NAME", help="of the officers' answers (that of the messages)")
     topics.add_argument(
         "--partitions",
-        type=per_topic(_count),
+        type=per_topic(whole(1, 99_999)),
         action="append",
         default=[],
         metavar="N",
@@ -64,14 +61,14 @@ def parser() -> argparse.ArgumentParser:
     )
     topics.add_argument(
         "--retention",
-        type=per_topic(duration),
+        type=per_topic(retention),
         action="append",
         default=[],
         metavar="TIME",
         help=f"how long messages are kept: 12h, 7d, or ROLE=TIME for one topic ({_shown(RETENTION, spoken)})",
     )
     topics.add_argument(
-        "--replication", type=_count, metavar="N", help="copies of each message in Kafka (3, or one a broker)"
+        "--replication", type=whole(1, 99_999), metavar="N", help="copies of each message in Kafka (3, or one a broker)"
     )
 
     bucket = made.add_argument_group("the bucket")
@@ -99,10 +96,7 @@ def cluster(text: str) -> KafkaUrl:
     place, mark, query = text.removeprefix(KAFKA).partition("?")
     if "/" in place:
         raise argparse.ArgumentTypeError("write HOST:PORT without a topic: those have flags of their own")
-    try:
-        return kafka_url(f"{KAFKA}{place}/{IMAGES}{mark}{query}")  # any topic: the form needs one
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
+    return readable(kafka_url)(f"{KAFKA}{place}/{IMAGES}{mark}{query}")  # any topic: the form needs one
 
 
 def project(text: str) -> str:
@@ -112,29 +106,29 @@ def project(text: str) -> str:
     return text
 
 
-def lake(text: str) -> Lake:
+def lake(text: str) -> LakeBucket:
     """``s3://BUCKET[/PREFIX]``. Raises ArgumentTypeError."""
     bucket, _, prefix = text.removeprefix("s3://").removesuffix("/").partition("/")
     if not text.startswith("s3://") or not bucket or (prefix and "" in prefix.split("/")):
         raise argparse.ArgumentTypeError(f"{text!r} is no s3://BUCKET/PREFIX; a directory has no rules")
     if len(prefix) > _LONGEST_PREFIX:
         raise argparse.ArgumentTypeError(f"a prefix of {len(prefix)} characters: {_LONGEST_PREFIX} at most")
-    return Lake(bucket, f"{prefix}/" if prefix else "")
+    return LakeBucket(bucket, f"{prefix}/" if prefix else "")
 
 
-def duration(text: str) -> int:
-    """``90s``, ``30m``, ``12h``, ``7d`` in seconds. Raises ArgumentTypeError."""
-    found = re.fullmatch(r"(\d{1,6})([smhd])", text)
-    if not found or not int(found[1]):
-        raise argparse.ArgumentTypeError(f"{text!r} is no time: write 90s, 30m, 12h, 7d")
-    return int(found[1]) * _UNITS[found[2]]
+def retention(text: str) -> int:
+    """``90s``, ``30m``, ``12h``, ``7d`` in seconds, at least a second. Raises ArgumentTypeError."""
+    seconds = duration(text)
+    if not 0 < seconds < 10**6 * DAY:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a duration: write 90s, 30m, 12h, 7d")
+    return seconds
 
 
 def days(text: str) -> int:
     """``365d`` in days: a bucket counts nothing smaller. Raises ArgumentTypeError."""
-    seconds = duration(text)
+    seconds = retention(text)
     if seconds % DAY:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of days: write 30d")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of days: write 30d")
     return seconds // DAY
 
 
@@ -157,12 +151,6 @@ def per_topic(value: Callable[[str], int]) -> Callable[[str], dict[str, int]]:
 def merged(given: list[dict[str, int]]) -> dict[str, int]:
     """What was said of one topic wins over what was said of all; the last of each."""
     return {role: n for one in sorted(given, key=len, reverse=True) for role, n in one.items()}
-
-
-def _count(text: str) -> int:
-    if not re.fullmatch(r"[1-9]\d{0,4}", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to 99999")
-    return int(text)
 
 
 def _shown(defaults: Any, text: Callable[[int], str]) -> str:

@@ -13,7 +13,7 @@ from runners.provision.kafka import KafkaTopics
 from runners.provision.lifecycle import Keep
 from runners.provision.spec import ROLES, Topic, spoken, topics
 from schemas.errors import PrestaCopError
-from terminal.exits import PIPE_CLOSED
+from terminal.exits import PIPE_CLOSED, report
 from terminal.signals import INTERRUPTED
 
 
@@ -31,8 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(line.text(arguments.dry_run), flush=True)
             well = well and line.is_well
     except PrestaCopError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+        return report(error)
     except BrokenPipeError:  # who reads our output, such as head, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes at its end
         return PIPE_CLOSED

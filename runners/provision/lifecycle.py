@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 from lake.faults import faults
 from lake.storage import s3_endpoint
 from runners.provision.diff import CREATED, WARNING, Difference, Line, Mode, Refused, compared
+from runners.provision.spec import LakeBucket
 
 UPLOAD_DAYS: Final = 1
 """The largest file of the lake is written in minutes."""
@@ -33,14 +34,6 @@ _REFUSALS: Final = ("InvalidRequest", "InvalidArgument", "MalformedXML")
 Rule = dict[str, Any]
 
 
-class Lake(NamedTuple):
-    """Where the lake is."""
-
-    bucket: str
-    prefix: str
-    """With a slash at its end, if there is one."""
-
-
 class Keep(NamedTuple):
     """How long."""
 
@@ -50,7 +43,7 @@ class Keep(NamedTuple):
     what a crash left and nobody came back for. A pipeline that stands still longer loses what it has spooled."""
 
 
-def make(lake: Lake, keep: Keep, mode: Mode) -> list[Line]:
+def make(lake: LakeBucket, keep: Keep, mode: Mode) -> list[Line]:
     """Add the rules that are missing, compare the others, put back those that are not ours."""
     with _errors(lake.bucket):
         client = boto3.Session().client("s3", config=Config(retries={"mode": "standard", "total_max_attempts": 5}))
@@ -82,7 +75,7 @@ def _found(client: Any, bucket: str) -> dict[str, Any]:
         raise
 
 
-def _rules(lake: Lake, keep: Keep) -> list[Rule]:
+def _rules(lake: LakeBucket, keep: Keep) -> list[Rule]:
     """Ours; a second lake in the same bucket has rules of its own."""
     return [
         {
@@ -96,7 +89,7 @@ def _rules(lake: Lake, keep: Keep) -> list[Rule]:
     ]
 
 
-def _expires(lake: Lake, folder: str, days: int) -> Rule:
+def _expires(lake: LakeBucket, folder: str, days: int) -> Rule:
     return {
         "ID": f"prestacop-{folder}:{lake.prefix}",
         "Filter": {"Prefix": f"{lake.prefix}{folder}/"},

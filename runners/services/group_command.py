@@ -7,9 +7,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pipelines.violations.options import add_arguments
 from runners.services.programs import HOME
 from runners.services.services import Group, Services, State
 from schemas.errors import PrestaCopError, ServiceUnavailable
+from terminal.arguments import add_log_flags, group_parser, port
+from terminal.exits import report
 from terminal.signals import INTERRUPTED
 
 
@@ -17,7 +20,7 @@ def _nothing(*_: object) -> None:
     """Nothing more to do."""
 
 
-class Command(NamedTuple):
+class GroupCommand(NamedTuple):
     """The command of one group of services."""
 
     prog: str
@@ -28,11 +31,11 @@ class Command(NamedTuple):
     """Called before anything is started."""
     tell: Callable[[Services], None] = _nothing
     """Prints what else there is to say after ``up`` and ``status``."""
-    more: Callable[[Any, argparse.ArgumentParser], None] = _nothing
+    more: Callable[[Any, argparse.ArgumentParser], object] = _nothing
     """Adds actions to the first, whose flags are those of the second; each sets ``do``, as below."""
 
 
-def run_command(command: Command, argv: Sequence[str], submit: Callable[[list[str]], None] | None = None) -> int:
+def run_command(command: GroupCommand, argv: Sequence[str], submit: Callable[[list[str]], None] | None = None) -> int:
     """Run it; gives its exit code.
 
     Args:
@@ -41,20 +44,20 @@ def run_command(command: Command, argv: Sequence[str], submit: Callable[[list[st
     try:
         if submit and argv[:1] == ["submit"]:
             submit(list(argv[1:]))
-        arguments = _parser(command).parse_args(argv)
+        arguments = parser_of(command).parse_args(argv)
         ports = {kind.name: getattr(arguments, _flag(kind.name)) for kind in command.group.kinds}
         services = Services(arguments.home, arguments.data, ports, command.group)
         code: int = arguments.do(services, arguments)
         return code
     except PrestaCopError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+        return report(error)
     except KeyboardInterrupt:
         print(f"\nstopped. What runs is told by {command.prog} status", file=sys.stderr)
         return INTERRUPTED
 
 
-def _parser(command: Command) -> argparse.ArgumentParser:
+def parser_of(command: GroupCommand) -> argparse.ArgumentParser:
+    """Of the command and its actions."""
     group = command.group
     names = [kind.name for kind in group.kinds]
 
@@ -63,22 +66,20 @@ def _parser(command: Command) -> argparse.ArgumentParser:
             raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(names)}")
         return text
 
-    shared = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    shared = add_log_flags(argparse.ArgumentParser(add_help=False, allow_abbrev=False))
     shared.add_argument("names", nargs="*", type=name, metavar="SERVICE", help=f"{', '.join(names)} (all)")
     shared.add_argument("--home", type=Path, default=HOME, help="where programs are installed (.services)")
     usual = f".services/{group.data.name}"
     shared.add_argument("--data", type=Path, default=group.data, help=f"where data, logs and pids are ({usual})")
     for kind in group.kinds:
         where = f"where {kind.name} listens ({kind.usual_port})"
-        shared.add_argument(f"--{kind.name}-port", type=_port, default=kind.usual_port, metavar="N", help=where)
-    parser = argparse.ArgumentParser(
-        prog=command.prog,
-        description=command.description,
-        epilog=f"""examples:
+        shared.add_argument(f"--{kind.name}-port", type=port, default=kind.usual_port, metavar="N", help=where)
+    parser = group_parser(
+        command.prog,
+        command.description,
+        f"""examples:
 {command.examples}
-Exit codes: 0 done, 2 wrong usage, 4 a service cannot be had, or does not run (status).""",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+exit codes: 0 done, 2 wrong usage, 4 a service cannot be had, or does not run (status)""",
     )
     actions = parser.add_subparsers(required=True, metavar="ACTION")
 
@@ -98,7 +99,16 @@ Exit codes: 0 done, 2 wrong usage, 4 a service cannot be had, or does not run (s
     return parser
 
 
-def _up(command: Command, services: Services, arguments: argparse.Namespace) -> int:
+def add_submit(actions: "argparse._SubParsersAction[argparse.ArgumentParser]", prog: str) -> argparse.ArgumentParser:
+    """Add the action ``submit``: the flags of ``prestacop run``, and the cluster's folder."""
+    text = "run the graph on this cluster, with the flags of prestacop run"
+    submit = add_log_flags(actions.add_parser("submit", help=text, description=text, allow_abbrev=False))
+    submit.add_argument("--data", type=Path, metavar="DIR", help=f"the --data of {prog} up")
+    add_arguments(submit)
+    return submit
+
+
+def _up(command: GroupCommand, services: Services, arguments: argparse.Namespace) -> int:
     command.before_up()
     for name in arguments.names or [kind.name for kind in command.group.kinds]:
         for state in services.up(name):
@@ -116,7 +126,7 @@ def _down(services: Services, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _status(command: Command, services: Services, arguments: argparse.Namespace) -> int:
+def _status(command: GroupCommand, services: Services, arguments: argparse.Namespace) -> int:
     states = services.status(*arguments.names)
     if arguments.env:
         print(_exports(services, arguments))
@@ -142,9 +152,3 @@ def _exports(services: Services, arguments: argparse.Namespace) -> str:
 
 def _flag(name: str) -> str:
     return f"{name}_port".replace("-", "_")
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or not 0 < int(text) < 2**16:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port: 1 to 65535")
-    return int(text)

@@ -5,38 +5,45 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from pipelines.cli.cluster import Cluster
-from pipelines.violations.run import SPARK_IS_BOUNDED
-from pipelines.violations.run import main as run
 from runners.services import Services
 from runners.services.clients import use_local_servers
-from runners.services.group_command import Command, run_command
+from runners.services.group_command import GroupCommand, add_submit, parser_of, run_command
 from runners.spark.cluster import GROUP
-from runners.spark.submit import on_spark
 
 _PROG = "prestacop spark"
 
-COMMAND = Command(
+COMMAND = GroupCommand(
     _PROG,
     GROUP,
-    "A Spark cluster on this machine: a master, a worker, a pool of Python workers. "
-    "submit runs the graph there: flags of prestacop run (submit --help).",
+    "A Spark cluster on this machine: a master, a worker, a pool of Python workers.",
     f"""\
   {_PROG} up
   {_PROG} submit --history 'tickets/*.csv' --lake s3://prestacop/lake
   {_PROG} submit --every 30s --messages kafka://localhost:9092/drones --lake s3://prestacop/lake
 """,
     before_up=use_local_servers,
+    more=lambda actions, _: add_submit(actions, _PROG),
 )
 
 
 def _submit(argv: list[str]) -> None:
+    # These import Beam, which takes a second: up, status and --help do without.
+    from pipelines.cli.cluster import Cluster  # noqa: PLC0415
+    from pipelines.violations.run import SPARK_IS_BOUNDED  # noqa: PLC0415
+    from pipelines.violations.run import main as run  # noqa: PLC0415
+    from runners.spark.submit import on_spark  # noqa: PLC0415
+
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--data", type=Path)
     known, rest = parser.parse_known_args(argv)
     use_local_servers()
     place = partial(on_spark, services=Services(data=known.data, group=GROUP))
     run(rest, Cluster(f"{_PROG} submit", place, refuses_unbounded=SPARK_IS_BOUNDED))
+
+
+def parser() -> argparse.ArgumentParser:
+    """Of the command and its actions."""
+    return parser_of(COMMAND)
 
 
 def main(argv: Sequence[str]) -> int:

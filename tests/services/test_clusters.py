@@ -20,6 +20,7 @@ from pipelines.violations.run import run_graph as run
 from runners.flink import jobs
 from runners.flink.cluster import JobManager
 from runners.services import Services
+from schemas.dead_letter_share import DEFAULT_SHARE
 from tests.recovery.campaign import Attack, campaign
 from tests.recovery.flink import Flow
 from tests.recovery.flink import campaign as flink_campaign
@@ -30,7 +31,6 @@ from tests.services.support import make_topic as make_topic_of_kafka
 from tests.services.support import payloads_of, publish, rows_in
 from tests.services.test_unbounded import SKEW, WINDOW, by_area, counted, early, has_ended, located, recorded_now
 from tests.support import content, make_history, make_messages, run_graph, wait_until
-from transforms.refusals import DEFAULT_SHARE
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
 

@@ -11,13 +11,11 @@ from typing import Final, NamedTuple
 import msgspec
 import numpy as np
 
+from apps.simulator.arguments import DUPLICATE_WITHIN_S
 from apps.simulator.fleet.corrupt import corrupt
 from apps.simulator.fleet.flight import Block, Flight, fly
 from apps.simulator.fleet.images import Picture
 from apps.simulator.transport.command_reader import CommandReader
-
-DUPLICATE_WITHIN_S: Final = 10.0
-"""Default of ``duplicates_within_s``."""
 
 _SECOND_US: Final = 1_000_000
 _SLOT_US: Final = 100_000

@@ -5,15 +5,17 @@ import math
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from apps.simulator import arguments
-from apps.simulator.fleet.flight import Flight
-from apps.simulator.fleet.mishaps import DUPLICATE_WITHIN_S, Mishaps
-from apps.simulator.fleet.publish import Outcome, Outputs, write_drones
-from apps.simulator.transport.open import TARGETS, Target, target_of
-from messaging.urls import Topic, topic_url
+from apps.simulator.arguments import DUPLICATE_WITHIN_S, moment
+from apps.simulator.transport.open import TARGETS, target_of
+from messaging.urls import topic_url
+from schemas.messages import MAX_IMAGE_BYTES
+from terminal.arguments import MOST_SECONDS, above_zero, add_log_flags, add_quiet, between, readable, share, whole
 from terminal.signals import INTERRUPTED
+
+if TYPE_CHECKING:
+    from apps.simulator.fleet.publish import Outcome
 
 _DRONES: Final = f"""\
 Publish the messages of a fleet of drones over New York.
@@ -46,22 +48,6 @@ _BEHIND_S: Final = 1.0
 """A smaller delay is the time that publishing takes."""
 
 
-def topic(text: str) -> Topic:
-    """A topic of Kafka or Pub/Sub."""
-    try:
-        return topic_url(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
-def target(text: str) -> Target:
-    """A file or a topic."""
-    try:
-        return target_of(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
 def add_drones(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the command to the parser."""
     drones = commands.add_parser(
@@ -70,16 +56,18 @@ def add_drones(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         description=_DRONES,
         epilog=_DRONES_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
+    add_log_flags(drones)
     drones.set_defaults(run=_run, refuse=drones.error)
     _add_fleet(drones.add_argument_group("the fleet"))
     _add_mishaps(drones.add_argument_group("what happens to the messages on the way"))
     add = drones.add_argument_group("where it goes").add_argument
-    add("--output", type=target, required=True, metavar="URL", help="where the messages go")
-    add("--images", type=target, metavar="URL", help="where the images go, one message each (none)")
+    add("--output", type=readable(target_of), required=True, metavar="URL", help="where the messages go")
+    add("--images", type=readable(target_of), metavar="URL", help="where the images go, one message each (none)")
     add(
         "--image-bytes",
-        type=arguments.image_bytes,
+        type=whole(0, MAX_IMAGE_BYTES),
         default=0,
         metavar="N",
         help="about how large an image is (the smallest possible)",
@@ -88,62 +76,62 @@ def add_drones(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     add("--live", action="store_true", help="publish each message when it is due, by the clock of this machine")
     add(
         "--commands",
-        type=topic,
+        type=readable(topic_url),
         metavar="URL",
         help="with --live: obey the commands of this topic (kafka://HOST:PORT/TOPIC, pubsub://PROJECT/SUBSCRIPTION)",
     )
-    add("--confirmations", type=topic, metavar="URL", help="the topic for confirmations of commands")
-    add("--quiet", action="store_true", help="no progress on stderr")
+    add("--confirmations", type=readable(topic_url), metavar="URL", help="the topic for confirmations of commands")
+    add_quiet(drones)
 
 
 def _add_fleet(fleet: argparse._ArgumentGroup) -> None:
     add = fleet.add_argument
-    add("--drones", type=arguments.positive_count, required=True, metavar="N", help="size of the fleet")
+    add("--drones", type=whole(1), required=True, metavar="N", help="size of the fleet")
     add(
         "--seconds",
-        type=arguments.seconds,
+        type=between(0, MOST_SECONDS),
         required=True,
         metavar="T",
         help="how long it flies, in event time; 0 with --live: until Ctrl-C",
     )
-    add("--rate", type=arguments.rate, default=1.0, metavar="R", help="messages a second a drone (1)")
-    add("--seed", type=arguments.count, default=1, metavar="S", help="seed of the random numbers (1)")
+    add("--rate", type=above_zero, default=1.0, metavar="R", help="messages a second a drone (1)")
+    add("--seed", type=whole(), default=1, metavar="S", help="seed of the random numbers (1)")
     add(
         "--start",
-        type=arguments.moment,
+        type=moment,
         metavar="RFC3339",
         help="when it takes off (2026-01-15T12:00:00Z; now with --live)",
     )
     add(
         "--days",
-        type=arguments.positive_count,
+        type=whole(1),
         metavar="N",
         help="cut the flight into short ones, one at the beginning of each hour of N days (one flight)",
     )
     add(
         "--v0-share",
-        type=arguments.share,
+        type=share,
         default=0.0,
         metavar="SHARE",
         help="share of the drones that send v0 text lines (0)",
     )
     add(
         "--violation-share",
-        type=arguments.share,
+        type=share,
         default=0.1,
         metavar="SHARE",
         help="share of the messages that are violations (0.1)",
     )
     add(
         "--unqualified-share",
-        type=arguments.share,
+        type=share,
         default=0.01,
         metavar="SHARE",
         help="share of the violations with code 0 (0.01)",
     )
     add(
         "--image-share",
-        type=arguments.share,
+        type=share,
         default=1.0,
         metavar="SHARE",
         help="share of the violations that have an image (1)",
@@ -154,36 +142,36 @@ def _add_mishaps(mishaps: argparse._ArgumentGroup) -> None:
     add = mishaps.add_argument
     add(
         "--duplicates",
-        type=arguments.share,
+        type=share,
         default=0.0,
         metavar="SHARE",
         help="share published twice (0)",
     )
     add(
         "--duplicates-within",
-        type=arguments.hour,
+        type=between(0, 3600),
         default=DUPLICATE_WITHIN_S,
         metavar="SECONDS",
         help=f"the longest time between both, at most an hour ({DUPLICATE_WITHIN_S:g})",
     )
     add(
         "--disorder",
-        type=arguments.seconds,
+        type=between(0, MOST_SECONDS),
         default=0.0,
         metavar="SECONDS",
         help="the longest random delay, which disorders the messages (0)",
     )
     add(
         "--late-share",
-        type=arguments.share,
+        type=share,
         default=0.0,
         metavar="SHARE",
         help="share published late (0)",
     )
-    add("--late", type=arguments.seconds, default=0.0, metavar="SECONDS", help="how late these are (0)")
+    add("--late", type=between(0, MOST_SECONDS), default=0.0, metavar="SECONDS", help="how late these are (0)")
     add(
         "--corrupt",
-        type=arguments.share,
+        type=share,
         default=0.0,
         metavar="SHARE",
         help="share that is corrupt (0)",
@@ -191,6 +179,11 @@ def _add_mishaps(mishaps: argparse._ArgumentGroup) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    # These import pyarrow, which --help does without.
+    from apps.simulator.fleet.flight import Flight  # noqa: PLC0415
+    from apps.simulator.fleet.mishaps import Mishaps  # noqa: PLC0415
+    from apps.simulator.fleet.publish import Outputs, write_drones  # noqa: PLC0415
+
     _check(options)
     flight = Flight(
         drones=options.drones,
@@ -225,7 +218,7 @@ def _run(options: argparse.Namespace) -> int:
     return INTERRUPTED if outcome.interrupted else 0
 
 
-def _report(outcome: Outcome, options: argparse.Namespace, requested_rate: float) -> None:
+def _report(outcome: "Outcome", options: argparse.Namespace, requested_rate: float) -> None:
     """Print the throughput, and whether it was too low for a live fleet."""
     if not options.quiet:
         acknowledged = "" if isinstance(options.output, Path) else ", all acknowledged"

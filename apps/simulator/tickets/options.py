@@ -4,9 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Final
 
-from apps.simulator import arguments
 from apps.simulator.tickets.dirt import MAX_FACTOR
-from apps.simulator.tickets.history import LAYOUTS, History, write_history
+from terminal.arguments import add_log_flags, add_quiet, between, whole
 
 _HISTORY: Final = """\
 Write a CSV with the columns, the skew and the faults of the city's parking tickets of fiscal year 2015,
@@ -21,14 +20,6 @@ examples:
 """
 
 
-def dirt_factor(text: str) -> float:
-    """0 to :data:`MAX_FACTOR`."""
-    value = float(text)
-    if not 0 <= value <= MAX_FACTOR:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and {MAX_FACTOR:g}")
-    return value
-
-
 def add_history(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the command to the parser."""
     history = commands.add_parser(
@@ -37,17 +28,17 @@ def add_history(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         description=_HISTORY,
         epilog=_HISTORY_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
+    add_log_flags(history)
     history.set_defaults(run=_run)
-    history.add_argument(
-        "--rows", type=arguments.count, required=True, metavar="N", help="records, the header not counted"
-    )
-    history.add_argument("--seed", type=arguments.count, default=1, metavar="S", help="seed of the random numbers (1)")
+    history.add_argument("--rows", type=whole(), required=True, metavar="N", help="records, the header not counted")
+    history.add_argument("--seed", type=whole(), default=1, metavar="S", help="seed of the random numbers (1)")
     history.add_argument("--output", type=Path, required=True, metavar="FILE", help="ends in .gz: compressed with gzip")
-    history.add_argument("--columns", type=int, choices=sorted(LAYOUTS), default=51, help="columns of the file (51)")
+    history.add_argument("--columns", type=int, choices=(34, 43, 51), default=51, help="columns of the file (51)")
     history.add_argument(
         "--dirt",
-        type=dirt_factor,
+        type=between(0, MAX_FACTOR),
         default=1.0,
         metavar="FACTOR",
         help="rate of faults: 1 is that of the real file, 0 is none (1)",
@@ -57,10 +48,13 @@ def add_history(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     history.add_argument(
         "--no-final-newline", dest="final_newline", action="store_false", help="no line end after the last record"
     )
-    history.add_argument("--quiet", action="store_true", help="no progress on stderr")
+    add_quiet(history)
 
 
 def _run(options: argparse.Namespace) -> int:
+    # This imports pyarrow, which --help does without.
+    from apps.simulator.tickets.history import History, write_history  # noqa: PLC0415
+
     history = History(
         rows=options.rows,
         seed=options.seed,

@@ -268,7 +268,7 @@ def test_an_address_is_believed_of_a_trusted_proxy_alone(
     console: Console, trusted: tuple[str, ...], peer: str, said: tuple[str, ...], address: str | None
 ) -> None:
     flags = [part for each in trusted for part in ("--trusted-proxy", each)]
-    given = command._parser().parse_args(["--alerts", NOWHERE, "--answers", NOWHERE, *flags])
+    given = command.parser().parse_args(["--alerts", NOWHERE, "--answers", NOWHERE, *flags])
     browser = Browser(console)
     application = command.behind_proxies(console, given.trusted_proxy)
     browser.client = TestClient(application, base_url="http://console.test", client=(peer, 5000))

@@ -168,9 +168,9 @@ def test_a_name_that_is_not_printable_text_ends_with_3(tmp_path: Path, name: byt
         (["x.csv"], "FILE... --to URL"),
         (["x.csv", "--to", "ftp://x"], "kafka://HOST:PORT/TOPIC"),
         (["x.csv", "--to", "kafka://x"], "kafka://HOST:PORT"),
-        (["x.csv", "--to", "file:out", "--batch-rows", "0"], "no number of rows"),
-        (["x.csv", "--to", "file:out", "--max-rate", "fast"], "no rate"),
-        (["x.csv", "--to", "file:out", "--patience", "1"], "no time"),
+        (["x.csv", "--to", "file:out", "--batch-rows", "0"], "not a whole number"),
+        (["x.csv", "--to", "file:out", "--max-rate", "fast"], "not a rate"),
+        (["x.csv", "--to", "file:out", "--patience", "1"], "not a duration"),
     ],
 )
 def test_wrong_usage_ends_with_2(arguments: list[str], said: str) -> None:

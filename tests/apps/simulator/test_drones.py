@@ -20,10 +20,11 @@ import msgspec
 import pyarrow.parquet as pq
 import pytest
 
+from apps.simulator.arguments import DUPLICATE_WITHIN_S
 from apps.simulator.command import main
 from apps.simulator.fleet.drones import BEATS, FASTEST_M_S
 from apps.simulator.fleet.flight import Flight
-from apps.simulator.fleet.mishaps import DUPLICATE_WITHIN_S, Mishaps
+from apps.simulator.fleet.mishaps import Mishaps
 from apps.simulator.fleet.publish import Outputs, write_drones
 from schemas.messages import MAX_BYTES, MAX_DEPTH, MAX_EXTRA_FIELDS, DroneMessage, v0_message_id
 

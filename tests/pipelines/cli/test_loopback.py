@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 from zipfile import ZipFile
@@ -19,16 +18,12 @@ import grpc
 import psutil
 import pytest
 
-from apps.simulator import command as simulator
 from lake import lake
 from pipelines.cli import java_job_server, job_server, loopback
 from pipelines.cli.app import beam_options
 from pipelines.cli.loopback import reachable
 from prestacop.commands import SUBCOMMANDS
-from runners.flink import command as flink
-from runners.services import command as services
-from runners.services.group_command import _parser
-from runners.spark import command as spark
+from prestacop.main import parser_of
 from schemas.errors import ServiceUnavailable
 from tests.apps.console.process import NOWHERE, console
 from tests.sockets import listening, watched
@@ -156,14 +151,8 @@ def modules() -> set[str]:
 
 def actions(command: str) -> list[str]:
     """The words that may follow the name of a command."""
-    groups = {"services": services.COMMAND, "flink": flink.COMMAND, "spark": spark.COMMAND}
-    parsers = {name: partial(_parser, group) for name, group in groups.items()}
-    parsers["simulate"] = partial(simulator._parser)
-    if command not in parsers:
-        return [""]
-    (choices,) = (a.choices for a in parsers[command]()._actions if isinstance(a, argparse._SubParsersAction))
-    # The parser of Spark's does not know submit, which is taken before it.
-    return [f" {word}" for word in {*choices, *(("submit",) if command == "spark" else ())}]
+    found = [a.choices for a in parser_of(command)._actions if isinstance(a, argparse._SubParsersAction)]
+    return [f" {word}" for word in found[0]] if found else [""]
 
 
 def test_every_command_is_watched() -> None:

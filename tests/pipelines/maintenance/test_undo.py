@@ -19,9 +19,10 @@ from lake.again import current_name, name_again
 from lake.changes import read_changes, undone, vacuum
 from lake.ledger import commit, is_committed
 from pipelines.maintenance.compact import compact
+from pipelines.maintenance.flags import undo as parser
 from pipelines.maintenance.reconcile import reconcile
 from pipelines.maintenance.trace import _command as trace
-from pipelines.maintenance.undo import command, main, parser
+from pipelines.maintenance.undo import command, main
 from pipelines.maintenance.undo_unit import put_back, read_again, undo
 from pipelines.violations.graph import Settings
 from pipelines.violations.inputs import ReadOptions

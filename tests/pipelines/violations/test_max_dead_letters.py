@@ -19,6 +19,7 @@ from pipelines.violations.graph import Settings
 from pipelines.violations.inputs import ReadOptions, _limit, follow, plan
 from pipelines.violations.options import share
 from pipelines.violations.run import main, run_graph
+from schemas.dead_letter_share import DEFAULT_SHARE, percent
 from schemas.errors import InputUnusable
 from schemas.lake import Source
 from sources.files.history import HistoryCsv
@@ -33,7 +34,7 @@ from tests.support import LOCAL, content, make_history, make_messages
 from transforms.messages.payload import Refusal
 from transforms.messages.rows import dead_letters
 from transforms.outputs import Parsed
-from transforms.refusals import ANY_NUMBER, DEFAULT_SHARE, MaxDeadLetters, Parser, percent
+from transforms.refusals import ANY_NUMBER, MaxDeadLetters, Parser
 
 FILE = Unit(Source.DRONES, "m.jsonl", 0, 100, "drones-00000-" + 32 * "a")
 CELL = Unit(Source.DRONES, "m.jsonl", 100, 200, "drones-00001-" + 32 * "b")

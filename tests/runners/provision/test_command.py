@@ -13,14 +13,13 @@ from runners.provision import kafka, lifecycle
 from runners.provision.arguments import days, merged, per_topic
 from runners.provision.command import main
 from runners.provision.diff import Mode
-from runners.provision.lifecycle import Lake
-from runners.provision.spec import DAY, LARGEST_IMAGE_MESSAGE, Topic, topics
+from runners.provision.spec import DAY, LARGEST_IMAGE_MESSAGE, LakeBucket, Topic, topics
 from runners.services import free_port
 from schemas.messages import MAX_IMAGE_BYTES
 
 KEEP = lifecycle.Keep(365, 30)
 CREATE = Mode()
-LAKE = Lake("lake", "city/lake/")
+LAKE = LakeBucket("lake", "city/lake/")
 
 
 def rules() -> list[dict[str, Any]]:
@@ -103,9 +102,9 @@ def test_the_largest_picture_fits_into_a_message() -> None:
         (["--kafka", "a"], "is not HOST:PORT"),
         (["--kafka", "a:1?sasl.password=p"], "KAFKA_SASL_PASSWORD"),
         (["--kafka", "a:1", "--images", "a/b"], "not a name of a Kafka topic"),
-        (["--kafka", "a:1", "--partitions", "0"], "no number from 1"),
+        (["--kafka", "a:1", "--partitions", "0"], "not a whole number from 1"),
         (["--kafka", "a:1", "--partitions", "pictures=1"], "none of messages, images"),
-        (["--kafka", "a:1", "--retention", "1w"], "is no time"),
+        (["--kafka", "a:1", "--retention", "1w"], "is not a duration"),
         (["--kafka", "a:1", "--alerts", "images"], "name of two topics"),
         (["--pubsub", "p/q"], "not a Google Cloud project"),
         (["--pubsub", "p", "--retention", "commands=1m"], "commands: Pub/Sub keeps messages for 10m to 31d"),
@@ -113,7 +112,7 @@ def test_the_largest_picture_fits_into_a_message() -> None:
         (["--lake", "data/lake"], "a directory has no rules"),
         (["--lake", "s3://"], "is no s3://"),
         (["--lake", "s3://b/" + "p" * 201], "200 at most"),
-        (["--lake", "s3://b", "--keep-spool", "12h"], "no number of days"),
+        (["--lake", "s3://b", "--keep-spool", "12h"], "not a number of days"),
     ],
 )
 def test_wrong_usage_exits_2(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -180,7 +179,7 @@ def test_rules_of_others_stay(s3: str) -> None:
     put_rules(*others)
     others = rules()
     lifecycle.make(LAKE, KEEP, CREATE)
-    lifecycle.make(Lake("lake", "second/"), KEEP, CREATE)
+    lifecycle.make(LakeBucket("lake", "second/"), KEEP, CREATE)
     assert rules()[:2] == others
     assert sorted(rule["ID"] for rule in rules()[2:]) == [
         "prestacop-pictures:city/lake/",

@@ -1,0 +1,69 @@
+"""The flags of the commands that read a lake's answers: imports nothing heavy, for ``--help``."""
+
+import argparse
+from pathlib import Path
+
+from pipelines.violations.options import window_seconds
+from terminal.arguments import LAKE, add_quiet, command_parser
+
+GET_IT = "get it at https://data.cityofnewyork.us/d/ncbg-6agr (Export, CSV)"
+
+ANALYZE = """\
+examples:
+  prestacop analyze --lake data/lake
+  prestacop analyze --lake s3://prestacop/lake --report fiscal-2015.html
+  prestacop analyze --lake data/lake --codes dof_violation_codes.csv
+
+Beam's own flags may follow (--help-beam of prestacop run lists them). S3 keys and the endpoint come from the AWS
+credential chain and AWS_ENDPOINT_URL. The lake is only read. --answers writes the numbers as JSON for other programs; a
+runner with workers on other machines needs it: a place that they and this machine can reach.
+
+exit codes: 0 done, 2 wrong usage or the report cannot be written there, 3 no lake there, 4 service unavailable, 5 disk
+full, 6 a vacuum removed what it was to read: run it again, 7 no permission
+"""
+
+FINES = f"""\
+examples:
+  prestacop fines --lake data/lake --codes dof_violation_codes.csv
+  prestacop fines --lake s3://prestacop/lake --codes dof_violation_codes.csv --window 1h > fines.csv
+
+--codes is the city's table of violation codes: {GET_IT}.
+Prints CSV: window_start (UTC), violation_code, violations, dollars, unsure (violations of which neither county nor
+precinct decides the rate; counted at that of all other areas), unsure_more (additional dollars if all of them were in
+Manhattan up to 96th Street). Codes without a rate have no dollars.
+
+exit codes: 0 done, 2 wrong usage, 3 no lake there, or --codes is not that table, 4 service unavailable,
+6 a vacuum removed what it was to read: run it again
+"""
+
+
+def analyze() -> argparse.ArgumentParser:
+    """Of ``prestacop analyze``."""
+    parser = command_parser(
+        "prestacop analyze",
+        "When, where and what for violations are written, and how much of it needs a police officer.",
+        ANALYZE,
+    )
+    parser.add_argument("--lake", required=True, metavar=LAKE, help="the lake")
+    parser.add_argument(
+        "--report", type=Path, default=Path("report.html"), metavar="PATH", help="the page to write (report.html)"
+    )
+    parser.add_argument(
+        "--codes", type=Path, metavar="FILE", help=f"the city's table of violation codes, for the fines: {GET_IT}"
+    )
+    parser.add_argument("--answers", metavar=LAKE, help="also write the numbers there, as answers.json")
+    add_quiet(parser)
+    return parser
+
+
+def fines() -> argparse.ArgumentParser:
+    """Of ``prestacop fines``."""
+    parser = command_parser(
+        "prestacop fines",
+        "Compute the fines of all violations, by window and code, with the city's two rates.",
+        FINES,
+    )
+    parser.add_argument("--lake", required=True, metavar=LAKE, help="the lake")
+    parser.add_argument("--codes", required=True, type=Path, metavar="FILE", help="the city's table of violation codes")
+    parser.add_argument("--window", type=window_seconds, default=86_400, metavar="SIZE", help="1h, 6h, 1d (default)")
+    return parser

@@ -1,0 +1,197 @@
+"""The flags of the commands that keep a lake: imports nothing heavy, for ``--help``."""
+
+import argparse
+from pathlib import Path
+
+from schemas import history, messages
+from terminal.arguments import LAKE, add_quiet, command_parser, duration, whole
+from terminal.printing import printable
+
+MAX_REASON = 200
+REASONS = sorted(
+    {text for reasons in (history.Reason, messages.Reason) for name, text in vars(reasons).items() if name.isupper()}
+)
+"""All reasons of dead letters."""
+
+COMPACT = """\
+examples:
+  prestacop compact --lake data/lake
+  prestacop compact --lake s3://prestacop/lake --file-mb 256
+  prestacop compact --lake data/lake --vacuum
+  prestacop compact --lake data/lake --vacuum --older-than 0s    # nobody reads the lake now
+
+It is safe to run while pipelines write, readers read and other compactions run, and to stop at any moment: its result
+becomes visible atomically, with its row of the ledger. The replaced files stay for readers that have opened the lake;
+--vacuum removes those that were replaced more than a day ago. Readers that list directories instead of the ledger see
+duplicate rows between compaction and vacuum: pause them, and vacuum with --older-than 0s.
+
+Beam's own flags may follow (--help-beam of prestacop run lists them). S3 keys and the endpoint come from the AWS
+credential chain and AWS_ENDPOINT_URL.
+
+exit codes: 0 done, 1 the lake does not add up, 2 wrong usage, 3 there is no lake, 4 service unavailable, 5 disk full,
+6 a vacuum removed what it was to read: run it again
+"""
+
+REPLAY = """\
+examples:
+  prestacop replay --lake data/lake --reason time_unreadable
+  prestacop replay --lake s3://prestacop/lake --reason field_invalid
+  prestacop replay --lake data/lake --reason answer_unsigned --officer-keys officers.pem
+
+Run it after a rule was fixed. A dead letter that passes now moves to its dataset, under its old unit and record
+number; one that another rule refuses gets the new reason; the rest stays. It is idempotent, safe to run while others
+write and read, and safe to stop: its result becomes visible atomically.
+
+Beam's own flags may follow (--help-beam of prestacop run lists them). S3 keys and the endpoint come from the AWS
+credential chain and AWS_ENDPOINT_URL.
+
+exit codes: 0 done, 2 wrong usage, 3 there is no lake, 4 service unavailable, 5 disk full,
+6 a vacuum removed what it was to read: run it again
+"""
+
+RECONCILE = """\
+examples:
+  prestacop reconcile --lake data/lake
+  prestacop reconcile --lake s3://prestacop/lake
+
+A line that begins with "notice:" is a hint, such as foreign files at the lake's root; it does not change the exit code.
+
+exit codes: 0 everything adds up, 1 it does not (each unit is named), 3 there is no lake, 4 service unavailable,
+6 a vacuum removed what it was to read: run it again
+"""
+
+TRACE = """\
+examples:
+  prestacop trace 2cfedfe41ab83ac4ec650bde764fa961
+  prestacop trace 8002531292 --lake s3://prestacop/lake
+
+The ID is a message_id, a summons number, an image_id, the name that Pub/Sub gave a message, or UNIT/RECORD. A dead
+letter is found by any of them that its payload contains.
+
+exit codes: 0 found, 2 wrong usage, 3 not in this lake, or there is no lake, 4 service unavailable,
+6 a vacuum removed what it was to read: run it again
+"""
+
+UNDO = """\
+examples:
+  prestacop undo --lake data/lake --list
+  prestacop undo --lake data/lake drones-00000-38805221e67073128c021233d155a53d --dry-run
+  prestacop undo --lake s3://prestacop/lake tickets.csv --reason 'tickets given as messages' --yes
+  prestacop undo --lake data/lake tickets.csv --back
+  prestacop undo --lake data/lake tickets.csv --again
+
+A UNIT is a unit's name, or the path of an input: all its units. --list shows both. No reader sees their rows any more,
+including those that a compaction merged or a replay moved; a duplicate of one of their messages that a compaction
+removed from another unit is restored. The ledger gets one row: who, when, why, how many rows. It is safe to run while
+others write and read, and safe to stop: its result becomes visible atomically.
+
+The ledger keeps the units, so the same input is skipped and a stream resumes after its last committed offset. --back
+restores the same rows, until a vacuum (prestacop compact --vacuum) removes their files. --again lets the next run
+read the same file once more, as another unit, with the flags of that run. Pictures, large payloads, alerts and live
+panes that were published are not removed.
+
+exit codes: 0 done, or done before, 1 the rows do not add up, 2 wrong usage, 3 no lake, no such unit, or its files are
+gone, 4 service unavailable, 5 disk full, 6 a vacuum removed what it was to read: run it again, 7 no
+permission
+"""
+
+
+def compact() -> argparse.ArgumentParser:
+    """Of ``prestacop compact``."""
+    parser = command_parser(
+        "prestacop compact",
+        "Merge the lake's small files, sorted by event time, and remove duplicate messages.",
+        COMPACT,
+    )
+    parser.add_argument("--lake", required=True, metavar=LAKE, help="the lake")
+    parser.add_argument(
+        "--file-mb",
+        type=whole(1, 1024),
+        default=64,
+        metavar="N",
+        help="size of a merged file; at most a million rows (64)",
+    )
+    parser.add_argument("--vacuum", action="store_true", help="only remove files that were replaced")
+    parser.add_argument(
+        "--older-than",
+        type=duration,
+        default=86_400,
+        metavar="TIME",
+        help="with --vacuum: replaced this long ago (1d)",
+    )
+    add_quiet(parser)
+    return parser
+
+
+def replay() -> argparse.ArgumentParser:
+    """Of ``prestacop replay``."""
+    parser = command_parser(
+        "prestacop replay",
+        "Validate the dead letters of one reason again, after a rule was fixed.",
+        REPLAY,
+    )
+    parser.add_argument("--lake", required=True, metavar=LAKE, help="the lake")
+    parser.add_argument(
+        "--reason",
+        required=True,
+        metavar="R",
+        choices=REASONS,
+        help="reason of the dead letters: time_unreadable, ...",
+    )
+    parser.add_argument(
+        "--officer-keys", type=Path, metavar="FILE", help="public keys of consoles, for --reason answer_unsigned"
+    )
+    add_quiet(parser)
+    return parser
+
+
+def reconcile() -> argparse.ArgumentParser:
+    """Of ``prestacop reconcile``."""
+    parser = command_parser(
+        "prestacop reconcile",
+        "Check that every input row is in the lake exactly once, and that no file is missing or damaged.",
+        RECONCILE,
+    )
+    lake_flags = parser.add_mutually_exclusive_group(required=True)
+    lake_flags.add_argument("--lake", metavar=LAKE, help="the lake")
+    lake_flags.add_argument("--output", dest="lake", help=argparse.SUPPRESS)  # the flag's former name
+    add_quiet(parser)
+    return parser
+
+
+def trace() -> argparse.ArgumentParser:
+    """Of ``prestacop trace``."""
+    parser = command_parser(
+        "prestacop trace",
+        "Print where a message or summons came from and what became of it.",
+        TRACE,
+    )
+    parser.add_argument("id", metavar="ID", help="a message_id, a summons number, or UNIT/RECORD")
+    parser.add_argument("--lake", default="data/lake", metavar=LAKE, help="the lake (data/lake)")
+    return parser
+
+
+def undo() -> argparse.ArgumentParser:
+    """Of ``prestacop undo``."""
+    parser = command_parser(
+        "prestacop undo",
+        "Remove units from the lake, or restore them.",
+        UNDO,
+    )
+    parser.add_argument("units", nargs="*", metavar="UNIT", help="a unit's name, or the path of its input")
+    parser.add_argument("--lake", required=True, metavar=LAKE, help="the lake")
+    parser.add_argument("--reason", default="", metavar="TEXT", type=_reason, help="why, for the ledger")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--back", action="store_true", help="restore units that were undone")
+    what.add_argument("--again", action="store_true", help="let the next run read the input of undone units again")
+    what.add_argument("--list", action="store_true", help="print all units, in commit order")
+    parser.add_argument("--dry-run", action="store_true", help="print what would be done")
+    parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
+    add_quiet(parser)
+    return parser
+
+
+def _reason(text: str) -> str:
+    if len(text) > MAX_REASON or not printable(text) == text or "\n" in text:
+        raise argparse.ArgumentTypeError(f"write one line of at most {MAX_REASON} characters")
+    return text

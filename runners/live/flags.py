@@ -1,0 +1,58 @@
+"""The flags of ``prestacop live``: imports nothing heavy, for ``--help``."""
+
+import argparse
+from pathlib import Path
+
+from pipelines.violations.options import window_seconds
+from runners.services import HOME
+from runners.services.services import DATA, PORTS
+from terminal.arguments import LAKE, MOST_SECONDS, above_zero, between, command_parser, port, share, whole
+
+EXAMPLES = """\
+examples:
+  make live                                                  1,000 drones, Kafka, S3, until Ctrl-C
+  make live ARGS='--drones 5000 --image-share 0.2'
+  prestacop live --stream pubsub --seconds 60        a minute; it ends when everything is read
+  prestacop live --drones 100 --rate 10 --window 1m --lake s3://prestacop/minutes
+
+The first run installs the servers and Prism from package registries (4 minutes on 2 cores); later ones start in some
+seconds. Servers that ran before (make services-up) keep running. Ctrl-C stops the fleet, reads the messages that are
+left and ends; a second Ctrl-C ends everything at once. Logs and panes are in DIR/live; each log keeps the last 40 MB.
+
+exit codes: 0 done, 2 wrong usage, 4 a service is not available or a process ended by itself, 130 interrupted
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Of ``prestacop live``."""
+    parser = command_parser(
+        "prestacop live",
+        "Run a live fleet, the graph that stores its messages in the lake, and the console; show metrics.",
+        EXAMPLES,
+    )
+    add = parser.add_argument
+    add("--stream", choices=("kafka", "pubsub"), default="kafka", help="the service that carries the messages (kafka)")
+    add("--drones", type=whole(1), default=1000, metavar="N", help="size of the fleet (1000)")
+    add("--rate", type=above_zero, default=1.0, metavar="R", help="messages a second a drone (1)")
+    add(
+        "--seconds",
+        type=between(0, MOST_SECONDS),
+        default=0.0,
+        metavar="T",
+        help="how long it flies; 0: until Ctrl-C (0)",
+    )
+    add(
+        "--image-share",
+        type=share,
+        default=0.05,
+        metavar="SHARE",
+        help="share of the violations that have an image (0.05)",
+    )
+    add("--window", type=window_seconds, default=10, metavar="SIZE", help="size of the live windows (10s)")
+    add("--lake", default="s3://prestacop/lake", metavar=LAKE, help="the lake (s3://prestacop/lake)")
+    add("--home", type=Path, default=HOME, metavar="DIR", help="where programs are installed (.services)")
+    add("--data", type=Path, default=DATA, metavar="DIR", help="where data, logs and panes are (.services/data)")
+    for name, usual in PORTS.items():
+        add(f"--{name}-port", type=port, default=usual, metavar="N", help=f"where {name} listens ({usual})")
+    add("--console-port", type=port, default=8300, metavar="N", help="where the officers' console listens (8300)")
+    return parser

@@ -1,0 +1,188 @@
+"""What every command line has: the form of its help, the log's flags, and the types of arguments.
+
+Imports nothing heavy: a command's ``--help`` is printed before Beam or pyarrow are imported. A type takes the text and
+gives the value, or raises ArgumentTypeError, whose message says what to write.
+"""
+
+import argparse
+import re
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, Final, TypeVar
+
+from terminal import logs
+
+T = TypeVar("T")
+
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_SIZES: Final = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
+MOST_SECONDS: Final = 86_399_999_999_999.0
+"""What a timedelta holds."""
+LAKE: Final = "DIR_OR_S3_URL"
+"""The metavar of ``--lake``."""
+
+
+class _LogFlag(argparse.Action):
+    """Chooses the log's level or format as soon as it is read."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: Any = None
+    ) -> None:
+        logs.set_up(**{self.dest: values})
+
+
+def command_parser(prog: str, description: str, epilog: str) -> argparse.ArgumentParser:
+    """The parser of a command without sub-commands, which has the log's flags."""
+    return add_log_flags(_parser(prog, description, epilog))
+
+
+def group_parser(prog: str, description: str, epilog: str) -> argparse.ArgumentParser:
+    """The parser of a command with sub-commands, each of which gets the log's flags."""
+    return _parser(prog, description, f"{epilog}\n--log-level and --log-format choose the log of each: see its --help.")
+
+
+def _parser(prog: str, description: str, epilog: str) -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(
+        prog=prog,
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+def add_log_flags(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Add ``--log-level`` and ``--log-format``; gives the parser."""
+    group = parser.add_argument_group("the log, on stderr")
+    group.add_argument(
+        "--log-level",
+        dest="level",
+        action=_LogFlag,
+        choices=logs.LEVELS,
+        default=argparse.SUPPRESS,
+        help="warning (default) and error: one line an error; info and debug: also the logs and tracebacks of "
+        "Beam, its workers and the clients of services",
+    )
+    group.add_argument(
+        "--log-format",
+        dest="form",
+        action=_LogFlag,
+        choices=logs.FORMATS,
+        default=argparse.SUPPRESS,
+        help="text (default), or json: one object a line, and no progress bar",
+    )
+    return parser
+
+
+def add_quiet(parser: argparse._ActionsContainer) -> None:
+    """Add ``--quiet``."""
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def readable(read: Callable[[str], T]) -> Callable[[str], T]:
+    """The same type, of whose ValueError argparse prints the message."""
+
+    def checked(text: str) -> T:
+        try:
+            return read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return checked
+
+
+def imported(place: str) -> Callable[[str], Any]:
+    """The type ``module:function``, whose module is imported once a text is to be read; ValueError as above."""
+    module, _, function = place.partition(":")
+
+    def read(text: str) -> Any:
+        return getattr(import_module(module), function)(text)
+
+    return readable(read)
+
+
+def duration(text: str) -> int:
+    """``30s``, ``5m``, ``1h``, ``1d`` in seconds."""
+    found = re.fullmatch(r"(\d{1,9})([smhd])", text)
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a duration: write 30s, 5m, 1h, 1d")
+    return int(found[1]) * _UNITS[found[2]]
+
+
+def bytes_a_second(text: str) -> float:
+    """``500k``, ``2M``, ``1G``."""
+    found = re.fullmatch(r"(\d{1,9})([kMG]?)", text)
+    if not found or not int(found[1]):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a rate: write 500k, 2M, 1G, bytes a second")
+    return float(int(found[1]) * _SIZES[found[2]])
+
+
+def whole(least: int = 0, most: int | None = None) -> Callable[[str], int]:
+    """A whole number in a range."""
+
+    def read(text: str) -> int:
+        # No more digits than the range has: Python refuses thousands of them with words of its own.
+        if not re.fullmatch(r"-?\d{1,18}", text) or int(text) < least or (most is not None and int(text) > most):
+            upto = f"from {least}" if most is None else f"from {least} to {most}"
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number {upto}")
+        return int(text)
+
+    return read
+
+
+def between(least: float, most: float) -> Callable[[str], float]:
+    """A number in a range."""
+
+    def read(text: str) -> float:
+        value = _number(text)
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not between {least:g} and {most:g}")
+        return value
+
+    return read
+
+
+def above_zero(text: str) -> float:
+    """A number above 0."""
+    value = _number(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not above 0")
+    return value
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from error
+
+
+share = between(0, 1)
+"""A share as a number, such as 0.05."""
+port = whole(1, 2**16 - 1)
+"""A TCP port."""
+
+
+def flags_of(parser: argparse.ArgumentParser) -> dict[tuple[str, ...], list[str]]:
+    """The flags of a parser and its sub-commands, by the words of the sub-command: for completion."""
+    found: dict[tuple[str, ...], list[str]] = {(): []}
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for word, child in action.choices.items():
+                found |= {(word, *words): flags for words, flags in flags_of(child).items()}
+        elif action.help != argparse.SUPPRESS:
+            found[()] += [flag for flag in action.option_strings if flag.startswith("--")]
+    return found
+
+
+def printing(text: Callable[[], str]) -> type[argparse.Action]:
+    """An action that prints the text and ends the command, as ``--help`` does."""
+
+    class Print(argparse.Action):
+        def __call__(
+            self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: Any = None
+        ) -> None:
+            print(text())
+            parser.exit()
+
+    return Print
