@@ -12,7 +12,7 @@ from prestacop.commands import GROUPS, SUBCOMMANDS
 
 USAGE = 2
 EPILOG = """\
-`prestacop COMMAND --help` prints its flags, with examples; `prestacop --version`
+`prestacop COMMAND --help` prints its flags and examples; `prestacop --version`
 the version; `prestacop completion bash|zsh` a completion script for the shell.
 Exit codes: 0 done, 1 the rows do not add up, 2 wrong usage;
 docs/exit-codes.md has them all."""

@@ -30,6 +30,7 @@ def bug() -> int:
 
 def report(error: PrestaCopError) -> int:
     """Print an error of ours as the one line that it is; gives its exit code."""
+    logs.set_up()
     # The traceback is for --log-level debug.
     logs.COMMAND.debug("raised here:", exc_info=error)
     logs.COMMAND.error("%s", error, extra={"exit_code": error.exit_code})
