@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from pipelines.cli.beam_flags import by_runner
 from prestacop.commands import SUBCOMMANDS
 
 ROOT = Path(__file__).parents[2]
@@ -120,7 +121,7 @@ def test_subcommands_and_their_flags_exist(page: Path) -> None:
             inner = [word for word in words[:1] if word in SUBCOMMANDS_OF.get(name, ())]
             missing = flags(call) - flags(help_of(name, *inner)) - {"--help"}
             if name in ("run", "flink", "spark"):
-                missing -= flags_of_beam() | flags(help_of("run"))
+                missing -= flags_of_beam() | flags(help_of("run")) | flags(by_runner())
             assert not missing, line
 
 
