@@ -1,1 +1,1 @@
-"""The officer's console: alerts in, signed answers out, and the live page."""
+"""The officers' console: reads alerts, publishes signed answers, and shows the live page."""

@@ -1,4 +1,5 @@
-"""Who may do what: every route of the console is in this table, or it cannot be built."""
+"""The access table: every route of the console with the role that it requires; a route that is not listed cannot be
+built."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -6,7 +7,7 @@ from typing import Final
 
 
 class Role(StrEnum):
-    """What an account is for; each may do what those before it may."""
+    """Roles of accounts, in ascending order: each includes the permissions of those before it."""
 
     VIEWER = "viewer"
     OFFICER = "officer"
@@ -16,7 +17,7 @@ class Role(StrEnum):
 Roles = frozenset[Role]
 
 ANYONE: Final = None
-"""Also who is not logged in."""
+"""Anyone, logged in or not."""
 _ALL: Final[Roles] = frozenset(Role)
 _OFFICERS: Final[Roles] = frozenset((Role.OFFICER, Role.SUPERVISOR))
 _SUPERVISORS: Final[Roles] = frozenset((Role.SUPERVISOR,))
@@ -53,6 +54,6 @@ ACCESS: Final[Mapping[tuple[str, str], Roles | None]] = {
 HASHING: Final = frozenset(
     (("POST", "/login"), ("POST", "/password"), ("POST", "/accounts"), ("POST", "/accounts/reset"))
 )
-"""What computes the hash of a password, which takes long: it does not use the threads of the other pages."""
+"""Routes that hash a password, which takes long: they have a thread of their own."""
 BEFORE_CHANGE: Final = frozenset((("POST", "/logout"), ("GET", "/password"), ("POST", "/password")))
-"""All that an account may do that has not changed its one-time password yet."""
+"""The only routes of an account that has not changed its one-time password yet."""

@@ -1,4 +1,4 @@
-"""Accounts, their passwords and sessions, and how often a login may fail."""
+"""Accounts, passwords and sessions, and the rate limit of failed logins."""
 
 import hashlib
 import math
@@ -20,33 +20,33 @@ SESSION_SECONDS: Final = 12 * 3600.0
 """A shift."""
 SHORTEST_PASSWORD: Final = 12
 MOST_SESSIONS: Final = 20
-"""Of an account; the oldest ends for another one."""
+"""Sessions per account; a further login ends the oldest."""
 DEVICE_SECONDS: Final = 180 * 86_400.0
-"""So long a browser in which someone has logged in is known as theirs."""
+"""How long a browser counts as known to an account after a login."""
 MOST_DEVICES: Final = 50
-"""Of an account."""
+"""Known browsers and addresses per account."""
 FAILURE_SECONDS: Final = 15 * 60.0
-"""Failures are forgotten when so long none came."""
+"""Failures expire after this time without a further one."""
 FREE_FAILURES: Final = 5
-"""After so many failures of one account from one address, known browser or session, the next attempt must wait: one
-second, then twice as long each time, up to LONGEST_WAIT."""
+"""Failures of one account from one address, known browser or session that cost nothing; after them the delay starts at
+one second and doubles up to LONGEST_WAIT."""
 LONGEST_WAIT: Final = 60.0
 STRANGERS_FREE_FAILURES: Final = 200
-"""The same for an account from all the addresses and browsers that are not known as its own, up to
-STRANGERS_LONGEST_WAIT: who guesses from many addresses is slowed down, and its owner is not."""
+"""The same limit for all addresses and browsers together that the account does not know, up to
+STRANGERS_LONGEST_WAIT: it slows down an attacker with many addresses, and not the owner."""
 STRANGERS_LONGEST_WAIT: Final = 10.0
 _MOST_COUNTED: Final = 10_000
-"""Accounts and where they were tried from; names that are no accounts are counted too, or they would be found out."""
+"""Counters per account and origin; names without an account are counted alike, so that they cannot be told apart."""
 _STRANGERS: Final = ""
 _NAME: Final = re.compile(r"[a-z][a-z0-9._-]{1,31}")
 
 
 class Refused(Exception):
-    """What was asked for cannot be; the message is for whoever asked."""
+    """The request cannot be fulfilled; the message is shown to the user."""
 
 
 class TooManyFailures(Refused):
-    """Wait so many seconds."""
+    """Too many failed attempts; wait this many seconds."""
 
     def __init__(self, seconds: int) -> None:
         super().__init__(f"Too many attempts failed. Wait {seconds} second{'s' if seconds > 1 else ''}.")
@@ -54,7 +54,7 @@ class TooManyFailures(Refused):
 
 
 class _Limit(NamedTuple):
-    """What is counted together, and how it is slowed down."""
+    """A counter of failures and its delays."""
 
     origin: str
     free: int = FREE_FAILURES
@@ -62,7 +62,7 @@ class _Limit(NamedTuple):
 
 
 class Session(NamedTuple):
-    """Someone who is logged in."""
+    """A logged-in account."""
 
     name: str
     role: Role
@@ -72,17 +72,17 @@ class Session(NamedTuple):
 
 
 class Accounts:
-    """The accounts of a console. Names are officer_ids."""
+    """The accounts of a console. An account's name is its officer_id."""
 
     def __init__(self, database: Database, clock: Callable[[], float], hasher: PasswordHasher | None = None) -> None:
         self._database = database
         self._clock = clock
         self._hasher = hasher or PasswordHasher()
-        # Verified where there is no such account, so that the answer takes as long.
+        # Verified for unknown names, so that the response time does not reveal which names exist.
         self._nobody = self._hasher.hash(secrets.token_urlsafe())
 
     def first_password(self) -> str | None:
-        """A one-time password of the first account, as long as nobody has chosen another; the one before is void."""
+        """A new one-time password of the first account, while that has not changed its password."""
         row = self._database.row("SELECT must_change FROM accounts WHERE name = ?", ADMIN)
         if row is None and self._database.number("SELECT count(*) FROM accounts"):
             return None
@@ -91,11 +91,11 @@ class Accounts:
         return self.reset(ADMIN) if row["must_change"] else None
 
     def exist(self) -> bool:
-        """Whether there is any."""
+        """Whether an account exists."""
         return bool(self._database.number("SELECT count(*) FROM accounts"))
 
     def create(self, name: str, role: Role) -> str:
-        """Make an account; gives its one-time password. Raises Refused."""
+        """Create an account; returns its one-time password. Raises Refused."""
         if not _NAME.fullmatch(name):
             raise Refused("A name has 2 to 32 of a-z, 0-9, '.', '_', '-', and begins with a letter.")
         password = secrets.token_urlsafe(12)
@@ -110,7 +110,7 @@ class Accounts:
         return password
 
     def reset(self, name: str) -> str:
-        """Give an account a new one-time password and end its sessions. Raises Refused."""
+        """Reset an account to a new one-time password and end its sessions. Raises Refused."""
         password = secrets.token_urlsafe(12)
         hashed = self._hasher.hash(password)
         with self._database.transaction() as connection:
@@ -123,7 +123,7 @@ class Accounts:
         return password
 
     def change_password(self, session: Session, old: str, new: str) -> None:
-        """Raises Refused: the old one is wrong, or the new one is no good; TooManyFailures.
+        """Change the password. Raises Refused where the old one is wrong or the new one too weak; TooManyFailures.
 
         It counts only where neither the password nor the session has ended meanwhile: a reset is not undone by a
         change that was under way.
@@ -149,7 +149,7 @@ class Accounts:
             _forget(connection, session.name, limits)
 
     def change(self, name: str, role: Role, active: bool) -> None:
-        """Set an account's role, and whether it may log in; its sessions end. Raises Refused."""
+        """Set an account's role and whether it may log in; ends its sessions. Raises Refused."""
         with self._database.transaction() as connection:
             if not connection.execute(
                 "UPDATE accounts SET role = ?, active = ? WHERE name = ?", (role, active, name)
@@ -163,7 +163,7 @@ class Accounts:
             connection.execute("DELETE FROM sessions WHERE name = ?", [name])
 
     def log_in(self, name: str, password: str, address: str, device: str = "") -> str:
-        """Gives the token of a new session. Raises Refused, TooManyFailures.
+        """Log in; returns the token of the new session. Raises Refused, TooManyFailures.
 
         Args:
             device: the token by which a browser is known, of :meth:`remember`.
@@ -180,7 +180,7 @@ class Accounts:
         token = secrets.token_urlsafe(32)
         now = self._clock()
         with self._database.transaction() as connection:
-            # A password that was changed meanwhile, or an account that was closed, gets no session.
+            # No session where the password was changed or the account disabled during the verification.
             if not connection.execute(
                 "INSERT INTO sessions (token_hash, name, csrf, expires_at)"
                 " SELECT ?, name, ?, ? FROM accounts WHERE name = ? AND hash = ? AND active",
@@ -197,7 +197,7 @@ class Accounts:
         return token
 
     def remember(self, name: str, address: str, device: str = "") -> str:
-        """Know a browser, and an address, as those of someone who has logged in; gives the browser's token."""
+        """Register a browser and an address as known to the account; returns the browser's token."""
         device = device if self.knows(name, device) else secrets.token_urlsafe(32)
         now = self._clock()
         with self._database.transaction() as connection:
@@ -213,7 +213,7 @@ class Accounts:
         return device
 
     def knows(self, name: str, device: str) -> bool:
-        """Whether a token is that of a browser in which this account has logged in."""
+        """Whether the token belongs to a browser that is known to the account."""
         return bool(
             self._database.number(
                 "SELECT count(*) FROM devices WHERE token_hash = ? AND name = ? AND used_at > ?",
@@ -222,7 +222,7 @@ class Accounts:
         )
 
     def session(self, token: str) -> Session | None:
-        """Whose session a token is."""
+        """The session of a token."""
         row = self._database.row(
             "SELECT token_hash, csrf, accounts.* FROM sessions JOIN accounts USING (name)"
             " WHERE token_hash = ? AND expires_at > ? AND active",
@@ -234,7 +234,7 @@ class Accounts:
         return Session(row["name"], Role(row["role"]), bool(row["must_change"]), row["csrf"], row["token_hash"])
 
     def is_open(self, session: Session) -> bool:
-        """Whether it has not ended since."""
+        """Whether the session is still valid."""
         return bool(
             self._database.number(
                 "SELECT count(*) FROM sessions JOIN accounts USING (name)"
@@ -244,17 +244,17 @@ class Accounts:
         )
 
     def log_out(self, session: Session) -> None:
-        """End it."""
+        """End the session."""
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM sessions WHERE token_hash = ?", [session.token_hash])
 
     def say(self, session: Session, note: str) -> None:
-        """What the next page of a session says."""
+        """Store a notice for the session's next page."""
         with self._database.transaction() as connection:
             connection.execute("UPDATE sessions SET note = ? WHERE token_hash = ?", (note, session.token_hash))
 
     def said(self, session: Session) -> str:
-        """What this page says; the next one does not."""
+        """Return and clear the session's notice."""
         row = self._database.row("SELECT note FROM sessions WHERE token_hash = ?", session.token_hash)
         if row is None or not row["note"]:
             return ""
@@ -262,11 +262,11 @@ class Accounts:
         return str(row["note"])
 
     def _comes_from(self, name: str, address: str) -> bool:
-        """Whether this account has logged in from an address before."""
+        """Whether the account has logged in from this address before."""
         return bool(self._database.number("SELECT count(*) FROM devices WHERE name = ? AND address = ?", name, address))
 
     def _count_attempt(self, name: str, limits: list[_Limit]) -> None:
-        """It counts as failed until it has succeeded: many at once are no way around the limit."""
+        """Count the attempt as failed before it is verified, so that parallel attempts cannot bypass the limit."""
         now = self._clock()
         name = _counted(name)
         with self._database.transaction() as connection:
@@ -300,7 +300,7 @@ class Accounts:
 
 
 def _forget(connection: sqlite3.Connection, name: str, limits: list[_Limit]) -> None:
-    """An attempt has not failed after all; what strangers have failed at stays counted."""
+    """Take back the count of a successful attempt; failures from unknown origins stay counted."""
     for limit in limits:
         connection.execute(
             "DELETE FROM attempts WHERE name = ? AND origin = ? AND origin <> ?", (name, limit.origin, _STRANGERS)
@@ -312,12 +312,12 @@ def _forget(connection: sqlite3.Connection, name: str, limits: list[_Limit]) -> 
 
 
 def _counted(name: str) -> str:
-    """All names that no account can have count as one."""
+    """The counter's name; all invalid names share one."""
     return name if _NAME.fullmatch(name) else "?"
 
 
 def _origin(address: str) -> str:
-    """What is counted as one address: of IPv6 the network of 64 bits, in which whoever has one address has them all.
+    """The unit that counts as one address: of IPv6 the /64 network, which one user commonly owns as a whole.
 
     >>> _origin("::ffff:192.0.2.1"), _origin("2001:db8::1"), _origin("unknown")
     ('192.0.2.1', '2001:db8::/64', 'unknown')

@@ -1,4 +1,4 @@
-"""The web application: every route, each with its page."""
+"""The web application: all routes with their pages."""
 
 from typing import Final
 
@@ -50,7 +50,7 @@ EVENTS: Final = {
 
 
 class _Static(StaticFiles):
-    """Files whose addresses change with them."""
+    """Static files, whose URLs change with their content."""
 
     def file_response(self, *args: object, **kwargs: object) -> Response:
         response = super().file_response(*args, **kwargs)  # type: ignore[arg-type]
@@ -59,13 +59,13 @@ class _Static(StaticFiles):
 
 
 def build(console: Console) -> ASGIApp:
-    """The application of a console."""
+    """Build the application of a console."""
     renderer = Renderer(console.clock, console.accounts.said)
 
     async def failed(request: Request, error: Exception) -> Response:
         status = getattr(error, "status_code", 500)
         if status != 404:
-            # Not who asks: what failed may be what would tell.
+            # Without the session: looking it up may be what failed.
             return renderer.error(status, f"Error {status}", "Nothing was changed by that.", None)
         try:
             session = await run_in_threadpool(session_of, console, request)
@@ -79,5 +79,5 @@ def build(console: Console) -> ASGIApp:
     routes += [page_route(console, renderer, lanes, method, path, page) for (method, path), page in PAGES.items()]
     application = Starlette(routes=routes, exception_handlers={404: failed, 405: failed, 500: failed})
     application.router.redirect_slashes = False  # it would lead to whatever host the request names
-    # Around all, so that what fails has the headers too.
+    # The outermost layer, so that error responses have the headers too.
     return Headers(application)

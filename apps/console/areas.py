@@ -1,4 +1,4 @@
-"""Where messages come from and violations are: the panes' counts by area, of windows that are complete."""
+"""Messages and violations by area, from the panes of complete windows."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -6,28 +6,28 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 DEGREES: Final = 0.01
-"""An area's width: about 1.1 km from south to north and 0.85 km from west to east."""
+"""Width of an area in degrees: about 1.1 km north-south and 0.85 km east-west."""
 _VIOLATIONS: Final = ("qualified", "unqualified")
 _MESSAGES: Final = ("positions", *_VIOLATIONS)
 _KEPT_MINUTES: Final = 60
 MOST_AREAS: Final = 10_000
-"""Of a window, of a minute and of the hour; the city has some 2,600."""
+"""Areas kept per window, per minute and per hour; the city has some 2,600."""
 
 
 class Area(NamedTuple):
-    """A square of the city, by its south-west corner."""
+    """A cell of the city, identified by its south-west corner."""
 
     south: float
     west: float
 
     @property
     def middle(self) -> tuple[float, float]:
-        """Its latitude and longitude."""
+        """Latitude and longitude in degrees."""
         return self.south + DEGREES / 2, self.west + DEGREES / 2
 
 
 class Areas:
-    """The newest window's messages, and the violations of the hour before its end.
+    """Messages of the newest window, and violations of the hour before its end.
 
     Pages read them while the console adds: a counter that was given out does not change any more.
     """
@@ -36,13 +36,13 @@ class Areas:
         self.window: tuple[float, float] | None = None
         """Start and end of the newest window, in seconds since the epoch."""
         self.messages: Counter[Area] = Counter()
-        """Of its drones: where they are."""
+        """Messages of the newest window by area: where the drones are."""
         self.violations: Counter[Area] = Counter()
-        """Of the last hour: where it is hot."""
+        """Violations of the last hour by area."""
         self._minutes: dict[int, Counter[Area]] = {}
 
     def add(self, start: float, seconds: int, dataset: str, areas: Mapping[str, int]) -> None:
-        """Count rows of a window by the name of their area."""
+        """Add counts of a window by area name."""
         counts = _most(Counter({area_of(name): n for name, n in areas.items()}))
         if self.window is None or start > self.window[0]:
             self.window, self.messages = (start, start + seconds), Counter()
@@ -60,13 +60,13 @@ class Areas:
 
 
 def _most(counts: Counter[Area]) -> Counter[Area]:
-    """Those in which most is: drones that say to be all over the world fill no memory."""
+    """The areas with the highest counts; bounds the memory against drones that report positions all over the world."""
     return counts if len(counts) <= MOST_AREAS else Counter(dict(counts.most_common(MOST_AREAS)))
 
 
 @lru_cache(MOST_AREAS)
 def area_of(name: str) -> Area:
-    """From its name in the lake. Raises ValueError: it is none.
+    """Parse an area's name as the lake has it. Raises ValueError where it is not one.
 
     >>> area_of("40.71,-74.01")
     Area(south=40.71, west=-74.01)

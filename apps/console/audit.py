@@ -1,4 +1,4 @@
-"""Who did what: lines that are only ever added; of each action the newest are kept, and the others counted."""
+"""The audit log: append-only; of each action the newest lines are kept, and older ones are counted."""
 
 import sqlite3
 from collections.abc import Callable, Mapping
@@ -7,26 +7,26 @@ from typing import Final
 from .database import Database
 
 MOST_LINES: Final = 200_000
-"""Of an action."""
+"""Lines kept per action."""
 MOST_REFUSALS: Final = 2_000
-"""Of an action in REFUSALS: they cost whoever tries nothing, and must not drive out what was done."""
+"""Lines kept per action in REFUSALS: an attacker produces them at no cost."""
 REFUSALS: Final = frozenset(("login refused", "password refused", "refused"))
 _FOLD: Final = 64
-"""Lines of an action after which the oldest are looked for."""
+"""New lines of an action after which the oldest are removed."""
 _WHO_CHARS, _DETAIL_CHARS = 64, 500
 
 
 class Audit:
-    """The log, in the console's database."""
+    """The log in the console's database."""
 
     def __init__(self, database: Database, clock: Callable[[], float]) -> None:
         self._database = database
         self._clock = clock
         self._since: dict[str, int] = {}
-        """Action -> its lines since the oldest were looked for."""
+        """Action -> new lines since the last removal."""
 
     def note(self, who: str, address: str, action: str, detail: str = "") -> None:
-        """Add a line."""
+        """Append a line."""
         with self._database.transaction() as connection:
             connection.execute(
                 "INSERT INTO audit (at, who, address, action, detail) VALUES (?, ?, ?, ?, ?)",
@@ -39,13 +39,13 @@ class Audit:
             self._since[action] = since
 
     def lines(self, before: int | None = None, limit: int = 100) -> list[sqlite3.Row]:
-        """The newest lines first, those before a number where one is given."""
+        """Lines in descending order, from before a line number where one is given."""
         return self._database.rows(
             "SELECT * FROM audit WHERE number < coalesce(?, number + 1) ORDER BY number DESC LIMIT ?", before, limit
         )
 
     def before(self) -> Mapping[str, int]:
-        """Action -> how many of its lines there were before those that are kept."""
+        """Action -> number of its lines that were removed."""
         return {row["action"]: row["n"] for row in self._database.rows("SELECT * FROM audited_before WHERE n > 0")}
 
     def _fold(self, connection: sqlite3.Connection, action: str) -> None:

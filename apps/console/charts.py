@@ -1,4 +1,4 @@
-"""Charts as SVG, drawn here: their colours are the stylesheet's, light and dark."""
+"""Charts as SVG; the stylesheet sets their colours, light and dark."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -50,7 +50,7 @@ def minutes_chart(minutes: Sequence[tuple[int, int, int]]) -> Markup:
 
 
 def share_bar(share: float) -> Markup:
-    """A bar that fills a share of its width, 0 to 1."""
+    """A bar that fills a share (0 to 1) of its width."""
     return Markup(
         '<svg class="bar" viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true">'
         '<rect class=track width="100" height="6"/><rect class=fill width="{}" height="6"/></svg>'
@@ -58,7 +58,7 @@ def share_bar(share: float) -> Markup:
 
 
 def nice_ceiling(most: int) -> int:
-    """The next of 2, 4, 10, 20, 40, 100 ...: half of it is a whole number too.
+    """The top of the axis: the next of 2, 4, 10, 20, 40, 100 ..., whose half is a whole number too.
 
     >>> nice_ceiling(0), nice_ceiling(13), nice_ceiling(40), nice_ceiling(5321)
     (2, 20, 40, 10000)

@@ -1,4 +1,4 @@
-"""New York as a drawing: the five boroughs in outline, drawn for this project and good for finding one's way alone."""
+"""A map of New York: outlines of the five boroughs, drawn for this project, for orientation only."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +11,7 @@ from .areas import DEGREES, Area
 WIDTH: Final = 600
 _SOUTH, _NORTH, _WEST, _EAST = 40.485, 40.925, -74.275, -73.685
 _STRETCH: Final = math.cos(math.radians(40.7))
-"""A degree of longitude is so much shorter than one of latitude here."""
+"""Ratio of a degree of longitude to one of latitude at New York."""
 _SCALE: Final = WIDTH / ((_EAST - _WEST) * _STRETCH)
 HEIGHT: Final = round((_NORTH - _SOUTH) * _SCALE)
 
@@ -58,22 +58,22 @@ _LABELS: Final = {
 }  # fmt: skip
 SHADES: Final = 4
 _ENDS: Final = {"Manhattan"}
-"""Whose name ends at its place, since there is no room in it."""
+"""Boroughs whose label is right-aligned, as it does not fit into the outline."""
 
 
 class Point(NamedTuple):
-    """A place on the map."""
+    """A marker on the map."""
 
     latitude: float
     longitude: float
     kind: str = "alert"
-    """A class of the stylesheet: alert, held or here."""
+    """CSS class: alert, held or here."""
     radius: float = 5.0
     title: str = ""
 
 
 def city_map(points: Iterable[Point], label: str, areas: str = "") -> Markup:
-    """An SVG of the city with areas and points in it; a point outside it is drawn at its edge."""
+    """An SVG map with areas and markers; a marker outside the map is drawn at its edge."""
     shapes = Markup("").join(_borough(name, outline) for name, outline in BOROUGHS.items())
     names = Markup("").join(_label(name, place) for name, place in _LABELS.items())
     dots = Markup("").join(map(_dot, points))
@@ -84,7 +84,7 @@ def city_map(points: Iterable[Point], label: str, areas: str = "") -> Markup:
 
 
 def shaded(counts: Mapping[Area, int]) -> Markup:
-    """Areas in SHADES steps, the darker the more there is in one; areas outside the map are left out."""
+    """Areas in SHADES shades, darker for higher counts; areas outside the map are omitted."""
     most = max(counts.values(), default=0)
     steps: dict[int, list[str]] = {}
     for area, n in counts.items():
@@ -95,7 +95,7 @@ def shaded(counts: Mapping[Area, int]) -> Markup:
 
 
 def hot(counts: Iterable[tuple[Area, int]]) -> Markup:
-    """Areas with a border, and their number as title."""
+    """Outlined areas with their count as title."""
     squares = (
         Markup('<path d="{}"><title>{} {} violations</title></path>').format(
             _square(area), borough_of(*area.middle), f"{n:,}"
@@ -106,7 +106,7 @@ def hot(counts: Iterable[tuple[Area, int]]) -> Markup:
 
 
 def borough_of(latitude: float, longitude: float) -> str:
-    """The borough whose outline a place is in; an empty text: none.
+    """The borough whose outline contains a position; empty where there is none.
 
     >>> borough_of(40.758, -73.9855), borough_of(40.0, -75.0)
     ('Manhattan', '')

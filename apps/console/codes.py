@@ -1,4 +1,4 @@
-"""Violation codes, found by number or by words."""
+"""Violation codes, searchable by number or words."""
 
 import csv
 import re
@@ -18,14 +18,14 @@ class Codes:
 
     def __init__(self, words: Mapping[int, str]) -> None:
         self.choices = {UNQUALIFIED: NO_VIOLATION, **dict(sorted(words.items()))}
-        """Code -> what it is called, in order."""
+        """Code -> name, in order of the codes."""
 
     def name(self, code: int) -> str:
-        """What a code is called."""
+        """The name of a code."""
         return self.choices.get(code, f"Code {code}")
 
     def find(self, text: str) -> list[int]:
-        """The codes that a text can mean: the code itself, or those whose name has all the words.
+        """Search: the code itself, or the codes whose name contains all words.
 
         >>> Codes({40: "Fire hydrant", 41: "Fire lane"}).find("hyd fi")
         [40]

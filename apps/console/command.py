@@ -1,4 +1,4 @@
-"""``prestacop console``: the command line."""
+"""``prestacop console``: parses the command line and serves the console."""
 
 import argparse
 import signal
@@ -119,12 +119,12 @@ def _serve(console: Console, given: argparse.Namespace) -> int:
 
 
 def behind_proxies(console: Console, trusted: list[str]) -> ASGIApp:
-    """The application, which believes these proxies alone where a request comes from."""
+    """The application; it trusts X-Forwarded-For of these proxies only."""
     return ProxyHeadersMiddleware(build(console), trusted)  # type: ignore[arg-type,return-value]
 
 
 class _Server(uvicorn.Server):
-    """Says where it is once it is there, and only then gives the password away."""
+    """Prints the address when the console listens, and the one-time password only then."""
 
     def __init__(self, config: uvicorn.Config, console: Console, given: argparse.Namespace) -> None:
         super().__init__(config)

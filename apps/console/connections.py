@@ -1,4 +1,4 @@
-"""How many connections the console serves, and how long it waits for each.
+"""Limits of connections: their number and their timeouts.
 
 uvicorn bounds neither the connections nor the time in which a request must have come, and asyncio logs thousands of
 lines a second once no file can be opened any more. So the listening socket itself keeps count here: beyond the limit
@@ -19,32 +19,31 @@ from schemas.errors import InputUnusable
 
 MOST_CONNECTIONS: Final = 500
 REQUEST_SECONDS: Final = 10.0
-"""In that time a connection must have sent the headers of a request, in that time again its body, and what is sent to
-it must be taken."""
+"""Timeout for the headers of a request, for its body, and for sending the response, each."""
 _REST_BYTES: Final = 64 * 1024
-"""Of a body that was not needed; after more its connection ends with the answer."""
+"""Unread bytes of a request body beyond which the connection closes after the response."""
 _BODY: Final = frozenset((b"content-length", b"transfer-encoding"))
 _SPARE_FILES: Final = 256
-"""For the database, pictures and the topics' clients, and connections that are being closed."""
+"""File descriptors reserved for database, pictures, broker clients and closing connections."""
 
 
 class Connection(socket.socket):
-    """A connection that knows since when the console waits for its other end."""
+    """A connection with the time since when the console waits for the client."""
 
     waits_since: float | None
-    """None: the other end waits for the console."""
+    """None while the client waits for the console."""
     other_end: tuple[str, int]
     connections: "Connections"
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the connection."""
         if self.fileno() >= 0:
             self.connections.closed(self)
         super().close()
 
 
 class Connections:
-    """The connections that are open, by the other end's address and port."""
+    """Open connections by the client's address and port."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -52,7 +51,7 @@ class Connections:
         self._known: dict[tuple[str, int], Connection] = {}
 
     def admit(self, connection: Connection, address: tuple[Any, ...]) -> bool:
-        """Count a new one; at the limit the longest silent one is ended for it. False: each of them is being served."""
+        """Register a connection; at the limit the longest idle one is closed. False where all are being served."""
         if len(self._known) >= self._most:
             waiting = [each for each in self._known.values() if each.waits_since is not None]
             if not waiting:
@@ -67,20 +66,20 @@ class Connections:
 
     @property
     def are_closing(self) -> bool:
-        """Whether so many are ended and not closed yet that new ones must wait."""
+        """Whether so many connections are still closing that new ones must wait."""
         return self._open >= self._most + _SPARE_FILES // 2
 
     def closed(self, connection: Connection) -> None:
-        """It is no more."""
+        """Unregister a closed connection."""
         self._open -= 1
         self._forget(connection)
 
     def of(self, client: tuple[str, int] | None) -> Connection | None:
-        """That of a request."""
+        """The connection of a request."""
         return self._known.get((client[0], client[1])) if client else None
 
     def end_silent(self) -> None:
-        """End those that have kept the console waiting for too long; to be called once a second or so."""
+        """Close connections that exceeded their timeout; called about once a second."""
         late = time.monotonic() - REQUEST_SECONDS
         for each in [each for each in self._known.values() if _since(each) < late]:
             self._end(each)
@@ -96,7 +95,7 @@ class Connections:
 
 
 class Listener(socket.socket):
-    """A listening socket that accepts no more than can be served."""
+    """A listening socket that accepts no more connections than can be served."""
 
     def __init__(self, listening: socket.socket, connections: Connections) -> None:
         super().__init__(fileno=listening.detach())
@@ -104,7 +103,7 @@ class Listener(socket.socket):
         self._reserve = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
     def accept(self) -> tuple[socket.socket, Any]:
-        """The next connection. Raises BlockingIOError, ConnectionAbortedError: the event loop goes on with its work."""
+        """The next connection. Raises BlockingIOError or ConnectionAbortedError, on which the event loop continues."""
         if self._connections.are_closing:
             raise BlockingIOError
         try:
@@ -121,21 +120,21 @@ class Listener(socket.socket):
         return connection, address
 
     def _refuse_one(self) -> None:
-        """No file can be opened: the one that is kept for this takes the connection away, or it would wait for ever."""
+        """Out of file descriptors: accept with the reserved one and close the connection at once."""
         os.close(self._reserve)
         with suppress(OSError):
             super().accept()[0].close()
         self._reserve = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the socket."""
         if self.fileno() >= 0:
             os.close(self._reserve)
         super().close()
 
 
 class Watched:
-    """Notes of each request when it has come, and when its answer has gone."""
+    """Tracks for each connection when its request was received and its response sent."""
 
     def __init__(self, app: ASGIApp, connections: Connections) -> None:
         self._app = app
@@ -158,7 +157,7 @@ class Watched:
 
         async def sent(message: Message) -> None:
             if body_comes and message["type"] == "http.response.start":
-                # A page that did not need the body: whoever sends one without end is not listened to.
+                # The page did not read the body: an endless body is not drained.
                 left = _REST_BYTES
                 while body_comes and left > 0:
                     left -= len((await received()).get("body", b""))
@@ -175,7 +174,7 @@ class Watched:
 
 
 def allow_files(connections: int) -> None:
-    """Let this process open as many files as so many connections need. Raises InputUnusable: it may not."""
+    """Raise this process's limit of open files to what the connections need. Raises InputUnusable where it cannot."""
     needed = connections + _SPARE_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft >= needed:

@@ -1,4 +1,4 @@
-"""Everything that a console consists of, started together and ended together."""
+"""The console's parts, started and stopped together."""
 
 import os
 import threading
@@ -41,7 +41,7 @@ _TIDY_TICKS: Final = 60
 
 @dataclass(frozen=True, kw_only=True)
 class Wiring:
-    """What the console is connected to; None: nothing of the kind."""
+    """The topics that the console is connected to; None where one is not configured."""
 
     alerts: Topic | None = None
     answers: Topic | None = None
@@ -52,7 +52,7 @@ class Wiring:
 
 
 class Console:
-    """The console's parts. Raises OutputUnusable, InputUnusable."""
+    """Build the parts. Raises OutputUnusable, InputUnusable."""
 
     def __init__(
         self,
@@ -66,10 +66,10 @@ class Console:
         self.clock = clock
         self.codes = codes
         self.version = time.time_ns()
-        """Another number after each change of the queue, and than that of the console before."""
+        """Version of the queue: changes with it, and differs between runs of the console."""
         self.live_version = self.version
         self.ending = False
-        """Streams end when this is set: a server waits for them."""
+        """Set at shutdown: ends the event streams, for which the server waits."""
         self.database = Database(folder)
         self.accounts = accounts(self.database, clock)
         self.audit = Audit(self.database, clock)
@@ -105,7 +105,7 @@ class Console:
             self._workers.append(Worker("panes", partial(self._follow_panes, self.panes)))
 
     def start(self) -> None:
-        """Begin to read, to publish and to watch the deadlines."""
+        """Start reading, publishing and expiring leases."""
         for outbox in self._outboxes:
             outbox.start()
         for follower in self._followers:
@@ -114,7 +114,7 @@ class Console:
             worker.start()
 
     def stop(self) -> None:
-        """End; what is not acknowledged by then is published at the next start."""
+        """Stop; messages that are not acknowledged by then are published at the next start."""
         for worker in self._workers:
             worker.stop(5)
         for follower in self._followers:
@@ -124,16 +124,16 @@ class Console:
         self.database.close()
 
     def troubles(self) -> dict[str, str]:
-        """What does not work at the moment: the part, and why."""
+        """The parts that fail at the moment, each with the reason."""
         parts: list[Worker | Follower | Outbox] = [*self._workers, *self._followers, *self._outboxes]
         return {part.name: part.trouble for part in parts if part.trouble}
 
     def backlogs(self) -> dict[str, Backlog]:
-        """What stays in its topic at the moment, as there is no room for it here: the topic, and how much."""
+        """Backpressure: the topics whose messages wait because the console is full, each with their number."""
         return {follower.name: follower.backlog for follower in self._followers if follower.backlog is not None}
 
     def publish(self) -> None:
-        """There is something new in an outbox."""
+        """Wake the publishers: an outbox has a new message."""
         for outbox in self._outboxes:
             outbox.wake()
 
@@ -141,7 +141,7 @@ class Console:
         return open_reader(url, positions(self.database, name))
 
     def _key(self, folder: Path, new: bool) -> Ed25519PrivateKey:
-        """The key that signs answers, made at the first start; the graph needs the public one beside it."""
+        """The key that signs answers, created at the first start; the graph needs the public key beside it."""
         path, public = folder / KEY, folder / PUBLIC_KEY
         if not path.exists():
             if not new and (public.exists() or self.accounts.exist()):

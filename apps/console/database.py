@@ -1,4 +1,4 @@
-"""The console's state: one SQLite file. What a transaction has committed is on the disk, whatever ends the process."""
+"""The console's state: one SQLite file; a committed transaction is durable."""
 
 import fcntl
 import sqlite3
@@ -13,7 +13,7 @@ from schemas.errors import OutputUnusable
 from schemas.files.marks import Mark, make_folder
 
 DISK_ERRORS: Final = (OSError, sqlite3.DatabaseError)
-"""What a disk that is full or fails raises; nothing of a transaction is kept then."""
+"""Errors of a full or failing disk, on which the transaction is rolled back."""
 _OF_STATEMENTS: Final = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError)
 _SPARE_BYTES: Final = 128 * 1024
 _MOST_JOURNAL_BYTES: Final = 16 * 1024**2
@@ -21,15 +21,15 @@ _SCHEMA: Final = (Path(__file__).parent / "schema.sql").read_text(encoding="utf-
 
 
 def is_of_the_disk(error: BaseException) -> bool:
-    """Whether an error is of the disk or of the whole database, and not of one statement and its values."""
+    """Whether an error concerns the disk or the whole database rather than one statement."""
     return isinstance(error, DISK_ERRORS) and not isinstance(error, _OF_STATEMENTS)
 
 
 class Database:
-    """One connection that all threads share, one after the other."""
+    """One connection, which threads use one at a time."""
 
     def __init__(self, folder: Path) -> None:
-        """Open or make the state in a folder. Raises OutputUnusable: another console uses it, or it cannot be made."""
+        """Open or create the state in a folder. Raises OutputUnusable where it cannot, or another console uses it."""
         try:
             make_folder(folder, Mark.KEPT, mode=0o700)
             self._held = (folder / "lock").open("w")
@@ -60,12 +60,12 @@ class Database:
             ) from error
 
     def check(self) -> None:
-        """See whether the state can still be read and written. Raises DISK_ERRORS: it cannot."""
+        """Check that the state can be read and written. Raises DISK_ERRORS."""
         if self._path.stat().st_ino != self._file:
             raise OSError(f"{self._path} is not the file any more that the console opened")
         if disk_usage(self._path).free < _SPARE_BYTES:
             raise OSError(f"the disk of {self._path} is full")
-        # The connection that is open has pages in its memory, and would not see that the file is damaged.
+        # A new connection: the open one has cached pages, and would not see damage of the file.
         with closing(sqlite3.connect(self._path)) as another:
             another.execute("SELECT count(*) FROM sqlite_master").fetchone()
         with self.transaction() as connection:
@@ -74,7 +74,7 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All of it or nothing; at the end of the ``with`` block it is on the disk."""
+        """A transaction, durable at the end of the ``with`` block."""
         with self._lock:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -86,21 +86,21 @@ class Database:
             self._connection.execute("COMMIT")
 
     def rows(self, query: str, *values: object) -> list[sqlite3.Row]:
-        """What a query gives."""
+        """The rows of a query."""
         with self._lock:
             return self._connection.execute(query, values).fetchall()
 
     def row(self, query: str, *values: object) -> sqlite3.Row | None:
-        """Its first row."""
+        """The first row of a query."""
         found = self.rows(query, *values)
         return found[0] if found else None
 
     def number(self, query: str, *values: object) -> int:
-        """The number that it counts."""
+        """The number that a query counts."""
         return int(self.rows(query, *values)[0][0])
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         with self._lock:
             self._connection.close()
         self._held.close()

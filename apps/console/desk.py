@@ -1,4 +1,4 @@
-"""Alerts, who holds them, and the answers to them."""
+"""Alerts, their leases and answers."""
 
 import secrets
 import sqlite3
@@ -24,20 +24,20 @@ ALERTS: Final = "alerts"
 _DECODER: Final = msgspec.json.Decoder(Alert)
 MOST_OPEN: Final = 20_000
 OPEN_BYTES: Final = 64 * 1024**2
-"""With so many open alerts, or so many bytes of them, no more are read: they wait in their topic."""
+"""Limits of open alerts, in number and bytes; beyond them further alerts wait in their topic (backpressure)."""
 MOST_ANSWERED: Final = 500_000
 ANSWERED_BYTES: Final = 1024**3
-"""Beyond this the oldest answered alerts go, with their answers; the lake and the audit log have these."""
+"""Limit of stored alerts; beyond it the oldest answered ones are removed (lake and audit log keep their answers)."""
 _FORGOTTEN_AT_ONCE: Final = 2_000
 LEASE_SECONDS: Final = 120.0
-"""An alert that its officer has not answered by then is anyone's again."""
+"""Duration of a lease; then the alert returns to the queue."""
 
 Order = Literal["oldest", "newest"]
 Ending = Literal["handed back", "deadline", "gone"]
 
 
 class Held(NamedTuple):
-    """An alert and the lease by which an officer holds it."""
+    """An alert and the lease under which an officer holds it."""
 
     lease: str
     alert: sqlite3.Row
@@ -46,21 +46,21 @@ class Held(NamedTuple):
 
 
 class Answered(NamedTuple):
-    """An answer that is on the disk."""
+    """A stored answer."""
 
     alert: str
-    """The message_id of what it answers."""
+    """message_id of the alert."""
     violation_code: int
     counts: bool
-    """Whether it was the first to its alert."""
+    """Whether it is the first answer to its alert."""
     seconds: float
-    """From the pick to the answer."""
+    """Seconds from the pick to the answer."""
     waited: float
-    """From the alert to the answer, in seconds."""
+    """Seconds from the alert to the answer."""
 
 
 class Desk:
-    """What officers do. Everything that it has returned survives a kill.
+    """The work of officers on alerts. Every returned result is durable.
 
     Args:
         changed: called after each change that a page shows.
@@ -75,7 +75,7 @@ class Desk:
         self._changed = changed
 
     def take(self, payloads: Sequence[bytes], positions: Mapping[int, int]) -> None:
-        """Keep alerts as they come; one that is known is known by its message_id. What is none is kept as refused."""
+        """Store alerts, deduplicated by message_id; invalid messages are stored as refused."""
         now = self._clock()
 
         def keep(connection: sqlite3.Connection, read: tuple[bytes, Alert, float]) -> None:
@@ -99,13 +99,12 @@ class Desk:
             self._changed()
 
     def has_room(self) -> bool:
-        """Whether more alerts may come."""
+        """Whether there is room for more alerts."""
         n, size = self._size(answered=False)
         return n < MOST_OPEN and size < OPEN_BYTES
 
     def tidy(self) -> None:
-        """Forget some of those that were answered long ago where there are too many; never one that is open, or whose
-        answer is not published."""
+        """Remove the oldest answered alerts beyond the limit; never an open or an unpublished one."""
         n, size = self._size(answered=True)
         if n <= MOST_ANSWERED and size <= ANSWERED_BYTES:
             return
@@ -137,7 +136,7 @@ class Desk:
         return row["n"], row["bytes"]
 
     def pick(self, officer: str, order: Order = "oldest", alert: int | None = None) -> Held | None:
-        """Give an officer an alert that nobody holds: that one, or the first in order. None: there is none.
+        """Lease a free alert to an officer: the given one, or the first in the queue; None where there is none.
 
         An officer who holds one keeps it.
         """
@@ -164,11 +163,11 @@ class Desk:
         return self.held(officer)
 
     def has(self, alert: int) -> bool:
-        """Whether there is such an alert."""
+        """Whether the alert exists."""
         return bool(self._database.number("SELECT count(*) FROM alerts WHERE id = ?", alert))
 
     def held(self, officer: str) -> Held | None:
-        """What an officer holds."""
+        """The alert that an officer holds."""
         self.expire()
         lease = self._database.row("SELECT * FROM leases WHERE officer = ? AND ended_at IS NULL", officer)
         if lease is None:
@@ -178,17 +177,17 @@ class Desk:
         return Held(lease["id"], alert, lease["taken_at"], lease["deadline"])
 
     def lost(self, officer: str, lease: str) -> bool:
-        """Whether an officer does not hold an alert by a lease any more, without having answered or handed it back."""
+        """Whether an officer's lease ended without an answer or a return."""
         return self.ending(officer, lease) in ("", "deadline", "gone")
 
     def ending(self, officer: str, lease: str) -> str | None:
-        """How an officer's lease has ended; None: it has not; an empty text: there never was such a lease."""
+        """How an officer's lease ended; None while it is valid; empty where it never existed."""
         self.expire()
         row = self._database.row("SELECT how FROM leases WHERE id = ? AND officer = ?", lease, officer)
         return row["how"] if row else ""
 
     def answer(self, officer: str, lease: str, violation_code: int) -> Answered | None:
-        """Keep an answer, signed, and put it into the outbox. None: this officer never had such a lease.
+        """Store a signed answer and put it into the outbox; None where the officer never had such a lease.
 
         The first answer to an alert counts. One by a lease that has ended is kept all the same, and counts where
         nobody was faster; the same lease answers once, whatever it is asked again.
@@ -230,7 +229,7 @@ class Desk:
         return alert, answers.sign(message, self._key)
 
     def end(self, lease: str, how: Ending, officer: str | None = None) -> bool:
-        """Give an alert back to the queue; whether it was held (by that officer)."""
+        """Return an alert to the queue; gives whether it was held (by that officer)."""
         with self._database.transaction() as connection:
             ended = connection.execute(
                 "UPDATE leases SET ended_at = ?, how = ?"
@@ -242,7 +241,7 @@ class Desk:
         return bool(ended)
 
     def expire(self) -> None:
-        """End the leases whose deadline has passed."""
+        """Expire leases."""
         now = self._clock()
         for row in self._database.rows("SELECT id FROM leases WHERE ended_at IS NULL AND deadline <= ?", now):
             self.end(row["id"], "deadline")
@@ -272,14 +271,14 @@ def _close(connection: sqlite3.Connection, lease: sqlite3.Row, how: str, now: fl
 
 
 def _check_same(alert: Alert, known: bytes) -> None:
-    """An alert that is raised again has another time, and nothing else. Raises Undecodable."""
+    """The identity of an alert: a repeated alert differs in its time only. Raises Undecodable."""
     before = decode_json(known, _DECODER)
     if msgspec.structs.replace(alert, alert_time=before.alert_time) != before:
         raise Undecodable("conflict", f"another alert is known by message_id {alert.message_id}")
 
 
 def _read(payload: bytes) -> tuple[bytes, Alert, float]:
-    """A payload, the alert in it that can be shown and answered, and when it was raised, in seconds since the epoch.
+    """A payload, the alert in it, and the time when it was raised in seconds since the epoch.
 
     Raises Undecodable, MsgspecError: it is none.
     """
@@ -287,6 +286,6 @@ def _read(payload: bytes) -> tuple[bytes, Alert, float]:
     moments = [event_time_of(alert.event_time), event_time_of(alert.alert_time)]
     if moments[0] is None or moments[1] is None:
         raise Undecodable(Reason.EVENT_TIME_UNREADABLE, f"{alert.event_time}, {alert.alert_time}")
-    # What the graph would not take back as an answer is no alert.
+    # An alert whose answer the graph would refuse is invalid.
     answers.check(answers.answer_to(alert, lease="", officer_id="-", violation_code=0, event_time=alert.event_time))
     return payload, alert, moments[1] / 1_000_000

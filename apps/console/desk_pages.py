@@ -1,4 +1,4 @@
-"""Pages of an officer: one alert after the other."""
+"""Pages of an officer, who answers one alert at a time."""
 
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ _LOST: Final = {
 
 
 def desk(console: Console, renderer: Renderer, visit: Visit) -> Response:
-    """The alert that the officer holds."""
+    """The page of the alert that the officer holds."""
     held = console.desk.held(visit.who.name)
     if held is None:
         ending = console.desk.ending(visit.who.name, visit.request.query_params.get("lease", ""))
@@ -41,7 +41,7 @@ def desk(console: Console, renderer: Renderer, visit: Visit) -> Response:
 
 
 def picture(console: Console, renderer: Renderer, visit: Visit) -> Response:
-    """The part of the desk with the picture; nothing for a lease that the officer does not hold."""
+    """The picture part of the desk; empty for a lease that the officer does not hold."""
     held = console.desk.held(visit.who.name)
     if held is None or held.lease != visit.request.query_params.get("lease"):
         return Response(status_code=204)
@@ -54,12 +54,12 @@ def _pictured(console: Console, held: Held) -> dict[str, Any]:
 
 
 def pick(console: Console, renderer: Renderer, visit: Visit) -> Response:
-    """Hold an alert: a certain one, or the first in order."""
+    """Take an alert: the given one, or the first in the queue."""
     return _next(console, visit, number_of(visit.form.get("alert", "")))
 
 
 def answer(console: Console, renderer: Renderer, visit: Visit) -> Response:
-    """Answer the alert that a lease is about, and go on to the next one."""
+    """Answer the alert of a lease and open the next one."""
     text = visit.form.get("code", "")[:100]
     found = console.codes.find(text)
     if len(found) != 1:
@@ -84,7 +84,7 @@ def answer(console: Console, renderer: Renderer, visit: Visit) -> Response:
 
 
 def hand_back(console: Console, renderer: Renderer, visit: Visit) -> Response:
-    """Give the alert back to the queue."""
+    """Return the alert to the queue."""
     if console.desk.end(visit.form.get("lease", ""), "handed back", visit.who.name):
         console.audit.note(visit.who.name, visit.address, "handed back", visit.form["lease"])
         console.accounts.say(visit.who, "Handed back: it is in the queue again.")

@@ -24,7 +24,7 @@ _DECODER: Final = msgspec.json.Decoder(Confirmation)
 
 
 class Drones:
-    """What drones were told, and whether they obey."""
+    """Commands to drones and their state."""
 
     def __init__(self, database: Database, clock: Callable[[], float]) -> None:
         self._database = database
@@ -47,7 +47,7 @@ class Drones:
             post(connection, COMMANDS, command.command_id, drone_id, msgspec.json.encode(command))
 
     def take(self, payloads: Sequence[bytes], positions: Mapping[int, int]) -> None:
-        """Note confirmations as they come; what is none is kept as refused."""
+        """Store confirmations; invalid messages are stored as refused."""
         now = self._clock()
 
         def keep(connection: sqlite3.Connection, confirmation: Confirmation) -> None:

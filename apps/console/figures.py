@@ -9,26 +9,26 @@ HOUR: Final = 3600.0
 
 
 class Work(NamedTuple):
-    """The last hour's work."""
+    """Figures of the last hour."""
 
     open: int
     held: int
     oldest: float | None
-    """When the oldest open alert was raised."""
+    """Time at which the oldest open alert was raised."""
     answered: int
-    """Answers that count, of all officers."""
+    """First answers to alerts, of all officers."""
     mine: int
     p50: float | None
-    """Seconds from an alert to its answer: half of them took no longer."""
+    """Median seconds from an alert to its answer."""
     p95: float | None
     waiting: int
-    """Answers and commands that are not acknowledged."""
+    """Answers and commands that the broker has not acknowledged yet."""
     refused: int
-    """Messages that could not be used."""
+    """Refused messages."""
 
 
 def work(database: Database, officer: str, now: float) -> Work:
-    """The work up to now."""
+    """The figures at this moment."""
     row = database.row(
         "SELECT count(*) AS n, min(raised_at) AS oldest, (SELECT count(*) FROM leases WHERE ended_at IS NULL) AS held,"
         " (SELECT count(*) FROM outbox WHERE published_at IS NULL) AS waiting"
@@ -49,5 +49,5 @@ def work(database: Database, officer: str, now: float) -> Work:
 
 
 def _quantile(ordered: list[float], share: float) -> float | None:
-    """The smallest value that so many are not above."""
+    """The quantile of sorted values (nearest rank)."""
     return ordered[max(-int(-share * len(ordered) // 1) - 1, 0)] if ordered else None

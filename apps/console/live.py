@@ -1,4 +1,4 @@
-"""The live page's figures, from the panes that the graph appends to a file: aggregates alone, however many messages."""
+"""The live page's figures, from the file of panes that the graph appends to: aggregates only, at any message rate."""
 
 import logging
 from collections import Counter
@@ -21,11 +21,11 @@ UNQUALIFIED: Final = "unqualified"
 _VIOLATIONS: Final = (QUALIFIED, UNQUALIFIED)
 KEPT_MINUTES: Final = 24 * 60
 MOST_BYTES: Final = 64 * 1024**2
-"""Of a file that is longer at the start its end is read: at 10,000 messages a second some 50 minutes."""
+"""Of a longer file only this much of its end is read at the start: some 50 minutes at 10,000 messages/s."""
 _AHEAD_SECONDS: Final = 3600
-"""A window that begins later than that belongs to a drone whose clock is wrong: it would be the newest for ever."""
+"""Windows that begin further in the future come from wrong clocks, and would be the newest for ever."""
 _PARTS: Final = (("morning", range(6, 13)), ("afternoon", range(13, 20)))
-"""As in the four questions: 6:00 to 12:59 and 13:00 to 19:59 in New York."""
+"""Parts of the day of the four questions: 6:00 to 12:59 and 13:00 to 19:59 in New York."""
 PARTS_OF_DAY: Final = ("morning", "afternoon", "other")
 _ZONE: Final = ZoneInfo(TIME_ZONE)
 
@@ -45,12 +45,12 @@ class Pane(msgspec.Struct, frozen=True):
     n: _Count
     timing: Annotated[str, msgspec.Meta(max_length=50)]
     areas: dict[Annotated[str, msgspec.Meta(max_length=50)], _Count] | None = None
-    """The same rows counted again, by area."""
+    """The same rows by area."""
 
 
 @dataclass
 class Figures:
-    """What was counted, by minute of event time.
+    """Counts by minute of event time.
 
     The rows of a window shorter than a minute are its minute's, those of a longer one are its first minute's.
     """
@@ -61,16 +61,16 @@ class Figures:
     parts: Counter[str] = field(default_factory=Counter)
     totals: Counter[str] = field(default_factory=Counter)
     late: int = 0
-    """Rows that came when their window was complete, and were counted in it."""
+    """Late rows that were still counted in their window."""
     too_late: int = 0
-    """Rows that came when their window was closed for good."""
+    """Late rows beyond the allowed lateness."""
     complete_until: float | None = None
-    """End of the newest window that is complete, in seconds since the epoch."""
+    """End of the newest complete window, in seconds since the epoch."""
     panes: int = 0
     areas: Areas = field(default_factory=Areas)
 
     def add(self, panes: Iterable[Pane], now: float) -> None:
-        """Count some more."""
+        """Add panes."""
         for pane in panes:
             self.panes += 1
             start = pane.window_start.timestamp()
@@ -102,7 +102,7 @@ class Figures:
             self.codes[pane.violation_code] += pane.n
 
     def violations_by_minute(self, minutes: int, now: float) -> list[tuple[int, int, int]]:
-        """Minute since the epoch, qualified and unqualified violations of each of the last minutes, oldest first."""
+        """(minute since the epoch, qualified, unqualified) for each of the last minutes, in ascending order."""
         last = int(now // 60)
         found = []
         for minute in range(last - minutes + 1, last + 1):
@@ -112,16 +112,16 @@ class Figures:
 
     @property
     def unqualified_share(self) -> float:
-        """Of the violations, those that came without a code: what needs an officer."""
+        """Share of violations without a code, which need an officer."""
         return self.totals[UNQUALIFIED] / max(sum(self.totals[dataset] for dataset in _VIOLATIONS), 1)
 
     def lag_seconds(self, now: float) -> float | None:
-        """How far the newest complete window's end is behind."""
+        """Lag: seconds since the end of the newest complete window."""
         return None if self.complete_until is None else max(now - self.complete_until, 0.0)
 
 
 def part_of_day(moment: datetime) -> str:
-    """Of New York.
+    """The part of the day in New York.
 
     >>> part_of_day(datetime.fromisoformat("2026-01-15T17:59:00Z"))
     'morning'
@@ -131,21 +131,21 @@ def part_of_day(moment: datetime) -> str:
 
 
 class Panes:
-    """A file of panes that grows, read to its last whole line."""
+    """A growing file of panes, read up to its last complete line."""
 
     def __init__(self, path: Path) -> None:
         self.figures = Figures()
         self.unreadable = 0
-        """Lines that are no panes."""
+        """Number of invalid lines."""
         self.why_unreadable = ""
-        """Why the last one of them is none."""
+        """Why the last invalid line was refused."""
         self._path = path
         self._at = 0
         self._inode = 0
         self._decode = msgspec.json.Decoder(Pane).decode
 
     def look(self, now: float) -> bool:
-        """Read on; whether anything was new. A file that was begun again is counted from its beginning."""
+        """Read new lines; gives whether there were any. A truncated file is read again from its start."""
         try:
             with self._path.open("rb") as file:
                 status = self._path.stat()

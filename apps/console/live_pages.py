@@ -20,12 +20,12 @@ _HOT: Final = 12
 
 
 def live(console: Console, renderer: Renderer, visit: Visit) -> Response:
-    """The page."""
+    """The live page."""
     return renderer.page("live.html", visit.who, wall="wall" in visit.request.query_params, **_live(console))
 
 
 def live_figures(console: Console, renderer: Renderer, visit: Visit) -> Response:
-    """The same without what is around it."""
+    """The page's content, for updates."""
     return renderer.part("live_figures.html", visit.who, **_live(console))
 
 
@@ -55,7 +55,7 @@ def _live(console: Console) -> dict[str, Any]:
     if figures is not None:
         minutes = figures.violations_by_minute(_MINUTES, now)
         codes = figures.codes.copy()  # the console goes on counting while this is shown
-        # The minute that runs is not over: the rate is the last whole one's.
+        # The current minute is incomplete: the rate is that of the last complete one.
         values |= {
             "chart": minutes_chart(minutes),
             "rate": sum(minutes[-2][1:]),

@@ -1,4 +1,4 @@
-"""What is to be published: it is on the disk before anyone is told that it is done, and stays until it is acknowledged.
+"""The transactional outbox: messages are durable before their request is answered, and stay until acknowledged.
 
 A console that is killed between the two publishes again, the same bytes with the same message_id: the graph knows them.
 """
@@ -19,7 +19,7 @@ _NAP_S: Final = 0.5
 
 
 class Posted(NamedTuple):
-    """A message and its key."""
+    """A message with its key."""
 
     message_id: str
     key: str
@@ -27,29 +27,29 @@ class Posted(NamedTuple):
 
 
 class Publisher(Protocol):
-    """A topic to publish to."""
+    """Publishes to a topic."""
 
     def publish(self, messages: Sequence[Posted]) -> None:
-        """Return when all are acknowledged. Raises PrestaCopError: not all are."""
+        """Publish and wait for all acknowledgements. Raises PrestaCopError where one is missing."""
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the connection."""
 
 
 def post(connection: sqlite3.Connection, topic: str, message_id: str, key: str, payload: bytes) -> None:
-    """Put a message into the outbox; in one transaction with what it is about."""
+    """Put a message into the outbox, in the transaction of the change that it reports."""
     connection.execute(
         "INSERT INTO outbox (topic, message_id, key, payload) VALUES (?, ?, ?, ?)", (topic, message_id, key, payload)
     )
 
 
 def waiting(database: Database) -> int:
-    """How many messages are not acknowledged."""
+    """Number of messages that are not acknowledged."""
     return database.number("SELECT count(*) FROM outbox WHERE published_at IS NULL")
 
 
 class Outbox:
-    """Publishes one topic's messages in their order, as long as the console runs."""
+    """Publishes one topic's messages in order while the console runs."""
 
     def __init__(self, database: Database, topic: str, publisher: Publisher) -> None:
         self._database = database
@@ -60,31 +60,31 @@ class Outbox:
 
     @property
     def name(self) -> str:
-        """Of what it publishes."""
+        """The topic's name."""
         return self._topic
 
     @property
     def trouble(self) -> str:
-        """Why messages wait."""
+        """Why messages wait; empty if they do not."""
         return self._worker.trouble
 
     def start(self) -> None:
-        """Begin with what the last console left."""
+        """Start with the messages that the last run left."""
         self._worker.start()
 
     def wake(self) -> None:
-        """There is something new."""
+        """Wake up: there is a new message."""
         self._posted.set()
 
     def stop(self, seconds: float = 10.0) -> None:
-        """Publish what waits, and end; what cannot be published in that time waits for the next start."""
+        """Publish the waiting messages and stop; after the timeout the rest waits for the next start."""
         self._worker.stopping.set()
         self._posted.set()
         self._worker.stop(seconds)
         self._publisher.close()
 
     def publish_waiting(self) -> int:
-        """Publish some of what waits and mark it; how many. Raises PrestaCopError."""
+        """Publish a batch and mark it as published; gives its size. Raises PrestaCopError."""
         rows = self._database.rows(
             "SELECT number, message_id, key, payload FROM outbox WHERE topic = ? AND published_at IS NULL"
             " ORDER BY number LIMIT ?",

@@ -1,4 +1,4 @@
-"""Pages for everyone: logging in, the password, the queue."""
+"""Pages for every role: login, password, queue."""
 
 import secrets
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ _FULL: Final = {
 
 
 def health(console: Console, renderer: Renderer, visit: Visit) -> Response:
-    """For whoever watches the process: 503 while a part does not work; why, the queue's page says."""
+    """Health check: 503 while a part fails; the queue's page tells why."""
     parts = list(console.troubles())
     found: dict[str, Any] = {"ok": not parts, "parts": parts}
     backlogs = console.backlogs()
@@ -35,19 +35,19 @@ def health(console: Console, renderer: Renderer, visit: Visit) -> Response:
 
 
 def home(console: Console, renderer: Renderer, visit: Visit) -> Response:
-    """To the queue."""
+    """Redirect to the queue."""
     return to("/queue")
 
 
 def login_form(console: Console, renderer: Renderer, visit: Visit) -> Response:
-    """The way in."""
+    """The login page."""
     if visit.session is not None:
         return to("/queue")
     return _login(renderer, visit, 200, "")
 
 
 def log_in(console: Console, renderer: Renderer, visit: Visit) -> Response:
-    """Name and password for a session."""
+    """Log in."""
     name = visit.form.get("name", "").strip()[:200]
     try:
         device = visit.request.cookies.get(device_cookie(visit.request), "")
@@ -79,7 +79,7 @@ def _refused(response: Response, why: Refused) -> Response:
 
 
 def log_out(console: Console, renderer: Renderer, visit: Visit) -> Response:
-    """The end of a session; an alert that is held goes back."""
+    """Log out; a leased alert returns to the queue."""
     held = console.desk.held(visit.who.name)
     if held:
         console.desk.end(held.lease, "handed back", visit.who.name)
@@ -91,12 +91,12 @@ def log_out(console: Console, renderer: Renderer, visit: Visit) -> Response:
 
 
 def password_form(console: Console, renderer: Renderer, visit: Visit) -> Response:
-    """To change one's password."""
+    """The page to change the password."""
     return renderer.page("password.html", visit.who, problem="")
 
 
 def change_password(console: Console, renderer: Renderer, visit: Visit) -> Response:
-    """Another password; other sessions of the account end."""
+    """Change the password; ends the account's other sessions."""
     new = visit.form.get("new", "")[:1000]
     try:
         if new != visit.form.get("again", ""):
@@ -111,12 +111,12 @@ def change_password(console: Console, renderer: Renderer, visit: Visit) -> Respo
 
 
 def queue(console: Console, renderer: Renderer, visit: Visit) -> Response:
-    """Open alerts."""
+    """The queue of open alerts."""
     return renderer.page("queue.html", visit.who, **_queue(console, visit))
 
 
 def queue_list(console: Console, renderer: Renderer, visit: Visit) -> Response:
-    """The same without what is around it."""
+    """The queue's content, for updates."""
     return renderer.part("queue_list.html", visit.who, **_queue(console, visit))
 
 
@@ -146,7 +146,7 @@ def _queue(console: Console, visit: Visit) -> dict[str, Any]:
 
 
 def full(backlogs: Mapping[str, Backlog]) -> list[str]:
-    """What stays in the topics for the time being, in sentences."""
+    """Sentences about messages that wait in their topics."""
     return [
         f"{'More' if backlog.messages is None else f'{backlog.messages:,} more'} wait in the topic of {name}: "
         f"{_FULL[name]} Nothing is lost."
@@ -155,7 +155,7 @@ def full(backlogs: Mapping[str, Backlog]) -> list[str]:
 
 
 def picture(console: Console, renderer: Renderer, visit: Visit) -> Response:
-    """An alert's picture, or a drawing that says that there is none."""
+    """An alert's picture, or a placeholder."""
     alert = number_of(visit.request.path_params["alert"])
     if alert is None or not console.desk.has(alert):
         return renderer.error(404, "There is no such picture", "It would be that of an alert.", visit.session)

@@ -1,4 +1,4 @@
-"""Pictures, from the images' topic: they wait for their alerts, and their alerts for them.
+"""Pictures from the images' topic, which may arrive before or after their alerts.
 
 The graph puts them into the lake under names that only its own readers find; an officer needs one within seconds, so
 the console keeps the newest itself. Their names on the disk are hashes: nothing that a message says is ever part of a
@@ -20,16 +20,16 @@ from .reading import take
 IMAGES: Final = "images"
 MOST_PICTURES: Final = 50_000
 KEPT_BYTES: Final = 2 * 1024**3
-"""Beyond this the oldest pictures go, those of answered alerts first; never one whose alert is open. Where nothing may
-go no more are read: they wait in their topic."""
+"""Limit of stored pictures; beyond it the oldest are removed, those of answered alerts first, never one of an open alert.
+Where none can be removed, further pictures wait in their topic (backpressure)."""
 _FREED: Final = 0.05
-"""So much is made free at once."""
+"""Bytes freed at once."""
 _OF_OPEN: Final = "EXISTS (SELECT 1 FROM alerts WHERE alerts.image_id = pictures.image_id AND answered = 0)"
 _OF_ANY: Final = "EXISTS (SELECT 1 FROM alerts WHERE alerts.image_id = pictures.image_id)"
 
 
 class Pictures:
-    """The pictures that the console has.
+    """The stored pictures.
 
     Args:
         alerts_wait: whether there are alerts that were not read yet: a picture that no alert names may be theirs.
@@ -52,12 +52,12 @@ class Pictures:
         self._remove_unknown(path.name for path in list(folder.iterdir()))  # a console that was killed left them
 
     def take(self, payloads: Sequence[bytes], positions: Mapping[int, int]) -> None:
-        """Keep pictures as they come; what is none is kept as refused. Of two with one image_id the first stays."""
+        """Store pictures, deduplicated by image_id (the first wins); invalid messages are stored as refused."""
         now = self._clock()
         written: list[str] = []
 
         def save(payload: bytes) -> tuple[str, str, int]:
-            """Write a picture to the disk: its image_id, its file and its bytes."""
+            """Write a picture; gives its image_id, file name and size."""
             image_id, _, jpeg = decode_picture(payload)
             name = hashlib.sha256(jpeg).hexdigest() + ".jpg"
             partial = self._folder / f"{name}.part"
@@ -77,19 +77,19 @@ class Pictures:
         self._changed()
 
     def of(self, alert: int) -> Path | None:
-        """The picture of an alert, if it is here."""
+        """The picture of an alert, if it has arrived."""
         row = self._database.row("SELECT file FROM alerts JOIN pictures USING (image_id) WHERE alerts.id = ?", alert)
         return self._folder / row["file"] if row else None
 
     def has_room(self) -> bool:
-        """Whether more pictures may come."""
+        """Whether there is room for more pictures."""
         if self._is_within(KEPT_BYTES):
             return True
         self.tidy()
         return self._is_within(KEPT_BYTES)
 
     def tidy(self, kept_bytes: int = KEPT_BYTES) -> None:
-        """Remove what may go where there are too many."""
+        """Remove pictures beyond the limit."""
         if self._is_within(kept_bytes):
             return
         n, size = self._size()
@@ -117,7 +117,7 @@ class Pictures:
         return row["n"], row["bytes"]
 
     def _remove_unknown(self, names: Iterable[str]) -> None:
-        """Remove those files that no picture has."""
+        """Remove files that belong to no picture."""
         for name in names:
             if not self._database.number("SELECT count(*) FROM pictures WHERE file = ?", name):
                 (self._folder / name).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Whether the browser of whoever holds an alert is there: its page listens to the console as long as it is open."""
+"""Presence of the browser that holds a lease: its page keeps an event stream open."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -6,11 +6,11 @@ from threading import Lock
 from typing import Final
 
 GRACE_SECONDS: Final = 8.0
-"""A browser that lost its connection comes back within 3 s; one that does not is gone."""
+"""Grace period: a browser that lost its connection reconnects within 3 s."""
 
 
 class Presence:
-    """The pages that listen, by lease."""
+    """Connected pages by lease."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -20,7 +20,7 @@ class Presence:
 
     @contextmanager
     def listening(self, lease: str) -> Iterator[None]:
-        """As long as a page listens."""
+        """Register a page while its stream is open."""
         with self._lock:
             self._listening[lease] = self._listening.get(lease, 0) + 1
             self._left.pop(lease, None)
@@ -34,7 +34,7 @@ class Presence:
                     self._left[lease] = self._clock()
 
     def gone(self) -> list[str]:
-        """The leases whose last page has left and has not come back; each is said once."""
+        """Leases whose last page disconnected and did not return; each is reported once."""
         with self._lock:
             found = [lease for lease, at in self._left.items() if at <= self._clock() - GRACE_SECONDS]
             for lease in found:

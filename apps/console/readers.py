@@ -1,4 +1,4 @@
-"""What the console needs of a topic that it reads."""
+"""The interface of a topic's reader."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
@@ -9,18 +9,18 @@ class Read(NamedTuple):
 
     payloads: Sequence[bytes]
     positions: Mapping[int, int]
-    """By partition the offset of the next message; empty for Pub/Sub."""
+    """Partition -> offset of the next message; empty for Pub/Sub."""
     acknowledgements: Sequence[str] = ()
 
 
 class Reader(Protocol):
-    """A topic that is read from stored positions on."""
+    """Reads a topic from stored offsets on."""
 
     def read(self, seconds: float) -> Read:
-        """New messages; waits up to so many seconds for them. Raises PrestaCopError."""
+        """New messages; waits for them up to a timeout in seconds. Raises PrestaCopError."""
 
     def waiting(self) -> int | None:
-        """How many messages have not been read; None where the service does not report it. Raises PrestaCopError."""
+        """Number of unread messages; None where the service does not report it. Raises PrestaCopError."""
 
     def done(self, read: Read) -> None:
         """Acknowledge messages that are stored. Raises PrestaCopError."""

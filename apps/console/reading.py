@@ -1,4 +1,4 @@
-"""What is common to all topics that the console reads: a message that cannot be used is refused, whatever it raises."""
+"""Storing the messages of any topic: a message whose handler raises is refused, whatever it raises."""
 
 import logging
 import sqlite3
@@ -8,9 +8,9 @@ from typing import Final, TypeVar
 from .database import Database, is_of_the_disk
 
 MOST_REFUSED: Final = 500
-"""Of each topic so many are kept, the newest; of those before them there is the number."""
+"""Refused messages kept per topic, the newest; older ones are counted."""
 KEPT_BYTES: Final = 1000
-"""Of a refused message."""
+"""Bytes kept of a refused message."""
 _KEPT_CHARS: Final = 200
 _T = TypeVar("_T")
 _log: Final = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ def take(
     keep: Callable[[sqlite3.Connection, _T], object],
     now: float,
 ) -> None:
-    """Keep messages of a topic, in one transaction with how far it has been read: partition -> next offset.
+    """Store messages of a topic, in one transaction with the next offsets by partition.
 
     A message that raises anything is kept as refused, with the reason; an error of the disk is raised.
 
@@ -57,24 +57,24 @@ def take(
 
 
 def refused(database: Database) -> int:
-    """How many messages could not be used."""
+    """Number of refused messages."""
     return database.number("SELECT (SELECT count(*) FROM refused) + (SELECT coalesce(sum(n), 0) FROM refused_before)")
 
 
 def positions(database: Database, topic: str) -> dict[int, int]:
-    """How far it has been read."""
+    """The stored offsets by partition."""
     return {row["partition"]: row["next"] for row in database.rows("SELECT * FROM positions WHERE topic = ?", topic)}
 
 
 def _reason(error: Exception) -> str:
-    """Why a message is refused. Raises what is no fault of the message."""
+    """Why a message is refused. Re-raises an error that is not the message's fault."""
     if is_of_the_disk(error):
         raise error
     return f"{error or type(error).__name__}"[:_KEPT_CHARS].encode(errors="replace").decode()
 
 
 def refuse(connection: sqlite3.Connection, topic: str, refused: Sequence[tuple[bytes, str]], now: float) -> None:
-    """Keep the beginning of payloads that cannot be used, with the reasons; the oldest are only counted."""
+    """Store the beginning of refused payloads with the reasons; the oldest are only counted."""
     connection.executemany(
         "INSERT INTO refused (topic, payload, reason, came_at) VALUES (?, ?, ?, ?)",
         [(topic, payload[:KEPT_BYTES], reason, now) for payload, reason in refused],

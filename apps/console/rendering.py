@@ -1,4 +1,4 @@
-"""Pages from templates: whatever a message says is text in them, never markup."""
+"""Pages from templates with autoescape: text of messages never becomes markup."""
 
 import math
 from collections.abc import Callable
@@ -23,7 +23,7 @@ _TEMPLATES: Final = Path(__file__).parent / "templates"
 
 
 class Renderer:
-    """Renders templates; ``said`` takes the note for a session's next page."""
+    """Renders templates; ``said`` returns and clears a session's notice."""
 
     def __init__(self, clock: Callable[[], float], said: Callable[[Session], str]) -> None:
         self._said = said
@@ -40,16 +40,16 @@ class Renderer:
         return HTMLResponse(self._environment.get_template(template).render(values), status_code=status)
 
     def part(self, template: str, session: Session, **values: Any) -> Response:
-        """A part of one."""
+        """A part of a page."""
         return HTMLResponse(self._environment.get_template(template).render(session=session, **values))
 
     def error(self, status: int, title: str, text: str, session: Session | None) -> Response:
-        """A page that says what went wrong and what to do next."""
+        """An error page: what went wrong and what to do next."""
         return self.page("error.html", session, status, title=title, text=text)
 
 
 def may(session: Session | None, method: str, path: str) -> bool:
-    """Whether a page shows the way to a route."""
+    """Whether a page links to a route."""
     roles = ACCESS[method, path]
     return roles is None or (session is not None and not session.must_change and session.role in roles)
 
@@ -76,7 +76,7 @@ def _moment(seconds: float, zone: tzinfo) -> datetime:
 
 
 def utc(seconds: float) -> str:
-    """A time for people."""
+    """A time as text."""
     return f"{_moment(seconds, UTC):%Y-%m-%d %H:%M:%S}"
 
 
@@ -90,7 +90,7 @@ def new_york(seconds: float) -> str:
 
 
 def iso(seconds: float) -> str:
-    """A time for browsers."""
+    """A time for the HTML attribute ``datetime``."""
     return _moment(seconds, UTC).isoformat(timespec="seconds")
 
 
@@ -98,7 +98,7 @@ _asset_versions: dict[str, str] = {}
 
 
 def asset(name: str) -> str:
-    """The address of a static file; another one when it changes, so that browsers may keep it."""
+    """The URL of a static file, with a hash of its content, so that browsers may cache it."""
     if name not in _asset_versions:
         _asset_versions[name] = blake2b((STATIC / name).read_bytes(), digest_size=6).hexdigest()
     return f"/static/{name}?v={_asset_versions[name]}"

@@ -11,7 +11,7 @@ from .web import Visit, number_of, to
 
 
 def drones(console: Console, renderer: Renderer, visit: Visit) -> Response:
-    """Commands, and those that were given."""
+    """The drones page: commands and their state."""
     return renderer.page(
         "drones.html",
         visit.who,
@@ -23,7 +23,7 @@ def drones(console: Console, renderer: Renderer, visit: Visit) -> Response:
 
 
 def tell_drone(console: Console, renderer: Renderer, visit: Visit) -> Response:
-    """Give a command."""
+    """Send a command."""
     drone, order = visit.form.get("drone", "").strip(), visit.form.get("order", "")
     try:
         if not console.commands_go_out:
@@ -39,12 +39,12 @@ def tell_drone(console: Console, renderer: Renderer, visit: Visit) -> Response:
 
 
 def accounts(console: Console, renderer: Renderer, visit: Visit) -> Response:
-    """All accounts."""
+    """The accounts page."""
     return _accounts(console, renderer, visit)
 
 
 def create_account(console: Console, renderer: Renderer, visit: Visit) -> Response:
-    """Another account; its one-time password is on this page alone."""
+    """Create an account; the page shows its one-time password once."""
     name, role = visit.form.get("name", "").strip(), visit.form.get("role", "")
     try:
         password = console.accounts.create(name, _role(role))
@@ -55,7 +55,7 @@ def create_account(console: Console, renderer: Renderer, visit: Visit) -> Respon
 
 
 def change_account(console: Console, renderer: Renderer, visit: Visit) -> Response:
-    """Another role, or no more logins."""
+    """Change an account's role, or disable it."""
     name, role, active = visit.form.get("name", ""), visit.form.get("role", ""), "active" in visit.form
     try:
         console.accounts.change(name, _role(role), active)
@@ -67,7 +67,7 @@ def change_account(console: Console, renderer: Renderer, visit: Visit) -> Respon
 
 
 def reset_account(console: Console, renderer: Renderer, visit: Visit) -> Response:
-    """Another one-time password."""
+    """Reset an account to a new one-time password."""
     name = visit.form.get("name", "")
     try:
         password = console.accounts.reset(name)
@@ -78,7 +78,7 @@ def reset_account(console: Console, renderer: Renderer, visit: Visit) -> Respons
 
 
 def audit(console: Console, renderer: Renderer, visit: Visit) -> Response:
-    """Who did what."""
+    """The audit log."""
     lines = console.audit.lines(number_of(visit.request.query_params.get("before", "")))
     refused = console.database.rows(
         "SELECT topic, substr(payload, 1, 200) AS payload, substr(reason, 1, 200) AS reason, came_at"

@@ -11,18 +11,18 @@ from .readers import Reader
 from .workers import Worker
 
 FULL_NAP_S: Final = 2.0
-"""How often a reader without room looks whether there is room again."""
+"""How often a full reader checks for room."""
 
 
 class Backlog(NamedTuple):
-    """Messages that stay in a topic because the console has no room for them."""
+    """Messages that wait in a topic because the console is full."""
 
     messages: int | None
-    """None: the service does not report how many."""
+    """None where the service does not report the number."""
 
 
 class Follower:
-    """Reads a topic as long as the console runs, and passes the messages on to be stored.
+    """Reads a topic while the console runs and stores its messages.
 
     Args:
         has_room: whether more messages can be stored; while not, none is read (backpressure).
@@ -36,7 +36,7 @@ class Follower:
         has_room: Callable[[], bool] = lambda: True,
     ) -> None:
         self.backlog: Backlog | None = None
-        """What waits in the topic while there is no room; None: all was read."""
+        """The messages that wait in the topic (backpressure); None where all were read."""
         self._open_reader = open_reader
         self._take = take
         self._has_room = has_room
@@ -44,20 +44,20 @@ class Follower:
 
     @property
     def name(self) -> str:
-        """The name of what it reads."""
+        """The topic's name."""
         return self._worker.name
 
     @property
     def trouble(self) -> str:
-        """Why no messages come; empty if they do."""
+        """Why no messages arrive; empty if they do."""
         return self._worker.trouble
 
     def start(self) -> None:
-        """Begin."""
+        """Start."""
         self._worker.start()
 
     def stop(self) -> None:
-        """End."""
+        """Stop."""
         self._worker.stop(5)
 
     def _follow(self, stopping: threading.Event) -> None:
@@ -81,8 +81,8 @@ class Follower:
 
 
 def open_reader(url: Topic, positions: Mapping[int, int]) -> Reader:
-    """A reader from these positions on, else from the beginning. Raises PrestaCopError."""
-    # The clients of the services take long to load.
+    """Open a reader from stored offsets on, else from the beginning. Raises PrestaCopError."""
+    # Imported here: the clients take long to load.
     if isinstance(url, KafkaUrl):
         from .kafka_topics import KafkaReader  # noqa: PLC0415
 
@@ -93,7 +93,7 @@ def open_reader(url: Topic, positions: Mapping[int, int]) -> Reader:
 
 
 def open_publisher(url: Topic) -> Publisher:
-    """A publisher to a topic. Raises PrestaCopError."""
+    """Open a publisher to a topic. Raises PrestaCopError."""
     if isinstance(url, KafkaUrl):
         from .kafka_topics import KafkaPublisher  # noqa: PLC0415
 

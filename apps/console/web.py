@@ -1,4 +1,4 @@
-"""What stands between a browser and the pages: sessions, roles, CSRF tokens, and the headers of every answer."""
+"""Middleware between browser and pages: sessions, roles, CSRF tokens, and security headers."""
 
 import hmac
 from collections.abc import AsyncIterator, Callable
@@ -34,7 +34,7 @@ _HSTS: Final = "max-age=31536000"
 
 
 class Visit(NamedTuple):
-    """A request of someone who may make it."""
+    """An authorized request."""
 
     request: Request
     session: Session | None
@@ -42,18 +42,18 @@ class Visit(NamedTuple):
 
     @property
     def who(self) -> Session:
-        """Who is logged in, on a route that is not open to anyone."""
+        """The session, on a route that requires one."""
         assert self.session is not None
         return self.session
 
     @property
     def address(self) -> str:
-        """Of the browser."""
+        """The browser's address."""
         return _address(self.request)
 
 
 class Lane:
-    """Computes one hash at a time, of 64 MiB and four threads (RFC 9106, low memory), in a thread of its own."""
+    """Hashes passwords one at a time in its own thread, with 64 MiB and four lanes (RFC 9106, low memory)."""
 
     def __init__(self, most_waiting: int = 128) -> None:
         self._limiter = CapacityLimiter(1)
@@ -61,16 +61,16 @@ class Lane:
 
     @property
     def is_full(self) -> bool:
-        """Whether too many wait for it already."""
+        """Whether its queue is full."""
         return self._limiter.statistics().tasks_waiting >= self._most_waiting
 
     async def run(self, page: "Page", console: Console, renderer: Renderer, visit: Visit) -> Response:
-        """A page, as soon as those that came before are done."""
+        """Run a page's handler when it is its turn."""
         return await to_thread.run_sync(page, console, renderer, visit, limiter=self._limiter)
 
 
 class Lanes(NamedTuple):
-    """Strangers cannot keep those from logging in who have before, in the same browser."""
+    """Two queues, so that unknown browsers cannot block the login of known ones."""
 
     known: Lane
     strangers: Lane
@@ -81,7 +81,7 @@ Events = Callable[[Console, Visit], AsyncIterator[bytes]]
 
 
 def session_cookie(request: Request) -> str:
-    """Its name: over https, one that no other host and no page over http can set."""
+    """The session cookie's name; over https with the __Host- prefix, which no other host and no http page can set."""
     return "__Host-session" if request.url.scheme == "https" else "session"
 
 
@@ -92,7 +92,7 @@ def session_of(console: Console, request: Request) -> Session | None:
 
 
 def number_of(text: str) -> int | None:
-    """A number from an address or a form that the database can have; None: it is none."""
+    """A number of a URL or form within the database's range; None where it is not one."""
     if not (text.isascii() and text.isdigit() and len(text) < 20):
         return None
     number = int(text)
@@ -100,12 +100,12 @@ def number_of(text: str) -> int | None:
 
 
 def device_cookie(request: Request) -> str:
-    """The name of the cookie by which a browser is known in which someone has logged in."""
+    """The name of the cookie that identifies a known browser."""
     return "__Host-device" if request.url.scheme == "https" else "device"
 
 
 def set_cookie(response: Response, request: Request, name: str, value: str, seconds: float | None = None) -> None:
-    """One that scripts cannot read and other sites cannot send."""
+    """Set a cookie that scripts cannot read and other sites cannot send."""
     response.set_cookie(
         name,
         value,
@@ -118,12 +118,12 @@ def set_cookie(response: Response, request: Request, name: str, value: str, seco
 
 
 def to(path: str) -> Response:
-    """See there, by GET."""
+    """Redirect by GET (303)."""
     return RedirectResponse(path, status_code=303)
 
 
 def page_route(console: Console, renderer: Renderer, lanes: Lanes, method: str, path: str, page: Page) -> Route:
-    """A route for those who may use it. Raises KeyError: the table of access does not have it."""
+    """A route with its required role. Raises KeyError where the access table does not list it."""
 
     async def endpoint(request: Request) -> Response:
         visit = await _admit(console, renderer, request, method, path)
@@ -142,7 +142,7 @@ def page_route(console: Console, renderer: Renderer, lanes: Lanes, method: str, 
 
 
 def events_route(console: Console, renderer: Renderer, path: str, events: Events) -> Route:
-    """The same for a stream of server-sent events."""
+    """A route of server-sent events with its required role."""
 
     async def endpoint(request: Request) -> Response:
         visit = await _admit(console, renderer, request, "GET", path)
@@ -162,9 +162,9 @@ def _route(method: str, path: str, endpoint: Callable[[Request], Any]) -> Route:
 
 
 async def _admit(console: Console, renderer: Renderer, request: Request, method: str, path: str) -> Visit | Response:
-    """Who comes, with what; or the answer to those who may not."""
+    """The authorized request, or the response that refuses it."""
     roles = ACCESS[method, path]
-    # Whoever watches the process asks for /health: it must not need the database.
+    # The health check must not need the database.
     session = await run_in_threadpool(session_of, console, request) if path != "/health" else None
     if roles is not None:
         if session is None:
@@ -189,7 +189,7 @@ async def _admit(console: Console, renderer: Renderer, request: Request, method:
 
 
 def _away(request: Request, path: str) -> Response:
-    """To another page; a part of a page that asks is led there as a whole."""
+    """Redirect; a request for a part of a page redirects the whole page."""
     return Response(status_code=204, headers={"HX-Redirect": path}) if "HX-Request" in request.headers else to(path)
 
 
@@ -199,7 +199,7 @@ def _is_known(console: Console, visit: Visit) -> bool:
 
 
 async def _form(request: Request) -> dict[str, str] | None:
-    """Fields of a form, the last one of a name; None: it is too large."""
+    """The fields of a form, the last one of each name; None where the form is too large."""
     body = b""
     async for part in request.stream():
         body += part
@@ -213,7 +213,7 @@ def _address(request: Request) -> str:
 
 
 class Headers:
-    """Gives every answer the headers that keep a browser safe."""
+    """Adds the security headers to every response."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

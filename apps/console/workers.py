@@ -1,4 +1,4 @@
-"""Threads that work as long as the console runs: what fails is a trouble that everyone sees, and is tried again."""
+"""Threads that work while the console runs: a failure is shown, and retried."""
 
 import logging
 import threading
@@ -15,7 +15,7 @@ _log: Final = logging.getLogger(__name__)
 
 
 class Worker:
-    """Calls ``work`` again and again in a thread of its own; after a failure with a back-off of up to LONGEST_NAP_S.
+    """Calls ``work`` repeatedly in its own thread; after a failure with exponential back-off up to LONGEST_NAP_S.
 
     Args:
         work: gets the event that asks it to end; returns when it is set, or earlier, and is called again then.
@@ -32,22 +32,22 @@ class Worker:
 
     @property
     def trouble(self) -> str:
-        """Why it does not work at the moment; an empty text: it does."""
+        """Why it fails at the moment; empty if it works."""
         if self._started and not self._thread.is_alive() and not self.stopping.is_set():
             return f"the thread for {self.name} has ended: start the console again"
         return self._trouble
 
     def works(self) -> None:
-        """What failed works again; ``work`` calls it."""
+        """Called by ``work``: it succeeded again."""
         self._trouble, self._nap = "", FIRST_NAP_S
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
         self._started = True
 
     def stop(self, seconds: float) -> None:
-        """Ask it to end, and wait for that."""
+        """Stop the thread and wait for its end."""
         self.stopping.set()
         if self._started:
             self._thread.join(seconds)
