@@ -1,4 +1,4 @@
-"""Streams of server-sent events: a page is told that something has changed, and asks for what it shows."""
+"""Server-sent events: they notify a page of a change, and the page then fetches its content."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -12,33 +12,33 @@ from .web import Visit, number_of
 
 _LOOK_S: Final = 0.25
 _GAP_S: Final = 1.0
-"""Changes that follow each other sooner are one event, after this time."""
+"""Debounce: changes within this time become one event."""
 _BEAT_S: Final = 2.0
-"""An empty line so often shows whether the browser is still there."""
+"""Interval of heartbeats, which detect a lost browser."""
 _CHANGED: Final = b"event: changed\ndata: 1\n\n"
-"""Browsers pass over an event whose data is empty."""
+"""A heartbeat: browsers ignore an event with empty data."""
 _PICTURED: Final = b"event: pictured\ndata: 1\n\n"
 _BEAT: Final = b": \n\n"
 _ASK_S: Final = 1.0
-"""So often it is asked whether who listens may still do so."""
+"""How often the session of a stream is checked."""
 _LOGGED_OUT: Final = b"event: changed\ndata: logged out\n\n"
-"""The page asks for what it shows, and is led to the login."""
+"""Makes the page fetch its content, which redirects to the login."""
 
 
 async def queue_events(console: Console, visit: Visit) -> AsyncIterator[bytes]:
-    """The queue has changed."""
+    """Events of changes of the queue."""
     async for event in _changes(console, visit, lambda: console.version):
         yield event
 
 
 async def live_events(console: Console, visit: Visit) -> AsyncIterator[bytes]:
-    """The live figures have changed."""
+    """Events of changes of the live figures."""
     async for event in _changes(console, visit, lambda: console.live_version):
         yield event
 
 
 async def desk_events(console: Console, visit: Visit) -> AsyncIterator[bytes]:
-    """As long as the page of whoever holds an alert listens, its browser is there.
+    """The presence stream: while it is open, the browser of the lease's officer counts as present.
 
     It is told when the alert is lost, and once that its picture is there. It is not told of what it did itself: it
     would ask for the next page twice, and lose what the first one said.
@@ -69,7 +69,7 @@ async def desk_events(console: Console, visit: Visit) -> AsyncIterator[bytes]:
 
 
 async def _changes(console: Console, visit: Visit, version: Callable[[], int]) -> AsyncIterator[bytes]:
-    """An event for each change, a beat where there is none, until the browser, the session or the console is gone."""
+    """An event per change, else heartbeats, until browser, session or console ends."""
     with console.streams.open(visit.who.name) as stream:
         async for event in _until_ended(console, visit, version, stream):
             yield event
@@ -79,7 +79,7 @@ async def _until_ended(
     console: Console, visit: Visit, version: Callable[[], int], stream: Stream
 ) -> AsyncIterator[bytes]:
     yield b"retry: 2000\n\n"
-    # A change between a page and its stream is one too; so is one while a browser had no connection.
+    # Changes between loading the page and opening the stream, or during a lost connection, count too.
     asked = visit.request.query_params.get("seen", "")
     known = number_of(asked)
     seen, quiet = version() if known is None else known, 0.0

@@ -1,4 +1,4 @@
-"""What the queue's page says about the work: how much waits, and how fast it is done."""
+"""Figures of the queue's page: open work, and the time to answer."""
 
 from typing import Final, NamedTuple
 

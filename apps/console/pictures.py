@@ -20,8 +20,8 @@ from .reading import take
 IMAGES: Final = "images"
 MOST_PICTURES: Final = 50_000
 KEPT_BYTES: Final = 2 * 1024**3
-"""Limit of stored pictures; beyond it the oldest are removed, those of answered alerts first, never one of an open alert.
-Where none can be removed, further pictures wait in their topic (backpressure)."""
+"""Limit of stored pictures; beyond it the oldest are removed, those of answered alerts first, never one of an open
+alert. Where none can be removed, further pictures wait in their topic (backpressure)."""
 _FREED: Final = 0.05
 """Bytes freed at once."""
 _OF_OPEN: Final = "EXISTS (SELECT 1 FROM alerts WHERE alerts.image_id = pictures.image_id AND answered = 0)"
