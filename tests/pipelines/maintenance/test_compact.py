@@ -25,6 +25,8 @@ from schemas.lake import MERGED_LEDGER, Dataset, Source
 from tests.lakes import Said, all_views, power_fails_at, write
 from tests.support import LOCAL, content, make_history, make_messages, run_graph
 
+pytestmark = pytest.mark.embedded  # slow: many runs over many lakes
+
 MB = 1 << 20
 KILLS = 4
 ALL = ("positions", "qualified", "unqualified", "dead_letters", "stats", "images")
@@ -221,7 +223,6 @@ def test_a_stop_at_any_write_changes_nothing_and_the_next_run_does_all(
     assert reconcile(root) == []
 
 
-@pytest.mark.embedded
 def test_kill_9_beside_a_writer_and_a_reader(tmp_path: Path) -> None:
     root = str(tmp_path)
     chance = random.Random(5)
