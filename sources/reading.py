@@ -9,9 +9,9 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 
 from lake.memory import keep_memory, tidy
-from sources.units import BATCHES, TALLIES, UnitBatch, UnitTally
+from sources.units import BATCHES, TALLIES, UnitBatch, UnitBlock, UnitItem
 
-ReadSplit = Callable[[Any], Iterator[UnitBatch | UnitTally]]
+ReadSplit = Callable[[Any], Iterator[UnitItem]]
 """Gives the batches of the units in a split that the lake does not have yet; after each unit the number of its rows."""
 
 _READING = threading.BoundedSemaphore(os.cpu_count() or 1)
@@ -19,7 +19,7 @@ _READING = threading.BoundedSemaphore(os.cpu_count() or 1)
 into pyarrow, which releases the GIL, waits for all other threads (5,000 messages/s with eight, 100,000 with two)."""
 
 
-@beam.typehints.with_output_types(UnitBatch)
+@beam.typehints.with_output_types(UnitBatch | UnitBlock)
 class _Read(beam.DoFn):  # type: ignore[misc]  # Beam's classes are untyped
     def __init__(self, read: ReadSplit) -> None:
         self._read = read
@@ -31,7 +31,7 @@ class _Read(beam.DoFn):  # type: ignore[misc]  # Beam's classes are untyped
     def process(self, place: Any) -> Iterator[Any]:
         with _READING:
             for item in self._read(place):
-                if isinstance(item, UnitBatch):
+                if isinstance(item, UnitBatch | UnitBlock):
                     yield item
                 else:
                     self._rows.inc(item[1].rows)

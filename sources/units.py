@@ -8,7 +8,7 @@ unit flow through the graph in one bundle and in order; the one marked ``last`` 
 import io
 import json
 from dataclasses import asdict, dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 from apache_beam import coders
@@ -46,6 +46,23 @@ class UnitBatch(NamedTuple):
     def with_rows(self, rows: pa.RecordBatch) -> "UnitBatch":
         """The same place in the same unit, with other rows."""
         return self._replace(rows=rows)
+
+
+class UnitBlock(NamedTuple):
+    """A block of a unit's text before it is parsed; its place in the unit as of a :class:`UnitBatch`.
+
+    Reading and parsing are fused, so that it never leaves a worker, and it has no coder of its own.
+    """
+
+    unit: Unit
+    block: Any
+    """A :class:`sources.files.csv_block.CsvBlock`."""
+    last: bool
+    part: int = 0
+
+    def with_rows(self, rows: pa.RecordBatch) -> UnitBatch:
+        """The rows that were parsed from it."""
+        return UnitBatch(self.unit, rows, self.last, self.part)
 
 
 PART_BYTES = 128 << 20
@@ -95,6 +112,8 @@ ROWS_IN = "rows_in"
 DUPLICATES = "duplicates"
 UnitTally = tuple[str, Tally]
 """Keyed by the unit's name."""
+UnitItem = UnitBatch | UnitBlock | UnitTally
+"""What the reader of an input gives."""
 
 
 class UnitBatchCoder(coders.Coder):  # type: ignore[misc]  # Beam's classes are untyped

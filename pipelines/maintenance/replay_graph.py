@@ -22,14 +22,14 @@ from lake.reader import LakeFile
 from lake.storage import open_file, storage
 from pipelines.maintenance.compaction_graph import commit_parts
 from schemas.errors import InputUnusable, PrestaCopError
-from schemas.history import Reason
+from schemas.history import ColumnNames, Reason
 from schemas.lake import DEAD_LETTER, REFUSED, Dataset, Source
-from sources.files.csv_records import count_records, odd_records
+from sources.files.csv_block import CsvBlock
 from sources.files.history import HistoryCsv
 from sources.payloads import PAYLOADS
 from sources.progress import progress
 from sources.units import Unit, UnitBatch
-from transforms.history.parse import Block, parse_block
+from transforms.history.parse import parse_block
 from transforms.images import store_pictures
 from transforms.messages.decode import decode_payloads
 from transforms.outputs import Parsed
@@ -109,10 +109,11 @@ def validate(root: str, unit: Unit, letters: pa.RecordBatch, officer_keys: Seque
 def _parse(unit: Unit, letters: pa.RecordBatch) -> Parsed:
     """Parse payloads of the history, each one record."""
     data = b"".join(payload + b"\n" for payload in letters["payload"].to_pylist())
-    odd = odd_records(data, len(unit.columns), unit.separator.encode())
-    if count_records(data, odd) != letters.num_rows:  # it was cut out of a longer record: no rule can read it
-        return Parsed(parse_block(unit, Block(b"", 0, 0, 0, [], [], [])).rows, letters)
-    parsed = parse_block(unit, Block(data, 0, 0, letters.num_rows, [record.start for record in odd], [], []))
+    names = ColumnNames(unit.columns, unit.separator)
+    block = CsvBlock(data, names)
+    if block.num_rows != letters.num_rows:  # it was cut out of a longer record: no rule can read it
+        return Parsed(parse_block(unit, CsvBlock(b"", names)).rows, letters)
+    parsed = parse_block(unit, block)
     place = parsed.rows.schema.get_field_index("record")
     rows = parsed.rows.set_column(place, "record", letters["record"].take(parsed.rows["record"]))
     still = letters.take(parsed.dead_letters["record"])

@@ -35,11 +35,9 @@ def odd_records(data: bytes, columns: int, separator: bytes = b",") -> list[OddR
     return odd
 
 
-def count_records(data: bytes, odd: list[OddRecord]) -> int:
-    """How many records ``data`` holds; a last one without a newline counts."""
-    newlines = LineIndex(data).newlines
-    unended = bool(data) and not data.endswith(b"\n")
-    return newlines + unended - sum(record.lines - 1 for record in odd)
+def count_records(lines: "LineIndex", odd: list[OddRecord]) -> int:
+    """How many records a text of these lines holds; a last one without a newline counts."""
+    return lines.newlines + lines.is_unended - sum(record.lines - 1 for record in odd)
 
 
 def record_end(data: bytes, size: int, complete: bool, columns: int, separator: bytes = b",") -> int:
@@ -82,7 +80,7 @@ def record_start(window: bytes, at: int, complete: bool, columns: int, separator
 
 
 class LineIndex:
-    """Lines of a text by number, found without an index of all of them, unless many are asked for."""
+    """Lines of a text by number, found without an index of all of them unless many are wanted."""
 
     _CHUNK = 1 << 16
     _MANY = 100
@@ -94,6 +92,8 @@ class LineIndex:
         ]
         self._before = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         self.newlines = int(self._before[-1])
+        self.is_unended = bool(data) and not data.endswith(b"\n")
+        """Whether the last line lacks its newline."""
         self.has_long_lines = 0 in counts[:-1]
         """Whether a line may be longer than a chunk."""
 

@@ -1,7 +1,4 @@
-"""The city's history: CSV files of tickets, plain or packed, read as blocks of whole records.
-
-A block is one row: its bytes stay as they are until the parser, which alone looks inside.
-"""
+"""The city's history: CSV files of tickets, plain or packed, read as blocks of whole records."""
 
 from collections.abc import Iterator
 from typing import IO
@@ -12,24 +9,11 @@ import pyarrow.compute as pc
 
 from schemas.history import MAX_HEADER_BYTES, ColumnNames, Layout, column_names, columns_of, first_line, layout
 from schemas.lake import Source
-from sources.files.csv_records import count_records, odd_records, record_end, record_start
+from sources.files.csv_block import CsvBlock
+from sources.files.csv_records import record_end, record_start
 from sources.files.grid import Borders, Cell
 from sources.files.read import Header
-
-BLOCK = pa.schema(
-    [
-        pa.field("data", pa.large_binary(), nullable=False),
-        pa.field("offset", pa.int64(), nullable=False),
-        pa.field("first_record", pa.int64(), nullable=False),
-        pa.field("records", pa.int64(), nullable=False),
-        pa.field("odd", pa.list_(pa.int64()), nullable=False),
-        pa.field("headers", pa.list_(pa.int64()), nullable=False),
-        pa.field("other", pa.list_(pa.int64()), nullable=False),
-    ]
-)
-"""One row a block: its bytes, where they stand in the file, the number in the unit of its first record, how many
-there are, where in the bytes the odd ones begin (:mod:`sources.files.csv_records`), and lines of column names;
-``other`` are the begins and ends of the rows to which a header in another order than the file's applies."""
+from sources.units import UnitBlock
 
 _HEADER = r"summons[^a-z0-9\n]*number"
 _SCANNED_BYTES = 8 << 20
@@ -77,6 +61,7 @@ class HistoryCsv:
     """The :class:`~sources.files.read.Format` of the ticket CSV of any year: columns are found by name."""
 
     source = Source.HISTORY
+    element = UnitBlock
 
     def header(self, file: IO[bytes], url: str) -> Header:
         file.seek(0)
@@ -87,34 +72,28 @@ class HistoryCsv:
     def borders(self, header: Header) -> Borders:
         return CsvRecords(len(header.columns), header.separator.encode())
 
-    def batch(self, header: Header, data: bytes, offset: int, first_record: int) -> tuple[pa.RecordBatch, int]:
-        odd = odd_records(data, len(header.columns), header.separator.encode())
-        records = count_records(data, odd)
+    def content(self, header: Header, data: bytes, offset: int, first_record: int) -> CsvBlock:
         found = list(header_lines(data))
         other, since = [], 0 if header.other else -1
-        known = _layout(header)
+        known = layout(_names(header))
         for start, line in [*found, (len(data), b"")]:
             if since >= 0:
                 other += [since, start]
             since = start if self._is_other(known, line) else -1
-        lines = [start for start, _ in found]
-        rest = ([offset], [first_record], [records], [[record.start for record in odd]], [lines], [other])
-        arrays = [pa.array(column, field.type) for column, field in zip(rest, list(BLOCK)[1:], strict=True)]
-        return pa.RecordBatch.from_arrays([_one_value(data), *arrays], schema=BLOCK), records
+        return CsvBlock(data, _names(header), offset, first_record, [start for start, _ in found], other)
 
-    def behind(self, header: Header, rows: pa.RecordBatch) -> Header:
-        headers = rows["headers"][0].as_py()
-        if not headers:
+    def behind(self, header: Header, content: CsvBlock) -> Header:
+        if not content.headers:
             return header
-        data = rows["data"][0].as_py()[headers[-1] :]
+        data = content.data[content.headers[-1] :]
         line = data[: data.find(b"\n") + 1 or None]
-        return header._replace(other=line if self._is_other(_layout(header), line) else b"")
+        return header._replace(other=line if self._is_other(layout(_names(header)), line) else b"")
 
     def mark(self, cells: list[Cell], file: IO[bytes], header: Header) -> list[Cell]:
         if len(cells) == 1:
             return cells
         marked, other, held, position = [], b"", b"", 0
-        known = _layout(header)
+        known = layout(_names(header))
         file.seek(0)
         for cell in cells:
             if cell.number:  # all lines that begin before it, whose ends may stand in it
@@ -139,11 +118,5 @@ class HistoryCsv:
         return names is not None and layout(names) != known
 
 
-def _layout(header: Header) -> Layout:
-    return layout(ColumnNames(header.columns, header.separator))
-
-
-def _one_value(data: bytes) -> pa.LargeBinaryArray:
-    """An array of one value, which is not copied."""
-    offsets = pa.py_buffer(np.array([0, len(data)], np.int64))
-    return pa.Array.from_buffers(pa.large_binary(), 1, [None, offsets, pa.py_buffer(data)])
+def _names(header: Header) -> ColumnNames:
+    return ColumnNames(header.columns, header.separator)

@@ -7,9 +7,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import IO, NamedTuple, Protocol
+from typing import IO, Any, NamedTuple, Protocol
 
-import pyarrow as pa
 from apache_beam.metrics import Metrics
 
 from lake.again import current_name
@@ -23,7 +22,7 @@ from sources.files.globs import expand
 from sources.files.grid import Borders, Cell, blocks, border, content_hash, grid
 from sources.files.unpacking import unpack
 from sources.progress import progress
-from sources.units import PART_BYTES, ROWS_IN, Parts, Tally, Unit, UnitBatch, UnitTally
+from sources.units import PART_BYTES, ROWS_IN, Parts, Tally, Unit, UnitBatch, UnitBlock, UnitItem
 
 FILE_PART_BYTES = 2 * PART_BYTES
 """Of a part of a unit: a cell of the grid is one, unless its records are a few bytes long."""
@@ -46,16 +45,20 @@ class Format(Protocol):
 
     source: Source
 
+    @property
+    def element(self) -> type[UnitBatch] | type[UnitBlock]:
+        """What carries the content of a block through the graph."""
+
     def header(self, file: IO[bytes], url: str) -> Header:
         """Read the header. Raises InputUnusable where the file is not of this kind."""
 
     def borders(self, header: Header) -> Borders:
         """Where its records begin and end."""
 
-    def batch(self, header: Header, data: bytes, offset: int, first_record: int) -> tuple[pa.RecordBatch, int]:
-        """A block as a RecordBatch, and how many records it holds."""
+    def content(self, header: Header, data: bytes, offset: int, first_record: int) -> Any:
+        """What is in a block of whole records: a RecordBatch or a CsvBlock, whose ``num_rows`` is their number."""
 
-    def behind(self, header: Header, rows: pa.RecordBatch) -> Header:
+    def behind(self, header: Header, content: Any) -> Header:
         """The header that applies behind a block."""
 
     def mark(self, cells: list[Cell], file: IO[bytes], header: Header) -> list[Cell]:
@@ -70,7 +73,7 @@ def plan(pattern: str, form: Format) -> list[Cell]:
     return [cell for url in expand(pattern) for cell in _plan_file(url, form)]
 
 
-def read_cell(cell: Cell, form: Format, lake_root: str) -> Iterator[UnitBatch | UnitTally]:
+def read_cell(cell: Cell, form: Format, lake_root: str) -> Iterator[UnitItem]:
     """The batches of the units in a cell that the lake's ledger does not have yet; after each unit its rows in."""
     for file, part, found, header in units_of(cell, form):
         unit = replace(found, name=current_name(lake_root, found.source, found.name))
@@ -118,7 +121,7 @@ def unit_in(file: IO[bytes], cell: Cell, size: int, form: Format, header: Header
 
 def read_part(
     file: IO[bytes], cell: Cell, unit: Unit, form: Format, header: Header, lake_root: str
-) -> Iterator[UnitBatch | UnitTally]:
+) -> Iterator[UnitItem]:
     """The batches of the unit in a cell of an open file, unless the ledger has it, and its rows in."""
     if is_committed(lake_root, unit.source, unit.name):
         Metrics.counter("source", "units_already_there").inc()
@@ -127,11 +130,11 @@ def read_part(
     first_record, parts = 0, Parts(FILE_PART_BYTES)
     header = header._replace(other=cell.other)
     for offset, data in blocks(file, unit.start, unit.end, form.borders(header)):
-        rows, records = form.batch(header, data, offset, first_record)
-        first_record += records
-        header = form.behind(header, rows)
-        part = parts.of(records, len(data))
-        yield UnitBatch(unit, rows, last=offset + len(data) == unit.end, part=part)
+        content = form.content(header, data, offset, first_record)
+        first_record += content.num_rows
+        header = form.behind(header, content)
+        part = parts.of(content.num_rows, len(data))
+        yield form.element(unit, content, last=offset + len(data) == unit.end, part=part)
         _advance(cell, len(data))
     yield unit.name, Tally(ROWS_IN, first_record, unit=unit)
 

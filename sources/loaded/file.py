@@ -16,7 +16,7 @@ from sources.files.read import Format, read_part, unit_in
 from sources.loaded.topic import Loaded, LoadedCell, contradiction, note, pieces_in, remembered
 from sources.progress import progress
 from sources.streams.base import Stream
-from sources.units import UnitBatch, UnitTally
+from sources.units import UnitItem
 
 
 def cells_of(file: Loaded, stream: Stream, form: Format, root: str) -> list[LoadedCell]:
@@ -46,7 +46,7 @@ def _check_read(file: Loaded, root: str, error: FileNotFoundError) -> None:
         ) from error
 
 
-def read_loaded(cell: LoadedCell, stream: Stream, form: Format, root: str) -> Iterator[UnitBatch | UnitTally]:
+def read_loaded(cell: LoadedCell, stream: Stream, form: Format, root: str) -> Iterator[UnitItem]:
     """The batches of the unit in a cell, unless the ledger has it, and its rows in. It notes which unit it is."""
     file, size = cell.file, cell.file.size or 0
     with PiecedFile(file, stream, root) as opened:

@@ -27,7 +27,7 @@ from sources.input import Input, Preview, Split
 from sources.progress import Lag, progress
 from sources.reading import ReadSplit
 from sources.ticks import FollowTicks, Tick
-from sources.units import PART_BYTES, ROWS_IN, Parts, Tally, Unit, UnitBatch, UnitTally
+from sources.units import PART_BYTES, ROWS_IN, Parts, Tally, Unit, UnitBatch, UnitItem
 
 MAX_OUTSTANDING = 16
 """Units that are planned and not committed, unless a topic has more partitions: more would only wait, and be read again
@@ -162,7 +162,7 @@ def plan_until_now(stream: Stream, root: str) -> list[Unit]:
     return [unit for unit, _ in found]
 
 
-def read_unit(unit: Unit, stream: Stream, root: str) -> Iterator[UnitBatch | UnitTally]:
+def read_unit(unit: Unit, stream: Stream, root: str) -> Iterator[UnitItem]:
     """The batches of a unit that the ledger does not have yet, then the number of its rows."""
     if is_committed(root, unit.source, unit.name):
         Metrics.counter("source", "units_already_there").inc()

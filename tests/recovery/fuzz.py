@@ -59,7 +59,7 @@ from tests.support import run_graph
 from tests.transforms.messages.test_no_payload_raises import ANSWER, HOSTILE, IMAGE, IMAGE_LINE, KEY, LINE, MESSAGE
 from transforms.alerts.mail import mail_of
 from transforms.alerts.publish import alerts_of
-from transforms.history.parse import Block, parse_block
+from transforms.history.parse import parse_block
 from transforms.live.counts import slice_letters, slice_rows, split_ahead
 from transforms.messages.decode import decode_payloads
 from transforms.messages.dedupe import _DropDuplicates
@@ -211,10 +211,10 @@ def _history(payloads: list[bytes]) -> int:
         data = payload[len(header.text) :]
         if not data:
             continue
-        batch, records = form.batch(header, data, len(header.text), 0)
+        block = form.content(header, data, len(header.text), 0)
         unit = dataclasses.replace(_unit(Source.HISTORY), columns=header.columns)
-        parsed = parse_block(unit, Block(**batch.to_pylist()[0]))
-        assert parsed.rows.num_rows + parsed.dead_letters.num_rows == records
+        parsed = parse_block(unit, block)
+        assert parsed.rows.num_rows + parsed.dead_letters.num_rows == block.num_rows
         accepted += bool(parsed.rows.num_rows)
     return accepted
 

@@ -136,7 +136,7 @@ def test_a_picture_that_claims_more_pixels_than_a_camera_has_is_refused() -> Non
 def batch_of(payloads: list[bytes]) -> UnitBatch:
     """A unit of them."""
     unit = Unit(Source.IMAGES, "i.jsonl", 0, 1, "images-00000-hash")
-    rows, _ = RecordedMessages(Source.IMAGES).batch(Header(b"", ()), b"\n".join(payloads), 0, 0)
+    rows = RecordedMessages(Source.IMAGES).content(Header(b"", ()), b"\n".join(payloads), 0, 0)
     return UnitBatch(unit, rows, last=True)
 
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.history import BLANK_PLATES, PLACEHOLDERS, Reason, Repair
-from transforms.history.csv_text import Ints, Note
+from sources.files.csv_block import Ints, Note
 from transforms.history.repair import PLATE_LETTERS, Text, clean_text, number_spelling, repair_county, whole_number
 
 

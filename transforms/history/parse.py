@@ -1,17 +1,18 @@
 """Parse and repair the history: a block of CSV text in, typed violations and dead letters out."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from schemas.history import BLANK_PLATES, NUMBER_COLUMNS, READ_COLUMNS, TEXT_COLUMNS, Reason, Repair
+from schemas.history import BLANK_PLATES, NUMBER_COLUMNS, READ_COLUMNS, TEXT_COLUMNS, Repair
 from schemas.lake import ENUM, REFUSED, UTC, constant
 from schemas.messages import UNQUALIFIED
-from sources.units import Unit, UnitBatch
+from sources.files.csv_block import PLAIN, Cells, CsvBlock, Ints, Note, Refused
+from sources.units import Unit
 from transforms.clock import Day, day, to_utc
 from transforms.history.columns import (
     clean_dictionary,
@@ -23,7 +24,6 @@ from transforms.history.columns import (
     repair_lists,
     summons_numbers,
 )
-from transforms.history.csv_text import PLAIN, Cells, CsvText, Ints, Note, Refused
 from transforms.history.repair import clean_text, clean_time, repair_code, repair_date, repair_time
 from transforms.outputs import DEAD_LETTERS, ROWS, Parsed
 from transforms.refusals import ANY_NUMBER, MaxDeadLetters, Parser
@@ -36,59 +36,22 @@ Refusals = tuple[npt.NDArray[np.bool_], list[str | None], Ints]
 """What one rule refuses: which rows; the reasons of its distinct values; which of them each row has."""
 
 
-class Block(NamedTuple):
-    """Whole records of a CSV file: a row of :data:`sources.files.history.BLOCK`."""
-
-    data: bytes
-    offset: int
-    first_record: int
-    records: int
-    odd: list[int]
-    headers: list[int]
-    other: list[int]
-
-
-def parse_block(unit: Unit, block: Block) -> Parsed:
-    """Parse the records of a block of a unit, which names the columns.
+def parse_block(unit: Unit, block: CsvBlock) -> Parsed:
+    """Parse the records of a block of a unit.
 
     Returns:
         The violations and the dead letters with reason, text and offset. Every record is in one of the two.
 
     Raises:
-        AssertionError: where the parser saw another number of records than the source.
+        AssertionError: where the parser found another number of records than the source.
     """
-    text = CsvText(block.data, unit.columns, block.odd, unit.separator)
-    cells = _without_headers(text.read(READ_COLUMNS), text, block)
+    cells = block.read(READ_COLUMNS)
     rows, refused = violations(cells, unit.name, block.first_record)
-    dead = _dead_letters(unit, block, text, [cells.refused, refused])
+    dead = _dead_letters(unit, block, [cells.refused, refused])
     seen = rows.num_rows + dead.num_rows
     where = f"{unit.path}, bytes {block.offset}+{len(block.data)}"
-    assert seen == block.records, f"{where}: {block.records} records came in, {seen} went out"
+    assert seen == block.num_rows, f"{where}: {block.num_rows} records came in, {seen} went out"
     return Parsed(rows, dead)
-
-
-def _without_headers(cells: Cells, text: CsvText, block: Block) -> Cells:
-    """The same without lines of column names and the rows to which one in another order applies: they are refused."""
-    if not (block.headers or block.other):
-        return cells
-    reasons = np.zeros(block.records, np.int8)
-    starts, ends = text.at(block.other[::2]), text.at(block.other[1::2])
-    if block.other and block.other[-1] == len(block.data):
-        ends[-1] = block.records  # it may lack its newline, so that its number cannot be told from its lines
-    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
-        reasons[start:end] = 2
-    reasons[text.at(block.headers)] = 1
-    mine = np.flatnonzero(reasons)
-    names = [Reason.HEADER_LINE if reasons[record] == 1 else Reason.OTHER_COLUMNS for record in mine]
-    others = [at for at, record in enumerate(cells.refused.rows) if not reasons[record]]
-    refused = Refused(
-        np.concatenate([cells.refused.rows[others], mine]), [*(cells.refused.reasons[at] for at in others), *names]
-    )
-    kept = np.flatnonzero(reasons[cells.records] == 0)
-    place = np.full(len(cells.records), -1)
-    place[kept] = np.arange(len(kept))
-    notes = [(name, place[rows][place[rows] >= 0]) for name, rows in cells.notes]
-    return Cells(cells.table.take(pa.array(kept)), cells.records[kept], notes, refused)
 
 
 def violations(cells: Cells, unit: str, first_record: int) -> tuple[pa.RecordBatch, Refused]:
@@ -172,10 +135,10 @@ def _refused(records: Ints, refusals: list[Refusals]) -> tuple[npt.NDArray[np.bo
     return ~bad, Refused(records[rows], reasons)
 
 
-def _dead_letters(unit: Unit, block: Block, text: CsvText, refused: list[Refused]) -> pa.RecordBatch:
+def _dead_letters(unit: Unit, block: CsvBlock, refused: list[Refused]) -> pa.RecordBatch:
     rows = np.concatenate([r.rows for r in refused])
     reasons = [reason for r in refused for reason in r.reasons]
-    spans = text.spans(rows)
+    spans = block.spans(rows)
     return pa.RecordBatch.from_pydict(
         {
             "unit": constant(unit.name, len(rows)),
@@ -213,8 +176,8 @@ def _column(table: pa.Table, name: str) -> pa.Array:
 
 
 class _ParseHistory(Parser):
-    def parse(self, batch: UnitBatch) -> Parsed:
-        return parse_block(batch.unit, Block(**batch.rows.to_pylist()[0]))
+    def parse(self, batch: Any) -> Parsed:
+        return parse_block(batch.unit, batch.block)
 
 
 class ParseHistory(beam.PTransform):  # type: ignore[misc]  # Beam's classes are untyped

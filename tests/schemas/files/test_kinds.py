@@ -21,7 +21,7 @@ from schemas.lake import Source
 from sources.files.history import HistoryCsv
 from sources.files.read import Format, plan, read_cell
 from sources.files.recordings import RecordedMessages
-from sources.units import UnitBatch
+from sources.units import UnitBatch, UnitBlock
 
 HEADER = b"Summons Number,Issue Date,Violation Time,Violation Code\n"
 TABLE = HEADER + b"1,07/06/2015,0143A,21\n2,07/06/2015,0143P,14\n"
@@ -147,8 +147,10 @@ def test_what_may_be_a_recording_is_nothing_else(first: bytes) -> None:
 def payloads(path: Path, form: Format) -> list[bytes]:
     """What a file gives."""
     items = [item for cell in plan(str(path), form) for item in read_cell(cell, form, str(path.parent / "lake"))]
-    name = "data" if isinstance(form, HistoryCsv) else "payload"
-    return [value for item in items if isinstance(item, UnitBatch) for value in item.rows[name].to_pylist()]
+    blocks = [item.block.data for item in items if isinstance(item, UnitBlock)]
+    return blocks + [
+        value for item in items if isinstance(item, UnitBatch) for value in item.rows["payload"].to_pylist()
+    ]
 
 
 @pytest.mark.parametrize("mark", [b"", BOM])

@@ -34,7 +34,7 @@ def test_an_odd_record_is_found_and_its_neighbours_are_left_alone(what: str, end
     data = PLAIN + record + end + PLAIN
     found = odd_records(data, 4)[0]
     assert found == OddRecord(len(PLAIN), len(PLAIN + record), lines, fields, stray)
-    assert count_records(data, odd_records(data, 4)) == 3 + bool(end)
+    assert count_records(LineIndex(data), odd_records(data, 4)) == 3 + bool(end)
 
 
 @pytest.mark.parametrize("what", ODD)
@@ -42,7 +42,7 @@ def test_a_last_record_without_its_newline_counts_and_is_the_same(what: str) -> 
     record, lines, fields, stray = ODD[what]
     data = PLAIN + record.rstrip(b"\r\n")
     assert odd_records(data, 4) == [OddRecord(len(PLAIN), len(data), lines, fields, stray)]
-    assert count_records(data, odd_records(data, 4)) == 2
+    assert count_records(LineIndex(data), odd_records(data, 4)) == 2
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_last_record_without_its_newline_counts_and_is_the_same(what: str) -> 
 )
 def test_ordinary_lines_are_counted_and_none_is_odd(data: bytes, count: int) -> None:
     assert odd_records(data, 4) == []
-    assert count_records(data, []) == count
+    assert count_records(LineIndex(data), []) == count
 
 
 def test_utf8_is_not_odd_wherever_it_stands() -> None:
@@ -63,7 +63,7 @@ def test_utf8_is_not_odd_wherever_it_stands() -> None:
 def test_where_every_field_is_quoted_the_parser_is_left_with_the_quotes() -> None:
     quoted = b'"1","x,y","a ""b""","d"\n'
     assert odd_records(quoted * 1000, 4) == []
-    assert count_records(quoted * 1000, []) == 1000
+    assert count_records(LineIndex(quoted * 1000), []) == 1000
 
 
 @pytest.mark.parametrize("what", sorted(set(ODD) - {"few quotes"}))
@@ -80,7 +80,7 @@ def test_a_quoted_field_ends_with_the_most_lines_that_are_allowed() -> None:
         data = b'1,"x' + b"\n" * (lines - 1) + b'y",c,d\n' + PLAIN
         first = odd_records(data, 4)[0]
         assert (first.lines == lines) is inside
-        assert count_records(data, odd_records(data, 4)) == (2 if inside else lines + 1)
+        assert count_records(LineIndex(data), odd_records(data, 4)) == (2 if inside else lines + 1)
 
 
 def test_a_quoted_field_of_too_many_bytes_is_a_stray_quote() -> None:
@@ -92,13 +92,13 @@ def test_a_quoted_field_of_too_many_bytes_is_a_stray_quote() -> None:
 def test_a_stray_quote_takes_no_other_record_with_it() -> None:
     data = PLAIN + b'1,"x,c,d\n' + PLAIN * 200 + b'2,"y,c,d\n' + PLAIN
     assert [record.lines for record in odd_records(data, 4)] == [1, 1]
-    assert count_records(data, odd_records(data, 4)) == 204
+    assert count_records(LineIndex(data), odd_records(data, 4)) == 204
 
 
 def test_what_stands_between_two_stray_quotes_are_records() -> None:
     data = b'1,"x\n' + PLAIN * 3 + b'y",c,d\n' + PLAIN
     assert [(record.lines, record.stray_quote) for record in odd_records(data, 4)] == [(1, True), (1, True)]
-    assert count_records(data, odd_records(data, 4)) == 6
+    assert count_records(LineIndex(data), odd_records(data, 4)) == 6
 
 
 def test_a_record_ends_after_its_quoted_newline() -> None:
@@ -232,7 +232,7 @@ def test_well_formed_csv_is_read_back_record_by_record(rows: list[list[str]], en
         for few in (0, 5000):
             patch.setattr("sources.files.csv_records._FEW", few)
             odd = odd_records(data, 4)
-            assert count_records(data, odd) == len(rows)
+            assert count_records(LineIndex(data), odd) == len(rows)
             left = [[field.encode() for field in row] for row in rows]
             for record in odd:
                 left.remove(record.fields)
@@ -249,7 +249,7 @@ def test_any_bytes_are_records_that_stand_one_behind_the_other(data: bytes) -> N
         assert record.start == 0 or data[record.start - 1 : record.start] == b"\n"
         assert record.end == len(data) or data[record.end - 1 : record.end] == b"\n"
         end = record.end
-    assert count_records(data, odd) >= len(odd)
+    assert count_records(LineIndex(data), odd) >= len(odd)
     for size in range(1, len(data) + 1):
         cut = record_end(data, size, True, 4)
         assert cut >= size

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from sources.files import grid as cells
 from sources.files.history import HistoryCsv
 from sources.files.read import plan, read_cell
-from sources.units import Unit, UnitBatch
-from transforms.history.parse import Block, parse_block
+from sources.units import Tally, Unit, UnitBlock
+from transforms.history.parse import parse_block
 
 HEADER = b"Summons Number,Issue Date,Violation Time,Violation Code,Street Name"
 PLAIN = b"17,07/06/2015,0143A,21,MAIN ST"
@@ -58,13 +58,13 @@ def read(path: Path, sizes: Sizes) -> Found:
         form = HistoryCsv()
         for cell in plan(str(path), form):
             for item in read_cell(cell, form, str(path.parent / "lake")):
-                if isinstance(item, UnitBatch):
-                    block = Block(**item.rows.to_pylist()[0])
-                    data += block.data
-                    found += parsed(item.unit, block, before)
+                if isinstance(item, UnitBlock):
+                    data += item.block.data
+                    found += parsed(item, before)
                     if item.last:
                         units.append(item.unit)
                 else:
+                    assert isinstance(item[1], Tally)
                     assert item[1].unit == units[-1]
                     assert item[0] == units[-1].name
                     rows_in += item[1].rows
@@ -72,9 +72,9 @@ def read(path: Path, sizes: Sizes) -> Found:
     return Found(data, rows_in, sorted(found, key=lambda record: int(str(record[0]))), units)
 
 
-def parsed(unit: Unit, block: Block, before: int) -> list[Record]:
+def parsed(item: UnitBlock, before: int) -> list[Record]:
     """The records of a block, each with its number in the file."""
-    rows, dead = (batch.to_pylist() for batch in parse_block(unit, block))
+    rows, dead = (batch.to_pylist() for batch in parse_block(item.unit, item.block))
     kept = ("summons_number", "event_time", "violation_code", "street", "issue_date_text", "violation_time_text")
     return [(before + row["record"], *(row[k] for k in kept), tuple(row["repairs"])) for row in rows] + [
         (before + row["record"], row["reason"], row["payload"], row["offset"]) for row in dead

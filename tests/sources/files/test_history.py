@@ -1,9 +1,11 @@
 """Which files are histories of tickets, and that the blocks of one lose no byte."""
 
 import io
+import pickle
 import random
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +21,7 @@ from schemas.history import (
     column_key,
 )
 from sources.files import grid as cells
-from sources.files.history import BLOCK, HistoryCsv
+from sources.files.history import HistoryCsv
 from sources.files.read import Header
 
 
@@ -99,12 +101,13 @@ def test_any_file_has_a_header_or_is_refused(text: bytes) -> None:
 
 @given(st.binary(max_size=300) | st.text(st.sampled_from('1,a"\r\né'), max_size=300).map(str.encode))
 def test_a_block_is_the_bytes_as_they_came_with_their_place(data: bytes) -> None:
-    batch, records = HistoryCsv().batch(Header(b"", ("A", "B", "C")), data, 1000, 70)
-    assert batch.schema == BLOCK
-    (row,) = batch.to_pylist()
-    assert (row["data"], row["offset"], row["first_record"], row["records"]) == (data, 1000, 70, records)
-    assert sorted(row["odd"]) == row["odd"]
-    assert 0 <= records <= data.count(b"\n") + 1
+    block = HistoryCsv().content(Header(b"", ("A", "B", "C")), data, 1000, 70)
+    assert (block.data, block.offset, block.first_record) == (data, 1000, 70)
+    assert 0 <= block.num_rows <= data.count(b"\n") + 1
+    copied = pickle.loads(pickle.dumps(block))
+    assert (copied.data, copied.num_rows) == (data, block.num_rows)
+    spans = block.spans(np.arange(block.num_rows))
+    assert b"".join(data[start:end] for start, end in spans) == data
 
 
 def test_a_record_that_never_ends_is_said_and_not_read_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:

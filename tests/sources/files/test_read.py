@@ -23,13 +23,13 @@ from sources.files.history import HistoryCsv
 from sources.files.read import plan, read_cell
 from sources.files.recordings import RecordedMessages
 from sources.input import ReadPlanned
-from sources.units import BATCHES, ROWS_IN, TALLIES, Tally, Unit, UnitBatch, UnitBatchCoder, UnitTally
+from sources.units import BATCHES, ROWS_IN, TALLIES, Tally, Unit, UnitBatch, UnitBatchCoder, UnitBlock, UnitItem
 
 HEADER = b"Summons Number,Issue Date,Violation Time,Violation Code\n"
 ROWS = b"1,07/06/2015,0143A,21\n2,07/06/2015,0143P,14\n"
 
 
-def read_all(pattern: str, root: Path) -> list[UnitBatch | UnitTally]:
+def read_all(pattern: str, root: Path) -> list[UnitItem]:
     """What the cells give that a history is planned into."""
     return [item for cell in plan(pattern, HistoryCsv()) for item in read_cell(cell, HistoryCsv(), str(root))]
 
@@ -63,8 +63,8 @@ def test_patterns_name_files_in_a_bucket_too(s3: str, tmp_path: Path) -> None:
     assert [cell.path for cell in plan(f"{s3}/other/c.csv", HistoryCsv())] == [f"{s3}/other/c.csv"]
     (tmp_path / "a.csv").write_bytes(HEADER + ROWS)
     here, there = read_all(str(tmp_path / "a.csv"), tmp_path), read_all(f"{s3}/in/a.csv", tmp_path)
-    assert isinstance(here[0], UnitBatch)
-    assert isinstance(there[0], UnitBatch)
+    assert isinstance(here[0], UnitBlock)
+    assert isinstance(there[0], UnitBlock)
     assert here[0].unit.name == there[0].unit.name
     with pytest.raises(InputUnusable, match="in/nothing"):
         plan(f"{s3}/in/nothing*.csv", HistoryCsv())
@@ -138,7 +138,7 @@ def test_a_unit_that_the_lake_has_is_not_read_again(tmp_path: Path) -> None:
     path, root = tmp_path / "a.csv", tmp_path / "lake"
     path.write_bytes(HEADER + ROWS)
     batch, tally = read_all(str(path), root)
-    assert isinstance(batch, UnitBatch)
+    assert isinstance(batch, UnitBlock)
     assert tally == (batch.unit.name, Tally(ROWS_IN, 2, unit=batch.unit))
     run_graph(ReadOptions(str(path)), Settings(str(root), 3600), PipelineOptions([]))
     assert read_all(str(path), root) == []
@@ -158,7 +158,7 @@ def test_a_recording_is_a_row_a_line_with_its_place(tmp_path: Path, monkeypatch:
     rows = [row for item in items if isinstance(item, UnitBatch) for row in item.rows.to_pylist()]
     assert [row["payload"] for row in rows] == lines
     assert [row["offset"] for row in rows] == [len(b"\n".join([*lines[:i], b""])) for i in range(len(lines))]
-    assert sum(item[1].rows for item in items if not isinstance(item, UnitBatch)) == len(lines)
+    assert sum(item[1].rows for item in items if isinstance(item[1], Tally)) == len(lines)
 
 
 def test_a_batch_travels_without_the_batch_of_which_it_is_a_slice() -> None:
@@ -179,10 +179,9 @@ def test_beam_encodes_batches_with_the_coder_for_them() -> None:
     assert UnitBatchCoder().is_deterministic()
 
 
-def blocks(batch: UnitBatch) -> tuple[str, bytes, bool]:
-    """A block as it came out."""
-    (row,) = batch.rows.to_pylist()
-    return Path(batch.unit.path).name, row["data"], batch.last
+def blocks(item: UnitBlock) -> tuple[str, bytes, bool]:
+    """A block as it was read."""
+    return Path(item.unit.path).name, item.block.data, item.last
 
 
 def test_the_graph_reads_the_rows_of_all_files_and_says_how_many(tmp_path: Path) -> None:

@@ -16,12 +16,11 @@ from schemas.loaded import Piece, decode
 from sources.files.history import HistoryCsv
 from sources.loaded.file import cells_of, read_loaded
 from sources.loaded.topic import Loaded, LoadedTopic, remember
-from sources.units import UnitBatch, UnitTally
+from sources.units import Tally, UnitBlock, UnitItem
 from tests.apps.loader.loads import Collected, to
 from tests.schemas.files.test_kinds import PACK
 from tests.sources.files.test_grid import HEADER, OTHER, PLAIN, Record, Sizes, parsed, read, write
 from tests.sources.loaded.test_topic import Following, Topic
-from transforms.history.parse import Block
 
 PART = [PLAIN] * 12
 TABS = HEADER.replace(b",", b"\t")
@@ -37,14 +36,14 @@ PUT_TOGETHER = {
 CELL = 128
 
 
-def records(items: Iterable[UnitBatch | UnitTally]) -> list[Record]:
+def records(items: Iterable[UnitItem]) -> list[Record]:
     """The rows and dead letters of a file, in its order."""
     found: list[Record] = []
     before = rows_in = 0
     for item in items:
-        if isinstance(item, UnitBatch):
-            found += parsed(item.unit, Block(**item.rows.to_pylist()[0]), before)
-        else:
+        if isinstance(item, UnitBlock):
+            found += parsed(item, before)
+        elif isinstance(item[1], Tally):
             rows_in += item[1].rows
             before = rows_in
     return sorted(found, key=lambda record: int(str(record[0])))

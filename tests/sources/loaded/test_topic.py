@@ -28,7 +28,7 @@ from sources.loaded.topic import Loaded, LoadedCell, LoadedTopic, Span, remember
 from sources.payloads import payload_batch
 from sources.streams.base import Planner, Stream
 from sources.ticks import PlanTicks
-from sources.units import Unit, UnitBatch
+from sources.units import Unit, UnitBlock
 from tests.sources.ticks import tracker
 
 HEADER = b"Summons Number,Issue Date,Violation Time,Violation Code\n"
@@ -145,7 +145,7 @@ class Following:
     def read(self, cell: LoadedCell) -> list[Unit]:
         """Read a cell as a reader does; the units that are to be committed."""
         read = read_loaded(cell, self.stream, HistoryCsv(), self.root)
-        return [item.unit for item in read if isinstance(item, UnitBatch)]
+        return [item.unit for item in read if isinstance(item, UnitBlock)]
 
     def commit(self, units: list[Unit]) -> None:
         """All their rows are in the lake."""

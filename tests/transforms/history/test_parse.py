@@ -18,8 +18,8 @@ from schemas.lake import VIOLATION, Source
 from sources.files.csv_records import LineIndex
 from sources.files.history import HistoryCsv
 from sources.files.read import Header
-from sources.units import Unit, UnitBatch
-from transforms.history.parse import Block, ParseHistory, parse_block
+from sources.units import Unit, UnitBatch, UnitBlock
+from transforms.history.parse import ParseHistory, parse_block
 from transforms.outputs import DEAD_LETTERS, ROWS
 
 OFFSET, FIRST = 1000, 70
@@ -80,8 +80,9 @@ def line(columns: Sequence[str], values: Mapping[str, str] = VALUES) -> bytes:
 def parse(columns: Sequence[str], data: bytes) -> tuple[Rows, Rows]:
     """The rows and the dead letters, as the graph finds them."""
     unit = Unit(Source.HISTORY, "tickets.csv", 0, OFFSET + len(data), "history-00002-hash", tuple(columns))
-    batch, records = HistoryCsv().batch(Header(b"", tuple(columns)), data, OFFSET, FIRST)
-    rows, dead = parse_block(unit, Block(**batch.to_pylist()[0]))
+    block = HistoryCsv().content(Header(b"", tuple(columns)), data, OFFSET, FIRST)
+    records = block.num_rows
+    rows, dead = parse_block(unit, block)
     assert {row["record"] for row in rows.to_pylist() + dead.to_pylist()} == set(range(FIRST, FIRST + records))
     assert rows.num_rows + dead.num_rows == records
     for field in rows.schema:
@@ -310,7 +311,7 @@ def test_every_record_of_a_dirty_block_is_a_row_or_a_dead_letter(values: list[di
 def test_the_graph_parses_batches() -> None:
     unit = Unit(Source.HISTORY, "tickets.csv", 0, 500, "history-00002-hash", SHORT)
     data = b"\n".join([line(SHORT), b"1,2", changed(Violation_Code="0")])
-    batch, _ = HistoryCsv().batch(Header(b"", SHORT), data, OFFSET, FIRST)
+    block = HistoryCsv().content(Header(b"", SHORT), data, OFFSET, FIRST)
 
     def codes(found: UnitBatch) -> list[int]:
         return list(found.rows["violation_code"].to_pylist())
@@ -319,7 +320,7 @@ def test_the_graph_parses_batches() -> None:
         return list(found.rows["payload"].to_pylist()), found.last
 
     with TestPipeline() as pipeline:
-        parsed = pipeline | beam.Create([UnitBatch(unit, batch, last=True)], reshuffle=False) | ParseHistory()
+        parsed = pipeline | beam.Create([UnitBlock(unit, block, last=True)], reshuffle=False) | ParseHistory()
         assert_that(parsed[ROWS] | "codes" >> beam.Map(codes), equal_to([[46, 0]]), "rows")
         assert_that(parsed[DEAD_LETTERS] | beam.Map(payloads), equal_to([([b"1,2"], True)]), "dead letters")
 

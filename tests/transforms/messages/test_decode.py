@@ -49,7 +49,7 @@ def message(**changes: Any) -> bytes:
 def payloads(*lines: bytes) -> pa.RecordBatch:
     """Payloads as the source gives them."""
     header = Header(b"", ())
-    return RecordedMessages(Source.DRONES).batch(header, b"\n".join(lines) + b"\n", 1000, 5)[0]
+    return RecordedMessages(Source.DRONES).content(header, b"\n".join(lines) + b"\n", 1000, 5)
 
 
 def decode(*lines: bytes) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

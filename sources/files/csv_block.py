@@ -1,16 +1,21 @@
-"""The wanted columns of a block of CSV as text, and what became of the records that are not well formed."""
+"""A block of whole records of a CSV file: its lines of column names, its odd records, and its columns as text.
 
-from typing import NamedTuple
+A block is looked through once, where it is read. What became of the records that are not well formed is told by
+:class:`Cells`; the rules of :mod:`transforms.history` see texts alone.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
-from schemas.csv_quotes import OddRecord, read_odd
-from schemas.history import Reason, Repair, column_key
+from schemas.csv_quotes import OddRecord
+from schemas.history import ColumnNames, Reason, Repair, column_key
 from schemas.lake import ENUM
-from sources.files.csv_records import LineIndex, is_utf8
+from sources.files.csv_records import LineIndex, count_records, is_utf8, odd_records
 
 Ints = npt.NDArray[np.int64]
 Note = tuple[str, Ints]
@@ -23,77 +28,14 @@ _PARSED_BYTES = 1 << 20
 
 
 class Refused(NamedTuple):
-    """Rows that become dead letters: their numbers in the block, and why."""
+    """Records that become dead letters: their numbers in the block, and why."""
 
     rows: Ints
     reasons: list[str]
 
 
-class CsvText:
-    """A block of whole records: where they stand, and their columns as text.
-
-    Args:
-        data: the records; the last one may lack its newline.
-        columns: the file's header.
-        odd: where in ``data`` the odd records begin.
-        separator: what stands between fields.
-    """
-
-    def __init__(self, data: bytes, columns: tuple[str, ...], odd: list[int], separator: str = ",") -> None:
-        self._data = data
-        self._columns = columns
-        self._separator = separator
-        self._odd = [read_odd(data, start, len(columns), separator.encode()) for start in odd]
-        self._lines = LineIndex(data)
-        inside = np.cumsum([0, *(record.lines - 1 for record in self._odd)])
-        self._lines_inside = inside
-        """For each odd record, how many newlines before it are inside records; last, in all."""
-        self._odd_starts = np.array([record.start for record in self._odd], np.int64)
-        self._odd_numbers = self._lines.lines(self._odd_starts) - inside[:-1]
-
-    def read(self, wanted: tuple[str, ...]) -> "Cells":
-        """The wanted columns: the parser reads what is well formed, the odd records are read one by one."""
-        odd, numbers = self._odd, self._odd_numbers
-        at_once = len(self._data) + 1 if self._lines.has_long_lines else _PARSED_BYTES
-        regular_data = _without(self._data, odd)
-        table, bad_width = _read_regular(regular_data, self._columns, wanted, self._separator, at_once)
-        regular = np.delete(np.arange(table.num_rows + len(bad_width) + len(odd)), numbers)
-        width = len(self._columns)
-        good = np.array([len(record.fields) == width for record in odd], bool)
-        odd_reasons = [_wrong_width(len(record.fields), width) for record in odd if len(record.fields) != width]
-        refused = Refused(np.concatenate([regular[bad_width.rows], numbers[~good]]), [*bad_width.reasons, *odd_reasons])
-        records = np.concatenate([np.delete(regular, bad_width.rows), numbers[good]])
-        notes: list[Note] = []
-        read = [record for record, is_good in zip(odd, good, strict=True) if is_good]
-        if read:
-            extra, foreign = _odd_table(read, self._columns, table.schema)
-            first = table.num_rows
-            notes.append((Repair.ENCODING, first + np.flatnonzero(foreign)))
-            notes.append((Repair.STRAY_QUOTE, first + np.flatnonzero([record.stray_quote for record in read])))
-            table = pa.concat_tables([table, extra])
-        return Cells(table, records, notes, refused)
-
-    def at(self, offsets: list[int]) -> Ints:
-        """The numbers of the records that begin at these offsets."""
-        places = np.array(offsets, np.int64)
-        numbers: Ints = self._lines.lines(places) - self._lines_inside[np.searchsorted(self._odd_starts, places)]
-        return numbers
-
-    def spans(self, records: Ints) -> list[tuple[int, int]]:
-        """Where the records of these numbers stand in the block, their newlines included."""
-        places = np.searchsorted(self._odd_numbers, records)
-        starts = self._lines.starts(records + self._lines_inside[places])
-        found = []
-        for number, place, start in zip(records.tolist(), places.tolist(), starts.tolist(), strict=True):
-            if place < len(self._odd) and self._odd_numbers[place] == number:
-                found.append((self._odd[place].start, self._odd[place].end))
-            else:
-                found.append((start, self._data.find(b"\n", start) + 1 or len(self._data)))
-        return found
-
-
 class Cells(NamedTuple):
-    """The wanted columns of a block as text."""
+    """Columns of a block as text."""
 
     table: pa.Table
     records: Ints
@@ -101,6 +43,109 @@ class Cells(NamedTuple):
     notes: list[Note]
     """Repairs that reading them took, with the rows."""
     refused: Refused
+
+
+class CsvBlock:
+    """Whole records of a CSV file.
+
+    Args:
+        data: the records; the last one may lack its newline.
+        names: the columns of the file and their separator.
+        offset: where ``data`` begins in the file.
+        first_record: the number in the unit of the first record.
+        headers: where lines of column names begin in ``data``.
+        other: begins and ends of the records to which a line of names in another order than ``names`` applies.
+    """
+
+    def __init__(
+        self,
+        data: bytes,
+        names: ColumnNames,
+        offset: int = 0,
+        first_record: int = 0,
+        headers: Sequence[int] = (),
+        other: Sequence[int] = (),
+    ) -> None:
+        self.data, self.names, self.offset, self.first_record = data, names, offset, first_record
+        self.headers, self._other = headers, other
+        self._odd = odd_records(data, len(names.columns), names.separator.encode())
+        self._lines = LineIndex(data)
+        self.num_rows = count_records(self._lines, self._odd)
+        """How many records there are."""
+        inside = np.cumsum([0, *(record.lines - 1 for record in self._odd)])
+        self._lines_inside = inside
+        """For each odd record, how many newlines before it are inside records; last, in all."""
+        self._odd_starts = np.array([record.start for record in self._odd], np.int64)
+        self._odd_numbers = self._lines.lines(self._odd_starts) - inside[:-1]
+
+    def __reduce__(self) -> Any:
+        return CsvBlock, (self.data, self.names, self.offset, self.first_record, self.headers, self._other)
+
+    def read(self, wanted: Sequence[str]) -> Cells:
+        """The wanted columns. Every record is in a row or refused, lines of column names are refused."""
+        return self._without_headers(self._read(wanted))
+
+    def spans(self, records: Ints) -> list[tuple[int, int]]:
+        """Where the records of these numbers are in the block, their newlines included."""
+        places = np.searchsorted(self._odd_numbers, records)
+        starts = self._lines.starts(records + self._lines_inside[places])
+        found = []
+        for number, place, start in zip(records.tolist(), places.tolist(), starts.tolist(), strict=True):
+            if place < len(self._odd) and self._odd_numbers[place] == number:
+                found.append((self._odd[place].start, self._odd[place].end))
+            else:
+                found.append((start, self.data.find(b"\n", start) + 1 or len(self.data)))
+        return found
+
+    def _read(self, wanted: Sequence[str]) -> Cells:
+        """The parser reads what is well formed, the fields of the odd records are known."""
+        odd, numbers, columns = self._odd, self._odd_numbers, self.names.columns
+        at_once = len(self.data) + 1 if self._lines.has_long_lines else _PARSED_BYTES
+        table, bad_width = _read_regular(_without(self.data, odd), self.names, wanted, at_once)
+        regular = np.delete(np.arange(table.num_rows + len(bad_width) + len(odd)), numbers)
+        width = len(columns)
+        good = np.array([len(record.fields) == width for record in odd], bool)
+        odd_reasons = [_wrong_width(len(record.fields), width) for record in odd if len(record.fields) != width]
+        refused = Refused(np.concatenate([regular[bad_width.rows], numbers[~good]]), [*bad_width.reasons, *odd_reasons])
+        records = np.concatenate([np.delete(regular, bad_width.rows), numbers[good]])
+        notes: list[Note] = []
+        read = [record for record, is_good in zip(odd, good, strict=True) if is_good]
+        if read:
+            extra, foreign = _odd_table(read, columns, table.schema)
+            first = table.num_rows
+            notes.append((Repair.ENCODING, first + np.flatnonzero(foreign)))
+            notes.append((Repair.STRAY_QUOTE, first + np.flatnonzero([record.stray_quote for record in read])))
+            table = pa.concat_tables([table, extra])
+        return Cells(table, records, notes, refused)
+
+    def _without_headers(self, cells: Cells) -> Cells:
+        """The same; lines of column names, and the records to which one in another order applies, are refused."""
+        if not (self.headers or self._other):
+            return cells
+        reasons = np.zeros(self.num_rows, np.int8)
+        starts, ends = self._at(self._other[::2]), self._at(self._other[1::2])
+        if self._other and self._other[-1] == len(self.data):
+            ends[-1] = self.num_rows  # it may lack its newline, so that its number does not follow from its lines
+        for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+            reasons[start:end] = 2
+        reasons[self._at(self.headers)] = 1
+        mine = np.flatnonzero(reasons)
+        names = [Reason.HEADER_LINE if reasons[record] == 1 else Reason.OTHER_COLUMNS for record in mine]
+        others = [at for at, record in enumerate(cells.refused.rows) if not reasons[record]]
+        refused = Refused(
+            np.concatenate([cells.refused.rows[others], mine]), [*(cells.refused.reasons[at] for at in others), *names]
+        )
+        kept = np.flatnonzero(reasons[cells.records] == 0)
+        place = np.full(len(cells.records), -1)
+        place[kept] = np.arange(len(kept))
+        notes = [(name, place[rows][place[rows] >= 0]) for name, rows in cells.notes]
+        return Cells(cells.table.take(pa.array(kept)), cells.records[kept], notes, refused)
+
+    def _at(self, offsets: Sequence[int]) -> Ints:
+        """The numbers of the records that begin at these offsets."""
+        places = np.array(offsets, np.int64)
+        numbers: Ints = self._lines.lines(places) - self._lines_inside[np.searchsorted(self._odd_starts, places)]
+        return numbers
 
 
 def _wrong_width(fields: int, columns: int) -> str:
@@ -128,8 +173,9 @@ class _BadWidth:
 
 
 def _read_regular(
-    data: bytes, columns: tuple[str, ...], wanted: tuple[str, ...], separator: str, block_bytes: int
+    data: bytes, names: ColumnNames, wanted: Sequence[str], block_bytes: int
 ) -> tuple[pa.Table, _BadWidth]:
+    columns, separator = names
     places = {column_key(name): place for place, name in enumerate(columns)}
     present = {name: str(places[key]) for name in wanted if (key := column_key(name)) in places}
     bad_width = _BadWidth()
