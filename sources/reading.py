@@ -19,7 +19,6 @@ _READING = threading.BoundedSemaphore(os.cpu_count() or 1)
 into pyarrow, which releases the GIL, waits for all other threads (5,000 messages/s with eight, 100,000 with two)."""
 
 
-@beam.typehints.with_output_types(UnitBatch | UnitBlock)
 class _Read(beam.DoFn):  # type: ignore[misc]  # Beam's classes are untyped
     def __init__(self, read: ReadSplit) -> None:
         self._read = read

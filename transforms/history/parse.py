@@ -12,7 +12,7 @@ from schemas.history import BLANK_PLATES, NUMBER_COLUMNS, READ_COLUMNS, TEXT_COL
 from schemas.lake import ENUM, REFUSED, UTC, constant
 from schemas.messages import UNQUALIFIED
 from sources.files.csv_block import PLAIN, Cells, CsvBlock, Ints, Note, Refused
-from sources.units import Unit
+from sources.units import Unit, UnitBlock
 from transforms.clock import Day, day, to_utc
 from transforms.history.columns import (
     clean_dictionary,
@@ -188,4 +188,5 @@ class ParseHistory(beam.PTransform):  # type: ignore[misc]  # Beam's classes are
         self._limit = limit
 
     def expand(self, batches: beam.PCollection) -> Any:
-        return batches | "Parse CSV" >> beam.ParDo(_ParseHistory(self._limit)).with_outputs(DEAD_LETTERS, main=ROWS)
+        parse = beam.ParDo(_ParseHistory(self._limit)).with_input_types(UnitBlock)
+        return batches | "Parse CSV" >> parse.with_outputs(DEAD_LETTERS, main=ROWS)
