@@ -7,13 +7,7 @@ Sources: NYC Open Data, "Parking Violations Issued - Fiscal Year 2014 .. 2024" (
 NYC Department of Finance, "DOF Parking Violation Codes" (codes 1 to 99).
 """
 
-import csv
-import io
-from codecs import BOM_UTF8
-from typing import Final, NamedTuple
-
-from schemas.errors import InputUnusable
-from schemas.files.kinds import FIRST_BYTES, no_text
+from typing import Final
 
 TIME_ZONE: Final = "America/New_York"
 
@@ -61,13 +55,6 @@ READ_COLUMNS: Final = (
     *TEXT_COLUMNS.values(), *NUMBER_COLUMNS.values(),
 )  # fmt: skip
 """The columns that are read: in a header each of them has at most one place."""
-
-MAX_HEADER_BYTES: Final = 1 << 16
-
-SEPARATORS: Final = {",": "commas", "\t": "tabs", ";": "semicolons"}
-"""What may stand between fields. The city's portal gives all three."""
-_OTHER_SEPARATORS: Final = ("|", "^", "~", ":", "\x1f", "\x01")
-_SHOWN: Final = 60
 
 COUNTY_ALIASES: Final = {
     "NY": ("MAN", "MH", "MN", "M", "NEW Y", "NEWY", "NEW YORK", "MANHATTAN"),
@@ -168,114 +155,3 @@ def column_key(name: str) -> str:
     """What a column's name is compared by: letters and digits alone, so that ``Days Parking In Effect    ``
     and ``days_parking_in_effect`` are the same."""
     return "".join(c for c in name.lower() if c.isalnum())
-
-
-class ColumnNames(NamedTuple):
-    """What a line of column names says."""
-
-    columns: tuple[str, ...]
-    separator: str
-    """What stands between them, and between the fields of the records."""
-
-
-def first_line(begin: bytes) -> bytes:
-    """Of the first bytes of a file those up to and including the first newline."""
-    return b"".join(begin.partition(b"\n")[:2])
-
-
-def columns_of(begin: bytes, url: str) -> ColumnNames:
-    """The names of the columns of a file of tickets, and what separates them, told by its first line alone.
-
-    Args:
-        begin: the first MAX_HEADER_BYTES bytes, fewer where the file is shorter.
-
-    Raises InputUnusable where this is no file of tickets.
-    """
-    if not begin:
-        raise InputUnusable(f"{url}: the file is empty; a history CSV begins with a line of column names")
-    if kind := no_text(begin[:FIRST_BYTES]):
-        raise InputUnusable(f"{url}: this is no CSV file but {kind}")
-    line = first_line(begin)
-    if len(line) >= MAX_HEADER_BYTES:
-        raise InputUnusable(f"{url}: this is no CSV file: its first line has no end within {MAX_HEADER_BYTES} bytes")
-    try:
-        text = line.decode("utf-8-sig").rstrip("\r\n")
-    except UnicodeDecodeError as error:
-        raise InputUnusable(f"{url}: this is no CSV file: its first line is no text in UTF-8") from error
-    read = [ColumnNames(fields, separator) for separator in SEPARATORS if (fields := _fields(text, separator))]
-    found = [names for names in read if not _missing(names.columns)]
-    if len(found) > 1:
-        between = " and by ".join(SEPARATORS[names.separator] for names in found)
-        raise InputUnusable(
-            f"{url}: the first line names the columns by {between} alike, so that nobody can say what separates them. "
-            "Write the file with commas alone"
-        )
-    if not found:
-        raise InputUnusable(f"{url}: {_no_columns(text, [names.columns for names in read])}")
-    keys = [column_key(name) for name in found[0].columns]
-    doubled = [name for name in READ_COLUMNS if keys.count(column_key(name)) > 1]
-    if doubled:
-        raise InputUnusable(
-            f"{url}: the first line names {', '.join(doubled)} more than once, so that nobody can say which column is "
-            "meant. Give each column a name of its own"
-        )
-    return found[0]
-
-
-def _fields(line: str, separator: str) -> tuple[str, ...]:
-    """The fields of a line by this separator; none where it is no line of CSV, or more than one."""
-    try:
-        rows = list(csv.reader(io.StringIO(line, newline=""), delimiter=separator, strict=True))
-    except csv.Error:
-        return ()
-    return tuple(rows[0]) if len(rows) == 1 else ()
-
-
-def _missing(columns: tuple[str, ...]) -> list[str]:
-    present = {column_key(name) for name in columns}
-    return [name for name in MANDATORY if column_key(name) not in present]
-
-
-def _no_columns(text: str, read: list[tuple[str, ...]]) -> str:
-    """What is wrong with a first line that no separator makes the names of the columns, and what to do."""
-    if "\r" in text:
-        return "its lines end in a carriage return alone; convert them to newlines"
-    for separator in _OTHER_SEPARATORS:
-        if not _missing(_fields(text, separator)):
-            return f"its columns are separated by {separator!a}; write it with commas, tabs or semicolons"
-    if not read:
-        return "this is no CSV file: its first line is no line of column names"
-    missing = min(map(_missing, read), key=len)
-    return (
-        f"this is no history of tickets: the first line does not name {', '.join(missing)}. It begins with "
-        f"{text[:_SHOWN]!a}. Leave the file out, or put the line of column names back"
-    )
-
-
-def column_names(line: bytes) -> ColumnNames | None:
-    """The names where a line inside a file is a line of column names, whatever separates them; else None."""
-    if len(line) >= MAX_HEADER_BYTES:
-        return None
-    text = line.removeprefix(BOM_UTF8).decode("latin-1").rstrip("\r\n")
-    first, *others = MANDATORY
-    read = [ColumnNames(_fields(text, separator), separator) for separator in SEPARATORS if separator in text]
-    if not read:
-        return None
-    names = min(read, key=lambda names: len(_missing(names.columns)))  # the first line's own separator names them all
-    missing = _missing(names.columns)
-    return names if first not in missing and len(missing) < len(others) else None
-
-
-Layout = tuple[str, int, tuple[tuple[int, ...], ...]]
-
-
-def layout(names: ColumnNames) -> Layout:
-    """The separator, how many columns there are, and where those that are read stand: alike for headers whose rows are
-    read alike."""
-    keys = [column_key(name) for name in names.columns]
-    places = (column_key(name) for name in READ_COLUMNS)
-    return (
-        names.separator,
-        len(keys),
-        tuple(tuple(at for at, key in enumerate(keys) if key == wanted) for wanted in places),
-    )

@@ -14,7 +14,7 @@ from typing import Annotated, Final, Literal, NamedTuple
 import msgspec
 
 from schemas.decoding import decode_json
-from schemas.history import MAX_HEADER_BYTES
+from schemas.files.ticket_csv import MAX_HEADER_BYTES
 
 VERSION: Final = 1
 MAX_MESSAGE_BYTES: Final = 1 << 20

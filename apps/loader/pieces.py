@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import IO, Final, NamedTuple
 
-from schemas.csv_quotes import MAX_ODD_BYTES, read_odd
+from schemas.files.ticket_csv import MAX_ODD_BYTES, read_odd
 from schemas.loaded import Piece
 
 from .source import SourceFile

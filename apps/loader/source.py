@@ -10,7 +10,7 @@ from typing import IO, Final, NamedTuple, cast
 from schemas.errors import InputChanged, InputUnusable, NotPermitted
 from schemas.files.compression import ANY_RATIO_BYTES, MAX_RATIO, unpacked
 from schemas.files.kinds import FIRST_BYTES, Packing, kind_of
-from schemas.history import MAX_HEADER_BYTES, columns_of, first_line
+from schemas.files.ticket_csv import MAX_HEADER_BYTES, columns_of, first_line
 from schemas.loaded import is_file_name
 
 _SAMPLE: Final = 1 << 16

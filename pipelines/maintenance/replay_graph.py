@@ -22,7 +22,8 @@ from lake.reader import LakeFile
 from lake.storage import open_file, storage
 from pipelines.maintenance.compaction_graph import commit_parts
 from schemas.errors import InputUnusable, PrestaCopError
-from schemas.history import ColumnNames, Reason
+from schemas.files.ticket_csv import ColumnNames
+from schemas.history import Reason
 from schemas.lake import DEAD_LETTER, REFUSED, Dataset, Source
 from sources.files.csv_block import CsvBlock
 from sources.files.history import HistoryCsv

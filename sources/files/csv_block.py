@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
-from schemas.csv_quotes import OddRecord
-from schemas.history import ColumnNames, Reason, Repair, column_key
+from schemas.files.ticket_csv import ColumnNames, OddRecord
+from schemas.history import Reason, Repair, column_key
 from schemas.lake import ENUM
 from sources.files.csv_records import LineIndex, count_records, is_utf8, odd_records
 

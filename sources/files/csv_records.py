@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from schemas.csv_quotes import MAX_ODD_BYTES, OddRecord, is_record, read_odd
+from schemas.files.ticket_csv import MAX_ODD_BYTES, OddRecord, is_record, read_odd
 
 _QUOTE, _NEWLINE, _RETURN = 34, 10, 13
 _FEW = 5000

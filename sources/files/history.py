@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.history import MAX_HEADER_BYTES, ColumnNames, Layout, column_names, columns_of, first_line, layout
+from schemas.files.ticket_csv import MAX_HEADER_BYTES, ColumnNames, Layout, column_names, columns_of, first_line, layout
 from schemas.lake import Source
 from sources.files.csv_block import CsvBlock
 from sources.files.csv_records import record_end, record_start

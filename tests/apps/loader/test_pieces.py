@@ -66,7 +66,7 @@ def test_records_that_are_larger_than_a_piece_are_cut(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("apps.loader.pieces.MAX_PIECE_BYTES", most)
         patch.setattr("apps.loader.pieces.MAX_ODD_BYTES", 100)
-        patch.setattr("schemas.csv_quotes.MAX_ODD_BYTES", 100)
+        patch.setattr("schemas.files.ticket_csv.MAX_ODD_BYTES", 100)
         found = pieces_of(source, rows, Place(0))
     assert b"".join(piece.data for piece in found) == body
     assert all(a.record <= b.record for a, b in pairwise(found))

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from schemas import csv_quotes as records
-from schemas.csv_quotes import OddRecord, _has_stray_quote
+from schemas.files import ticket_csv as records
+from schemas.files.ticket_csv import OddRecord, _has_stray_quote
 from sources.files.csv_records import LineIndex, _stray_quotes, count_records, odd_records, record_end, record_start
 
 PLAIN = b"1,07/06/2015,0143A,21\n"

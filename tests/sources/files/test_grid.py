@@ -52,7 +52,7 @@ def read(path: Path, sizes: Sizes) -> Found:
         patch.setattr(cells, "BLOCK_BYTES", sizes.block)
         patch.setattr(cells, "LOOKBACK_BYTES", sizes.look_back)
         patch.setattr(cells, "_LOOKAHEAD_BYTES", sizes.look_ahead)
-        patch.setattr("schemas.csv_quotes.MAX_ODD_BYTES", sizes.odd)
+        patch.setattr("schemas.files.ticket_csv.MAX_ODD_BYTES", sizes.odd)
         patch.setattr("sources.files.csv_records.MAX_ODD_BYTES", sizes.odd)
         patch.setattr("sources.files.csv_records._FEW", sizes.few_quotes)
         form = HistoryCsv()

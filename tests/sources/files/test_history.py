@@ -11,15 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.errors import InputUnusable
-from schemas.history import (
-    COLUMNS_34,
-    COLUMNS_43,
-    COLUMNS_51,
-    MANDATORY,
-    MAX_HEADER_BYTES,
-    READ_COLUMNS,
-    column_key,
-)
+from schemas.files.ticket_csv import MAX_HEADER_BYTES
+from schemas.history import COLUMNS_34, COLUMNS_43, COLUMNS_51, MANDATORY, READ_COLUMNS, column_key
 from sources.files import grid as cells
 from sources.files.history import HistoryCsv
 from sources.files.read import Header

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sources.files.history
-from schemas.history import COLUMNS_34, COLUMNS_43, COLUMNS_51, MANDATORY, ColumnNames, Layout, Reason, Repair, layout
+from schemas.files.ticket_csv import ColumnNames, Layout, layout
+from schemas.history import COLUMNS_34, COLUMNS_43, COLUMNS_51, MANDATORY, Reason, Repair
 from schemas.lake import VIOLATION, Source
 from sources.files.csv_records import LineIndex
 from sources.files.history import HistoryCsv
