@@ -1,4 +1,4 @@
-"""The city's ticket CSV: its columns in each year's layout, its clock, and what its dirt is called.
+"""The city's ticket CSV: its columns in each year's layout, its time zone, and the names of repairs and refusals.
 
 Every repair that the graph makes is named on the row (``repairs``), every refusal is a dead letter
 with one ``reason``. Both vocabularies are closed: they are the two classes of constants below.
@@ -66,7 +66,7 @@ COUNTY_ALIASES: Final = {
 """The code of each county, as most rows of FY2015 have it, and the other spellings seen."""
 
 BLANK_PLATES: Final = ("BLANKPLATE", "BLANK PLATE", "BLANK", "N/A", "NA", "NONE", "NOPLATE", "NO PLATE")
-"""What stands in ``Plate ID`` where there was no plate to read: in capitals, small letters or ``Title`` case."""
+"""Values of ``Plate ID`` for a vehicle without a plate: in capitals, small letters or ``Title`` case."""
 
 PLACEHOLDERS: Final = frozenset(
     ("NA", "N/A", "#N/A", "<NA>", "N.A.", "NAN", "NAT", "NULL", "(NULL)", "NONE", "NIL", "\\N", "-", "--")

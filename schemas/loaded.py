@@ -1,11 +1,11 @@
 """What the loader publishes: pieces of a file of tickets, each with what it takes to read it alone.
 
-A message is a line of JSON and the bytes as they stand in the file, at ``offset``: whole records, up to 500 of them,
-unless a record is larger than a message may be. The last message of a file has no bytes and says how long the file is:
-a file without it is not there yet.
+A message is a line of JSON and the bytes of the file at ``offset``: whole records, up to 500 of them, unless a record
+is larger than a message may be. The last message of a file has no bytes, and the length of the file: without it the
+file is not complete.
 
-Whoever may write to the topic can send anything, so a message is checked before a field of it is used: a fingerprint is
-32 hexadecimal digits, for it becomes a part of a name in the lake, and a name is printable text.
+Everybody who may write to the topic can send anything, so a message is checked before a field of it is used: a
+fingerprint is 32 hexadecimal digits, since it becomes a part of a name in the lake, and a name is printable text.
 """
 
 import json
@@ -34,7 +34,7 @@ class Piece(NamedTuple):
     name: str
     """The file's name where it was loaded, for people."""
     header: bytes
-    """The first line as it stands there, its newline included."""
+    """The first line of the file, its newline included."""
     offset: int
     record: int
     """The number in the file, from 0, of the record that the first byte belongs to."""

@@ -1,4 +1,4 @@
-"""Payloads as they come from a source of messages, before anyone looked inside."""
+"""Payloads of messages before they are decoded."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,8 +16,8 @@ PAYLOADS = pa.schema(
         pa.field("source_id", pa.string()),
     ]
 )
-"""One row a message: its bytes, its number in the unit, its position in the source, when it was published, and the
-name that the source itself gave it. A recording knows neither of the last two, Kafka not the last."""
+"""One row a message: its bytes, its number in the unit, its offset in the source, its publish time, and the id that the
+source gave it. A recording has neither of the last two, Kafka has no id."""
 
 
 def payload_batch(
@@ -27,7 +27,7 @@ def payload_batch(
     published_at: Any = None,
     source_id: Sequence[str] | None = None,
 ) -> pa.RecordBatch:
-    """Rows of :data:`PAYLOADS`; ``published_at`` is what :func:`schemas.lake.timestamps` lets pass."""
+    """Rows of :data:`PAYLOADS`; ``published_at`` is a result of :func:`schemas.lake.timestamps`."""
     n = len(payloads)
     columns = [
         pa.array(payloads, pa.binary()),

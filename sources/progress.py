@@ -23,7 +23,7 @@ class Lag(NamedTuple):
 
 
 class Progress:
-    """Counters that many threads may move."""
+    """Counters of this process, safe for threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -46,12 +46,12 @@ class Progress:
             self.bytes_planned += size
 
     def advance(self, size: int) -> None:
-        """``size`` bytes went through the graph."""
+        """``size`` bytes were read."""
         with self._lock:
             self.bytes_done += size
 
     def came(self, source: str, messages: int, size: int) -> None:
-        """So many messages of a stream were read, of ``size`` bytes together."""
+        """``messages`` messages of a stream were read, ``size`` bytes in all."""
         with self._lock:
             self.read[source] += messages
             self.message_bytes += size

@@ -1,8 +1,9 @@
-"""Units of work, and the element that travels through the graph: a RecordBatch of one unit.
+"""Units of work, and the element of the graph: a RecordBatch of one unit.
 
-A unit is planned before it is read and does not depend on any flag. One of a file is named by the bytes that it holds,
-so that the same bytes under another file name are the same unit; one of a stream by its place there. The batches of a
-unit flow through the graph in one bundle and in order; the one marked ``last`` ends it.
+A unit is planned before it is read and does not depend on any flag. The name of a unit is its idempotency key: a unit
+of a file is named by a hash of its bytes, so that the same bytes under another file name are the same unit; a unit of a
+stream is named by its offset or its segment. The batches of a unit pass through the graph in one bundle and in order;
+the one marked ``last`` ends it.
 """
 
 import io
@@ -27,11 +28,11 @@ class Unit:
     start: int
     end: int
     name: str
-    """The unit's name for ever, in the ledger and as the name of its files."""
+    """Its permanent name, in the ledger and of its files."""
     columns: tuple[str, ...] = ()
-    """The header of a CSV file, as it stands there."""
+    """The names of the columns of a CSV file, as they are written there."""
     separator: str = ","
-    """What stands between the fields of a CSV file."""
+    """Between the fields of a CSV file."""
 
 
 class UnitBatch(NamedTuple):
@@ -41,7 +42,7 @@ class UnitBatch(NamedTuple):
     rows: pa.RecordBatch
     last: bool
     part: int = 0
-    """The unit's part that they belong to, from 0 on: a dataset has a file of each (:class:`Parts`)."""
+    """The part of the unit that they belong to, from 0 on: a dataset has one file for each part (:class:`Parts`)."""
 
     def with_rows(self, rows: pa.RecordBatch) -> "UnitBatch":
         """The same place in the same unit, with other rows."""
@@ -66,16 +67,16 @@ class UnitBlock(NamedTuple):
 
 
 PART_BYTES = 128 << 20
-"""Of a unit's part, rows counted as :data:`ROW_BYTES` more: a writer holds one part, and some copies of it when it
-writes. A unit of usual messages is one part."""
+"""The size of a unit's part, :data:`ROW_BYTES` added for each row: a writer keeps one part in memory, and some copies
+of it when it writes. A unit of usual messages is one part."""
 ROW_BYTES = 128
-"""What the columns of a row take besides its payload, about."""
+"""About what the columns of a row take besides its payload."""
 
 
 class Parts:
-    """Numbers the parts of a unit as its batches come: one ends before the batch that would make it too large.
+    """Numbers the parts of a unit as its batches arrive: a part ends before the batch that would make it too large.
 
-    So the parts are a function of the unit's batches alone, and are the same files in every attempt.
+    The parts depend on the unit's batches alone, so they are the same files in every attempt.
 
     Args:
         part_bytes: how large a part may be, unless one batch is larger.
@@ -95,7 +96,7 @@ class Parts:
 
 
 class Tally(NamedTuple):
-    """What one step did with one unit: the small records from which the ledger's row is made."""
+    """What one step did with one unit; the ledger's row of the unit is made of these."""
 
     what: str
     """A dataset, ``rows_in`` or ``duplicates``."""

@@ -29,8 +29,8 @@ def unpacked(file: IO[bytes], packing: Packing, path: str) -> Iterator[IO[bytes]
     """The text of a packed file of one stream or several, to be read from front to back; seeking goes forward.
 
     Args:
-        file: stands at its start; it is left open.
-        path: what people call it.
+        file: at its start; it is left open.
+        path: its name in messages.
 
     Raises:
         InputUnusable: where the file is cut short, damaged, or goes on with something else.
@@ -49,7 +49,7 @@ def unpacked(file: IO[bytes], packing: Packing, path: str) -> Iterator[IO[bytes]
 
 
 def _bzip2(file: IO[bytes]) -> Iterator[bytes]:
-    """bz2.open passes over what stands behind a whole stream and is none: rows would be missing without a word."""
+    """bz2.open ignores what follows a whole stream and is not bzip2: rows would be lost silently."""
     stream = bz2.BZ2Decompressor()
     while True:
         data = b""

@@ -1,4 +1,4 @@
-"""What a file is, told once by its first bytes: how it is packed, or what it is but text and what to do with it."""
+"""The kind of a file by its first bytes: how it is packed, or what else it is and what to do with it."""
 
 import re
 from codecs import BOM_UTF8
@@ -9,7 +9,7 @@ FIRST_BYTES: Final = 512
 
 
 class Packing(StrEnum):
-    """How the text of a file may be packed and is read all the same."""
+    """The compressions that are read."""
 
     GZIP = "gzip"
     BZIP2 = "bzip2"
@@ -21,7 +21,7 @@ class Kind(NamedTuple):
 
     packing: Packing | None = None
     other: str = ""
-    """What it is that nobody here reads, and what to do with it."""
+    """A kind that is not read, and what to do with it."""
 
 
 _PACKED: Final = (
@@ -94,6 +94,6 @@ def kind_of(first: bytes, messages: bool = False) -> Kind:
 
 
 def no_text(first: bytes, messages: bool = False) -> str | None:
-    """What is to be said of a file, or of the text of a packed one, that begins like this and is no text; else None."""
+    """The kind of a file, or of the text of a packed one, that is not text, for an error message; else None."""
     kind = kind_of(first, messages)
     return f"a {kind.packing} file: unpack it" if kind.packing else kind.other or None

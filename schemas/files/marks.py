@@ -9,7 +9,7 @@ MARK: Final = ".made-by-prestacop"
 
 
 class Mark(StrEnum):
-    """What the mark says of all that is in the folder."""
+    """The text of the mark."""
 
     REBUILT = "PrestaCop made this folder, and can make it again: make clean removes it.\n"
     KEPT = "PrestaCop made this folder, and its data is here: make distclean removes it, after a question.\n"

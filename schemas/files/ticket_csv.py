@@ -15,23 +15,23 @@ from schemas.history import MANDATORY, READ_COLUMNS, column_key
 MAX_HEADER_BYTES: Final = 1 << 16
 
 SEPARATORS: Final = {",": "commas", "\t": "tabs", ";": "semicolons"}
-"""What may stand between fields. The city's portal gives all three."""
+"""Between fields. The city's portal offers all three."""
 _OTHER_SEPARATORS: Final = ("|", "^", "~", ":", "\x1f", "\x01")
 _SHOWN: Final = 60
 
 MAX_ODD_BYTES = 1 << 16
 MAX_ODD_LINES = 64
-"""A quoted field that goes on for longer than this is taken for a stray quote."""
+"""The quote of a longer quoted field is taken as a stray one."""
 MAX_PARSED_BYTES = 1 << 20
-"""A longer line is none of the city's, and its fields would take 30 times its memory: its quotes are ordinary."""
+"""The city has no longer lines, and the fields of one would take 30 times its memory: its quotes are ordinary."""
 
 
 class ColumnNames(NamedTuple):
-    """What a line of column names says."""
+    """A line of column names."""
 
     columns: tuple[str, ...]
     separator: str
-    """What stands between them, and between the fields of the records."""
+    """Between them, and between the fields of the records."""
 
 
 def first_line(begin: bytes) -> bytes:
@@ -40,7 +40,7 @@ def first_line(begin: bytes) -> bytes:
 
 
 def columns_of(begin: bytes, url: str) -> ColumnNames:
-    """The names of the columns of a file of tickets, and what separates them, told by its first line alone.
+    """The names of the columns of a file of tickets and their separator, from its first line alone.
 
     Args:
         begin: the first MAX_HEADER_BYTES bytes, fewer where the file is shorter.
@@ -117,8 +117,8 @@ Layout = tuple[str, int, tuple[tuple[int, ...], ...]]
 
 
 def layout(names: ColumnNames) -> Layout:
-    """The separator, how many columns there are, and where those that are read stand: alike for headers whose rows are
-    read alike."""
+    """The separator, the number of columns, and the places of those that are read: equal for headers whose rows are
+    read in the same way."""
     keys = [column_key(name) for name in names.columns]
     places = (column_key(name) for name in READ_COLUMNS)
     return (
@@ -173,7 +173,7 @@ def _joined_lines(data: bytes, start: int) -> bytes | None:
 
 
 def _holds_records(record: bytes, columns: int, separator: bytes) -> bool:
-    """Whether a line behind the first one is a record by itself, or a header: two stray quotes stand around it."""
+    """Whether a line behind the first one is a record by itself, or a header: it is between two stray quotes."""
     return any(is_record(line, columns, separator) or column_names(line) for line in record.split(b"\n")[1:])
 
 
@@ -200,7 +200,7 @@ def _fields_of(record: bytes, separator: bytes) -> list[bytes]:
 
 
 def _has_stray_quote(record: bytes, separator: bytes) -> bool:
-    """Whether the quotes do not stand in pairs at the edges of fields."""
+    """Whether the quotes are not in pairs at the edges of fields."""
     flat = separator + record.replace(b"\n", b" ").replace(b"\r", b" ") + separator  # newlines in fields are no ends
     edges = separator + b'"'
     opens, place = True, flat.find(b'"')

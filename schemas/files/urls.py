@@ -1,4 +1,4 @@
-"""``file://`` URLs: what is escaped in them is read, as RFC 8089 says."""
+"""``file://`` URLs: their escapes are decoded, as RFC 8089 specifies."""
 
 import os
 import re
@@ -13,7 +13,7 @@ _ESCAPED: Final = re.compile("(?:%[0-9A-Fa-f]{2})+")
 def local_path(url: str) -> str:
     """The path of a ``file://`` URL; other text is a path as it is.
 
-    A URL whose text is the name of something there means that: earlier versions read no escapes.
+    A URL whose text is the name of an existing file is that file: earlier versions decoded no escapes.
     """
     if not url.startswith(FILE):
         return url

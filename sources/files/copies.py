@@ -1,6 +1,6 @@
-"""Files whose content is given twice, under two names or packed and not: it is read once.
+"""Deduplication of input files: content under two names, or packed and unpacked, is read once.
 
-The lake would have it once anyway, since a unit is named by its content; live statistics would count it twice.
+The lake would contain it once anyway, since a unit is named by its content; live statistics would count it twice.
 """
 
 import logging
@@ -15,13 +15,13 @@ from sources.files.grid import Cell
 from sources.files.read import Format, units_of
 
 _HEAD_BYTES = 1 << 16
-"""Only files that begin alike are compared as a whole, which reads them."""
+"""Only files with equal beginnings are compared as a whole, since that reads them."""
 
 _log = logging.getLogger(__name__)
 
 
 def once(cells: Iterable[Cell], form: Format) -> list[Cell]:
-    """The cells without those that hold the same units as ones before; what is left out is logged.
+    """The cells without those that have the same units as earlier ones; what is left out is logged.
 
     Raises InputUnusable, NotPermitted, ServiceUnavailable.
     """
@@ -51,7 +51,7 @@ def once(cells: Iterable[Cell], form: Format) -> list[Cell]:
 
 
 def _head(path: str) -> bytes:
-    """How the text of a file begins."""
+    """The beginning of the text of a file."""
     with open_file(path) as file:
         packing = kind_of(file.read(FIRST_BYTES)).packing
         file.seek(0)

@@ -1,7 +1,7 @@
 """A block of whole records of a CSV file: its lines of column names, its odd records, and its columns as text.
 
-A block is looked through once, where it is read. What became of the records that are not well formed is told by
-:class:`Cells`; the rules of :mod:`transforms.history` see texts alone.
+A block is examined once, where it is read. :class:`Cells` reports the records that are not well formed; the rules of
+:mod:`transforms.history` work on texts only.
 """
 
 from collections.abc import Sequence

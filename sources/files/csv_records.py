@@ -1,9 +1,9 @@
 """Records of a CSV text whose quotes may be broken: where each ends, and which need care.
 
-Nearly every record is one line without quotes, or with quotes that stand in pairs at the edges of fields. Those
-are left to the CSV parser. The others ("odd" records) are found with numpy, all lines at once, and read
-one by one: they hold a quoted newline, or a quote is stray and taken as an ordinary character, or quotes are so few
-that the parser is better off without them.
+Nearly every record is one line without quotes, or with quotes in pairs at the edges of fields: the CSV parser reads
+these. The others ("odd" records) are found with numpy, all lines at once, and read one by one: they contain a quoted
+newline, or a stray quote that is taken as an ordinary character, or quotes are so few that the parser is faster without
+them.
 """
 
 from functools import cached_property
@@ -43,7 +43,7 @@ def count_records(lines: "LineIndex", odd: list[OddRecord]) -> int:
 def record_end(data: bytes, size: int, complete: bool, columns: int, separator: bytes = b",") -> int:
     """The end of the last record that begins before ``size``; -1 where ``data`` is too short to say.
 
-    ``data`` begins at a record; ``complete`` says that nothing comes after it.
+    ``data`` begins at a record; ``complete``: nothing comes after it.
     """
     cut = data.find(b"\n", max(size - 1, 0)) + 1
     if not cut or (len(data) < cut + MAX_ODD_BYTES and not complete):
@@ -128,16 +128,16 @@ class LineIndex:
 
 
 def _suspect_lines(data: bytes, separator: bytes) -> Offsets:
-    """The starts of the lines with quotes to mind, that hold a carriage return elsewhere than at their end, or that
-    are no UTF-8."""
+    """The starts of the lines with quotes to examine, with a carriage return elsewhere than at their end, or that are
+    not UTF-8."""
     array = np.frombuffer(data, np.uint8)
     positions = np.sort(np.concatenate([_quotes_to_mind(data, array, separator), _lone_returns(data, array)]))
     return np.unique(np.array(_line_starts(data, positions) + _foreign_lines(data, array), np.int64))
 
 
 def _line_starts(data: bytes, positions: Offsets) -> list[int]:
-    """The starts of the lines in which these positions, in order, are. Each line is looked at once, however many are
-    in it."""
+    """The starts of the lines in which these positions, in order, are. Each line is searched once, however many
+    positions are in it."""
     starts, place = [], 0
     while place < len(positions):
         at = int(positions[place])
@@ -157,7 +157,7 @@ def is_utf8(text: bytes) -> bool:
 
 
 def _positions(data: bytes, array: npt.NDArray[np.uint8], byte: int) -> Offsets:
-    """Where a byte stands: a few are found one by one at the speed of memory."""
+    """Where a byte occurs: a few are found one by one at the speed of memory."""
     found: list[int] = []
     place = data.find(byte)
     while place >= 0:
@@ -180,13 +180,13 @@ def _foreign_lines(data: bytes, array: npt.NDArray[np.uint8]) -> list[int]:
 
 
 def _quotes_to_mind(data: bytes, array: npt.NDArray[np.uint8], separator: bytes) -> Offsets:
-    """All quotes where they are few, so that the parser need not look for any; else the stray ones."""
+    """All quotes where they are few, so that the parser need not look for any; else the stray quotes."""
     quotes = _positions(data, array, _QUOTE)
     return quotes if len(quotes) < _FEW else _stray_quotes(quotes, array, separator)
 
 
 def _stray_quotes(quotes: Offsets, array: npt.NDArray[np.uint8], separator: bytes = b",") -> Offsets:
-    """The quotes that do not stand in pairs at the edges of the fields of a line."""
+    """The quotes that are not in pairs at the edges of the fields of a line."""
     lines = np.searchsorted(np.flatnonzero(array == _NEWLINE), quotes)
     first = np.searchsorted(lines, lines)  # the line's first quote, for each quote
     opening = (np.arange(len(quotes)) - first) % 2 == 0
@@ -210,7 +210,7 @@ def _lone_returns(data: bytes, array: npt.NDArray[np.uint8]) -> Offsets:
 
 
 def _byte_after(positions: Offsets, array: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """What stands behind each position; behind the last byte, a newline."""
+    """The byte behind each position; behind the last byte, a newline."""
     inside = array[np.minimum(positions + 1, len(array) - 1)]
     after: npt.NDArray[np.uint8] = np.where(positions + 1 < len(array), inside, _NEWLINE)
     return after

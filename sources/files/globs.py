@@ -1,9 +1,9 @@
-"""Which files a name or a pattern means: one rule for a disk and for a bucket.
+"""Which files a name or a pattern matches: one rule for a disk and for a bucket.
 
-``*``, ``?``, ``[abc]`` and ``[!abc]`` stand for characters of one part of a path, never for a ``/``; ``**`` stands for
-any number of folders, also none. What begins with a dot is meant only by a part that begins with one. A part with
-brackets that is the name of something there means that, and not a pattern. ``**`` does not follow symbolic links to
-folders.
+``*``, ``?``, ``[abc]`` and ``[!abc]`` match characters of one part of a path, never a ``/``; ``**`` matches any number
+of folders, also none. A name that begins with a dot is matched only by a part that begins with one. A part with
+brackets that is the name of a file or folder there matches that, and is not a pattern. ``**`` does not follow symbolic
+links to folders.
 """
 
 import errno
@@ -42,22 +42,22 @@ class _Place(Protocol):
     """Where files are. Paths have ``/`` between their parts; those of folders end with one."""
 
     def entries(self, folder: str, beginning: str) -> _Entries:
-        """What is in a folder, at least of the names that begin so; nothing where there is no such folder."""
+        """What is in a folder, at least the names with this beginning; nothing where there is no such folder."""
 
     def below(self, folder: str) -> None:
-        """All that is below a folder will be looked at."""
+        """All that is below a folder will be listed."""
 
     def kind(self, path: str) -> str | None:
         """``file``, ``folder`` or ``other``; None where there is nothing."""
 
     def url(self, path: str) -> str:
-        """What an input file there is called."""
+        """The name of an input file there."""
 
 
 def expand(pattern: str) -> list[str]:
-    """The files that a path, a ``file://`` or ``s3://`` URL, or a pattern of either means, sorted.
+    """The files that a path, a ``file://`` or ``s3://`` URL, or a pattern of either matches, sorted.
 
-    Raises InputUnusable where it means no file, NotPermitted, ServiceUnavailable.
+    Raises InputUnusable where it matches no file, NotPermitted, ServiceUnavailable.
     """
     check_name(pattern, InputUnusable)
     if pattern.startswith(S3):
@@ -92,7 +92,7 @@ def expand(pattern: str) -> list[str]:
 
 
 def _search(place: _Place, path: str) -> tuple[set[str], dict[str, str]]:
-    """The files that a pattern means, and the kinds of what else has such a name."""
+    """The files that a pattern matches, and the kinds of everything else that it matches."""
     parts = path.split("/")
     first = next(at for at, part in enumerate(parts) if _SPECIAL.search(part))
     todo = [("".join(f"{part}/" for part in parts[:first]), first)]
@@ -108,32 +108,32 @@ def _search(place: _Place, path: str) -> tuple[set[str], dict[str, str]]:
         if part == _ANY_FOLDERS:
             place.below(folder)
             there = place.entries(folder, "")
-            todo += [(f"{folder}{name}/", at) for name in _meant(there.folders - there.links, "*")]
+            todo += [(f"{folder}{name}/", at) for name in _matching(there.folders - there.links, "*")]
             if not is_last:
                 todo.append((folder, at + 1))
                 continue
             part = "*"
         there = place.entries(folder, _SPECIAL.split(part)[0])
         if is_last:
-            files |= {folder + name for name in _meant(there.files, part)}
-            others |= {folder + name: "folder" for name in _meant(there.folders, part)}
-            others |= {folder + name: "other" for name in _meant(there.others, part)}
+            files |= {folder + name for name in _matching(there.files, part)}
+            others |= {folder + name: "folder" for name in _matching(there.folders, part)}
+            others |= {folder + name: "other" for name in _matching(there.others, part)}
         elif _SPECIAL.search(part):
-            todo += [(f"{folder}{name}/", at + 1) for name in _meant(there.folders, part)]
+            todo += [(f"{folder}{name}/", at + 1) for name in _matching(there.folders, part)]
         else:
             todo.append((f"{folder}{part}/", at + 1))
     return files, others
 
 
-def _meant(names: Iterable[str], part: str) -> list[str]:
+def _matching(names: Iterable[str], part: str) -> list[str]:
     if not _SPECIAL.search(part) or ("[" in part and part in names):
         return [part] if part in names else []
-    is_hidden_meant = part.startswith(".")
-    return [name for name in names if (is_hidden_meant or not name.startswith(".")) and fnmatchcase(name, part)]
+    matches_hidden = part.startswith(".")
+    return [name for name in names if (matches_hidden or not name.startswith(".")) and fnmatchcase(name, part)]
 
 
 def _local_pattern(pattern: str) -> str:
-    """The path of a pattern; what is escaped in a URL is meant as it is."""
+    """The path of a pattern; what is escaped in a URL is taken literally."""
     path = local_path(pattern)
     is_escaped = pattern.startswith(FILE) and path != pattern.removeprefix(FILE)
     return unescaped(pattern, glob.escape) if is_escaped else path

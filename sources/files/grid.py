@@ -1,7 +1,7 @@
 """The fixed grid over a file: where its cells begin and end, at the ends of records.
 
-The grid depends on the file alone. Both neighbours of a border call the same pure function on the
-bytes around it, so they agree on where one ends and the other begins, whatever stands there.
+The grid depends on the file alone. The readers of both neighbours of a border call the same pure function on the bytes
+around it, so they agree on where one cell ends and the other begins, whatever the bytes are.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ CELL_BYTES = 128 << 20
 """A year of history (2.9 GB) is 22 cells, hence some hundred files; a cell is half a million rows."""
 BLOCK_BYTES = 8 << 20
 MAX_RECORD_BYTES = 32 << 20
-"""More bytes than this without the end of a record: the file is not what it is said to be."""
+"""A file with more bytes than this without the end of a record is not a CSV file or a recording."""
 LOOKBACK_BYTES = 1 << 17
 _LOOKAHEAD_BYTES = 1 << 18
 _HASHED_BYTES = 1 << 20  # stays in the cache from reading to hashing
@@ -34,7 +34,7 @@ class Cell(NamedTuple):
     compressed: bool = False
     """The whole of a packed file, whose cells are found when it is unpacked."""
     other: bytes = b""
-    """The line of column names that holds at ``start``, where it is not the file's first and says another order."""
+    """The line of column names that applies at ``start``, where it is not the file's first and has another order."""
 
 
 class Borders(Protocol):
@@ -42,7 +42,7 @@ class Borders(Protocol):
 
     def end(self, data: bytes, size: int, complete: bool) -> int:
         """``data`` begins at a record: the end of the last record that begins before ``size``, or -1 where
-        ``data`` is too short to say; ``complete`` says that nothing comes after it."""
+        ``data`` is too short to tell; ``complete``: nothing comes after it."""
 
     def start(self, window: bytes, at: int, complete: bool) -> int:
         """The first record that begins at or after ``at``, judged by the window alone, or -1 likewise."""
@@ -118,7 +118,7 @@ def content_hash(file: IO[bytes], start: int, end: int, *salt: bytes) -> str:
 def _longer(ahead: int, position: int) -> int:
     if ahead >= MAX_RECORD_BYTES:
         raise InputUnusable(
-            f"no end of a record within {ahead >> 20} MiB after byte {position}: this is no file of rows; "
-            "look at it there, and leave it out"
+            f"not a CSV file: no record ends within {ahead >> 20} MiB of byte {position}; leave the file out, or "
+            "repair it there"
         )
     return ahead * 2

@@ -33,12 +33,12 @@ def header_lines(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def may_hold_header(data: bytes) -> bool:
-    """Whether bytes, which may begin anywhere, hold what a line of column names has."""
+    """Whether bytes, which may begin anywhere, contain the words that every line of column names has."""
     return bool(data) and _find_header(data, 0) >= 0
 
 
 def _find_header(data: bytes, place: int) -> int:
-    """How far behind ``place`` the words stand that every line of column names has; -1 where they do not."""
+    """How far behind ``place`` the words are that every line of column names has; -1 where they are not."""
     bounds = pa.py_buffer(np.array([0, len(data) - place], np.int64))
     rest = pa.Array.from_buffers(pa.large_binary(), 1, [None, bounds, pa.py_buffer(data).slice(place)])
     return int(pc.find_substring_regex(rest, _HEADER, ignore_case=True)[0].as_py())
@@ -96,7 +96,7 @@ class HistoryCsv:
         known = layout(_names(header))
         file.seek(0)
         for cell in cells:
-            if cell.number:  # all lines that begin before it, whose ends may stand in it
+            if cell.number:  # all lines that begin before it; they may end in it
                 new = [held]
                 while position < cell.start + MAX_HEADER_BYTES and (block := file.read(_SCANNED_BYTES)):
                     new.append(block)

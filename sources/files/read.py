@@ -1,6 +1,6 @@
-"""Files as sources: planned on the grid, read cell by cell, one unit of work a cell.
+"""Files: planned on the grid, read cell by cell, one unit of work a cell.
 
-What a kind of file looks like inside is told by a :class:`Format`.
+A :class:`Format` knows what is in a kind of file.
 """
 
 import tempfile
@@ -29,15 +29,15 @@ FILE_PART_BYTES = 2 * PART_BYTES
 
 
 class Header(NamedTuple):
-    """What stands before the first record."""
+    """What is before the first record."""
 
     text: bytes
-    """The header as it stands there, a byte order mark included."""
+    """The bytes of the header, a byte order mark included."""
     columns: tuple[str, ...]
     other: bytes = b""
     """A later header in another order that applies to what is read next."""
     separator: str = ","
-    """What stands between the fields of a CSV file."""
+    """Between the fields of a CSV file."""
 
 
 class Format(Protocol):
@@ -50,7 +50,7 @@ class Format(Protocol):
         """What carries the content of a block through the graph."""
 
     def header(self, file: IO[bytes], url: str) -> Header:
-        """Read the header. Raises InputUnusable where the file is not of this kind."""
+        """Read the header. Raises InputUnusable where the file is of another kind."""
 
     def borders(self, header: Header) -> Borders:
         """Where its records begin and end."""
@@ -74,7 +74,7 @@ def plan(pattern: str, form: Format) -> list[Cell]:
 
 
 def read_cell(cell: Cell, form: Format, lake_root: str) -> Iterator[UnitItem]:
-    """The batches of the units in a cell that the lake's ledger does not have yet; after each unit its rows in."""
+    """The batches of the units in a cell that the ledger does not have yet; after each unit the number of its rows."""
     for file, part, found, header in units_of(cell, form):
         unit = replace(found, name=current_name(lake_root, found.source, found.name))
         yield from read_part(file, part, unit, form, header, lake_root)
@@ -122,7 +122,7 @@ def unit_in(file: IO[bytes], cell: Cell, size: int, form: Format, header: Header
 def read_part(
     file: IO[bytes], cell: Cell, unit: Unit, form: Format, header: Header, lake_root: str
 ) -> Iterator[UnitItem]:
-    """The batches of the unit in a cell of an open file, unless the ledger has it, and its rows in."""
+    """The batches of the unit in a cell of an open file, unless the ledger has it, and the number of its rows."""
     if is_committed(lake_root, unit.source, unit.name):
         Metrics.counter("source", "units_already_there").inc()
         _advance(cell, unit.end - unit.start)
@@ -153,7 +153,7 @@ def _unpacked(cell: Cell) -> Iterator[IO[bytes]]:
             return
         packing = kind_of(file.read(FIRST_BYTES)).packing
         if not packing:
-            raise InputChanged(f"{cell.path} was a packed file when it was planned, and is none now; run it again")
+            raise InputChanged(f"{cell.path} was a packed file when it was planned, and is not packed now; run again")
         file.seek(0)
         with tempfile.TemporaryFile() as text:
             with unpacked(file, packing, cell.path) as packed:

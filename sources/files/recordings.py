@@ -27,7 +27,7 @@ class RecordedMessages:
         file.seek(0)
         first = file.read(FIRST_BYTES)
         if kind := no_text(first, messages=True):
-            raise InputUnusable(f"{url}: this is no recording of messages but {kind}")
+            raise InputUnusable(f"{url}: not a recording of messages but {kind}")
         return Header(BOM_UTF8 if first.startswith(BOM_UTF8) else b"", ())
 
     def borders(self, header: Header) -> Borders:

@@ -9,15 +9,15 @@ _COPIED_BYTES: Final = 1 << 20
 
 
 def unpack(packed: IO[bytes], text: IO[bytes], packed_bytes: int, path: str) -> None:
-    """Copy what ``packed`` gives to ``text``.
+    """Copy ``packed`` to ``text``.
 
     Args:
         packed: gives the text of a packed file, as :func:`schemas.files.compression.unpacked` opens it.
         packed_bytes: the size of that file.
-        path: what people call it.
+        path: its name in messages.
 
     Raises:
-        InputUnusable: as soon as the text is longer than a file of its size can honestly be.
+        InputUnusable: as soon as the text is longer than MAX_RATIO allows for a file of this size.
     """
     bound = max(ANY_RATIO_BYTES, MAX_RATIO * packed_bytes)
     size = 0
@@ -26,7 +26,7 @@ def unpack(packed: IO[bytes], text: IO[bytes], packed_bytes: int, path: str) -> 
         if size > bound:
             raise InputUnusable(
                 f"{path}: {packed_bytes:,} packed bytes are more than {bound:,} bytes of text, over {MAX_RATIO} times "
-                "as many: this is no file of rows, and unpacking it was stopped. If you know what it is, unpack it "
-                "yourself and give the text"
+                "as many: unpacking was stopped, since no CSV file compresses so well. If you trust the file, unpack "
+                "it yourself and give the text"
             )
         text.write(chunk)

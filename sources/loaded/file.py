@@ -22,7 +22,7 @@ from sources.units import UnitItem
 def cells_of(file: Loaded, stream: Stream, form: Format, root: str) -> list[LoadedCell]:
     """The cells of a file that is complete; none where another run has read it meanwhile, and forgotten it.
 
-    Only where a line of column names may stand inside the file is it looked through for them.
+    Only a file that may have a line of column names inside is read for them.
     """
     cells = grid(form.source, file.path, file.size or 0)
     if file.headers and len(cells) > 1:
@@ -37,7 +37,7 @@ def cells_of(file: Loaded, stream: Stream, form: Format, root: str) -> list[Load
 
 
 def _check_read(file: Loaded, root: str, error: FileNotFoundError) -> None:
-    """Of a file something is gone. Raises InputUnusable unless its rows are in the lake."""
+    """A part of a file is gone. Raises InputUnusable unless its rows are in the lake."""
     if file.fingerprint not in remembered(root):
         raise InputUnusable(
             f"{file.path}: segments that hold a part of it are gone from the spool in {root}, and its rows are "
@@ -47,7 +47,7 @@ def _check_read(file: Loaded, root: str, error: FileNotFoundError) -> None:
 
 
 def read_loaded(cell: LoadedCell, stream: Stream, form: Format, root: str) -> Iterator[UnitItem]:
-    """The batches of the unit in a cell, unless the ledger has it, and its rows in. It notes which unit it is."""
+    """The batches of the unit in a cell, unless the ledger has it, and the number of its rows; the unit is noted."""
     file, size = cell.file, cell.file.size or 0
     with PiecedFile(file, stream, root) as opened:
         header = form.header(io.BytesIO(file.header), file.path)
@@ -64,7 +64,7 @@ def read_loaded(cell: LoadedCell, stream: Stream, form: Format, root: str) -> It
 
 
 class PiecedFile(io.RawIOBase):
-    """A file in a topic, open for reading and seeking: what is looked at is fetched, once, into a temporary file."""
+    """A file in a topic, open for reading and seeking: what is read is fetched, once, into a temporary file."""
 
     def __init__(self, file: Loaded, stream: Stream, root: str) -> None:
         self._file, self._stream, self._root = file, stream, root
@@ -121,6 +121,6 @@ class PiecedFile(io.RawIOBase):
 
     @staticmethod
     def _bytes(file: IO[bytes], piece: Piece) -> npt.NDArray[np.uint8]:
-        """What stands in the place of a piece."""
+        """The bytes in the place of a piece."""
         file.seek(piece.offset)
         return np.frombuffer(file.read(len(piece.data)), np.uint8)

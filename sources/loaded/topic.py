@@ -1,14 +1,14 @@
-"""What the loader published: files in pieces, which a topic is looked through for.
+"""The files that the loader published to a topic, in pieces.
 
-Each file that is there to its end is cut into the cells of its own grid. So the units, their names and their rows are
-those of the file itself, and pieces that are there twice are one.
+Each complete file is cut into the cells of its own grid, so the units, their names and their rows are those of the file
+itself, and redelivered pieces are deduplicated.
 
-What becomes of a file stands in the lake: its fingerprint (``plans/loaded``) when all its rows are there. A run without
-end, of which only the readers know the units of the cells, has them write these down (``plans/loaded_cells``).
+The state of a file is in the lake: its fingerprint (``plans/loaded``) when all its rows are there. In an unbounded run
+only the readers know the units of the cells, so they write them down (``plans/loaded_cells``).
 
-A message that the loader has not sent is refused, counted and shown, and ends no run; before the stream forgets it, it
-is kept under a hash of its bytes (``plans/loaded_refused``). Pieces of one file that contradict each other are an
-error: which of them are the file's nobody can say.
+A message that the loader did not send is refused, counted and logged, and does not end a run; before the stream forgets
+it, it is stored under a hash of its bytes (``plans/loaded_refused``). Pieces of one file that contradict each other are
+an error, since it is unknown which of them belong to the file.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ _REMEMBERED: Final = "plans/loaded"
 _CELLS: Final = "plans/loaded_cells"
 _REFUSED: Final = "plans/loaded_refused"
 _NOTE: Final = re.compile(r"(?P<unit>[a-z]+-\d{5,}-[0-9a-f]{32}|)(?: (?P<crc>[0-9a-f]{8}))?", re.ASCII)
-"""What is noted of a cell: its unit, and a checksum of the name and the key."""
+"""The note of a cell: its unit, and a checksum of the name and the key."""
 _FINGERPRINT: Final = re.compile(r"[0-9a-f]{32}")
 _KEY: Final = re.compile(r"[0-9a-f]{32}-[0-9a-f]{32}")
 
@@ -59,15 +59,15 @@ class Loaded(NamedTuple):
     path: str
     header: bytes
     size: int | None
-    """None as long as its end has not come."""
+    """None as long as its end is missing."""
     spans: tuple[Span, ...]
     """In order; where pieces were sent again, some overlap."""
     headers: bool = False
-    """Whether a line of column names may stand behind the first one."""
+    """Whether a line of column names may follow the first one."""
 
     @property
     def there(self) -> int:
-        """Up to which byte it is there without a gap."""
+        """Up to which byte it is complete."""
         end = len(self.header)
         for span in self.spans:
             if span.start > end:
@@ -77,12 +77,12 @@ class Loaded(NamedTuple):
 
     @property
     def is_complete(self) -> bool:
-        """Whether all of it is there."""
+        """Whether no byte of it is missing."""
         return self.there == self.size
 
     @property
     def units(self) -> set[Unit]:
-        """The units of the stream that hold something of it."""
+        """The units of the stream with pieces of it."""
         return {span.unit for span in self.spans}
 
     def cells(self, grid: Iterable[Cell]) -> "list[LoadedCell]":
@@ -106,8 +106,8 @@ class LoadedCell(NamedTuple):
 
     @property
     def key(self) -> str:
-        """Tells it from others of that file, and from those of the same place whose bytes come from elsewhere in the
-        topic: the fingerprint alone does not say what the bytes are."""
+        """Identifies it among the cells of that file, and among those of the same place whose bytes come from elsewhere
+        in the topic: the fingerprint alone does not identify the bytes."""
         spans = [(span.start, span.end, span.unit.name) for span in self.file.spans]
         digest = hashlib.blake2b(repr((self.cell, spans)).encode(), digest_size=16).hexdigest()
         return f"{self.file.fingerprint}-{digest}"
@@ -122,16 +122,16 @@ class Part(NamedTuple):
     """Of the whole file, where its last piece is among them."""
     span: Span
     headers_before: int
-    """Where the file goes on behind this byte, a line of column names may stand in the pieces, or begin in them."""
+    """If the file goes on behind this byte, a line of column names may be in the pieces, or begin in them."""
 
 
 class Refused(NamedTuple):
-    """A message that is none of the loader's."""
+    """A message that the loader did not send."""
 
     offset: int
     message: bytes
     reason: str
-    """It may repeat what stands in the message, so that it is escaped where it is shown."""
+    """It may repeat a part of the message, so it is escaped where it is shown."""
 
 
 class Refusals(NamedTuple):
@@ -143,13 +143,13 @@ class Refusals(NamedTuple):
     """Without its bytes."""
 
     def __str__(self) -> str:
-        refused = f"{self.unit.path}: message {self.first.offset} is none that the loader has sent"
-        others = f", nor are {self.messages - 1:,} others behind it" if self.messages > 1 else ""
+        refused = f"{self.unit.path}: message {self.first.offset} was not sent by the loader"
+        others = f", nor were {self.messages - 1:,} later ones" if self.messages > 1 else ""
         return f"{refused} ({self.first.reason!a}){others}"
 
 
 class LoadedTopic:
-    """The files in a topic; each look goes through what has come since the last one."""
+    """The files in a topic; each look reads the messages that are new since the last one."""
 
     def __init__(self, stream: Stream, root: str) -> None:
         self._stream, self._root = stream, root
@@ -157,7 +157,7 @@ class LoadedTopic:
         self._refusals: dict[Unit, Refusals] = {}
 
     def look(self) -> list[Loaded]:
-        """All files that are there now. Raises InputUnusable where pieces contradict each other, ServiceUnavailable."""
+        """All files that are there now, complete or not. Raises InputUnusable, ServiceUnavailable."""
         before = self._parts
         units = self._stream.everything(self._root)
         self._parts = {unit: before[unit] if unit in before else self._look_through(unit) for unit in units}
@@ -169,11 +169,11 @@ class LoadedTopic:
 
     @property
     def refusals(self) -> list[Refusals]:
-        """What was refused of all that is there now."""
+        """What was refused of the messages that are there now."""
         return list(self._refusals.values())
 
     def forget(self, units: set[Unit]) -> None:
-        """Let the stream forget units, when what was refused of them is kept."""
+        """Let the stream forget units, after their refused messages are stored."""
         store = storage(self._root)
         for unit in units & self._refusals.keys():
             for found in self._messages(unit):
@@ -201,7 +201,7 @@ class LoadedTopic:
                 held.append(Part(piece._replace(data=b""), piece.size, span, _headers_before(piece)))
         if refusals:
             Metrics.counter("source", "pieces_refused").inc(refusals.messages)
-            _log.warning("%s; refused, what is behind it is read", refusals)
+            _log.warning("%s; refused, the messages behind it are read", refusals)
             self._refusals[unit] = refusals
         return [part for held in parts.values() for part in held]
 
@@ -218,15 +218,15 @@ class LoadedTopic:
         size = min(sizes, default=None)
         spans = sorted((part.span for part in parts), key=itemgetter(0, 1))
         if len(sizes) > 1 or {part.piece.header for part in parts} != {piece.header}:
-            raise contradiction(path, "say differently how long it is, or what its first line is")
+            raise contradiction(path, "disagree about its length or its first line")
         if size is not None and max(span.end for span in spans) > size:
-            raise contradiction(path, f"are behind byte {size}, where others say that it ends")
+            raise contradiction(path, f"are behind byte {size}, where it ends by the last piece")
         headers = size is not None and any(part.headers_before < size for part in parts)
         return Loaded(piece.file, path, piece.header, size, tuple(spans), headers)
 
 
 def contradiction(path: str, what: str) -> InputUnusable:
-    """Pieces of one file do not fit together."""
+    """The error that pieces of one file contradict each other."""
     return InputUnusable(
         f"{path}: pieces of it {what}. The file was changed and its time of change put back, or somebody else writes "
         "to the topic. Touch the file and load it to another topic"
@@ -252,7 +252,7 @@ def remembered(root: str) -> set[str]:
 
 
 def remember(files: Iterable[Loaded], root: str) -> None:
-    """All rows of these are in the lake."""
+    """Write down that all rows of these files are in the lake."""
     store = storage(root)
     done = {file.fingerprint for file in files}
     for fingerprint in done:
@@ -263,7 +263,7 @@ def remember(files: Iterable[Loaded], root: str) -> None:
 
 
 def note(cell: LoadedCell, unit: Unit | None, root: str) -> None:
-    """Write down which unit the rows of a cell are, for :func:`landed`; None: it has none."""
+    """Write down the unit of a cell, for :func:`landed`; None where no record begins in it."""
     name = unit.name if unit else ""
     storage(root).put(f"{_CELLS}/{cell.key}", f"{name} {_checksum(cell.key, name)}".encode())
 
@@ -281,7 +281,7 @@ def _noted(data: bytes, key: str) -> str | None:
 
 
 def remembered_fault(path: str, data: bytes) -> str | None:
-    """What is wrong with a file below ``plans/`` in which something of loaded files is remembered; None for nothing."""
+    """What is wrong with a file below ``plans/`` with state of loaded files; None if nothing is."""
     folder, _, name = path.rpartition("/")
     if folder == _REMEMBERED and _FINGERPRINT.fullmatch(name):
         return "is damaged: it must be empty; empty it" if data else None
@@ -310,11 +310,11 @@ def landed(cells: Iterable[LoadedCell], root: str) -> set[str]:
 
 
 def spent(files: list[Loaded], awaited: list[Loaded], refusals: Iterable[Refusals] = ()) -> set[Unit]:
-    """The units of a stream that nobody needs when the complete files are in the lake.
+    """The units of a stream that are not needed when the complete files are in the lake.
 
     Args:
-        awaited: those of the files of which more is to come; what is behind a unit of theirs in its path stays too.
-        refusals: what was refused: nobody needs that either.
+        awaited: the files that are not complete; what is behind a unit of theirs in its path stays too.
+        refusals: what was refused is not needed either.
     """
     kept = {unit for file in awaited for unit in file.units}
     first = {unit.path: unit.start for unit in sorted(kept, key=attrgetter("path", "start"), reverse=True)}
@@ -323,7 +323,7 @@ def spent(files: list[Loaded], awaited: list[Loaded], refusals: Iterable[Refusal
 
 
 def messages_in(unit: Unit, stream: Stream, root: str) -> Iterator[Piece | Refused]:
-    """The pieces in a unit of the stream, and what is none."""
+    """The pieces in a unit of the stream, and the messages that are none."""
     for batch in stream.payloads(unit, root):
         for payload, offset in zip(batch["payload"], batch["offset"], strict=True):
             message = payload.as_py()
@@ -334,5 +334,5 @@ def messages_in(unit: Unit, stream: Stream, root: str) -> Iterator[Piece | Refus
 
 
 def pieces_in(unit: Unit, stream: Stream, root: str) -> Iterator[Piece]:
-    """The pieces in a unit of the stream that was looked through."""
+    """The pieces in a unit of the stream."""
     return (found for found in messages_in(unit, stream, root) if isinstance(found, Piece))

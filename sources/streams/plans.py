@@ -1,8 +1,8 @@
-"""Units of a stream, agreed upon before they are read, whoever reads and however often it starts again.
+"""Units of a stream, planned once for all readers and all restarts.
 
-The plan of the unit that begins at an offset is a tiny object that is put only if none is there: whoever begins at that
-offset finds it and takes the same end. So exactness rests on the storage alone, not on a runner's checkpoints. Where a
-partition's chain of plans ends is where its reading goes on.
+The plan of the unit that begins at an offset is a small object that is written only if it does not exist: every reader
+that begins at that offset finds it and takes the same end. So exactly-once rests on the storage alone, not on a
+runner's checkpoints. A partition is read on from where its chain of plans ends.
 """
 
 import json
@@ -25,12 +25,12 @@ _MAX_BYTES: Final = 16 << 20
 """Of the floors of a topic of very many partitions."""
 _DECODER: Final = msgspec.json.Decoder(dict[str, Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]])
 CHECKSUM: Final = "crc32"
-"""The name under which plans and floors keep a checksum of their path and other numbers; earlier versions had none."""
+"""The key of the checksum of path and numbers in plans and floors; earlier versions had none."""
 _PLAN_NAME: Final = re.compile(r"(\d{19})\.json")
 
 
 class Plan(NamedTuple):
-    """What was agreed for the unit that begins at an offset."""
+    """The plan of the unit that begins at an offset."""
 
     end: int
     """The offset after its last message."""
@@ -46,7 +46,7 @@ def plan_path(stream: str, partition: int, start: int) -> str:
 def first_planned(root: str, stream: str, partition: int) -> int | None:
     """Where the partition's first plan begins, if there is one."""
     plans = [info.base_name for info in storage(root).list(_plans_of(stream, partition))]
-    starts = (_PLAN_NAME.fullmatch(name) for name in plans)  # what somebody else has put there is no plan
+    starts = (_PLAN_NAME.fullmatch(name) for name in plans)  # other files there are no plans
     return next((int(found[1]) for found in starts if found), None)
 
 
@@ -73,22 +73,22 @@ def plan_in(data: bytes, path: str) -> Plan:
 
 
 def agree(root: str, stream: str, partition: int, start: int, proposal: Plan) -> Plan:
-    """The plan for ``start``: the proposal, or what somebody else had agreed upon before."""
+    """The plan for ``start``: the proposal, or the plan that another run wrote before."""
     path = plan_path(stream, partition, start)
     if storage(root).put_new(path, _with_checksum(proposal._asdict(), path)):
         return proposal
     plan = planned(root, stream, partition, start)
     if plan is None:
-        raise RuntimeError(f"{root}/{path} was refused as existing, and is not there")
+        raise RuntimeError(f"{root}/{path}: the storage refused to write it because it exists, and does not find it")
     return plan
 
 
 class Chain:
-    """The units of one partition, one behind the other.
+    """The units of one partition, in order.
 
     Args:
-        stream: the stream's name for ever, as a part of a path.
-        path: what people call the partition.
+        stream: the stream's permanent name, as a part of a path.
+        path: the partition's name in messages.
         floor: an offset before which all units are committed.
     """
 
@@ -100,10 +100,10 @@ class Chain:
         self._path = path
         self.next = self.floor = floor
         self.outstanding: deque[Unit] = deque()
-        """Planned and, when last looked, not committed."""
+        """Planned and, at the last check, not committed."""
 
     def follow(self) -> list[tuple[Unit, int]]:
-        """Go from the floor to the end of the chain; the units on the way that are not committed, and since when."""
+        """Read the plans from the floor to the end of the chain; the units that are not committed, with ``since``."""
         self.next = self.floor
         self.outstanding.clear()
         found = []
@@ -113,7 +113,7 @@ class Chain:
         return [(unit, since) for unit, since in found if unit in self.outstanding]
 
     def extend(self, proposal: Plan) -> tuple[Unit, int]:
-        """Agree on the next unit."""
+        """Plan the next unit."""
         plan = agree(self._root, self._stream, self._partition, self.next, proposal)
         return self._unit(plan), plan.since
 
@@ -131,7 +131,7 @@ class Chain:
 
 
 def read_floors(root: str, stream: str) -> dict[int, int]:
-    """For each partition an offset before which all is committed, as it was last written down: it may be old."""
+    """For each partition an offset before which all is committed, as last written: it may be old."""
     path = _floors_path(stream)
     try:
         return floors_in(storage(root).read(path), path)
@@ -150,7 +150,7 @@ def floors_in(data: bytes, path: str) -> dict[int, int]:
 
 
 def write_floors(root: str, stream: str, floors: dict[int, int]) -> None:
-    """Write the floors down: who starts next need not follow the chains from their beginning."""
+    """Write the floors: the next run need not read the plans from the beginning."""
     named = {str(partition): floor for partition, floor in floors.items()}
     path = _floors_path(stream)
     storage(root).put(path, _with_checksum(named, path))
@@ -159,9 +159,9 @@ def write_floors(root: str, stream: str, floors: dict[int, int]) -> None:
 def _numbers(data: bytes, path: str) -> dict[str, int]:
     """What a plan or the floors hold: names and numbers. Raises ValueError."""
     numbers = decode_json(data, _DECODER, _MAX_BYTES)
-    told = numbers.pop(CHECKSUM, None)
-    if told is not None and told != _checksum(numbers, path):
-        raise ValueError("its checksum is another")
+    checksum = numbers.pop(CHECKSUM, None)
+    if checksum is not None and checksum != _checksum(numbers, path):
+        raise ValueError("its checksum does not match")
     return numbers
 
 
@@ -175,8 +175,8 @@ def _checksum(numbers: dict[str, int], path: str) -> int:
 
 def _damaged(root: str, path: str) -> LakeDamaged:
     return LakeDamaged(
-        f"{root}: {path} is not what was written there; put it back from a copy. Floors can be removed: they are found "
-        "again from the plans"
+        f"{root}: {path} is damaged; put it back from a copy. Floors can be removed: they are found again from the "
+        "plans"
     )
 
 

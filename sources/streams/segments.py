@@ -1,7 +1,7 @@
-"""Segments of a subscription's messages, as they wait in the lake's spool: the only copy of what was acknowledged.
+"""Segments of a subscription's messages in the lake's spool: the only copy of what was acknowledged.
 
-An empty object of the same path below ``plans/`` says that a segment is there. It is put behind the segment and before
-the messages are acknowledged, and removed before it: where it is and the segment is not, messages are lost.
+An empty object of the same path below ``plans/``, the voucher, is written after the segment and before the messages are
+acknowledged, and removed before the segment: a voucher without a segment means that messages are lost.
 """
 
 import io
@@ -16,24 +16,24 @@ from lake.storage import storage
 from sources.payloads import PAYLOADS
 
 NAME: Final = re.compile(r"(?P<unit>.+-(?P<rows>\d{1,18}))\.arrow", re.ASCII)
-"""The name of a segment; what else somebody has put into the spool is none."""
+"""The name of a segment; other files in the spool are ignored."""
 _END: Final = b"\xff\xff\xff\xff\0\0\0\0"
-"""Of a stream of Arrow. A checksum stands behind it, but for segments of earlier versions."""
+"""The end of a stream of Arrow. A checksum follows, except in segments of earlier versions."""
 _BATCH_ROWS: Final = 20_000
 
 
 def vouch(root: str, path: str) -> None:
-    """Write down that the segment of this path is in the lake."""
+    """Write the voucher of the segment of this path."""
     storage(root).put(voucher(path), b"")
 
 
 def voucher(path: str) -> str:
-    """The path of the object that says so."""
+    """The path of a segment's voucher."""
     return f"plans/{path.removesuffix('.arrow')}"
 
 
 def forget(root: str, path: str) -> None:
-    """Remove a segment that nobody needs any more."""
+    """Remove a segment that is committed."""
     store = storage(root)
     store.delete(voucher(path))
     store.delete(path)
@@ -53,9 +53,9 @@ def segment_in(data: bytes, name: str) -> Iterator[pa.RecordBatch]:
     """The payloads in a segment of this file name, some at a time. Raises ValueError where it is damaged."""
     found = NAME.fullmatch(name)
     if not found:
-        raise ValueError("it has not the name of a segment")
+        raise ValueError("its name is not that of a segment")
     if not data.endswith(_END) and sha256(data[:-64] + name.encode()).encode() != data[-64:]:
-        raise ValueError("its checksum is another")
+        raise ValueError("its checksum does not match")
     rows = 0
     try:
         with pa.ipc.open_stream(data) as reader:
@@ -65,4 +65,4 @@ def segment_in(data: bytes, name: str) -> Iterator[pa.RecordBatch]:
     except (pa.ArrowException, OSError) as error:
         raise ValueError(str(error)) from error
     if rows != int(found["rows"]):
-        raise ValueError(f"it holds {rows:,} messages, its name says {int(found['rows']):,}")
+        raise ValueError(f"it has {rows:,} messages, by its name {int(found['rows']):,}")

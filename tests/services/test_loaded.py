@@ -294,5 +294,5 @@ def test_kills_at_random_moments(
 def test_messages_of_others_are_told(kafka: str, tmp_path: Path) -> None:
     url = make_topic(kafka, "others")
     publish(kafka, "others", [b'{"message_id": "1"}'], partition=2)
-    with pytest.raises(InputUnusable, match=r"kafka:others/2: message 0 is none that the loader has sent"):
+    with pytest.raises(InputUnusable, match=r"kafka:others/2: message 0 was not sent by the loader"):
         read(tmp_path / "loaded", url)

@@ -88,7 +88,7 @@ _LONGEST_PLACEHOLDER = max(map(len, PLACEHOLDERS))
 
 
 def _to_clean(column: pa.StringArray) -> Ints:
-    """The rows whose text may be one that is cleaned, told by its length and the bytes at its ends."""
+    """The rows whose text may have to be cleaned, by its length and the bytes at its ends."""
     text, offsets = _bytes_of(column)
     if not len(text):
         return np.empty(0, np.int64)
@@ -97,7 +97,7 @@ def _to_clean(column: pa.StringArray) -> Ints:
     first, last = text.take(offsets[:-1], mode="clip"), text.take(ends - 1, mode="clip")
     doubtful = np.frombuffer(first.tobytes().translate(_PLACEHOLDER_BEGINS), bool) & (sizes <= _LONGEST_PLACEHOLDER)
     doubtful |= (first - np.uint8(0x21) > 0x5D) | (last - np.uint8(0x21) > 0x5D)  # a blank, or no ASCII
-    zeros = np.flatnonzero(last == ord("0"))  # of a number with a point, zeros stand behind it
+    zeros = np.flatnonzero(last == ord("0"))  # a number with a decimal point ends with zeros
     for back in (2, 3):
         before = text.take(ends[zeros] - back, mode="clip")
         doubtful[zeros[before == ord(".")]] = True

@@ -120,7 +120,7 @@ def violations(cells: Cells, unit: str, first_record: int) -> tuple[pa.RecordBat
     unqualified = good & (batch["violation_code"].to_numpy() == UNQUALIFIED)
     if good.all() and not unqualified.any():
         return batch, refused
-    # Rows of one branch stand together: the copy that leaves the refused rows out is then the only one.
+    # The rows of one branch are together: the copy that leaves the refused rows out is then the only one.
     order = np.concatenate([np.flatnonzero(good & ~unqualified), np.flatnonzero(unqualified)])
     return batch.take(pa.array(order)), refused
 

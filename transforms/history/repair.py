@@ -36,7 +36,7 @@ MAX_CACHED_CHARS: Final = 100
 
 
 def _cached(rule: Callable[[Any], T]) -> Callable[[Any], T]:
-    """The rule, with what it has said of the last short texts."""
+    """The rule, with a cache of its results for short texts."""
     known = lru_cache(_CACHE)(rule)
 
     @wraps(rule)
@@ -99,7 +99,7 @@ def clean_text(text: str | None) -> Text:
 
 @_cached
 def clean_time(text: str) -> Text:
-    """The same for ``Violation Time``, in which a blank may stand for a digit: blanks are left to its own rules."""
+    """The same for ``Violation Time``, where a blank may replace a digit: blanks are left to its own rules."""
     clean = clean_text(text)
     return clean if set(clean.repairs) - {Repair.TRIMMED} else Text(text)
 

@@ -125,7 +125,7 @@ def test_what_is_no_recording_is_named(tmp_path: Path, what: str, packing: str) 
     path = tmp_path / "m.jsonl"
     path.write_bytes(PACK[packing](content) if packing in PACK else content)
     told = by_the_graph(path, RecordedMessages(Source.DRONES))
-    assert "this is no recording of messages but " in told
+    assert "not a recording of messages but " in told
     assert said in told
 
 
