@@ -114,8 +114,9 @@ class Connection:
                 raise self.error(error)
 
     def forget(self) -> None:
-        """The cluster answers again: earlier errors explain nothing any more."""
-        self._last = None
+        """The cluster answers again: earlier errors explain nothing any more, but for a fatal one."""
+        if self._last is not None and not self._last.fatal():
+            self._last = None
 
     def error(self, error: KafkaError, condition: Condition | None = None, note: str = "") -> PrestaCopError:
         """The error of ours for one of Kafka's."""
@@ -148,7 +149,7 @@ class Connection:
 
     def _on_error(self, error: KafkaError) -> None:
         # librdkafka's callback: what it raised would be lost. That all brokers are down does not say why.
-        if error.code() != KafkaError._ALL_BROKERS_DOWN:
+        if error.code() != KafkaError._ALL_BROKERS_DOWN and not (self._last and self._last.fatal()):
             self._last = error
 
 
@@ -374,16 +375,18 @@ class TopicProducer:
             self._patience.check(self.connection.outage())
 
     def _poll(self) -> None:
+        before = self.acknowledged
         try:
             self._client.poll(0)
         except KafkaException as error:  # a fatal one
             self._fail(error.args[0])
+        if self.acknowledged > before:
+            self.connection.forget()
+            self._patience.heard()
 
     def _on_delivery(self, report: Callable[[Message], None] | None, error: KafkaError | None, m: Message) -> None:
         if error is None:
             self.acknowledged += 1
-            self.connection.forget()
-            self._patience.heard()
             if report is not None:
                 report(m)
         elif self._resend and error.code() == KafkaError._MSG_TIMED_OUT:

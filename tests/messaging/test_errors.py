@@ -63,6 +63,23 @@ def test_a_fatal_error_of_kafka_is_not_retried() -> None:
         kafka.Connection(KAFKA).check(KafkaError(KafkaError._FENCED, "fenced", True))
 
 
+def test_a_fatal_error_is_remembered_whatever_is_acknowledged_or_reported_after_it() -> None:
+    connection = kafka.Connection(KAFKA)
+    connection._on_error(KafkaError(KafkaError.UNKNOWN_PRODUCER_ID, "lost", True))
+    connection._on_error(KafkaError(KafkaError._TRANSPORT))
+    connection.forget()
+    with pytest.raises(AcknowledgedLost):
+        connection.check()
+
+
+def test_an_outage_that_is_over_explains_no_later_one() -> None:
+    connection = kafka.Connection(KAFKA)
+    connection._on_error(KafkaError(KafkaError._TRANSPORT, "connection refused"))
+    assert "connection refused" in connection.outage()
+    connection.forget()
+    assert "refused" not in connection.outage()
+
+
 @pytest.mark.parametrize(
     ("raised", "error"),
     [
