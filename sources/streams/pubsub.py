@@ -19,7 +19,7 @@ from lake.large_payloads import bounded
 from lake.ledger import is_committed, read_back
 from lake.storage import storage
 from messaging.pubsub import Subscriber
-from messaging.retry import Patience
+from messaging.retry import START_SECONDS, Patience
 from messaging.urls import PubSubUrl
 from schemas.errors import LakeDamaged
 from schemas.lake import MICROSECONDS, Source, timestamps
@@ -44,8 +44,6 @@ LOOK_SECONDS = 1.0
 QUIET_SECONDS = 2.0
 """After so long without a message a request that does not wait shows whether the subscription is empty."""
 PATIENCE_SECONDS = 120
-START_SECONDS = 20
-"""How long a server may be silent that never answered."""
 
 
 class PubSubStream(Stream):
