@@ -12,7 +12,7 @@ from tests.sources.files.test_globs import MEANT, TREE, meant
 pytestmark = pytest.mark.services
 
 
-def test_a_pattern_means_the_same_files_on_a_disk_and_in_a_bucket(
+def test_a_pattern_matches_the_same_files_on_a_disk_and_in_a_bucket(
     tmp_path: Path, s3_server: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in s3_server.items():

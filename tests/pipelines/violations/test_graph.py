@@ -79,7 +79,7 @@ def test_every_message_is_in_the_branch_that_its_truth_says(tmp_path: Path) -> N
     assert reconcile(str(tmp_path / "lake")) == []
 
 
-def test_a_dead_letter_says_where_its_payload_stands(tmp_path: Path) -> None:
+def test_a_dead_letter_has_the_offset_of_its_payload(tmp_path: Path) -> None:
     history = make_history(tmp_path / "h.csv", 6_000, "--seed", "7", "--dirt", "20")
     messages = make_messages(tmp_path / "m.jsonl", 20, 100, *FLEET)
     run_graph(tmp_path / "lake", history, messages)
@@ -90,7 +90,7 @@ def test_a_dead_letter_says_where_its_payload_stands(tmp_path: Path) -> None:
         assert text[letter["offset"] : letter["offset"] + len(letter["payload"])] == letter["payload"]
 
 
-def test_a_copy_a_gzip_and_a_second_run_add_nothing(tmp_path: Path) -> None:
+def test_a_copy_a_gzip_and_a_second_run_are_idempotent(tmp_path: Path) -> None:
     history = make_history(tmp_path / "h.csv", 8_000, "--seed", "8", "--dirt", "10")
     run_graph(tmp_path / "lake", history)
     before = content(tmp_path / "lake")
@@ -138,7 +138,7 @@ def test_gzip_alone_gives_the_same_rows(tmp_path: Path) -> None:
     assert content(tmp_path / "plain") == content(tmp_path / "packed")
 
 
-def test_a_message_in_two_recordings_is_seen_and_counted_once(tmp_path: Path) -> None:
+def test_a_message_in_two_recordings_is_deduplicated(tmp_path: Path) -> None:
     messages = make_messages(tmp_path / "m.jsonl", 20, 200, "--seed", "4")
     lines = messages.read_bytes().splitlines(keepends=True)
     again = tmp_path / "again.jsonl"

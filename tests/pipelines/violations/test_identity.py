@@ -77,7 +77,7 @@ def places(connection: duckdb.DuckDBPyConnection, view: str, of: str = "unit, re
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_what_counts_goes_on_counting_and_nothing_else_is_deleted(tmp_path: Path, name: str) -> None:
+def test_a_claimed_message_id_neither_hides_nor_deletes_the_first_message(tmp_path: Path, name: str) -> None:
     units, counts, copies, conflicts = ATTACKS[name]
     root = str(tmp_path)
     commit(root, [write(root, unit, [*messages, Said(f"other {unit}")]) for unit, messages in units.items()])

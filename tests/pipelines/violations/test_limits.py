@@ -119,7 +119,7 @@ def test_a_unit_that_is_too_large_is_several_files_the_same_in_each_attempt(
     assert {file["path"] for file in row["files"]} == once.keys()
 
 
-def test_a_unit_of_one_part_has_the_files_that_it_always_had(tmp_path: Path) -> None:
+def test_a_unit_of_one_part_has_the_file_names_of_earlier_versions(tmp_path: Path) -> None:
     read(tmp_path, [message(1), b"spoiled"])
     assert {Path(path).name for path in files_of(tmp_path)} == {f"{UNIT.name}.parquet"}
 

@@ -78,7 +78,7 @@ def test_a_share_is_read(text: str, expected: tuple[int, int]) -> None:
 @pytest.mark.parametrize(
     "text", ["", "10", "0.1", "-1%", "101%", "100.1%", "1e1%", "nan%", "10 %", "None", "1/2", "١٠%"]
 )
-def test_what_is_no_share_is_wrong_usage(text: str) -> None:
+def test_text_that_is_not_a_share_is_wrong_usage(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match=r"write 10%, 0\.5%, or none"):
         share(text)
 
@@ -90,7 +90,7 @@ def asked(kind: str, path: Path, most: Fraction = DEFAULT_SHARE) -> ReadOptions:
 
 @pytest.mark.parametrize("kind", ["messages", "images", "history"])
 @pytest.mark.parametrize("rows", [5, 3_000])
-def test_a_file_of_something_else_stops_the_run_and_leaves_nothing(tmp_path: Path, kind: str, rows: int) -> None:
+def test_the_wrong_file_stops_the_run_and_writes_nothing(tmp_path: Path, kind: str, rows: int) -> None:
     wrong, root = make_history(tmp_path / "wrong", rows, "--dirt", "0"), tmp_path / "lake"
     if kind == "history":  # its columns are those of another year's file
         lines = wrong.read_bytes().splitlines(keepends=True)
@@ -106,7 +106,7 @@ def test_a_file_of_something_else_stops_the_run_and_leaves_nothing(tmp_path: Pat
     assert reconcile(str(root)) == []
 
 
-def test_what_is_good_is_committed_once_whatever_stopped_it_before(tmp_path: Path) -> None:
+def test_good_input_is_committed_once_after_a_run_that_stopped(tmp_path: Path) -> None:
     messages = make_messages(tmp_path / "m.jsonl", 10, 200)
     make_history(tmp_path / "good.csv", 2_000, "--dirt", "0")
     (tmp_path / "torn.csv").write_bytes(
@@ -141,7 +141,7 @@ def test_the_command_says_what_to_do_in_one_line_with_exit_code_3(tmp_path: Path
 
 
 @pytest.mark.parametrize("mode", [("--mode", "unbounded"), ("--every", "30s")])
-def test_no_share_stops_a_run_without_end(
+def test_dead_letters_never_stop_an_unbounded_run(
     tmp_path: Path, mode: tuple[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit, match="2"):

@@ -70,7 +70,7 @@ def read_only(method: Callable[..., Any]) -> Callable[..., Any]:
     return tried
 
 
-def test_a_lake_on_a_read_only_disk_is_read_by_all(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_reader_works_on_a_read_only_disk(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("put", "put_new", "delete", "flush"):
         monkeypatch.setattr(LocalStorage, name, read_only(getattr(LocalStorage, name)))
     before = tree(folder / "lake")
@@ -78,7 +78,7 @@ def test_a_lake_on_a_read_only_disk_is_read_by_all(folder: Path, monkeypatch: py
     assert tree(folder / "lake") == before
 
 
-def test_a_lake_in_a_bucket_without_the_right_to_write_is_read_by_all(
+def test_every_reader_works_in_a_bucket_without_write_permission(
     s3: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bucket = s3.removeprefix("s3://").partition("/")[0]

@@ -40,7 +40,7 @@ def counted(folder: Path, messages: str) -> tuple[Counter[tuple[object, ...]], o
     return sums, found
 
 
-def test_live_statistics_count_a_recording_once_under_all_its_names(tmp_path: Path) -> None:
+def test_live_statistics_deduplicate_a_recording_under_several_names(tmp_path: Path) -> None:
     given = tmp_path / "in"
     given.mkdir()
     fleet = make_messages(tmp_path / "fleet.jsonl", 5, 30)
@@ -59,7 +59,7 @@ def test_live_statistics_count_a_recording_once_under_all_its_names(tmp_path: Pa
     assert counted(tmp_path / "many", f"{given}/**/*.jsonl") == alone
 
 
-def test_of_files_that_begin_alike_each_content_is_read_once(
+def test_files_with_equal_beginnings_are_deduplicated_by_content(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(cells, "CELL_BYTES", 1 << 17)

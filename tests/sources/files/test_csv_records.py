@@ -29,7 +29,7 @@ ODD: dict[str, tuple[bytes, int, list[bytes], bool]] = {
 
 @pytest.mark.parametrize("what", ODD)
 @pytest.mark.parametrize("end", [b"", PLAIN, b"\n", b'1,"a,b",c,d\n'])
-def test_an_odd_record_is_found_and_its_neighbours_are_left_alone(what: str, end: bytes) -> None:
+def test_an_odd_record_is_found_and_its_neighbours_are_not_odd(what: str, end: bytes) -> None:
     record, lines, fields, stray = ODD[what]
     data = PLAIN + record + end + PLAIN
     found = odd_records(data, 4)[0]
@@ -54,13 +54,13 @@ def test_ordinary_lines_are_counted_and_none_is_odd(data: bytes, count: int) -> 
     assert count_records(LineIndex(data), []) == count
 
 
-def test_utf8_is_not_odd_wherever_it_stands() -> None:
+def test_utf8_is_not_odd() -> None:
     data = ("1,é,c,d\n" + "1,x,c,d\n" * 3000 + "1,日本,c,d\n").encode()
     assert odd_records(data, 4) == []
     assert [record.start for record in odd_records(data + b"1,\xff,c,d", 4)] == [len(data)]
 
 
-def test_where_every_field_is_quoted_the_parser_is_left_with_the_quotes() -> None:
+def test_a_file_of_quoted_fields_has_no_odd_records() -> None:
     quoted = b'"1","x,y","a ""b""","d"\n'
     assert odd_records(quoted * 1000, 4) == []
     assert count_records(LineIndex(quoted * 1000), []) == 1000
@@ -75,7 +75,7 @@ def test_an_odd_record_is_the_same_among_many_quotes_as_among_few(what: str) -> 
     ]
 
 
-def test_a_quoted_field_ends_with_the_most_lines_that_are_allowed() -> None:
+def test_a_quoted_field_has_at_most_so_many_lines() -> None:
     for lines, inside in ((records.MAX_ODD_LINES, True), (records.MAX_ODD_LINES + 1, False)):
         data = b'1,"x' + b"\n" * (lines - 1) + b'y",c,d\n' + PLAIN
         first = odd_records(data, 4)[0]
@@ -95,7 +95,7 @@ def test_a_stray_quote_takes_no_other_record_with_it() -> None:
     assert count_records(LineIndex(data), odd_records(data, 4)) == 204
 
 
-def test_what_stands_between_two_stray_quotes_are_records() -> None:
+def test_lines_between_two_stray_quotes_are_records() -> None:
     data = b'1,"x\n' + PLAIN * 3 + b'y",c,d\n' + PLAIN
     assert [(record.lines, record.stray_quote) for record in odd_records(data, 4)] == [(1, True), (1, True)]
     assert count_records(LineIndex(data), odd_records(data, 4)) == 6
@@ -109,7 +109,7 @@ def test_a_record_ends_after_its_quoted_newline() -> None:
         assert record_end(data, size, True, 4) == next(end for end in ends if end >= size)
 
 
-def test_where_too_little_is_read_to_say_where_a_record_ends_more_is_asked_for() -> None:
+def test_more_bytes_are_requested_where_the_end_of_a_record_is_unknown() -> None:
     assert record_end(b"1,no newline", 4, False, 4) == -1
     assert record_end(b"1,no newline", 4, True, 4) == 12
     assert record_end(PLAIN * 2, 4, False, 4) == -1  # a quote may follow
@@ -136,14 +136,14 @@ def test_a_window_that_begins_inside_a_quoted_field_agrees_with_one_that_does_no
 
 @pytest.mark.parametrize("field", [b"", b"ab", b'"ab"', b'a"b', b'"a\r', b"\xff"])
 @pytest.mark.parametrize("size", [1_000, 3 << 20])
-def test_of_a_line_with_too_many_fields_no_more_is_kept_than_it_takes_to_say_so(field: bytes, size: int) -> None:
+def test_of_a_line_with_too_many_fields_one_more_than_the_columns_is_kept(field: bytes, size: int) -> None:
     """10 million fields of a line of 32 MiB would take a gigabyte."""
     line = b'x"' + b"," + (field + b",") * (size // (len(field) + 1))
     odd = records.read_odd(line + b"\n", 0, 4)
     assert (len(odd.fields), odd.end, odd.stray_quote) == (5, len(line) + 1, True)
 
 
-def test_a_line_that_is_too_long_to_be_parsed_has_ordinary_quotes_and_says_so() -> None:
+def test_the_quotes_of_a_line_that_is_too_long_are_ordinary_and_reported() -> None:
     line = b'1,"' + b"a" * records.MAX_PARSED_BYTES + b'",c,d'
     odd = records.read_odd(line + b"\n", 0, 4)
     assert (odd.fields, odd.stray_quote) == (line.split(b","), True)
@@ -181,7 +181,7 @@ class Counted(bytes):
         b"\n",
     ],
 )
-def test_what_is_looked_at_grows_as_the_text_does_whatever_its_lines(odd: bytes) -> None:
+def test_time_is_linear_in_the_text_whatever_its_lines(odd: bytes) -> None:
     """A line with n odd places is looked at once: not from each of them to where it begins."""
     looked_at = []
     for times in (1, 2, 4):
@@ -241,7 +241,7 @@ def test_well_formed_csv_is_read_back_record_by_record(rows: list[list[str]], en
 
 
 @given(st.binary(max_size=200) | st.text(st.sampled_from('a,"\n\r'), max_size=200).map(str.encode))
-def test_any_bytes_are_records_that_stand_one_behind_the_other(data: bytes) -> None:
+def test_any_bytes_are_consecutive_records(data: bytes) -> None:
     odd = odd_records(data, 4)
     end = 0
     for record in odd:
@@ -257,7 +257,7 @@ def test_any_bytes_are_records_that_stand_one_behind_the_other(data: bytes) -> N
 
 
 @given(st.text('a",\r\n\xe9', max_size=12).map(str.encode))
-def test_one_record_by_itself_has_stray_quotes_where_all_of_a_block_together_have(record: bytes) -> None:
+def test_stray_quotes_of_a_record_are_those_of_a_whole_block(record: bytes) -> None:
     flat = np.frombuffer(record.replace(b"\n", b" ").replace(b"\r", b" "), np.uint8)
     quotes = np.flatnonzero(flat == ord('"'))
     assert _has_stray_quote(record, b",") == bool(len(quotes) and len(_stray_quotes(quotes, flat)))

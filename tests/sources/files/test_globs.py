@@ -81,14 +81,14 @@ MEANT = {
 }
 
 
-def test_a_pattern_means_the_same_files_on_a_disk_and_in_a_bucket(tree: Callable[[Iterable[str]], Twice]) -> None:
+def test_a_pattern_matches_the_same_files_on_a_disk_and_in_a_bucket(tree: Callable[[Iterable[str]], Twice]) -> None:
     found = tree(TREE)
     for pattern, files in MEANT.items():
         there = found(pattern)
         assert there == sorted(files) or (not files and ": no file has this name" in there[0]), pattern
 
 
-def test_a_name_with_brackets_means_the_file_or_folder_of_that_name(tree: Callable[[Iterable[str]], Twice]) -> None:
+def test_a_name_with_brackets_matches_the_file_or_folder_of_that_name(tree: Callable[[Iterable[str]], Twice]) -> None:
     found = tree(
         ["a[1].csv", "a1.csv", "a2.csv", "d [x]/e.csv", "d x/e.csv", "b[.csv", "c].csv", "%5B.csv", "ü b.csv", "~.csv"]
     )
@@ -110,7 +110,7 @@ def test_a_name_with_brackets_means_the_file_or_folder_of_that_name(tree: Callab
         assert found(pattern) == [file]
 
 
-def test_a_folder_is_named_with_what_to_write(tree: Callable[[Iterable[str]], Twice]) -> None:
+def test_the_error_for_a_folder_suggests_a_pattern(tree: Callable[[Iterable[str]], Twice]) -> None:
     found = tree(TREE)
     for pattern in ("one", "one/", "one/two", "on?", "on?/", "*/two", "**/three/", "one/tw[o]", ""):
         (said,) = found(pattern)
@@ -155,7 +155,7 @@ def test_keys_that_no_disk_has_are_found_and_read(s3: str) -> None:
             pass
 
 
-def test_what_lies_beside_a_pattern_is_not_listed(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folders_beside_a_pattern_are_not_listed(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     keys = S3Storage.keys
 
@@ -186,7 +186,7 @@ def test_a_list_of_several_pages_is_read_to_its_end(s3: str) -> None:
     assert len(expand(f"{s3}/t/*/*.csv")) == len(expand(f"{s3}/**/*.csv")) == 7
 
 
-def test_links_are_files_but_no_pattern_goes_round_in_them(tmp_path: Path) -> None:
+def test_links_are_files_and_patterns_do_not_loop(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "real/a.csv").write_bytes(b"x")
     (tmp_path / "round").symlink_to(tmp_path)
@@ -198,7 +198,7 @@ def test_links_are_files_but_no_pattern_goes_round_in_them(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("pattern", ["a.csv", "*.csv", "**/*.csv"])
-def test_what_is_no_file_but_has_the_name_of_one_is_named(tmp_path: Path, pattern: str) -> None:
+def test_a_broken_link_or_a_pipe_is_an_error(tmp_path: Path, pattern: str) -> None:
     (tmp_path / "b.csv").write_bytes(b"x")
     for make in (lambda path: path.symlink_to("gone"), lambda path: path.symlink_to("a.csv"), os.mkfifo):
         make(tmp_path / "a.csv")
@@ -207,9 +207,7 @@ def test_what_is_no_file_but_has_the_name_of_one_is_named(tmp_path: Path, patter
         (tmp_path / "a.csv").unlink()
 
 
-def test_a_folder_that_cannot_be_read_is_named_and_not_passed_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_that_cannot_be_read_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "open").mkdir()
     (tmp_path / "closed").mkdir()
     real = os.scandir
@@ -224,7 +222,7 @@ def test_a_folder_that_cannot_be_read_is_named_and_not_passed_over(
         expand(f"{tmp_path}/**/*.csv")
 
 
-def test_escapes_of_a_url_are_read_as_what_they_stand_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_escapes_of_a_url_are_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("a b.csv", "a1.csv", "a[1].csv", "ü.csv", "100%.csv", "%41.csv"):
         (tmp_path / name).write_bytes(name.encode())
     monkeypatch.chdir(tmp_path)

@@ -153,7 +153,7 @@ def check(data: bytes, sizes: Sizes) -> None:
 
 
 @given(files(), SIZES)
-def test_cut_anywhere_a_file_gives_the_same_rows_and_dead_letters(data: bytes, sizes: Sizes) -> None:
+def test_rows_and_dead_letters_do_not_depend_on_cells_and_blocks(data: bytes, sizes: Sizes) -> None:
     check(data, sizes)
 
 

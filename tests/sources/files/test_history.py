@@ -46,18 +46,18 @@ def test_names_may_be_quoted_and_spelled_another_way() -> None:
 
 
 @pytest.mark.parametrize("name", MANDATORY)
-def test_a_mandatory_column_that_lacks_is_named(name: str) -> None:
+def test_the_error_names_a_missing_mandatory_column(name: str) -> None:
     others = ",".join(column for column in COLUMNS_43 if column != name)
     assert f"does not name {name}." in refusal(others.encode() + b"\n")
 
 
 @pytest.mark.parametrize("name", READ_COLUMNS)
 @pytest.mark.parametrize("again", [str, str.upper, lambda name: name.replace(" ", "_")])
-def test_a_column_that_is_read_and_stands_twice_is_named(name: str, again: Callable[[str], str]) -> None:
+def test_the_error_names_a_duplicated_column_that_is_read(name: str, again: Callable[[str], str]) -> None:
     assert f"names {name} more than once" in refusal(",".join([*COLUMNS_43, again(name)]).encode() + b"\n")
 
 
-def test_a_column_that_is_not_read_may_stand_twice() -> None:
+def test_a_column_that_is_not_read_may_be_duplicated() -> None:
     columns = (*COLUMNS_43, "Meter Number", "", "")
     assert header(",".join(columns).encode() + b"\n").columns == columns
 
@@ -79,7 +79,7 @@ def test_a_column_that_is_not_read_may_stand_twice() -> None:
         (",".join(MANDATORY).encode() + b"," * MAX_HEADER_BYTES, "no end within 65536 bytes"),
     ],
 )
-def test_what_is_no_header_is_refused_in_words(text: bytes, said: str) -> None:
+def test_a_first_line_that_is_not_a_header_is_an_error(text: bytes, said: str) -> None:
     assert said in refusal(text)
 
 
@@ -93,7 +93,7 @@ def test_any_file_has_a_header_or_is_refused(text: bytes) -> None:
 
 
 @given(st.binary(max_size=300) | st.text(st.sampled_from('1,a"\r\né'), max_size=300).map(str.encode))
-def test_a_block_is_the_bytes_as_they_came_with_their_place(data: bytes) -> None:
+def test_a_block_has_the_bytes_of_the_file_and_their_place(data: bytes) -> None:
     block = HistoryCsv().content(Header(b"", ("A", "B", "C")), data, 1000, 70)
     assert (block.data, block.offset, block.first_record) == (data, 1000, 70)
     assert 0 <= block.num_rows <= data.count(b"\n") + 1
@@ -103,7 +103,7 @@ def test_a_block_is_the_bytes_as_they_came_with_their_place(data: bytes) -> None
     assert b"".join(data[start:end] for start, end in spans) == data
 
 
-def test_a_record_that_never_ends_is_said_and_not_read_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_record_without_an_end_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cells, "MAX_RECORD_BYTES", 1 << 19)
     data = random.Random(1).randbytes(1 << 21).replace(b"\n", b" ")
     borders = HistoryCsv().borders(Header(b"", ("A", "B")))

@@ -86,7 +86,7 @@ def test_patterns_name_files_in_a_bucket_too(s3: str, tmp_path: Path) -> None:
         ("blank.csv", b"\n" + HEADER + ROWS, "blank.csv"),
     ],
 )
-def test_what_is_no_history_is_named_before_anything_is_read(
+def test_a_file_that_is_not_a_history_is_an_error_of_the_plan(
     tmp_path: Path, name: str, content: bytes | None, said: str
 ) -> None:
     if content is not None:
@@ -97,7 +97,7 @@ def test_what_is_no_history_is_named_before_anything_is_read(
     assert said in str(error.value)
 
 
-def test_one_file_that_is_no_history_stops_all_of_a_pattern(tmp_path: Path) -> None:
+def test_one_file_that_is_not_a_history_stops_the_whole_pattern(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(HEADER + ROWS)
     (tmp_path / "b.csv").write_bytes(b"a,b\n")
     with pytest.raises(InputUnusable, match=r"b\.csv"):
@@ -120,7 +120,7 @@ PACKED = gzip.compress(HEADER + ROWS * 1000, mtime=0)
     ],
     ids=["cut early", "cut late", "wrong sum", "spoiled", "no gzip", "no history inside", "nothing inside"],
 )
-def test_a_damaged_gzip_file_is_named_and_gives_no_row(tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_gzip_file_is_an_error_without_rows(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "cut.csv.gz").write_bytes(content)
     (cell,) = plan(str(tmp_path / "cut.csv.gz"), HistoryCsv())
     with pytest.raises(InputUnusable, match=r"cut\.csv\.gz"):
@@ -161,7 +161,7 @@ def test_a_recording_is_a_row_a_line_with_its_place(tmp_path: Path, monkeypatch:
     assert sum(item[1].rows for item in items if isinstance(item[1], Tally)) == len(lines)
 
 
-def test_a_batch_travels_without_the_batch_of_which_it_is_a_slice() -> None:
+def test_a_slice_is_encoded_without_its_parent_batch() -> None:
     unit = Unit(Source.HISTORY, "é.csv", 10, 20, "history-00003-hash", ("Summons Number", "Days Parking In Effect    "))
     whole = pa.RecordBatch.from_pydict(
         {"n": pa.array(range(100_000)), "text": pa.array(["x" * 20] * 100_000), "null": pa.nulls(100_000, pa.string())}
@@ -184,7 +184,7 @@ def blocks(item: UnitBlock) -> tuple[str, bytes, bool]:
     return Path(item.unit.path).name, item.block.data, item.last
 
 
-def test_the_graph_reads_the_rows_of_all_files_and_says_how_many(tmp_path: Path) -> None:
+def test_the_graph_reads_and_counts_the_rows_of_all_files(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(HEADER + ROWS)
     (tmp_path / "b.csv.gz").write_bytes(gzip.compress(b"\xef\xbb\xbf" + HEADER + ROWS * 2, mtime=0))
     planned = plan(f"{tmp_path}/*", HistoryCsv())
@@ -197,7 +197,7 @@ def test_the_graph_reads_the_rows_of_all_files_and_says_how_many(tmp_path: Path)
 
 
 @pytest.mark.parametrize(("content", "said"), [(b'[{"a":1}]', "a JSON array"), (b'{\n  "a": 1\n}', "many lines")])
-def test_a_recording_that_is_not_one_message_a_line_says_so(tmp_path: Path, content: bytes, said: str) -> None:
+def test_a_recording_without_one_message_a_line_is_an_error(tmp_path: Path, content: bytes, said: str) -> None:
     (tmp_path / "a.json").write_bytes(content)
     with pytest.raises(InputUnusable, match=said):
         plan(str(tmp_path / "a.json"), RecordedMessages(Source.DRONES))

@@ -27,9 +27,7 @@ def exchanged(data: bytes, separator: bytes) -> bytes:
 
 @pytest.mark.parametrize("separator", OTHERS)
 @given(files(), SIZES)
-def test_cut_anywhere_a_file_gives_the_rows_that_it_gives_with_commas(
-    separator: bytes, data: bytes, sizes: Sizes
-) -> None:
+def test_rows_do_not_depend_on_the_separator_or_the_cells(separator: bytes, data: bytes, sizes: Sizes) -> None:
     other = exchanged(data, separator)
     check(other, sizes)
     with tempfile.TemporaryDirectory() as folder:
@@ -90,7 +88,7 @@ def test_real_rows_are_the_same_rows(tmp_path: Path, real_rows: Path, separator:
     assert sorted(map(str, found["stats"])) == sorted(map(str, expected["stats"]))
 
 
-def test_its_dead_letters_are_judged_again_by_its_separator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_replay_uses_the_separator_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     history, root = tmp_path / "a.tsv", str(tmp_path / "lake")
     history.write_bytes(exchanged(b"\n".join([HEADER, PLAIN, PLAIN.replace(b"MAIN ST", b'"A,B"')]), b"\t"))
     with monkeypatch.context() as patch:

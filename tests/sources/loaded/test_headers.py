@@ -65,7 +65,7 @@ def small_cells(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", PUT_TOGETHER)
 @pytest.mark.usefixtures("small_cells")
-def test_however_a_file_comes_its_rows_are_the_same(s3: str, tmp_path: Path, name: str) -> None:
+def test_a_file_has_the_same_rows_plain_packed_and_loaded(s3: str, tmp_path: Path, name: str) -> None:
     path = write(tmp_path, b"\n".join(PUT_TOGETHER[name]))
     expected = read(path, Sizes(CELL)).records
     assert len(expected) > 12
@@ -93,7 +93,7 @@ def test_however_a_file_comes_its_rows_are_the_same(s3: str, tmp_path: Path, nam
     st.integers(1, 4),
     st.randoms(),
 )
-def test_cut_into_any_pieces_its_rows_are_the_same(
+def test_a_file_has_the_same_rows_in_any_pieces_with_redelivery(
     tmp_path_factory: pytest.TempPathFactory,
     name: str,
     cuts: list[int],
@@ -122,7 +122,7 @@ def loaded(*pieces: Piece) -> Loaded:
     return file
 
 
-def test_only_a_file_that_may_hold_a_header_is_looked_through_once_more(tmp_path: Path) -> None:
+def test_only_a_file_with_a_possible_header_inside_is_read_again(tmp_path: Path) -> None:
     path = write(tmp_path, b"\n".join([HEADER, *PART]))  # its last line has no newline
     messages: list[bytes] = []
     to(Collected(messages), tmp_path / "journals", path)
@@ -131,7 +131,7 @@ def test_only_a_file_that_may_hold_a_header_is_looked_through_once_more(tmp_path
 
 
 @pytest.mark.usefixtures("small_cells")
-def test_a_run_without_end_looks_a_file_through_once(tmp_path: Path) -> None:
+def test_an_unbounded_run_reads_a_file_once_for_headers(tmp_path: Path) -> None:
     path = write(tmp_path, b"\n".join(PUT_TOGETHER["another order"]))
     messages: list[bytes] = []
     to(Collected(messages), tmp_path / "journals", path)
@@ -144,7 +144,7 @@ def test_a_run_without_end_looks_a_file_through_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("small_cells")
-def test_a_file_that_another_run_has_read_and_forgotten_meanwhile_has_no_cells(tmp_path: Path) -> None:
+def test_a_file_that_another_run_committed_and_forgot_has_no_cells(tmp_path: Path) -> None:
     path = write(tmp_path, b"\n".join(PUT_TOGETHER["another order"]))
     messages: list[bytes] = []
     to(Collected(messages), tmp_path / "journals", path)

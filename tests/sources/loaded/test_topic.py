@@ -93,7 +93,7 @@ def whole(topic: LoadedTopic) -> list[str]:
     return [file.fingerprint[0] for file in topic.look() if file.is_complete]
 
 
-def test_a_unit_is_looked_through_once_and_a_file_is_there_when_its_end_is() -> None:
+def test_a_unit_is_read_once_and_a_file_is_complete_with_its_last_piece() -> None:
     stream = Topic([begin("a")])
     topic = LoadedTopic(stream, "")
     assert whole(topic) == []
@@ -102,7 +102,7 @@ def test_a_unit_is_looked_through_once_and_a_file_is_there_when_its_end_is() -> 
     assert stream.looked_through == [0, 1, 2]
 
 
-def test_the_end_of_a_file_may_be_there_twice() -> None:
+def test_the_last_piece_of_a_file_may_be_redelivered() -> None:
     assert whole(LoadedTopic(Topic([begin("a")], [end("a")], [end("a")]), "")) == ["a"]
 
 
@@ -115,7 +115,7 @@ def test_the_end_of_a_file_may_be_there_twice() -> None:
         ([[begin("b")], [begin("a"), end("a")]], set()),
     ],
 )
-def test_what_is_behind_a_file_that_is_to_come_is_not_given_up(
+def test_units_behind_an_incomplete_file_are_not_forgotten(
     units: list[list[Piece | bytes]], expected: set[int]
 ) -> None:
     files = LoadedTopic(Topic(*units), "").look()
@@ -160,7 +160,7 @@ class Following:
         return [path.name for path in Path(self.root).glob("plans/loaded_cells/*")]
 
 
-def test_a_file_that_is_followed_is_given_out_once_and_again_where_a_runner_has_forgotten(tmp_path: Path) -> None:
+def test_an_unbounded_run_plans_a_file_once_and_again_after_a_checkpoint(tmp_path: Path) -> None:
     following = Following(Topic([begin("a"), end("a")], [begin("b")]), tmp_path)
     assert following.files() == ["a"]
     assert following.files() == []
@@ -170,9 +170,7 @@ def test_a_file_that_is_followed_is_given_out_once_and_again_where_a_runner_has_
     assert following.files(at=1) == ["a", "b"]
 
 
-def test_a_file_that_is_followed_is_forgotten_when_all_its_cells_are_committed_and_not_before(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_is_forgotten_when_all_its_cells_are_committed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sources.files.grid.CELL_BYTES", len(HEADER) + 5)
     following = Following(Topic([begin("a")], [end("a")]), tmp_path)
     first, second = following.tick()
@@ -191,7 +189,7 @@ def test_a_file_that_is_followed_is_forgotten_when_all_its_cells_are_committed_a
     assert following.notes() == []
 
 
-def test_a_cell_in_which_no_record_begins_holds_nothing_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cell_in_which_no_record_begins_blocks_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sources.files.grid.CELL_BYTES", len(HEADER) + len(ROWS) - 1)
     following = Following(Topic([begin("a"), end("a")]), tmp_path)
     units = [following.read(cell) for cell in following.tick()]
@@ -201,7 +199,7 @@ def test_a_cell_in_which_no_record_begins_holds_nothing_up(tmp_path: Path, monke
     assert following.stream.units == {}
 
 
-def test_a_unit_of_the_topic_that_two_files_share_stays_until_both_are_in_the_lake(tmp_path: Path) -> None:
+def test_a_unit_of_two_files_is_forgotten_when_both_are_committed(tmp_path: Path) -> None:
     following = Following(Topic([begin("a")], [end("a"), begin("b")]), tmp_path)
     (a,) = following.tick()
     following.commit(following.read(a))
@@ -216,7 +214,7 @@ def test_a_unit_of_the_topic_that_two_files_share_stays_until_both_are_in_the_la
     assert following.stream.units == {}
 
 
-def test_other_bytes_under_the_fingerprint_of_a_file_that_was_read_are_not_forgotten_unread(tmp_path: Path) -> None:
+def test_other_bytes_under_a_known_fingerprint_are_read(tmp_path: Path) -> None:
     following = Following(Topic([begin("a"), end("a")]), tmp_path)
     (cell,) = following.tick()
     before = following.read(cell)
@@ -233,7 +231,7 @@ def test_other_bytes_under_the_fingerprint_of_a_file_that_was_read_are_not_forgo
     assert 1 not in following.stream.units
 
 
-def test_a_unit_of_the_topic_that_another_run_has_forgotten_since_it_was_listed_is_not_there(tmp_path: Path) -> None:
+def test_a_unit_that_another_run_forgot_since_it_was_listed_is_empty(tmp_path: Path) -> None:
     stream = Topic([begin("a"), end("a")], [begin("b"), end("b")])
     everything = stream.everything(str(tmp_path))
     stream.everything = lambda root: everything  # type: ignore[method-assign]
@@ -241,7 +239,7 @@ def test_a_unit_of_the_topic_that_another_run_has_forgotten_since_it_was_listed_
     assert whole(LoadedTopic(stream, str(tmp_path))) == ["b"]
 
 
-def test_a_cell_whose_file_another_run_has_read_and_forgotten_is_done(tmp_path: Path) -> None:
+def test_a_cell_of_a_file_that_another_run_committed_and_forgot_is_done(tmp_path: Path) -> None:
     following = Following(Topic([begin("a"), end("a")]), tmp_path)
     (cell,) = following.tick()
     following.stream.forget([unit(0)], following.root)
@@ -327,7 +325,7 @@ NO_MESSAGES = [
 
 
 @given(st.lists(st.tuples(MUTATED, st.binary(max_size=20)), max_size=4), st.lists(st.binary(max_size=200), max_size=3))
-def test_whatever_is_in_a_topic_the_file_is_read_and_nothing_is_written_outside(
+def test_hostile_messages_neither_stop_a_file_nor_write_outside_the_lake(
     tmp_path: Path, mutated: list[tuple[dict[str, Any], bytes]], rubbish: list[bytes]
 ) -> None:
     lake, _ = planted(tmp_path)
@@ -349,7 +347,7 @@ def test_whatever_is_in_a_topic_the_file_is_read_and_nothing_is_written_outside(
 
 
 @pytest.mark.parametrize("message", NO_MESSAGES)
-def test_a_message_that_is_none_of_the_loaders_has_a_reason(message: bytes) -> None:
+def test_a_message_that_the_loader_did_not_send_has_a_reason(message: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         decode(message)
 
@@ -407,7 +405,7 @@ def test_pieces_that_disagree_on_the_files_end_or_first_line_are_refused(other: 
             LoadedTopic(Topic(list(pieces)), "").look()
 
 
-def test_single_bytes_in_any_order_cost_as_much_as_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_time_is_linear_in_the_number_of_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each piece is compared with what stands in its place, and with nothing else."""
     moved = 0
     real = tempfile.TemporaryFile
@@ -443,7 +441,7 @@ def test_single_bytes_in_any_order_cost_as_much_as_their_number(monkeypatch: pyt
         assert opened.read(size) == HEADER + rows
 
 
-def test_each_cell_looks_at_the_spans_near_it_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_cell_examines_only_the_spans_near_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cells, "CELL_BYTES", 100)
     monkeypatch.setattr(loaded, "LOOKBACK_BYTES", 20)
     monkeypatch.setattr(loaded, "MAX_RECORD_BYTES", 50)
@@ -471,7 +469,7 @@ def test_each_cell_looks_at_the_spans_near_it_alone(monkeypatch: pytest.MonkeyPa
         assert [(span.start, span.end) for span in found[cell.number].file.spans] == near
 
 
-def test_a_unit_of_refused_messages_alone_is_given_up_too(tmp_path: Path) -> None:
+def test_a_unit_of_refused_messages_alone_is_forgotten(tmp_path: Path) -> None:
     following = Following(Topic([b"junk"], [begin("a"), end("a")], [b"junk", b"rubbish"]), tmp_path)
     (cell,) = following.tick()
     following.commit(following.read(cell))

@@ -124,7 +124,7 @@ def rows(items: list[Any]) -> list[tuple[list[bytes], bool]]:
         ([1, 0], [([b"0"], False), ([], True)]),
     ],
 )
-def test_a_unit_gives_each_row_once_and_marks_its_end(
+def test_each_row_of_a_unit_is_read_once_and_its_last_batch_is_marked(
     tmp_path: Path, sizes: list[int], expected: list[tuple[list[bytes], bool]]
 ) -> None:
     items = list(read_unit(unit(0), FakeStream(sizes), str(tmp_path)))
@@ -153,7 +153,7 @@ class Spool(FakeStream):
         yield from ()
 
 
-def test_a_unit_that_another_run_has_committed_and_removed_meanwhile_is_done(tmp_path: Path) -> None:
+def test_a_unit_that_another_run_committed_and_removed_is_done(tmp_path: Path) -> None:
     assert list(read_unit(unit(0), Spool(committed=True), str(tmp_path))) == []
 
 
@@ -162,12 +162,12 @@ def test_a_unit_that_is_gone_and_not_committed_is_an_error(tmp_path: Path) -> No
         list(read_unit(unit(0), Spool(committed=False), str(tmp_path)))
 
 
-def test_a_stream_without_a_batch_is_an_error_as_nothing_would_ever_end_its_unit(tmp_path: Path) -> None:
+def test_a_stream_without_a_batch_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="no batch"):
         list(read_unit(unit(0), FakeStream([]), str(tmp_path)))
 
 
-def test_what_was_read_is_counted_for_the_progress_bar(tmp_path: Path) -> None:
+def test_messages_are_counted_for_the_progress_bar(tmp_path: Path) -> None:
     messages, size = progress.messages, progress.message_bytes
     list(read_unit(unit(0), FakeStream([1_000, 0, 500]), str(tmp_path)))
     assert progress.messages - messages == 1_500
@@ -198,7 +198,7 @@ class Backlog(FakePlanner):
         return super().look(room)
 
 
-def test_all_up_to_now_is_planned_and_what_comes_meanwhile_does_not_hold_it_up() -> None:
+def test_a_bounded_run_plans_up_to_now_and_not_what_arrives_meanwhile() -> None:
     planner = Backlog()
     units = plan_until_now(FakeStream(planner=planner), "")
     assert planner.resumed == 1
@@ -224,13 +224,13 @@ class Following:
         return [value.value.start for value in self.values(tick)]
 
 
-def test_each_tick_gives_what_is_new() -> None:
+def test_each_tick_gives_new_units() -> None:
     following = Following(FakePlanner())
     assert [following.tick(n) for n in range(3)] == [[0], [1], [2]]
     assert following.planner.resumed == 1
 
 
-def test_what_was_planned_before_this_run_comes_first() -> None:
+def test_a_run_resumes_with_the_units_that_are_planned_and_not_committed() -> None:
     planner = FakePlanner()
     planner.planned = [PlannedUnit(unit(n), 0) for n in range(3)]
     planner.given_up = 1
@@ -240,7 +240,7 @@ def test_what_was_planned_before_this_run_comes_first() -> None:
 
 
 @pytest.mark.parametrize("again", [0, 2, 3, 7])
-def test_a_runner_that_goes_back_gets_all_again_that_is_not_committed(again: int) -> None:
+def test_a_runner_that_goes_back_to_a_checkpoint_gets_uncommitted_units_again(again: int) -> None:
     """It may have lost what it was given: to go back is to go to any tick but the next one."""
     following = Following(FakePlanner())
     assert [following.tick(n) for n in range(4)] == [[0], [1], [2], [3]]
@@ -250,7 +250,7 @@ def test_a_runner_that_goes_back_gets_all_again_that_is_not_committed(again: int
     assert following.planner.resumed == 2
 
 
-def test_a_bundle_comes_to_the_planner_of_its_pipeline() -> None:
+def test_bundles_of_a_pipeline_share_its_planner() -> None:
     """Each may have a copy of the DoFn; another pipeline, of the same topic too, has a planner of its own."""
     following, other = Following(FakePlanner()), Following(FakePlanner())
     assert following.tick(0) == [0]
@@ -261,7 +261,7 @@ def test_a_bundle_comes_to_the_planner_of_its_pipeline() -> None:
     assert (following.planner.resumed, other.planner.resumed) == (1, 1)
 
 
-def test_no_more_is_planned_than_may_wait() -> None:
+def test_backpressure_bounds_the_outstanding_units() -> None:
     following = Following(FakePlanner())
     ticks = MAX_OUTSTANDING + 3
     assert [following.tick(n) for n in range(ticks)] == [[n] for n in range(MAX_OUTSTANDING)] + [[]] * 3
@@ -271,14 +271,14 @@ def test_no_more_is_planned_than_may_wait() -> None:
     assert following.planner.looks[-1] == 5
 
 
-def test_more_than_may_wait_may_be_there_already() -> None:
+def test_more_outstanding_units_than_the_bound_are_resumed() -> None:
     planner = FakePlanner()
     planner.planned = [PlannedUnit(unit(n), 0) for n in range(MAX_OUTSTANDING + 5)]
     assert len(Following(planner).tick(0)) == MAX_OUTSTANDING + 5
     assert planner.looks == [0]
 
 
-def test_a_look_that_failed_halfway_loses_none_of_what_it_had_planned() -> None:
+def test_units_of_a_tick_that_failed_halfway_are_resumed() -> None:
     following = Following(FakePlanner())
     assert following.tick(0) == [0]
     following.planner.fails = True
@@ -305,7 +305,7 @@ def test_the_watermark_does_not_go_back() -> None:
     assert following.watermark.current_watermark() == Timestamp(1_000 - SKEW)
 
 
-def test_the_next_tick_comes_after_a_while() -> None:
+def test_the_next_tick_is_deferred() -> None:
     following = Following(FakePlanner())
     view = tracker(41)
     list(following.plan.process(b"", view, following.watermark))
@@ -316,7 +316,7 @@ def test_the_next_tick_comes_after_a_while() -> None:
     assert Duration(seconds=0) < delay <= Duration(seconds=TICK_SECONDS)
 
 
-def test_how_far_behind_it_is_can_be_seen() -> None:
+def test_the_lag_is_reported() -> None:
     following = Following(FakePlanner())
     following.planner.until = round((time.time() - 30) * MICROSECONDS)
     following.tick(0)
@@ -325,7 +325,7 @@ def test_how_far_behind_it_is_can_be_seen() -> None:
     assert 30 <= lag.seconds < 60
 
 
-def test_the_ticks_are_not_shared_out() -> None:
+def test_the_restriction_of_ticks_is_not_split() -> None:
     ticks = Ticks()
     restriction = ticks.initial_restriction(b"")
     one = ticks.create_tracker(restriction)
@@ -339,7 +339,7 @@ def test_the_ticks_are_not_shared_out() -> None:
     assert not one.try_claim(1)
 
 
-def test_a_pipeline_that_is_drained_plans_no_more() -> None:
+def test_a_drained_pipeline_plans_no_more() -> None:
     ticks: Any = Ticks()
     assert ticks.truncate(b"", ticks.initial_restriction(b"")) is None
 

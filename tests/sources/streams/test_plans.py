@@ -44,7 +44,7 @@ def committed(root: str, units: Iterable[Unit]) -> None:
     assert len(commit(root, rows)) == len(rows)
 
 
-def test_whoever_begins_at_an_offset_again_takes_the_same_end(root: str) -> None:
+def test_a_restart_at_an_offset_takes_the_same_end(root: str) -> None:
     assert planned(root, STREAM, PARTITION, 0) is None
     assert agree(root, STREAM, PARTITION, 0, Plan(10, since=5)) == Plan(10, since=5)
     assert agree(root, STREAM, PARTITION, 0, Plan(99, since=7)) == Plan(10, since=5)
@@ -53,7 +53,7 @@ def test_whoever_begins_at_an_offset_again_takes_the_same_end(root: str) -> None
     assert agree(root, STREAM + "4", PARTITION, 0, Plan(98, since=7)) == Plan(98, since=7)
 
 
-def test_of_many_that_race_for_an_offset_one_wins_and_all_take_its_end(root: str) -> None:
+def test_concurrent_planners_of_an_offset_take_the_same_end(root: str) -> None:
     runners = 16
     start = Barrier(runners)
 
@@ -69,7 +69,7 @@ def test_of_many_that_race_for_an_offset_one_wins_and_all_take_its_end(root: str
     assert planned(root, STREAM, PARTITION, 0) == plan
 
 
-def test_planners_that_race_along_a_partition_make_one_chain(tmp_path: Path) -> None:
+def test_concurrent_planners_of_a_partition_make_one_chain(tmp_path: Path) -> None:
     root = str(tmp_path)
     racers = 8
     start = Barrier(racers)
@@ -88,7 +88,7 @@ def test_planners_that_race_along_a_partition_make_one_chain(tmp_path: Path) -> 
     assert len({unit.end - unit.start for unit in chains[0]}) > 1  # not one of them planned it all
 
 
-def test_a_chain_goes_on_where_somebody_else_has_planned(root: str) -> None:
+def test_a_chain_resumes_after_the_plans_of_another_run(root: str) -> None:
     units = extended(chain(root), 10, 25, 30)
     assert [(u.start, u.end) for u in units] == [(0, 10), (10, 25), (25, 30)]
     assert len({u.name for u in units}) == 3
@@ -102,7 +102,7 @@ def test_a_chain_goes_on_where_somebody_else_has_planned(root: str) -> None:
     assert followed(root) == [*units, last]
 
 
-def test_a_chain_that_did_not_look_takes_what_somebody_else_has_planned_meanwhile(root: str) -> None:
+def test_a_chain_takes_plans_that_another_run_wrote_meanwhile(root: str) -> None:
     first, second = chain(root), chain(root)
     units = extended(first, 10, 25)
     taken = [second.extend(Plan(7, since=1)), second.extend(Plan(50, since=2))]
@@ -110,12 +110,12 @@ def test_a_chain_that_did_not_look_takes_what_somebody_else_has_planned_meanwhil
     assert second.next == 25
 
 
-def test_a_partition_takes_no_plan_of_another(tmp_path: Path) -> None:
+def test_partitions_have_plans_of_their_own(tmp_path: Path) -> None:
     extended(chain(str(tmp_path), partition=1), 10, 20)
     assert chain(str(tmp_path), partition=2).follow() == []
 
 
-def test_units_that_are_committed_are_passed_over(root: str) -> None:
+def test_committed_units_are_skipped(root: str) -> None:
     one = chain(root)
     units = extended(one, 10, 20, 30, 40)
     committed(root, units[:2])
@@ -141,7 +141,7 @@ def test_the_floor_stays_below_the_first_unit_that_is_not_committed(root: str) -
     assert followed(root) == []
 
 
-def test_floors_are_read_as_they_were_written_and_are_none_at_first(root: str) -> None:
+def test_floors_are_read_as_written_and_empty_at_first(root: str) -> None:
     assert read_floors(root, STREAM) == {}
     write_floors(root, STREAM, {0: 12, 11: 2**62})
     write_floors(root, STREAM, {0: 15, 11: 2**62})
@@ -171,7 +171,7 @@ STEPS = st.one_of(
 
 
 @given(st.lists(STEPS, max_size=40))
-def test_planners_that_know_nothing_of_each_other_never_overlap_and_leave_no_gap(
+def test_independent_planners_never_overlap_and_leave_no_gap(
     steps: list[tuple[str, int, int]],
 ) -> None:
     with TemporaryDirectory() as root:
@@ -230,7 +230,7 @@ def test_planners_that_know_nothing_of_each_other_never_overlap_and_leave_no_gap
         b'{"end": 1e400, "since": 1}',
     ],
 )
-def test_a_plan_or_floors_that_somebody_damaged_are_named(tmp_path: Path, content: bytes) -> None:
+def test_damaged_plans_and_floors_are_errors_with_their_path(tmp_path: Path, content: bytes) -> None:
     root = str(tmp_path)
     extended(chain(root), 10)
     (path,) = (tmp_path / "plans" / STREAM / f"{PARTITION:05d}").iterdir()
@@ -248,7 +248,7 @@ def test_floors_of_very_many_partitions_are_read(tmp_path: Path) -> None:
     assert read_floors(str(tmp_path), STREAM) == floors
 
 
-def test_what_somebody_else_has_put_beside_the_plans_is_none(tmp_path: Path) -> None:
+def test_other_files_beside_the_plans_are_ignored(tmp_path: Path) -> None:
     extended(chain(str(tmp_path), floor=5), 10)
     (tmp_path / "plans" / STREAM / f"{PARTITION:05d}" / "!README").write_text("hello")
     assert first_planned(str(tmp_path), STREAM, PARTITION) == 5

@@ -14,7 +14,7 @@ from sources.streams import pubsub
 from sources.streams.pubsub import PubSubStream
 
 
-def test_what_was_pulled_is_spooled_and_read_in_pieces_of_bounded_bytes(
+def test_pulled_messages_are_spooled_and_read_in_segments_of_bounded_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pubsub, "SEGMENT_BYTES", 1_000)

@@ -195,7 +195,7 @@ def test_a_repair_is_named_on_its_row_alone() -> None:
     assert [row["repairs"] for row in parse(SHORT, data)[0]] == [[], [Repair.TIME_LOST_ZERO], [], [Repair.PLATE_BLANK]]
 
 
-def test_a_time_that_happens_twice_is_the_first_and_says_so() -> None:
+def test_a_time_that_happens_twice_is_the_first_with_a_repair() -> None:
     rows, _ = parse(SHORT, changed(Issue_Date="11/02/2014", Violation_Time="0130A"))
     assert rows[0]["event_time"] == datetime(2014, 11, 2, 5, 30, tzinfo=UTC)
     assert rows[0]["repairs"] == [Repair.DST_TWICE]
@@ -208,13 +208,13 @@ def test_blank_plates_are_none_odd_ones_are_kept_and_missing_ones_are_no_repair(
     assert [row["repairs"] for row in rows] == [[Repair.PLATE_BLANK]] * 2 + [[Repair.PLATE_ODD], [], []]
 
 
-def test_rows_without_a_code_stand_behind_the_others() -> None:
+def test_rows_without_a_code_are_last() -> None:
     codes = ["0", "46", "00", "14"]
     rows, _ = parse(SHORT, b"\n".join(changed(Violation_Code=code) for code in codes))
     assert [(row["violation_code"], row["record"] - FIRST) for row in rows] == [(46, 1), (14, 3), (0, 0), (0, 2)]
 
 
-def test_text_is_kept_as_it_stands_whether_quoted_or_not() -> None:
+def test_text_is_kept_as_written_whether_quoted_or_not() -> None:
     streets = ["W 175 ST", " W 175 ST ", '"A, B"', '"A ""B"""', '"A\r\nB"', '"é\n"', "é", "日本", "NULL", "nan", "0012"]
     rows, _ = parse(SHORT, b"\n".join(changed(Street_Name=street) for street in streets))
     found = [row["street"] for row in sorted(rows, key=lambda row: int(row["record"]))]
@@ -249,7 +249,7 @@ FULL = (*SHORT, "Vehicle Make", "Violation Precinct", "Registration State")
         ("Violation Time", "0752A ", "event_time", EXPECTED["event_time"], [Repair.TIME_TRIMMED]),
     ],
 )
-def test_what_a_text_was_cleaned_of_is_named_whatever_its_column(
+def test_cleaning_a_text_is_a_repair_in_every_column(
     name: str, text: str, column: str, value: object, repairs: list[str]
 ) -> None:
     rows, dead = parse(FULL, b"\n".join([line(FULL), line(FULL, VALUES | {name: text}), line(FULL)]))
@@ -281,7 +281,7 @@ def test_a_line_longer_than_the_parser_takes_at_once_is_one_row() -> None:
     assert [(letter["reason"], len(letter["payload"])) for letter in dead] == [(Reason.CUT_SHORT, 2 << 20)]
 
 
-def test_a_block_in_which_no_row_is_good_gives_dead_letters_alone() -> None:
+def test_a_block_without_a_good_row_is_dead_letters_alone() -> None:
     rows, dead = parse(SHORT, b'\n\xff\n"\n1,2\n')
     assert rows == []
     dead.sort(key=lambda letter: int(letter["record"]))
@@ -327,7 +327,7 @@ def test_the_graph_parses_batches() -> None:
 
 
 @pytest.mark.parametrize("between", [b'1,"x\n', b"\n", b"1,2\n", changed() + b"\n"])
-def test_what_is_asked_of_a_block_does_not_grow_with_its_headers_and_dead_letters(
+def test_lookups_in_a_block_do_not_grow_with_its_headers_and_dead_letters(
     monkeypatch: pytest.MonkeyPatch, between: bytes
 ) -> None:
     """Where lines stand is asked for all at once, and the file's own header is looked through once."""
