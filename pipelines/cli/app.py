@@ -3,8 +3,8 @@
 import argparse
 import atexit
 import os
-import re
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from typing import NoReturn, TextIO, cast
@@ -14,15 +14,13 @@ from apache_beam.runners.direct.direct_runner import SwitchingDirectRunner
 from apache_beam.runners.portability.prism_runner import PrismRunner
 from apache_beam.runners.runner import create_runner
 
-from lake.faults import damaged, is_damage, is_fault, meaning
 from pipelines.cli.cluster import JobEnded
 from pipelines.cli.commit_progress import Committed, kept_up_to_date
 from pipelines.cli.java_job_server import refusal
 from pipelines.cli.loopback import listen_here_alone
 from pipelines.cli.runner_options import FLINK_STREAMS
 from pipelines.cli.temporary import own_temporary_folder
-from schemas import errors
-from schemas.os_errors import bad_name
+from pipelines.cli.worker_errors import known
 from sources.progress import progress
 from sources.units import ROWS_IN
 from terminal import logs
@@ -155,44 +153,8 @@ def _run(command: Callable[[], int], resume: str) -> NoReturn:
                 atexit._run_exitfuncs()  # there Beam stops a job server that it has started
 
     code = ended(told, resume, known)
-    # The threads of a runner that was stopped half-way would keep the process, and taking Beam's modules down in order
-    # takes 0.4 s.
-    os._exit(code)
-
-
-def _classes(error: type[errors.PrestaCopError]) -> Iterator[type[errors.PrestaCopError]]:
-    for kind in error.__subclasses__():
-        yield kind
-        yield from _classes(kind)
-
-
-_KNOWN = {error.__name__: error for error in _classes(errors.PrestaCopError)}
-_IN_TRACEBACK = re.compile(rf"(?:^|\s)(?:schemas\.errors\.)?({'|'.join(_KNOWN)}): (.+)")
-_OF_THE_SYSTEM = re.compile(r"(?:^|\n)\w+Error: \[Errno (\d+)\] ([^:\n]+)(?:: '([^'\n]+)')?")
-_OF_PARQUET = re.compile(r"(?:^|\n)(?:pyarrow\.lib\.Arrow\w+|OSError|_?duckdb\.\w+): (.+)")
-
-
-def raised_by_worker(text: str) -> errors.PrestaCopError | None:
-    """The error of ours whose traceback is in that text."""
-    found = _IN_TRACEBACK.search(text)
-    return _KNOWN[found[1]](found[2].split(" [while running")[0]) if found else None
-
-
-def known(error: Exception) -> errors.PrestaCopError | None:
-    """The error of ours that this is; of one raised on a worker only the traceback's text came back."""
-    if isinstance(error, errors.PrestaCopError):
-        return error
-    if ours := raised_by_worker(str(error)):
-        return ours
-    if isinstance(error, UnicodeEncodeError) and (name := bad_name(error)):
-        return meaning(error, name)
-    if is_fault(error):
-        of_this_machine = isinstance(error, OSError) and error.errno is not None
-        where = getattr(error, "filename", None) or ("this machine" if of_this_machine else "the lake")
-        return meaning(error, str(where), errors.InputUnusable)
-    if found := _OF_THE_SYSTEM.search(str(error)):
-        told = OSError(int(found[1]), found[2].split(" [while running")[0])
-        return meaning(told, found[3] or "a worker", errors.InputUnusable)
-    if (found := _OF_PARQUET.search(str(error))) and is_damage(ValueError(found[1])):
-        return damaged(ValueError(found[1].split(" [while running")[0]), "the lake")
-    return None
+    if threading.active_count() > 1:
+        # Threads of Beam are left, also after a run that ended well: they could keep the process, and DuckDB prints 40
+        # lines about the objects that they refer to. Everything of ours is closed and written here.
+        os._exit(code)
+    sys.exit(code)

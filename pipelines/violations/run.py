@@ -24,9 +24,10 @@ from lake.faults import faults
 from lake.memory import share_memory
 from lake.retries import PATIENCE
 from lake.storage import storage
-from pipelines.cli.app import PRISM, beam_options, committed_line, known, progress_bar, run, stream_line
+from pipelines.cli.app import PRISM, beam_options, committed_line, progress_bar, run, stream_line
 from pipelines.cli.cluster import Cluster, Place, job_name
 from pipelines.cli.prism import find_prism, on_prism
+from pipelines.cli.worker_errors import known
 from pipelines.violations import options as flags
 from pipelines.violations.dry_run import dry_run
 from pipelines.violations.graph import Settings, violations

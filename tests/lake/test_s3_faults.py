@@ -13,7 +13,7 @@ from lake.changes import vacuum
 from lake.ledger import commit, is_committed, read_ledger
 from lake.retries import PATIENCE, PATIENCE_S
 from lake.storage import open_file, storage
-from pipelines.cli.app import known
+from pipelines.cli.worker_errors import known
 from pipelines.maintenance.undo_unit import undo
 from schemas.errors import InputUnusable, NotPermitted, PrestaCopError, ServiceUnavailable
 from schemas.lake import Dataset, Source

@@ -24,7 +24,7 @@ from lake import lake
 from lake.changes import vacuum
 from lake.retries import PATIENCE, PATIENCE_S
 from lake.storage import storage
-from pipelines.cli.app import known
+from pipelines.cli.worker_errors import known
 from pipelines.maintenance.compact import compact
 from pipelines.maintenance.reconcile import reconcile
 from pipelines.maintenance.undo_unit import put_back, undo

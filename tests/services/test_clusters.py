@@ -12,8 +12,8 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from lake.storage import storage
-from pipelines.cli.app import known
 from pipelines.cli.prism import on_prism
+from pipelines.cli.worker_errors import known
 from pipelines.violations.graph import Settings
 from pipelines.violations.inputs import ReadOptions
 from pipelines.violations.run import run_graph as run

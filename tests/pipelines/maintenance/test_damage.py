@@ -21,7 +21,7 @@ from lake.files import in_ledger, write_unit
 from lake.large_payloads import MAX_INLINE_BYTES
 from lake.ledger import commit
 from lake.storage import storage
-from pipelines.cli.app import known
+from pipelines.cli.worker_errors import known
 from pipelines.maintenance.compact import compact
 from pipelines.maintenance.integrity import notices, read_state
 from pipelines.maintenance.reconcile import main, reconcile
