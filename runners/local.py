@@ -20,6 +20,7 @@ from pipelines.violations.run import run_and_tell
 from runners.local_flags import parser as flags
 from schemas.dead_letter_share import DEFAULT_SHARE
 from schemas.files.marks import Mark, make_folder
+from terminal import logs
 from transforms.stats import HOUR
 
 SEED = 1
@@ -78,7 +79,7 @@ def _make_input(arguments: argparse.Namespace) -> tuple[str, str]:
 
 
 def _simulate(*arguments: str, quiet: bool) -> None:
-    command = [sys.executable, "-m", "prestacop", "simulate", *arguments, "--seed", str(SEED)]
+    command = [sys.executable, "-m", "prestacop", "simulate", *arguments, "--seed", str(SEED), *logs.flags()]
     finished = subprocess.run([*command, "--quiet"] if quiet else command, check=False, env=os.environ)
     if finished.returncode:
         sys.exit(finished.returncode)  # it has said why

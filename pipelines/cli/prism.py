@@ -1,6 +1,7 @@
 """Prism, Beam's own local runner that streams."""
 
 import glob
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from apache_beam.options.pipeline_options import DebugOptions, PipelineOptions
 
 from pipelines.cli.cluster import portable
 from pipelines.cli.job_server import job_server
+from terminal import logs
 
 BUILT = ".services/prism-*/prism"
 """Where ``make services-install`` puts it."""
@@ -29,8 +31,11 @@ def find_prism(given: str | None) -> str | None:
 def on_prism(options: PipelineOptions, binary: str) -> Iterator[PipelineOptions]:
     """The options that run the body's pipelines on a Prism of their own, with the workers in this process."""
 
+    kind = logs.JSON if logs.is_json() else logs.TEXT
+    level = "debug" if logging.getLogger().isEnabledFor(logging.DEBUG) else "warn"
+
     def command(port: int) -> list[str]:
-        return [binary, f"--job_port={port}", "--serve_http=false", "--log_kind=text", "--log_level=warn"]
+        return [binary, f"--job_port={port}", "--serve_http=false", f"--log_kind={kind}", f"--log_level={level}"]
 
     experiments = [*(options.view_as(DebugOptions).experiments or ()), UNSPLIT]
     with job_server("Prism", command) as endpoint:

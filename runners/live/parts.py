@@ -14,6 +14,7 @@ from runners.provision.kafka import KafkaTopics
 from runners.provision.spec import CONSOLE, FLEET, IMAGES, LAKE, MESSAGES, topics
 from runners.services.ports import HOST
 from schemas.errors import ServiceUnavailable
+from terminal import logs
 
 PARTITIONS = {MESSAGES: 2, IMAGES: 1}
 """Fewer than in a deployment: each partition makes a unit a second, and each unit some files."""
@@ -95,7 +96,7 @@ class Parts:
         read = ["--messages", urls["drones"].read(LAKE), "--images", urls["images"].read(LAKE), "--mode", UNBOUNDED]
         live = ["--live", f"file:{self.panes}", "--live-window", f"{options.window_seconds}s"]
         alerts = ["--alerts", urls["alerts"].publish, "--officer-keys", str(key)]
-        return [*read, *alerts, "--lake", options.lake, *live]
+        return [*read, *alerts, "--lake", options.lake, *live, *logs.flags()]
 
     def _console_command(self, options: LiveOptions, urls: dict[str, TopicUrl]) -> list[str]:
         where = ["--data", str(self._console_data), "--host", HOST, "--port", str(options.console_port)]
@@ -103,7 +104,7 @@ class Parts:
         read = [
             text for name in ("alerts", "images", "confirmations") for text in (f"--{name}", urls[name].read(CONSOLE))
         ]
-        return ["console", *where, "--panes", str(self.panes), *write, *read]
+        return ["console", *where, "--panes", str(self.panes), *write, *read, *logs.flags()]
 
 
 def _simulator_command(options: LiveOptions, urls: dict[str, TopicUrl]) -> list[str]:
@@ -111,7 +112,7 @@ def _simulator_command(options: LiveOptions, urls: dict[str, TopicUrl]) -> list[
     seed = str(int.from_bytes(os.urandom(4)))  # with the seed of the last run all messages would be duplicates
     where = ["--output", urls["drones"].publish, "--images", urls["images"].publish]
     where += ["--commands", urls["commands"].read(FLEET), "--confirmations", urls["confirmations"].publish]
-    return ["simulate", "drones", "--live", "--seconds", "0", "--seed", seed, *fleet, *MISHAPS, *where]
+    return ["simulate", "drones", "--live", "--seconds", "0", "--seed", seed, *fleet, *MISHAPS, *where, *logs.flags()]
 
 
 def start_console(console: Child) -> str:
