@@ -105,7 +105,7 @@ def test_a_trace_shows_the_answers_of_an_alert_and_the_alert_of_an_answer(tmp_pa
     assert lines[-4:] == [
         "answered · 40 · Fire hydrant",
         f"  officer    officer-a, 2026-01-15 13:00:01 UTC, in message {ids[0]}",
-        "answered again, which does not count · no violation",
+        "answered again (not counted) · no violation",
         f"  officer    officer-b, 2026-01-15 13:00:02 UTC, in message {ids[1]}",
     ]
     story = told(tmp_path / "lake", ids[0])
