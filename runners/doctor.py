@@ -50,7 +50,7 @@ def findings() -> Iterator[Finding]:
     disk = shutil.disk_usage(Path.cwd()).free / GIGABYTE
     yield Finding("disk", disk > 2, True, f"{disk:.1f} GB free here; run-local takes about 0.5 GB")
     found = java()
-    yield Finding("Java", found.is_good, False, found.text)
+    yield Finding("Java", found.is_supported, False, found.text)
     maven = _first_line("mvn", "-version")
     yield Finding("Maven", bool(maven), False, maven or "not found; it fetches Kafka")
     go = _first_line("go", "version")

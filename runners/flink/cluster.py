@@ -20,10 +20,10 @@ FLINK = pip_install("flink", "apache-flink-libraries==1.19.3", "pyflink")
 JOB_SERVER = beam_job_server("flink-job-server", _HERE / "pom.xml")
 ANSWER_SECONDS = 10
 ATTEMPTS = 100
-"""Restarts of a job, 2 s between them: whatever they replay is in the lake once."""
+"""Restarts of a job, 2 s between them: the lake is idempotent for what they replay."""
 
 JAR_SECONDS = 10
-"""A TaskManager keeps the jar of a job, 156 MB, so long after its end; Flink's own value is an hour."""
+"""How long a TaskManager keeps the jar of a job, 156 MB, after its end; Flink's default is an hour."""
 _OPENED = "lang lang.reflect net io nio text time util util.concurrent util.concurrent.atomic util.concurrent.locks"
 _JAVA = (
     "java",
@@ -36,12 +36,12 @@ _JAVA = (
 )
 
 
-class Refused(ServiceUnavailable):
-    """The JobManager is there and will not do what it is asked."""
+class RequestRejected(ServiceUnavailable):
+    """The JobManager answers with an error."""
 
 
 class JobManager(Service):
-    """Schedules the jobs; its REST interface is what the others and people talk to."""
+    """Schedules the jobs; has the REST interface and the web pages."""
 
     name = "jobmanager"
     usual_port = 8081
@@ -50,7 +50,7 @@ class JobManager(Service):
 
     def command(self, program: Path) -> list[str]:
         settings = self.settings / "config.yaml"
-        if not settings.exists():  # once: after a crash the TaskManagers look for it where it was
+        if not settings.exists():  # once: after a crash the TaskManagers look for the same port
             self.settings.mkdir()
             settings.write_text(self._settings(free_port()))
         main = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
@@ -68,7 +68,7 @@ class JobManager(Service):
 
     def is_ready(self) -> bool:
         try:
-            self.ask("overview")
+            self.request("overview")
         except ServiceUnavailable:
             return False
         return True
@@ -76,10 +76,10 @@ class JobManager(Service):
     def environment(self) -> dict[str, str]:
         return {"FLINK_MASTER": self.address}
 
-    def ask(self, path: str, body: dict[str, Any] | None = None, method: str | None = None) -> Any:
-        """What its REST interface answers; with a body it is a POST where no method is given.
+    def request(self, path: str, body: dict[str, Any] | None = None, method: str | None = None) -> Any:
+        """The answer of its REST interface; with a body the default method is POST.
 
-        Raises ServiceUnavailable, Refused.
+        Raises ServiceUnavailable, RequestRejected.
         """
         data = None if body is None else json.dumps(body).encode()
         request = Request(f"http://{self.address}/{path}", data, {"Content-Type": "application/json"}, method=method)
@@ -87,7 +87,7 @@ class JobManager(Service):
             with urlopen(request, timeout=ANSWER_SECONDS) as answer:
                 return json.load(answer)
         except HTTPError as error:
-            raise Refused(f"the JobManager refuses {path}: {error.read().decode()[:500]}") from error
+            raise RequestRejected(f"the JobManager rejects {path}: {error.read().decode()[:500]}") from error
         except (URLError, TimeoutError, ConnectionError, HTTPException) as error:
             raise ServiceUnavailable(f"the JobManager at {self.address} does not answer: {error}") from error
 
@@ -111,7 +111,7 @@ state.savepoints.dir: file://{self.snapshots}
 restart-strategy.type: fixed-delay
 restart-strategy.fixed-delay.attempts: {ATTEMPTS}
 restart-strategy.fixed-delay.delay: 2 s
-# A process that was killed is missed after 10 s, not 50.
+# A process that was killed is detected after 10 s, not 50.
 heartbeat.interval: 2000
 heartbeat.timeout: 10000
 blob.service.cleanup.interval: {JAR_SECONDS}
@@ -135,14 +135,14 @@ class TaskManager(Service):
         return [*command, *(part for line in dynamic for part in line.split()), *own]
 
     def is_ready(self) -> bool:
-        found = JobManager.running(self.folder.parent).ask("taskmanagers")["taskmanagers"]
+        found = JobManager.running(self.folder.parent).request("taskmanagers")["taskmanagers"]
         return any(manager["id"] == self.name for manager in found)
 
     def environment(self) -> dict[str, str]:
         return {}
 
     def _memory(self, program: Path, settings: str) -> list[str]:
-        """The sizes that Flink's own start script asks this tool for: flags of Java, then of Flink."""
+        """The flags of Java and those of Flink, from the tool that Flink's start script uses."""
         (dist,) = program.glob("lib/flink-dist*.jar")
         tool = ["-cp", f"{program}/bin/bash-java-utils.jar:{dist}", "org.apache.flink.runtime.util.bash.BashJavaUtils"]
         command = ["java", *tool, "GET_TM_RESOURCE_PARAMS", "--configDir", settings]

@@ -11,20 +11,20 @@ from runners.services.clients import use_local_servers
 from runners.services.group_command import GroupCommand, add_submit, parser_of, run_command
 
 _PROG = "prestacop flink"
-_LEAVING = f"The job goes on in the cluster ({_PROG} status; stop ends it). Units in the ledger are done"
+_LEAVING = f"The job keeps running in the cluster ({_PROG} status; {_PROG} stop). Units in the ledger are committed"
 
 
-def _tell(services: Services) -> None:
+def _print_jobs(services: Services) -> None:
     if services.status(JobManager.name)[0].pid:
         from runners.flink import jobs  # noqa: PLC0415  # imports Beam
 
-        print("\n".join(jobs.told(services.running(JobManager))))
+        print("\n".join(jobs.status_lines(services.running(JobManager))))
 
 
-def _more(actions: "argparse._SubParsersAction[argparse.ArgumentParser]", shared: argparse.ArgumentParser) -> None:
-    text = "end a job with a savepoint, from which another one can go on"
+def _add_stop(actions: "argparse._SubParsersAction[argparse.ArgumentParser]", shared: argparse.ArgumentParser) -> None:
+    text = "stop a job with a savepoint, from which another job can resume"
     stop = actions.add_parser("stop", parents=[shared], help=text, description=text, allow_abbrev=False)
-    stop.add_argument("--job", metavar="ID", help="the job (the one that runs)")
+    stop.add_argument("--job", metavar="ID", help="the job (the only one that runs)")
     stop.set_defaults(do=_stop)
     submit = add_submit(actions, _PROG)
     submit.add_argument("--go-on", action="store_true", help="resume from the newest savepoint or checkpoint")
@@ -34,7 +34,7 @@ def _stop(services: Services, arguments: argparse.Namespace) -> int:
     from runners.flink import jobs  # noqa: PLC0415  # imports Beam
 
     savepoint = jobs.stop(services.running(JobManager), arguments.job)
-    print(f"savepoint {savepoint}\nto go on from it:  {_PROG} submit --savepoint_path {savepoint} ...")
+    print(f"savepoint {savepoint}\nto resume from it: {_PROG} submit --savepoint_path {savepoint} ...")
     return 0
 
 
@@ -46,13 +46,13 @@ COMMAND = GroupCommand(
   {_PROG} up
   {_PROG} submit --history 'tickets/*.csv' --lake s3://prestacop/lake
   {_PROG} submit --messages kafka://localhost:9092/drones --mode unbounded --lake s3://prestacop/lake
-  {_PROG} stop                    with a savepoint, whose path it prints
+  {_PROG} stop                    with a savepoint; prints its path
   {_PROG} submit --go-on --parallelism 4 --messages ...
-                                    from the newest savepoint or checkpoint, with its open windows
+                                    resumes from the newest savepoint or checkpoint
 """,
     before_up=use_local_servers,
-    tell=_tell,
-    more=_more,
+    print_details=_print_jobs,
+    add_actions=_add_stop,
 )
 
 
@@ -70,7 +70,7 @@ def _submit(argv: list[str]) -> None:
     use_local_servers()
     services = Services(data=known.data, group=GROUP)
     if known.go_on:
-        rest += ["--savepoint_path", jobs.snapshot_to_go_on_from(services)]
+        rest += ["--savepoint_path", jobs.snapshot_to_resume_from(services)]
     run(rest, Cluster(f"{_PROG} submit", partial(on_flink, services=services), leaving=_LEAVING))
 
 

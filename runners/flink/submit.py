@@ -26,7 +26,7 @@ _NO_SNAPSHOT = re.compile(
 
 @contextmanager
 def on_flink(options: PipelineOptions, services: Services) -> Iterator[PipelineOptions]:
-    """The options that run the body's pipelines there. Raises ServiceUnavailable where there is no cluster."""
+    """The options that run pipelines in the cluster. Raises ServiceUnavailable where there is no cluster."""
     manager, workers = services.running(JobManager), services.running(Workers)
     jar = JOB_SERVER.install(HOME)
     defaults: dict[str, Any] = {"parallelism": PARALLELISM}
@@ -41,44 +41,44 @@ def on_flink(options: PipelineOptions, services: Services) -> Iterator[PipelineO
         ports = ["--artifact-port=0", "--expansion-port=0", f"--artifacts-dir={manager.folder / 'artifacts'}"]
         return ["java", "-Xmx512m", f"-Djava.io.tmpdir={temporary}", "-jar", str(jar), *where, *ports]
 
-    before, name = jobs.known_to(manager), options.view_as(GoogleCloudOptions).job_name
+    before, name = jobs.all_ids(manager), options.view_as(GoogleCloudOptions).job_name
     snapshot = options.view_as(FlinkJobOptions).savepoint_path
     final = jobs.FinalErrors(manager, name, before)
     with (
         manager.temporary() as temporary,
         (manager.folder / "job-server.log").open("ab") as log,
         job_server("Flink's job server", command, log.fileno()) as endpoint,
-        final.watched(),
+        final.watching(),
     ):
         there = portable(options, endpoint, defaults, environment_type="EXTERNAL", environment_config=workers.address)
         try:
             yield there
-        except RuntimeError as error:  # what Beam raises of a job that did not come to its end
+        except RuntimeError as error:  # Beam raises it for a job that did not succeed
             if snapshot:
                 _refuse_snapshot(snapshot, str(error))
             if _LOST.search(str(error)):
                 raise ServiceUnavailable(
-                    f"the JobManager at {manager.address} has ended, and its jobs with it; the lake knows what is "
-                    "done. Start it again (prestacop flink up), then submit with --go-on, which takes the "
-                    "newest checkpoint"
+                    f"the JobManager at {manager.address} has ended, and its jobs with it; committed units stay in the "
+                    "lake. Start it again (prestacop flink up), then submit with --go-on, which resumes from "
+                    "the newest checkpoint"
                 ) from error
             if final.found:
                 raise final.found from error
-            if ended := jobs.ended(manager, name, before):
+            if ended := jobs.ended_by_user(manager, name, before):
                 raise ended from error
             raise
 
 
 def _refuse_snapshot(snapshot: str, text: str) -> None:
-    """Raise InputUnusable where Flink says that it cannot begin with it."""
+    """Raise InputUnusable where Flink cannot restore the snapshot."""
     if "Cannot map checkpoint/savepoint state" in text:
         raise InputUnusable(
             f"{snapshot} has the state of steps that this graph does not have. Give --history, --messages, --images, "
-            "--live, --alerts, --alert-webhook and --alert-email as they were given before; or leave --go-on and "
-            "--savepoint_path out: the lake knows what is done, and only windows of --live that are open begin anew"
+            "--live, --alerts, --alert-webhook and --alert-email as before; or omit --go-on and --savepoint_path: "
+            "committed units are not read again, and only the open windows of --live are lost"
         )
     if found := _NO_SNAPSHOT.search(text):
         raise InputUnusable(
-            f"Flink cannot go on from {snapshot}: {found[0].strip()}. prestacop flink status names the newest "
-            "checkpoint or savepoint, and --go-on takes it"
+            f"Flink cannot resume from {snapshot}: {found[0].strip()}. prestacop flink status names the newest "
+            "checkpoint or savepoint, and --go-on resumes from it"
         )

@@ -53,8 +53,8 @@ def running_servers(services: Services, names: Sequence[str]) -> Iterator[list[s
         print(f"starting {' and '.join(names)}", flush=True)
         for name in names:
             for state in services.up(name):
-                started += [name] if state.fresh else []
-                print(f"{name:8}{state.address:17}{'started' if state.fresh else 'already running'}", flush=True)
+                started += [name] if state.is_new else []
+                print(f"{name:8}{state.address:17}{'started' if state.is_new else 'already running'}", flush=True)
         yield started
 
 

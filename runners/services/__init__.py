@@ -1,4 +1,4 @@
-"""A Kafka broker, a Pub/Sub server, an S3 server and Prism from package registries: no Docker, no account."""
+"""A Kafka broker, a Pub/Sub server, an S3 server and Prism from package registries, without Docker or an account."""
 
 from runners.services.ports import free_port
 from runners.services.programs import HOME

@@ -14,8 +14,8 @@ COMMAND = GroupCommand(
     f"""\
   {_PROG} up                      all three; Prism is built as well
   {_PROG} up kafka --kafka-port 9192
-  {_PROG} down --clean            end them and remove what they have kept
-  eval "$({_PROG} status --env)"  so that commands of this shell find them
+  {_PROG} down --clean            stop them and remove their data
+  eval "$({_PROG} status --env)"  lets the commands of this shell use them
 """,
 )
 

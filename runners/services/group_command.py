@@ -1,4 +1,4 @@
-"""``up``, ``down``, ``status``, ``install`` of services that belong together: the servers here, a Flink, a Spark."""
+"""The actions ``up``, ``down``, ``status``, ``install`` for a group of services: the servers, a Flink, a Spark."""
 
 import argparse
 import shlex
@@ -17,7 +17,7 @@ from terminal.signals import INTERRUPTED
 
 
 def _nothing(*_: object) -> None:
-    """Nothing more to do."""
+    """Do nothing."""
 
 
 class GroupCommand(NamedTuple):
@@ -29,17 +29,17 @@ class GroupCommand(NamedTuple):
     examples: str
     before_up: Callable[[], None] = _nothing
     """Called before anything is started."""
-    tell: Callable[[Services], None] = _nothing
-    """Prints what else there is to say after ``up`` and ``status``."""
-    more: Callable[[Any, argparse.ArgumentParser], object] = _nothing
-    """Adds actions to the first, whose flags are those of the second; each sets ``do``, as below."""
+    print_details: Callable[[Services], None] = _nothing
+    """Prints more after ``up`` and ``status``."""
+    add_actions: Callable[[Any, argparse.ArgumentParser], object] = _nothing
+    """Adds actions to the first, with the flags of the second; each sets ``do``, as below."""
 
 
 def run_command(command: GroupCommand, argv: Sequence[str], submit: Callable[[list[str]], None] | None = None) -> int:
     """Run it; gives its exit code.
 
     Args:
-        submit: gets what follows the word ``submit``, the flags of another command.
+        submit: is called with the flags after the word ``submit``.
     """
     try:
         if submit and argv[:1] == ["submit"]:
@@ -52,7 +52,7 @@ def run_command(command: GroupCommand, argv: Sequence[str], submit: Callable[[li
     except PrestaCopError as error:
         return report(error)
     except KeyboardInterrupt:
-        print(f"\nstopped. What runs is told by {command.prog} status", file=sys.stderr)
+        print(f"\nstopped; {command.prog} status shows what still runs", file=sys.stderr)
         return INTERRUPTED
 
 
@@ -63,39 +63,39 @@ def parser_of(command: GroupCommand) -> argparse.ArgumentParser:
 
     def name(text: str) -> str:
         if text not in names:
-            raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(names)}")
+            raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(names)}")
         return text
 
     shared = add_log_flags(argparse.ArgumentParser(add_help=False, allow_abbrev=False))
     shared.add_argument("names", nargs="*", type=name, metavar="SERVICE", help=f"{', '.join(names)} (all)")
     shared.add_argument("--home", type=Path, default=HOME, help="where programs are installed (.services)")
     usual = f".services/{group.data.name}"
-    shared.add_argument("--data", type=Path, default=group.data, help=f"where data, logs and pids are ({usual})")
+    shared.add_argument("--data", type=Path, default=group.data, help=f"where data, logs and pids are kept ({usual})")
     for kind in group.kinds:
-        where = f"where {kind.name} listens ({kind.usual_port})"
+        where = f"the port of {kind.name} ({kind.usual_port})"
         shared.add_argument(f"--{kind.name}-port", type=port, default=kind.usual_port, metavar="N", help=where)
     parser = group_parser(
         command.prog,
         command.description,
         f"""examples:
 {command.examples}
-exit codes: 0 done, 2 wrong usage, 4 a service cannot be had, or does not run (status)""",
+exit codes: 0 done, 2 wrong usage, 4 a service is not available, or does not run (status)""",
     )
     actions = parser.add_subparsers(required=True, metavar="ACTION")
 
     def action(name: str, text: str) -> argparse.ArgumentParser:
         return actions.add_parser(name, parents=[shared], help=text, description=text, allow_abbrev=False)
 
-    up = action("up", "install what is not installed, start what does not run, wait until it answers")
+    up = action("up", "install and start the services that do not run, and wait until they answer")
     up.set_defaults(do=lambda services, given: _up(command, services, given))
-    down = action("down", "end what runs")
-    down.add_argument("--clean", action="store_true", help="remove what they have kept, too")
+    down = action("down", "stop the services")
+    down.add_argument("--clean", action="store_true", help="remove their data as well")
     down.set_defaults(do=_down)
-    status = action("status", "tell what runs")
-    status.add_argument("--env", action="store_true", help="print lines for a shell instead")
+    status = action("status", "show which services run")
+    status.add_argument("--env", action="store_true", help="print variables for a shell instead")
     status.set_defaults(do=lambda services, given: _status(command, services, given))
-    action("install", "only install what they are and need").set_defaults(do=_install)
-    command.more(actions, shared)
+    action("install", "only install the programs").set_defaults(do=_install)
+    command.add_actions(actions, shared)
     return parser
 
 
@@ -112,17 +112,17 @@ def _up(command: GroupCommand, services: Services, arguments: argparse.Namespace
     command.before_up()
     for name in arguments.names or [kind.name for kind in command.group.kinds]:
         for state in services.up(name):
-            print(_line(state, "" if state.fresh else "  already running"), flush=True)
+            print(_line(state, "" if state.is_new else "  already running"), flush=True)
     if not arguments.names:
         services.install()
     print("\n" + _exports(services, arguments))
-    command.tell(services)
+    command.print_details(services)
     return 0
 
 
 def _down(services: Services, arguments: argparse.Namespace) -> int:
     for state in services.down(*arguments.names, clean=arguments.clean):
-        print(f"{state.name:15}{f'ended pid {state.pid}' if state.pid else 'was not running'}")
+        print(f"{state.name:15}{f'stopped pid {state.pid}' if state.pid else 'was not running'}")
     return 0
 
 
@@ -132,7 +132,7 @@ def _status(command: GroupCommand, services: Services, arguments: argparse.Names
         print(_exports(services, arguments))
     else:
         print("\n".join(_line(state) if state.pid else f"{state.name:15}not running" for state in states))
-        command.tell(services)
+        command.print_details(services)
     return 0 if all(state.pid for state in states) else ServiceUnavailable.exit_code
 
 

@@ -1,4 +1,4 @@
-"""Which Java this machine has, and whether Flink, Spark and Kafka run on it."""
+"""The Java of this machine, and whether Flink, Spark and Kafka run on it."""
 
 import os
 import re
@@ -20,17 +20,17 @@ class Java(NamedTuple):
     """What was found."""
 
     text: str
-    """What it says of itself, or what is wrong and what to do."""
-    is_good: bool
-    """Whether all that needs Java runs on it."""
+    """Its version, or the fault and what to do."""
+    is_supported: bool
+    """Whether Flink, Kafka and Spark run on it."""
     starts: bool
-    """Whether Flink and Kafka do."""
+    """Whether Flink and Kafka run on it."""
 
 
 def java() -> Java:
-    """The one on the PATH, and the one of JAVA_HOME, which Maven and Spark's workers take where it is set."""
-    looked = [_judged(*place) for place in _places()]
-    return next((one for one in looked if not one.is_good), looked[0])
+    """The Java on the PATH; that of JAVA_HOME, which Maven and Spark use, if only that one is not supported."""
+    found = [_check(*place) for place in _places()]
+    return next((one for one in found if not one.is_supported), found[0])
 
 
 def _places() -> Iterator[tuple[str, str | None]]:
@@ -40,9 +40,9 @@ def _places() -> Iterator[tuple[str, str | None]]:
         yield f"of JAVA_HOME={home}", str(program) if os.access(program, os.X_OK) and program.is_file() else None
 
 
-def _judged(where: str, program: str | None) -> Java:
+def _check(where: str, program: str | None) -> Java:
     if program is None and where.startswith("of JAVA_HOME"):
-        return Java(f"no program bin/java {where}: let it name a Java {NEEDED}, or unset it", False, False)
+        return Java(f"no program bin/java {where}: set it to a Java {NEEDED}, or unset it", False, False)
     if program is None:
         return Java(f"no java {where}; Flink, Spark and Kafka need Java {NEEDED}: {INSTALL}", False, False)
     try:
@@ -58,15 +58,15 @@ def _judged(where: str, program: str | None) -> Java:
     except (OSError, subprocess.TimeoutExpired) as error:
         return Java(f"{program}, {where}, does not start: {error}; install Java {NEEDED}: {INSTALL}", False, False)
     lines = done.stdout.splitlines()
-    line = next((line for line in lines if _VERSION.search(line)), None)  # others tell of JAVA_TOOL_OPTIONS
+    line = next((line for line in lines if _VERSION.search(line)), None)  # the others are about JAVA_TOOL_OPTIONS
     found = _VERSION.search(line) if line else None
     if done.returncode or line is None or found is None:
-        said = lines[-1] if lines else f"exit code {done.returncode}"
-        text = f"{program}, {where}, does not say its version: {said}; install Java {NEEDED}: {INSTALL}"
+        output = lines[-1] if lines else f"exit code {done.returncode}"
+        text = f"{program}, {where}, does not print its version: {output}; install Java {NEEDED}: {INSTALL}"
         return Java(text, False, False)
     version = int(found[1])
     if version < NEEDED:
         return Java(f"{line}: too old, {where}; Flink, Spark and Kafka need Java {NEEDED}: {INSTALL}", False, False)
     if version >= TOO_NEW:
-        return Java(f"{line}: too new for Spark 3.5, {where}; Java {NEEDED} is what is tested: {INSTALL}", False, True)
-    return Java(line if version == NEEDED else f"{line}; Java {NEEDED} is what is tested", True, True)
+        return Java(f"{line}: too new for Spark 3.5, {where}; Java {NEEDED} is tested: {INSTALL}", False, True)
+    return Java(line if version == NEEDED else f"{line}; Java {NEEDED} is tested", True, True)

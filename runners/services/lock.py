@@ -1,4 +1,4 @@
-"""One process at a time."""
+"""Locks between processes."""
 
 import fcntl
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from pathlib import Path
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Wait for the file's lock and hold it; it ends with the process too, so that no stale one is left."""
+    """Wait for a lock on the file, and keep it during the body; it is released even if the process is killed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -6,14 +6,14 @@ from secrets import randbelow
 
 HOST = "127.0.0.1"
 _FIRST, _COUNT = 20_000, 12_000
-"""Below what systems give to outgoing connections, which would take such a port before its server does."""
+"""Below the ephemeral ports, one of which an outgoing connection might take before the server does."""
 _given: set[int] = set()
 
 
 def is_free(port: int) -> bool:
     """Whether a server could listen there."""
     with closing(socket.socket()) as probe:
-        # As servers do: what is left of closed connections is no reason to wait.
+        # As servers do: closed connections in TIME_WAIT do not matter.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
@@ -30,7 +30,7 @@ def is_open(port: int) -> bool:
 
 
 def free_port() -> int:
-    """A port that nothing listens on and that was not given before; not by ``random``, whose seed tests set."""
+    """A port that nothing listens on and that was not given before. Not from ``random``, which tests seed."""
     while True:
         port = _FIRST + randbelow(_COUNT)
         if port not in _given and is_free(port):

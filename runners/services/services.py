@@ -1,4 +1,4 @@
-"""Start the servers, wait until they answer, end them."""
+"""Start the servers, wait until they answer, stop them."""
 
 import os
 import shutil
@@ -24,20 +24,20 @@ from schemas.files.marks import Mark, make_folder, mark_of, unmarked
 _BUILD = Path(__file__).parent / "prism" / "build.py"
 # Without cgo no C compiler is needed.
 PRISM = Program("prism", (PYTHON, _BUILD.name, TARGET), "prism", (_BUILD,), {"CGO_ENABLED": "0"}, tool="go")
-"""Beam's runner for one machine, of Beam's own version; the pipeline starts and ends it."""
+"""Beam's runner for one machine, of Beam's own version; the pipeline starts and stops it."""
 
 S = TypeVar("S", bound=Service)
 
 
 class Group(NamedTuple):
-    """Services that are started and ended together."""
+    """Services that are started and stopped together."""
 
     kinds: tuple[type[Service], ...]
     """In the order in which they start."""
     programs: tuple[Program, ...]
-    """What is installed with them, and started by others."""
+    """Programs that are installed with them, and started by other commands."""
     data: Path
-    """Where their state is, if nothing else is said."""
+    """The default folder of their state."""
 
 
 SERVERS = Group((Kafka, PubSub, S3), (PRISM,), HOME / "data")
@@ -50,27 +50,27 @@ _LOCK = "lock"
 
 
 class State(NamedTuple):
-    """How one service is."""
+    """The state of one service."""
 
     name: str
     address: str
     log: Path
     pid: int | None
     """None where it does not run."""
-    fresh: bool = False
-    """Whether this very call started it."""
+    is_new: bool = False
+    """Whether this call started it."""
 
 
 class Services:
     """The servers whose state is in one folder.
 
-    Any process may start them, and any other use or end them.
+    Any process may start them, and any other process use or stop them.
 
     Args:
         home: where programs are installed.
         data: where their state is.
-        ports: of those that shall not listen on their usual one.
-        group: which services these are.
+        ports: by service, where it is not the default one.
+        group: the services.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Services:
         self._ports = {name: kind.usual_port for name, kind in self._kinds.items()} | dict(ports or {})
 
     def up(self, *names: str) -> list[State]:
-        """Start those that do not run, install them before if need be, and wait until each answers.
+        """Install and start those that do not run, and wait until each answers.
 
         Raises:
             ServiceUnavailable: a tool is missing, a port is taken, or a server ended or did not answer in time.
@@ -95,23 +95,23 @@ class Services:
         return [self._up(name) for name in names or self._kinds]
 
     def down(self, *names: str, clean: bool = False) -> list[State]:
-        """End those that run; ``clean`` removes what they have kept. Gives the state of each before."""
+        """Stop those that run; ``clean`` removes their data. Gives the state of each before."""
         return [self._down(name, clean) for name in names or self._kinds]
 
     def kill(self, name: str) -> None:
-        """End one as a crash does."""
+        """Kill one, as in a crash."""
         Background(self._folder(name)).kill()
 
     def status(self, *names: str) -> list[State]:
-        """How each of them is."""
+        """The state of each."""
         return [self._state(name) for name in names or self._kinds]
 
     def running(self, kind: type[S]) -> S:
-        """One of them that runs. Raises ServiceUnavailable where it does not."""
+        """A running one. Raises ServiceUnavailable where it does not."""
         return kind.running(self._data)
 
     def environment(self, *names: str) -> dict[str, str]:
-        """What clients of those that run find them by, as environment variables."""
+        """The environment variables by which clients find those that run."""
         found: dict[str, str] = {}
         for name in names or self._kinds:
             record = Background(self._folder(name)).find()
@@ -120,7 +120,7 @@ class Services:
         return found
 
     def install(self, *names: str) -> list[Path]:
-        """Install the programs of those; where none is named, of all, and what else belongs to them."""
+        """Install the programs of the named services; without names all programs of the group."""
         wanted = [self._program(name) for name in names or (*self._kinds, *self._programs)]
         return list(dict.fromkeys(program.install(self._home) for program in wanted if program))
 
@@ -129,7 +129,7 @@ class Services:
         return PRISM.install(self._home)
 
     def missing(self, name: str) -> list[str]:
-        """The tools that this machine needs and does not have before it can run a service, or a program."""
+        """The tools that a service or a program needs and this machine does not have."""
         tools = self._kinds[name].tools if name in self._kinds else ()
         program = self._program(name)
         return [*missing(*tools), *(program.missing(self._home) if program else ())]
@@ -148,11 +148,11 @@ class Services:
     def _service(self, name: str, port: int) -> Service:
         return self._kinds[name](self._folder(name), port)
 
-    def _state(self, name: str, fresh: bool = False) -> State:
+    def _state(self, name: str, is_new: bool = False) -> State:
         background = Background(self._folder(name))
         record = background.find()
         service = self._service(name, record.port if record else self._ports[name])
-        return State(name, service.address, background.log, record.pid if record else None, fresh)
+        return State(name, service.address, background.log, record.pid if record else None, is_new)
 
     def _up(self, name: str) -> State:
         folder = self._folder(name)
@@ -167,23 +167,23 @@ class Services:
             service = self._service(name, self._ports[name])
             if not is_free(service.port):
                 raise ServiceUnavailable(
-                    f"{name}: another program listens on {service.address}; end it, or choose --{name}-port"
+                    f"{name}: another program listens on {service.address}; stop it, or choose --{name}-port"
                 )
             _remove_scratch(service)
             command = service.command(path)
             record = background.start(command, _environment() | service.secrets(path), service.port)
             try:
                 _wait(service, background, record)
-            except BaseException:  # Ctrl-C as well: nothing half started stays behind
+            except BaseException:  # also for Ctrl-C: leave no service that is not ready
                 background.kill()
                 raise
-            return self._state(name, fresh=True)
+            return self._state(name, is_new=True)
 
     def _down(self, name: str, clean: bool) -> State:
         before = self._state(name)
         folder = self._folder(name)
         if not (folder / _LOCK).exists():
-            return before  # never started; a folder of that name is somebody else's
+            return before  # never started: a folder of that name is not ours
         with locked(folder / _LOCK):
             Background(folder).stop()
             _remove_scratch(self._service(name, self._ports[name]))
@@ -195,7 +195,7 @@ class Services:
 
 
 def _remove_scratch(service: Service) -> None:
-    """What its last process left behind; what a child of it that still ends writes just now goes the next time."""
+    """Remove the files of its last process; those that a child of it writes while it ends are removed the next time."""
     shutil.rmtree(service.scratch, ignore_errors=True)
 
 
@@ -203,23 +203,25 @@ def _wait(service: Service, background: Background, record: Record) -> None:
     """Wait until clients can use it."""
     end = time.monotonic() + START_SECONDS
     while not service.is_ready():
-        wrong = None
+        fault = None
         if not background.find():
-            wrong = "ended while it started"
+            fault = "ended while it started"
         elif time.monotonic() > end:
-            wrong = f"(pid {record.pid}) did not answer on {service.address} in {START_SECONDS} s"
-        if wrong:
-            raise ServiceUnavailable(f"{service.name} {wrong}; {background.log} ends so:\n{background.tail()}")
+            fault = f"(pid {record.pid}) did not answer on {service.address} in {START_SECONDS} s"
+        if fault:
+            raise ServiceUnavailable(
+                f"{service.name} {fault}; the last lines of {background.log}:\n{background.tail()}"
+            )
         time.sleep(0.05)
     open_to_all = reachable(record.pid)
     if open_to_all:
         raise ServiceUnavailable(
-            f"{service.name} would be open to the network, at {', '.join(open_to_all)}, and was ended: "
-            f"its settings must name {HOST} alone"
+            f"{service.name} would be open to the network, at {', '.join(open_to_all)}, and was stopped: "
+            f"its settings must name {HOST} only"
         )
 
 
 def _environment() -> dict[str, str]:
-    """Ours without what servers would take for settings of theirs."""
+    """The variables that servers need, without those that they would take for settings."""
     known = {key: os.environ[key] for key in ("PATH", "HOME", "TMPDIR", "LANG", "JAVA_HOME") if key in os.environ}
     return known | ({"TMPDIR": outside(known["TMPDIR"])} if "TMPDIR" in known else {})

@@ -16,31 +16,31 @@ EXECUTOR_MEMORY = "1g"
 
 
 CLEANUP_SECONDS = 30
-"""What executors leave in the worker's folder is removed so long after the end of their application, or twice that."""
+"""The files of an application in the worker's folder are removed so long after its end, or twice that."""
 
 
 def cores() -> int:
-    """That the worker gives away: all, or what Spark's own variable says."""
+    """The cores of the worker: SPARK_WORKER_CORES, or all."""
     return int(os.environ.get("SPARK_WORKER_CORES") or os.cpu_count() or 1)
 
 
 MEMORY = "4g"
-"""That the worker may give away: to an executor, and to the next one while the first still ends."""
+"""The memory of the worker: for an executor, and for the next one while the first still ends."""
 
 OPENED = " ".join(
     f"--add-opens=java.base/{package}=ALL-UNNAMED"
     for package in ("sun.nio.ch", "java.nio", "java.util", "java.lang.invoke")
 )
-"""What Beam and Spark need of Java 17."""
+"""The packages that Beam and Spark need open in Java 17."""
 
 
 def java(program: Path, *arguments: str) -> list[str]:
-    """A class of Spark's."""
+    """The command line of a class of Spark."""
     return ["java", "-XX:+UseSerialGC", *OPENED.split(), "-cp", f"{program}/jars/*", *arguments]
 
 
 class Master(Service):
-    """Gives applications their executors."""
+    """Assigns executors to applications."""
 
     name = "master"
     usual_port = 7077
@@ -62,7 +62,7 @@ class Master(Service):
 
     @property
     def url(self) -> str:
-        """What applications and workers call it by."""
+        """Its URL for applications and workers."""
         return f"spark://{self.address}"
 
 
@@ -78,13 +78,13 @@ class Worker(Service):
         where = ["--host", HOST, "--port", str(self.port), "--webui-port", str(free_port())]
         sizes = ["--cores", str(cores()), "--memory", MEMORY, "--work-dir", str(self.scratch / "work")]
         master = Master.running(self.folder.parent).url
-        # Each executor gets a copy of the job server's jar, 100 MB, and leaves it where nothing else is said.
+        # Each executor gets a copy of the job server's jar, 100 MB, which Spark keeps by default.
         cleanup = {"enabled": "true", "interval": CLEANUP_SECONDS, "appDataTtl": CLEANUP_SECONDS}
         settings = [f"-Dspark.worker.cleanup.{name}={value}" for name, value in cleanup.items()]
         return java(program, "-Xmx512m", *settings, "org.apache.spark.deploy.worker.Worker", *where, *sizes, master)
 
     def secrets(self, program: Path) -> dict[str, str]:
-        # Executors inherit them; the version of Scala is what Spark's scripts would find out.
+        # Executors inherit them; Spark's scripts would find the version of Scala out.
         return {
             "SPARK_LOCAL_IP": HOST,
             "SPARK_LOCAL_DIRS": str(self.scratch / "local"),
@@ -101,7 +101,7 @@ class Worker(Service):
 
 
 class SparkWorkers(Workers):
-    """Beside this cluster, so that both clusters can run at once."""
+    """The pool of this cluster; its port differs from Flink's, so that both can run at once."""
 
     usual_port = 50_001
 

@@ -22,7 +22,7 @@ COMMAND = GroupCommand(
   {_PROG} submit --every 30s --messages kafka://localhost:9092/drones --lake s3://prestacop/lake
 """,
     before_up=use_local_servers,
-    more=lambda actions, _: add_submit(actions, _PROG),
+    add_actions=lambda actions, _: add_submit(actions, _PROG),
 )
 
 

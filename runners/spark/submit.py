@@ -11,12 +11,12 @@ from runners.services import HOME, Services
 from runners.spark.cluster import EXECUTOR_MEMORY, JOB_SERVER, SPARK, Master, SparkWorkers, cores, java
 
 IDLE_MILLISECONDS = 60_000
-"""An idle Python worker stays so long: without it, each stage starts new ones."""
+"""How long an idle Python worker is kept: without it, each stage starts new ones."""
 
 
 @contextmanager
 def on_spark(options: PipelineOptions, services: Services) -> Iterator[PipelineOptions]:
-    """The options that run the body's pipelines there. Raises ServiceUnavailable where there is no cluster."""
+    """The options that run pipelines in the cluster. Raises ServiceUnavailable where there is no cluster."""
     master, workers = services.running(Master), services.running(SparkWorkers)
     jar, spark = JOB_SERVER.install(HOME), SPARK.install(HOME)
     defaults = {
@@ -26,7 +26,7 @@ def on_spark(options: PipelineOptions, services: Services) -> Iterator[PipelineO
     }
 
     def command(port: int) -> list[str]:
-        """The job server is the driver of the application, too."""
+        """The job server is also the driver of the application."""
         spark_settings = [
             "-Dspark.driver.host=127.0.0.1",
             "-Dspark.driver.bindAddress=127.0.0.1",

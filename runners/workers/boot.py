@@ -1,6 +1,6 @@
-"""What a runner starts for each Python worker: ask the job for its options, then run Beam's harness with them.
+"""Starts one Python worker: gets the options from the job, then runs Beam's harness.
 
-The same as the ``boot`` program of Beam's container, without a container: the worker has this project's environment.
+Like the ``boot`` program of Beam's container, but without a container: the worker uses this project's environment.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from google.protobuf import json_format, text_format
 PROVISION_SECONDS = 60
 WATCH_SECONDS = 2
 MISSES = 3
-"""So many times in a row nobody listens where the runner did: it was killed, and the worker ends too."""
+"""The worker ends when the runner's port is closed so many times in a row: the runner was killed."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -57,7 +57,7 @@ def _descriptor(url: str) -> str:
 
 
 def _end_with(control: str) -> None:
-    """Wait until the runner's process is gone; Beam's harness would look for it for ever, with all of a core."""
+    """Exit when the runner has ended; Beam's harness would retry for ever, with a full core."""
     host, _, port = control.rpartition(":")
     misses = 0
     while misses < MISSES:

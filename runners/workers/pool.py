@@ -1,6 +1,6 @@
 """``python -m runners.workers.pool``: starts Python workers for the runner of the same machine (``EXTERNAL``).
 
-Beam's own pool listens to the whole network, and starts what it is told to; this one listens here alone.
+Beam's own pool listens on all addresses and starts any program; this one listens on 127.0.0.1 only.
 """
 
 import argparse
@@ -28,7 +28,7 @@ class Pool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):  # type: igno
         self._lock = threading.Lock()
 
     def StartWorker(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802  # the protocol's name
-        """Start a process; that it fails is told by its log, and by the runner that misses it."""
+        """Start a process. If it fails, its log says why, and the runner reports a missing worker."""
         arguments = {
             "id": request.worker_id,
             "logging_endpoint": request.logging_endpoint.url,
@@ -44,7 +44,7 @@ class Pool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):  # type: igno
         return beam_fn_api_pb2.StartWorkerResponse()
 
     def StopWorker(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        """End a process that was started, if it is still there."""
+        """Stop a process that was started, if it still runs."""
         with self._lock:
             worker = self._workers.pop(request.worker_id, None)
         if worker:
@@ -52,7 +52,7 @@ class Pool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):  # type: igno
         return beam_fn_api_pb2.StopWorkerResponse()
 
     def close(self) -> None:
-        """End all of them."""
+        """Stop all of them."""
         with self._lock:
             for worker in self._workers.values():
                 worker.terminate()
@@ -60,7 +60,7 @@ class Pool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):  # type: igno
                 _end(worker)
 
     def _collect(self) -> None:
-        """Forget those that have ended by themselves, as they do when their runner is killed."""
+        """Remove those that have ended, as they do when their runner is killed."""
         self._workers = {name: worker for name, worker in self._workers.items() if worker.poll() is None}
 
 
@@ -76,7 +76,7 @@ def _end(worker: subprocess.Popen[bytes]) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Serve until SIGTERM or SIGINT."""
     parser = argparse.ArgumentParser(prog="python -m runners.workers.pool", description=__doc__)
-    parser.add_argument("--port", type=int, required=True, help="where the runner finds it")
+    parser.add_argument("--port", type=int, required=True, help="the port for the runner")
     arguments = parser.parse_args(argv)
     pool = Pool()
     server = grpc.server(ThreadPoolExecutor(8))
@@ -89,6 +89,6 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    # Before any thread is there: each would take the signal by default, and end the process with its workers running.
+    # Before any thread starts: a thread with the default handler would end the process and leave its workers running.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     main()

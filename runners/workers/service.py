@@ -9,11 +9,11 @@ from runners.services.service import Service
 
 _ROOT = Path(__file__).resolve().parents[2]
 PASSED_ON = ("AWS_", "KAFKA_", "PUBSUB_", "GOOGLE_", "ALERT_", "SMTP_")
-"""Variables by which workers find servers and keys; a job's options are no place for secrets, for runners log them."""
+"""Variables with servers and keys for the workers. They are not job options, because runners log those."""
 
 
 class Workers(Service):
-    """Starts a process of Python for each worker that the cluster asks for."""
+    """Starts a Python process for each worker that the cluster requests."""
 
     name = "workers"
     usual_port = 50_000

@@ -100,7 +100,7 @@ def _wait_for_progress(committed: Committed, cluster: Services) -> None:
     What comes before the job is there is of the one that ran before: its tasks outlive their JobManager for a while.
     """
     deadline = time.monotonic() + PROGRESS_SECONDS
-    while not jobs.running(cluster.running(JobManager)):
+    while not jobs.running_ids(cluster.running(JobManager)):
         _look(committed, deadline)
     committed.look()
     before = committed.units

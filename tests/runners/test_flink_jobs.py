@@ -1,4 +1,4 @@
-"""What is said of the jobs of a Flink, whatever their state is."""
+"""The status lines of Flink jobs, and how a job ended."""
 
 import re
 import threading
@@ -37,7 +37,7 @@ class Answers(JobManager):
             "completed": {"id": checkpoint} if checkpoint else None,
         }
 
-    def ask(self, path: str, body: dict[str, Any] | None = None, method: str | None = None) -> Any:
+    def request(self, path: str, body: dict[str, Any] | None = None, method: str | None = None) -> Any:
         if path == "overview":
             return {"flink-version": "1.19.3", "taskmanagers": 2, "slots-available": 1, "slots-total": 2}
         if path.endswith("/exceptions"):
@@ -48,8 +48,8 @@ class Answers(JobManager):
         return {"jobs": self.found} if path == "jobs/overview" else {"latest": self._latest}
 
 
-def test_no_two_words_are_printed_as_one(tmp_path: Path) -> None:
-    lines = list(jobs.told(Answers(tmp_path, [job("1f", state) for state in STATES])))
+def test_status_lines_have_separate_columns(tmp_path: Path) -> None:
+    lines = list(jobs.status_lines(Answers(tmp_path, [job("1f", state) for state in STATES])))
     assert [line.split() for line in lines[1:]] == [[state, "1f", "1", "s", "a-stream"] for state in STATES]
 
 
@@ -71,16 +71,16 @@ def test_no_two_words_are_printed_as_one(tmp_path: Path) -> None:
 def test_how_a_job_ended(states: list[str], savepoint: int, checkpoint: int, code: int | None, tmp_path: Path) -> None:
     others = [job("before", "CANCELED"), job("another", "FAILED", "another-stream")]
     found = [job(f"new-{state}", state) for state in states]
-    ended = jobs.ended(Answers(tmp_path, others + found, savepoint, checkpoint), "a-stream", {"before"})
+    ended = jobs.ended_by_user(Answers(tmp_path, others + found, savepoint, checkpoint), "a-stream", {"before"})
     assert (ended and ended.exit_code) == code
     assert ended is None or "a-stream" in str(ended)
     assert (code == 0) == ("file:/savepoint" in str(ended))
 
 
-def test_a_job_that_still_ends_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_waits_for_a_job_that_is_ending(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     manager = Answers(tmp_path, [job("new", "CANCELLING")])
     monkeypatch.setattr("time.sleep", lambda _: manager.found[0].update(state="CANCELED"))
-    ended = jobs.ended(manager, "a-stream", ())
+    ended = jobs.ended_by_user(manager, "a-stream", ())
     assert ended is not None
     assert ended.exit_code == 130
 
@@ -121,40 +121,40 @@ JAVA = {"exceptionName": "java.lang.Exception", "stacktrace": "java.lang.Excepti
         ([failure("TypeError: a fault of the program")], None),
     ],
 )
-def test_a_job_is_cancelled_for_what_no_restart_mends(
+def test_a_job_is_cancelled_for_an_error_that_restarts_repeat(
     failures: list[dict[str, Any]], code: int | None, tmp_path: Path
 ) -> None:
     states = [("before", "RUNNING"), ("mine", "RESTARTING"), ("done", "FINISHED")]
     manager = Answers(tmp_path, [job(jid, state) for jid, state in states] + [job("other", "RUNNING", "b-stream")])
     manager.failures = dict.fromkeys(("before", "mine", "done", "other"), failures)
     final = jobs.FinalErrors(manager, "a-stream", {"before"})
-    final.look()
+    final.check()
     assert (final.found and final.found.exit_code) == code
     assert manager.cancelled == (["jobs/mine?mode=cancel"] if code else [])
     assert code is None or str(final.found) == "unit u: refused. Is it right?"
 
 
-def test_the_watch_waits_for_a_jobmanager_that_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_watching_survives_a_jobmanager_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[int] = []
     seen = threading.Event()
 
-    def look(self: jobs.FinalErrors) -> None:
+    def check(self: jobs.FinalErrors) -> None:
         looks.append(1)
         if len(looks) == 3:
             seen.set()
         raise ServiceUnavailable("away")
 
     monkeypatch.setattr(jobs, "WATCH_SECONDS", 0.01)
-    monkeypatch.setattr(jobs.FinalErrors, "look", look)
-    with jobs.FinalErrors(Answers(tmp_path, []), "a-stream", ()).watched():
+    monkeypatch.setattr(jobs.FinalErrors, "check", check)
+    with jobs.FinalErrors(Answers(tmp_path, []), "a-stream", ()).watching():
         assert seen.wait(60)
     assert len(looks) >= 3
 
 
-def test_status_names_what_no_restart_mends(tmp_path: Path) -> None:
+def test_status_shows_an_error_that_restarts_repeat(tmp_path: Path) -> None:
     manager = Answers(tmp_path, [job("1f", "RESTARTING"), job("2f", "RUNNING")])
     manager.failures = {"1f": [failure("schemas.errors.InputUnusable: deleted messages")], "2f": [SERVICE]}
-    _, *lines = jobs.told(manager)
+    _, *lines = jobs.status_lines(manager)
     assert len(lines) == 3
     assert lines[1].endswith(": deleted messages")
 

@@ -206,7 +206,7 @@ def test_spark_follows_a_topic_exactly_once_whatever_is_killed(
     assert outcome.replayed > 0
 
 
-def test_spark_refuses_to_read_without_end_and_says_what_to_do(tmp_path: Path) -> None:
+def test_spark_rejects_unbounded_mode(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "prestacop", "spark", "submit", "--data", str(tmp_path)]
     flags = ["--mode", "unbounded", "--messages", "kafka://127.0.0.1:1/t", "--lake", str(tmp_path / "lake")]
     done = subprocess.run([*command, *flags], capture_output=True, text=True, check=False, timeout=60)
@@ -215,9 +215,9 @@ def test_spark_refuses_to_read_without_end_and_says_what_to_do(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("name", ["flink", "spark"])
-def test_without_a_cluster_it_says_so(name: str, tmp_path: Path, history: Path) -> None:
+def test_submit_without_a_cluster_exits_4(name: str, tmp_path: Path, history: Path) -> None:
     command = [sys.executable, "-m", "prestacop", name, "submit", "--data", str(tmp_path / "none")]
     flags = ["--history", str(history), "--lake", str(tmp_path / "lake"), "--quiet"]
     done = subprocess.run([*command, *flags], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 4
-    assert "start it before" in done.stderr
+    assert "start it first" in done.stderr

@@ -46,9 +46,9 @@ def cluster(clusters: Callable[[str], Cluster]) -> Iterator[Cluster]:
     yield found
     found.services.up()  # a test may have killed the JobManager
     manager = found.services.running(JobManager)
-    for job in jobs.running(manager):
+    for job in jobs.running_ids(manager):
         cancel(manager, job)
-    wait_until(lambda: not jobs.running(manager))
+    wait_until(lambda: not jobs.running_ids(manager))
 
 
 def cancel(manager: JobManager, job: str) -> None:
@@ -80,9 +80,9 @@ def test_whoever_waits_for_a_job_is_told_how_it_ended(cluster: Cluster, how: str
     manager = cluster.services.running(JobManager)
 
     def end() -> None:
-        wait_until(lambda: any(job["state"] == "RUNNING" for job in manager.ask("jobs/overview")["jobs"]))
+        wait_until(lambda: any(job["state"] == "RUNNING" for job in manager.request("jobs/overview")["jobs"]))
         if how == "cancelled":
-            cancel(manager, *jobs.running(manager))
+            cancel(manager, *jobs.running_ids(manager))
             return
         cluster.services.kill(JobManager.name)
         if how == "killed and started again":

@@ -172,7 +172,7 @@ def ends(broker: str, topic: str, partitions: int) -> int:
     return sum(place[1] for place in places if place)
 
 
-def test_a_fleet_on_kafka_is_in_the_lake_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_live_run_on_kafka_is_exactly_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     with live(place, "--drones", "200", "--seconds", "15", "--image-share", "0.2") as run:
         run.wait_for(lambda said: "messages/s" in said)
         assert run.process.wait(150) == 0, run.said()
@@ -186,7 +186,7 @@ def test_a_fleet_on_kafka_is_in_the_lake_once(place: Place, monkeypatch: pytest.
     assert (ends(broker, "drones", 2), ends(broker, "images", 1)) == figures(run.said())["committed"]
 
 
-def test_a_fleet_on_pubsub_is_in_the_lake_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_live_run_on_pubsub_is_exactly_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     with live(place, "--stream", "pubsub", "--drones", "100", "--seconds", "8") as run:
         run.wait_for(lambda said: "messages/s" in said)
         assert run.process.wait(150) == 0, run.said()
@@ -196,7 +196,7 @@ def test_a_fleet_on_pubsub_is_in_the_lake_once(place: Place, monkeypatch: pytest
         assert_all_once(run.said(), lk)
 
 
-def test_it_outlives_a_broker_and_ctrl_c_ends_it_but_not_what_ran_before(
+def test_it_survives_a_broker_crash_and_ctrl_c_keeps_the_servers_that_ran_before(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place.services.up("kafka", "s3")
@@ -217,7 +217,7 @@ def test_it_outlives_a_broker_and_ctrl_c_ends_it_but_not_what_ran_before(
         assert_all_once(run.said(), lk)
 
 
-def test_when_a_part_of_it_dies_it_says_which_and_ends_the_rest(place: Place) -> None:
+def test_it_reports_a_process_that_dies_and_stops_the_others(place: Place) -> None:
     with live(place, "--drones", "10") as run:
         run.wait_for(lambda said: "messages/s" in said)
         (graph,) = (process for process in run.family if "runners.live.graph" in process.cmdline())
@@ -228,7 +228,7 @@ def test_when_a_part_of_it_dies_it_says_which_and_ends_the_rest(place: Place) ->
     assert left(place, run.family) == []
 
 
-def test_a_second_ctrl_c_ends_it_at_once_and_the_next_run_goes_on(
+def test_a_second_ctrl_c_ends_it_at_once_and_the_next_run_resumes(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with live(place, "--drones", "100") as run:
@@ -249,7 +249,7 @@ def test_a_second_ctrl_c_ends_it_at_once_and_the_next_run_goes_on(
 
 
 @pytest.mark.parametrize("stream", ["kafka", "pubsub"])
-def test_an_officer_answers_at_the_address_that_it_prints_and_ctrl_c_ends_all_of_it(
+def test_an_officer_answers_in_the_console_and_ctrl_c_stops_everything(
     place: Place, monkeypatch: pytest.MonkeyPatch, stream: str
 ) -> None:
     if shutil.which("make") is None:

@@ -181,14 +181,14 @@ def test_flink_listens_here_alone(kafka: str, tmp_path: Path) -> None:
         ):
             wait_until(lambda: submitted.poll() is not None or (root.exists() and rows_in(root)))
             said = here.run("status")
-            assert f"RUNNING      {jobs.running(manager)[0]}  " in said
+            assert f"RUNNING      {jobs.running_ids(manager)[0]}  " in said
             assert said.count("my-stream") == 1
             assert jars(here.folder), "else nothing shows that it is removed"
             (savepoint,) = (line.split()[1] for line in here.run("stop").splitlines() if line.startswith("savepoint"))
             assert submitted.wait(60) == 0
         # A job that was ended on purpose ends its submit in one line, without a traceback.
         assert log.read_text().strip().splitlines() == [
-            f"the job my-stream was ended with a savepoint; --go-on takes it: {savepoint}"
+            f"the job my-stream was stopped with a savepoint; --go-on resumes from it: {savepoint}"
         ]
         assert seen.reachable == set()
         said = here.run("submit", "--go-on", *stream, code=3)
@@ -197,7 +197,7 @@ def test_flink_listens_here_alone(kafka: str, tmp_path: Path) -> None:
         wait_until(lambda: not jars(here.folder))
         said = here.run("submit", "--savepoint_path", f"file:{tmp_path}/none", *stream, code=3)
         assert said.startswith(
-            f"error: Flink cannot go on from file:{tmp_path}/none: Cannot find checkpoint or savepoi"
+            f"error: Flink cannot resume from file:{tmp_path}/none: Cannot find checkpoint or savepoi"
         )
         here.services.kill(JobManager.name)
         here.services.up(JobManager.name)

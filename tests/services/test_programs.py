@@ -27,7 +27,7 @@ def source(tmp_path: Path) -> Path:
     return path
 
 
-def test_of_many_at_once_one_installs(tmp_path: Path, source: Path) -> None:
+def test_of_concurrent_installations_one_builds(tmp_path: Path, source: Path) -> None:
     thing = program(source, "echo built >> log; sleep 0.3")
     with ThreadPoolExecutor(8) as pool:
         paths = set(pool.map(lambda _: thing.install(tmp_path / "home"), range(8)))
@@ -35,7 +35,7 @@ def test_of_many_at_once_one_installs(tmp_path: Path, source: Path) -> None:
     assert (tmp_path / "log").read_text() == "built\n"
 
 
-def test_it_is_installed_anew_when_a_source_or_its_command_changed(tmp_path: Path, source: Path) -> None:
+def test_a_changed_source_or_command_is_a_new_installation(tmp_path: Path, source: Path) -> None:
     home = tmp_path / "home"
     first = program(source, "true").install(home)
     source.write_text("2")
@@ -45,7 +45,7 @@ def test_it_is_installed_anew_when_a_source_or_its_command_changed(tmp_path: Pat
     assert not program(source, "false").is_installed(home)
 
 
-def test_an_installation_that_failed_says_why_and_leaves_nothing_that_looks_whole(tmp_path: Path, source: Path) -> None:
+def test_a_failed_installation_reports_why_and_leaves_nothing(tmp_path: Path, source: Path) -> None:
     home = tmp_path / "home"
     with pytest.raises(ServiceUnavailable, match=r"(?s)thing could not be installed: sh -c .*no such module"):
         program(source, f"touch {TARGET}/half; echo no such module >&2; exit 1").install(home)
@@ -53,7 +53,7 @@ def test_an_installation_that_failed_says_why_and_leaves_nothing_that_looks_whol
     assert sorted(path.name for path in program(source, "true").install(home).parent.iterdir()) == [MARK, "thing"]
 
 
-def test_a_tool_that_is_missing_is_named_with_what_to_install(
+def test_the_error_of_a_missing_tool_names_the_package(
     tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -63,14 +63,14 @@ def test_a_tool_that_is_missing_is_named_with_what_to_install(
         thing.install(tmp_path / "home")
 
 
-def test_prism_is_not_built_where_the_line_that_opens_its_port_is_another() -> None:
+def test_prism_is_not_built_if_the_line_to_patch_has_changed() -> None:
     assert listening_here(f"a\n{THEIRS}\nb") == f"a\n{OURS}\nb"
     for text in ("", f"{THEIRS}\n{THEIRS}", "net.Listen(other)"):
         with pytest.raises(ValueError, match="no single line"):
             listening_here(text)
 
 
-def test_a_job_server_is_not_built_where_beams_class_is_another() -> None:
+def test_a_job_server_is_not_built_if_the_class_to_patch_has_changed() -> None:
     for code in (b"", b"\xca\xfe\xba\xbe"):
         with pytest.raises(ValueError, match=r"is not that of Beam 2\.70\.0"):
             java_listening_here(code)

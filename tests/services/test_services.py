@@ -31,7 +31,7 @@ pytestmark = pytest.mark.services
 BUCKET = "prestacop"
 
 
-def test_kafka_gives_back_what_it_was_given_and_after_a_crash_too(kafka: str, services: Services) -> None:
+def test_kafka_keeps_its_messages_after_a_crash(kafka: str, services: Services) -> None:
     messages = sorted([*(b"%d" % n for n in range(1000)), bytes(15_000_000)])
     make_topic(kafka, "fines")
     publish(kafka, "fines", messages)
@@ -43,7 +43,7 @@ def test_kafka_gives_back_what_it_was_given_and_after_a_crash_too(kafka: str, se
     assert consume(kafka, "fines", len(messages)) == messages
 
 
-def test_kafka_keeps_messages_of_long_ago_and_makes_no_topic_by_itself(kafka: str) -> None:
+def test_kafka_keeps_messages_with_old_timestamps_and_creates_no_topics_by_itself(kafka: str) -> None:
     make_topic(kafka, "old")
     publish(kafka, "old", [b"2014"], timestamp=1_400_000_000_000)
     assert consume(kafka, "old", 1) == [b"2014"]
@@ -80,14 +80,14 @@ def test_pubsub_responses_are_no_larger_than_what_clients_receive(pubsub: str) -
         assert sorted(seen) == large
 
 
-def test_pubsub_gives_again_what_was_not_acknowledged(pubsub: str) -> None:
+def test_pubsub_redelivers_messages_that_are_not_acknowledged(pubsub: str) -> None:
     with Subscription("again") as subscription:
         subscription.publish([b"once more"])
         assert subscription.pull(acknowledge=False) == [b"once more"]
         wait_until(lambda: subscription.pull() == [b"once more"])
 
 
-def test_pubsub_refuses_to_seek_to_the_past_and_goes_on(pubsub: str) -> None:
+def test_pubsub_rejects_a_seek_to_the_past_and_keeps_running(pubsub: str) -> None:
     with Subscription("past") as subscription:
         subscription.publish([b"1"])
         assert subscription.pull() == [b"1"]
@@ -97,7 +97,7 @@ def test_pubsub_refuses_to_seek_to_the_past_and_goes_on(pubsub: str) -> None:
         assert subscription.pull() == [b"2"]
 
 
-def test_s3_gives_back_what_it_was_given_and_after_a_crash_too(s3_server: dict[str, str], services: Services) -> None:
+def test_s3_keeps_its_objects_after_a_crash(s3_server: dict[str, str], services: Services) -> None:
     content = os.urandom(20_000_000)
     with closing(client(s3_server)) as s3:
         s3.put_object(Bucket=BUCKET, Key="lake/a.parquet", Body=content)
@@ -130,7 +130,7 @@ def test_s3_refuses_other_keys(s3_server: dict[str, str]) -> None:
         s3.list_buckets()
 
 
-def test_a_server_that_others_reach_is_ended(alone: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_is_open_to_the_network_is_stopped(alone: Services, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PubSub, "command", lambda self, program: [str(program), "-listen", f":{self.port}"])
     with pytest.raises(ServiceUnavailable, match="pubsub would be open to the network"):
         alone.up("pubsub")
@@ -151,11 +151,11 @@ with beam.Pipeline(options=options) as p:
     assert "total 6" in done.stdout, done.stderr
 
 
-def test_up_twice_is_one_server_also_at_the_same_time(alone: Services) -> None:
+def test_concurrent_ups_start_one_server(alone: Services) -> None:
     with ThreadPoolExecutor(4) as pool:
         states = [state for (state,) in pool.map(lambda _: alone.up("pubsub"), range(4))]
     assert len({state.pid for state in states}) == 1
-    assert [state.fresh for state in states].count(True) == 1
+    assert [state.is_new for state in states].count(True) == 1
 
 
 def test_down_leaves_no_process_and_clean_no_data(alone: Services, tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_clean_removes_no_folder_that_is_not_of_a_service(tmp_path: Path) -> Non
     assert (tmp_path / "s3").exists()
 
 
-def test_a_port_that_another_program_has_is_named_with_its_flag(alone: Services) -> None:
+def test_the_error_of_a_port_in_use_names_the_flag(alone: Services) -> None:
     port = int(alone.status("pubsub")[0].address.rpartition(":")[2])
     message = f"another program listens on .*:{port}.*--pubsub-port"
     with socket.create_server(("127.0.0.1", port)), pytest.raises(ServiceUnavailable, match=message):
@@ -188,17 +188,17 @@ def test_a_port_that_another_program_has_is_named_with_its_flag(alone: Services)
     alone.up("pubsub")
 
 
-def test_a_broker_that_ends_while_it_starts_shows_the_end_of_its_log(alone: Services, tmp_path: Path) -> None:
+def test_the_error_of_a_broker_that_cannot_start_has_its_last_log_lines(alone: Services, tmp_path: Path) -> None:
     folder = tmp_path / "data" / "kafka"
     folder.mkdir(parents=True)
-    (folder / "formatted").touch()  # which is not so
-    message = r"(?s)kafka ended while it started; .*server.log ends so:.*meta.properties"
+    (folder / "formatted").touch()  # it is not
+    message = r"(?s)kafka ended while it started; .*server.log:.*meta.properties"
     with pytest.raises(ServiceUnavailable, match=message):
         alone.up("kafka")
     assert alone.status("kafka")[0].pid is None
 
 
-def test_the_command_starts_tells_and_ends(alone: Services, tmp_path: Path) -> None:
+def test_the_command_starts_shows_and_stops_a_service(alone: Services, tmp_path: Path) -> None:
     address = alone.status("pubsub")[0].address
     where = ["pubsub", "--data", str(tmp_path / "data")]
     up = command("up", *where, "--pubsub-port", address.rpartition(":")[2])
@@ -208,15 +208,15 @@ def test_the_command_starts_tells_and_ends(alone: Services, tmp_path: Path) -> N
     (state,) = alone.status("pubsub")
     assert command("status", *where).stdout == f"pubsub         {address:17}pid {state.pid:<8}log {state.log}\n"
     assert command("status", *where, "--env").stdout == f"export PUBSUB_EMULATOR_HOST={address}\n"
-    assert command("down", *where).stdout == f"pubsub         ended pid {state.pid}\n"
+    assert command("down", *where).stdout == f"pubsub         stopped pid {state.pid}\n"
     assert command("down", *where).stdout == "pubsub         was not running\n"
     stopped = command("status", *where)
     assert (stopped.returncode, stopped.stdout) == (4, "pubsub         not running\n")
 
 
-def test_the_command_says_what_it_cannot_do(tmp_path: Path) -> None:
+def test_wrong_arguments_and_missing_tools_are_reported(tmp_path: Path) -> None:
     wrong = command("up", "rabbit")
-    assert (wrong.returncode, "is none of kafka, pubsub, s3" in wrong.stderr) == (2, True)
+    assert (wrong.returncode, "is not one of kafka, pubsub, s3" in wrong.stderr) == (2, True)
     wrong = command("up", "--s3-port", "70700")
     assert (wrong.returncode, "not a port" in wrong.stderr) == (2, True)
     poor = command("up", "kafka", "--data", str(tmp_path), path=str(tmp_path))

@@ -86,7 +86,7 @@ class Kafka(Service):
         if not is_open(self.port):
             return False
         try:
-            # What the client logs about a broker that goes away is not for our users.
+            # The client would log errors while the broker starts.
             return bool(AdminClient({"bootstrap.servers": self.address, "log_level": 0}).list_topics(timeout=2).brokers)
         except KafkaException:
             return False
@@ -95,7 +95,7 @@ class Kafka(Service):
         return {"KAFKA_BOOTSTRAP_SERVERS": self.address}
 
     def _settings(self) -> str:
-        # Nobody but the broker talks to the controller, and it may listen elsewhere each time.
+        # Only the broker talks to the controller, so that it may have another port each time.
         controller = f"{HOST}:{free_port()}"
         return f"""{_SETTINGS}
 listeners=PLAINTEXT://{self.address},CONTROLLER://{controller}
@@ -105,7 +105,7 @@ log.dirs={self.folder / "topics"}
 """
 
     def _format(self, java: list[str], settings: Path) -> None:
-        """Make the folder of the topics; one that was not finished holds nothing yet, and is made anew."""
+        """Format the folder of the topics. One that was not finished is empty, and is formatted again."""
         formatted = self.folder / "formatted"
         if formatted.exists():
             return
@@ -114,5 +114,5 @@ log.dirs={self.folder / "topics"}
         tool = ["kafka.tools.StorageTool", "format", "--standalone", f"--cluster-id={cluster}", f"--config={settings}"]
         done = subprocess.run([*java, *tool], capture_output=True, text=True, check=False)
         if done.returncode:
-            raise ServiceUnavailable(f"kafka could not prepare {self.folder}:\n{(done.stdout + done.stderr).strip()}")
+            raise ServiceUnavailable(f"kafka could not format {self.folder}:\n{(done.stdout + done.stderr).strip()}")
         formatted.touch()

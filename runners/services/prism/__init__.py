@@ -1,1 +1,1 @@
-"""Prism, Beam's runner for one machine, built so that nobody reaches it from elsewhere."""
+"""Prism, Beam's runner for one machine, built so that it listens on 127.0.0.1 alone."""

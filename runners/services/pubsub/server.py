@@ -10,7 +10,7 @@ _GO = Path(__file__).parent
 
 
 class PubSub(Service):
-    """The server. It holds all it was ever sent until it ends, and gives out no message that waited for 10 minutes."""
+    """The server. It keeps all messages in memory, and does not deliver those that are older than 10 minutes."""
 
     name = "pubsub"
     usual_port = 8085
