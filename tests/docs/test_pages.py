@@ -6,7 +6,6 @@ import io
 import re
 from collections.abc import Iterator
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipelines.cli.beam_flags import by_runner
 from prestacop.commands import SUBCOMMANDS
+from prestacop.main import parser_of
 
 ROOT = Path(__file__).parents[2]
 DECISIONS = ROOT / "docs" / "decisions"
@@ -51,18 +51,18 @@ def help_of(*words: str) -> str:
     """What ``prestacop WORDS --help`` prints."""
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
-        import_module(SUBCOMMANDS[words[0]].module).main([*words[1:], "--help"])
+        parser_of(words[0]).parse_args([*words[1:], "--help"])
     return printed.getvalue()
 
 
 @cache
 def flags_of_beam() -> frozenset[str]:
-    """The options of Beam, which ``prestacop run`` passes on."""
+    """The options of Beam and its runners, which ``prestacop run`` passes on."""
     parser = argparse.ArgumentParser(conflict_handler="resolve")
     for options in PipelineOptions.__subclasses__():
         if options.__module__.startswith("apache_beam."):
             options._add_argparse_args(parser)
-    return frozenset(flag for action in parser._actions for flag in action.option_strings)
+    return frozenset(flag for action in parser._actions for flag in action.option_strings) | flags(by_runner())
 
 
 def flags(text: str) -> set[str]:
