@@ -19,15 +19,13 @@ from pipelines.maintenance.integrity import (
     check_file,
     merged_faults,
     named_files,
-    notices,
     object_faults,
     orphan_faults,
-    plan_faults,
     read_state,
     replaced_faults,
-    spool_faults,
     without_checksum,
 )
+from pipelines.maintenance.stream_integrity import notices, plan_faults, spool_faults
 from pipelines.violations.summary import conflicts
 from schemas.history import TIME_ZONE
 from schemas.lake import Dataset

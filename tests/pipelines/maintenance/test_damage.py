@@ -23,8 +23,9 @@ from lake.ledger import commit
 from lake.storage import storage
 from pipelines.cli.worker_errors import known
 from pipelines.maintenance.compact import compact
-from pipelines.maintenance.integrity import notices, read_state
+from pipelines.maintenance.integrity import read_state
 from pipelines.maintenance.reconcile import main, reconcile
+from pipelines.maintenance.stream_integrity import notices
 from schemas.errors import InputUnusable
 from schemas.files.marks import MARK
 from schemas.lake import IMAGE, LEDGER_ROW, Dataset, Source

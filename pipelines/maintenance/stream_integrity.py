@@ -1,0 +1,187 @@
+"""Whether plans, floors and spooled segments of a lake's streams agree with its ledger; and notices of what is odd."""
+
+import re
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import PurePosixPath
+from typing import Any
+
+import pyarrow.compute as pc
+
+from lake.storage import storage
+from pipelines.maintenance.integrity import OF_A_STREAM, READS, LakeState, first_line, read_bytes, relative
+from schemas.errors import LakeDamaged
+from schemas.files.marks import MARK
+from schemas.lake import LEDGER, MERGED_LEDGER, Dataset, Source
+from sources.loaded.topic import remembered, remembered_fault
+from sources.streams.plans import CHECKSUM, floors_in, plan_in, read_floors
+from sources.streams.segments import NAME, segment_in, voucher
+
+_PLAN = re.compile(r"^plans/(?P<stream>[^/]+)/(?P<partition>\d{5})/(?P<start>\d{19})\.json$")
+_VOUCHER = re.compile(r"^plans/spool/[^/]+/([^/]+)$")
+_TOPICS = ("kafka://", "pubsub://")
+_OWN = frozenset({*Dataset, LEDGER, MERGED_LEDGER, MARK, "pictures", "payloads", "plans", "spool", "again"})
+"""The names at a lake's root."""
+_EARLIER = frozenset({"analysis"})
+"""Further names of versions before decision 110."""
+_PROBE = ".probe-"
+"""Prefix of the files with which commands test whether a place is writable; a killed one leaves them."""
+SHOWN = 5
+"""Foreign names that are printed."""
+
+
+def plan_faults(state: LakeState) -> Iterator[str]:
+    """Gaps in the chains of plans, and floors or units that contradict the plans."""
+    store = storage(state.root)
+    committed = {
+        (m[1], int(m[2]), int(m[3])): row
+        for row in state.as_committed.select(["unit", "range_start", "range_end"]).to_pylist()
+        if (m := OF_A_STREAM.match(row["unit"]))
+    }
+    chains: dict[tuple[str, int], dict[int, int | None]] = {}
+    floors: dict[str, dict[int, int]] = {}
+    with_floors: set[str] = set()
+    paths = [relative(state.root, info.path) for info in store.list("plans")]
+    with ThreadPoolExecutor(READS) as pool:
+        contents = pool.map(partial(read_bytes, state.root), paths)
+        for path, data in zip(paths, contents, strict=True):
+            if isinstance(data, str):
+                yield data
+            elif found := _PLAN.match(path):
+                stream, partition, start = found["stream"], int(found["partition"]), int(found["start"])
+                chain = chains.setdefault((stream, partition), {})
+                chain[start] = None
+                if CHECKSUM.encode() in data:
+                    with_floors.add(stream)
+                try:
+                    chain[start] = plan_in(data, path).end
+                except ValueError as error:
+                    unit = f"{stream}-{partition:05d}-{start:019d}"
+                    yield f"unit {unit}: its plan {path} is damaged: {first_line(error)}; restore it from a copy"
+            elif path.endswith("/floors.json") and path.count("/") == 2:
+                stream = path.split("/")[1]
+                floors[stream] = {}
+                try:
+                    floors[stream] = floors_in(data, path)
+                except ValueError as error:
+                    yield f"{path} is damaged: {first_line(error)}; remove it, and the next run writes it again"
+            elif is_voucher(path):
+                if data:
+                    yield f"{path} is damaged: it must be empty; empty it"
+            elif wrong := remembered_fault(path, data):
+                yield f"{path} {wrong}"
+    for stream in sorted(with_floors - floors.keys()):
+        # They are written before the first plan.
+        yield f"plans/{stream}/floors.json is missing; nothing is lost: the next run of the stream writes it again"
+    for (stream, partition, start), row in sorted(committed.items()):
+        chain = chains.get((stream, partition), {})
+        if start not in chain:
+            yield f"unit {row['unit']}: its plan is missing"
+        elif chain[start] not in (None, row["range_end"]):
+            yield f"unit {row['unit']}: it ends at {row['range_end']:,}, its plan at {chain[start]:,}"
+        if row["range_start"] != start:
+            yield f"unit {row['unit']}: it begins at {row['range_start']:,}, its name says {start:,}"
+    for (stream, partition), chain in sorted(chains.items()):
+        yield from _chain_faults(stream, partition, chain, committed, floors)
+
+
+def _chain_faults(
+    stream: str,
+    partition: int,
+    chain: dict[int, int | None],
+    committed: dict[tuple[str, int, int], dict[str, Any]],
+    floors: dict[str, dict[int, int]],
+) -> Iterator[str]:
+    starts = sorted(chain)
+    last = max((start for start in starts if (stream, partition, start) in committed), default=-1)
+    floor = floors.get(stream, {}).get(partition, 0)
+    for start, following in zip(starts, [*starts[1:], None], strict=True):
+        unit, end = f"{stream}-{partition:05d}-{start:019d}", chain[start]
+        if (stream, partition, start) not in committed and (start < last or start < floor):
+            yield f"unit {unit}: planned and not in the ledger, though what follows is: offsets are missing"
+        if end is not None and following is not None and end != following:
+            yield f"unit {unit}: it ends at {end:,}, and the next plan begins at {following:,}: offsets are missing"
+    if starts and (end := chain[starts[-1]]) is not None and floor > end:
+        yield f"{stream}, partition {partition}: the floor is {floor:,}, the plans end at {end:,}: plans are missing"
+
+
+def is_voucher(path: str) -> bool:
+    """Whether the file of this path is the voucher of a spooled segment."""
+    found = _VOUCHER.match(path)
+    return bool(found and NAME.fullmatch(f"{found[1]}.arrow"))
+
+
+def spool_faults(state: LakeState) -> Iterator[str]:
+    """Spooled segments that are damaged, and those that are missing before they were read."""
+    store = storage(state.root)
+    vouched = _vouchers(state.root)  # before the segments: they are removed in this order
+    for info in store.list("spool"):
+        path = relative(state.root, info.path)
+        vouched.discard(voucher(path))
+        data = read_bytes(state.root, path)
+        if isinstance(data, str):
+            continue  # it was read and removed meanwhile
+        try:
+            deque(segment_in(data, info.base_name), maxlen=0)
+        except ValueError as error:
+            yield f"{path} is damaged: {first_line(error)}; restore it from a copy"
+    # A bucket's rule removes segments that a killed run had read and not removed.
+    committed = set(state.as_committed["unit"].to_pylist())
+    for path in sorted(vouched & _vouchers(state.root) if vouched else ()):
+        unit = PurePosixPath(path).name
+        if unit not in committed:
+            yield (
+                f"unit {unit}: its segment {path.removeprefix('plans/')}.arrow is missing, and its messages were "
+                "acknowledged and are not in the lake: restore it from a copy, or, to accept the loss, remove "
+                f"{path}"
+            )
+
+
+def _vouchers(root: str) -> set[str]:
+    return {path for info in storage(root).list("plans/spool") if is_voucher(path := relative(root, info.path))}
+
+
+def notices(state: LakeState) -> Iterator[str]:
+    """Hints about what is odd though no row is missing: foreign files, and lost notes on loaded files."""
+    store = storage(state.root)
+    strangers = [name for name in store.names() if name not in _OWN | _EARLIER and not name.startswith(_PROBE)]
+    if strangers:
+        more = f" and {len(strangers) - SHOWN:,} others" if len(strangers) > SHOWN else ""
+        yield (
+            f"not part of the lake, at its root: {', '.join(strangers[:SHOWN])}{more}. No command reads them; keep "
+            "a lake alone in its folder"
+        )
+    known = set(state.as_committed["unit"].to_pylist())
+    for info in store.list("again"):
+        if info.base_name not in known:
+            yield f"{relative(state.root, info.path)} names no unit of the ledger; remove it"
+    history = state.as_committed.filter(pc.equal(state.as_committed["source"], str(Source.HISTORY)))
+    loaded = {path for path in history["path"].to_pylist() if path.startswith(_TOPICS)}
+    there = len(remembered(state.root))
+    if there < len(loaded) and _all_committed(state.root):
+        yield (
+            f"plans/loaded remembers {there:,} files, and the ledger has rows of {len(loaded):,} that came through "
+            "topics: the notes on the others were removed. No row is lost or duplicated; what their topics still hold "
+            "of them is read again"
+        )
+
+
+def _all_committed(root: str) -> bool:
+    """Whether the loader's topics hold nothing that is not in the lake: then plans/loaded has a note on each file."""
+    store = storage(root)
+    if any(relative(root, info.path).startswith(f"spool/{Source.HISTORY}-") for info in store.list("spool")):
+        return False
+    last: dict[tuple[str, int], str] = {}
+    for info in store.list("plans"):
+        found = _PLAN.match(path := relative(root, info.path))
+        if found and found["stream"].startswith(f"{Source.HISTORY}-"):
+            last[found["stream"], int(found["partition"])] = path  # they are sorted
+    try:
+        return all(
+            read_floors(root, stream).get(partition, 0) >= plan_in(store.read(path), path).end
+            for (stream, partition), path in last.items()
+        )
+    except (ValueError, LakeDamaged, FileNotFoundError):
+        return False  # reported already
