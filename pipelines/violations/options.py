@@ -27,17 +27,14 @@ examples:
   prestacop run --history tickets.csv --lake data/lake --dry-run
   prestacop run --history torn.csv --lake data/lake --max-dead-letters 40%
 
-A topic is read from where the lake ends: bounded up to now, unbounded without end (on Prism here, on Flink). Options of
-librdkafka follow the topic: kafka://broker:9093/drones?security.protocol=SASL_SSL&sasl.mechanisms=PLAIN&sasl.username=me;
-passwords come from the environment (KAFKA_SASL_PASSWORD).
-
-S3 keys and the endpoint come from the AWS
-credential chain and AWS_ENDPOINT_URL.
+A run resumes a topic after the last committed offset. A bounded run stops at the current end of the topic; an unbounded
+run is continuous (on Prism on this machine, or on Flink). Options of librdkafka follow the topic:
+kafka://broker:9093/drones?security.protocol=SASL_SSL&sasl.mechanisms=PLAIN&sasl.username=me. Passwords come from the
+environment (KAFKA_SASL_PASSWORD), S3 keys and the endpoint from the AWS credential chain and AWS_ENDPOINT_URL.
 Beam's own flags may follow: --help-beam lists them by runner.
 
-exit codes: 0 done, 1 the rows do not add up, 2 wrong usage or output, 3 input unusable or
-mostly refused, 4 service unavailable, 5 disk
-full, 7 no permission, 70 a fault of the program, 130 stopped
+exit codes: 0 done, 1 the rows do not add up, 2 wrong usage or output, 3 input unusable or mostly refused, 4 service
+unavailable, 5 disk full, 7 no permission, 70 a fault of the program, 130 stopped
 """
 
 
@@ -146,25 +143,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--mode",
         choices=(BOUNDED, UNBOUNDED),
         default=BOUNDED,
-        help="of topics: from where the lake ends up to now (bounded, default), or without end",
+        help="how topics are read, after the last committed offset: up to their current end (bounded, default), or "
+        "continuously (unbounded)",
     )
     group.add_argument(
         "--every",
         type=duration,
         metavar="TIME",
-        help="bounded, again and again: how a runner that reads nothing without end, as Spark, follows a topic (30s)",
+        help="start a bounded run every TIME, such as 30s: for runners without unbounded runs, such as Spark",
     )
     group.add_argument(
         "--skew",
         type=duration,
         default=10,
         metavar="TIME",
-        help="how far the watermark of an unbounded run stays behind the clock: events that come later are late (10s)",
+        help="how far the watermark of an unbounded run is behind the clock; events that arrive later are late (10s)",
     )
     group.add_argument(
         "--accept-loss",
         action="store_true",
-        help="go on where a topic's messages were deleted before they were read; without it that is an error",
+        help="continue where messages of a topic were deleted before they were read; without it that is an error",
     )
     add_max_dead_letters(group)
     group.add_argument("--lake", metavar=LAKE, help="the lake: a directory or s3://BUCKET/PREFIX, created if need be")
@@ -190,7 +188,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=duration,
         default=300,
         metavar="TIME",
-        help="how long after a live window's end its late rows still fire (5m); later ones are told as too_late",
+        help="how long after a live window's end its late rows still fire (5m); later ones are counted as too_late",
     )
     group.add_argument(
         "--officer-keys",
@@ -202,23 +200,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--alerts",
         type=readable(topic_url),
         metavar="URL",
-        help="the topic that is told each unqualified violation of a drone: kafka://HOST:PORT/TOPIC or "
+        help="the topic to which each unqualified violation of a drone is published: kafka://HOST:PORT/TOPIC or "
         "pubsub://PROJECT/TOPIC",
     )
     group.add_argument(
         "--alert-webhook",
         type=imported("transforms.alerts.webhook:webhook_url"),
         metavar="URL",
-        help="a web service that is told as well, signed with ALERT_WEBHOOK_SECRET of the environment",
+        help="a web service that gets them too, signed with ALERT_WEBHOOK_SECRET of the environment",
     )
     group.add_argument(
         "--alert-email",
         type=imported("transforms.alerts.mail:mail_address"),
         metavar="ADDRESS",
-        help="who is told as well, through SMTP_HOST of the environment",
+        help="an address that gets them by mail too, through SMTP_HOST of the environment",
     )
     group.add_argument(
-        "--dry-run", action="store_true", help="say which units would be read and what would be written, and stop"
+        "--dry-run", action="store_true", help="print which units would be read and what would be written, and stop"
     )
     add_quiet(group)
     group.add_argument(

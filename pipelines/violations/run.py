@@ -45,10 +45,10 @@ from transforms.alerts.channels import open_channel
 FAILURES = 3
 """Runs one after another that may fail for want of a service before ``--every`` gives up."""
 PATIENT_S = 300
-"""For so long requests to S3 are made again in a run without end."""
+"""For so many seconds an unbounded run retries requests to S3."""
 
 SPARK_IS_BOUNDED = (
-    "Spark reads nothing without end: Beam's runner for it (2.70) has no handler for a source that puts its rest off. "
+    "Spark has no unbounded runs: Beam's runner for it (2.70) has no handler for a source that defers its residual. "
     "Follow the topic with --every 30s instead of --mode unbounded, or take Flink"
 )
 
@@ -122,7 +122,7 @@ def run_and_tell(
 def follow(
     asked: ReadOptions, to: Settings, options: PipelineOptions, skew: float, shown: AbstractContextManager[None]
 ) -> None:
-    """Read topics without end, until somebody stops it; the options name a runner that streams."""
+    """Read topics continuously, until somebody stops it; the options name a runner that streams."""
     os.environ.setdefault(PATIENCE, str(PATIENT_S))
     share_memory()
     pipeline = beam.Pipeline(options=options)
@@ -136,16 +136,16 @@ def follow(
 
 
 def _on_prism_or_as_given(parser: argparse.ArgumentParser, options: PipelineOptions) -> Place:
-    """Where a run without end runs; ends with exit code 2 where no runner that streams is at hand."""
+    """Where an unbounded run runs; ends with exit code 2 where there is no runner that streams."""
     runner = options.view_as(StandardOptions).runner
     if runner not in (None, "DirectRunner", PRISM):
         return nullcontext
     if runner == "DirectRunner":
-        parser.error("the DirectRunner reads nothing without end: leave --runner out for Prism, or take FlinkRunner")
+        parser.error("the DirectRunner has no unbounded runs: leave --runner out for Prism, or use FlinkRunner")
     given = options.view_as(PrismRunnerOptions).prism_location
     binary = find_prism(given)
     if binary is None and given:
-        parser.error(f"--prism_location {given} is no program; make services-install builds one that is found without")
+        parser.error(f"--prism_location {given} is not executable; make services-install builds one that needs no flag")
     if binary is None:
         parser.error("this needs Prism, which is not built yet: make services-install, or --prism_location")
     return partial(on_prism, binary=binary)
@@ -163,7 +163,7 @@ def _command(arguments: argparse.Namespace, options: PipelineOptions, place: Pla
         tuple(filter(None, (arguments.alerts, arguments.alert_webhook, arguments.alert_email))),
     )  # fmt: skip
     for target in to.alerts:
-        open_channel(target).close()  # what is wrong with it is told in one line; a worker would tell it in a hundred
+        open_channel(target).close()  # reports what is wrong in one line, where a worker would need a hundred
     if not arguments.dry_run:
         _probe(to)
     quiet = arguments.quiet

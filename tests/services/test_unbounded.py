@@ -387,7 +387,7 @@ def test_a_runner_that_is_killed_ends_the_run(kafka: str, tmp_path: Path, follow
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--runner", "DirectRunner"], "leave --runner out for Prism, or take FlinkRunner"),
+        (["--runner", "DirectRunner"], "leave --runner out for Prism, or use FlinkRunner"),
         ([], "make services-install"),
         (["--prism_location", "/nowhere/prism"], "/nowhere/prism"),
     ],
