@@ -3,7 +3,7 @@
 import fcntl
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from shutil import disk_usage
 from threading import RLock
@@ -43,15 +43,18 @@ class Database:
         self._lock = RLock()
         self._path = folder / "console.sqlite"
         try:
-            self._path.touch(mode=0o600)  # SQLite gives its other files the same mode
-            self._file = self._path.stat().st_ino
-            self._connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
-            self._connection.row_factory = sqlite3.Row
-            self._connection.executescript(
-                "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"
-                f"PRAGMA journal_size_limit={_MOST_JOURNAL_BYTES};"
-            )
-            self._connection.executescript(_SCHEMA)
+            with ExitStack() as on_error:
+                self._path.touch(mode=0o600)  # SQLite gives its other files the same mode
+                self._file = self._path.stat().st_ino
+                self._connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+                on_error.callback(self._connection.close)
+                self._connection.row_factory = sqlite3.Row
+                self._connection.executescript(
+                    "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"
+                    f"PRAGMA journal_size_limit={_MOST_JOURNAL_BYTES};"
+                )
+                self._connection.executescript(_SCHEMA)
+                on_error.pop_all()
         except DISK_ERRORS as error:
             self._held.close()
             raise OutputUnusable(
