@@ -9,7 +9,7 @@ from typing import NoReturn
 from schemas.errors import BUG, PrestaCopError
 from schemas.os_errors import bad_name, of_the_system
 from terminal import logs
-from terminal.printing import guarded_output
+from terminal.printing import guarded_output, printable
 from terminal.signals import INTERRUPTED, raising_interrupts
 
 PIPE_CLOSED = 141
@@ -33,7 +33,7 @@ def report(error: PrestaCopError) -> int:
     logs.set_up()
     # The traceback is for --log-level debug.
     logs.COMMAND.debug("raised here:", exc_info=error)
-    logs.COMMAND.error("%s", error, extra={"exit_code": error.exit_code})
+    logs.COMMAND.error("%s", printable(str(error)), extra={"exit_code": error.exit_code})
     return error.exit_code
 
 
