@@ -63,7 +63,7 @@ def test_a_floor_stays_before_a_unit_whose_row_cannot_be_read(tmp_path: Path, da
     chain = Chain(str(tmp_path), Source.DRONES, "drones-kafka-ab", 0, "kafka:fleet/0", 0)
     unit, _ = chain.extend(Plan(10, 0))
     damaged(tmp_path, unit.name, damage)
-    with pytest.raises(NotReconciled, match=f"{unit.name}.* nothing that the unit was made from is forgotten"):
+    with pytest.raises(NotReconciled, match=f"{unit.name}.* the unit's input is not acknowledged"):
         chain.settle()
     assert chain.floor == 0
 
