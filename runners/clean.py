@@ -24,7 +24,7 @@ _INSTALLED = ".installed"
 class _Found(NamedTuple):
     remove: list[Path]
     left: list[str]
-    """What looks like something to remove and is not, each with why and what to do."""
+    """What looks removable and is not, each with the reason and what to do."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -34,11 +34,11 @@ def parser() -> argparse.ArgumentParser:
         f"Remove what carries the mark {MARK}: programs, the environment and input that can be made again; data only "
         "with --all.",
         "examples:\n  prestacop clean\n  prestacop clean --all --data my/data\n\n"
-        "exit codes: 0 done, 2 something was left because it has no mark, or nobody could be asked",
+        "exit codes: 0 done, 2 something was left because it has no mark, or nobody confirmed",
     )
     made.add_argument("--data", metavar="DIR", help="the folder of run-local's data (data)")
     made.add_argument("--all", action="store_true", help="data too: lakes, the bucket, officers' key and accounts")
-    made.add_argument("--yes", action="store_true", help="ask nothing")
+    made.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     return made
 
 
@@ -102,13 +102,16 @@ def _checked(folder: Path) -> Path:
 
 
 def _may_be_removed(folders: list[Path], yes: bool) -> bool:
-    """Whether somebody says so."""
+    """Whether the user confirms it."""
     for folder in folders:
         print(f"{folder}: {', '.join(_inside(folder)) or 'empty'}")
     if yes or not folders:
         return True
     if not sys.stdin.isatty():
-        print("error: this removes data for good, and nobody can be asked: make distclean YES=1", file=sys.stderr)
+        print(
+            "error: this removes data for good, and there is no terminal to confirm it: make distclean YES=1",
+            file=sys.stderr,
+        )
         return False
     print("Remove all of this for good? [y/N] ", end="", flush=True)
     if sys.stdin.readline().strip().lower() in ("y", "yes"):

@@ -1,4 +1,4 @@
-"""``make run-local``: input of our own making or yours, the graph on the DirectRunner, the answers, a report."""
+"""``prestacop run-local``: simulated input or yours, the graph on the DirectRunner, the answers, a report."""
 
 import argparse
 import os

@@ -23,7 +23,7 @@ Each thing has a line: created, exists, differs, updated, or warning. What diffe
 and partitions are never taken away; where some are added, messages of a drone go to another one from then on.
 Kafka counts the retention from the time of a message: a recording published with its own times goes at once.
 The rules of a bucket are read, completed and put back: those with other ids stay. The lake keeps the rows of
-pictures that have expired. A server without such rules is told as a warning.
+pictures that have expired. A server without such rules is reported as a warning.
 
 exit codes: 0 done, 2 wrong usage, 3 refused (--strict: or something differs, or is a warning), 4 service
 unavailable.
@@ -86,7 +86,7 @@ def parser() -> argparse.ArgumentParser:
 
     how = made.add_argument_group("how")
     how.add_argument("--update", action="store_true", help="change the settings of what is there and differs")
-    how.add_argument("--dry-run", action="store_true", help="tell what would be done")
+    how.add_argument("--dry-run", action="store_true", help="print what would be changed, and change nothing")
     how.add_argument("--strict", action="store_true", help="exit with 3 where something differs, or is a warning")
     return made
 

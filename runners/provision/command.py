@@ -1,4 +1,4 @@
-"""``make topics``: make what a deployment needs, and tell what differs."""
+"""``prestacop topics``: create what a deployment needs, and report what differs."""
 
 import argparse
 import os
@@ -29,14 +29,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         for line in _lines(arguments, wanted):
             print(line.text(arguments.dry_run), flush=True)
-            well = well and line.is_well
+            well = well and line.is_ok
     except PrestaCopError as error:
         return report(error)
     except BrokenPipeError:  # who reads our output, such as head, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes at its end
         return PIPE_CLOSED
     except KeyboardInterrupt:
-        print("\nstopped. Run it again: what is made is not made twice", file=sys.stderr)
+        print("\nstopped. Run it again: it is idempotent", file=sys.stderr)
         return INTERRUPTED
     return 0 if well or not arguments.strict else Refused.exit_code
 

@@ -1,4 +1,4 @@
-"""What is told about each thing: one line."""
+"""The line that is printed for each topic, subscription or rule."""
 
 from typing import Final, NamedTuple
 
@@ -14,7 +14,7 @@ _WOULD: Final = {CREATED: "would create", UPDATED: "would update"}
 
 
 class Refused(PrestaCopError):
-    """The service answers, and does not do it."""
+    """The service rejects the change."""
 
     exit_code = 3
 
@@ -23,37 +23,37 @@ class Mode(NamedTuple):
     """What may be changed."""
 
     update: bool = False
-    """Things that are there and differ."""
+    """Change things that exist and differ."""
     dry_run: bool = False
-    """Nothing at all: what would be done is told."""
+    """Change nothing, and print what would be changed."""
 
 
 class Line(NamedTuple):
-    """What was found or done."""
+    """One thing and its state."""
 
     state: str
     thing: str
     detail: str
 
     @property
-    def is_well(self) -> bool:
-        """Whether the thing is now as it is wanted."""
+    def is_ok(self) -> bool:
+        """Whether the thing is as specified now."""
         return self.state not in (DIFFERS, WARNING)
 
     def text(self, dry_run: bool) -> str:
-        """As it is printed."""
+        """The printed line."""
         state = _WOULD.get(self.state, self.state) if dry_run else self.state
         return f"{state:13}{self.thing:43} {self.detail}"
 
 
 class Difference(NamedTuple):
-    """One setting of a thing that is there."""
+    """One setting of an existing thing that differs."""
 
     name: str
     found: object
     wanted: object
     why_kept: str = ""
-    """Why --update does not change it; it does where nothing stands here."""
+    """Why --update does not change it; empty: it does."""
 
     def __str__(self) -> str:
         return f"{self.name} {self.found}, wanted {self.wanted}" + (f" ({self.why_kept})" if self.why_kept else "")
@@ -63,7 +63,7 @@ Differences = list[Difference]
 
 
 def compared(thing: str, detail: str, differences: Differences, mode: Mode) -> tuple[Differences, list[Line]]:
-    """Those differences that are to be changed now, and the lines of a thing that is there.
+    """The differences to change now, and the lines of an existing thing.
 
     >>> compared("topic t", "as wanted", [], Mode())
     ([], [Line(state='exists', thing='topic t', detail='as wanted')])

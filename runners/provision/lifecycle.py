@@ -1,4 +1,4 @@
-"""Rules by which a bucket empties itself.
+"""The lifecycle rules of a bucket.
 
 S3 takes the rules of a bucket all at once, so those of others are read and put back as they are. Nothing guards
 the moment between: two that change the rules of one bucket at the same time lose those of one.
@@ -52,8 +52,8 @@ def make(lake: LakeBucket, keep: Keep, mode: Mode) -> list[Line]:
             lines: list[Line] = []
             made: list[Rule] = []
             for rule in _rules(lake, keep):
-                changed, told = _compare(found["Rules"], rule, f"s3 rule {lake.bucket} {rule['ID']}", mode)
-                lines += told
+                changed, compared_lines = _compare(found["Rules"], rule, f"s3 rule {lake.bucket} {rule['ID']}", mode)
+                lines += compared_lines
                 made += [rule] if changed else []
             if made and not mode.dry_run:
                 client.put_bucket_lifecycle_configuration(**_request(lake.bucket, found, made))
@@ -99,7 +99,7 @@ def _expires(lake: LakeBucket, folder: str, days: int) -> Rule:
 
 
 def _compare(found: list[Rule], rule: Rule, thing: str, mode: Mode) -> tuple[bool, list[Line]]:
-    """Whether the rule is to be put, and what to tell of it."""
+    """Whether the rule must be written, and its lines."""
     detail = _text({key: value for key, value in rule.items() if key not in ("ID", "Status")})
     same = [other for other in found if other.get("ID") == rule["ID"]]
     if not same:

@@ -1,4 +1,4 @@
-"""The topics of the system, and how each is kept."""
+"""The topics of the system, and their settings."""
 
 from collections.abc import Mapping
 from typing import Final, NamedTuple
@@ -42,7 +42,7 @@ RETENTION: Final[Mapping[str, int]] = {
     COMMANDS: DAY,
     CONFIRMATIONS: DAY,
 }
-"""How long the lake may stand still before it misses something; an order to a drone is stale the day after."""
+"""How long the pipeline may stand still before messages expire; a command to a drone is useless after a day."""
 
 
 class LakeBucket(NamedTuple):

@@ -1,4 +1,4 @@
-"""runners.topics makes what is missing, tells what differs, and changes it when it is asked to."""
+"""prestacop topics creates what is missing, reports what differs, and changes it with --update."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -86,7 +86,7 @@ def test_when_a_message_for_the_lake_came_is_not_for_its_sender_to_say(kafka: st
     assert milliseconds >= before - 1000
 
 
-def test_a_topic_that_differs_is_told_and_changed_by_update_alone(
+def test_a_topic_that_differs_is_reported_and_changed_by_update_alone(
     kafka: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     admin = AdminClient({"bootstrap.servers": kafka})
@@ -157,7 +157,7 @@ def test_pubsub_gets_its_topics_and_subscriptions_once(pubsub: str, capsys: pyte
         assert topic.message_retention_duration == timedelta(days=30)
 
 
-def test_a_subscription_that_differs_is_told_and_changed_by_update_alone(
+def test_a_subscription_that_differs_is_reported_and_changed_by_update_alone(
     pubsub: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = f"projects/{PROJECT}/{{}}/odd-messages{{}}".format

@@ -79,7 +79,7 @@ def test_each_topic_has_settings_of_its_own() -> None:
     ]
 
 
-def test_of_three_copies_two_are_there_before_a_message_is_acknowledged() -> None:
+def test_two_of_three_replicas_acknowledge_a_message() -> None:
     (drones, *_) = topics({}, {}, {})
     assert [kafka._config(drones, copies)["min.insync.replicas"] for copies in (1, 2, 3)] == ["1", "1", "2"]
 
@@ -190,7 +190,7 @@ def test_rules_of_others_stay(s3: str) -> None:
     ]
 
 
-def test_a_rule_that_differs_is_told_and_update_changes_it(s3: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_rule_that_differs_is_reported_and_changed_by_update(s3: str, capsys: pytest.CaptureFixture[str]) -> None:
     asked = ["--lake", s3]
     main(asked)
     before = rules()
