@@ -141,7 +141,7 @@ def test_prism_runs_a_pipeline(prism: Path) -> None:
     code = """
 import sys, apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
-from pipelines.loopback import listen_here_alone
+from pipelines.cli.loopback import listen_here_alone
 listen_here_alone()
 options = PipelineOptions(runner="PrismRunner", prism_location=sys.argv[1], environment_type="LOOPBACK")
 with beam.Pipeline(options=options) as p:

@@ -20,7 +20,7 @@ from tests.support import make_history
 
 HELD = """
 import signal, sys, tempfile, time
-from pipelines.command import run
+from pipelines.cli.app import run
 def hold():
     tempfile.mkdtemp(prefix="beam-temp")
     print("held", flush=True)

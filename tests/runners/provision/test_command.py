@@ -1,4 +1,4 @@
-"""What runners.topics makes of its flags, and the rules of a bucket; Kafka and Pub/Sub are in tests/services."""
+"""What prestacop topics makes of its flags, and the rules of a bucket; Kafka and Pub/Sub are in tests/services."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
