@@ -27,6 +27,7 @@ from lake.faults import code, faults
 from lake.retries import FIRST_CONTACT_S, Contradiction, doublings, patience, patiently
 from schemas.errors import InputUnusable, OutputUnusable, PrestaCopError, UnsafePath
 from schemas.files.urls import FILE, local_path
+from schemas.os_errors import exists
 
 S3 = "s3://"
 S3_CONNECTIONS = 64
@@ -127,7 +128,7 @@ class LocalStorage(Storage):
     def probe(self) -> None:
         base = Path(self.base)
         with faults(self.root):
-            there = next(folder for folder in (base, *base.parents) if folder.exists())
+            there = next(folder for folder in (base, *base.parents) if exists(folder))
         if there == base:
             super().probe()
         else:  # a run that fails for another reason leaves no empty lake

@@ -1,13 +1,30 @@
 """What the operating system says, as an error that says what to do and has the right exit code."""
 
 import errno
+from pathlib import Path
 
 from schemas.errors import DiskFull, NotPermitted, OutputUnusable, PrestaCopError, ServiceUnavailable
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _DENIED = (errno.EACCES, errno.EPERM)
 _TOO_MANY = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+_MISSING = (errno.ENOENT, errno.ENOTDIR, errno.EBADF, errno.ELOOP)
 _AWAY = (errno.ECONNREFUSED, errno.ECONNRESET, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH)
+
+
+def exists(path: Path) -> bool:
+    """Whether a file or folder is there. ``Path.exists`` of Python 3.14 answers no where the system cannot know.
+
+    Raises:
+        OSError: the system cannot know: no permission, a name that is too long, a broken disk.
+    """
+    try:
+        path.stat()
+    except OSError as error:
+        if error.errno in _MISSING:
+            return False
+        raise
+    return True
 
 
 def of_the_system(

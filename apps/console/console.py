@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from messaging.urls import Topic
 from schemas import answers
 from schemas.errors import InputUnusable, PrestaCopError
+from schemas.os_errors import exists
 
 from .accounts import Accounts
 from .audit import Audit
@@ -143,8 +144,8 @@ class Console:
     def _key(self, folder: Path, new: bool) -> Ed25519PrivateKey:
         """The key that signs answers, created at the first start; the graph needs the public key beside it."""
         path, public = folder / KEY, folder / PUBLIC_KEY
-        if not path.exists():
-            if not new and (public.exists() or self.accounts.exist()):
+        if not exists(path):
+            if not new and (exists(public) or self.accounts.exist()):
                 raise InputUnusable(
                     f"{path}: the key that signs answers is gone, and the graph believes no other: put it back, or "
                     f"make another one with --new-key and give the graph {public}"
@@ -155,7 +156,7 @@ class Console:
             answers.save_key(answers.new_key(), partial_path)
             os.replace(partial_path, path)
         key = answers.load_key(path)
-        if not public.exists():
+        if not exists(public):
             answers.save_public_key(key, public)
         return key
 

@@ -5,6 +5,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+from schemas.os_errors import exists
+
 MARK: Final = ".made-by-prestacop"
 
 
@@ -18,7 +20,7 @@ class Mark(StrEnum):
 def make_folder(folder: Path, mark: Mark, mode: int = 0o777) -> None:
     """Make a folder and put the mark on it, and one of data on those above it that it makes; what is there already
     stays as it is."""
-    if not folder.parent.exists():
+    if not exists(folder.parent):
         make_folder(folder.parent, Mark.KEPT)
     try:
         folder.mkdir(mode=mode)
