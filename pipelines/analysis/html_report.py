@@ -27,7 +27,7 @@ from pipelines.analysis.results import (
 )
 from schemas.errors import OutputUnusable
 from schemas.lake import Source
-from schemas.os_errors import of_the_system
+from schemas.os_errors import exists, of_the_system
 
 TOP_CODES = 10
 LAST_DAYS = 14
@@ -62,7 +62,7 @@ def check_report(path: Path) -> None:
 
 def _is_special(path: Path) -> bool:
     """Whether it is a device, such as /dev/stdout, or a pipe: it is written to, not replaced."""
-    return path.exists() and not path.is_file()
+    return exists(path) and not path.is_file()
 
 
 @contextmanager
