@@ -90,7 +90,11 @@ def _time(record: logging.LogRecord) -> str:
 
 
 def _is_shown(record: logging.LogRecord) -> bool:
-    """Whether a record is more than a second copy of the error that the command ends with."""
+    """Whether a record is of the level, and more than a second copy of the error that the command ends with."""
+    if record.name == COMMAND.name:
+        return True
+    if record.levelno < logging.getLevelName(_chosen["level"].upper()):  # its logger has a level of its own
+        return False
     of_beam = record.name.startswith("apache_beam") or record.module == "portable_runner"
     return not of_beam or _is_verbose() or record.levelno >= logging.CRITICAL
 
