@@ -95,7 +95,7 @@ def test_a_header_alone_is_a_history_without_rows(tmp_path: Path) -> None:
         (["--history", "x.csv"], "--lake is missing"),
         (["--lake", "lake"], "nothing to read"),
         (["--history", "x.csv", "--lake", "lake", "--colour"], "--colour"),
-        (["--history", "x.csv", "--lake", "lake", "--window", "7m"], "no window"),
+        (["--history", "x.csv", "--lake", "lake", "--window", "7m"], "is not a window"),
         (["--messages", "ftp://x", "--lake", "lake"], "file:PATH"),
         (["--messages", "file:x", "--messages", "file:y", "--lake", "lake"], "--messages: it is given twice"),
         (["--history", "x.csv", "--lake", "gs://x"], ""),
