@@ -32,11 +32,14 @@ def make_folder(folder: Path, mark: Mark, mode: int = 0o777) -> None:
 
 
 def mark_of(folder: Path) -> Mark | None:
-    """The mark that a folder carries; None where it has none, or is a symbolic link."""
+    """The mark that a folder carries; None where it has none, is a symbolic link, or keeps this user out."""
     path = folder / MARK
-    if folder.is_symlink() or not folder.is_dir() or path.is_symlink() or not path.is_file():
+    try:
+        if folder.is_symlink() or not folder.is_dir() or path.is_symlink() or not path.is_file():
+            return None
+        text = path.read_bytes()[:200].decode("ascii", "replace")
+    except PermissionError:  # what this user made it can read
         return None
-    text = path.read_bytes()[:200].decode("ascii", "replace")
     return next((mark for mark in Mark if mark == text), None)
 
 
