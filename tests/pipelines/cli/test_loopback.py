@@ -107,7 +107,7 @@ COMMANDS: dict[str, Callable[[At], list[str]]] = {
 }
 """Those that need no server and end by themselves."""
 
-BEAM = {"run", "run in processes", "compact", "replay", "analyze", "trace"}
+BEAM = {"run", "run in processes", "compact", "replay", "analyze"}
 """Those that run a pipeline, whose servers the test must see."""
 
 ELSEWHERE = {
