@@ -32,23 +32,27 @@ PLANNING, MERGING = 3, 5
 """The step of a compaction before it looks into files, and one before it has merged the last of them."""
 
 HELD = """
+import sys
 from datetime import timedelta
+from terminal import logs
+logs.set_up()  # first, as the command does
 from lake.changes import vacuum
 import {module} as command
 from pipelines.maintenance import compact
+from prestacop.main import main
 from tests.support import LOCAL
 
 open_lake = command.{opens}
 
-def held(root, **arguments):
+def held(root, *rest):
     command.{opens} = open_lake
-    lk = open_lake(root, **arguments)
+    lk = open_lake(root, *rest)
     compact.compact(root, 1 << 20, LOCAL)
     vacuum(root, timedelta(0))
     return lk
 
 command.{opens} = held
-command.main()
+main(["{name}", *sys.argv[1:]])
 """
 """A command that has opened the lake and is held while others compact and vacuum it."""
 
@@ -179,22 +183,22 @@ def test_a_compaction_whose_files_a_vacuum_removed_says_so_and_the_next_one_does
 
 
 @pytest.mark.parametrize(
-    ("module", "opens", "arguments", "what"),
+    ("name", "module", "opens", "arguments", "what"),
     [
-        ("pipelines.maintenance.compact", "Lake", ("--quiet", "--lake"), "compaction"),
-        ("pipelines.analysis.command", "lake", ("--quiet", "--lake"), "analysis"),
-        ("pipelines.analysis.fines", "lake", ("--codes", "CODES", "--lake"), "look for fines"),
-        ("pipelines.maintenance.reconcile", "lake", ("--quiet", "--lake"), "reconciliation"),
-        ("pipelines.maintenance.trace", "lake", ("0-1", "--lake"), "trace"),
+        ("compact", "pipelines.maintenance.compaction_graph", "filled_lake", ("--quiet", "--lake"), "compaction"),
+        ("analyze", "pipelines.analysis.command", "filled_lake", ("--quiet", "--lake"), "analysis"),
+        ("fines", "pipelines.analysis.fines", "filled_lake", ("--codes", "CODES", "--lake"), "fines"),
+        ("reconcile", "pipelines.maintenance.reconcile", "lake", ("--quiet", "--lake"), "reconciliation"),
+        ("trace", "pipelines.maintenance.trace", "filled_lake", ("0-1", "--lake"), "trace"),
     ],
 )
 def test_a_command_reports_a_vacuum_in_one_line_with_exit_code_6(
-    lakes: Lakes, tmp_path: Path, module: str, opens: str, arguments: tuple[str, ...], what: str
+    lakes: Lakes, tmp_path: Path, name: str, module: str, opens: str, arguments: tuple[str, ...], what: str
 ) -> None:
     codes = tmp_path / "codes.csv"
     codes.write_text("CODE,DEFINITION,Manhattan 96th St. & below,All Other Areas\n21,X,65,45\n")
     given = [str(codes) if argument == "CODES" else argument for argument in arguments]
-    line = [sys.executable, "-c", HELD.format(module=module, opens=opens), *given, lakes.root]
+    line = [sys.executable, "-c", HELD.format(name=name, module=module, opens=opens), *given, lakes.root]
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (6, "")
     assert done.stderr.startswith(f"error: {lakes.root}: the {what} took longer than the vacuum retention")
