@@ -100,16 +100,16 @@ def _is_shown(record: logging.LogRecord) -> bool:
 
 
 _HANDLER: Final = _Handler()
-_HANDLER.addFilter(_is_shown)
 _FORMATTERS: Final = {TEXT: _Text(), JSON: _Json()}
 _chosen = {"level": DEFAULT_LEVEL, "format": TEXT}
 
 
 def set_up(level: str | None = None, form: str | None = None) -> None:
-    """Write the log to stderr; what is not given stays as it was chosen before."""
+    """Write the log to stderr; what is not given stays as it was chosen before. Filters that were added go."""
     _chosen["level"] = level or _chosen["level"]
     _chosen["format"] = form or _chosen["format"]
     _HANDLER.setFormatter(_FORMATTERS[_chosen["format"]])
+    _HANDLER.filters = [_is_shown]
     root = logging.getLogger()
     root.addHandler(_HANDLER)  # once: logging ignores one that is there
     root.setLevel(_chosen["level"].upper())
@@ -117,7 +117,7 @@ def set_up(level: str | None = None, form: str | None = None) -> None:
 
 
 def add_filter(filter_: logging.Filter) -> None:
-    """Let another filter judge what is written."""
+    """Let another filter judge what is written, until the next :func:`set_up`."""
     _HANDLER.addFilter(filter_)
 
 

@@ -36,5 +36,5 @@ class Bounded(logging.Filter):
 
 def set_up() -> None:
     """Write the log to stderr, with at most :data:`LINES_A_MINUTE` of each place."""
-    logs.add_filter(Bounded())
     logs.set_up()
+    logs.add_filter(Bounded())

@@ -134,3 +134,18 @@ def test_a_stream_nobody_reads_any_more_ends_nothing(monkeypatch: pytest.MonkeyP
     logs.set_up()
     monkeypatch.setattr(sys, "stderr", Gone())
     logging.getLogger("x").warning("nobody")
+
+
+def test_a_filter_of_one_command_is_gone_in_the_next(capsys: pytest.CaptureFixture[str]) -> None:
+    """The console limits its log; nothing that runs after it in this process is limited."""
+
+    class Nothing(logging.Filter):
+        def filter(self, record: logging.LogRecord) -> bool:
+            return False
+
+    logs.set_up()
+    logs.add_filter(Nothing())
+    logging.getLogger("x").warning("hidden")
+    assert capsys.readouterr().err == ""
+    assert ended(fails, "", ours) == 5
+    assert capsys.readouterr().err == "error: no room\n"
