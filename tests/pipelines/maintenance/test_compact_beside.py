@@ -199,7 +199,7 @@ def test_a_command_reports_a_vacuum_in_one_line_with_exit_code_6(
     codes.write_text("CODE,DEFINITION,Manhattan 96th St. & below,All Other Areas\n21,X,65,45\n")
     given = [str(codes) if argument == "CODES" else argument for argument in arguments]
     line = [sys.executable, "-c", HELD.format(name=name, module=module, opens=opens), *given, lakes.root]
-    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    done = subprocess.run(line, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (6, "")
     assert done.stderr.startswith(f"error: {lakes.root}: the {what} took longer than the vacuum retention")
     assert done.stderr.count("\n") == 1
