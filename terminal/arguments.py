@@ -20,6 +20,10 @@ MOST_SECONDS: Final = 86_399_999_999_999.0
 """What a timedelta holds."""
 LAKE: Final = "DIR_OR_S3_URL"
 """The metavar of ``--lake``."""
+BEAM_AND_S3: Final = """\
+Beam's own flags may follow (--help-beam of prestacop run lists them). S3 keys and the endpoint come from the AWS
+credential chain and AWS_ENDPOINT_URL."""
+"""For the help of commands that run a graph over a lake."""
 
 
 class _LogFlag(argparse.Action):
@@ -41,14 +45,24 @@ def group_parser(prog: str, description: str, epilog: str) -> argparse.ArgumentP
     return _parser(prog, description, f"{epilog}\n--log-level and --log-format choose the log of each: see its --help.")
 
 
+def add_command(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, summary: str, about: str, epilog: str
+) -> argparse.ArgumentParser:
+    """Add a sub-command, which has the log's flags; gives its parser."""
+    return add_log_flags(commands.add_parser(name, help=summary, **_form(about, epilog)))
+
+
 def _parser(prog: str, description: str, epilog: str) -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(
-        prog=prog,
-        description=description,
-        epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    return argparse.ArgumentParser(prog=prog, **_form(description, epilog))
+
+
+def _form(description: str, epilog: str) -> dict[str, Any]:
+    return {
+        "description": description,
+        "epilog": epilog,
+        "formatter_class": argparse.RawDescriptionHelpFormatter,
+        "allow_abbrev": False,
+    }
 
 
 def add_log_flags(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
@@ -72,6 +86,11 @@ def add_log_flags(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
         help="text (default), or json: one object a line, and no progress bar",
     )
     return parser
+
+
+def add_lake(parser: argparse._ActionsContainer) -> None:
+    """Add ``--lake``, which has to be given."""
+    parser.add_argument("--lake", required=True, metavar=LAKE, help="the lake")
 
 
 def add_quiet(parser: argparse._ActionsContainer) -> None:

@@ -4,18 +4,17 @@ import argparse
 from pathlib import Path
 
 from pipelines.violations.options import window_seconds
-from terminal.arguments import LAKE, add_quiet, command_parser
+from terminal.arguments import BEAM_AND_S3, LAKE, add_lake, add_quiet, command_parser
 
 GET_IT = "get it at https://data.cityofnewyork.us/d/ncbg-6agr (Export, CSV)"
 
-ANALYZE = """\
+ANALYZE = f"""\
 examples:
   prestacop analyze --lake data/lake
   prestacop analyze --lake s3://prestacop/lake --report fiscal-2015.html
   prestacop analyze --lake data/lake --codes dof_violation_codes.csv
 
-Beam's own flags may follow (--help-beam of prestacop run lists them). S3 keys and the endpoint come from the AWS
-credential chain and AWS_ENDPOINT_URL. The lake is only read. --answers writes the numbers as JSON for other programs; a
+{BEAM_AND_S3} The lake is only read. --answers writes the numbers as JSON for other programs; a
 runner with workers on other machines needs it: a place that they and this machine can reach.
 
 exit codes: 0 done, 2 wrong usage or the report cannot be written there, 3 no lake there, 4 service unavailable, 5 disk
@@ -44,7 +43,7 @@ def analyze() -> argparse.ArgumentParser:
         "When, where and what for violations are written, and how much of it needs a police officer.",
         ANALYZE,
     )
-    parser.add_argument("--lake", required=True, metavar=LAKE, help="the lake")
+    add_lake(parser)
     parser.add_argument(
         "--report", type=Path, default=Path("report.html"), metavar="PATH", help="the page to write (report.html)"
     )
@@ -63,7 +62,7 @@ def fines() -> argparse.ArgumentParser:
         "Compute the fines of all violations, by window and code, with the city's two rates.",
         FINES,
     )
-    parser.add_argument("--lake", required=True, metavar=LAKE, help="the lake")
+    add_lake(parser)
     parser.add_argument("--codes", required=True, type=Path, metavar="FILE", help="the city's table of violation codes")
     parser.add_argument("--window", type=window_seconds, default=86_400, metavar="SIZE", help="1h, 6h, 1d (default)")
     return parser

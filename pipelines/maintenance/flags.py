@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from schemas import history, messages
-from terminal.arguments import LAKE, add_quiet, command_parser, duration, whole
+from terminal.arguments import BEAM_AND_S3, LAKE, add_lake, add_quiet, command_parser, duration, whole
 from terminal.printing import printable
 
 MAX_REASON = 200
@@ -13,7 +13,7 @@ REASONS = sorted(
 )
 """All reasons of dead letters."""
 
-COMPACT = """\
+COMPACT = f"""\
 examples:
   prestacop compact --lake data/lake
   prestacop compact --lake s3://prestacop/lake --file-mb 256
@@ -25,14 +25,13 @@ becomes visible atomically, with its row of the ledger. The replaced files stay 
 --vacuum removes those that were replaced more than a day ago. Readers that list directories instead of the ledger see
 duplicate rows between compaction and vacuum: pause them, and vacuum with --older-than 0s.
 
-Beam's own flags may follow (--help-beam of prestacop run lists them). S3 keys and the endpoint come from the AWS
-credential chain and AWS_ENDPOINT_URL.
+{BEAM_AND_S3}
 
 exit codes: 0 done, 1 the lake does not add up, 2 wrong usage, 3 there is no lake, 4 service unavailable, 5 disk full,
 6 a vacuum removed what it was to read: run it again
 """
 
-REPLAY = """\
+REPLAY = f"""\
 examples:
   prestacop replay --lake data/lake --reason time_unreadable
   prestacop replay --lake s3://prestacop/lake --reason field_invalid
@@ -42,8 +41,7 @@ Run it after a rule was fixed. A dead letter that passes now moves to its datase
 number; one that another rule refuses gets the new reason; the rest stays. It is idempotent, safe to run while others
 write and read, and safe to stop: its result becomes visible atomically.
 
-Beam's own flags may follow (--help-beam of prestacop run lists them). S3 keys and the endpoint come from the AWS
-credential chain and AWS_ENDPOINT_URL.
+{BEAM_AND_S3}
 
 exit codes: 0 done, 2 wrong usage, 3 there is no lake, 4 service unavailable, 5 disk full,
 6 a vacuum removed what it was to read: run it again
@@ -103,7 +101,7 @@ def compact() -> argparse.ArgumentParser:
         "Merge the lake's small files, sorted by event time, and remove duplicate messages.",
         COMPACT,
     )
-    parser.add_argument("--lake", required=True, metavar=LAKE, help="the lake")
+    add_lake(parser)
     parser.add_argument(
         "--file-mb",
         type=whole(1, 1024),
@@ -130,7 +128,7 @@ def replay() -> argparse.ArgumentParser:
         "Validate the dead letters of one reason again, after a rule was fixed.",
         REPLAY,
     )
-    parser.add_argument("--lake", required=True, metavar=LAKE, help="the lake")
+    add_lake(parser)
     parser.add_argument(
         "--reason",
         required=True,
@@ -179,7 +177,7 @@ def undo() -> argparse.ArgumentParser:
         UNDO,
     )
     parser.add_argument("units", nargs="*", metavar="UNIT", help="a unit's name, or the path of its input")
-    parser.add_argument("--lake", required=True, metavar=LAKE, help="the lake")
+    add_lake(parser)
     parser.add_argument("--reason", default="", metavar="TEXT", type=_reason, help="why, for the ledger")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--back", action="store_true", help="restore units that were undone")

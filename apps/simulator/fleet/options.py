@@ -11,7 +11,7 @@ from apps.simulator.arguments import DUPLICATE_WITHIN_S, moment
 from apps.simulator.transport.open import TARGETS, target_of
 from messaging.urls import topic_url
 from schemas.messages import MAX_IMAGE_BYTES
-from terminal.arguments import MOST_SECONDS, above_zero, add_log_flags, add_quiet, between, readable, share, whole
+from terminal.arguments import MOST_SECONDS, above_zero, add_command, add_quiet, between, readable, share, whole
 from terminal.signals import INTERRUPTED
 
 if TYPE_CHECKING:
@@ -50,15 +50,7 @@ _BEHIND_S: Final = 1.0
 
 def add_drones(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the command to the parser."""
-    drones = commands.add_parser(
-        "drones",
-        help="drone messages",
-        description=_DRONES,
-        epilog=_DRONES_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    add_log_flags(drones)
+    drones = add_command(commands, "drones", "drone messages", _DRONES, _DRONES_EXAMPLES)
     drones.set_defaults(run=_run, refuse=drones.error)
     _add_fleet(drones.add_argument_group("the fleet"))
     _add_mishaps(drones.add_argument_group("what happens to the messages on the way"))

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from apps.simulator.tickets.dirt import MAX_FACTOR
-from terminal.arguments import add_log_flags, add_quiet, between, whole
+from terminal.arguments import add_command, add_quiet, between, whole
 
 _HISTORY: Final = """\
 Write a CSV with the columns, the skew and the faults of the city's parking tickets of fiscal year 2015,
@@ -22,15 +22,7 @@ examples:
 
 def add_history(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the command to the parser."""
-    history = commands.add_parser(
-        "history",
-        help="the city's ticket CSV",
-        description=_HISTORY,
-        epilog=_HISTORY_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    add_log_flags(history)
+    history = add_command(commands, "history", "the city's ticket CSV", _HISTORY, _HISTORY_EXAMPLES)
     history.set_defaults(run=_run)
     history.add_argument("--rows", type=whole(), required=True, metavar="N", help="records, the header not counted")
     history.add_argument("--seed", type=whole(), default=1, metavar="S", help="seed of the random numbers (1)")
