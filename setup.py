@@ -6,6 +6,7 @@ What each dependency is for:
   confluent-kafka       the Kafka source, simulator and loader: librdkafka, a million messages a second and core
   google-cloud-pubsub   the Pub/Sub source, simulator and loader
   boto3                 conditional puts on S3 (also an extra of Beam's), the loader's uploads
+  deltalake             each dataset as a Delta table: log, commit, vacuum; 130 MB, most of it one compiled library
   duckdb                SQL over the lake
   msgspec               typed JSON
   requests, urllib3     the webhook of alerts, and its retries
@@ -53,6 +54,7 @@ setup(
         "confluent-kafka",
         "google-cloud-pubsub",
         "boto3",
+        "deltalake",
         "duckdb",
         "msgspec",
         "cryptography",

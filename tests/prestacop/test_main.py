@@ -12,7 +12,7 @@ from prestacop.commands import SUBCOMMANDS
 from prestacop.completion import SCRIPTS, complete
 from prestacop.main import main, parser_of, usage
 
-HEAVY = ("apache_beam", "pyarrow", "duckdb")
+HEAVY = ("apache_beam", "pyarrow", "duckdb", "deltalake")
 _HELP_OF_ALL = f"""
 import contextlib, io, json, sys
 from prestacop.commands import SUBCOMMANDS
@@ -28,7 +28,7 @@ print(json.dumps(heavy))
 
 
 @pytest.mark.embedded
-def test_help_imports_neither_beam_nor_pyarrow_nor_duckdb() -> None:
+def test_help_imports_no_engine() -> None:
     done = subprocess.run([sys.executable, "-c", _HELP_OF_ALL], capture_output=True, text=True, check=True)
     found = json.loads(done.stdout)
     assert {name: modules for name, (modules, _) in found.items() if modules} == {}
