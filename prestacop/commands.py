@@ -9,8 +9,11 @@ class Subcommand(NamedTuple):
     module: str
     """Has a function ``main`` that takes the arguments and returns the exit code."""
     parser: str
-    """``module:function`` that gives its parser, for ``--help`` and completion: imports neither Beam nor pyarrow."""
+    """``module:function`` that gives its parser, for ``--help``, usage errors and completion: imports neither Beam nor
+    pyarrow."""
     summary: str
+    takes_beam_flags: bool = False
+    """Whether flags that the parser does not know are passed on to Beam."""
 
 
 GROUPS: dict[str, dict[str, Subcommand]] = {
@@ -19,6 +22,7 @@ GROUPS: dict[str, dict[str, Subcommand]] = {
             "pipelines.violations.run",
             "pipelines.violations.options:parser",
             "read messages and ticket history into a lake",
+            takes_beam_flags=True,
         ),
         "load": Subcommand(
             "apps.loader.command",
@@ -36,6 +40,7 @@ GROUPS: dict[str, dict[str, Subcommand]] = {
             "pipelines.analysis.command",
             "pipelines.analysis.flags:analyze",
             "answer the city's questions, write the report",
+            takes_beam_flags=True,
         ),
         "fines": Subcommand(
             "pipelines.analysis.fines",
@@ -56,11 +61,13 @@ GROUPS: dict[str, dict[str, Subcommand]] = {
             "pipelines.maintenance.compact",
             "pipelines.maintenance.flags:compact",
             "merge small files; remove the merged ones",
+            takes_beam_flags=True,
         ),
         "replay": Subcommand(
             "pipelines.maintenance.replay",
             "pipelines.maintenance.flags:replay",
             "read dead letters again by today's rules",
+            takes_beam_flags=True,
         ),
         "undo": Subcommand(
             "pipelines.maintenance.undo",
@@ -90,6 +97,7 @@ GROUPS: dict[str, dict[str, Subcommand]] = {
             "runners.local",
             "runners.local_flags:parser",
             "a made-up day into a lake with its report",
+            takes_beam_flags=True,
         ),
         "services": Subcommand(
             "runners.services.command",
@@ -100,11 +108,13 @@ GROUPS: dict[str, dict[str, Subcommand]] = {
             "runners.flink.command",
             "runners.flink.command:parser",
             "a Flink cluster, here; submit the graph to it",
+            takes_beam_flags=True,
         ),
         "spark": Subcommand(
             "runners.spark.command",
             "runners.spark.command:parser",
             "a Spark cluster, here; submit the graph to it",
+            takes_beam_flags=True,
         ),
         "doctor": Subcommand(
             "runners.doctor",

@@ -10,7 +10,6 @@ from typing import NoReturn
 from prestacop import __version__
 from prestacop.commands import GROUPS, SUBCOMMANDS
 
-USAGE = 2
 EPILOG = """\
 `prestacop COMMAND --help` prints its flags and examples; `prestacop --version`
 the version; `prestacop completion bash|zsh` a completion script for the shell.
@@ -29,14 +28,25 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         print(f"prestacop {__version__}")
         sys.exit()
     if name not in SUBCOMMANDS and name not in ("completion", "complete-flags"):
-        near = difflib.get_close_matches(name, SUBCOMMANDS, n=1)
-        meant = f"; did you mean {near[0]}?" if near else ""
-        print(f"error: prestacop has no command {name!r}{meant} (prestacop --help lists them)", file=sys.stderr)
-        sys.exit(USAGE)
+        _report_unknown(name, rest)
     # exit_with is imported here: --help and --version need nothing of the project.
     from terminal.exits import exit_with  # noqa: PLC0415
 
     exit_with(lambda: _run(name, rest))
+
+
+def _report_unknown(name: str, rest: list[str]) -> NoReturn:
+    # Imported here for the same reason.
+    from terminal.arguments import USAGE, command_parser  # noqa: PLC0415
+    from terminal.logs import COMMAND, set_up  # noqa: PLC0415
+
+    near = difflib.get_close_matches(name, SUBCOMMANDS, n=1)
+    meant = f"; did you mean {near[0]}?" if near else ""
+    command_parser("prestacop", "", "").parse_known_args([w for w in rest if w not in HELP])  # the log's flags
+    set_up()
+    text = f"prestacop has no command {name!r}{meant} (prestacop --help lists them)"
+    COMMAND.error("%s", text, extra={"exit_code": USAGE})
+    sys.exit(USAGE)
 
 
 def _run(name: str, rest: list[str]) -> int | None:
@@ -44,8 +54,9 @@ def _run(name: str, rest: list[str]) -> int | None:
         completion = import_module("prestacop.completion")
         code: int | None = completion.main(rest) if name == "completion" else completion.complete(rest)
         return code
-    if any(word in HELP for word in rest):
-        parser_of(name).parse_args(rest)  # prints the help and exits: the command's own imports take a second
+    # --help and usage errors end the command here: its own imports take a second.
+    parser = parser_of(name)
+    (parser.parse_known_args if SUBCOMMANDS[name].takes_beam_flags else parser.parse_args)(rest)
     code = import_module(SUBCOMMANDS[name].module).main(rest)
     return code
 

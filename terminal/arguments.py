@@ -6,13 +6,16 @@ gives the value, or raises ArgumentTypeError, whose message says what to write.
 
 import argparse
 import re
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NoReturn, TypeAlias, TypeVar
 
 from terminal import logs
 
 T = TypeVar("T")
+AnyParser = TypeVar("AnyParser", bound=argparse.ArgumentParser)
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _SIZES: Final = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
@@ -35,25 +38,55 @@ class _LogFlag(argparse.Action):
         logs.set_up(**{self.dest: values})
 
 
-def command_parser(prog: str, description: str, epilog: str) -> argparse.ArgumentParser:
+Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
+"""The sub-commands of a parser."""
+
+USAGE: Final = 2
+"""The exit code of a usage error."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose usage errors are records of the log with ``--log-format json``, wherever that flag is given."""
+
+    check: Callable[[argparse.Namespace], str | None] | None = None
+    """Gives what is wrong with the arguments together; it is called after each has been parsed."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse does it; a usage error exits with code 2."""
+        words = sys.argv[1:] if args is None else list(args)
+        with suppress(argparse.ArgumentError):  # argparse reports it below
+            _LOG_FORMAT.parse_known_args(words)
+        arguments, rest = super().parse_known_args(words, namespace)
+        if self.check and (problem := self.check(arguments)):
+            self.error(problem)
+        return arguments, rest
+
+    def error(self, message: str) -> NoReturn:
+        """Report a usage error and exit with code 2."""
+        if not logs.is_json():
+            super().error(message)
+        logs.set_up()
+        logs.COMMAND.error("%s: %s (%s --help)", self.prog, message, self.prog, extra={"exit_code": USAGE})
+        self.exit(USAGE)
+
+
+def command_parser(prog: str, description: str, epilog: str) -> Parser:
     """The parser of a command without sub-commands, which has the log's flags."""
     return add_log_flags(_parser(prog, description, epilog))
 
 
-def group_parser(prog: str, description: str, epilog: str) -> argparse.ArgumentParser:
+def group_parser(prog: str, description: str, epilog: str) -> Parser:
     """The parser of a command with sub-commands, each of which gets the log's flags."""
     return _parser(prog, description, f"{epilog}\n--log-level and --log-format choose the log of each: see its --help.")
 
 
-def add_command(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, summary: str, about: str, epilog: str
-) -> argparse.ArgumentParser:
+def add_command(commands: Commands, name: str, summary: str, about: str, epilog: str) -> Parser:
     """Add a sub-command, which has the log's flags; gives its parser."""
     return add_log_flags(commands.add_parser(name, help=summary, **_form(about, epilog)))
 
 
-def _parser(prog: str, description: str, epilog: str) -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(prog=prog, **_form(description, epilog))
+def _parser(prog: str, description: str, epilog: str) -> Parser:
+    return Parser(prog=prog, **_form(description, epilog))
 
 
 def _form(description: str, epilog: str) -> dict[str, Any]:
@@ -65,7 +98,7 @@ def _form(description: str, epilog: str) -> dict[str, Any]:
     }
 
 
-def add_log_flags(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+def add_log_flags(parser: AnyParser) -> AnyParser:
     """Add ``--log-level`` and ``--log-format``; gives the parser."""
     group = parser.add_argument_group("the log, on stderr")
     group.add_argument(
@@ -77,6 +110,11 @@ def add_log_flags(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
         help="warning (default) and error: one line an error; info and debug: also the logs and tracebacks of "
         "Beam, its workers and the clients of services",
     )
+    _add_log_format(group)
+    return parser
+
+
+def _add_log_format(group: argparse._ActionsContainer) -> None:
     group.add_argument(
         "--log-format",
         dest="form",
@@ -85,7 +123,10 @@ def add_log_flags(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
         default=argparse.SUPPRESS,
         help="text (default), or json: one object a line, and no progress bar",
     )
-    return parser
+
+
+_LOG_FORMAT: Final = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+_add_log_format(_LOG_FORMAT)
 
 
 def add_lake(parser: argparse._ActionsContainer) -> None:

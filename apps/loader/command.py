@@ -48,13 +48,10 @@ process loads the same file, 130 stopped
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     argv = sys.argv[1:] if argv is None else argv
-    flags = parser()
-    arguments = flags.parse_args(argv)
+    arguments = parser().parse_args(argv)
     try:
         if arguments.status:
             return _status(arguments.journal)
-        if not arguments.files or not arguments.to:
-            flags.error("name the files and the target: FILE... --to URL")
         text, make = arguments.to
         wanted = Wanted(
             arguments.journal,
@@ -154,6 +151,12 @@ def target(text: str) -> tuple[str, Make]:
     raise argparse.ArgumentTypeError(f"{text!r} is not a target: write {_FORMS}")
 
 
+def _check(arguments: argparse.Namespace) -> str | None:
+    if arguments.status or (arguments.files and arguments.to):
+        return None
+    return "name the files and the target: FILE... --to URL"
+
+
 def parser() -> argparse.ArgumentParser:
     """Of ``prestacop load``."""
     made = command_parser(
@@ -162,6 +165,7 @@ def parser() -> argparse.ArgumentParser:
         "exactly-once through power cuts.",
         _EPILOG,
     )
+    made.check = _check
     made.add_argument(
         "files", nargs="*", type=Path, metavar="FILE", help=f"a CSV of tickets, plain or packed ({', '.join(Packing)})"
     )

@@ -24,6 +24,7 @@ from pipelines.cli.worker_errors import known
 from sources.progress import progress
 from sources.units import ROWS_IN
 from terminal import logs
+from terminal.arguments import Parser
 from terminal.bars import Bar
 from terminal.every import every
 from terminal.exits import ended
@@ -46,7 +47,8 @@ def beam_options(
         prism: whether the caller starts the project's own Prism for ``PrismRunner``. The one that Beam would fetch and
             start takes pipelines from the whole network.
     """
-    beam = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    usage = f"{parser.prog} [FLAG ...] [FLAG_OF_BEAM ...]"
+    beam = Parser(prog=parser.prog, usage=usage, add_help=False, allow_abbrev=False)
     for options in PipelineOptions.__subclasses__():
         options._add_argparse_args(beam)
     known, unknown = beam.parse_known_args(list(rest))

@@ -10,7 +10,7 @@ from messaging.urls import KAFKA, PUBSUB, KafkaUrl, PubSubUrl, topic_url
 from pipelines.cli.beam_flags import by_runner
 from schemas.dead_letter_share import DEFAULT_SHARE, MIN_ROWS, percent
 from schemas.files.urls import FILE, local_path, plain_path
-from terminal.arguments import LAKE, add_quiet, command_parser, duration, imported, printing, readable
+from terminal.arguments import LAKE, Parser, add_quiet, command_parser, duration, imported, printing, readable
 
 BOUNDED, UNBOUNDED = "bounded", "unbounded"
 HOUR = 3600
@@ -224,10 +224,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def parser(prog: str = "prestacop run") -> argparse.ArgumentParser:
+def check(arguments: argparse.Namespace) -> str | None:
+    """What is wrong with the flags of the graph together."""
+    unbounded = arguments.mode == UNBOUNDED
+    if not arguments.lake:
+        return "--lake is missing: say where the lake is, for example --lake data/lake"
+    if not (arguments.history or arguments.messages or arguments.images):
+        return "nothing to read: give --history, --messages or --images"
+    if unbounded and arguments.every:
+        return "--every is for bounded runs: --mode unbounded never ends"
+    if (unbounded or arguments.every) and arguments.max_dead_letters not in (None, 1):
+        return (
+            "--max-dead-letters is for runs that end: who may write to a topic could stop an unbounded run for all. "
+            f"It warns of units with more than {percent(DEFAULT_SHARE)} dead letters; leave the flag out"
+        )
+    if arguments.live and not Path(arguments.live).absolute().parent.is_dir():
+        return f"--live file:{arguments.live}: there is no such directory; make it first"
+    return None
+
+
+def parser(prog: str = "prestacop run") -> Parser:
     """Of ``prestacop run``, and of what submits the graph to a cluster."""
     made = command_parser(
         prog, "Read drone messages and ticket history into a Parquet lake, exactly once, with statistics.", EXAMPLES
     )
+    made.check = check
     add_arguments(made)
     return made

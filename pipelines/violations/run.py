@@ -36,7 +36,7 @@ from pipelines.violations.inputs import follow as follow_inputs
 from pipelines.violations.options import UNBOUNDED
 from pipelines.violations.summary import summary, units_of
 from schemas.answers import load_public_keys
-from schemas.dead_letter_share import DEFAULT_SHARE, percent
+from schemas.dead_letter_share import DEFAULT_SHARE
 from schemas.errors import FINAL, OutputUnusable, ServiceUnavailable
 from sources.progress import progress
 from terminal.logs import COMMAND
@@ -60,24 +60,9 @@ def main(argv: Sequence[str] | None = None, cluster: Cluster | None = None) -> N
     parser = flags.parser(prog)
     arguments, rest = parser.parse_known_args(argv)
     unbounded = arguments.mode == UNBOUNDED
-    if not arguments.lake:
-        parser.error("--lake is missing: say where the lake is, for example --lake data/lake")
-    if not (arguments.history or arguments.messages or arguments.images):
-        parser.error("nothing to read: give --history, --messages or --images")
-    if unbounded and arguments.every:
-        parser.error("--every is for bounded runs: --mode unbounded never ends")
-    if (unbounded or arguments.every) and arguments.max_dead_letters not in (None, 1):
-        parser.error(
-            "--max-dead-letters is for runs that end: who may write to a topic could stop an unbounded run for all. "
-            f"It warns of units with more than {percent(DEFAULT_SHARE)} dead letters; leave the flag out"
-        )
     if arguments.live:
-        if not Path(arguments.live).absolute().parent.is_dir():
-            parser.error(f"--live file:{arguments.live}: there is no such directory; make it first")
-        rest = [
-            "--direct_num_workers=1",
-            *rest,
-        ]  # with more threads than elements Beam 2.77 cannot read a window's panes
+        # With more threads than elements Beam 2.77 cannot read a window's panes.
+        rest = ["--direct_num_workers=1", *rest]
     options = beam_options(parser, rest, streaming=unbounded, prism=cluster is None)
     options.view_as(GoogleCloudOptions).job_name = options.view_as(GoogleCloudOptions).job_name or job_name(
         arguments.lake

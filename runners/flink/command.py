@@ -9,6 +9,7 @@ from runners.flink.cluster import GROUP, JobManager
 from runners.services import Services
 from runners.services.clients import use_local_servers
 from runners.services.group_command import GroupCommand, add_submit, parser_of, run_command
+from terminal.arguments import Commands, Parser
 
 _PROG = "prestacop flink"
 _LEAVING = f"The job keeps running in the cluster ({_PROG} status; {_PROG} stop). Units in the ledger are committed"
@@ -21,7 +22,7 @@ def _print_jobs(services: Services) -> None:
         print("\n".join(jobs.status_lines(services.running(JobManager))))
 
 
-def _add_stop(actions: "argparse._SubParsersAction[argparse.ArgumentParser]", shared: argparse.ArgumentParser) -> None:
+def _add_stop(actions: Commands, shared: Parser) -> None:
     text = "stop a job with a savepoint, from which another job can resume"
     stop = actions.add_parser("stop", parents=[shared], help=text, description=text, allow_abbrev=False)
     stop.add_argument("--job", metavar="ID", help="the job (the only one that runs)")

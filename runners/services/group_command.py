@@ -5,13 +5,13 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from pipelines.violations.options import add_arguments
+from pipelines.violations.options import add_arguments, check
 from runners.services.programs import HOME
 from runners.services.services import Group, Services, State
 from schemas.errors import PrestaCopError, ServiceUnavailable
-from terminal.arguments import add_log_flags, group_parser, port
+from terminal.arguments import Commands, Parser, add_log_flags, group_parser, port
 from terminal.exits import report
 from terminal.signals import INTERRUPTED
 
@@ -31,7 +31,7 @@ class GroupCommand(NamedTuple):
     """Called before anything is started."""
     print_details: Callable[[Services], None] = _nothing
     """Prints more after ``up`` and ``status``."""
-    add_actions: Callable[[Any, argparse.ArgumentParser], object] = _nothing
+    add_actions: Callable[[Commands, Parser], object] = _nothing
     """Adds actions to the first, with the flags of the second; each sets ``do``, as below."""
 
 
@@ -66,7 +66,7 @@ def parser_of(command: GroupCommand) -> argparse.ArgumentParser:
             raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(names)}")
         return text
 
-    shared = add_log_flags(argparse.ArgumentParser(add_help=False, allow_abbrev=False))
+    shared = add_log_flags(Parser(add_help=False, allow_abbrev=False))
     shared.add_argument("names", nargs="*", type=name, metavar="SERVICE", help=f"{', '.join(names)} (all)")
     shared.add_argument("--home", type=Path, default=HOME, help="where programs are installed (.services)")
     usual = f".services/{group.data.name}"
@@ -83,7 +83,7 @@ exit codes: 0 done, 2 wrong usage, 4 a service is not available, or does not run
     )
     actions = parser.add_subparsers(required=True, metavar="ACTION")
 
-    def action(name: str, text: str) -> argparse.ArgumentParser:
+    def action(name: str, text: str) -> Parser:
         return actions.add_parser(name, parents=[shared], help=text, description=text, allow_abbrev=False)
 
     up = action("up", "install and start the services that do not run, and wait until they answer")
@@ -99,10 +99,11 @@ exit codes: 0 done, 2 wrong usage, 4 a service is not available, or does not run
     return parser
 
 
-def add_submit(actions: "argparse._SubParsersAction[argparse.ArgumentParser]", prog: str) -> argparse.ArgumentParser:
+def add_submit(actions: Commands, prog: str) -> Parser:
     """Add the action ``submit``: the flags of ``prestacop run``, and the cluster's folder."""
     text = "run the graph on this cluster, with the flags of prestacop run"
     submit = add_log_flags(actions.add_parser("submit", help=text, description=text, allow_abbrev=False))
+    submit.check = check
     submit.add_argument("--data", type=Path, metavar="DIR", help=f"the --data of {prog} up")
     add_arguments(submit)
     return submit

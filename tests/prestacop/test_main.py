@@ -11,6 +11,7 @@ from prestacop import __version__
 from prestacop.commands import SUBCOMMANDS
 from prestacop.completion import SCRIPTS, complete
 from prestacop.main import main, parser_of, usage
+from tests.logs import own_log
 
 HEAVY = ("apache_beam", "pyarrow", "duckdb", "deltalake")
 _HELP_OF_ALL = f"""
@@ -22,21 +23,25 @@ for name in [*SUBCOMMANDS, "completion"]:
     out = io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
         main([name, "--help"])
-    heavy[name] = [module for module in {HEAVY} if module in sys.modules], out.getvalue()
+    err = io.StringIO()
+    with contextlib.redirect_stderr(err), contextlib.suppress(SystemExit):
+        main([name, "--no-such-flag=1", "--log-level=none", "--log-format=json"])
+    heavy[name] = [module for module in {HEAVY} if module in sys.modules], out.getvalue(), err.getvalue()
 print(json.dumps(heavy))
 """
 
 
 @pytest.mark.embedded
-def test_help_imports_no_engine() -> None:
+def test_help_and_usage_errors_import_no_engine() -> None:
     done = subprocess.run([sys.executable, "-c", _HELP_OF_ALL], capture_output=True, text=True, check=True)
     found = json.loads(done.stdout)
-    assert {name: modules for name, (modules, _) in found.items() if modules} == {}
-    for name, (_, text) in found.items():
+    assert {name: modules for name, (modules, _, _) in found.items() if modules} == {}
+    for name, (_, text, error) in found.items():
         assert text.startswith(f"usage: prestacop {name} ")
         assert "example" in text
         assert "--log-level" in text
         assert "--log-format" in text
+        assert json.loads(error)["exit_code"] == 2
 
 
 def test_the_usage_fits_a_screen_and_names_each_command() -> None:
@@ -57,6 +62,24 @@ def test_a_misspelt_command_is_wrong_usage_with_a_suggestion(capsys: pytest.Capt
         main(["reconsile"])
     assert left.value.code == 2
     assert "did you mean reconcile?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["reconsile"],
+        ["run", "--lake", "x"],
+        ["run", "--history", "x", "--lake", "x", "--mode", "unbounded", "--every", "30s"],
+        ["load"],
+        ["trace", "--wrong", "--lake", "x"],
+    ],
+)
+def test_a_usage_error_is_json_wherever_the_flag_is_given(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with own_log(), pytest.raises(SystemExit) as left:
+        main([*words, "--log-format", "json"])
+    assert left.value.code == 2
+    record = json.loads(capsys.readouterr().err)
+    assert (record["level"], record["logger"], record["exit_code"]) == ("error", "prestacop", 2)
 
 
 def test_one_flag_name_for_the_lake() -> None:

@@ -16,18 +16,15 @@ from terminal.arguments import command_parser
 from terminal.bars import Bar
 from terminal.exits import ended
 from terminal.logs import TracebacksAsRecords
+from tests.logs import own_log
 
 _WORKER_TRACEBACK = "Traceback (most recent call last):\n  File x\nValueError: of a worker\n"
 
 
 @pytest.fixture(autouse=True)
 def log() -> Iterator[None]:
-    root = logging.getLogger()
-    level = root.level
-    yield
-    logs.set_up(logs.DEFAULT_LEVEL, logs.TEXT)
-    root.removeHandler(logs._HANDLER)
-    root.setLevel(level)
+    with own_log():
+        yield
 
 
 def parser() -> argparse.ArgumentParser:

@@ -11,7 +11,17 @@ from apps.simulator.arguments import DUPLICATE_WITHIN_S, moment
 from apps.simulator.transport.open import TARGETS, target_of
 from messaging.urls import topic_url
 from schemas.messages import MAX_IMAGE_BYTES
-from terminal.arguments import MOST_SECONDS, above_zero, add_command, add_quiet, between, readable, share, whole
+from terminal.arguments import (
+    MOST_SECONDS,
+    Commands,
+    above_zero,
+    add_command,
+    add_quiet,
+    between,
+    readable,
+    share,
+    whole,
+)
 from terminal.signals import INTERRUPTED
 
 if TYPE_CHECKING:
@@ -48,7 +58,7 @@ _BEHIND_S: Final = 1.0
 """A smaller delay is the time that publishing takes."""
 
 
-def add_drones(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_drones(commands: Commands) -> None:
     """Add the command to the parser."""
     drones = add_command(commands, "drones", "drone messages", _DRONES, _DRONES_EXAMPLES)
     drones.set_defaults(run=_run, refuse=drones.error)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from apps.simulator.tickets.dirt import MAX_FACTOR
-from terminal.arguments import add_command, add_quiet, between, whole
+from terminal.arguments import Commands, add_command, add_quiet, between, whole
 
 _HISTORY: Final = """\
 Write a CSV with the columns, the skew and the faults of the city's parking tickets of fiscal year 2015,
@@ -20,7 +20,7 @@ examples:
 """
 
 
-def add_history(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_history(commands: Commands) -> None:
     """Add the command to the parser."""
     history = add_command(commands, "history", "the city's ticket CSV", _HISTORY, _HISTORY_EXAMPLES)
     history.set_defaults(run=_run)
