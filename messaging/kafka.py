@@ -24,6 +24,7 @@ from messaging.errors import DENIED, LOST, OPTIONS, OUTAGE, REFUSED, TOO_LARGE, 
 from messaging.retry import Patience
 from messaging.urls import KafkaUrl, kafka_config
 from schemas.errors import PrestaCopError, ServiceUnavailable
+from terminal.logs import LIBRDKAFKA
 
 Client = TypeVar("Client", Producer, Consumer, AdminClient)
 T = TypeVar("T")
@@ -93,11 +94,14 @@ class Connection:
         self.name = f"kafka://{url.bootstrap}/{url.topic}".rstrip("/")
         self._last: KafkaError | None = None
 
-    def open(self, kind: type[Client], settings: Mapping[str, Any], **arguments: Any) -> Client:
-        """A client with these settings, secrets from the environment. Raises OptionsRefused."""
+    def open(self, kind: type[Client], settings: Mapping[str, Any]) -> Client:
+        """A client with these settings, secrets from the environment; it logs while it is polled.
+
+        Raises OptionsRefused.
+        """
         try:
-            config: dict[str, Any] = {"log_level": 0, **settings, "error_cb": self._on_error}
-            return kind(config, **arguments)
+            config: dict[str, Any] = {**settings, "error_cb": self._on_error}
+            return kind(config, logger=LIBRDKAFKA)
         except KafkaException as error:
             raise self.error(error.args[0], OPTIONS) from error
 
@@ -153,14 +157,14 @@ class Connection:
             self._last = error
 
 
-def open_consumer(connection: Connection, settings: Mapping[str, Any], **arguments: Any) -> Consumer:
+def open_consumer(connection: Connection, settings: Mapping[str, Any]) -> Consumer:
     """A consumer without a group: partitions are assigned and positions are kept by whoever uses it.
 
     Its settings are placed after the options of the URL, which must not overrule a guarantee. Raises OptionsRefused.
     """
     # librdkafka demands a group; nothing is ever committed to it.
     own = {"group.id": "prestacop", "enable.auto.commit": False, **settings}
-    return connection.open(Consumer, {**kafka_config(connection.url), **own}, **arguments)
+    return connection.open(Consumer, {**kafka_config(connection.url), **own})
 
 
 def partitions_of(consumer: Consumer, connection: Connection, patience: Patience) -> list[int]:

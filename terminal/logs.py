@@ -1,9 +1,10 @@
 """The log of every command, on stderr: ``--log-level`` and ``--log-format``.
 
-At the levels ``error`` and ``warning`` (default) what Beam's workers log is left out: the command itself ends with the
-same error in one line. ``info`` and ``debug`` show everything: Beam, workers and their tracebacks, botocore,
-librdkafka. With ``json`` each record is one JSON object a line: time (UTC), level, logger, message, and where there is
-one exit_code and traceback. Secrets are replaced by ``***`` before anything is written.
+At the levels ``error`` and ``warning`` (default) what Beam's workers log is left out, and what librdkafka logs of a
+connection: the command itself ends with the same error in one line. ``info`` and ``debug`` show everything: Beam,
+workers and their tracebacks, botocore, librdkafka. With ``json`` each record is one JSON object a line: time (UTC),
+level, logger, message, and where there is one exit_code and traceback. Secrets are replaced by ``***`` before anything
+is written.
 """
 
 import json
@@ -23,7 +24,11 @@ COMMAND: Final = logging.getLogger("prestacop")
 """For what a command itself reports: its error, how to resume it. No level hides it."""
 WORKERS: Final = logging.getLogger("apache_beam.worker")
 """For the tracebacks that Beam's workers print."""
+LIBRDKAFKA: Final = logging.getLogger("librdkafka")
+"""For what the client of Kafka logs."""
 
+_CONNECTION_FAILS: Final = ("FAIL ", "ERROR ", "REQTMOUT ")
+"""Librdkafka's records of a connection, which it also reports to the command."""
 _SECRET_NAME = re.compile(r"PASSWORD|SECRET|TOKEN|ACCESS_KEY|API_KEY|CREDENTIAL")
 _SECRET_TEXT = re.compile(
     r"(?i)(authorization|x-amz-security-token|x-amz-signature|signature|[\w.-]*password|[\w.-]*secret|[\w-]*token)"
@@ -95,8 +100,11 @@ def _is_shown(record: logging.LogRecord) -> bool:
         return True
     if record.levelno < logging.getLevelName(_chosen["level"].upper()):  # its logger has a level of its own
         return False
-    of_beam = record.name.startswith("apache_beam") or record.module == "portable_runner"
-    return not of_beam or _is_verbose() or record.levelno >= logging.CRITICAL
+    if _is_verbose() or record.levelno >= logging.CRITICAL:
+        return True
+    if record.name == LIBRDKAFKA.name:
+        return not record.getMessage().startswith(_CONNECTION_FAILS)
+    return not (record.name.startswith("apache_beam") or record.module == "portable_runner")
 
 
 _HANDLER: Final = _Handler()

@@ -63,10 +63,9 @@ class _Parked:
             "enable.partition.eof": True,
             "isolation.level": "read_committed",
             "check.crcs": True,
-            "log_level": 6,
             **FETCHING,
         }
-        self.consumer = open_consumer(self.broker, settings, logger=_log)
+        self.consumer = open_consumer(self.broker, settings)
 
 
 _topics: dict[str, Topic] = {}

@@ -1,15 +1,18 @@
 """The guarantees of producers and consumers, whatever a URL says, and what a producer does with failed deliveries."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, Producer
 
 from messaging import kafka
 from messaging.retry import Patience
 from messaging.urls import KafkaUrl
 from schemas.errors import ServiceUnavailable, TopicUnusable
+from terminal import logs
+from tests.logs import own_log
 
 URL = KafkaUrl("broker:9092", "drones", {"linger.ms": "7"})
 UNSAFE = KafkaUrl("broker:9092", "drones", {"acks": "0", "enable.idempotence": "false", "enable.auto.commit": "true"})
@@ -70,6 +73,20 @@ def clients(monkeypatch: pytest.MonkeyPatch) -> list[_Client]:
     monkeypatch.setattr(kafka, "Producer", client)
     monkeypatch.setattr(kafka, "Consumer", client)
     return opened
+
+
+@pytest.mark.parametrize("level", ["warning", "info"])
+def test_librdkafka_logs_where_the_command_does(level: str, capfd: pytest.CaptureFixture[str]) -> None:
+    with own_log():
+        logs.set_up(level, logs.JSON)
+        client = kafka.Connection(URL).open(Producer, {"fetch.min.bytes": 2})  # an option of a consumer
+        client.poll(0)
+        logs.LIBRDKAFKA.error("FAIL [of a connection]")
+        records = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    assert (records[0]["logger"], records[0]["level"]) == ("librdkafka", "warning")
+    assert "fetch.min.bytes is a consumer property" in records[0]["message"]
+    # Of a connection that fails the command itself prints one line.
+    assert any(record["message"].startswith("FAIL") for record in records) == (level == "info")
 
 
 def test_no_option_of_a_url_overrules_what_exactly_once_depends_on(clients: list[_Client]) -> None:
