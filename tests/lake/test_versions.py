@@ -1,7 +1,9 @@
 """Lakes that earlier versions wrote are read by every documented reader, alone and beside files of today."""
 
+import json
 import re
 import shutil
+import tarfile
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
 
 import lake.files
 import lake.reader
@@ -17,14 +20,20 @@ from lake import Lake
 from lake.changes import vacuum
 from pipelines.maintenance.compact import compact
 from pipelines.maintenance.reconcile import reconcile
-from schemas.lake import LEDGER_ROW, SCHEMAS, Dataset
+from pipelines.violations.graph import Settings
+from pipelines.violations.inputs import ReadOptions
+from pipelines.violations.run import run_graph
+from schemas.lake import LEDGER_ROW, SCHEMAS, Dataset, Source
+from sources.streams.plans import Chain, read_floors
 from tests.lake.versions.make import MESSAGE, TICKETS, make
-from tests.lakes import Said, write
+from tests.lake.versions.make_rich import shown
+from tests.lakes import Said, compacted, write
 from tests.support import LOCAL
 
 HERE = Path(__file__).parent / "versions"
 DOCS = Path(__file__).parents[2] / "docs"
 VERSIONS = sorted(path.name for path in HERE.iterdir() if (path / "lake").is_dir())
+RICH = sorted(path.name.partition(".")[0] for path in HERE.glob("*.tar.xz"))
 COUNTS = {"positions": 1, "qualified": 2, "unqualified": 1, "dead_letters": 2}
 ALL = {"positions": ["m2"], "qualified": ["8000000001", "m1"], "unqualified": ["8000000002"]}
 
@@ -33,6 +42,15 @@ ALL = {"positions": ["m2"], "qualified": ["8000000001", "m1"], "unqualified": ["
 def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A copy of the lake of a version."""
     return str(shutil.copytree(HERE / request.param / "lake", tmp_path / "lake"))
+
+
+@pytest.fixture(params=RICH)
+def rich(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A lake with every kind of object; its inputs are beside it, in the current folder."""
+    with tarfile.open(HERE / f"{request.param}.tar.xz") as packed:
+        packed.extractall(tmp_path, filter="data")
+    monkeypatch.chdir(tmp_path)
+    return str(tmp_path / "lake")
 
 
 @pytest.fixture
@@ -138,3 +156,27 @@ def test_the_newest_lake_is_of_today() -> None:
 def test_what_was_put_in() -> None:
     assert len(TICKETS) + len(["message", "position", "refused"]) == sum(COUNTS.values())
     assert "wind" in MESSAGE
+
+
+def test_all_views_show_what_the_version_showed_that_wrote_the_lake(rich: str) -> None:
+    expected = json.loads(Path(rich).with_name("expected.json").read_text())
+    assert shown(rich) == expected
+    assert reconcile(rich) == []
+    compacted(rich)
+    vacuum(rich, timedelta(0))
+    assert shown(rich) == expected
+    assert reconcile(rich) == []
+
+
+def test_input_that_an_earlier_version_committed_adds_nothing(rich: str) -> None:
+    before = Lake(rich).ledger
+    shutil.copy("h1.csv", "renamed.csv")
+    run_graph(ReadOptions("renamed.csv", "m3.jsonl"), Settings(rich, 3600), PipelineOptions([]))
+    assert Lake(rich).ledger.equals(before)
+
+
+def test_a_stream_resumes_after_the_last_offset_that_an_earlier_version_committed(rich: str) -> None:
+    (stream,) = (path.name for path in (Path(rich) / "plans").iterdir())
+    chain = Chain(rich, Source.DRONES, stream, 0, "kafka:drones/0", read_floors(rich, stream)[0])
+    assert chain.follow() == []
+    assert chain.next == 7
