@@ -190,9 +190,10 @@ class Accounts:
             _forget(connection, name, limits)
             connection.execute("DELETE FROM sessions WHERE expires_at < ?", [now])
             connection.execute(
-                "DELETE FROM sessions WHERE name = ?1 AND token_hash NOT IN"
-                " (SELECT token_hash FROM sessions WHERE name = ?1 ORDER BY expires_at DESC, rowid DESC LIMIT ?2)",
-                (name, MOST_SESSIONS),
+                "DELETE FROM sessions WHERE name = :name AND token_hash NOT IN"
+                " (SELECT token_hash FROM sessions WHERE name = :name ORDER BY expires_at DESC, rowid DESC"
+                " LIMIT :most)",
+                {"name": name, "most": MOST_SESSIONS},
             )
         return token
 
@@ -206,9 +207,9 @@ class Accounts:
                 "INSERT OR REPLACE INTO devices VALUES (?, ?, ?, ?)", (_hash_of(device), name, _origin(address), now)
             )
             connection.execute(
-                "DELETE FROM devices WHERE name = ?1 AND token_hash NOT IN"
-                " (SELECT token_hash FROM devices WHERE name = ?1 ORDER BY used_at DESC, rowid DESC LIMIT ?2)",
-                (name, MOST_DEVICES),
+                "DELETE FROM devices WHERE name = :name AND token_hash NOT IN"
+                " (SELECT token_hash FROM devices WHERE name = :name ORDER BY used_at DESC, rowid DESC LIMIT :most)",
+                {"name": name, "most": MOST_DEVICES},
             )
         return device
 

@@ -50,9 +50,9 @@ class Audit:
 
     def _fold(self, connection: sqlite3.Connection, action: str) -> None:
         gone = connection.execute(
-            "DELETE FROM audit WHERE action = ?1 AND number <="
-            " (SELECT number FROM audit WHERE action = ?1 ORDER BY number DESC LIMIT 1 OFFSET ?2)",
-            (action, MOST_REFUSALS if action in REFUSALS else MOST_LINES),
+            "DELETE FROM audit WHERE action = :action AND number <="
+            " (SELECT number FROM audit WHERE action = :action ORDER BY number DESC LIMIT 1 OFFSET :most)",
+            {"action": action, "most": MOST_REFUSALS if action in REFUSALS else MOST_LINES},
         ).rowcount
         connection.execute(
             "INSERT INTO audited_before VALUES (?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n", (action, gone)

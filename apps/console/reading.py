@@ -80,9 +80,9 @@ def refuse(connection: sqlite3.Connection, topic: str, refused: Sequence[tuple[b
         [(topic, payload[:KEPT_BYTES], reason, now) for payload, reason in refused],
     )
     gone = connection.execute(
-        "DELETE FROM refused WHERE topic = ?1 AND number <= (SELECT number FROM refused WHERE topic = ?1"
-        " ORDER BY number DESC LIMIT 1 OFFSET ?2)",
-        (topic, MOST_REFUSED),
+        "DELETE FROM refused WHERE topic = :topic AND number <= (SELECT number FROM refused WHERE topic = :topic"
+        " ORDER BY number DESC LIMIT 1 OFFSET :most)",
+        {"topic": topic, "most": MOST_REFUSED},
     ).rowcount
     connection.execute(
         "INSERT INTO refused_before VALUES (?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n", (topic, gone)
