@@ -1,5 +1,6 @@
 """The tiers of the tests (see docs/decisions/122), and fixtures of several tests."""
 
+import gc
 import os
 import signal
 import urllib.request
@@ -27,6 +28,14 @@ for inherited in MAKES_OWN.split():
     os.environ.pop(inherited, None)
 
 listen_here_alone()  # as every command does
+
+
+def _no_sync(descriptor: int) -> None:
+    """In place of fsync, which takes milliseconds: no test cuts the power, and other processes have their own."""
+    os.fstat(descriptor)  # a closed descriptor is an error here too
+
+
+os.fsync = _no_sync
 
 # Each worker of xdist gives ports of its own range: what one has chosen and not opened yet is not free for the other.
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
@@ -63,6 +72,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if tier(item) == "unit" and SERVERS.intersection(getattr(item, "fixturenames", ())):
             item.add_marker("embedded")
+
+
+def pytest_collection_finish() -> None:
+    """The garbage collector need not look at a million objects of modules and of the collection again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(tryfirst=True)
