@@ -31,7 +31,7 @@ for inherited in MAKES_OWN.split():
 listen_here_alone()  # as every command does
 
 
-def _no_sync(_: Any) -> None:
+def _no_sync(fd: Any) -> None:
     """In place of fsync, which takes milliseconds: no test cuts the power, and other processes have their own."""
 
 
