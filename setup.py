@@ -13,7 +13,6 @@ What each dependency is for:
   cryptography          Ed25519: signatures of officers' answers
   xxhash                names of units, at the speed of memory
   altair, vl-convert    the report's charts, drawn without a browser
-  tqdm                  progress
   starlette, uvicorn, Jinja2   the console: routes, the server, pages; Jinja2 for the report, too
   argon2-cffi           the console's passwords
   polars                the simulator's CSV writer
@@ -63,7 +62,6 @@ setup(
         "xxhash",
         "altair",
         "vl-convert-python",
-        "tqdm",
         "starlette",
         "uvicorn",
         "Jinja2",
@@ -74,7 +72,7 @@ setup(
     extras_require={
         "dev": [
             "pytest", "pytest-xdist", "pytest-timeout", "coverage", "hypothesis", "moto[server]",
-            "httpx2", "playwright", "ruff", "mypy", "import-linter", "types-tqdm", "types-requests",
+            "httpx2", "playwright", "ruff", "mypy", "import-linter", "types-requests",
             "boto3-stubs", "kubernetes-validate", "jsonschema", "pyyaml", "types-jsonschema", "types-pyyaml",
             "aiosmtpd", "marimo",
         ],

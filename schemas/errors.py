@@ -80,9 +80,9 @@ class InputUnusable(PrestaCopError):
 
 
 class TopicUnusable(InputUnusable):
-    """There is no such topic or subscription, or it refuses a message or a setting."""
+    """There is no such topic or subscription, or a topic or a bucket refuses a message or a setting."""
 
-    condition = "there is no such topic or subscription, or it refuses a message or a setting"
+    condition = "there is no such topic or subscription, or a topic or a bucket refuses a message or a setting"
     hint = "create it with prestacop topics, or correct the name"
     commands = "all with a topic's URL"
 

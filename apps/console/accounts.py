@@ -41,11 +41,11 @@ _STRANGERS: Final = ""
 _NAME: Final = re.compile(r"[a-z][a-z0-9._-]{1,31}")
 
 
-class Refused(Exception):
+class RequestRefused(Exception):
     """The request cannot be fulfilled; the message is shown to the user."""
 
 
-class TooManyFailures(Refused):
+class TooManyFailures(RequestRefused):
     """Too many failed attempts; wait this many seconds."""
 
     def __init__(self, seconds: int) -> None:
@@ -95,9 +95,9 @@ class Accounts:
         return bool(self._database.number("SELECT count(*) FROM accounts"))
 
     def create(self, name: str, role: Role) -> str:
-        """Create an account; returns its one-time password. Raises Refused."""
+        """Create an account; returns its one-time password. Raises RequestRefused."""
         if not _NAME.fullmatch(name):
-            raise Refused("A name has 2 to 32 of a-z, 0-9, '.', '_', '-', and begins with a letter.")
+            raise RequestRefused("A name has 2 to 32 of a-z, 0-9, '.', '_', '-', and begins with a letter.")
         password = secrets.token_urlsafe(12)
         hashed = self._hasher.hash(password)
         with self._database.transaction() as connection:
@@ -106,35 +106,37 @@ class Accounts:
                 (name, role, hashed),
             ).rowcount
         if not made:
-            raise Refused(f"There is an account {name} already.")
+            raise RequestRefused(f"There is an account {name} already.")
         return password
 
     def reset(self, name: str) -> str:
-        """Reset an account to a new one-time password and end its sessions. Raises Refused."""
+        """Reset an account to a new one-time password and end its sessions. Raises RequestRefused."""
         password = secrets.token_urlsafe(12)
         hashed = self._hasher.hash(password)
         with self._database.transaction() as connection:
             if not connection.execute(
                 "UPDATE accounts SET hash = ?, must_change = 1 WHERE name = ?", (hashed, name)
             ).rowcount:
-                raise Refused(f"There is no account {name}.")
+                raise RequestRefused(f"There is no account {name}.")
             connection.execute("DELETE FROM sessions WHERE name = ?", [name])
             connection.execute("DELETE FROM devices WHERE name = ?", [name])
         return password
 
     def change_password(self, session: Session, old: str, new: str) -> None:
-        """Change the password. Raises Refused where the old one is wrong or the new one too weak; TooManyFailures.
+        """Change the password. Raises RequestRefused: the old one is wrong, or the new one too weak; TooManyFailures.
 
-        It counts only where neither the password nor the session has ended meanwhile: a reset is not undone by a
+        It is changed only where neither the password nor the session has ended meanwhile: a reset is not undone by a
         change that was under way.
         """
         limits = [_Limit(f"session {session.token_hash}")]
         self._count_attempt(session.name, limits)
         row = self._database.row("SELECT hash FROM accounts WHERE name = ?", session.name)
         if row is None or not self._verify(row["hash"], old):
-            raise Refused("That is not your password.")
+            raise RequestRefused("That is not your password.")
         if len(new) < SHORTEST_PASSWORD or session.name in new.lower() or new == old:
-            raise Refused(f"Choose {SHORTEST_PASSWORD} characters or more, another one than before, without your name.")
+            raise RequestRefused(
+                f"Choose {SHORTEST_PASSWORD} characters or more, another one than before, without your name."
+            )
         hashed = self._hasher.hash(new)
         with self._database.transaction() as connection:
             if not connection.execute(
@@ -142,28 +144,28 @@ class Accounts:
                 " AND EXISTS (SELECT 1 FROM sessions WHERE token_hash = ? AND expires_at > ?)",
                 (hashed, session.name, row["hash"], session.token_hash, self._clock()),
             ).rowcount:
-                raise Refused("Your account was changed meanwhile: log in again.")
+                raise RequestRefused("Your account was changed meanwhile: log in again.")
             connection.execute(
                 "DELETE FROM sessions WHERE name = ? AND token_hash <> ?", (session.name, session.token_hash)
             )
             _forget(connection, session.name, limits)
 
     def change(self, name: str, role: Role, active: bool) -> None:
-        """Set an account's role and whether it may log in; ends its sessions. Raises Refused."""
+        """Set an account's role and whether it may log in; ends its sessions. Raises RequestRefused."""
         with self._database.transaction() as connection:
             if not connection.execute(
                 "UPDATE accounts SET role = ?, active = ? WHERE name = ?", (role, active, name)
             ).rowcount:
-                raise Refused(f"There is no account {name}.")
+                raise RequestRefused(f"There is no account {name}.")
             left = connection.execute(
                 "SELECT count(*) FROM accounts WHERE role = ? AND active", [Role.SUPERVISOR]
             ).fetchone()[0]
             if not left:
-                raise Refused("That would leave no supervisor.")
+                raise RequestRefused("That would leave no supervisor.")
             connection.execute("DELETE FROM sessions WHERE name = ?", [name])
 
     def log_in(self, name: str, password: str, address: str, device: str = "") -> str:
-        """Log in; returns the token of the new session. Raises Refused, TooManyFailures.
+        """Log in; returns the token of the new session. Raises RequestRefused, TooManyFailures.
 
         Args:
             device: the token by which a browser is known, of :meth:`remember`.
@@ -176,7 +178,7 @@ class Accounts:
         self._count_attempt(name, limits)
         row = self._database.row("SELECT hash FROM accounts WHERE name = ? AND active", name)
         if not self._verify(row["hash"] if row else self._nobody, password) or row is None:
-            raise Refused("Name or password is wrong.")
+            raise RequestRefused("Name or password is wrong.")
         token = secrets.token_urlsafe(32)
         now = self._clock()
         with self._database.transaction() as connection:
@@ -186,7 +188,7 @@ class Accounts:
                 " SELECT ?, name, ?, ? FROM accounts WHERE name = ? AND hash = ? AND active",
                 (_hash_of(token), secrets.token_urlsafe(32), now + SESSION_SECONDS, name, row["hash"]),
             ).rowcount:
-                raise Refused("Name or password is wrong.")
+                raise RequestRefused("Name or password is wrong.")
             _forget(connection, name, limits)
             connection.execute("DELETE FROM sessions WHERE expires_at < ?", [now])
             connection.execute(

@@ -15,7 +15,7 @@ from schemas.decoding import Undecodable, decode_json
 from schemas.messages import DroneMessage, Reason
 from schemas.times import event_time_of
 
-from .accounts import Refused
+from .accounts import RequestRefused
 from .database import Database
 from .outbox import ANSWERS, post
 from .reading import refuse, take
@@ -192,7 +192,7 @@ class Desk:
         The first answer to an alert counts. One by a lease that has ended is kept all the same, and counts where
         nobody was faster; the same lease answers once, whatever it is asked again.
 
-        Raises Refused: an older version kept an alert that no answer can be given to; it leaves the queue.
+        Raises RequestRefused: an older version kept an alert that no answer can be given to; it leaves the queue.
         """
         now = self._clock()
         refused = ""
@@ -216,7 +216,7 @@ class Desk:
                     before = _insert(connection, row, alert, message, now)
         self._changed()
         if before is None:
-            raise Refused(f"Nobody can answer that alert: {refused[:200]}. It is kept as refused.")
+            raise RequestRefused(f"Nobody can answer that alert: {refused[:200]}. It is kept as refused.")
         code, counts, at = before["violation_code"], bool(before["counts"]), before["answered_at"]
         return Answered(row["message_id"], code, counts, at - row["taken_at"], at - row["raised_at"])
 

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from starlette.responses import Response
 
-from .accounts import Refused
+from .accounts import RequestRefused
 from .city import Point, borough_of, city_map
 from .console import Console
 from .desk import Answered, Held, Order
@@ -70,7 +70,7 @@ def answer(console: Console, renderer: Renderer, visit: Visit) -> Response:
         return to(f"/desk?order={_order(visit.form.get('order'))}")
     try:
         answered = console.desk.answer(visit.who.name, visit.form.get("lease", ""), found[0])
-    except Refused as refused:
+    except RequestRefused as refused:
         console.accounts.say(visit.who, str(refused))
         return to("/queue")
     if answered is None:

@@ -13,7 +13,7 @@ from schemas.commands import Command, Confirmation, Order
 from schemas.decoding import decode_json
 from schemas.messages import MAX_ID_CHARS
 
-from .accounts import Refused
+from .accounts import RequestRefused
 from .database import Database
 from .outbox import COMMANDS, post
 from .reading import take
@@ -31,11 +31,11 @@ class Drones:
         self._clock = clock
 
     def tell(self, supervisor: str, drone_id: str, order: str) -> None:
-        """Put a command into the outbox. Raises Refused."""
+        """Put a command into the outbox. Raises RequestRefused."""
         if order not in ORDERS:
-            raise Refused(f"A drone can be told to {' or to '.join(ORDERS)}.")
+            raise RequestRefused(f"A drone can be told to {' or to '.join(ORDERS)}.")
         if not 0 < len(drone_id) <= MAX_ID_CHARS:
-            raise Refused("Which drone? Type its id, as alerts show it.")
+            raise RequestRefused("Which drone? Type its id, as alerts show it.")
         now = self._clock()
         when = datetime.fromtimestamp(now, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         command = Command(command_id=secrets.token_hex(16), drone_id=drone_id, command=order, time=when)

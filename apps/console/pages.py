@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from starlette.responses import FileResponse, JSONResponse, Response
 
-from .accounts import DEVICE_SECONDS, SESSION_SECONDS, Refused, TooManyFailures
+from .accounts import DEVICE_SECONDS, SESSION_SECONDS, RequestRefused, TooManyFailures
 from .city import Point, borough_of, city_map
 from .console import Console
 from .desk import ALERTS
@@ -52,7 +52,7 @@ def log_in(console: Console, renderer: Renderer, visit: Visit) -> Response:
     try:
         device = visit.request.cookies.get(device_cookie(visit.request), "")
         token = console.accounts.log_in(name, visit.form.get("password", "")[:1000], visit.address, device)
-    except Refused as refused:
+    except RequestRefused as refused:
         console.audit.note(name, visit.address, "login refused", str(refused))
         return _refused(_login(renderer, visit, 403, str(refused), name), refused)
     console.audit.note(name, visit.address, "login")
@@ -71,7 +71,7 @@ def _login(renderer: Renderer, visit: Visit, status: int, problem: str, name: st
     return response
 
 
-def _refused(response: Response, why: Refused) -> Response:
+def _refused(response: Response, why: RequestRefused) -> Response:
     if isinstance(why, TooManyFailures):
         response.status_code = 429
         response.headers["Retry-After"] = str(why.seconds)
@@ -100,9 +100,9 @@ def change_password(console: Console, renderer: Renderer, visit: Visit) -> Respo
     new = visit.form.get("new", "")[:1000]
     try:
         if new != visit.form.get("again", ""):
-            raise Refused("The two new passwords differ.")
+            raise RequestRefused("The two new passwords differ.")
         console.accounts.change_password(visit.who, visit.form.get("old", "")[:1000], new)
-    except Refused as refused:
+    except RequestRefused as refused:
         console.audit.note(visit.who.name, visit.address, "password refused", str(refused))
         return _refused(renderer.page("password.html", visit.who, 422, problem=str(refused)), refused)
     console.audit.note(visit.who.name, visit.address, "password changed")

@@ -3,7 +3,7 @@
 from starlette.responses import Response
 
 from .access import Role
-from .accounts import Refused
+from .accounts import RequestRefused
 from .console import Console
 from .drones import ORDERS
 from .rendering import Renderer
@@ -27,9 +27,9 @@ def tell_drone(console: Console, renderer: Renderer, visit: Visit) -> Response:
     drone, order = visit.form.get("drone", "").strip(), visit.form.get("order", "")
     try:
         if not console.commands_go_out:
-            raise Refused("No topic of commands: start the console with --commands URL.")
+            raise RequestRefused("No topic of commands: start the console with --commands URL.")
         console.drones.tell(visit.who.name, drone, order)
-    except Refused as refused:
+    except RequestRefused as refused:
         console.accounts.say(visit.who, str(refused))
         return to("/drones")
     console.publish()
@@ -48,7 +48,7 @@ def create_account(console: Console, renderer: Renderer, visit: Visit) -> Respon
     name, role = visit.form.get("name", "").strip(), visit.form.get("role", "")
     try:
         password = console.accounts.create(name, _role(role))
-    except Refused as refused:
+    except RequestRefused as refused:
         return _accounts(console, renderer, visit, 422, problem=str(refused))
     console.audit.note(visit.who.name, visit.address, "account made", f"{name}, {role}")
     return _accounts(console, renderer, visit, name=name, password=password)
@@ -59,7 +59,7 @@ def change_account(console: Console, renderer: Renderer, visit: Visit) -> Respon
     name, role, active = visit.form.get("name", ""), visit.form.get("role", ""), "active" in visit.form
     try:
         console.accounts.change(name, _role(role), active)
-    except Refused as refused:
+    except RequestRefused as refused:
         return _accounts(console, renderer, visit, 422, problem=str(refused))
     console.audit.note(visit.who.name, visit.address, "account changed", f"{name}, {role}, active: {active}")
     console.accounts.say(visit.who, f"{name} is changed, and logged out.")
@@ -71,7 +71,7 @@ def reset_account(console: Console, renderer: Renderer, visit: Visit) -> Respons
     name = visit.form.get("name", "")
     try:
         password = console.accounts.reset(name)
-    except Refused as refused:
+    except RequestRefused as refused:
         return _accounts(console, renderer, visit, 422, problem=str(refused))
     console.audit.note(visit.who.name, visit.address, "password reset", name)
     return _accounts(console, renderer, visit, name=name, password=password)
@@ -117,4 +117,4 @@ def _role(text: str) -> Role:
     try:
         return Role(text)
     except ValueError as error:
-        raise Refused("Choose a role.") from error
+        raise RequestRefused("Choose a role.") from error

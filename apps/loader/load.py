@@ -7,11 +7,11 @@ from typing import Final, NamedTuple
 
 from messaging.retry import Patience
 from schemas.errors import AcknowledgedLost, InputChanged
+from terminal.bars import Bar
 
 from . import journal
 from .journal import Journal
 from .pieces import Place
-from .progress import Progress
 from .source import SourceFile, look_at
 from .target import Target
 
@@ -47,26 +47,29 @@ def load(path: Path, wanted: Wanted) -> str:
                 f"{path} has changed since its load began. Restore the old file, or load the new one from its start "
                 "with --restart"
             )
-        progress = Progress(path.name, source.size, written.read if same and not wanted.restart else 0, wanted.quiet)
-        try:
+        fresh = not same or wanted.restart
+        before = 0 if fresh else written.read
+        with Bar(desc=path.name, unit="B", quiet=wanted.quiet, total=source.size, done=before) as bar:
+
+            def report(note: str) -> None:
+                bar.note = note
+                bar.update()
+
             begun = bool(written.begun) and not written.done
-            target = wanted.make(Patience(wanted.patience, progress.tell, answered=begun))
+            target = wanted.make(Patience(wanted.patience, report, answered=begun))
             try:
-                if written.done and same and not wanted.restart:
+                if written.done and not fresh:
                     target.check_there(source, written.known)
                     return f"{path} was already loaded to {wanted.target}; --restart loads it again"
-                fresh = not same or wanted.restart
-                return _load(source, target, written, wanted, progress, fresh)
+                return _load(source, target, written, wanted, bar, fresh)
             except AcknowledgedLost:
                 written.begin(written.begun)
                 raise
             finally:
                 target.close()
-        finally:
-            progress.close()
 
 
-def _load(source: SourceFile, target: Target, written: Journal, wanted: Wanted, progress: Progress, fresh: bool) -> str:
+def _load(source: SourceFile, target: Target, written: Journal, wanted: Wanted, bar: Bar, fresh: bool) -> str:
     at = None if fresh else target.resume(source, written.known, written.place)
     lost = "" if fresh or (at and at.offset >= written.place.offset) else "; the target had lost some of it"
     if at is None:
@@ -83,7 +86,8 @@ def _load(source: SourceFile, target: Target, written: Journal, wanted: Wanted, 
                 at = behind
                 sent += len(chunk)
                 read = source.read_of(file)
-                progress.show(read)
+                bar.note = ""
+                bar.update(read - bar.n)
                 if time.monotonic() - last > WRITTEN_EVERY_S:
                     written.arrived(target.arrived(), read, target.where())
                     last = time.monotonic()

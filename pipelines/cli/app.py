@@ -78,7 +78,7 @@ def progress_bar(label: str, quiet: bool) -> Iterator[None]:
     """Show on stderr how many of the planned bytes went through, while the body runs in this process."""
 
     def update(bar: Bar) -> None:
-        bar.total = max(progress.bytes_planned, 1)
+        bar.total = progress.bytes_planned
         bar.update(progress.bytes_done - bar.n)
 
     with (
@@ -93,8 +93,7 @@ def stream_line(quiet: bool) -> Iterator[None]:
     """Show on stderr how many messages came and how far the reader is behind, while the body runs in this process."""
 
     def update(bar: Bar) -> None:
-        lags = ", ".join(f"{source} {lag.messages:,} behind" for source, lag in progress.lag.items())
-        bar.set_postfix_str(lags, refresh=False)
+        bar.note = ", ".join(f"{source} {lag.messages:,} behind" for source, lag in progress.lag.items())
         bar.update(progress.messages - bar.n)
 
     with (
@@ -110,7 +109,7 @@ def committed_line(root: str, quiet: bool) -> Iterator[None]:
     committed = Committed(root)
 
     def update(bar: Bar) -> None:
-        bar.set_postfix_str(f"{committed.units:,} units, {committed.files:,} files", refresh=False)
+        bar.note = f"{committed.units:,} units, {committed.files:,} files"
         bar.update(committed.of(ROWS_IN) - bar.n)
 
     with (

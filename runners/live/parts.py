@@ -63,7 +63,7 @@ class TopicUrl(NamedTuple):
 def create_topics(stream: str) -> dict[str, TopicUrl]:
     """Create the topics that are missing at the service in the environment; all URLs by name.
 
-    Raises ServiceUnavailable, Refused.
+    Raises ServiceUnavailable, TopicUnusable.
     """
     wanted = topics({}, PARTITIONS, {})
     at = f"kafka://{os.environ['KAFKA_BOOTSTRAP_SERVERS']}" if stream == "kafka" else f"pubsub://{PROJECT}"

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from messaging.urls import kafka_url, pubsub_url
 from runners.provision import lifecycle, pubsub
 from runners.provision.arguments import merged, parser
-from runners.provision.diff import Line, Mode, Refused
+from runners.provision.diff import Line, Mode
 from runners.provision.kafka import KafkaTopics
 from runners.provision.lifecycle import Keep
 from runners.provision.spec import ROLES, Topic, spoken, topics
-from schemas.errors import PrestaCopError
+from schemas.errors import PrestaCopError, TopicUnusable
 from terminal.exits import PIPE_CLOSED, report
 from terminal.signals import INTERRUPTED
 
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nstopped. Run it again: it is idempotent", file=sys.stderr)
         return INTERRUPTED
-    return 0 if well or not arguments.strict else Refused.exit_code
+    return 0 if well or not arguments.strict else TopicUnusable.exit_code
 
 
 def _wanted(arguments: argparse.Namespace) -> list[Topic]:

@@ -2,8 +2,6 @@
 
 from typing import Final, NamedTuple
 
-from schemas.errors import PrestaCopError
-
 CREATED: Final = "created"
 EXISTS: Final = "exists"
 DIFFERS: Final = "differs"
@@ -11,12 +9,6 @@ UPDATED: Final = "updated"
 WARNING: Final = "warning"
 """The server has no such thing."""
 _WOULD: Final = {CREATED: "would create", UPDATED: "would update"}
-
-
-class Refused(PrestaCopError):
-    """The service rejects the change."""
-
-    exit_code = 3
 
 
 class Mode(NamedTuple):

@@ -15,8 +15,9 @@ from botocore.exceptions import ClientError
 
 from lake.faults import faults
 from lake.storage import s3_endpoint
-from runners.provision.diff import CREATED, WARNING, Difference, Line, Mode, Refused, compared
+from runners.provision.diff import CREATED, WARNING, Difference, Line, Mode, compared
 from runners.provision.spec import LakeBucket
+from schemas.errors import TopicUnusable
 
 UPLOAD_DAYS: Final = 1
 """The largest file of the lake is written in minutes."""
@@ -136,5 +137,5 @@ def _errors(bucket: str) -> Iterator[None]:
             yield
         except ClientError as error:
             if _code(error) in _REFUSALS:
-                raise Refused(f"s3://{bucket}: {error}") from error
+                raise TopicUnusable(f"s3://{bucket}: {error}") from error
             raise

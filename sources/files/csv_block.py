@@ -27,7 +27,7 @@ _PARSED_BYTES = 1 << 20
 """The parser's own blocks, which fit the cache (650 ns a row; 730 ns where it takes 16 MiB at once)."""
 
 
-class Refused(NamedTuple):
+class RefusedRecords(NamedTuple):
     """Records that become dead letters: their numbers in the block, and why."""
 
     rows: Ints
@@ -42,7 +42,7 @@ class Cells(NamedTuple):
     """The number in the block of each row's record."""
     notes: list[Note]
     """Repairs that reading them took, with the rows."""
-    refused: Refused
+    refused: RefusedRecords
 
 
 class CsvBlock:
@@ -106,7 +106,9 @@ class CsvBlock:
         width = len(columns)
         good = np.array([len(record.fields) == width for record in odd], bool)
         odd_reasons = [_wrong_width(len(record.fields), width) for record in odd if len(record.fields) != width]
-        refused = Refused(np.concatenate([regular[bad_width.rows], numbers[~good]]), [*bad_width.reasons, *odd_reasons])
+        refused = RefusedRecords(
+            np.concatenate([regular[bad_width.rows], numbers[~good]]), [*bad_width.reasons, *odd_reasons]
+        )
         records = np.concatenate([np.delete(regular, bad_width.rows), numbers[good]])
         notes: list[Note] = []
         read = [record for record, is_good in zip(odd, good, strict=True) if is_good]
@@ -132,7 +134,7 @@ class CsvBlock:
         mine = np.flatnonzero(reasons)
         names = [Reason.HEADER_LINE if reasons[record] == 1 else Reason.OTHER_COLUMNS for record in mine]
         others = [at for at, record in enumerate(cells.refused.rows) if not reasons[record]]
-        refused = Refused(
+        refused = RefusedRecords(
             np.concatenate([cells.refused.rows[others], mine]), [*(cells.refused.reasons[at] for at in others), *names]
         )
         kept = np.flatnonzero(reasons[cells.records] == 0)

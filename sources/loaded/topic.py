@@ -125,7 +125,7 @@ class Part(NamedTuple):
     """If the file goes on behind this byte, a line of column names may be in the pieces, or begin in them."""
 
 
-class Refused(NamedTuple):
+class ForeignMessage(NamedTuple):
     """A message that the loader did not send."""
 
     offset: int
@@ -134,12 +134,12 @@ class Refused(NamedTuple):
     """It may repeat a part of the message, so it is escaped where it is shown."""
 
 
-class Refusals(NamedTuple):
+class ForeignMessages(NamedTuple):
     """The refused messages in a unit of the stream."""
 
     unit: Unit
     messages: int
-    first: Refused
+    first: ForeignMessage
     """Without its bytes."""
 
     def __str__(self) -> str:
@@ -154,7 +154,7 @@ class LoadedTopic:
     def __init__(self, stream: Stream, root: str) -> None:
         self._stream, self._root = stream, root
         self._parts: dict[Unit, list[Part]] = {}
-        self._refusals: dict[Unit, Refusals] = {}
+        self._refusals: dict[Unit, ForeignMessages] = {}
 
     def look(self) -> list[Loaded]:
         """All files that are there now, complete or not. Raises InputUnusable, ServiceUnavailable."""
@@ -168,7 +168,7 @@ class LoadedTopic:
         return [self._loaded(parts) for parts in files.values()]
 
     @property
-    def refusals(self) -> list[Refusals]:
+    def refusals(self) -> list[ForeignMessages]:
         """What was refused of the messages that are there now."""
         return list(self._refusals.values())
 
@@ -177,17 +177,17 @@ class LoadedTopic:
         store = storage(self._root)
         for unit in units & self._refusals.keys():
             for found in self._messages(unit):
-                if isinstance(found, Refused):
+                if isinstance(found, ForeignMessage):
                     store.put_new(f"{_REFUSED}/{_digest(found.message)}", found.message)
         store.flush()
         self._stream.forget(units, self._root)
 
     def _look_through(self, unit: Unit) -> list[Part]:
         parts: dict[str, list[Part]] = defaultdict(list)
-        refusals: Refusals | None = None
+        refusals: ForeignMessages | None = None
         for piece in self._messages(unit):
-            if isinstance(piece, Refused):
-                refusals = refusals or Refusals(unit, 0, piece._replace(message=b""))
+            if isinstance(piece, ForeignMessage):
+                refusals = refusals or ForeignMessages(unit, 0, piece._replace(message=b""))
                 refusals = refusals._replace(messages=refusals.messages + 1)
                 continue
             held = parts[piece.file]
@@ -205,7 +205,7 @@ class LoadedTopic:
             self._refusals[unit] = refusals
         return [part for held in parts.values() for part in held]
 
-    def _messages(self, unit: Unit) -> Iterator[Piece | Refused]:
+    def _messages(self, unit: Unit) -> Iterator[Piece | ForeignMessage]:
         try:
             yield from messages_in(unit, self._stream, self._root)
         except FileNotFoundError:  # forgotten by another run since it was listed
@@ -309,7 +309,7 @@ def landed(cells: Iterable[LoadedCell], root: str) -> set[str]:
     return found
 
 
-def spent(files: list[Loaded], awaited: list[Loaded], refusals: Iterable[Refusals] = ()) -> set[Unit]:
+def spent(files: list[Loaded], awaited: list[Loaded], refusals: Iterable[ForeignMessages] = ()) -> set[Unit]:
     """The units of a stream that are not needed when the complete files are in the lake.
 
     Args:
@@ -322,7 +322,7 @@ def spent(files: list[Loaded], awaited: list[Loaded], refusals: Iterable[Refusal
     return {unit for unit in units - kept if unit.start <= first.get(unit.path, unit.start)}
 
 
-def messages_in(unit: Unit, stream: Stream, root: str) -> Iterator[Piece | Refused]:
+def messages_in(unit: Unit, stream: Stream, root: str) -> Iterator[Piece | ForeignMessage]:
     """The pieces in a unit of the stream, and the messages that are none."""
     for batch in stream.payloads(unit, root):
         for payload, offset in zip(batch["payload"], batch["offset"], strict=True):
@@ -330,7 +330,7 @@ def messages_in(unit: Unit, stream: Stream, root: str) -> Iterator[Piece | Refus
             try:
                 yield decode(message)
             except Exception as error:  # noqa: BLE001  # whatever is wrong with it: the others are read
-                yield Refused(offset.as_py(), message, str(error)[:200])
+                yield ForeignMessage(offset.as_py(), message, str(error)[:200])
 
 
 def pieces_in(unit: Unit, stream: Stream, root: str) -> Iterator[Piece]:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from schemas.history import BLANK_PLATES, NUMBER_COLUMNS, READ_COLUMNS, TEXT_COLUMNS, Repair
 from schemas.lake import ENUM, REFUSED, UTC, constant
 from schemas.messages import UNQUALIFIED
-from sources.files.csv_block import PLAIN, Cells, CsvBlock, Ints, Note, Refused
+from sources.files.csv_block import PLAIN, Cells, CsvBlock, Ints, Note, RefusedRecords
 from sources.units import Unit, UnitBlock
 from transforms.clock import Day, day, to_utc
 from transforms.history.columns import (
@@ -54,7 +54,7 @@ def parse_block(unit: Unit, block: CsvBlock) -> Parsed:
     return Parsed(rows, dead)
 
 
-def violations(cells: Cells, unit: str, first_record: int) -> tuple[pa.RecordBatch, Refused]:
+def violations(cells: Cells, unit: str, first_record: int) -> tuple[pa.RecordBatch, RefusedRecords]:
     """Typed, repaired violations of the columns of VIOLATION that a history row has, and the refused records."""
     table = cells.table.unify_dictionaries().combine_chunks()
     n = table.num_rows
@@ -125,17 +125,17 @@ def violations(cells: Cells, unit: str, first_record: int) -> tuple[pa.RecordBat
     return batch.take(pa.array(order)), refused
 
 
-def _refused(records: Ints, refusals: list[Refusals]) -> tuple[npt.NDArray[np.bool_], Refused]:
+def _refused(records: Ints, refusals: list[Refusals]) -> tuple[npt.NDArray[np.bool_], RefusedRecords]:
     """Which rows are good, and the records of the others with the first rule that refuses each."""
     bad = np.zeros(len(records), bool)
     for mask, _, _ in refusals:
         bad |= mask
     rows = np.flatnonzero(bad)
     reasons = [next(str(texts[index[row]]) for mask, texts, index in refusals if mask[row]) for row in rows]
-    return ~bad, Refused(records[rows], reasons)
+    return ~bad, RefusedRecords(records[rows], reasons)
 
 
-def _dead_letters(unit: Unit, block: CsvBlock, refused: list[Refused]) -> pa.RecordBatch:
+def _dead_letters(unit: Unit, block: CsvBlock, refused: list[RefusedRecords]) -> pa.RecordBatch:
     rows = np.concatenate([r.rows for r in refused])
     reasons = [reason for r in refused for reason in r.reasons]
     spans = block.spans(rows)

@@ -32,7 +32,7 @@ MESSAGE: Final = pa.schema(
 """A decoded message, of whichever kind and version. ``repeated``: an earlier row of the unit has its message_id (with
 other content, or published later); null before deduplication. It is not stored."""
 
-Refused = tuple[int, Refusal]
+RefusedPayload = tuple[int, Refusal]
 """The place of a payload in the batch, and why it is a dead letter."""
 
 
@@ -41,7 +41,7 @@ class Decoded(NamedTuple):
 
     rows: list[pa.RecordBatch]
     places: list[Ints]
-    refused: list[Refused]
+    refused: list[RefusedPayload]
 
 
 def message_batch(columns: dict[str, Any], n: int) -> pa.RecordBatch:
@@ -91,7 +91,7 @@ def _storable(detail: str | None) -> str | None:
     return None if detail is None else detail.encode(errors="backslashreplace").decode()
 
 
-def dead_letters(unit: Unit, payloads: pa.RecordBatch, refused: list[Refused]) -> pa.RecordBatch:
+def dead_letters(unit: Unit, payloads: pa.RecordBatch, refused: list[RefusedPayload]) -> pa.RecordBatch:
     """The payloads at these places of the batch, with the reasons."""
     places = pa.array([place for place, _ in refused], pa.int64())
     return pa.RecordBatch.from_pydict(

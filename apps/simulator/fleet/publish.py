@@ -13,13 +13,13 @@ from apps.simulator.fleet.flight import Flight
 from apps.simulator.fleet.images import Picture
 from apps.simulator.fleet.live import BLOCK_S, paced
 from apps.simulator.fleet.mishaps import Mishaps, Step, publish
-from apps.simulator.fleet.progress import Progress
 from apps.simulator.fleet.truth import DroneTruth
 from apps.simulator.interrupt import Stop, graceful_stop
 from apps.simulator.transport.command_reader import CommandReader
 from apps.simulator.transport.open import Target, open_command_reader, open_sink
 from apps.simulator.transport.sink import Sink
 from messaging.urls import Topic
+from terminal.bars import Bar
 
 _PORTION_BYTES: Final = 8_000_000
 
@@ -97,7 +97,7 @@ def write_drones(
     is_topic = not isinstance(outputs.messages, Path)
     count = 0
     behind_s = 0.0
-    progress = Progress(expected=_expected(flight, mishaps), live=live, topic=is_topic, quiet=quiet)
+    progress = Bar(desc="simulator", unit=" messages", quiet=quiet, total=_expected(flight, mishaps))
     with graceful_stop() if is_topic else nullcontext(Stop()) as stop, _opened(outputs) as writer, progress:
         began = time.perf_counter()
         steps = publish(flight, mishaps, block_s=BLOCK_S if live else math.inf, reader=writer.commands)
@@ -106,7 +106,10 @@ def write_drones(
             count += len(step.messages)
             if live and step.messages:
                 behind_s = max(time.time() - step.messages[-1].at_us / 1e6, 0.0)
-            progress.show(count, waiting, behind_s)
+            acknowledged = f"{waiting:,} not acknowledged yet" if is_topic else ""
+            behind = f"{behind_s:.1f} s behind" if live else ""
+            progress.note = ", ".join(filter(None, (acknowledged, behind)))
+            progress.update(len(step.messages))
             if stop.requested:
                 break
     return Outcome(messages=count, seconds=time.perf_counter() - began, behind_s=behind_s, interrupted=stop.requested)

@@ -17,7 +17,7 @@ from apps.console import accounts as accounts_module
 from apps.console import audit as audit_module
 from apps.console import command
 from apps.console.access import Role
-from apps.console.accounts import FREE_FAILURES, LONGEST_WAIT, MOST_SESSIONS, Accounts, Refused, TooManyFailures
+from apps.console.accounts import FREE_FAILURES, LONGEST_WAIT, MOST_SESSIONS, Accounts, RequestRefused, TooManyFailures
 from apps.console.codes import Codes
 from apps.console.console import Console, Wiring
 from tests.apps.console.browser import served
@@ -68,9 +68,9 @@ def test_a_change_of_password_that_was_under_way_does_not_undo_a_reset(
         "logged out": lambda: accounts.log_out(session),
     }
     hasher.then = doing[how]
-    with pytest.raises(Refused, match="changed meanwhile"):
+    with pytest.raises(RequestRefused, match="changed meanwhile"):
         accounts.change_password(session, stolen, "the thief's own password")
-    with pytest.raises(Refused, match="wrong"):
+    with pytest.raises(RequestRefused, match="wrong"):
         accounts.log_in("officer", "the thief's own password", HOME)
     if given:
         assert accounts.log_in("officer", given[0], HOME)
@@ -84,13 +84,13 @@ def test_a_login_that_was_under_way_gets_no_session_after_a_reset(raced: tuple[A
         "reset": lambda: accounts.reset("officer"),
         "closed": lambda: accounts.change("officer", Role.OFFICER, active=False),
     }[how]
-    with pytest.raises(Refused, match="wrong"):
+    with pytest.raises(RequestRefused, match="wrong"):
         accounts.log_in("officer", stolen, HOME)
 
 
 def _guess(accounts: Accounts, clock: Clock, address: str, times: int, name: str = "officer") -> None:
     for at in range(times):
-        with pytest.raises(Refused):
+        with pytest.raises(RequestRefused):
             accounts.log_in(name, f"guess {at}", address)
 
 
@@ -103,7 +103,7 @@ def test_who_guesses_waits_longer_and_longer_and_nobody_at_another_address_does(
             accounts.log_in("officer", PASSWORD, ELSEWHERE)
         waits.append(refused.value.seconds)
         clock.now += refused.value.seconds
-        with pytest.raises(Refused, match="wrong"):
+        with pytest.raises(RequestRefused, match="wrong"):
             accounts.log_in("officer", "guess", ELSEWHERE)
     assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60]
     assert accounts.log_in("officer", PASSWORD, HOME)
@@ -151,7 +151,7 @@ def test_many_guesses_at_once_are_no_way_around_the_limit(console: Console) -> N
     def guess(at: int) -> type[Exception]:
         try:
             console.accounts.log_in("officer", f"guess {at}", ELSEWHERE)
-        except Refused as refused:
+        except RequestRefused as refused:
             return type(refused)
         raise AssertionError
 
@@ -320,7 +320,7 @@ def test_a_name_that_looks_like_an_account_is_none(console: Console, name: str) 
     answer = browser.client.post("/login", content=form)
     assert answer.status_code == 403
     assert "Name or password is wrong." in answer.text
-    with pytest.raises(Refused):
+    with pytest.raises(RequestRefused):
         console.accounts.create(name, Role.VIEWER)
     assert officer(console, "supervisor").get("/audit").status_code == 200
 

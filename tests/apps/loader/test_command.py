@@ -48,7 +48,7 @@ def flags(tmp_path: Path) -> list[str]:
 @pytest.mark.embedded
 @pytest.mark.parametrize("target", ["to_file", "to_kafka", "to_s3", "to_pubsub"])
 def test_nothing_heavy_is_imported(target: str) -> None:
-    code = f"import sys, tqdm, apps.loader.command, apps.loader.{target}; print(*sys.modules)"
+    code = f"import sys, apps.loader.command, apps.loader.{target}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"apache_beam", "pyarrow", "numpy", "pandas"} & set(done.stdout.split())
 

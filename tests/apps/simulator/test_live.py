@@ -8,12 +8,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from apps.simulator.fleet import progress as progress_module
 from apps.simulator.fleet.flight import Flight, fly
 from apps.simulator.fleet.images import Picture
 from apps.simulator.fleet.live import paced
 from apps.simulator.fleet.mishaps import Mishaps, Published, Step, publish
-from apps.simulator.fleet.progress import Progress
 from apps.simulator.interrupt import Stop, graceful_stop
 
 FLIGHT = Flight(drones=40, seconds=0.5, rate=10, seed=1, start=None)
@@ -97,35 +95,3 @@ def test_the_first_ctrl_c_requests_a_stop_and_the_second_interrupts() -> None:
     with graceful_stop() as stop:
         assert not stop.requested
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
-
-
-def test_progress_in_plain_lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    with Progress(expected=2_000, live=False, topic=False, quiet=False) as progress:
-        progress.show(1_000, 0, 0)
-    assert capsys.readouterr().err == ""
-    monkeypatch.setattr(progress_module, "_PLAIN_S", 0.0)
-    with Progress(expected=2_000, live=False, topic=False, quiet=False) as progress:
-        progress.show(1_000, 0, 0)
-    said = capsys.readouterr().err
-    assert said.startswith("simulator: 1,000 published (50%), ")
-    assert said.endswith(" a second\n")
-    with Progress(expected=None, live=True, topic=True, quiet=False) as progress:
-        progress.show(1_000, 12, 3.14)
-    said = capsys.readouterr().err
-    assert said.startswith("simulator: 1,000 published, ")
-    assert said.endswith(" a second, 12 not acknowledged yet, 3.1 s behind\n")
-    with Progress(expected=None, live=True, topic=True, quiet=True) as progress:
-        progress.show(1_000, 12, 3.14)
-    assert capsys.readouterr().err == ""
-
-
-def test_progress_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(progress_module, "_TERMINAL_S", 0.0)
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    with Progress(expected=None, live=False, topic=False, quiet=False) as progress:
-        progress.show(1, 0, 0)
-        progress.show(2, 0, 0)
-    said = capsys.readouterr().err
-    assert said.count("\r\x1b[Ksimulator: ") == 2
-    assert said.endswith("\r\x1b[K")
-    assert "\n" not in said
