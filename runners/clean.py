@@ -36,8 +36,10 @@ def parser() -> argparse.ArgumentParser:
         "examples:\n  prestacop clean\n  prestacop clean --all --data my/data\n\n"
         "exit codes: 0 done, 2 something was left because it has no mark, or nobody confirmed",
     )
-    made.add_argument("--data", metavar="DIR", help="the folder of run-local's data (data)")
-    made.add_argument("--all", action="store_true", help="data too: lakes, the bucket, officers' key and accounts")
+    made.add_argument("--data", metavar="DIR", help="the --data of run-local (default: data)")
+    made.add_argument(
+        "--all", action="store_true", help="also remove data: lakes, the bucket, the officers' key and accounts"
+    )
     made.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     return made
 

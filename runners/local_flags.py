@@ -9,7 +9,13 @@ from terminal.arguments import LAKE, add_quiet, command_parser, whole
 EXAMPLES = """\
 examples:
   prestacop run-local
-  make run-local HISTORY='tickets/*.csv' LAKE=/tmp/lake
+  prestacop run-local --history 'tickets/*.csv' --lake /tmp/lake
+  prestacop run-local --rows 5000 --drones 10 --seconds 60 --data small
+
+Input that is not given is simulated; a second run reads it again, and adds nothing to the lake.
+
+exit codes: 0 done, 1 the rows do not add up, 2 wrong usage or output, 3 input unusable or mostly refused, 5 disk full,
+7 no permission, 130 stopped
 """
 
 
@@ -17,18 +23,44 @@ def parser() -> argparse.ArgumentParser:
     """Of ``prestacop run-local``."""
     made = command_parser(
         "prestacop run-local",
-        "Make input if none is given, run the graph over it, answer the questions.",
+        "Simulate input if none is given, read it into a lake, answer the city's questions and write the report.",
         EXAMPLES,
     )
     take_once(made)
-    made.add_argument("--data", type=Path, default=Path("data"), help="where the input is made (data)")
-    made.add_argument("--lake", metavar=LAKE, help="the lake (DATA/lake)")
-    made.add_argument("--report", type=Path, help="the page that is written (DATA/report.html)")
-    made.add_argument("--history", type=history_url, metavar="GLOB_OR_URL", help="your ticket CSV files")
-    made.add_argument("--messages", type=recording, metavar="file:PATH", help="your recording of drone messages")
-    made.add_argument("--rows", type=whole(), default=500_000, help="rows of the history that is made (500000)")
-    made.add_argument("--drones", type=whole(), default=200, help="drones whose messages are made (200)")
-    made.add_argument("--seconds", type=whole(), default=3600, help="how long they fly, spread over a week (3600)")
+    made.add_argument(
+        "--data",
+        type=Path,
+        default=Path("data"),
+        metavar="DIR",
+        help="directory of the simulated input (default: data)",
+    )
+    made.add_argument("--lake", metavar=LAKE, help="the lake: a directory or s3://BUCKET/PREFIX (default: DIR/lake)")
+    made.add_argument("--report", type=Path, metavar="PATH", help="the HTML page to write (default: DIR/report.html)")
+    made.add_argument(
+        "--history",
+        type=history_url,
+        metavar="GLOB_OR_URL",
+        help="your ticket CSV files, as for prestacop run (default: simulated)",
+    )
+    made.add_argument(
+        "--messages",
+        type=recording,
+        metavar="file:PATH",
+        help="your recording of drone messages, one payload a line (default: simulated)",
+    )
+    made.add_argument(
+        "--rows", type=whole(), default=500_000, metavar="N", help="rows of the simulated history (default: 500000)"
+    )
+    made.add_argument(
+        "--drones", type=whole(), default=200, metavar="N", help="drones of the simulated fleet (default: 200)"
+    )
+    made.add_argument(
+        "--seconds",
+        type=whole(),
+        default=3600,
+        metavar="T",
+        help="how many seconds they fly, spread over a week (default: 3600)",
+    )
     add_max_dead_letters(made)
     add_quiet(made)
     return made

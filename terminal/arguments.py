@@ -7,6 +7,7 @@ gives the value, or raises ArgumentTypeError, whose message says what to write.
 import argparse
 import re
 import sys
+import textwrap
 from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
@@ -77,7 +78,7 @@ def command_parser(prog: str, description: str, epilog: str) -> Parser:
 
 def group_parser(prog: str, description: str, epilog: str) -> Parser:
     """The parser of a command with sub-commands, each of which gets the log's flags."""
-    return _parser(prog, description, f"{epilog}\n--log-level and --log-format choose the log of each: see its --help.")
+    return _parser(prog, description, f"{epilog}\n\nEach also has --log-level and --log-format.")
 
 
 def add_command(commands: Commands, name: str, summary: str, about: str, epilog: str) -> Parser:
@@ -90,27 +91,42 @@ def _parser(prog: str, description: str, epilog: str) -> Parser:
 
 
 def _form(description: str, epilog: str) -> dict[str, Any]:
-    return {
-        "description": description,
-        "epilog": epilog,
-        "formatter_class": argparse.RawDescriptionHelpFormatter,
-        "allow_abbrev": False,
-    }
+    return {"description": description, "epilog": epilog, "formatter_class": HelpFormatter, "allow_abbrev": False}
+
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Fills paragraphs to the width of the terminal; keeps the lines of a paragraph with indented ones, as examples."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        """Called by argparse for descriptions and epilogs.
+
+        >>> print(HelpFormatter("")._fill_text("example:\\n  prestacop doctor\\n\\nexit codes:\\n0 done", 40, ""))
+        example:
+          prestacop doctor
+        <BLANKLINE>
+        exit codes: 0 done
+        """
+        paragraphs = text.strip("\n").split("\n\n")
+        filled = [
+            part if "\n " in part else textwrap.fill(part, width, break_on_hyphens=False, break_long_words=False)
+            for part in paragraphs
+        ]
+        return textwrap.indent("\n\n".join(filled), indent)
 
 
 def add_log_flags(parser: AnyParser) -> AnyParser:
     """Add ``--log-level`` and ``--log-format``; gives the parser."""
-    group = parser.add_argument_group("the log, on stderr")
-    group.add_argument(
+    parser.add_argument(
         "--log-level",
         dest="level",
         action=_LogFlag,
         choices=logs.LEVELS,
         default=argparse.SUPPRESS,
-        help="warning (default) and error: one line an error; info and debug: also the logs and tracebacks of "
-        "Beam, its workers and the clients of services",
+        metavar="LEVEL",
+        help="what is logged on stderr: error, warning (default), info or debug; the last two include the logs and "
+        "tracebacks of Beam",
     )
-    _add_log_format(group)
+    _add_log_format(parser)
     return parser
 
 
@@ -121,7 +137,8 @@ def _add_log_format(group: argparse._ActionsContainer) -> None:
         action=_LogFlag,
         choices=logs.FORMATS,
         default=argparse.SUPPRESS,
-        help="text (default), or json: one object a line, and no progress bar",
+        metavar="FORMAT",
+        help="text (default) or json: one object per line, no progress bar",
     )
 
 
@@ -131,12 +148,12 @@ _add_log_format(_LOG_FORMAT)
 
 def add_lake(parser: argparse._ActionsContainer) -> None:
     """Add ``--lake``, which has to be given."""
-    parser.add_argument("--lake", required=True, metavar=LAKE, help="the lake")
+    parser.add_argument("--lake", required=True, metavar=LAKE, help="the lake: a directory or s3://BUCKET/PREFIX")
 
 
 def add_quiet(parser: argparse._ActionsContainer) -> None:
     """Add ``--quiet``."""
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.add_argument("--quiet", action="store_true", help="show no progress bar")
 
 
 def readable(read: Callable[[str], T]) -> Callable[[str], T]:

@@ -181,7 +181,9 @@ def _network(text: str) -> str:
 def parser() -> argparse.ArgumentParser:
     """Of ``prestacop console``."""
     made = command_parser(
-        "prestacop console", "The officers' console: alerts in, signed answers out, and the live page.", _EPILOG
+        "prestacop console",
+        "Serve the officers' console, a web page: it reads alerts, publishes signed answers and shows live statistics.",
+        _EPILOG,
     )
     add = made.add_argument
     topic = readable(topic_url)
@@ -190,38 +192,65 @@ def parser() -> argparse.ArgumentParser:
         type=topic,
         required=True,
         metavar="URL",
-        help="topic of alerts (Pub/Sub: a subscription)",
+        help="read alerts from kafka://HOST:PORT/TOPIC or pubsub://PROJECT/SUBSCRIPTION",
     )
-    add("--answers", type=topic, required=True, metavar="URL", help="topic of the drones, for answers")
-    add("--images", type=topic, metavar="URL", help="topic of pictures (Pub/Sub: a subscription)")
-    add("--commands", type=topic, metavar="URL", help="topic of commands to drones")
+    add(
+        "--answers",
+        type=topic,
+        required=True,
+        metavar="URL",
+        help="publish answers to the topic of the drones' messages, kafka://HOST:PORT/TOPIC or pubsub://PROJECT/TOPIC",
+    )
+    add(
+        "--images",
+        type=topic,
+        metavar="URL",
+        help="read the drones' pictures from this topic or subscription (default: no pictures)",
+    )
+    add("--commands", type=topic, metavar="URL", help="publish commands to drones to this topic (default: no commands)")
     add(
         "--confirmations",
         type=topic,
         metavar="URL",
-        help="topic of their confirmations (Pub/Sub: a subscription)",
+        help="read the drones' confirmations of commands from this topic or subscription",
     )
-    add("--panes", type=Path, metavar="FILE", help="live statistics of the graph, what its --live file:FILE appends to")
-    add("--codes", type=Path, metavar="FILE", help="table of codes, CSV with CODE and DEFINITION (numbers alone)")
-    add("--data", type=Path, default=Path("data/console"), metavar="DIR", help="state and key (data/console)")
-    add("--host", default="127.0.0.1", metavar="ADDRESS", help="where it listens (127.0.0.1)")
-    add("--port", type=port, default=8300, metavar="N", help="the same (8300)")
+    add(
+        "--panes",
+        type=Path,
+        metavar="FILE",
+        help="show the live statistics in FILE, which prestacop run --live file:FILE writes",
+    )
+    add(
+        "--codes",
+        type=Path,
+        metavar="FILE",
+        help="the city's table of violation codes, a CSV with CODE and DEFINITION (default: codes are numbers)",
+    )
+    add(
+        "--data",
+        type=Path,
+        default=Path("data/console"),
+        metavar="DIR",
+        help="directory of the accounts, the answers and the signing key (default: data/console)",
+    )
+    add("--host", default="127.0.0.1", metavar="ADDRESS", help="address to listen on (default: 127.0.0.1)")
+    add("--port", type=port, default=8300, metavar="N", help="port to listen on (default: 8300)")
     add(
         *("--trusted-proxy",),
         type=_network,
         action="append",
         default=[],
         metavar="ADDRESS",
-        help="a proxy, by IP address or network, whose X-Forwarded-For and X-Forwarded-Proto are believed; repeatable",
+        help="believe X-Forwarded-For and X-Forwarded-Proto of a proxy at this IP address or network; repeatable",
     )
     add(
         *("--max-connections",),
         type=whole(10, 100_000),
         default=MOST_CONNECTIONS,
         metavar="N",
-        help=f"at most so many connections at once ({MOST_CONNECTIONS}); beyond, the longest silent one is closed",
+        help=f"connections at once; beyond, the longest silent one is closed (default: {MOST_CONNECTIONS})",
     )
-    add("--new-key", action="store_true", help="make another signing key where the state's own is lost")
-    add("--tls-cert", type=Path, metavar="FILE", help="certificate (PEM), for https")
-    add("--tls-key", type=Path, metavar="FILE", help="its private key (PEM)")
+    add("--new-key", action="store_true", help="create another signing key after the first was lost")
+    add("--tls-cert", type=Path, metavar="FILE", help="serve https with this certificate (PEM)")
+    add("--tls-key", type=Path, metavar="FILE", help="private key of the certificate (PEM)")
     return made

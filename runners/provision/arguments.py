@@ -17,47 +17,54 @@ _EXAMPLES: Final = f"""examples:
   {MODULE} --kafka localhost:9092 --lake s3://prestacop/lake --dry-run
   {MODULE} --kafka 'broker:9093?security.protocol=SSL' --partitions messages=12 --partitions images=8
   {MODULE} --pubsub my-project --messages fleet --retention alerts=14d
-  {MODULE} --kafka broker:9092 --partitions 12 --update     what is there and differs is changed
+  {MODULE} --kafka broker:9092 --partitions 12 --update     changes existing topics
 
-Each thing has a line: created, exists, differs, updated, or warning. What differs is changed by --update alone,
-and partitions are never taken away; where some are added, messages of a drone go to another one from then on.
-Kafka counts the retention from the time of a message: a recording published with its own times goes at once.
-The rules of a bucket are read, completed and put back: those with other ids stay. The lake keeps the rows of
-pictures that have expired. A server without such rules is reported as a warning.
+Prints a line for each topic, subscription and rule: created, exists, differs, updated, or warning. Only --update
+changes what exists. Partitions are never removed; after some were added, a drone's messages may go to another
+partition. Kafka counts the retention from a message's own time: it deletes a recording with old times at once.
+Rules of the bucket with other ids stay. When a picture expires, the lake keeps its row. A server that has no
+lifecycle rules is reported as a warning.
+
+Secrets come from the environment: KAFKA_SASL_PASSWORD, AWS_PROFILE, GOOGLE_APPLICATION_CREDENTIALS.
 
 exit codes: 0 done, 2 wrong usage, 3 refused (--strict: or something differs, or is a warning), 4 service
-unavailable.
-Secrets are in the environment: KAFKA_SASL_PASSWORD and its like, AWS_PROFILE, GOOGLE_APPLICATION_CREDENTIALS."""
+unavailable"""
 
 
 def parser() -> argparse.ArgumentParser:
     """The command's flags."""
     made = command_parser(
         MODULE,
-        "Create what a deployment needs: topics, subscriptions, lifecycle rules of the bucket. It is idempotent.",
+        "Create the topics, subscriptions and lifecycle rules of the bucket that a deployment needs. A second run "
+        "changes nothing.",
         _EXAMPLES,
     )
-    where = made.add_argument_group("where (one of them at least)")
+    where = made.add_argument_group("where (give at least one)")
     where.add_argument(
         "--kafka",
         type=cluster,
         metavar="HOST:PORT",
-        help="brokers, with commas; ?OPTION=VALUE&... are librdkafka's",
+        help="Kafka's brokers, separated by commas; options of librdkafka follow: ?OPTION=VALUE&...",
     )
-    where.add_argument("--pubsub", type=project, metavar="PROJECT", help="a Google Cloud project")
-    where.add_argument("--lake", type=lake, metavar="s3://BUCKET/PREFIX", help="the lake; its bucket is there")
+    where.add_argument("--pubsub", type=project, metavar="PROJECT", help="a Google Cloud project, for Pub/Sub")
+    where.add_argument("--lake", type=lake, metavar="s3://BUCKET/PREFIX", help="the lake, whose bucket must exist")
 
     topics = made.add_argument_group("topics")
     for role, name in NAMES.items():
-        topics.add_argument(f"--{role}", default=name, metavar="NAME", help=f"the topic of the {role} ({name})")
-    topics.add_argument("--answers", metavar="NAME", help="of the officers' answers (that of the messages)")
+        topics.add_argument(
+            f"--{role}", default=name, metavar="NAME", help=f"name of the topic of {role} (default: {name})"
+        )
+    topics.add_argument(
+        "--answers", metavar="NAME", help="name of the topic of officers' answers (default: that of the messages)"
+    )
     topics.add_argument(
         "--partitions",
         type=per_topic(whole(1, 99_999)),
         action="append",
         default=[],
         metavar="N",
-        help=f"of every topic, or ROLE=N of one ({_shown(PARTITIONS, str)}); as many readers there can be",
+        help="partitions of every topic, or ROLE=N of one: the most readers it can have (default: "
+        f"{_shown(PARTITIONS, str)})",
     )
     topics.add_argument(
         "--retention",
@@ -65,29 +72,37 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="TIME",
-        help=f"how long messages are kept: 12h, 7d, or ROLE=TIME for one topic ({_shown(RETENTION, spoken)})",
+        help="how long topics keep messages: 12h, 7d, or ROLE=TIME for one topic (default: "
+        f"{_shown(RETENTION, spoken)})",
     )
     topics.add_argument(
-        "--replication", type=whole(1, 99_999), metavar="N", help="copies of each message in Kafka (3, or one a broker)"
+        "--replication",
+        type=whole(1, 99_999),
+        metavar="N",
+        help="copies of each message in Kafka (default: 3, with fewer brokers one each)",
     )
 
     bucket = made.add_argument_group("the bucket")
     bucket.add_argument(
-        "--keep-pictures", type=days, default=365, metavar="DAYS", help="pictures go after so long (365d)"
+        "--keep-pictures",
+        type=days,
+        default=365,
+        metavar="DAYS",
+        help="delete pictures after this time (default: 365d)",
     )
     bucket.add_argument(
         "--keep-spool",
         type=days,
         default=30,
         metavar="DAYS",
-        help="spooled segments go after so long (30d). The pipeline deletes those that it has committed; this "
-        "sweeps what a crash left. A pipeline that stands still for longer loses what it had spooled",
+        help="delete Pub/Sub segments that a crash left in the spool after this time (default: 30d); a pipeline that "
+        "is down for longer loses its uncommitted ones",
     )
 
     how = made.add_argument_group("how")
-    how.add_argument("--update", action="store_true", help="change the settings of what is there and differs")
-    how.add_argument("--dry-run", action="store_true", help="print what would be changed, and change nothing")
-    how.add_argument("--strict", action="store_true", help="exit with 3 where something differs, or is a warning")
+    how.add_argument("--update", action="store_true", help="change what exists with other settings")
+    how.add_argument("--dry-run", action="store_true", help="print what would be created or changed, and stop")
+    how.add_argument("--strict", action="store_true", help="end with exit code 3 if something differs or is a warning")
     return made
 
 

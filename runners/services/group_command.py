@@ -67,12 +67,24 @@ def parser_of(command: GroupCommand) -> argparse.ArgumentParser:
         return text
 
     shared = add_log_flags(Parser(add_help=False, allow_abbrev=False))
-    shared.add_argument("names", nargs="*", type=name, metavar="SERVICE", help=f"{', '.join(names)} (all)")
-    shared.add_argument("--home", type=Path, default=HOME, help="where programs are installed (.services)")
+    shared.add_argument("names", nargs="*", type=name, metavar="SERVICE", help=f"{', '.join(names)} (default: all)")
+    shared.add_argument(
+        "--home",
+        type=Path,
+        default=HOME,
+        metavar="DIR",
+        help="directory of the installed programs (default: .services)",
+    )
     usual = f".services/{group.data.name}"
-    shared.add_argument("--data", type=Path, default=group.data, help=f"where data, logs and pids are kept ({usual})")
+    shared.add_argument(
+        "--data",
+        type=Path,
+        default=group.data,
+        metavar="DIR",
+        help=f"directory of data, logs and process ids (default: {usual})",
+    )
     for kind in group.kinds:
-        where = f"the port of {kind.name} ({kind.usual_port})"
+        where = f"port of {kind.name} (default: {kind.usual_port})"
         shared.add_argument(f"--{kind.name}-port", type=port, default=kind.usual_port, metavar="N", help=where)
     parser = group_parser(
         command.prog,
@@ -84,15 +96,17 @@ exit codes: 0 done, 2 wrong usage, 4 a service is not available, or does not run
     actions = parser.add_subparsers(required=True, metavar="ACTION")
 
     def action(name: str, text: str) -> Parser:
-        return actions.add_parser(name, parents=[shared], help=text, description=text, allow_abbrev=False)
+        return actions.add_parser(name, parents=[shared], help=text, description=sentence(text), allow_abbrev=False)
 
     up = action("up", "install and start the services that do not run, and wait until they answer")
     up.set_defaults(do=lambda services, given: _up(command, services, given))
     down = action("down", "stop the services")
-    down.add_argument("--clean", action="store_true", help="remove their data as well")
+    down.add_argument("--clean", action="store_true", help="also delete their data")
     down.set_defaults(do=_down)
     status = action("status", "show which services run")
-    status.add_argument("--env", action="store_true", help="print variables for a shell instead")
+    status.add_argument(
+        "--env", action="store_true", help="print the variables of their clients instead, as lines for a shell"
+    )
     status.set_defaults(do=lambda services, given: _status(command, services, given))
     action("install", "only install the programs").set_defaults(do=_install)
     command.add_actions(actions, shared)
@@ -102,11 +116,16 @@ exit codes: 0 done, 2 wrong usage, 4 a service is not available, or does not run
 def add_submit(actions: Commands, prog: str) -> Parser:
     """Add the action ``submit``: the flags of ``prestacop run``, and the cluster's folder."""
     text = "run the graph on this cluster, with the flags of prestacop run"
-    submit = add_log_flags(actions.add_parser("submit", help=text, description=text, allow_abbrev=False))
+    submit = add_log_flags(actions.add_parser("submit", help=text, description=sentence(text), allow_abbrev=False))
     submit.check = check
-    submit.add_argument("--data", type=Path, metavar="DIR", help=f"the --data of {prog} up")
+    submit.add_argument("--data", type=Path, metavar="DIR", help=f"the --data that was given to {prog} up")
     add_arguments(submit)
     return submit
+
+
+def sentence(summary: str) -> str:
+    """The summary of an action, for the top of its own help."""
+    return f"{summary[0].upper()}{summary[1:]}."
 
 
 def _up(command: GroupCommand, services: Services, arguments: argparse.Namespace) -> int:

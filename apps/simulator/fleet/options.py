@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from apps.simulator.fleet.publish import Outcome
 
 _DRONES: Final = f"""\
-Publish the messages of a fleet of drones over New York.
-A URL is {TARGETS}.
+Publish the messages of a simulated fleet of drones over New York. A URL is {TARGETS}.
 With a file FILE it also writes FILE.truth.parquet: the id of each line's message, and the expected output of the graph.
 The same arguments always give the same file.
 
@@ -63,80 +62,95 @@ def add_drones(commands: Commands) -> None:
     drones = add_command(commands, "drones", "drone messages", _DRONES, _DRONES_EXAMPLES)
     drones.set_defaults(run=_run, refuse=drones.error)
     _add_fleet(drones.add_argument_group("the fleet"))
-    _add_mishaps(drones.add_argument_group("what happens to the messages on the way"))
-    add = drones.add_argument_group("where it goes").add_argument
-    add("--output", type=readable(target_of), required=True, metavar="URL", help="where the messages go")
-    add("--images", type=readable(target_of), metavar="URL", help="where the images go, one message each (none)")
+    _add_mishaps(drones.add_argument_group("faults on the way"))
+    add = drones.add_argument_group("output").add_argument
+    add("--output", type=readable(target_of), required=True, metavar="URL", help="publish the messages there")
+    add(
+        "--images",
+        type=readable(target_of),
+        metavar="URL",
+        help="publish the images there, one message each (default: no images)",
+    )
     add(
         "--image-bytes",
         type=whole(0, MAX_IMAGE_BYTES),
         default=0,
         metavar="N",
-        help="about how large an image is (the smallest possible)",
+        help="approximate size of an image in bytes (default: 0, the smallest possible)",
     )
-    add("--truth", type=Path, metavar="FILE", help="where the truth is written, in Parquet (beside a file, else none)")
+    add(
+        "--truth",
+        type=Path,
+        metavar="FILE",
+        help="write the expected output of the graph there, as Parquet (default: FILE.truth.parquet beside a file)",
+    )
     add("--live", action="store_true", help="publish each message when it is due, by the clock of this machine")
     add(
         "--commands",
         type=readable(topic_url),
         metavar="URL",
-        help="with --live: obey the commands of this topic (kafka://HOST:PORT/TOPIC, pubsub://PROJECT/SUBSCRIPTION)",
+        help="with --live: the drones follow the commands of kafka://HOST:PORT/TOPIC or pubsub://PROJECT/SUBSCRIPTION",
     )
-    add("--confirmations", type=readable(topic_url), metavar="URL", help="the topic for confirmations of commands")
+    add(
+        "--confirmations",
+        type=readable(topic_url),
+        metavar="URL",
+        help="with --commands: publish confirmations to this topic",
+    )
     add_quiet(drones)
 
 
 def _add_fleet(fleet: argparse._ArgumentGroup) -> None:
     add = fleet.add_argument
-    add("--drones", type=whole(1), required=True, metavar="N", help="size of the fleet")
+    add("--drones", type=whole(1), required=True, metavar="N", help="number of drones")
     add(
         "--seconds",
         type=between(0, MOST_SECONDS),
         required=True,
         metavar="T",
-        help="how long it flies, in event time; 0 with --live: until Ctrl-C",
+        help="how long they fly, in seconds of event time; with --live, 0 is until Ctrl-C",
     )
-    add("--rate", type=above_zero, default=1.0, metavar="R", help="messages a second a drone (1)")
-    add("--seed", type=whole(), default=1, metavar="S", help="seed of the random numbers (1)")
+    add("--rate", type=above_zero, default=1.0, metavar="R", help="messages per second of one drone (default: 1)")
+    add("--seed", type=whole(), default=1, metavar="S", help="seed of the random numbers (default: 1)")
     add(
         "--start",
         type=moment,
         metavar="RFC3339",
-        help="when it takes off (2026-01-15T12:00:00Z; now with --live)",
+        help="when they take off (default: 2026-01-15T12:00:00Z, with --live now)",
     )
     add(
         "--days",
         type=whole(1),
         metavar="N",
-        help="cut the flight into short ones, one at the beginning of each hour of N days (one flight)",
+        help="spread the --seconds over N days, some at the beginning of each hour (default: one flight)",
     )
     add(
         "--v0-share",
         type=share,
         default=0.0,
         metavar="SHARE",
-        help="share of the drones that send v0 text lines (0)",
+        help="share of the drones that send messages of version 0, lines of text (default: 0)",
     )
     add(
         "--violation-share",
         type=share,
         default=0.1,
         metavar="SHARE",
-        help="share of the messages that are violations (0.1)",
+        help="share of the messages that are violations (default: 0.1)",
     )
     add(
         "--unqualified-share",
         type=share,
         default=0.01,
         metavar="SHARE",
-        help="share of the violations with code 0 (0.01)",
+        help="share of the violations with code 0 (default: 0.01)",
     )
     add(
         "--image-share",
         type=share,
         default=1.0,
         metavar="SHARE",
-        help="share of the violations that have an image (1)",
+        help="share of the violations that have an image (default: 1)",
     )
 
 
@@ -147,36 +161,42 @@ def _add_mishaps(mishaps: argparse._ArgumentGroup) -> None:
         type=share,
         default=0.0,
         metavar="SHARE",
-        help="share published twice (0)",
+        help="share of the messages that are published twice (default: 0)",
     )
     add(
         "--duplicates-within",
         type=between(0, 3600),
         default=DUPLICATE_WITHIN_S,
         metavar="SECONDS",
-        help=f"the longest time between both, at most an hour ({DUPLICATE_WITHIN_S:g})",
+        help=f"longest time between the two, at most 3600 (default: {DUPLICATE_WITHIN_S:g})",
     )
     add(
         "--disorder",
         type=between(0, MOST_SECONDS),
         default=0.0,
         metavar="SECONDS",
-        help="the longest random delay, which disorders the messages (0)",
+        help="delay each message at random by up to this time, which changes their order (default: 0)",
     )
     add(
         "--late-share",
         type=share,
         default=0.0,
         metavar="SHARE",
-        help="share published late (0)",
+        help="share of the messages that are published late (default: 0)",
     )
-    add("--late", type=between(0, MOST_SECONDS), default=0.0, metavar="SECONDS", help="how late these are (0)")
+    add(
+        "--late",
+        type=between(0, MOST_SECONDS),
+        default=0.0,
+        metavar="SECONDS",
+        help="how late they are published (default: 0)",
+    )
     add(
         "--corrupt",
         type=share,
         default=0.0,
         metavar="SHARE",
-        help="share that is corrupt (0)",
+        help="share of the messages that are corrupt (default: 0)",
     )
 
 

@@ -24,21 +24,35 @@ def add_history(commands: Commands) -> None:
     """Add the command to the parser."""
     history = add_command(commands, "history", "the city's ticket CSV", _HISTORY, _HISTORY_EXAMPLES)
     history.set_defaults(run=_run)
-    history.add_argument("--rows", type=whole(), required=True, metavar="N", help="records, the header not counted")
-    history.add_argument("--seed", type=whole(), default=1, metavar="S", help="seed of the random numbers (1)")
-    history.add_argument("--output", type=Path, required=True, metavar="FILE", help="ends in .gz: compressed with gzip")
-    history.add_argument("--columns", type=int, choices=(34, 43, 51), default=51, help="columns of the file (51)")
+    history.add_argument(
+        "--rows", type=whole(), required=True, metavar="N", help="number of records, without the header"
+    )
+    history.add_argument("--seed", type=whole(), default=1, metavar="S", help="seed of the random numbers (default: 1)")
+    history.add_argument(
+        "--output",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="the CSV file to write; compressed with gzip if the name ends in .gz",
+    )
+    history.add_argument(
+        "--columns",
+        type=int,
+        choices=(34, 43, 51),
+        default=51,
+        help="columns of the file, as in different years of the city's (default: 51)",
+    )
     history.add_argument(
         "--dirt",
         type=between(0, MAX_FACTOR),
         default=1.0,
         metavar="FACTOR",
-        help="rate of faults: 1 is that of the real file, 0 is none (1)",
+        help="rate of faults relative to the real file's; 0 is none (default: 1)",
     )
     history.add_argument("--crlf", action="store_true", help="end records with CR LF")
     history.add_argument("--bom", action="store_true", help="begin with a byte order mark")
     history.add_argument(
-        "--no-final-newline", dest="final_newline", action="store_false", help="no line end after the last record"
+        "--no-final-newline", dest="final_newline", action="store_false", help="write no line end after the last record"
     )
     add_quiet(history)
 
