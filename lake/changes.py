@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lake.files import WrittenFile, in_ledger
+from lake.format import check
 from lake.layout import change_path
 from lake.ledger import put_row, read_rows
 from lake.storage import storage
@@ -67,6 +68,7 @@ def read_changes(root: str) -> pa.Table:
 
     Read them before the ledger: a unit whose files a change replaces was committed before the change.
     """
+    check(root)
     folder = change_path(1).rpartition("/")[0]
     paths = {int(m[1]): info.path for info in storage(root).list(folder) if (m := _NUMBER.search(info.path))}
     # A listing may miss a change that is written meanwhile, and yet show the next one.

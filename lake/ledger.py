@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from lake.checksums import own_checksum_holds, sha256, with_checksum
 from lake.files import WrittenFile
+from lake.format import check, mark_new
 from lake.layout import change_path, ledger_path, merged_ledger_path
 from lake.storage import storage
 from schemas.errors import NotReconciled
@@ -27,6 +28,7 @@ _KEPT = (
 
 def is_committed(root: str, source: Source, unit: str) -> bool:
     """Whether the unit is in the lake."""
+    check(root)
     store = storage(root)
     return bool(store.filesystem.get_file_info(store.full(ledger_path(source, unit))).is_file)
 
@@ -57,6 +59,7 @@ def commit(root: str, rows: list[dict[str, Any]]) -> list[str]:
 
     The units' files are flushed first, once for all rows. Returns the names of the units that this call committed.
     """
+    mark_new(root)
     storage(root).flush()
     with ThreadPoolExecutor(PUTS) as pool:
         put = list(pool.map(partial(_put, root), rows))
@@ -75,6 +78,7 @@ def put_row(root: str, path: str, row: dict[str, Any]) -> bool:
 
 def unit_paths(root: str) -> list[str]:
     """The full paths of the ledger's files of units."""
+    check(root)
     store = storage(root)
     changes = store.full(change_path(1)).rpartition("/")[0]
     return [info.path for info in store.list(LEDGER) if not info.path.startswith(f"{changes}/")]

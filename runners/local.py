@@ -10,6 +10,7 @@ from pathlib import Path
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from lake.format import check
 from lake.storage import storage
 from pipelines.analysis.command import answers, print_answers
 from pipelines.analysis.html_report import check_report, write_report
@@ -40,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _command(arguments: argparse.Namespace, options: PipelineOptions) -> int:
     root = arguments.lake or str(arguments.data / "lake")
     report = arguments.report or arguments.data / "report.html"
+    check(root)
     storage(root).probe()
     check_report(report)
     history, messages = arguments.history, arguments.messages

@@ -7,7 +7,8 @@ PrestaCopError
  ├─ InputUnusable       3  a file that cannot be read, or is not what it is said to be
  │   ├─ TopicUnusable      a topic that does not exist, or refuses a message
  │   ├─ UnsafePath         a path that leads out of the lake
- │   └─ LakeDamaged        a file of the lake that is not what was written
+ │   ├─ LakeDamaged        a file of the lake that is not what was written
+ │   └─ LakeTooNew         a lake that a newer version of this program wrote
  ├─ ServiceUnavailable  4  object storage or a broker that does not answer
  ├─ DiskFull            5  no room for the lake
  ├─ InputChanged        6  a file that was changed while it was loaded, or removed while it was read
@@ -101,6 +102,14 @@ class LakeDamaged(InputUnusable):
     condition = "a file of the lake is not what was written"
     hint = "run prestacop reconcile, which names it, and restore it from a backup"
     commands = "all that read a lake"
+
+
+class LakeTooNew(InputUnusable):
+    """A newer version of this program wrote the lake."""
+
+    condition = "a newer version of this program wrote the lake"
+    hint = "install that version or a later one"
+    commands = "all that open a lake"
 
 
 class ServiceUnavailable(PrestaCopError):

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from lake.changes import merged_ledger, moved, replaced_by
 from lake.checksums import own_checksum_holds, sha256
+from lake.format import check
 from lake.layout import change_path, ledger_path, months, partitions, unit_of
 from lake.storage import storage
 from schemas.errors import NotPermitted, PrestaCopError, ServiceUnavailable, UnsafePath
@@ -47,6 +48,7 @@ class LakeState(NamedTuple):
 
 def read_state(root: str) -> tuple[LakeState, list[str]]:
     """The readable part of the ledger, and the faults of the rest."""
+    check(root)
     store = storage(root)
     folder = change_path(1).rpartition("/")[0]
     # The changes first: what a change replaces was committed before it.

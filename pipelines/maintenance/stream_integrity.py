@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
+from lake.format import FILE
 from lake.storage import storage
 from pipelines.maintenance.integrity import OF_A_STREAM, READS, LakeState, first_line, read_bytes, relative
 from schemas.errors import LakeDamaged
@@ -22,7 +23,7 @@ from sources.streams.segments import NAME, segment_in, voucher
 _PLAN = re.compile(r"^plans/(?P<stream>[^/]+)/(?P<partition>\d{5})/(?P<start>\d{19})\.json$")
 _VOUCHER = re.compile(r"^plans/spool/[^/]+/([^/]+)$")
 _TOPICS = ("kafka://", "pubsub://")
-_OWN = frozenset({*Dataset, LEDGER, MERGED_LEDGER, MARK, "pictures", "payloads", "plans", "spool", "again"})
+_OWN = frozenset({*Dataset, LEDGER, MERGED_LEDGER, MARK, "pictures", "payloads", "plans", "spool", "again", FILE})
 """The names at a lake's root."""
 _EARLIER = frozenset({"analysis"})
 """Further names of versions before decision 110."""

@@ -21,6 +21,7 @@ from apache_beam.options.pipeline_options import (
 )
 
 from lake.faults import faults
+from lake.format import check
 from lake.memory import share_memory
 from lake.retries import PATIENCE
 from lake.storage import storage
@@ -137,6 +138,7 @@ def _on_prism_or_as_given(parser: argparse.ArgumentParser, options: PipelineOpti
 
 
 def _command(arguments: argparse.Namespace, options: PipelineOptions, place: Place, shown_by_ledger: bool) -> int:
+    check(arguments.lake)
     given = arguments.max_dead_letters
     asked = ReadOptions(
         arguments.history, arguments.messages, arguments.images, arguments.accept_loss,

@@ -3,6 +3,7 @@
 import os
 import shlex
 
+from lake.format import check
 from pipelines.cli.commit_progress import Committed, kept_up_to_date
 from runners.live.metrics import Metrics
 from runners.live.parts import LiveOptions, Parts, create_topics, start_console
@@ -33,6 +34,7 @@ def live(options: LiveOptions) -> int:
             os.environ.update(services.environment(*names))
             for name in _OTHER_S3 if "s3" in names else ():
                 os.environ.pop(name, None)
+            check(options.lake)
             parts = Parts(options, create_topics(options.stream), folder, prism)
             committed = Committed(options.lake)
             metrics = Metrics(parts.progress_file, parts.panes, committed, options.stream)

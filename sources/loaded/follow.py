@@ -10,6 +10,7 @@ from types import MappingProxyType
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 
+from lake.format import check
 from sources.files.read import Format
 from sources.loaded.file import cells_of
 from sources.loaded.topic import Loaded, LoadedCell, LoadedTopic, landed, remember, remembered, spent
@@ -24,6 +25,7 @@ class LoadedTicks:
     """The :class:`~sources.ticks.TickPlanner` of a topic of files: gives out the cells of each complete file once."""
 
     def __init__(self, stream: Stream, form: Format, root: str) -> None:
+        check(root)
         self._stream, self._form, self._root = stream, form, root
         self._begin()
 

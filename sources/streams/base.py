@@ -20,6 +20,7 @@ from apache_beam.metrics import Metrics
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 
+from lake.format import check
 from lake.ledger import is_committed, unit_paths
 from schemas.errors import InputUnusable
 from schemas.lake import MICROSECONDS
@@ -200,6 +201,7 @@ class StreamTicks:
     """The :class:`~sources.ticks.TickPlanner` of a stream."""
 
     def __init__(self, stream: Stream, root: str, skew: float) -> None:
+        check(root)
         self._source = stream.source
         self._planner = stream.planner(root)
         self._skew = round(skew * MICROSECONDS)

@@ -52,14 +52,14 @@ def test_files_are_durable_before_the_row_that_speaks_of_them(tmp_path: Path, mo
     put_new = LocalStorage.put_new
 
     def noted(self: Storage, path: str, data: bytes | memoryview) -> bool:
-        order.append("row")
+        order.append(path.partition("/")[0])
         assert isinstance(self, LocalStorage)
         return put_new(self, path, data)
 
     monkeypatch.setattr(LocalStorage, "flush", lambda self: order.append("files"))
     monkeypatch.setattr(LocalStorage, "put_new", noted)
     commit(str(tmp_path), [row("drones-a")])
-    assert order == ["files", "row"]
+    assert order == ["format.json", "files", "ledger"]
 
 
 def test_a_row_that_is_being_written_and_a_foreign_file_are_not_of_the_ledger(tmp_path: Path) -> None:
