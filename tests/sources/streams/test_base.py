@@ -16,7 +16,7 @@ from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Duration, Timestamp
 
 from lake.ledger import commit
-from schemas.errors import InputUnusable, ServiceUnavailable
+from schemas.errors import InputUnusable, LakeTooNew, ServiceUnavailable
 from schemas.lake import LEDGER_ROW, MICROSECONDS, Source
 from sources.payloads import payload_batch
 from sources.progress import progress
@@ -212,7 +212,7 @@ class Following:
 
     def __init__(self, planner: FakePlanner) -> None:
         self.planner = planner
-        self.plan = PlanTicks(partial(StreamTicks, FakeStream(planner=planner), "", SKEW), TICK_SECONDS)
+        self.plan = PlanTicks(partial(StreamTicks, FakeStream(planner=planner), "no-lake", SKEW), TICK_SECONDS)
         self.watermark = ManualWatermarkEstimator(None)
 
     def values(self, tick: int) -> list[TimestampedValue]:
@@ -348,3 +348,9 @@ def ledger_row(done: Unit) -> dict[str, Any]:
     """One of a unit without rows."""
     counts = {f.name: 0 for f in LEDGER_ROW if pa.types.is_int64(f.type)}
     return counts | {"unit": done.name, "source": str(done.source), "path": done.path, "files": []}
+
+
+def test_the_planner_on_a_worker_refuses_a_newer_lake(tmp_path: Path) -> None:
+    (tmp_path / "format.json").write_text('{"format": 999}')
+    with pytest.raises(LakeTooNew):
+        StreamTicks(FakeStream(planner=FakePlanner()), str(tmp_path), SKEW)
