@@ -4,12 +4,14 @@ import gc
 import os
 import signal
 import urllib.request
-from collections.abc import Generator, Iterator
+import weakref
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
+from apache_beam.transforms import userstate
 from hypothesis import HealthCheck, settings
 from moto.server import ThreadedMotoServer
 
@@ -31,11 +33,26 @@ for inherited in MAKES_OWN.split():
 listen_here_alone()  # as every command does
 
 
-def _no_sync(fd: Any) -> None:
-    """In place of fsync, which takes milliseconds: no test cuts the power, and other processes have their own."""
+def _no_sync(fd: Any = None) -> None:
+    """In place of fsync and sync, which wait for the disk: no test cuts the power. Other processes keep theirs."""
 
 
-os.fsync = _no_sync
+os.fsync = os.sync = _no_sync
+
+
+def _specs_once(specs: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Beam inspects all methods of a DoFn about seven times for its state and timers: once will do."""
+    known: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+
+    def of(dofn: Any) -> Any:
+        if dofn not in known:
+            known[dofn] = specs(dofn)
+        return known[dofn]
+
+    return of
+
+
+userstate.get_dofn_specs = _specs_once(userstate.get_dofn_specs)
 
 # Each worker of xdist gives ports of its own range: what one has chosen and not opened yet is not free for the other.
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import shutil
 import subprocess
 import sys
 from fractions import Fraction
@@ -83,26 +84,36 @@ def test_text_that_is_not_a_share_is_wrong_usage(text: str) -> None:
         share(text)
 
 
-def asked(kind: str, path: Path, most: Fraction = DEFAULT_SHARE) -> ReadOptions:
-    given: dict[str, str] = {kind: str(path)}
-    return ReadOptions(given.get("history"), given.get("messages"), given.get("images"), max_dead_letters=most)
+KINDS = ("messages", "images", "history")
 
 
-@pytest.mark.parametrize("kind", ["messages", "images", "history"])
+def wrong_inputs(folder: Path, rows: int) -> dict[str, Path]:
+    """Of each kind a file that it cannot be."""
+    tickets = make_history(folder / "messages", rows, "--dirt", "0")
+    lines = tickets.read_bytes().splitlines(keepends=True)
+    # Of tickets one whose columns are those of another year's file.
+    other_columns = b"a,Summons Number,Issue Date,Violation Time,Violation Code,b\n"
+    (folder / "history").write_bytes(b"".join([other_columns, *lines[1:]]))
+    shutil.copy(tickets, folder / "images")
+    return {kind: folder / kind for kind in KINDS}
+
+
 @pytest.mark.parametrize("rows", [5, 3_000])
-def test_the_wrong_file_stops_the_run_and_writes_nothing(tmp_path: Path, kind: str, rows: int) -> None:
-    wrong, root = make_history(tmp_path / "wrong", rows, "--dirt", "0"), tmp_path / "lake"
-    if kind == "history":  # its columns are those of another year's file
-        lines = wrong.read_bytes().splitlines(keepends=True)
-        wrong.write_bytes(b"".join([b"a,Summons Number,Issue Date,Violation Time,Violation Code,b\n", *lines[1:]]))
-    said = rf"{rows:,} of {rows:,} rows \(100.0%\) are refused, more than the 10% of --max-dead-letters: \w+ \("
-    if kind != "history":
-        said = rf"{rows + 1:,} of {rows + 1:,} rows \(100.0%\)"  # its line of column names too
-    with pytest.raises((InputUnusable, RuntimeError), match=said):
-        run_graph(asked(kind, wrong), Settings(str(root), 3600), LOCAL)
-    assert [path for path in root.rglob("*") if path.is_file()] == []
-    run_graph(asked(kind, wrong, Fraction(1)), Settings(str(root), 3600), LOCAL)
-    assert sum(lake(str(root)).ledger["dead_letters"].to_pylist()) == rows + (kind != "history")
+def test_the_wrong_file_stops_the_run_and_writes_nothing(tmp_path: Path, rows: int) -> None:
+    wrong, root = wrong_inputs(tmp_path, rows), tmp_path / "lake"
+    for kind, path in wrong.items():
+        said = rf"{rows:,} of {rows:,} rows \(100.0%\) are refused, more than the 10% of --max-dead-letters: \w+ \("
+        if kind != "history":
+            said = rf"{rows + 1:,} of {rows + 1:,} rows \(100.0%\)"  # its line of column names too
+        alone = ReadOptions(**{kind: str(path)}, max_dead_letters=DEFAULT_SHARE)
+        with pytest.raises((InputUnusable, RuntimeError), match=said):
+            run_graph(alone, Settings(str(root), 3600), LOCAL)
+        assert [path for path in root.rglob("*") if path.is_file()] == []
+    everything = ReadOptions(**{kind: str(path) for kind, path in wrong.items()}, max_dead_letters=Fraction(1))
+    run_graph(everything, Settings(str(root), 3600), LOCAL)
+    ledger = lake(str(root)).ledger
+    found = dict(zip(ledger["source"].to_pylist(), ledger["dead_letters"].to_pylist(), strict=True))
+    assert found == {"drones": rows + 1, "images": rows + 1, "history": rows}
     assert reconcile(str(root)) == []
 
 
