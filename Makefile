@@ -193,11 +193,11 @@ SERVICES_TIER = -n 2 --dist loadgroup -m "services and not nightly"
 
 .PHONY: test
 test: install ## unit tests: no other process, no server (2 minutes on 2 cores)
-	@$(PYTEST) -n 2 -m "not (embedded or services or nightly)" $(ARGS)
+	@$(PYTEST) -n 2 --dist worksteal -m "not (embedded or services or nightly)" $(ARGS)
 
 .PHONY: test-embedded
 test-embedded: install ## commands as processes, kills, Chromium, moto's S3 server (8 minutes)
-	@$(PYTEST) -n 2 -m "embedded and not (services or nightly)" $(ARGS)
+	@$(PYTEST) -n 2 --dist worksteal -m "embedded and not (services or nightly)" $(ARGS)
 
 .PHONY: test-services
 test-services: install ## with the real Kafka, Pub/Sub, S3, Prism, Flink and Spark (10 minutes, once these are installed)
