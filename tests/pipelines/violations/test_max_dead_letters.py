@@ -105,11 +105,15 @@ def test_the_wrong_file_stops_the_run_and_writes_nothing(tmp_path: Path, rows: i
         said = rf"{rows:,} of {rows:,} rows \(100.0%\) are refused, more than the 10% of --max-dead-letters: \w+ \("
         if kind != "history":
             said = rf"{rows + 1:,} of {rows + 1:,} rows \(100.0%\)"  # its line of column names too
-        alone = ReadOptions(**{kind: str(path)}, max_dead_letters=DEFAULT_SHARE)
+        given: dict[str, str] = {kind: str(path)}
+        alone = ReadOptions(
+            given.get("history"), given.get("messages"), given.get("images"), max_dead_letters=DEFAULT_SHARE
+        )
         with pytest.raises((InputUnusable, RuntimeError), match=said):
             run_graph(alone, Settings(str(root), 3600), LOCAL)
         assert [path for path in root.rglob("*") if path.is_file()] == []
-    everything = ReadOptions(**{kind: str(path) for kind, path in wrong.items()}, max_dead_letters=Fraction(1))
+    history, messages, images = (str(wrong[kind]) for kind in ("history", "messages", "images"))
+    everything = ReadOptions(history, messages, images, max_dead_letters=Fraction(1))
     run_graph(everything, Settings(str(root), 3600), LOCAL)
     ledger = lake(str(root)).ledger
     found = dict(zip(ledger["source"].to_pylist(), ledger["dead_letters"].to_pylist(), strict=True))
