@@ -1,10 +1,10 @@
-"""Which error of ours another error is, also one that a worker raised.
+"""Translates any error, also one that a worker raised, into the error of :mod:`schemas.errors` that it means.
 
-Beam gives back what a worker raised as a RuntimeError whose message is the text of the worker's traceback, on every
-runner: there is no object. Python ends a traceback with ``MODULE.CLASS: MESSAGE``, where MODULE is spelt out for every
-class that is not built in. That line is the marker, and :func:`raised_by_worker` the one place that reads it. What is
-not of the tree in :mod:`schemas.errors` is read in the same way: an error of the operating system by its number, one of
-pyarrow or DuckDB by its class.
+Beam reports what a worker raised as a RuntimeError whose message is the text of the worker's traceback, on every
+runner: no object crosses (decision 133). Python ends a traceback with ``MODULE.CLASS: MESSAGE``, where MODULE is spelt
+out for every class that is not built in. :func:`raised_by_worker` is the one place that parses that line. Errors
+outside the tree are parsed in the same way: one of the operating system by its number, one of pyarrow or DuckDB by its
+class.
 """
 
 import re
