@@ -17,7 +17,7 @@ from pipelines.analysis.html_report import check_report, write_report
 from pipelines.cli.app import beam_options, progress_bar, run
 from pipelines.violations.graph import Settings
 from pipelines.violations.inputs import ReadOptions
-from pipelines.violations.run import run_and_tell
+from pipelines.violations.run import run_and_summarize
 from runners.local_flags import parser as flags
 from schemas.dead_letter_share import DEFAULT_SHARE
 from schemas.files.marks import Mark, make_folder
@@ -51,9 +51,9 @@ def _command(arguments: argparse.Namespace, options: PipelineOptions) -> int:
     if is_made:
         history, messages = _make_input(arguments)
     given = arguments.max_dead_letters
-    asked = ReadOptions(history, messages, max_dead_letters=DEFAULT_SHARE if given is None else given)
+    read_options = ReadOptions(history, messages, max_dead_letters=DEFAULT_SHARE if given is None else given)
     shown = progress_bar("reading", arguments.quiet)
-    lines = run_and_tell(asked, Settings(root, HOUR), options, shown)
+    lines = run_and_summarize(read_options, Settings(root, HOUR), options, shown)
     found = answers(root, options)
     write_report(found, report)
     print("\n".join(lines), end="\n\n")

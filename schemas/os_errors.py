@@ -40,7 +40,7 @@ def of_the_system(
         return unusable(f"{where!a}: a name must be UTF-8 text; rename it")
     said = error.strerror or str(error)
     if error.errno in _FULL:
-        return DiskFull(f"{where}: no room left ({said}); free some and run the same command again, it goes on")
+        return DiskFull(f"{where}: no room left ({said}); free some and run the same command again: it resumes")
     if error.errno in _DENIED:
         return NotPermitted(f"{where}: {said}; give this user the right, or choose another place")
     if error.errno in _TOO_MANY:

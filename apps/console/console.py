@@ -184,6 +184,6 @@ class Console:
 
     def _follow_panes(self, panes: Panes, stopping: threading.Event) -> None:
         while not stopping.wait(_TICK_S):
-            if panes.look(self.clock()):
+            if panes.poll(self.clock()):
                 self.live_version += 1
             self._workers[1].works()

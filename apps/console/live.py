@@ -144,7 +144,7 @@ class Panes:
         self._inode = 0
         self._decode = msgspec.json.Decoder(Pane).decode
 
-    def look(self, now: float) -> bool:
+    def poll(self, now: float) -> bool:
         """Read new lines; gives whether there were any. A truncated file is read again from its start."""
         try:
             with self._path.open("rb") as file:

@@ -113,7 +113,7 @@ def paths(where: Path) -> list[Path]:
     return sorted(where.glob(f"*{_SUFFIX}"))
 
 
-def look(path: Path) -> tuple[list[Entry], bool]:
+def entries_of(path: Path) -> tuple[list[Entry], bool]:
     """The first and the last entry of a journal, and whether it is locked. Raises NotPermitted, OutputUnusable."""
     with os_errors_translated(path):
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)

@@ -7,7 +7,7 @@ from pathlib import Path
 from schemas.errors import PrestaCopError
 
 from .entries import Entry
-from .journal import look, paths
+from .journal import entries_of, paths
 
 
 def status(where: Path) -> tuple[list[str], list[PrestaCopError]]:
@@ -16,7 +16,7 @@ def status(where: Path) -> tuple[list[str], list[PrestaCopError]]:
     odd: list[PrestaCopError] = []
     for path in paths(where):
         try:
-            entries, running = look(path)
+            entries, running = entries_of(path)
         except PrestaCopError as error:
             odd.append(error)
             continue

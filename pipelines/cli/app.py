@@ -41,7 +41,7 @@ WITHOUT_END_SECONDS = 10 * 365 * 86_400
 def beam_options(
     parser: argparse.ArgumentParser, rest: Sequence[str], streaming: bool = False, prism: bool = False
 ) -> PipelineOptions:
-    """The flags that are not ours as Beam's options; ends with exit code 2 where one is not Beam's either.
+    """Parse the other flags as Beam's options; exits with code 2 if Beam does not know one either.
 
     Args:
         prism: whether the caller starts the project's own Prism for ``PrismRunner``. The one that Beam would fetch and
@@ -53,7 +53,8 @@ def beam_options(
         options._add_argparse_args(beam)
     known, unknown = beam.parse_known_args(list(rest))
     if unknown:
-        parser.error(f"unknown: {' '.join(unknown)}; flags are those above and Beam's own")
+        text = f"unknown: {' '.join(unknown)}"
+        parser.error(f"{text}; the flags are those above and those of Beam (prestacop run --help-beam)")
     given = vars(known)
     name = given.get("runner") or "DirectRunner"
     try:
@@ -66,16 +67,16 @@ def beam_options(
         parser.error(why)
     if streaming or given.get("runner") not in (None, "DirectRunner"):
         flags = [*(FLINK_STREAMS if streaming else ()), *rest]
-        # Beam gives up listening to a job, and with it the job, after 300 s.
+        # By default Beam cancels a job after 300 s without a message from the job server.
         return PipelineOptions(flags, streaming=streaming, job_server_timeout=WITHOUT_END_SECONDS)
-    wanted: dict[str, str | int] = {"direct_running_mode": "multi_threading", "direct_num_workers": os.cpu_count() or 1}
-    defaults = {name: value for name, value in wanted.items() if not any(f.startswith(f"--{name}") for f in rest)}
+    usual: dict[str, str | int] = {"direct_running_mode": "multi_threading", "direct_num_workers": os.cpu_count() or 1}
+    defaults = {name: value for name, value in usual.items() if not any(f.startswith(f"--{name}") for f in rest)}
     return PipelineOptions(list(rest), runner=LOCAL_RUNNER, **defaults)
 
 
 @contextmanager
 def progress_bar(label: str, quiet: bool) -> Iterator[None]:
-    """Show on stderr how many of the planned bytes went through, while the body runs in this process."""
+    """Show on stderr how many of the planned bytes were read, while the body runs in this process."""
 
     def update(bar: Bar) -> None:
         bar.total = progress.bytes_planned
@@ -90,7 +91,7 @@ def progress_bar(label: str, quiet: bool) -> Iterator[None]:
 
 @contextmanager
 def stream_line(quiet: bool) -> Iterator[None]:
-    """Show on stderr how many messages came and how far the reader is behind, while the body runs in this process."""
+    """Show on stderr how many messages were read and how many wait, while the body runs in this process."""
 
     def update(bar: Bar) -> None:
         bar.note = ", ".join(f"{source} {lag.messages:,} behind" for source, lag in progress.lag.items())
@@ -105,7 +106,7 @@ def stream_line(quiet: bool) -> Iterator[None]:
 
 @contextmanager
 def committed_line(root: str, quiet: bool) -> Iterator[None]:
-    """Show on stderr what the lake gets from a cluster's workers, while the body runs."""
+    """Show on stderr what a cluster's workers have committed, while the body runs."""
     committed = Committed(root)
 
     def update(bar: Bar) -> None:
@@ -122,7 +123,7 @@ def committed_line(root: str, quiet: bool) -> Iterator[None]:
 
 @contextmanager
 def _shown(update: Callable[[], None]) -> Iterator[None]:
-    """Call ``update`` all the time, and at the end."""
+    """Call ``update`` every 0.2 s, and at the end."""
     try:
         with every(0.2, update):
             yield
@@ -131,11 +132,11 @@ def _shown(update: Callable[[], None]) -> Iterator[None]:
 
 
 def run(command: Callable[[], int], resume: str) -> NoReturn:
-    """Run a command and exit with its code; errors that are known become one line and their own code.
+    """Run a command and exit with its code; known errors are printed as one line and have their own code.
 
     Args:
         command: returns the exit code.
-        resume: what to say after Ctrl-C about how to go on.
+        resume: what to print after Ctrl-C: how to resume.
     """
     listen_here_alone()
     with guarded_output():
@@ -143,7 +144,7 @@ def run(command: Callable[[], int], resume: str) -> NoReturn:
 
 
 def _run(command: Callable[[], int], resume: str) -> NoReturn:
-    def told() -> int:
+    def guarded() -> int:
         with own_temporary_folder(), redirect_stderr(cast(TextIO, TracebacksAsRecords(sys.stderr))):
             try:
                 return command()
@@ -151,9 +152,9 @@ def _run(command: Callable[[], int], resume: str) -> NoReturn:
                 logs.COMMAND.warning("\n%s", ended_there, extra={"exit_code": ended_there.exit_code})
                 return ended_there.exit_code
             finally:
-                atexit._run_exitfuncs()  # there Beam stops a job server that it has started
+                atexit._run_exitfuncs()  # Beam stops the job servers that it has started in them
 
-    code = ended(told, resume, known)
+    code = ended(guarded, resume, known)
     if threading.active_count() > 1:
         # Threads of Beam are left, also after a run that ended well: they could keep the process, and DuckDB prints 40
         # lines about the objects that they refer to. Everything of ours is closed and written here.

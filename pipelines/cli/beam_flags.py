@@ -21,8 +21,8 @@ BY_RUNNER: Final = {
         "--environment_type": "EXTERNAL with --environment_config HOST:PORT of a worker pool, DOCKER, or PROCESS",
         "--parallelism": "subtasks of each step",
         "--checkpointing_interval": "milliseconds between checkpoints (10000 by submit-flink)",
-        "--savepoint_path": "a savepoint or checkpoint to go on from",
-        "--allow_non_restored_state": "skip what the savepoint has of steps that are no more",
+        "--savepoint_path": "a savepoint or checkpoint to resume from",
+        "--allow_non_restored_state": "skip the state of steps that no longer exist",
         "--state_backend_storage_path": "where checkpoints are kept",
     },
     "SparkRunner (make submit-spark fills in the first three)": {

@@ -1,4 +1,4 @@
-"""Where a pipeline runs that does not run in this process."""
+"""A cluster that runs a pipeline instead of this process."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -12,8 +12,8 @@ Place = Callable[[PipelineOptions], AbstractContextManager[PipelineOptions]]
 """Gives the options that run the body's pipelines there. May raise :class:`JobEnded`."""
 
 
-class JobEnded(Exception):  # it went well, or somebody wanted it
-    """Somebody has ended the job in the cluster; the message says how one goes on."""
+class JobEnded(Exception):
+    """The job was cancelled or stopped in the cluster; the message says how to resume it."""
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
@@ -24,16 +24,16 @@ class Cluster(NamedTuple):
     """A cluster that a command submits to."""
 
     command: str
-    """How it is called, for people."""
+    """The command line, for messages."""
     place: Place
     refuses_unbounded: str | None = None
-    """Why nothing can be read there without end, and what to do."""
+    """Why it has no unbounded runs, and what to do instead."""
     leaving: str = "Units in the ledger are done"
-    """What to say after Ctrl-C about the job that was submitted."""
+    """What to print about the submitted job after Ctrl-C."""
 
 
 def job_name(root: str) -> str:
-    """A name that people find in a cluster's pages: of the lake, and of now."""
+    """The job's name in the cluster's pages: the lake and the time of the start."""
     lake = re.sub(r"[^a-z0-9]+", "-", root.rstrip("/").rpartition("/")[2].lower()).strip("-")
     return "-".join(filter(None, ("prestacop", lake, f"{datetime.now(UTC):%Y%m%d-%H%M%S}")))
 
@@ -44,8 +44,8 @@ def portable(
     """The same options for the job server at that address.
 
     Args:
-        defaults: options that count where the user said nothing.
-        forced: options that count whatever the user said.
+        defaults: options that apply if the user does not give them.
+        forced: options that replace those of the user.
     """
     given = options.get_all_options(drop_default=True)
     forced |= {"runner": "PortableRunner", "job_endpoint": endpoint}

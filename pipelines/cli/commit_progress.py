@@ -1,4 +1,4 @@
-"""What this run has committed: the rows that are new in the lake's ledger, each read once."""
+"""What a run has committed so far: the new rows of the lake's ledger, each read once."""
 
 import threading
 import time
@@ -19,11 +19,11 @@ COUNTS = (ROWS_IN, *map(str, OUTPUT_DATASETS), DUPLICATES)
 """The columns that are added up."""
 EVERY_SECONDS = 2.0
 SHARE = 0.1
-"""Of the time may go into looking: a ledger of many units takes long to list."""
+"""The share of the time that may be spent on listing: a ledger of many units takes long."""
 
 
 class Committed:
-    """Sums over the units that came into the ledger since this was made.
+    """Sums over the units that were committed since this object was made.
 
     Raises:
         ServiceUnavailable, OutputUnusable: the lake cannot be read.
@@ -36,13 +36,13 @@ class Committed:
         """By source, and by column of the ledger."""
         self._root = root
         self._known = set(self._paths())
-        self._looking = threading.Lock()
+        self._lock = threading.Lock()
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """Add what is new. Raises ServiceUnavailable."""
-        with self._looking:
+        with self._lock:
             try:
-                self._look()
+                self._add_new()
             except OSError as error:
                 raise ServiceUnavailable(f"the ledger of {self._root} cannot be read: {error}") from error
 
@@ -50,7 +50,7 @@ class Committed:
         """The sum of a column over all sources."""
         return sum(rows[column] for rows in list(self.rows.values()))
 
-    def _look(self) -> None:
+    def _add_new(self) -> None:
         new = sorted(set(self._paths()) - self._known)
         if not new:
             return
@@ -68,20 +68,20 @@ class Committed:
 
 @contextmanager
 def kept_up_to_date(committed: Committed) -> Iterator[None]:
-    """Look for what is new every few seconds, in a thread, while the body runs."""
+    """Refresh it every few seconds, in a thread, while the body runs."""
     done = threading.Event()
 
-    def keep_looking() -> None:
+    def refresh_again() -> None:
         wait = EVERY_SECONDS
         while not done.wait(wait):
             began = time.monotonic()
             try:
-                committed.look()
+                committed.refresh()
             except PrestaCopError:
-                continue  # the graph needs the same service, and says so if it does not come back
+                continue  # the graph needs the same service, and reports the outage
             wait = max(EVERY_SECONDS, (time.monotonic() - began) / SHARE)
 
-    threading.Thread(target=keep_looking, daemon=True).start()
+    threading.Thread(target=refresh_again, daemon=True).start()
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Whether Beam's job server in Java listens on this machine alone (decision 087)."""
+"""Checks that Beam's job server in Java listens on 127.0.0.1 only (decision 087)."""
 
 import hashlib
 from pathlib import Path
@@ -37,5 +37,5 @@ def listens_here(jar: Path) -> bool:
     try:
         with ZipFile(jar) as found:
             return hashlib.sha256(found.read(CLASS)).hexdigest() == OURS
-    except (OSError, BadZipFile, KeyError):  # it is none, is elsewhere, or Beam's class is not in it
+    except (OSError, BadZipFile, KeyError):  # not a jar, no such file, or no such class in it
         return False

@@ -1,4 +1,4 @@
-"""The server that takes a pipeline to its runner, as a child of this process: Prism, or Flink's or Spark's in Java."""
+"""The job server that passes pipelines to a runner, as a child of this process: Prism, or one in Java."""
 
 import ctypes
 import os
@@ -28,13 +28,13 @@ def job_server(
     """Run it while the body runs; gives its address. It dies with this process, however this process dies.
 
     Args:
-        name: for people.
+        name: for messages.
         command: how to start it on that port.
-        log: a file descriptor that gets what it prints; None: where this process prints.
-        environment: variables beside those of this process.
+        log: a file descriptor that gets what it prints; None: the output of this process.
+        environment: variables in addition to those of this process.
 
     Raises:
-        ServiceUnavailable: it did not start, it listens to more than this machine, or the body failed as it had ended.
+        ServiceUnavailable: it did not start, it listens on more than 127.0.0.1, or it ended while the body ran.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -53,7 +53,7 @@ def job_server(
             with _blamed(name, process):
                 yield f"127.0.0.1:{port}"
         finally:
-            process.kill()  # it keeps nothing
+            process.kill()  # it has no state
 
 
 def _wait(name: str, process: subprocess.Popen[bytes], port: int) -> None:
@@ -67,7 +67,7 @@ def _wait(name: str, process: subprocess.Popen[bytes], port: int) -> None:
 
 
 def _refuse_if_reachable(name: str, process: subprocess.Popen[bytes]) -> None:
-    """Whoever reaches a job server runs code as its user."""
+    """Who reaches a job server can run code as its user."""
     open_to_all = reachable(process.pid)
     if open_to_all:
         raise ServiceUnavailable(
@@ -84,11 +84,11 @@ def _blamed(name: str, process: subprocess.Popen[bytes]) -> Iterator[None]:
     except Exception as error:
         with suppress(subprocess.TimeoutExpired):
             code = process.wait(GONE_SECONDS)
-            raise ServiceUnavailable(f"{name} has ended ({code}); run the same command again, it goes on") from error
+            raise ServiceUnavailable(f"{name} has ended ({code}); run the same command again: it resumes") from error
         raise
 
 
 def _die_with_parent() -> None:
-    os.setpgrp()  # Ctrl-C in the terminal is for us to handle
+    os.setpgrp()  # Ctrl-C in the terminal is handled by this process
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Ports of a pipeline are open to this machine alone: whoever reaches one of Beam's runs code as its user."""
+"""Beam's ports listen on 127.0.0.1 only: who reaches one can run code as the user of the pipeline."""
 
 from contextlib import suppress
 from functools import wraps
@@ -35,7 +35,7 @@ def listen_here_alone() -> None:
 def reachable(pid: int) -> list[str]:
     """The addresses, ``HOST:PORT``, at which a process and its children listen to more than this machine."""
     found = set[str]()
-    with suppress(psutil.NoSuchProcess):  # it has ended, and listens no more
+    with suppress(psutil.NoSuchProcess):  # it has ended
         process = psutil.Process(pid)
         for one in (process, *process.children(recursive=True)):
             with suppress(psutil.NoSuchProcess):

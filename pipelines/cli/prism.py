@@ -1,4 +1,4 @@
-"""Prism, Beam's own local runner that streams."""
+"""Prism, Beam's local runner for unbounded runs."""
 
 import glob
 import logging
@@ -14,16 +14,16 @@ from pipelines.cli.job_server import job_server
 from terminal import logs
 
 BUILT = ".services/prism-*/prism"
-"""Where ``make services-install`` puts it."""
+"""Where ``make services-install`` installs it."""
 UNSPLIT = "prism_disable_sdf_split"
-"""Prism splits a bundle that is slow also between two elements of a key, and lets both halves read the key's state."""
+"""Without it Prism may split a slow bundle between two elements of one key, and both halves read the key's state."""
 
 
 def find_prism(given: str | None) -> str | None:
-    """The path of the binary: the one that was given, the project's own, or one on the PATH; None where it is not."""
+    """The path of the binary: the given one, the project's own, or one on the PATH; None if there is none."""
     if given:
         return shutil.which(given)
-    # Earlier ones stay beside the newest.
+    # Older versions stay installed.
     return max(glob.glob(BUILT), key=os.path.getmtime, default=None) or shutil.which("prism")
 
 

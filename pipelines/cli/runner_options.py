@@ -6,18 +6,18 @@ from typing import Final
 from apache_beam.options.pipeline_options import PipelineOptions
 
 FLINK_STREAMS: Final = ("--finish_bundle_before_checkpointing", "--operator_chaining=false")
-"""Else Flink loses what a bundle gives while a checkpoint is taken, and a savepoint fits other parallelisms only where
-none of the two is 1 (decision 012)."""
+"""Without them Flink loses the output of a bundle during a checkpoint, and a savepoint restores to another parallelism
+only where neither is 1 (decision 012)."""
 
 
 class FlinkJobOptions(PipelineOptions):  # type: ignore[misc]  # Beam's classes are untyped
-    """What Flink's job server understands and Beam's Python does not declare: these would be dropped in silence."""
+    """Options of Flink's job server that Beam's Python does not declare; it drops undeclared ones without a warning."""
 
     @classmethod
     def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--checkpointing_interval", type=int, help="milliseconds between checkpoints")
         parser.add_argument("--finish_bundle_before_checkpointing", action="store_true", default=None)
-        parser.add_argument("--savepoint_path", help="a savepoint or checkpoint to go on from")
+        parser.add_argument("--savepoint_path", help="a savepoint or checkpoint to resume from")
         parser.add_argument("--allow_non_restored_state", action="store_true", default=None)
         parser.add_argument("--retain_externalized_checkpoints_on_cancellation", action="store_true", default=None)
         parser.add_argument(
@@ -28,7 +28,7 @@ class FlinkJobOptions(PipelineOptions):  # type: ignore[misc]  # Beam's classes 
 
 
 class OpenPorts(PipelineOptions):  # type: ignore[misc]  # Beam's classes are untyped
-    """Ours, for every command that passes options on to Beam."""
+    """An option of the project, for every command that passes options on to Beam."""
 
     @classmethod
     def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:

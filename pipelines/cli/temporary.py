@@ -1,4 +1,4 @@
-"""One temporary folder a command, for Beam, Prism, DuckDB and our own: removed however the command ends.
+"""One temporary folder for each command, for Beam, Prism, DuckDB and the project: removed when the command ends.
 
 After a kill -9 the next command of this user removes it.
 """
@@ -30,9 +30,9 @@ def own_temporary_folder() -> Iterator[None]:
         raise OutputUnusable(f"{error.strerror}; set TMPDIR to a directory that can be written") from error
     _sweep(Path(parent))
     new = Path(tempfile.mkdtemp(prefix="new-prestacop-run-", dir=parent))
-    held = os.open(new, os.O_RDONLY)
-    fcntl.flock(held, fcntl.LOCK_EX)
-    folder = str(new.rename(new.with_name(new.name.removeprefix("new-"))))  # nobody sees it without its lock
+    lock = os.open(new, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    folder = str(new.rename(new.with_name(new.name.removeprefix("new-"))))  # it gets its name once it is locked
     tempfile.tempdir = os.environ["TMPDIR"] = folder
     try:
         yield
@@ -43,11 +43,11 @@ def own_temporary_folder() -> Iterator[None]:
         else:
             os.environ["TMPDIR"] = variable
         shutil.rmtree(folder, ignore_errors=True)  # a thread that was stopped half-way may still write there
-        os.close(held)
+        os.close(lock)
 
 
 def outside(folder: str) -> str:
-    """The place for temporary files of a process that outlives the command: the folder, or the one around our own."""
+    """A folder for temporary files of a process that outlives the command: outside of the command's own."""
     path = Path(folder)
     while _OURS.fullmatch(path.name):
         path = path.parent
@@ -55,18 +55,18 @@ def outside(folder: str) -> str:
 
 
 def _sweep(parent: Path) -> None:
-    """Remove the folders that nobody holds any more."""
+    """Remove the folders whose command has ended: they are not locked."""
     for name in os.listdir(parent) if os.access(parent, os.R_OK) else ():
         if not _OURS.fullmatch(name):
             continue
         try:
-            held = os.open(parent / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY)
-        except OSError:  # another user's, or gone meanwhile
+            lock = os.open(parent / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY)
+        except OSError:  # of another user, or just removed
             continue
         try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(parent / name, ignore_errors=True)
         except BlockingIOError:
             continue
         finally:
-            os.close(held)
+            os.close(lock)

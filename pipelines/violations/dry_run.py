@@ -1,4 +1,4 @@
-"""What a run would read and write, without doing either."""
+"""``--dry-run``: prints what a run would read and write."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from schemas.lake import Dataset, Source
 
 
 def dry_run(options: ReadOptions, root: str) -> Iterator[str]:
-    """Lines for people. Raises InputUnusable, ServiceUnavailable."""
+    """The lines to print. Raises InputUnusable, ServiceUnavailable."""
     found = [(of.source, of.preview(root)) for of in inputs_of(options)]
     previews = [preview for _, preview in found]
     if splits := sum(preview.splits for preview in previews):
@@ -26,7 +26,7 @@ def dry_run(options: ReadOptions, root: str) -> Iterator[str]:
 
 
 def _datasets(source: Source) -> list[Dataset]:
-    """The datasets in which a source's rows can land."""
+    """The datasets to which a source's rows can be written."""
     if source == Source.IMAGES:
         return [Dataset.IMAGES, Dataset.DEAD_LETTERS]
     return [d for d in Dataset if d != Dataset.IMAGES and (d, source) != (Dataset.POSITIONS, Source.HISTORY)]

@@ -37,7 +37,7 @@ class Reading(NamedTuple):
     read: beam.PTransform
     """Gives ``batches`` and ``tallies``."""
     limit: MaxDeadLetters = ANY_NUMBER
-    """How much of a unit may be dead letters."""
+    """The share of a unit's rows that may be dead letters."""
 
 
 Inputs = Mapping[Source, Reading]
@@ -61,40 +61,44 @@ class Settings(NamedTuple):
     """Where unqualified violations of drones are published."""
 
 
-def violations(pipeline: beam.Pipeline, inputs: Inputs, to: Settings) -> beam.PCollection:
-    """Build the graph; its output are the names of the units that it commits to the lake."""
+def violations(pipeline: beam.Pipeline, inputs: Inputs, settings: Settings) -> beam.PCollection:
+    """Build the graph; returns the names of the units that it commits to the lake."""
     tallies = []
     if history := inputs.get(Source.HISTORY):
         read = pipeline | "History" >> history.read
         parsed = read[BATCHES] | "Parse history" >> ParseHistory(history.limit)
-        tallies += [read[TALLIES], *land("history", parsed[ROWS], parsed[DEAD_LETTERS], to)]
+        tallies += [read[TALLIES], *land("history", parsed[ROWS], parsed[DEAD_LETTERS], settings)]
     if messages := inputs.get(Source.DRONES):
         read = pipeline | "Messages" >> messages.read
-        decoded = read[BATCHES] | "Decode messages" >> DecodeMessages(to.officer_keys, messages.limit)
+        decoded = read[BATCHES] | "Decode messages" >> DecodeMessages(settings.officer_keys, messages.limit)
         fresh = decoded[ROWS] | "Drop duplicates" >> DropDuplicates()
-        landed = land("messages", fresh[ROWS], decoded[DEAD_LETTERS], to, to.alerts)
+        landed = land("messages", fresh[ROWS], decoded[DEAD_LETTERS], settings, settings.alerts)
         tallies += [read[TALLIES], fresh[TALLIES], *landed]
-        if to.live:
+        if settings.live:
             counted = fresh[ROWS], decoded[DEAD_LETTERS]
-            panes = counted | "Count live" >> CountLive(to.live_window_seconds, to.allowed_lateness)
-            _ = panes | "Append panes" >> AppendPanes(to.live)
+            panes = counted | "Count live" >> CountLive(settings.live_window_seconds, settings.allowed_lateness)
+            _ = panes | "Append panes" >> AppendPanes(settings.live)
     if images := inputs.get(Source.IMAGES):
         read = pipeline | "Images" >> images.read
-        stored = read[BATCHES] | "Store images" >> StoreImages(to.root, images.limit)
-        kept = stored[ROWS] | "Write images" >> Write(to.root, Dataset.IMAGES)
-        refused = stored[DEAD_LETTERS] | "Write dead letters of images" >> Write(to.root, Dataset.DEAD_LETTERS)
+        stored = read[BATCHES] | "Store images" >> StoreImages(settings.root, images.limit)
+        kept = stored[ROWS] | "Write images" >> Write(settings.root, Dataset.IMAGES)
+        refused = stored[DEAD_LETTERS] | "Write dead letters of images" >> Write(settings.root, Dataset.DEAD_LETTERS)
         tallies += [read[TALLIES], kept, refused]
-    return tallies | "All tallies" >> beam.Flatten() | "Commit" >> Commit(to.root)
+    return tallies | "All tallies" >> beam.Flatten() | "Commit" >> Commit(settings.root)
 
 
 def land(
-    source: str, rows: beam.PCollection, dead_letters: beam.PCollection, to: Settings, alerts: Sequence[Target] = ()
+    source: str,
+    rows: beam.PCollection,
+    dead_letters: beam.PCollection,
+    settings: Settings,
+    alerts: Sequence[Target] = (),
 ) -> list[beam.PCollection]:
-    """Write every row to its dataset, and count it in its window, whatever its source."""
+    """Write every row to its dataset, and count it in its window."""
     branches = rows | f"Qualify {source}" >> Qualify()
     if alerts:
         _ = branches[Dataset.UNQUALIFIED] | "Publish alerts" >> PublishAlerts(alerts)
-    written = [branches[d] | f"Write {d} of {source}" >> Write(to.root, d) for d in BRANCHES]
-    refused = dead_letters | f"Write dead letters of {source}" >> Write(to.root, Dataset.DEAD_LETTERS)
-    counted = rows | f"Count {source} by window" >> CountByWindow(to.root, to.window_seconds)
+    written = [branches[d] | f"Write {d} of {source}" >> Write(settings.root, d) for d in BRANCHES]
+    refused = dead_letters | f"Write dead letters of {source}" >> Write(settings.root, Dataset.DEAD_LETTERS)
+    counted = rows | f"Count {source} by window" >> CountByWindow(settings.root, settings.window_seconds)
     return [*written, refused, counted]

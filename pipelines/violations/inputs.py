@@ -1,4 +1,4 @@
-"""From the flags to the inputs of a run, and from these to what the graph reads."""
+"""Makes the inputs of a run from the flags, and plans what the graph reads of them."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -19,29 +19,29 @@ from sources.streams.pubsub import PubSubStream
 from transforms.refusals import MaxDeadLetters
 
 RUN_BYTES = 8 << 30
-"""A local run keeps what it shuffles, so a long input is read in several runs."""
+"""A local run keeps shuffled data in memory, so a long input is read in several runs."""
 
 Url = str | KafkaUrl | PubSubUrl
 """A path or pattern of files, or a topic."""
 
 
 class ReadOptions(NamedTuple):
-    """What a run reads, as the flags say."""
+    """The flags that say what a run reads."""
 
     history: Url | None = None
     messages: Url | None = None
     images: Url | None = None
     accept_loss: bool = False
-    """Go on where a topic's messages were deleted before they were read."""
+    """Continue where messages of a topic were deleted before they were read."""
     max_dead_letters: Fraction = Fraction(1)
     """The share of a unit's rows that may be dead letters."""
     stops_known_topics: bool = False
-    """Whether more of them stop a bounded run also where the lake has units of the topic already: whoever may write
-    there can stop it then."""
+    """Whether a larger share stops a bounded run also if the lake has units of the topic already. Then everybody who
+    may publish to the topic can stop the run."""
 
     @property
     def urls(self) -> dict[Source, Url]:
-        """Those that are given."""
+        """The URLs that are given, by source."""
         urls = {Source.HISTORY: self.history, Source.DRONES: self.messages, Source.IMAGES: self.images}
         return {source: url for source, url in urls.items() if url is not None}
 
@@ -67,17 +67,17 @@ class PlannedInput(NamedTuple):
 
 
 class Planned(NamedTuple):
-    """All that a bounded run reads."""
+    """Everything that a bounded run reads."""
 
     inputs: list[PlannedInput]
     root: str
 
     def size(self) -> int:
-        """Bytes, as far as they are known."""
+        """The size in bytes, as far as it is known."""
         return sum(split.size for planned in self.inputs for split in planned.splits)
 
     def runs(self) -> Iterator[Inputs]:
-        """What the graph reads, in one run after another where it is long."""
+        """The inputs of each run of the graph; a long input takes several."""
         run: defaultdict[int, list[Any]] = defaultdict(list)
         filled = 0
         for number, planned in enumerate(self.inputs):
@@ -92,7 +92,7 @@ class Planned(NamedTuple):
             yield self._read(run)
 
     def finish(self) -> None:
-        """Settle what is left when all runs are over. Raises NotReconciled."""
+        """Finish the inputs after the last run. Raises NotReconciled."""
         for planned in self.inputs:
             planned.input.finish(self.root)
 
@@ -102,14 +102,17 @@ class Planned(NamedTuple):
 
 
 def plan(options: ReadOptions, root: str) -> Planned:
-    """Plan all inputs up to now. Raises InputUnusable, NotPermitted, ServiceUnavailable."""
+    """Plan all inputs up to their current end. Raises InputUnusable, NotPermitted, ServiceUnavailable."""
     inputs = [(source, source.plan(root)) for source in inputs_of(options)]
     return Planned([PlannedInput(of, splits, _limit(of, splits, options, root)) for of, splits in inputs], root)
 
 
 def _limit(of: Input, splits: list[Split], options: ReadOptions, root: str) -> MaxDeadLetters:
-    """A file that is mostly refused is the wrong one, and so is a topic of which the lake has nothing yet. What comes
-    later in a topic stops no run unless the flag is given: others write there."""
+    """The limit of dead letters for an input.
+
+    A file that is mostly refused is the wrong file, and so is a topic of which the lake has no unit yet. Later messages
+    of a topic stop no run unless the flag is given, because others publish there.
+    """
     stops = options.stops_known_topics or not of.is_in_lake(splits, root)
     return MaxDeadLetters(options.max_dead_letters, stops)
 

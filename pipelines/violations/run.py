@@ -44,9 +44,9 @@ from terminal.logs import COMMAND
 from transforms.alerts.channels import open_channel
 
 FAILURES = 3
-"""Runs one after another that may fail for want of a service before ``--every`` gives up."""
-PATIENT_S = 300
-"""For so many seconds an unbounded run retries requests to S3."""
+"""``--every`` ends after so many runs in a row that failed because a service did not answer."""
+S3_PATIENCE_S = 300
+"""How long an unbounded run retries requests to S3."""
 
 SPARK_IS_BOUNDED = (
     "Spark has no unbounded runs: Beam's runner for it (2.70) has no handler for a source that defers its residual. "
@@ -85,44 +85,44 @@ def main(argv: Sequence[str] | None = None, cluster: Cluster | None = None) -> N
     )
 
 
-def run_graph(asked: ReadOptions, to: Settings, options: PipelineOptions) -> None:
-    """Read everything up to now, in one pipeline after another where it is long."""
-    planned = plan(asked, to.root)
+def run_graph(reading: ReadOptions, settings: Settings, options: PipelineOptions) -> None:
+    """Read the inputs up to their current end; a long input is read by several pipelines, one after another."""
+    planned = plan(reading, settings.root)
     progress.planned(planned.size())
     for inputs in planned.runs():
         with beam.Pipeline(options=options) as pipeline:
-            violations(pipeline, inputs, to)
+            violations(pipeline, inputs, settings)
     planned.finish()
 
 
-def run_and_tell(
-    asked: ReadOptions, to: Settings, options: PipelineOptions, shown: AbstractContextManager[None]
+def run_and_summarize(
+    reading: ReadOptions, settings: Settings, options: PipelineOptions, shown: AbstractContextManager[None]
 ) -> list[str]:
-    """The same while its progress is shown; gives the lines of the summary."""
-    before, started = units_of(to.root), time.monotonic()
+    """Run the graph and show its progress; returns the lines of the summary."""
+    before, started = units_of(settings.root), time.monotonic()
     with shown:
-        run_graph(asked, to, options)
-    return list(summary(to.root, before, time.monotonic() - started))
+        run_graph(reading, settings, options)
+    return list(summary(settings.root, before, time.monotonic() - started))
 
 
 def follow(
-    asked: ReadOptions, to: Settings, options: PipelineOptions, skew: float, shown: AbstractContextManager[None]
+    reading: ReadOptions, settings: Settings, options: PipelineOptions, skew: float, shown: AbstractContextManager[None]
 ) -> None:
-    """Read topics continuously, until somebody stops it; the options name a runner that streams."""
-    os.environ.setdefault(PATIENCE, str(PATIENT_S))
+    """Read topics continuously until the process is stopped; the options name a runner for unbounded runs."""
+    os.environ.setdefault(PATIENCE, str(S3_PATIENCE_S))
     share_memory()
     pipeline = beam.Pipeline(options=options)
-    violations(pipeline, follow_inputs(asked, to.root, skew), to)
+    violations(pipeline, follow_inputs(reading, settings.root, skew), settings)
     try:
         with shown:
             pipeline.run().wait_until_finish()
     except KeyboardInterrupt:
-        threading.excepthook = lambda _: None  # the threads of the worker will miss their runner
+        threading.excepthook = lambda _: None  # threads of the worker fail when their runner ends
         raise
 
 
 def _on_prism_or_as_given(parser: argparse.ArgumentParser, options: PipelineOptions) -> Place:
-    """Where an unbounded run runs; ends with exit code 2 where there is no runner that streams."""
+    """The runner of an unbounded run; exits with code 2 where none is available."""
     runner = options.view_as(StandardOptions).runner
     if runner not in (None, "DirectRunner", PRISM):
         return nullcontext
@@ -140,58 +140,60 @@ def _on_prism_or_as_given(parser: argparse.ArgumentParser, options: PipelineOpti
 def _command(arguments: argparse.Namespace, options: PipelineOptions, place: Place, shown_by_ledger: bool) -> int:
     check(arguments.lake)
     given = arguments.max_dead_letters
-    asked = ReadOptions(
+    reading = ReadOptions(
         arguments.history, arguments.messages, arguments.images, arguments.accept_loss,
         DEFAULT_SHARE if given is None else given, stops_known_topics=given is not None,
     )  # fmt: skip
-    to = Settings(
+    settings = Settings(
         arguments.lake, arguments.window, arguments.live, arguments.live_window, arguments.allowed_lateness,
         load_public_keys(arguments.officer_keys) if arguments.officer_keys else (),
         tuple(filter(None, (arguments.alerts, arguments.alert_webhook, arguments.alert_email))),
     )  # fmt: skip
-    for target in to.alerts:
-        open_channel(target).close()  # reports what is wrong in one line, where a worker would need a hundred
+    for target in settings.alerts:
+        open_channel(target).close()  # an error here is one line; in a worker it would be a traceback
     if not arguments.dry_run:
-        _probe(to)
+        _probe(settings)
     quiet = arguments.quiet
     if arguments.dry_run:
-        print("\n".join(dry_run(asked, to.root)))
+        print("\n".join(dry_run(reading, settings.root)))
     elif arguments.mode == UNBOUNDED:
         with place(options) as on:
-            shown = committed_line(to.root, quiet) if shown_by_ledger else stream_line(quiet)
-            follow(asked, to, on, arguments.skew, shown)
+            shown = committed_line(settings.root, quiet) if shown_by_ledger else stream_line(quiet)
+            follow(reading, settings, on, arguments.skew, shown)
     else:
 
-        def once() -> None:
-            shown = committed_line(to.root, quiet) if shown_by_ledger else progress_bar("reading", quiet)
+        def run_once() -> None:
+            shown = committed_line(settings.root, quiet) if shown_by_ledger else progress_bar("reading", quiet)
             with place(options) as on:
-                print("\n".join(run_and_tell(asked, to, on, shown)), flush=True)
+                print("\n".join(run_and_summarize(reading, settings, on, shown)), flush=True)
 
         if arguments.every:
-            _again_and_again(once, arguments.every)
-        once()
+            _run_every(run_once, arguments.every)
+        run_once()
     return 0
 
 
-def _probe(to: Settings) -> None:
-    """Find what is wrong with the outputs before the work. Raises what :meth:`lake.storage.Storage.probe` does."""
-    storage(to.root).probe()
-    if to.live:
+def _probe(settings: Settings) -> None:
+    """Check that the outputs can be written before the run starts. Raises as :meth:`lake.storage.Storage.probe`."""
+    storage(settings.root).probe()
+    if settings.live:
         try:
-            with faults(to.live), Path(to.live).open("ab"):
+            with faults(settings.live), Path(settings.live).open("ab"):
                 pass
         except FileNotFoundError as error:
-            raise OutputUnusable(f"{to.live}: {error.strerror}; choose another place") from error
+            raise OutputUnusable(f"{settings.live}: {error.strerror}; choose another place") from error
 
 
-def _again_and_again(once: Callable[[], None], every: float) -> NoReturn:
-    """A run every so many seconds. Raises what stopped the last one when one after another failed, or at once what no
-    other run mends."""
+def _run_every(run_once: Callable[[], None], every: float) -> NoReturn:
+    """Start a bounded run every ``every`` seconds.
+
+    Raises the error of the last run after FAILURES failed runs in a row, and at once an error that no retry fixes.
+    """
     failures = 0
     while True:
         started = time.monotonic()
         try:
-            once()
+            run_once()
             failures = 0
         except (ServiceUnavailable, RuntimeError) as error:  # the latter: a job that failed on a cluster
             failures += 1

@@ -1,4 +1,4 @@
-"""What a run did, as a person likes to read it: rows in and out by branch, and what was refused and why."""
+"""The summary of a run: rows in and out by branch, and the dead letters by reason."""
 
 import shlex
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ _CONFLICTS = "SELECT count(*) AS n, count(DISTINCT message_id) AS ids FROM confl
 
 def units_of(root: str) -> set[str]:
     """The names of the units in the ledger."""
-    return {PurePosixPath(path).stem for path in unit_paths(root)}  # without their rows: a run asks this first of all
+    return {PurePosixPath(path).stem for path in unit_paths(root)}  # listed, not read: every run begins with this
 
 
 def summary(root: str, before: set[str], seconds: float) -> Iterator[str]:
@@ -44,8 +44,8 @@ def summary(root: str, before: set[str], seconds: float) -> Iterator[str]:
     yield f"{added.num_rows:,} units, {rows:,} rows in {seconds:.1f} s: {root} now has {now:,} units"
     if passed := sum(not of.again for of in gone.values()):
         yield (
-            f"{passed:,} units of this lake are undone, and their input is passed over: prestacop undo "
-            f"--lake {shlex.quote(root)} --list shows them, --back puts them back, --again lets them be read"
+            f"{passed:,} units of this lake are undone, and runs skip their input: prestacop undo "
+            f"--lake {shlex.quote(root)} --list lists them, --back restores them, --again reads their input again"
         )
     if not rows:
         yield "nothing new: the ledger has every unit of the input already (or the input has no rows)"
@@ -82,7 +82,7 @@ def _refused(lk: Lake, added: list[str]) -> Iterator[str]:
 
 
 def visible(payload: bytes, characters: int = SAMPLE_CHARACTERS) -> str:
-    """The beginning of a payload, safe to print."""
+    """The first characters of a payload, with control characters escaped."""
     text = payload[: 2 * characters].decode("utf-8", "backslashreplace")
     shown = printable(text).replace("\n", "\\n")
     return shown if len(shown) <= characters else shown[: characters - 1] + "…"

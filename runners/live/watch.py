@@ -78,7 +78,7 @@ class Watch:
         self._wait("reading the messages that are left; Ctrl-C stops everything at once", is_done, [self._graph])
         self._graph.stop()
         self._graph.check_exit_code()
-        self._metrics.committed.look()
+        self._metrics.committed.refresh()
         self._show("stopped")
 
     def _wait(self, note: str, until: Callable[[], bool], running: Sequence[Child]) -> None:

@@ -40,11 +40,11 @@ class LoadedTicks:
         now = Timestamp.now()
         if is_resumed:
             self._begin()
-        return Tick([TimestampedValue(cell, now) for cell in self._look()], now)
+        return Tick([TimestampedValue(cell, now) for cell in self._new_cells()], now)
 
-    def _look(self) -> list[LoadedCell]:
+    def _new_cells(self) -> list[LoadedCell]:
         """The cells that are new; files whose cells are all in the lake are forgotten."""
-        files = self._topic.look()
+        files = self._topic.read_files()
         cells = {file: self._cells.get(file) or self._cells_of(file) for file in files if file.is_complete}
         there = {key: cell for of_file in cells.values() for key, cell in of_file.items()}
         given = {key for of_file in self._cells.values() for key in of_file}

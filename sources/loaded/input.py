@@ -33,7 +33,7 @@ class LoadedFiles(Input):
 
     def plan(self, root: str) -> list[Split]:
         self._topic = LoadedTopic(self._stream, root)
-        files, before = self._topic.look(), remembered(root)
+        files, before = self._topic.read_files(), remembered(root)
         refusals = self._topic.refusals
         if refusals and not files and not before:  # a topic of something else, not one that somebody disturbs
             raise InputUnusable(f"{refusals[0]}; give --history a topic of the loader's alone")

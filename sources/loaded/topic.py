@@ -156,7 +156,7 @@ class LoadedTopic:
         self._parts: dict[Unit, list[Part]] = {}
         self._refusals: dict[Unit, ForeignMessages] = {}
 
-    def look(self) -> list[Loaded]:
+    def read_files(self) -> list[Loaded]:
         """All files that are there now, complete or not. Raises InputUnusable, ServiceUnavailable."""
         before = self._parts
         units = self._stream.everything(self._root)

@@ -51,7 +51,7 @@ class PlannedUnit(NamedTuple):
     """No message of it was published before this time, in microseconds since the epoch; 0 if unknown."""
 
 
-class Look(NamedTuple):
+class Polled(NamedTuple):
     """What a planner found."""
 
     units: list[PlannedUnit]
@@ -70,7 +70,7 @@ class Planner(ABC):
         """The units that were planned, by whatever run, and are not committed."""
 
     @abstractmethod
-    def look(self, room: int) -> Look:
+    def poll(self, room: int) -> Polled:
         """Plan what has come meanwhile, at most ``room`` units."""
 
     def most(self) -> int:
@@ -156,9 +156,9 @@ def plan_until_now(stream: Stream, root: str) -> list[Unit]:
     found = planner.resume()
     until = 0
     while until < now:
-        look = planner.look(room=sys.maxsize)
-        found += look.units
-        until = look.until
+        polled = planner.poll(room=sys.maxsize)
+        found += polled.units
+        until = polled.until
     planner.close()
     return [unit for unit, _ in found]
 
@@ -208,13 +208,13 @@ class StreamTicks:
 
     def tick(self, is_resumed: bool) -> Tick:
         units = self._planner.resume() if is_resumed else []
-        look = self._planner.look(max(self._planner.most() - self._planner.outstanding(), 0))
-        units += look.units
-        lag = Lag(look.behind, look.until / MICROSECONDS, self._planner.outstanding())
-        Metrics.gauge("source", f"{self._source}_behind").set(look.behind)
+        polled = self._planner.poll(max(self._planner.most() - self._planner.outstanding(), 0))
+        units += polled.units
+        lag = Lag(polled.behind, polled.until / MICROSECONDS, self._planner.outstanding())
+        Metrics.gauge("source", f"{self._source}_behind").set(polled.behind)
         Metrics.gauge("source", f"{self._source}_watermark_lag_ms").set(round(lag.seconds * 1000))
         progress.lags(self._source, lag)
-        return Tick([TimestampedValue(unit, self._time(since)) for unit, since in units], self._time(look.until))
+        return Tick([TimestampedValue(unit, self._time(since)) for unit, since in units], self._time(polled.until))
 
     def _time(self, micros: int) -> Timestamp:
         return Timestamp(micros=micros - self._skew)

@@ -19,7 +19,7 @@ from messaging.urls import KafkaUrl
 from schemas.errors import InputUnusable
 from schemas.lake import MICROSECONDS, Source, timestamps
 from sources.payloads import payload_batch
-from sources.streams.base import Look, PlannedUnit, Planner, Stream
+from sources.streams.base import PlannedUnit, Planner, Polled, Stream
 from sources.streams.kafka_consumer import Access, consume, offset_of, shared, topic_of
 from sources.streams.plans import Chain, Plan, first_planned, read_floors, write_floors
 from sources.units import PART_BYTES, ROW_BYTES, Unit
@@ -147,7 +147,7 @@ class _KafkaPlanner(Planner):
     def outstanding(self) -> int:
         return sum(len(chain.outstanding) for chain in self._chains.values())
 
-    def look(self, room: int) -> Look:
+    def poll(self, room: int) -> Polled:
         for chain in self._chains.values():
             chain.settle()
         now = round(time.time() * MICROSECONDS)
@@ -164,7 +164,7 @@ class _KafkaPlanner(Planner):
             self._until[partition] = self._published(partition, end) if left else now
             Metrics.gauge("kafka", f"{self._stream.source}_offset_{partition}").set(self._chains[partition].next)
             Metrics.gauge("kafka", f"{self._stream.source}_lag_{partition}").set(left)
-        return Look(units, min(self._until.values(), default=now), self._left(ends))
+        return Polled(units, min(self._until.values(), default=now), self._left(ends))
 
     def behind(self) -> int:
         """How many messages are not planned yet; nothing is written."""

@@ -24,7 +24,7 @@ from messaging.urls import PubSubUrl
 from schemas.errors import LakeDamaged
 from schemas.lake import MICROSECONDS, Source, timestamps
 from sources.payloads import payload_batch
-from sources.streams.base import Look, PlannedUnit, Planner, Stream, plan_until_now
+from sources.streams.base import PlannedUnit, Planner, Polled, Stream, plan_until_now
 from sources.streams.segments import NAME, forget, segment_in, segment_of, vouch
 from sources.units import Unit
 
@@ -134,11 +134,11 @@ class _PubSubPlanner(Planner):
     def outstanding(self) -> int:
         return len(self._open)
 
-    def look(self, room: int) -> Look:
+    def poll(self, room: int) -> Polled:
         self._open = self._stream.without_committed(self._open, self._root)
         now = round(time.time() * MICROSECONDS)
         if not room:
-            return Look([], self._until, 0)
+            return Polled([], self._until, 0)
         messages = self._subscription.pull_segment()
         units = self._spool_all(messages)
         if units:
@@ -148,7 +148,7 @@ class _PubSubPlanner(Planner):
                 units = self._spool_all(messages)
             else:
                 self._until = now
-        return Look(units, self._until, 0)
+        return Polled(units, self._until, 0)
 
     def close(self) -> None:
         self._subscription.close()

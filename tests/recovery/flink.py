@@ -102,7 +102,7 @@ def _wait_for_progress(committed: Committed, cluster: Services) -> None:
     deadline = time.monotonic() + PROGRESS_SECONDS
     while not jobs.running_ids(cluster.running(JobManager)):
         _look(committed, deadline)
-    committed.look()
+    committed.refresh()
     before = committed.units
     while committed.units < before + 3:
         _look(committed, deadline)
@@ -118,4 +118,4 @@ def _look(committed: Committed, deadline: float) -> None:
     if time.monotonic() > deadline:
         raise TimeoutError(f"the ledger stays at {committed.units} units, {committed.of('rows_in')} rows")
     time.sleep(0.5)
-    committed.look()
+    committed.refresh()

@@ -230,7 +230,7 @@ def _pieces(payloads: list[bytes], root: str) -> int:
         accepted += 1
     topic = Topic(payloads[: len(payloads) // 2], payloads[len(payloads) // 2 :])
     try:
-        files = LoadedTopic(topic, root).look()
+        files = LoadedTopic(topic, root).read_files()
         for cell in (c for file in files if file.is_complete for c in cells_of(file, topic, HistoryCsv(), root)):
             list(read_loaded(cell, topic, HistoryCsv(), root))
     except InputUnusable:  # pieces that contradict each other, or a file that is none
@@ -276,7 +276,7 @@ def _panes(payloads: list[bytes], folder: Path) -> int:
     lines = [payload.replace(b"\n", b" ") for payload in payloads]
     path.write_bytes(b"\n".join(lines) + b"\n")
     panes, windows = Panes(path), Windows()
-    panes.look(time.time())
+    panes.poll(time.time())
     assert panes.figures.panes + panes.unreadable >= len(lines)
     tail = PaneFile(path)
     for pane in tail.read_new():

@@ -109,7 +109,7 @@ def hash_there(target: str, url: str, folder: Path) -> bytes:
 
 
 def _last_in(stream: Stream, folder: Path) -> bytes:
-    last = LoadedTopic(stream, str(folder)).look()[-1]
+    last = LoadedTopic(stream, str(folder)).read_files()[-1]
     if not last.is_complete:
         return b""
     with PiecedFile(last, stream, str(folder)) as file:

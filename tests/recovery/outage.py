@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from apps.loader.journal import look, paths
+from apps.loader.journal import entries_of, paths
 from runners.services import Services
 
 
@@ -52,4 +52,4 @@ def hung(services: Services, name: str, seconds: float) -> None:
 
 def arrived(journal: Path) -> int:
     """How many bytes the journals say that have arrived."""
-    return max((entries[-1].get("offset", 0) for path in paths(journal) if (entries := look(path)[0])), default=0)
+    return max((entries[-1].get("offset", 0) for path in paths(journal) if (entries := entries_of(path)[0])), default=0)

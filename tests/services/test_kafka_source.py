@@ -112,12 +112,12 @@ def test_partitions_that_were_added_later_are_found(
     monkeypatch.setattr("messaging.kafka.PARTITIONS_SECONDS", 0)
     planner = KafkaStream(kafka_url(url), Source.DRONES).planner(str(tmp_path / "other"))
     planner.resume()
-    assert len(planner.look(room=9).units) == 2
+    assert len(planner.poll(room=9).units) == 2
     read_up_to_now(tmp_path / "lake", url)
     admin = AdminClient({"bootstrap.servers": kafka})
     admin.create_partitions([NewPartitions("growing", 4)])["growing"].result(timeout=30)
     publish(kafka, "growing", [b"3", b"4"], partition=3)
-    (found,) = planner.look(room=9).units
+    (found,) = planner.poll(room=9).units
     assert (found.unit.path, found.unit.start, found.unit.end) == ("kafka:growing/3", 0, 2)
     read_up_to_now(tmp_path / "lake", url)
     assert [row[:2] for row in stored(tmp_path / "lake")] == [
@@ -132,7 +132,7 @@ def test_where_there_is_no_room_for_all_partitions_each_gets_its_turn(kafka: str
     read: list[str] = []
     for _ in range(3):
         publish(kafka, "wide", [b"x"] * 12)
-        read += [found.unit.path for found in planner.look(room=4).units]
+        read += [found.unit.path for found in planner.poll(room=4).units]
     assert len(read) == 12
     assert set(read) == {f"kafka:wide/{partition}" for partition in range(6)}
 
@@ -235,11 +235,11 @@ def test_a_message_behind_marks_of_a_transaction_is_waited_for(kafka: str, tmp_p
     publish(kafka, "waited", [b"1", b"2"], timestamp=an_hour_ago * 1000)
     planner = KafkaStream(kafka_url(url), Source.DRONES).planner(str(tmp_path))
     assert planner.resume() == []
-    assert planner.look(room=0).until == an_hour_ago * 1_000_000
-    ((_, since),) = planner.look(room=1).units
+    assert planner.poll(room=0).until == an_hour_ago * 1_000_000
+    ((_, since),) = planner.poll(room=1).units
     assert since == an_hour_ago * 1_000_000
     now = time.time() * 1_000_000
-    assert planner.look(room=0).until >= now
+    assert planner.poll(room=0).until >= now
 
 
 def test_messages_that_were_deleted_before_they_were_read_end_the_run_until_the_loss_is_accepted(

@@ -201,12 +201,12 @@ def test_a_planner_gives_up_what_another_run_has_committed_and_removed(pubsub: s
         planner = stream.planner(str(root))
         subscription.publish([b"1", b"2"])
         assert planner.resume() == []
-        ((unit, _),) = planner.look(1).units
+        ((unit, _),) = planner.poll(1).units
         assert planner.outstanding() == 1
         assert run(root, "--messages", subscription.url).returncode == 0
         assert spooled(root) == []
         assert list(read_unit(unit, stream, str(root))) == []
-        planner.look(0)
+        planner.poll(0)
         assert planner.outstanding() == 0
         planner.close()
     assert rows_in(root) == 2

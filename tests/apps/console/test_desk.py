@@ -289,7 +289,7 @@ def test_of_a_long_file_of_panes_the_end_is_read(tmp_path: Path, monkeypatch: py
     (tmp_path / "panes").write_text("".join(lines))
     monkeypatch.setattr(live, "MOST_BYTES", 2 * len(lines[0]) + 5)
     panes = Panes(tmp_path / "panes")
-    assert panes.look(time.time())
+    assert panes.poll(time.time())
     assert set(panes.figures.codes) == {97, 98}
     assert not panes.unreadable
 
@@ -298,7 +298,7 @@ def test_panes_are_added_up_and_a_file_begun_again_is_counted_anew(tmp_path: Pat
     path = tmp_path / "panes"
     now = time.time()
     panes = Panes(path)
-    assert not panes.look(now)
+    assert not panes.poll(now)
 
     def line(dataset: str | None, n: int, timing: str = "early", code: int | None = None, at: float = now) -> str:
         start = datetime.fromtimestamp(at, UTC).isoformat()
@@ -308,11 +308,11 @@ def test_panes_are_added_up_and_a_file_begun_again_is_counted_anew(tmp_path: Pat
     whole = line("qualified", 3, code=21) + line("unqualified", 1, code=0) + line("qualified", 2, "late", 21)
     half = line("qualified", 9, "too_late", 21)
     path.write_text(whole + half[:20])
-    assert panes.look(now)
+    assert panes.poll(now)
     assert (panes.figures.codes[21], panes.figures.late, panes.figures.too_late) == (5, 2, 0)
     with path.open("a") as file:
         file.write(half[20:] + line(None, 0, "on_time") + line("qualified", 1, code=5, at=now + 90_000) + "no pane\n")
-    assert panes.look(now)
+    assert panes.poll(now)
     assert (panes.figures.too_late, panes.figures.totals["qualified"]) == (9, 5)
     assert panes.figures.violations_by_minute(2, now)[-1][1:] == (5, 1)
     lag = panes.figures.lag_seconds(now + 15)
@@ -320,7 +320,7 @@ def test_panes_are_added_up_and_a_file_begun_again_is_counted_anew(tmp_path: Pat
     assert round(lag) == 5
     assert panes.unreadable == 1
     path.write_text(line("qualified", 1, code=7))
-    assert panes.look(now)
+    assert panes.poll(now)
     assert panes.figures.totals["qualified"] == 1
     assert sum(panes.figures.parts.values()) == 1
 

@@ -74,7 +74,7 @@ def test_panes_by_area_and_dead_letters_change_no_other_figure(tmp_path: Path) -
         ],
     )
     read = Panes(path)
-    assert read.look(now + 10)
+    assert read.poll(now + 10)
     figures = read.figures
     assert figures.totals == {"qualified": 4, "dead_letters": 2}
     assert (figures.late, figures.codes, figures.violations_by_minute(1, now)[0][1:]) == (1, {21: 4}, (4, 0))
@@ -102,7 +102,7 @@ def test_the_page_shows_dead_letters_the_share_for_officers_and_the_map(tmp_path
     assert held is not None
     console.desk.answer("officer", held.lease, 40)
     assert console.panes is not None
-    console.panes.look(clock.now)
+    console.panes.poll(clock.now)
     browser = officer(console)
     page = browser.get("/live").text
     browser.close()

@@ -231,7 +231,7 @@ def test_no_pane_makes_a_page_fail(tmp_path: Path, clock: Clock, monkeypatch: py
     try:
         raise_alerts(console, alert("a", clock.now))
         assert console.panes is not None
-        console.panes.look(1_768_478_460)
+        console.panes.poll(1_768_478_460)
         assert console.panes.unreadable + console.panes.figures.panes == len(lines) + 1
         _pages_are_there(console, monkeypatch, clock)
     finally:

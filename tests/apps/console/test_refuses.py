@@ -127,7 +127,7 @@ def test_no_line_of_the_panes_raises_and_the_page_is_there(tmp_path: Path, data:
     line = data.draw(_spoilt(good) | st.binary(max_size=100))
     (tmp_path / "panes").write_bytes(line.replace(b"\n", b" ") + b"\n" + good + b"\n")
     panes = Panes(tmp_path / "panes")
-    assert panes.look(1_768_478_460)
+    assert panes.poll(1_768_478_460)
     assert panes.figures.panes >= 1
     assert panes.figures.violations_by_minute(60, 1_768_478_460)
 
@@ -155,7 +155,7 @@ def test_a_line_that_is_no_pane_is_counted_and_shown(tmp_path: Path, fields: dic
     path.write_bytes(spoilt + b"\n" + DEEP + b"\n" + msgspec.json.encode(PANE) + b"\n")
     console = make_console(tmp_path / "state", panes=path)
     assert console.panes is not None
-    console.panes.look(time.time())
+    console.panes.poll(time.time())
     assert console.panes.unreadable == 2
     assert "2 lines of the file of panes could not be used" in officer(console).get("/live").text
     console.stop()
@@ -168,10 +168,10 @@ def test_a_line_without_an_end_is_left_out(tmp_path: Path, monkeypatch: pytest.M
     now = time.time()
     good = msgspec.json.encode({**PANE, "window_start": datetime.now(UTC)}) + b"\n"
     path.write_bytes(good)
-    panes.look(now)
+    panes.poll(now)
     with path.open("ab") as file:
         file.write(b"x" * 2_500 + b"\n" + good)
-    while panes.look(now) or panes.figures.panes < 2:
+    while panes.poll(now) or panes.figures.panes < 2:
         pass
     assert panes.unreadable == 3
 

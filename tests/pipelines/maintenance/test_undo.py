@@ -26,7 +26,7 @@ from pipelines.maintenance.undo import command, main
 from pipelines.maintenance.undo_unit import put_back, read_again, undo
 from pipelines.violations.graph import Settings
 from pipelines.violations.inputs import ReadOptions
-from pipelines.violations.run import run_and_tell
+from pipelines.violations.run import run_and_summarize
 from schemas.errors import InputUnusable, NotReconciled
 from schemas.lake import Source
 from tests.lakes import Said, all_views, compacted, power_fails_at, write
@@ -238,7 +238,7 @@ def test_tickets_that_were_taken_for_messages_are_undone_and_read_as_tickets(tmp
     run_graph(root, messages=messages)
     run_graph(root, messages=tickets)
     assert undo(root, [str(tickets)], "undo")
-    told = run_and_tell(ReadOptions(messages=str(tickets)), Settings(root, 3600), LOCAL, nullcontext())
+    told = run_and_summarize(ReadOptions(messages=str(tickets)), Settings(root, 3600), LOCAL, nullcontext())
     assert any("1 units of this lake are undone" in line and "--list" in line for line in told)
     run_graph(root, tickets)
     run_graph(tmp_path / "other", tickets, messages)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.violations.options import window_seconds
-from pipelines.violations.run import FAILURES, _again_and_again
+from pipelines.violations.run import FAILURES, _run_every
 from schemas.errors import ServiceUnavailable
 from tests.support import make_history, make_messages
 
@@ -210,6 +210,6 @@ def test_every_tries_again_what_another_run_may_mend(error: Exception, runs: int
         raise error
 
     with pytest.raises(type(error)) as raised:
-        _again_and_again(once, 0)
+        _run_every(once, 0)
     assert raised.value is error
     assert len(tried) == runs

@@ -164,13 +164,13 @@ def test_only_units_committed_since_the_start_are_counted_each_once(tmp_path: Pa
     root = str(tmp_path)
     commit(root, [unit("before")])
     committed = Committed(root)
-    committed.look()
+    committed.refresh()
     assert committed.units == 0
     commit(root, [unit("a"), unit("b"), unit("c", "images", 5)])
-    committed.look()
+    committed.refresh()
     commit(root, [unit("d")])
-    committed.look()
-    committed.look()
+    committed.refresh()
+    committed.refresh()
     assert (committed.units, committed.files) == (4, 8)
     assert (committed.of(ROWS_IN), committed.of("dead_letters")) == (35, 4)
     assert committed.rows["images"]["positions"] == 4

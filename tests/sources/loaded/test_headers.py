@@ -52,7 +52,7 @@ def records(items: Iterable[UnitItem]) -> list[Record]:
 def of_topic(folder: Path, *units: Sequence[Piece | bytes]) -> list[Record]:
     """What the graph reads of the one file in a topic."""
     topic, root = Topic(*units), str(folder / "lake")
-    (file,) = LoadedTopic(topic, root).look()
+    (file,) = LoadedTopic(topic, root).read_files()
     assert file.is_complete
     cells = cells_of(file, topic, HistoryCsv(), root)
     return records(item for cell in cells for item in read_loaded(cell, topic, HistoryCsv(), root))
@@ -118,7 +118,7 @@ def test_a_file_has_the_same_rows_in_any_pieces_with_redelivery(
 
 def loaded(*pieces: Piece) -> Loaded:
     """The file of these pieces."""
-    (file,) = LoadedTopic(Topic(list(pieces)), "").look()
+    (file,) = LoadedTopic(Topic(list(pieces)), "").read_files()
     return file
 
 
@@ -149,7 +149,7 @@ def test_a_file_that_another_run_committed_and_forgot_has_no_cells(tmp_path: Pat
     messages: list[bytes] = []
     to(Collected(messages), tmp_path / "journals", path)
     topic, root = Topic(messages), str(tmp_path / "lake")
-    (file,) = LoadedTopic(topic, root).look()
+    (file,) = LoadedTopic(topic, root).read_files()
     topic.units.clear()
     with pytest.raises(InputUnusable, match="load the file again"):
         cells_of(file, topic, HistoryCsv(), root)

@@ -90,7 +90,7 @@ def unit(n: int) -> Unit:
 
 def whole(topic: LoadedTopic) -> list[str]:
     """The files that are there to their end."""
-    return [file.fingerprint[0] for file in topic.look() if file.is_complete]
+    return [file.fingerprint[0] for file in topic.read_files() if file.is_complete]
 
 
 def test_a_unit_is_read_once_and_a_file_is_complete_with_its_last_piece() -> None:
@@ -118,7 +118,7 @@ def test_the_last_piece_of_a_file_may_be_redelivered() -> None:
 def test_units_behind_an_incomplete_file_are_not_forgotten(
     units: list[list[Piece | bytes]], expected: set[int]
 ) -> None:
-    files = LoadedTopic(Topic(*units), "").look()
+    files = LoadedTopic(Topic(*units), "").read_files()
     assert spent(files, [file for file in files if not file.is_complete]) == {unit(n) for n in expected}
 
 
@@ -335,7 +335,7 @@ def test_hostile_messages_neither_stop_a_file_nor_write_outside_the_lake(
     messages = [as_message(other | fields, data) for fields, data in mutated if fields.get("file") != "b" * 32]
     stream = Topic([begin("b"), *messages, *rubbish, *NO_MESSAGES, end("b")])
     topic = LoadedTopic(stream, str(lake))
-    files = topic.look()
+    files = topic.read_files()
     assert "b" * 32 in [file.fingerprint for file in files if file.is_complete]
     (refusals,) = topic.refusals
     assert refusals.messages >= len(NO_MESSAGES)
@@ -385,7 +385,7 @@ def test_overlapping_pieces_that_agree_are_the_file(cuts: list[tuple[int, int]],
     pieces = [piece for piece in pieces if piece.data] + [begin("a"), end("a")]
     random.shuffle(pieces)
     stream = Topic(pieces)
-    (file,) = LoadedTopic(stream, "").look()
+    (file,) = LoadedTopic(stream, "").read_files()
     with PiecedFile(file, stream, "") as opened:
         assert opened.read(SIZE + 1) == HEADER + ROWS
 
@@ -402,7 +402,7 @@ def test_overlapping_pieces_that_agree_are_the_file(cuts: list[tuple[int, int]],
 def test_pieces_that_disagree_on_the_files_end_or_first_line_are_refused(other: Piece) -> None:
     for pieces in ([begin("a"), end("a"), other], [other, begin("a"), end("a")], [begin("a"), other, end("a")]):
         with pytest.raises(InputUnusable, match=r"topic/a\.csv: pieces of it .* load it to another topic"):
-            LoadedTopic(Topic(list(pieces)), "").look()
+            LoadedTopic(Topic(list(pieces)), "").read_files()
 
 
 def test_time_is_linear_in_the_number_of_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -433,7 +433,7 @@ def test_time_is_linear_in_the_number_of_pieces(monkeypatch: pytest.MonkeyPatch)
     pieces = [shifted(begin("a"), place)._replace(data=rows[place : place + 1]) for place in order]
     size = len(HEADER) + len(rows)
     stream = Topic([*pieces, *pieces, end("a")._replace(offset=size, size=size)])
-    (file,) = LoadedTopic(stream, "").look()
+    (file,) = LoadedTopic(stream, "").read_files()
     with PiecedFile(file, stream, "") as opened:
         opened.readinto(bytearray(size))
         assert moved == 2 * (len(HEADER) + 4 * len(rows))

@@ -23,9 +23,9 @@ from sources.progress import progress
 from sources.streams.base import (
     MAX_OUTSTANDING,
     TICK_SECONDS,
-    Look,
     PlannedUnit,
     Planner,
+    Polled,
     Stream,
     StreamTicks,
     plan_until_now,
@@ -60,13 +60,13 @@ class FakePlanner(Planner):
         self.resumed += 1
         return self.planned[self.given_up :]
 
-    def look(self, room: int) -> Look:
+    def poll(self, room: int) -> Polled:
         self.looks.append(room)
         if room:
             self.planned.append(PlannedUnit(unit(len(self.planned)), self.until))
         if self.fails:
             raise ServiceUnavailable("told to fail")
-        return Look(self.planned[-1:] if room else [], self.until, behind=7)
+        return Polled(self.planned[-1:] if room else [], self.until, behind=7)
 
     def outstanding(self) -> int:
         return len(self.planned) - self.given_up
@@ -192,10 +192,10 @@ class Backlog(FakePlanner):
         self.planned = [PlannedUnit(unit(n), 0) for n in range(3)]
         self.until = round((time.time() - 3600) * MICROSECONDS)
 
-    def look(self, room: int) -> Look:
+    def poll(self, room: int) -> Polled:
         assert len(self.looks) < 10, "it does not end"
         self.until += 1000 * MICROSECONDS
-        return super().look(room)
+        return super().poll(room)
 
 
 def test_a_bounded_run_plans_up_to_now_and_not_what_arrives_meanwhile() -> None:
