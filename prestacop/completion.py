@@ -32,7 +32,7 @@ examples:
 def main(argv: Sequence[str]) -> int:
     """Print the script."""
     parser = command_parser("prestacop completion", "Print a script that completes commands and flags.", EPILOG)
-    parser.add_argument("shell", choices=sorted(SCRIPTS))
+    parser.add_argument("shell", choices=sorted(SCRIPTS), help="the shell that runs the script")
     shell = parser.parse_args(argv).shell
     print(SCRIPTS[shell].replace("COMMANDS", " ".join((*SUBCOMMANDS, "completion"))), end="")
     return 0

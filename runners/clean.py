@@ -31,12 +31,12 @@ def parser() -> argparse.ArgumentParser:
     """Of ``prestacop clean``."""
     made = command_parser(
         "prestacop clean",
-        f"Remove what carries the mark {MARK}: programs, the environment and input that can be made again; data only "
-        "with --all.",
+        f"Remove what prestacop made here, which carries the mark {MARK}: programs, the environment and simulated input; "
+        "data only with --all.",
         "examples:\n  prestacop clean\n  prestacop clean --all --data my/data\n\n"
         "exit codes: 0 done, 2 something was left because it has no mark, or nobody confirmed",
     )
-    made.add_argument("--data", metavar="DIR", help="the --data of run-local (default: data)")
+    made.add_argument("--data", metavar="DIR", help="the directory that run-local had as --data (default: data)")
     made.add_argument(
         "--all", action="store_true", help="also remove data: lakes, the bucket, the officers' key and accounts"
     )

@@ -78,7 +78,7 @@ def command_parser(prog: str, description: str, epilog: str) -> Parser:
 
 def group_parser(prog: str, description: str, epilog: str) -> Parser:
     """The parser of a command with sub-commands, each of which gets the log's flags."""
-    return _parser(prog, description, f"{epilog}\n\nEach also has --log-level and --log-format.")
+    return _parser(prog, description, f"{epilog.rstrip()}\n\nEach of these also has --log-level and --log-format.")
 
 
 def add_command(commands: Commands, name: str, summary: str, about: str, epilog: str) -> Parser:

@@ -40,7 +40,7 @@ def add_history(commands: Commands) -> None:
         type=int,
         choices=(34, 43, 51),
         default=51,
-        help="columns of the file, as in different years of the city's (default: 51)",
+        help="columns of the file: 51 as in fiscal years 2014 and 2015 (default), 43 as in later ones, or 34",
     )
     history.add_argument(
         "--dirt",
