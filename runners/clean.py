@@ -31,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
     """Of ``prestacop clean``."""
     made = command_parser(
         "prestacop clean",
-        f"Remove what prestacop made here, which carries the mark {MARK}: programs, the environment and simulated input; "
+        f"Remove what prestacop made here and marked with {MARK}: programs, the environment and simulated input; "
         "data only with --all.",
         "examples:\n  prestacop clean\n  prestacop clean --all --data my/data\n\n"
         "exit codes: 0 done, 2 something was left because it has no mark, or nobody confirmed",
