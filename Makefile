@@ -57,12 +57,12 @@ $(VENV)/.installed: setup.py constraints.txt
 	@touch $@
 
 .PHONY: install
-install: $(VENV)/.installed ## make .venv with the pinned packages
+install: $(VENV)/.installed ## install the pinned packages into .venv
 
 # uv runs in an environment of its own and is pinned too. Versions stay as they are unless setup.py or ARGS needs others.
 # uv would keep the hashes that it finds, and a new Python needs more of them, so it gets the versions alone.
 .PHONY: pins
-pins: ## renew constraints.txt from setup.py: versions and hashes (ARGS=--upgrade: the newest, ARGS='-P NAME': of one package)
+pins: ## renew constraints.txt from setup.py (ARGS=--upgrade: the newest versions)
 	@tools=$$(mktemp -d); trap 'rm -rf "$$tools"' EXIT; $(CHECKED_PYTHON) -m venv "$$tools" && \
 	"$$tools/bin/pip" install --quiet --disable-pip-version-check --require-hashes --requirement deploy/pins.txt && \
 	sed '/--hash=/d; s/ *\\$$//' constraints.txt >"$$tools/constraints.txt" && \
@@ -71,103 +71,103 @@ pins: ## renew constraints.txt from setup.py: versions and hashes (ARGS=--upgrad
 	cp "$$tools/constraints.txt" constraints.txt
 
 .PHONY: run-local
-run-local: install ## a fleet's messages and a ticket history -> a lake, its answers and a report, on this machine
+run-local: install ## simulate input, fill a lake, answer the questions, write the report
 	@$(HERE) $(PRESTACOP) run-local --data="$$DATA" --lake="$$LAKE" --report="$$REPORT" $(if $(HISTORY),--history="$$HISTORY") $(if $(MESSAGES),--messages="$$MESSAGES") $(ARGS)
 
 .PHONY: live
-live: install ## a live fleet on Kafka, S3 and Prism here, followed into the lake, until Ctrl-C (ARGS=--help: all flags)
+live: install ## run a fleet, Kafka, S3, the graph and the console until Ctrl-C
 	@$(PRESTACOP) live $(ARGS)
 
 .PHONY: console
-console: install ## the officers' console at the services here, http://127.0.0.1:8300 (ARGS='--codes FILE.csv': the city's names)
+console: install ## the officers' console on http://127.0.0.1:8300, at the services here
 	@$(CONSOLE_HERE) $(PRESTACOP) console $(if $(findstring --alerts,$(ARGS)),,$(CONSOLE_AT)) --data="$$DATA/console" $(ARGS)
 
 .PHONY: analyze
-analyze: install ## answer the questions over the lake; writes the report (CODES=FILE: with the fines)
+analyze: install ## answer the questions, write the report (CODES=FILE: with fines)
 	@$(HERE) $(PRESTACOP) analyze --lake="$$LAKE" --report="$$REPORT" $(if $(CODES),--codes="$$CODES") $(ARGS)
 
 .PHONY: fines
-fines: need-codes install ## dollars by window and code, as CSV (CODES=FILE: the city's table of violation codes)
+fines: need-codes install ## compute fines by window and code, as CSV (CODES=FILE)
 	@$(HERE) $(PRESTACOP) fines --lake="$$LAKE" $(if $(CODES),--codes="$$CODES") $(ARGS)
 
 .PHONY: reconcile
-reconcile: install ## check that rows in = rows out for every unit of the lake, and that the statistics add up
+reconcile: install ## check that rows in = rows out, and every file of the lake
 	@$(HERE) $(PRESTACOP) reconcile --lake="$$LAKE" $(ARGS)
 
 .PHONY: compact
-compact: install ## merge the lake's small files, each message once (ARGS=--vacuum: remove those that were replaced)
+compact: install ## merge small files (ARGS=--vacuum: delete the merged ones)
 	@$(HERE) $(PRESTACOP) compact --lake="$$LAKE" $(ARGS)
 
 .PHONY: replay
-replay: need-reason install ## after a rule was mended: let dead letters of a reason go through it again (REASON=time_unreadable)
+replay: need-reason install ## read dead letters again with the present rules (REASON=NAME)
 	@$(HERE) $(PRESTACOP) replay --lake="$$LAKE" $(if $(REASON),--reason="$$REASON") $(ARGS)
 
 .PHONY: undo
-undo: need-unit install ## take a unit out of the lake again (UNIT=NAME_OR_PATH; ARGS='--list', --dry-run, --back: put it back)
+undo: need-unit install ## remove a unit from the lake, or restore it (UNIT=NAME, ARGS=--list)
 	@$(HERE) $(PRESTACOP) undo --lake="$$LAKE" $(ARGS) $(if $(UNIT),-- "$$UNIT")
 
 .PHONY: trace
-trace: need-id install ## the whole story of a message or a summons (ID=8002531292)
+trace: need-id install ## print everything about one message or ticket (ID=8002531292)
 	@$(HERE) $(PRESTACOP) trace --lake="$$LAKE" $(ARGS) $(if $(ID),-- "$$ID")
 
 .PHONY: doctor
-doctor: install ## what this machine can run
+doctor: install ## report what this machine can run and what is missing
 	@$(PRESTACOP) doctor
 
 .PHONY: services-install
-services-install: install ## only fetch and build what services-up starts, and Prism (once; 4 minutes on 2 cores)
+services-install: install ## install Kafka, Pub/Sub and S3 servers and Prism (4 minutes, once)
 	@$(PRESTACOP) services install $(ARGS)
 
 .PHONY: services-up
-services-up: install ## Kafka, Pub/Sub and S3 servers on this machine, without Docker (ARGS=kafka: that one alone)
+services-up: install ## start Kafka, Pub/Sub and S3 servers here (ARGS=kafka: only that)
 	@$(PRESTACOP) services up $(ARGS)
 
 .PHONY: services-down
-services-down: install ## end them (ARGS=--clean: and remove what they have kept)
+services-down: install ## stop them (ARGS=--clean: delete their data, too)
 	@$(PRESTACOP) services down $(ARGS)
 
 .PHONY: services-status
-services-status: install ## what runs (ARGS=--env: as lines for a shell)
+services-status: install ## show which run (ARGS=--env: variables for a shell)
 	@$(PRESTACOP) services status $(ARGS)
 
 .PHONY: flink-up
-flink-up: install ## a Flink on this machine: JobManager, two TaskManagers, Python workers (Java 17; no Docker)
+flink-up: install ## start a Flink cluster here: Java 17, no Docker
 	@$(PRESTACOP) flink up $(ARGS)
 
 .PHONY: flink-status
-flink-status: install ## what runs, the jobs, the newest checkpoint
+flink-status: install ## show its processes, jobs and newest checkpoint
 	@$(PRESTACOP) flink status $(ARGS)
 
 .PHONY: flink-stop
-flink-stop: install ## end the job that runs there with a savepoint, from which submit-flink ARGS='--go-on ...' goes on
+flink-stop: install ## stop its job with a savepoint (resume: submit-flink ARGS='--go-on ...')
 	@$(PRESTACOP) flink stop $(ARGS)
 
 .PHONY: flink-down
-flink-down: install ## end the cluster (ARGS=--clean: and remove its checkpoints)
+flink-down: install ## stop the cluster (ARGS=--clean: delete its checkpoints)
 	@$(PRESTACOP) flink down $(ARGS)
 
 .PHONY: submit-flink
-submit-flink: install ## run the graph there (ARGS='--messages kafka://... --mode unbounded --lake s3://...')
+submit-flink: install ## run the graph on it (ARGS='--messages URL --lake LAKE')
 	@$(PRESTACOP) flink submit $(ARGS)
 
 .PHONY: spark-up
-spark-up: install ## a Spark on this machine: master, worker, Python workers (Java 17; no Docker)
+spark-up: install ## start a Spark cluster here: Java 17, no Docker
 	@$(PRESTACOP) spark up $(ARGS)
 
 .PHONY: spark-status
-spark-status: install ## what runs
+spark-status: install ## show its processes
 	@$(PRESTACOP) spark status $(ARGS)
 
 .PHONY: spark-down
-spark-down: install ## end the cluster
+spark-down: install ## stop the cluster
 	@$(PRESTACOP) spark down $(ARGS)
 
 .PHONY: submit-spark
-submit-spark: install ## run the graph there (ARGS='--history ... --lake s3://...')
+submit-spark: install ## run the graph on it (ARGS='--history FILES --lake LAKE')
 	@$(PRESTACOP) spark submit $(ARGS)
 
 .PHONY: follow-spark
-follow-spark: install ## follow a topic there, a bounded run every EVERY=30s (ARGS='--messages kafka://... --lake s3://...')
+follow-spark: install ## run it on a topic EVERY=30s (ARGS='--messages URL --lake LAKE')
 	@$(PRESTACOP) spark submit --every="$$EVERY" $(ARGS)
 
 # What make live reads and writes, unless ARGS says otherwise: topics of Kafka, and a file.
@@ -185,7 +185,7 @@ TOPICS_HERE = unset KAFKA_BOOTSTRAP_SERVERS PUBSUB_EMULATOR_HOST AWS_ENDPOINT_UR
 	echo "left out:" >&2; $(PRESTACOP) services status | grep "not running" >&2; fi; eval "$$vars";
 
 .PHONY: topics
-topics: install ## topics, subscriptions and bucket rules, at the services that run here (ARGS='--kafka HOST:PORT ...': elsewhere)
+topics: install ## create topics and bucket rules at the services here, or by ARGS elsewhere
 	@$(if $(findstring --kafka,$(ARGS))$(findstring --pubsub,$(ARGS))$(findstring --lake,$(ARGS)),$(PRESTACOP) topics $(ARGS),$(TOPICS_HERE) $(PRESTACOP) topics $(TOPICS_AT) $(ARGS))
 
 PYTEST = $(PY) -m pytest
@@ -212,7 +212,7 @@ test-nightly: install ## campaigns of kills, negative controls, cuts at each byt
 test-all: test test-embedded test-services ## the three tiers that CI runs (20 minutes)
 
 .PHONY: fresh-machine
-fresh-machine: ## the README's commands on a fresh Debian 13, in a chroot (as root; DEBIAN=bookworm: Debian 12; ARGS=run-local: that alone)
+fresh-machine: ## run the README's commands in a fresh Debian 13 (DEBIAN=bookworm: 12)
 	@tests/fresh_machine.sh $(or $(DEBIAN),trixie) $(ARGS)
 
 .PHONY: coverage
@@ -223,30 +223,30 @@ coverage: install ## the share of lines that these three tiers execute, and the 
 	@$(PY) -m coverage combine --quiet && $(PY) -m coverage report
 
 .PHONY: pictures
-pictures: install ## take the documentation's pictures of the console again, in Chromium
+pictures: install ## take the pictures of docs/console again, in Chromium
 	@PRESTACOP_PICTURES=docs/console $(PY) -m pytest -q tests/apps/console/test_pictures.py
 
 .PHONY: bench-stream
-bench-stream: install ## Kafka -> lake beside a raw loop; how late statistics are; memory (8 minutes)
+bench-stream: install ## measure Kafka to lake: throughput, latency, memory (8 minutes)
 	@$(PY) -m tests.benchmarks.stream $(ARGS)
 
 .PHONY: soak
-soak: install ## kill pipeline, broker and object storage at random (15 minutes; python -m tests.recovery.compaction: compactions)
+soak: install ## kill pipeline, broker and object storage under load (15 minutes)
 	@$(PY) -m tests.recovery.soak $(ARGS)
 
 .PHONY: check
-check: install ## ruff, mypy --strict, import layers
+check: install ## ruff, mypy --strict, import-linter
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports
 
 .PHONY: bench
-bench: install ## time the pipeline against polars (10 minutes, 8 GB of disk)
+bench: install ## measure the pipeline beside polars (10 minutes, 8 GB of disk)
 	@$(PY) -m tests.benchmarks.bench $(ARGS)
 
 .PHONY: bench-runners
-bench-runners: install ## rows/s of direct, flink and spark at parallelism 1 and 2
+bench-runners: install ## measure DirectRunner, Flink and Spark at parallelism 1 and 2
 	@$(PY) -m tests.benchmarks.runners $(ARGS)
 
 # What is removed is said on make's own command line, never by the environment.
@@ -254,11 +254,11 @@ CLEAN = $(if $(filter environment%,$(DATA_FROM)),echo "DATA of the environment i
 DOWN = if [ -d .services ] && [ -x $(PY) ]; then for group in services flink spark; do $(PRESTACOP) $$group down; done; fi
 
 .PHONY: clean
-clean: ## end the services and clusters; remove programs, the environment and input that run-local made; data stays
+clean: ## stop all, remove programs, .venv and simulated input; keep data
 	@$(DOWN)
 	@$(CLEAN)
 
 .PHONY: distclean
-distclean: ## the same, and remove all data (lake, bucket, officers' key, accounts), after a question (YES=1: none)
+distclean: ## the same, and remove all data after a question (YES=1: without)
 	@$(DOWN)
 	@$(CLEAN) --all $(if $(filter command,$(YES_FROM)),$(if $(YES),--yes))
