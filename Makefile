@@ -189,7 +189,7 @@ topics: install ## create topics and bucket rules at the services here, or by AR
 	@$(if $(findstring --kafka,$(ARGS))$(findstring --pubsub,$(ARGS))$(findstring --lake,$(ARGS)),$(PRESTACOP) topics $(ARGS),$(TOPICS_HERE) $(PRESTACOP) topics $(TOPICS_AT) $(ARGS))
 
 PYTEST = $(PY) -m pytest
-SERVICES_TIER = -n 2 --dist loadgroup -m "services and not nightly"
+SERVICES_TIER = -n 3 --dist loadgroup -m "services and not nightly"
 
 .PHONY: test
 test: install ## unit tests: no other process, no server (2 minutes on 2 cores)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +13,11 @@ from typing import NamedTuple
 import psutil
 
 from pipelines.cli.loopback import reachable
+
+LISTEN = "0A"
+"""A state in /proc/net/tcp."""
+LOOK_AGAIN_S = 0.2
+"""A process may get into the family after its socket listens."""
 
 
 class Watched(NamedTuple):
@@ -39,7 +45,12 @@ def watching(pids: Callable[[], Iterable[int]]) -> Iterator[Sockets]:
     seen, done = Sockets(), threading.Event()
 
     def look() -> None:
+        # To find the sockets of a family of processes takes a core: only where there are other ones, or anyway soon.
+        known, again = frozenset[str](), 0.0
         while not done.wait(0.01):
+            if (now := _listening_inodes()) == known and time.monotonic() < again:
+                continue
+            known, again = now, time.monotonic() + LOOK_AGAIN_S
             for pid in pids():
                 seen.listened.update(listening(pid))
                 seen.reachable.update(reachable(pid))
@@ -72,6 +83,13 @@ def watched(
         finally:
             process.kill()
     return Watched(process.returncode, log.read_text(), seen.listened, seen.reachable)
+
+
+def _listening_inodes() -> frozenset[str]:
+    """Of all sockets of this machine that listen now."""
+    tables = [table for name in ("tcp", "tcp6") if (table := Path("/proc/net", name)).exists()]
+    lines = [line.split() for table in tables for line in table.read_text().splitlines()[1:]]
+    return frozenset(line[9] for line in lines if line[3] == LISTEN)
 
 
 def listening(pid: int) -> set[str]:

@@ -97,6 +97,7 @@ def campaign(
             replayed |= begun
             also = f" and {victim}" if victim else ""
             say(f"kill {kill}{also}: {publishing.published:,} published, {len(begun)} units begun")
+        publishing.hurry()
         while not publishing.done:
             time.sleep(0.1)
     time.sleep(attack.settle)

@@ -24,6 +24,7 @@ from lake.storage import storage
 from runners.services import NAMES, Services, free_port
 from tests.apps.console.browser import chromium, collect_errors, log_in_first
 from tests.services.conftest import need
+from tests.sockets import watching
 from tests.support import wait_until
 
 pytestmark = pytest.mark.services
@@ -164,6 +165,11 @@ def left(place: Place, family: list[psutil.Process]) -> list[str]:
     return [str(p) for p in (*family, *named) if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
 
 
+def pids(place: Place, run: Live) -> list[int]:
+    """The command, and the servers that it has started."""
+    return [run.process.pid, *(state.pid for state in place.services.status() if state.pid)]
+
+
 def ends(broker: str, topic: str, partitions: int) -> int:
     """How many messages a topic has."""
     consumer = Consumer({"bootstrap.servers": broker, "group.id": "test"})
@@ -172,11 +178,16 @@ def ends(broker: str, topic: str, partitions: int) -> int:
     return sum(place[1] for place in places if place)
 
 
-def test_a_live_run_on_kafka_is_exactly_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    with live(place, "--drones", "200", "--seconds", "15", "--image-share", "0.2") as run:
+def test_a_live_run_on_kafka_is_exactly_once_and_listens_here_alone(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = ["--drones", "200", "--seconds", "8", "--image-share", "0.2"]
+    with live(place, *flags) as run, watching(lambda: pids(place, run)) as seen:
         run.wait_for(lambda said: "messages/s" in said)
         assert run.process.wait(150) == 0, run.said()
     assert "Traceback" not in run.said()
+    assert len(seen.listened) > len(NAMES)  # those of Prism and the console as well
+    assert seen.reachable == set()
     assert left(place, run.family) == []
     assert [state.pid for state in place.services.status()] == [None, None, None]
     with opened(place, monkeypatch) as lk:

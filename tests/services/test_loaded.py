@@ -273,22 +273,29 @@ def test_a_topic_that_is_not_there_ends_with_3(kafka: str, tmp_path: Path, histo
     assert loader(line) == 3
 
 
+@pytest.mark.parametrize("kills", [4, pytest.param(10, marks=pytest.mark.nightly)])
 @pytest.mark.parametrize("target", ["kafka", "pubsub", "s3"])
 def test_kills_at_random_moments(
-    target: str, kafka: str, pubsub: str, s3_server: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    target: str,
+    kills: int,
+    kafka: str,
+    pubsub: str,
+    s3_server: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name, value in s3_server.items():
         monkeypatch.setenv(name, value)
     if target == "s3":
-        boto3.client("s3").create_bucket(Bucket="killed")
-        url = "s3://killed/history"
+        boto3.client("s3").create_bucket(Bucket=f"killed-{kills}")
+        url = f"s3://killed-{kills}/history"
     elif target == "kafka":
-        url = make_topic(kafka, "killed-loads", partitions=2)
+        url = make_topic(kafka, f"killed-loads-{kills}", partitions=2)
     else:
-        with Subscription("killed-loads") as subscription:
+        with Subscription(f"killed-loads-{kills}") as subscription:
             url = subscription.url
-    outcome = campaign(tmp_path, target, kills=10, seed=3, url=url)
-    assert (outcome.kills, outcome.different) == (10, 0)
+    outcome = campaign(tmp_path, target, kills=kills, seed=3, url=url)
+    assert (outcome.kills, outcome.different) == (kills, 0)
 
 
 def test_messages_of_others_are_told(kafka: str, tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from lake.storage import storage
 from pipelines.cli.java_job_server import listens_here
 from pipelines.cli.loopback import reachable
 from runners.flink import jobs
@@ -65,20 +64,6 @@ def group(name: str, services: Services, folder: Path) -> Iterator[Here]:
         services.down()
 
 
-@pytest.fixture
-def live_flags(tmp_path: Path, services: Services) -> Iterator[tuple[Services, list[str]]]:
-    """Servers of a test's own that do not run yet, and the flags with which make live finds them."""
-    for name in (*NAMES, "prism"):
-        need(services, name)
-    ports = {name: free_port() for name in NAMES}
-    own = Services(data=tmp_path / "data", ports=ports)
-    flags = [text for name, port in ports.items() for text in (f"--{name}-port", str(port))]
-    storage.cache_clear()
-    yield own, ["--data", str(tmp_path / "data"), "--console-port", str(free_port()), *flags]
-    own.down()
-    storage.cache_clear()
-
-
 def test_the_servers_listen_here_alone(services: Services, tmp_path: Path) -> None:
     for name in NAMES:
         need(services, name)
@@ -86,31 +71,6 @@ def test_the_servers_listen_here_alone(services: Services, tmp_path: Path) -> No
     with group("services", own, tmp_path / "data") as here:
         for action in ("up", "status", "install", "down"):
             here.run(action)
-
-
-def test_live_listens_here_alone(live_flags: tuple[Services, list[str]], tmp_path: Path) -> None:
-    own, flags = live_flags
-    line = [
-        sys.executable,
-        "-m",
-        "prestacop",
-        "live",
-        "--drones",
-        "20",
-        "--seconds",
-        "5",
-        "--image-share",
-        "0.2",
-        *flags,
-    ]
-
-    def pids() -> list[int]:
-        return [state.pid for state in own.status() if state.pid]
-
-    ran = watched(line, tmp_path / "log", 300, pids)
-    assert ran.code == 0, ran.said
-    assert len(ran.listened) > len(NAMES)  # those of Prism and the console as well
-    assert ran.reachable == set()
 
 
 AT_KAFKA: dict[str, Callable[[str, Path], list[str]]] = {

@@ -113,8 +113,9 @@ def test_a_load_starts_over_where_the_target_lost_acknowledged_data(source: Path
 
 
 @pytest.mark.embedded
-def test_kills_at_random_moments(tmp_path: Path) -> None:
-    outcome = campaign(tmp_path, "file", kills=30, seed=1)
-    assert outcome.kills == 30
+@pytest.mark.parametrize("kills", [10, pytest.param(30, marks=pytest.mark.nightly)])
+def test_kills_at_random_moments(tmp_path: Path, kills: int) -> None:
+    outcome = campaign(tmp_path, "file", kills=kills, seed=1)
+    assert outcome.kills == kills
     assert outcome.loads > 0
     assert outcome.different == 0

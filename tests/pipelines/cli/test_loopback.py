@@ -118,7 +118,7 @@ ELSEWHERE = {
         "tests/services/test_ports.py::test_the_servers_listen_here_alone",
     ),
     "topics": "tests/services/test_ports.py::test_a_command_at_servers_listens_here_alone",
-    "live": "tests/services/test_ports.py::test_live_listens_here_alone",
+    "live": "tests/services/test_live.py::test_a_live_run_on_kafka_is_exactly_once_and_listens_here_alone",
     **{
         f"{name} {action}": f"tests/services/test_ports.py::test_{name}_listens_here_alone"
         for name, actions in (("flink", ("submit", "stop")), ("spark", ("submit",)))
