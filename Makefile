@@ -189,6 +189,8 @@ topics: install ## create topics and bucket rules at the services here, or by AR
 	@$(if $(findstring --kafka,$(ARGS))$(findstring --pubsub,$(ARGS))$(findstring --lake,$(ARGS)),$(PRESTACOP) topics $(ARGS),$(TOPICS_HERE) $(PRESTACOP) topics $(TOPICS_AT) $(ARGS))
 
 PYTEST = $(PY) -m pytest
+COVERAGE = $(PY) -m coverage
+# Three workers on two cores: half of the time these tests wait for servers to start, retry or time out.
 SERVICES_TIER = -n 3 --dist loadgroup -m "services and not nightly"
 
 .PHONY: test
@@ -216,11 +218,12 @@ fresh-machine: ## run the README's commands in a fresh Debian 13 (DEBIAN=bookwor
 	@tests/fresh_machine.sh $(or $(DEBIAN),trixie) $(ARGS)
 
 .PHONY: coverage
-coverage: install ## the share of lines that these three tiers execute, and the lines that none does
-	@$(PY) -m coverage erase
-	@$(PY) -m coverage run -m pytest -q -n 2 -m "not (services or nightly)" $(ARGS)
-	@$(PY) -m coverage run -m pytest -q $(SERVICES_TIER) $(ARGS)
-	@$(PY) -m coverage combine --quiet && $(PY) -m coverage report
+coverage: install ## the share of lines that unit and embedded tests execute, then that all three tiers do
+	@$(COVERAGE) erase; failed=0; \
+	$(COVERAGE) run -m pytest -q -n 2 --dist worksteal -m "not (services or nightly)" $(ARGS) || failed=1; \
+	$(COVERAGE) combine --quiet && echo "unit and embedded: $$($(COVERAGE) report --format=total) %"; \
+	$(COVERAGE) run -m pytest -q $(SERVICES_TIER) $(ARGS) || failed=1; \
+	$(COVERAGE) combine --quiet --append && $(COVERAGE) report; exit $$failed
 
 .PHONY: pictures
 pictures: install ## take the pictures of docs/console again, in Chromium
