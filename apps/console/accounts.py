@@ -17,7 +17,7 @@ from .database import Database
 
 ADMIN: Final = "admin"
 SESSION_SECONDS: Final = 12 * 3600.0
-"""A shift."""
+"""The length of a shift."""
 SHORTEST_PASSWORD: Final = 12
 MOST_SESSIONS: Final = 20
 """Sessions per account; a further login ends the oldest."""
@@ -36,7 +36,8 @@ STRANGERS_FREE_FAILURES: Final = 200
 STRANGERS_LONGEST_WAIT: it slows down an attacker with many addresses, and not the owner."""
 STRANGERS_LONGEST_WAIT: Final = 10.0
 _MOST_COUNTED: Final = 10_000
-"""Counters per account and origin; names without an account are counted alike, so that they cannot be told apart."""
+"""Counters per account and origin; names without an account share one, so that none reveals which
+names exist."""
 _STRANGERS: Final = ""
 _NAME: Final = re.compile(r"[a-z][a-z0-9._-]{1,31}")
 
@@ -251,17 +252,17 @@ class Accounts:
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM sessions WHERE token_hash = ?", [session.token_hash])
 
-    def say(self, session: Session, note: str) -> None:
+    def notify(self, session: Session, note: str) -> None:
         """Store a notice for the session's next page."""
         with self._database.transaction() as connection:
             connection.execute("UPDATE sessions SET note = ? WHERE token_hash = ?", (note, session.token_hash))
 
-    def said(self, session: Session) -> str:
+    def take_notice(self, session: Session) -> str:
         """Return and clear the session's notice."""
         row = self._database.row("SELECT note FROM sessions WHERE token_hash = ?", session.token_hash)
         if row is None or not row["note"]:
             return ""
-        self.say(session, "")
+        self.notify(session, "")
         return str(row["note"])
 
     def _comes_from(self, name: str, address: str) -> bool:

@@ -35,7 +35,7 @@ PAGES: Final[dict[tuple[str, str], Page]] = {
     ("POST", "/desk/answer"): desk_pages.answer,
     ("POST", "/desk/back"): desk_pages.hand_back,
     ("GET", "/drones"): supervisor_pages.drones,
-    ("POST", "/drones"): supervisor_pages.tell_drone,
+    ("POST", "/drones"): supervisor_pages.command_drone,
     ("GET", "/accounts"): supervisor_pages.accounts,
     ("POST", "/accounts"): supervisor_pages.create_account,
     ("POST", "/accounts/change"): supervisor_pages.change_account,
@@ -60,7 +60,7 @@ class _Static(StaticFiles):
 
 def build(console: Console) -> ASGIApp:
     """Build the application of a console."""
-    renderer = Renderer(console.clock, console.accounts.said)
+    renderer = Renderer(console.clock, console.accounts.take_notice)
 
     async def failed(request: Request, error: Exception) -> Response:
         status = getattr(error, "status_code", 500)
@@ -78,6 +78,6 @@ def build(console: Console) -> ASGIApp:
     lanes = Lanes(known=Lane(), strangers=Lane())
     routes += [page_route(console, renderer, lanes, method, path, page) for (method, path), page in PAGES.items()]
     application = Starlette(routes=routes, exception_handlers={404: failed, 405: failed, 500: failed})
-    application.router.redirect_slashes = False  # it would lead to whatever host the request names
+    application.router.redirect_slashes = False  # it would redirect to the host that the request names
     # The outermost layer, so that error responses have the headers too.
     return Headers(application)

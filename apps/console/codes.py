@@ -33,8 +33,12 @@ class Codes:
         text = text.strip()
         if re.fullmatch(r"[0-9]{1,3}", text):
             return [int(text)] if int(text) in self.choices else []
-        asked = text.casefold().split()
-        return [code for code, name in self.choices.items() if asked and all(word in name.casefold() for word in asked)]
+        words_of_query = text.casefold().split()
+        return [
+            code
+            for code, name in self.choices.items()
+            if words_of_query and all(word in name.casefold() for word in words_of_query)
+        ]
 
 
 def read_codes(path: Path | None) -> Codes:

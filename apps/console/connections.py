@@ -1,8 +1,8 @@
 """Limits of connections: their number and their timeouts.
 
-uvicorn bounds neither the connections nor the time in which a request must have come, and asyncio logs thousands of
-lines a second once no file can be opened any more. So the listening socket itself keeps count here: beyond the limit
-the connection goes that has kept the console waiting longest, and whoever comes last is served.
+uvicorn limits neither the connections nor the time until a request is complete, and asyncio logs thousands of lines a
+second once the limit of open files is reached. So the listening socket counts here: beyond the limit it closes the
+connection for which the console has waited longest, and accepts the new one.
 """
 
 import os
@@ -90,7 +90,7 @@ class Connections:
             connection.shutdown(socket.SHUT_RDWR)  # the event loop sees the end, and closes it
 
     def _forget(self, connection: Connection) -> None:
-        if self._known.get(connection.other_end) is connection:  # not one that came from the same port since
+        if self._known.get(connection.other_end) is connection:  # not a newer one from the same port
             del self._known[connection.other_end]
 
 

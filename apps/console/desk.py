@@ -189,10 +189,10 @@ class Desk:
     def answer(self, officer: str, lease: str, violation_code: int) -> Answered | None:
         """Store a signed answer and put it into the outbox; None where the officer never had such a lease.
 
-        The first answer to an alert counts. One by a lease that has ended is kept all the same, and counts where
-        nobody was faster; the same lease answers once, whatever it is asked again.
+        The first answer to an alert counts. An answer under a lease that has ended is stored too, and counts if it is
+        the first. A repeated answer under the same lease changes nothing (idempotent).
 
-        Raises RequestRefused: an older version kept an alert that no answer can be given to; it leaves the queue.
+        Raises RequestRefused: the alert, stored by an older version, cannot be answered; it leaves the queue.
         """
         now = self._clock()
         refused = ""
@@ -216,7 +216,7 @@ class Desk:
                     before = _insert(connection, row, alert, message, now)
         self._changed()
         if before is None:
-            raise RequestRefused(f"Nobody can answer that alert: {refused[:200]}. It is kept as refused.")
+            raise RequestRefused(f"That alert cannot be answered: {refused[:200]}. It is stored as refused.")
         code, counts, at = before["violation_code"], bool(before["counts"]), before["answered_at"]
         return Answered(row["message_id"], code, counts, at - row["taken_at"], at - row["raised_at"])
 
@@ -229,7 +229,7 @@ class Desk:
         return alert, answers.sign(message, self._key)
 
     def end(self, lease: str, how: Ending, officer: str | None = None) -> bool:
-        """Return an alert to the queue; gives whether it was held (by that officer)."""
+        """Return an alert to the queue; returns whether it was leased (to that officer)."""
         with self._database.transaction() as connection:
             ended = connection.execute(
                 "UPDATE leases SET ended_at = ?, how = ?"

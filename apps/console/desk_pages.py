@@ -13,7 +13,7 @@ from .rendering import Renderer, duration
 from .web import Visit, number_of, to
 
 _LOST: Final = {
-    "deadline": "The time to answer was over: that alert is back in the queue.",
+    "deadline": "The time to answer has expired: that alert is back in the queue.",
     "gone": "Your page did not answer for a while: that alert is back in the queue.",
 }
 
@@ -24,7 +24,7 @@ def desk(console: Console, renderer: Renderer, visit: Visit) -> Response:
     if held is None:
         ending = console.desk.ending(visit.who.name, visit.request.query_params.get("lease", ""))
         if ending is not None and ending in _LOST:
-            console.accounts.say(visit.who, _LOST[ending])
+            console.accounts.notify(visit.who, _LOST[ending])
         return to(f"/queue?order={_order(visit.request.query_params.get('order'))}")
     alert = held.alert
     place = Point(alert["latitude"], alert["longitude"], "here", 6, alert["drone_id"])
@@ -64,22 +64,22 @@ def answer(console: Console, renderer: Renderer, visit: Visit) -> Response:
     found = console.codes.find(text)
     if len(found) != 1:
         problem = (
-            f"{len(found)} codes have “{text}”: type more." if found else f"No code is “{text}”: nothing is answered."
+            f"{len(found)} codes have “{text}”: type more." if found else f"No code is “{text}”: nothing was answered."
         )
-        console.accounts.say(visit.who, problem if text else "Type a code, or words of its name.")
+        console.accounts.notify(visit.who, problem if text else "Type a code, or words of its name.")
         return to(f"/desk?order={_order(visit.form.get('order'))}")
     try:
         answered = console.desk.answer(visit.who.name, visit.form.get("lease", ""), found[0])
     except RequestRefused as refused:
-        console.accounts.say(visit.who, str(refused))
+        console.accounts.notify(visit.who, str(refused))
         return to("/queue")
     if answered is None:
-        console.accounts.say(visit.who, "That alert was never yours: nothing is answered.")
+        console.accounts.notify(visit.who, "You never held that alert: nothing was answered.")
         return to("/queue")
     console.publish()
     name = console.codes.name(answered.violation_code)
     console.audit.note(visit.who.name, visit.address, "answer", f"{answered.violation_code} to {answered.alert}")
-    console.accounts.say(visit.who, _done(name, answered))
+    console.accounts.notify(visit.who, _done(name, answered))
     return _next(console, visit)
 
 
@@ -87,7 +87,7 @@ def hand_back(console: Console, renderer: Renderer, visit: Visit) -> Response:
     """Return the alert to the queue."""
     if console.desk.end(visit.form.get("lease", ""), "handed back", visit.who.name):
         console.audit.note(visit.who.name, visit.address, "handed back", visit.form["lease"])
-        console.accounts.say(visit.who, "Handed back: it is in the queue again.")
+        console.accounts.notify(visit.who, "Handed back: it is in the queue again.")
     return to("/queue")
 
 
@@ -97,7 +97,7 @@ def _next(console: Console, visit: Visit, alert: int | None = None) -> Response:
     if held is not None:
         return to(f"/desk?order={order}")
     if alert is not None:
-        console.accounts.say(visit.who, "Somebody else was faster: that alert is held or answered.")
+        console.accounts.notify(visit.who, "Another officer was faster: that alert is held or answered.")
     return to(f"/queue?order={order}")
 
 

@@ -30,10 +30,10 @@ class Drones:
         self._database = database
         self._clock = clock
 
-    def tell(self, supervisor: str, drone_id: str, order: str) -> None:
+    def command(self, supervisor: str, drone_id: str, order: str) -> None:
         """Put a command into the outbox. Raises RequestRefused."""
         if order not in ORDERS:
-            raise RequestRefused(f"A drone can be told to {' or to '.join(ORDERS)}.")
+            raise RequestRefused(f"A command is {' or '.join(ORDERS)}.")
         if not 0 < len(drone_id) <= MAX_ID_CHARS:
             raise RequestRefused("Which drone? Type its id, as alerts show it.")
         now = self._clock()
@@ -58,8 +58,8 @@ class Drones:
 
         take(self._database, CONFIRMATIONS, payloads, positions, partial(decode_json, decoder=_DECODER), keep, now)
 
-    def told(self, limit: int = 50) -> list[sqlite3.Row]:
-        """The newest commands first, and whether each is published and confirmed."""
+    def newest_commands(self, limit: int = 50) -> list[sqlite3.Row]:
+        """The last commands, the newest first, and whether each is published and confirmed."""
         return self._database.rows(
             "SELECT commands.*, published_at FROM commands JOIN outbox ON message_id = command_id"
             " ORDER BY given_at DESC, outbox.number DESC LIMIT ?",

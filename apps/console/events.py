@@ -10,7 +10,7 @@ from .console import Console
 from .streams import Stream
 from .web import Visit, number_of
 
-_LOOK_S: Final = 0.25
+_POLL_S: Final = 0.25
 _GAP_S: Final = 1.0
 """Debounce: changes within this time become one event."""
 _BEAT_S: Final = 2.0
@@ -19,7 +19,7 @@ _CHANGED: Final = b"event: changed\ndata: 1\n\n"
 """A heartbeat: browsers ignore an event with empty data."""
 _PICTURED: Final = b"event: pictured\ndata: 1\n\n"
 _BEAT: Final = b": \n\n"
-_ASK_S: Final = 1.0
+_CHECK_S: Final = 1.0
 """How often the session of a stream is checked."""
 _LOGGED_OUT: Final = b"event: changed\ndata: logged out\n\n"
 """Makes the page fetch its content, which redirects to the login."""
@@ -40,8 +40,8 @@ async def live_events(console: Console, visit: Visit) -> AsyncIterator[bytes]:
 async def desk_events(console: Console, visit: Visit) -> AsyncIterator[bytes]:
     """The presence stream: while it is open, the browser of the lease's officer counts as present.
 
-    It is told when the alert is lost, and once that its picture is there. It is not told of what it did itself: it
-    would ask for the next page twice, and lose what the first one said.
+    It gets an event when the lease has ended, and one when the picture has arrived. It gets no event for its own
+    actions: the page would load the next page twice, and lose the notice on the first.
     """
     lease = visit.request.query_params.get("lease", "")
 
@@ -80,17 +80,16 @@ async def _until_ended(
 ) -> AsyncIterator[bytes]:
     yield b"retry: 2000\n\n"
     # Changes between loading the page and opening the stream, or during a lost connection, count too.
-    asked = visit.request.query_params.get("seen", "")
-    known = number_of(asked)
+    known = number_of(visit.request.query_params.get("seen", ""))
     seen, quiet = version() if known is None else known, 0.0
-    since, unasked = _GAP_S, 0.0
+    since, unchecked = _GAP_S, 0.0
     while not (console.ending or stream.has_ended or await visit.request.is_disconnected()):
-        await asyncio.sleep(_LOOK_S)
-        quiet += _LOOK_S
-        since += _LOOK_S
-        unasked += _LOOK_S
-        if unasked >= _ASK_S:
-            unasked = 0.0
+        await asyncio.sleep(_POLL_S)
+        quiet += _POLL_S
+        since += _POLL_S
+        unchecked += _POLL_S
+        if unchecked >= _CHECK_S:
+            unchecked = 0.0
             if not await run_in_threadpool(console.accounts.is_open, visit.who):
                 yield _LOGGED_OUT
                 return

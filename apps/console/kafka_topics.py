@@ -20,12 +20,12 @@ _WAIT_S: Final = 10.0
 _PUBLISH_S: Final = 30.0
 _AT_ONCE: Final = 500
 _BYTES_AT_ONCE: Final = 16 * 1024**2
-"""A read ends after so many bytes, whatever else waits."""
+"""A read ends after so many bytes, although more messages wait."""
 _READ: Final[dict[str, Any]] = {
     # What the broker has deleted cannot be read; go on with the oldest that there is.
     "auto.offset.reset": "earliest",
     "fetch.message.max.bytes": 16 * 1024 * 1024,
-    # It fetches ahead no further, also while nobody reads.
+    # The limit of what is prefetched.
     "queued.max.messages.kbytes": 16 * 1024,
     "fetch.queue.backoff.ms": 50,
 }
@@ -41,7 +41,7 @@ class KafkaReader:
         self._positions = dict(positions)
         self._assigned: set[int] = set()
         self._patience = Patience(_WAIT_S)
-        # Not by the consumer's connection: a request there is behind a fetch that waits for messages.
+        # A connection of its own: on the consumer's a request waits behind a fetch.
         self._topic = Topic(url, self._patience)
         self._consumer = open_consumer(self._connection, _READ)
         try:
@@ -91,7 +91,7 @@ class KafkaReader:
         return sum(max(end[p] - max(self._positions.get(p, 0), first[p]), 0) for p in assigned)
 
     def done(self, read: Read) -> None:
-        """Nothing to do: whoever stores the messages stores their positions."""
+        """Nothing to do: positions are stored together with the messages."""
 
     def close(self) -> None:
         """Close the connection."""
@@ -112,7 +112,7 @@ class KafkaPublisher:
             self._producer.send([m.payload for m in messages], [m.key for m in messages])
             self._producer.finish()
         except PrestaCopError:
-            # What is left of this attempt must not come after the next one, which a fatal error would fail too.
+            # Messages of this attempt must not follow those of the next; a fatal error would fail that one too.
             self.close()
             self._producer = self._new_producer()
             raise

@@ -23,7 +23,7 @@ KEPT_MINUTES: Final = 24 * 60
 MOST_BYTES: Final = 64 * 1024**2
 """Of a longer file only this much of its end is read at the start: some 50 minutes at 10,000 messages/s."""
 _AHEAD_SECONDS: Final = 3600
-"""Windows that begin further in the future come from wrong clocks, and would be the newest for ever."""
+"""Windows that begin further in the future come from wrong clocks, and would stay the newest for ever."""
 _PARTS: Final = (("morning", range(6, 13)), ("afternoon", range(13, 20)))
 """Parts of the day of the four questions: 6:00 to 12:59 and 13:00 to 19:59 in New York."""
 PARTS_OF_DAY: Final = ("morning", "afternoon", "other")
@@ -153,7 +153,7 @@ class Panes:
                     self.figures, self._inode = Figures(), status.st_ino
                     self._at = max(status.st_size - MOST_BYTES, 0)
                     file.seek(self._at)
-                    self._at += len(file.readline()) if self._at else 0  # it begins somewhere in a line
+                    self._at += len(file.readline()) if self._at else 0  # it begins within a line
                 file.seek(self._at)
                 data = file.read(MOST_BYTES)
         except FileNotFoundError:  # nothing was counted yet

@@ -54,7 +54,7 @@ def _live(console: Console) -> dict[str, Any]:
     }
     if figures is not None:
         minutes = figures.violations_by_minute(_MINUTES, now)
-        codes = figures.codes.copy()  # the console goes on counting while this is shown
+        codes = figures.codes.copy()  # the console keeps counting while the page is rendered
         # The current minute is incomplete: the rate is that of the last complete one.
         values |= {
             "chart": minutes_chart(minutes),

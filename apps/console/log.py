@@ -1,4 +1,4 @@
-"""The console's log: whoever sends junk does not fill a disk with it."""
+"""The console's log: limited, so that invalid messages cannot fill the disk."""
 
 import logging
 import time
@@ -8,7 +8,7 @@ from typing import Final
 from terminal import logs
 
 LINES_A_MINUTE: Final = 5
-"""Of each place in the program that logs."""
+"""For each place in the program that logs."""
 
 
 class Bounded(logging.Filter):

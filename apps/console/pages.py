@@ -106,7 +106,7 @@ def change_password(console: Console, renderer: Renderer, visit: Visit) -> Respo
         console.audit.note(visit.who.name, visit.address, "password refused", str(refused))
         return _refused(renderer.page("password.html", visit.who, 422, problem=str(refused)), refused)
     console.audit.note(visit.who.name, visit.address, "password changed")
-    console.accounts.say(visit.who, "Your password is changed.")
+    console.accounts.notify(visit.who, "Your password is changed.")
     return to("/queue")
 
 

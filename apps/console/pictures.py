@@ -1,7 +1,7 @@
 """Pictures from the images' topic, which may arrive before or after their alerts.
 
 The graph puts them into the lake under names that only its own readers find; an officer needs one within seconds, so
-the console keeps the newest itself. Their names on the disk are hashes: nothing that a message says is ever part of a
+the console keeps the newest itself. Their names on the disk are hashes: no part of a message is ever part of a
 path.
 """
 

@@ -20,7 +20,7 @@ class PubSubReader:
 
     def __init__(self, url: PubSubUrl) -> None:
         """Raises NotPermitted: no credentials."""
-        # The thread that reads makes another attempt itself, and shows meanwhile why nothing comes.
+        # The reading thread retries by itself, and shows the reason meanwhile.
         self._subscriber = Subscriber(url, Patience(0))
 
     def read(self, seconds: float) -> Read:

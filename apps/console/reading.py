@@ -1,4 +1,4 @@
-"""Storing the messages of any topic: a message whose handler raises is refused, whatever it raises."""
+"""Stores the messages of a topic: a message whose handler raises any exception is refused."""
 
 import logging
 import sqlite3
@@ -30,7 +30,7 @@ def take(
     A message that raises anything is kept as refused, with the reason; an error of the disk is raised.
 
     Args:
-        read: decodes a message; before the transaction, so that a large one keeps nobody waiting.
+        read: decodes a message; before the transaction, so that a large one blocks no other thread.
         keep: changes the database by one statement at most.
     """
     found: list[tuple[bytes, _T]] = []

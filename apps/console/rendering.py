@@ -23,10 +23,10 @@ _TEMPLATES: Final = Path(__file__).parent / "templates"
 
 
 class Renderer:
-    """Renders templates; ``said`` returns and clears a session's notice."""
+    """Renders templates; ``take_notice`` returns and clears a session's notice."""
 
-    def __init__(self, clock: Callable[[], float], said: Callable[[Session], str]) -> None:
-        self._said = said
+    def __init__(self, clock: Callable[[], float], take_notice: Callable[[Session], str]) -> None:
+        self._take_notice = take_notice
         self._environment = Environment(
             loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
         )
@@ -35,7 +35,7 @@ class Renderer:
 
     def page(self, template: str, session: Session | None, status: int = 200, **values: Any) -> Response:
         """A whole page."""
-        note = self._said(session) if session else ""
+        note = self._take_notice(session) if session else ""
         values = {"session": session, "note": note, "section": "", **values}
         return HTMLResponse(self._environment.get_template(template).render(values), status_code=status)
 

@@ -15,26 +15,26 @@ def drones(console: Console, renderer: Renderer, visit: Visit) -> Response:
     return renderer.page(
         "drones.html",
         visit.who,
-        told=console.drones.told(),
+        commands=console.drones.newest_commands(),
         orders=ORDERS,
         ready=console.commands_go_out,
         drone=visit.request.query_params.get("drone", ""),
     )
 
 
-def tell_drone(console: Console, renderer: Renderer, visit: Visit) -> Response:
+def command_drone(console: Console, renderer: Renderer, visit: Visit) -> Response:
     """Send a command."""
     drone, order = visit.form.get("drone", "").strip(), visit.form.get("order", "")
     try:
         if not console.commands_go_out:
             raise RequestRefused("No topic of commands: start the console with --commands URL.")
-        console.drones.tell(visit.who.name, drone, order)
+        console.drones.command(visit.who.name, drone, order)
     except RequestRefused as refused:
-        console.accounts.say(visit.who, str(refused))
+        console.accounts.notify(visit.who, str(refused))
         return to("/drones")
     console.publish()
     console.audit.note(visit.who.name, visit.address, "command", f"{order} to {drone}")
-    console.accounts.say(visit.who, f"{drone} is told to {order}.")
+    console.accounts.notify(visit.who, f"The command {order} for {drone} is being published.")
     return to("/drones")
 
 
@@ -62,7 +62,7 @@ def change_account(console: Console, renderer: Renderer, visit: Visit) -> Respon
     except RequestRefused as refused:
         return _accounts(console, renderer, visit, 422, problem=str(refused))
     console.audit.note(visit.who.name, visit.address, "account changed", f"{name}, {role}, active: {active}")
-    console.accounts.say(visit.who, f"{name} is changed, and logged out.")
+    console.accounts.notify(visit.who, f"{name} is changed, and logged out.")
     return to("/accounts")
 
 

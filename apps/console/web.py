@@ -173,7 +173,9 @@ async def _admit(console: Console, renderer: Renderer, request: Request, method:
             return _away(request, "/password")
         if session.role not in roles:
             await run_in_threadpool(console.audit.note, session.name, _address(request), "refused", f"{method} {path}")
-            return renderer.error(403, "That is not for you", f"Your role is {session.role}.", session)
+            return renderer.error(
+                403, "No permission", f"Your role, {session.role}, has no access to this page.", session
+            )
     if method == "GET":
         return Visit(request, session, {})
     try:
@@ -181,7 +183,7 @@ async def _admit(console: Console, renderer: Renderer, request: Request, method:
     except ClientDisconnect:
         return Response(status_code=400)
     if form is None:
-        return renderer.error(413, "Too much", "Forms of the console are smaller.", session)
+        return renderer.error(413, "The form is too large", "Forms of the console are smaller.", session)
     expected = session.csrf if roles is not None and session else request.cookies.get("login", "")
     if not expected or not hmac.compare_digest(form.get("csrf", "").encode(), expected.encode()):
         return renderer.error(403, "This form is out of date", "Go back, load the page again and repeat it.", session)

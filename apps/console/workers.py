@@ -62,7 +62,7 @@ class Worker:
                 self._trouble = (
                     f"{self.name}: {error}. Look at the disk of --data; nothing is lost, and it is tried again"
                 )
-            except BaseException as error:  # noqa: BLE001  # whatever it is, a thread that ends is seen by nobody
+            except BaseException as error:  # noqa: BLE001  # any error: a thread that ends would go unnoticed
                 self._trouble = f"{self.name}: {type(error).__name__}: {str(error)[:200]}. It is tried again"
                 _log.exception("%s failed and is tried again in %.0f s", self.name, self._nap)
             else:

@@ -72,9 +72,9 @@ def log_in_first(page: Page, address: str, once: str) -> None:
     page.get_by_label("Name").fill(ADMIN)
     page.get_by_label("Password").fill(once)
     page.keyboard.press("Enter")
-    page.get_by_label("Password that you have now").fill(once)
+    page.get_by_label("Current password").fill(once)
     page.get_by_label("New password, 12 characters or more").fill(PASSWORD)
-    page.get_by_label("The same again").fill(PASSWORD)
+    page.get_by_label("Repeat the new one").fill(PASSWORD)
     page.keyboard.press("Enter")
     page.wait_for_url("**/queue")
 

@@ -105,19 +105,19 @@ class Busy:
         console.publish()
         self._until("SELECT count(*) FROM outbox WHERE published_at IS NULL", 0)
 
-    def tell_drones(self) -> None:
+    def command_drones(self) -> None:
         """Four commands; the drone of the last one has not confirmed yet."""
         console = self.console
         for place, (drone, order) in enumerate((("0311", "hold"), ("0007", "return"), ("0128", "return"))):
             self.clock.ago = 1300.0 - 170 * place
-            console.drones.tell("supervisor", f"drone-{drone}", order)
+            console.drones.command("supervisor", f"drone-{drone}", order)
             console.audit.note("supervisor", "127.0.0.1", "command", f"{order} to drone-{drone}")
             console.publish()
             self._until("SELECT count(*) FROM outbox WHERE published_at IS NULL", 0)
             self._confirm()
             self._until("SELECT count(*) FROM commands WHERE confirmed_at IS NOT NULL", place + 1)
         self.clock.ago = 0.0
-        console.drones.tell("supervisor", "drone-0311", "return")
+        console.drones.command("supervisor", "drone-0311", "return")
         console.publish()
         self._until("SELECT count(*) FROM outbox WHERE published_at IS NULL", 0)
 

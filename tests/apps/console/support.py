@@ -29,7 +29,7 @@ JPEG = bytes.fromhex("ffd8ffc0000b080010002001011100ffda")
 
 
 class Clock:
-    """A clock that goes when it is told to."""
+    """A clock that the test moves."""
 
     def __init__(self) -> None:
         self.now = time.time()

@@ -70,7 +70,7 @@ def test_no_form_is_taken_without_its_token(console: Console, route: str) -> Non
     for token in ({}, {"csrf": ""}, {"csrf": "é"}, {"csrf": others}):
         assert browser.client.post(path, data=form | token).status_code == 403
     assert console.desk.held("supervisor") is None
-    assert console.drones.told() == []
+    assert console.drones.newest_commands() == []
 
 
 def test_sessions_end_with_the_shift_with_logout_and_with_another_role(console: Console, clock: Clock) -> None:

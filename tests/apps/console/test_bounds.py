@@ -261,8 +261,8 @@ _ENDINGS: dict[str, Callable[[Console, Browser], object]] = {
 def test_a_stream_ends_with_its_session(
     console: Console, clock: Clock, monkeypatch: pytest.MonkeyPatch, path: str, how: str
 ) -> None:
-    monkeypatch.setattr(events, "_LOOK_S", 0.01)
-    monkeypatch.setattr(events, "_ASK_S", 0.02)
+    monkeypatch.setattr(events, "_POLL_S", 0.01)
+    monkeypatch.setattr(events, "_CHECK_S", 0.02)
     come(console, alert("a", clock.now))
     held = console.desk.pick("officer")
     assert held is not None
@@ -287,7 +287,7 @@ def test_a_stream_ends_with_its_session(
 
 
 def test_a_stream_ends_with_the_shift(console: Console, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "_ASK_S", 0.02)
+    monkeypatch.setattr(events, "_CHECK_S", 0.02)
     browser = officer(console)
     is_open = console.accounts.is_open
 
@@ -314,7 +314,7 @@ def test_an_account_has_a_bounded_number_of_streams_and_the_newest_stay() -> Non
 def test_a_stream_that_has_to_make_room_ends(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streams, "MOST_STREAMS", 1)
     monkeypatch.setattr(console.accounts, "is_open", lambda session: console.streams.open("officer").__enter__())
-    monkeypatch.setattr(events, "_ASK_S", 0.02)
+    monkeypatch.setattr(events, "_CHECK_S", 0.02)
     assert officer(console).get("/queue/events").text.startswith("retry: 2000")
 
 

@@ -247,14 +247,14 @@ def test_the_picture_of_the_desk_is_asked_for_by_its_lease(console: Console) -> 
 
 
 def test_a_command_is_confirmed_once(console: Console, clock: Clock) -> None:
-    console.drones.tell("supervisor", "drone-0007", "return")
+    console.drones.command("supervisor", "drone-0007", "return")
     (command,) = outbox(console, "commands")
     assert (command["drone_id"], command["command"]) == ("drone-0007", "return")
     clock.now += 4
     console.drones.take([msgspec.json.encode(command), b"{}"], {0: 2})
     clock.now += 4
     console.drones.take([msgspec.json.encode(command)], {0: 3})
-    (told,) = console.drones.told()
+    (told,) = console.drones.newest_commands()
     assert round(told["confirmed_at"] - told["given_at"]) == 4
     assert console.database.number("SELECT count(*) FROM refused WHERE topic = ?", CONFIRMATIONS) == 1
 

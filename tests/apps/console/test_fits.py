@@ -40,7 +40,7 @@ def address(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Itera
     busy = Busy(tmp_path_factory.mktemp("day"), broker)
     with served(busy.console) as url:
         busy.fill(browser)
-        busy.tell_drones()
+        busy.command_drones()
         busy.answer_some()
         _overfill(busy.console)
         yield url
@@ -52,7 +52,7 @@ def _overfill(console: Console) -> None:
     add_account(console, LONG_NAME, Role.SUPERVISOR)
     for place in range(40):
         console.accounts.create(f"officer.{place:02d}", Role.OFFICER)
-        console.drones.tell(LONG_NAME, LONG if place % 4 == 0 else f"drone-{place}", "hold")
+        console.drones.command(LONG_NAME, LONG if place % 4 == 0 else f"drone-{place}", "hold")
         console.audit.note(LONG if place % 4 == 0 else LONG_NAME, "2001:db8:85a3:1:2:8a2e:370:7334", "answer", LONG)
         console.audit.note(LONG_NAME, "127.0.0.1", "login")
     raise_alerts(console, *(alert(f"{n}", now - 100_000 + n, plate_id=LONG, drone_id=LONG) for n in range(500)))

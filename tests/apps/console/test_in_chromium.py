@@ -141,7 +141,7 @@ def test_whoever_loses_an_alert_is_told(console: Console, address: str, page: Pa
     assert held is not None
     console.desk.end(held.lease, "deadline")
     page.wait_for_url("**/queue*")
-    page.get_by_text("The time to answer was over: that alert is back in the queue.").wait_for()
+    page.get_by_text("The time to answer has expired: that alert is back in the queue.").wait_for()
 
 
 def test_a_picture_that_comes_late_is_shown_and_what_is_typed_stays(
@@ -253,7 +253,7 @@ def test_scripts_in_messages_are_text(console: Console, address: str, page: Page
         assert page.locator("script").count() == 3
         assert page.evaluate(HANDLERS) == 0
     for text in payloads[::10]:
-        console.drones.tell("supervisor", text, "hold")
+        console.drones.command("supervisor", text, "hold")
         page.goto(f"{address}/desk?order={text}")
         page.request.post(f"{address}/login", form={"name": text, "password": text})
     page.goto(f"{address}/drones")
@@ -305,7 +305,7 @@ def test_everyone_can_read_and_name_what_is_there(
     assert focused(page) == "name"
     log_in(page, address, "supervisor")
     console.desk.pick("supervisor")
-    console.drones.tell("supervisor", "drone-1", "hold")
+    console.drones.command("supervisor", "drone-1", "hold")
     for path in ("/queue", "/desk", "/live", "/drones", "/accounts", "/audit", "/password"):
         page.goto(address + path)
         assert page.evaluate(NAMELESS) == [], path

@@ -60,7 +60,7 @@ def test_pages_survive_an_alert_that_an_older_version_kept(console: Console, fie
     lease = console.desk.held("supervisor")
     assert lease is not None
     said = browser.post("/desk", "/desk/answer", lease=lease.lease, code="40", order="oldest")
-    assert "Nobody can answer that alert" in said.text
+    assert "That alert cannot be answered" in said.text
     assert console.desk.pick("officer") is None
     assert len(console.database.rows("SELECT 1 FROM refused")) == 1
 
@@ -179,8 +179,8 @@ def _pages_are_there(console: Console, monkeypatch: pytest.MonkeyPatch, clock: C
         answer = browser.get(path)
         assert answer.status_code == 200, path
         assert len(answer.text) < 300_000, path
-    monkeypatch.setattr(events, "_ASK_S", 0.0)
-    monkeypatch.setattr(events, "_LOOK_S", 0.01)
+    monkeypatch.setattr(events, "_CHECK_S", 0.0)
+    monkeypatch.setattr(events, "_POLL_S", 0.01)
     clock.now += SESSION_SECONDS - 1
     watcher = officer(console)
     with monkeypatch.context() as patch:
@@ -212,7 +212,7 @@ def test_no_alert_makes_a_page_fail_and_each_that_is_kept_can_be_answered(
 def test_no_confirmation_makes_a_page_fail(console: Console, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     for text in TEXTS:
         if 0 < len(text) <= 200:
-            console.drones.tell("supervisor", text, "hold")
+            console.drones.command("supervisor", text, "hold")
     payloads = _spoilt(CONFIRMATION)
     console.drones.take(payloads, {0: len(payloads)})
     assert reading.refused(console.database) > 50
