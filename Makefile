@@ -190,7 +190,7 @@ topics: install ## create topics and bucket rules at the services here, or by AR
 
 PYTEST = $(PY) -m pytest
 COVERAGE = $(PY) -m coverage
-# Three workers on two cores: half of the time these tests wait for servers to start, retry or time out.
+# Three workers on two cores: these tests often wait (decision 131).
 SERVICES_TIER = -n 3 --dist loadgroup -m "services and not nightly"
 
 .PHONY: test
@@ -217,9 +217,11 @@ test-all: test test-embedded test-services ## the three tiers that CI runs (20 m
 fresh-machine: ## run the README's commands in a fresh Debian 13 (DEBIAN=bookworm: 12)
 	@tests/fresh_machine.sh $(or $(DEBIAN),trixie) $(ARGS)
 
+# sys.monitoring, where Python has it, costs less than tracing, which on 3.11 now and then fails where a thread starts.
 .PHONY: coverage
 coverage: install ## the share of lines that unit and embedded tests execute, then that all three tiers do
-	@$(COVERAGE) erase; failed=0; \
+	@export COVERAGE_CORE=$$($(PY) -c 'import sys; print("sysmon" if sys.version_info >= (3, 12) else "ctrace")'); \
+	$(COVERAGE) erase; failed=0; \
 	$(COVERAGE) run -m pytest -q -n 2 --dist worksteal -m "not (services or nightly)" $(ARGS) || failed=1; \
 	$(COVERAGE) combine --quiet && echo "unit and embedded: $$($(COVERAGE) report --format=total) %"; \
 	$(COVERAGE) run -m pytest -q $(SERVICES_TIER) $(ARGS) || failed=1; \
