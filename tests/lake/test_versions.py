@@ -162,9 +162,19 @@ def test_what_was_put_in() -> None:
     assert "wind" in MESSAGE
 
 
+CONFLICT = {
+    "qualified": "m2",
+    "human_work": "2015-01-06 21 1 0",
+    "stats": "qualified 2015-01-06 05:00:00+00 21 other 40.75,-73.99 1",
+}
+"""By view, the row of a message whose id another one has with other content: hidden, or shown as a message of its own."""
+
+
 def test_all_views_show_what_the_version_showed_that_wrote_the_lake(rich: str) -> None:
-    expected = json.loads(Path(rich).with_name("expected.json").read_text())
-    assert shown(rich) == expected
+    hidden: dict[str, list[str]] = json.loads(Path(rich).with_name("expected.json").read_text())
+    both = hidden | {view: sorted([*hidden[view], row]) for view, row in CONFLICT.items()}
+    expected = shown(rich)
+    assert expected in (hidden, both)
     assert reconcile(rich) == []
     compacted(rich)
     vacuum(rich, timedelta(0))
