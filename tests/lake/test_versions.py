@@ -167,7 +167,7 @@ CONFLICT = {
     "human_work": "2015-01-06 21 1 0",
     "stats": "qualified 2015-01-06 05:00:00+00 21 other 40.75,-73.99 1",
 }
-"""By view, the row of a message whose id another one has with other content: hidden, or shown as a message of its own."""
+"""By view, the row of a message whose id another one has with other content: hidden, or shown as well."""
 
 
 def test_all_views_show_what_the_version_showed_that_wrote_the_lake(rich: str) -> None:
