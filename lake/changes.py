@@ -1,4 +1,4 @@
-"""Changes of committed files: compaction, replay and undo replace files atomically.
+"""Changes of committed files: publication, compaction, replay and undo change the lake's tables atomically.
 
 A change is a file of the ledger, ``ledger/source=changes/change-000001.parquet``. It names the files that it replaces
 and the new ones, and is written only if no change has that number (optimistic concurrency): of two that start from the
@@ -12,24 +12,39 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import count, takewhile
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as pads
 
 from lake.files import WrittenFile, in_ledger
 from lake.format import check
-from lake.layout import change_path
+from lake.layout import change_path, unit_of
 from lake.ledger import put_row, read_rows
+from lake.merged_ledger import NUMBER, MergedLedger
 from lake.storage import storage
 from schemas.errors import InputChanged, PrestaCopError
-from schemas.lake import CHANGES, LEDGER, LEDGER_ROW, MERGED_LEDGER, UNDONE, Dataset
+from schemas.lake import CHANGES, LEDGER_ROW, MERGED_LEDGER, UNDONE, Dataset
 
 CHANGE = "change-"
 """Prefix of the names of changes and of their files."""
+PUBLICATION: Final = "publication"
+COMPACTION: Final = "compaction"
+"""What changes are that add the tail to the tables, or move rows to other files and do nothing else."""
 _NUMBER = re.compile(r"/change-(\d{6,})\.parquet$")
 _FILE = re.compile(r"/change-(\d{6,})-[0-9a-f]+-\d+(?:\.part-\d{5})?\.parquet$")
+
+
+def writer_of(path: str) -> str:
+    """The name of the unit or change that wrote a file of the lake.
+
+    >>> writer_of("stats/source=drones/change-000012-ab-00001.part-00002.parquet")
+    'change-000012-ab'
+    """
+    name = unit_of(path)
+    return name.rpartition("-")[0] if name.startswith(CHANGE) else name
 
 
 class Move(NamedTuple):
@@ -53,6 +68,8 @@ class Change(NamedTuple):
     """The new ones."""
     replaces: Sequence[str] = ()
     moves: Sequence[Move] = ()
+    units: Sequence[str] = ()
+    """Those that a publication adds to the tables: their files that it does not replace."""
 
     @property
     def name(self) -> str:
@@ -63,16 +80,37 @@ class Change(NamedTuple):
         return f"{self.name}-{part:05d}"
 
 
-def read_changes(root: str) -> pa.Table:
-    """The changes of a lake, in their order.
+def read_changes(root: str, after: int = 0) -> pa.Table:
+    """The changes that are not folded yet, in their order.
 
     Read them before the ledger: a unit whose files a change replaces was committed before the change.
+
+    Args:
+        after: the last change that :mod:`lake.merged_ledger` has.
     """
     check(root)
-    folder = change_path(1).rpartition("/")[0]
-    paths = {int(m[1]): info.path for info in storage(root).list(folder) if (m := _NUMBER.search(info.path))}
+    paths = change_files(root)
     # A listing may miss a change that is written meanwhile, and yet show the next one.
-    return read_rows(root, list(takewhile(bool, (paths.get(number, "") for number in count(1)))))
+    return read_rows(root, list(takewhile(bool, (paths.get(number, "") for number in count(after + 1)))))
+
+
+def change_files(root: str) -> dict[int, str]:
+    """The full paths of the files of changes, by number."""
+    folder = change_path(1).rpartition("/")[0]
+    return {int(m[1]): info.path for info in storage(root).list(folder) if (m := _NUMBER.search(info.path))}
+
+
+def changes_since(root: str, number: int) -> pa.Table:
+    """The changes after this one, in their order, folded ones too."""
+    merged = MergedLedger(root)
+    old = merged.changes().to_table(filter=pads.field(NUMBER) > number).sort_by(NUMBER).select(LEDGER_ROW.names)
+    return pa.concat_tables([old, read_changes(root, max(number, merged.number))])
+
+
+def last_change(root: str) -> int:
+    """The number of the lake's last change."""
+    merged = MergedLedger(root).number
+    return merged + int(read_changes(root, merged).num_rows)
 
 
 def put_change(root: str, change: Change) -> bool:
@@ -89,42 +127,30 @@ def put_change(root: str, change: Change) -> bool:
         **in_ledger(change.files),
         "replaces": list(change.replaces),
         "moves": [move._asdict() for move in change.moves],
+        "units": list(change.units),
     }
-    return put_row(root, change_path(change.number), row)
+    if not put_row(root, change_path(change.number), row):
+        return False
+    merged = MergedLedger(root)
+    # Where another change of this number was folded and removed meanwhile, there was room for the file again.
+    return merged.number < change.number or bool(merged.find([change.name]))
 
 
-def merged_ledger(changes: pa.Table) -> str | None:
-    """The path of the newest file with merged rows of the ledger; None if there is none.
+def first_publication(changes: pa.Table) -> int | None:
+    """The number of the first publication; None where there is none. All that was live then is in the tables."""
+    published = pc.greater(pc.list_value_length(changes["units"]).fill_null(0), 0)
+    place: int = pc.index(published, True).as_py()
+    return place + 1 if place >= 0 else None
 
-    The rows of units never change, so the file is valid with any later listing of the ledger.
-    """
-    files = pc.list_flatten(changes["files"].combine_chunks())
-    paths = files.filter(pc.equal(pc.struct_field(files, "dataset"), LEDGER))
-    return paths[-1].as_py()["path"] if len(paths) else None
+
+def published(changes: pa.Table) -> pa.Array:
+    """The names of the units that are in the tables after these changes."""
+    return pc.list_flatten(changes["units"].combine_chunks())
 
 
 def replaced_by(changes: pa.Table) -> pa.Array:
     """The paths of all files that these changes replace."""
     return pc.list_flatten(changes["replaces"].combine_chunks())
-
-
-def moved(ledger: pa.Table, changes: pa.Table) -> pa.Table:
-    """The ledger with its counts as they are after the changes."""
-    deltas: dict[str, Counter[str]] = {}
-    for move in (move for moves in changes["moves"].to_pylist() for move in moves):
-        for what, rows in ((move["out_of"], -move["rows"]), (move["into"], move["rows"])):
-            if what == UNDONE:  # no row came in either
-                deltas.setdefault("rows_in", Counter())[move["unit"]] -= rows
-                continue
-            deltas.setdefault(what, Counter())[move["unit"]] += rows
-            if what in (Dataset.POSITIONS, Dataset.QUALIFIED, Dataset.UNQUALIFIED):
-                deltas.setdefault("counted", Counter())[move["unit"]] += rows
-    units = ledger["unit"].to_pylist() if deltas else []
-    for what, of in deltas.items():
-        sums = pc.add(ledger[what], pa.array([of[unit] for unit in units], pa.int64()))
-        place = ledger.schema.get_field_index(what)
-        ledger = ledger.set_column(place, ledger.schema.field(place), sums)
-    return ledger
 
 
 class Undone(NamedTuple):
@@ -202,7 +228,7 @@ def reading(root: str, what: str) -> Iterator[None]:
     Raises:
         InputChanged: files were removed meanwhile.
     """
-    changes = read_changes(root).num_rows
+    changes = last_change(root)
     try:
         yield
     except PrestaCopError:
@@ -214,7 +240,7 @@ def reading(root: str, what: str) -> Iterator[None]:
 
 def check_not_removed(root: str, what: str, changes: int) -> None:
     """Raises InputChanged where a file is missing that was live after so many changes."""
-    replaced = set(replaced_by(read_changes(root).slice(changes)).to_pylist())
+    replaced = set(replaced_by(changes_since(root, changes)).to_pylist())
     if not replaced:
         return
     store = storage(root)

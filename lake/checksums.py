@@ -24,11 +24,15 @@ def sha256(data: bytes | memoryview) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def with_checksum(table: pa.Table) -> bytes:
-    """The table as a Parquet file that contains its own checksum."""
+def with_checksum(table: pa.Table, row_group: int | None = None) -> bytes:
+    """The table as a Parquet file that contains its own checksum.
+
+    Args:
+        row_group: rows per row group; a million if not given.
+    """
     sink = io.BytesIO()
     with pq.ParquetWriter(sink, table.schema, compression="zstd", write_page_checksum=True) as writer:
-        writer.write_table(table)
+        writer.write_table(table, row_group_size=row_group)
         writer.add_key_value_metadata({_KEY.decode(): _NONE.decode()})
     data = sink.getvalue()
     return _with(data, sha256(data).encode())

@@ -1,12 +1,13 @@
 """Parquet files of the lake: one per unit, dataset and month, sorted by event time."""
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
 from lake.checksums import sha256
@@ -34,6 +35,31 @@ def in_ledger(files: Iterable[WrittenFile]) -> dict[str, list[Any]]:
     files = list(files)
     named = [{"dataset": f.dataset, "path": f.path, "rows": f.rows, "bytes": f.bytes} for f in files]
     return {"files": named, "sha256": [file.sha256 for file in files]}
+
+
+def partition_columns(dataset: Dataset) -> pa.Schema:
+    """The columns of a dataset that are in the paths of its files."""
+    return pa.schema([(name, pa.string()) for name in partitions(dataset)])
+
+
+def parquet_dataset(root: str, dataset: Dataset, paths: Sequence[str]) -> pads.Dataset:
+    """Files of a dataset as a pyarrow dataset, partitions as columns.
+
+    Args:
+        paths: below the lake's root.
+    """
+    store, columns = storage(root), partition_columns(dataset)
+    schema = pa.unify_schemas([SCHEMAS[dataset], columns])
+    if not paths:
+        return pads.dataset(schema.empty_table())
+    return pads.dataset(
+        [store.full(path) for path in paths],
+        schema=schema,
+        format="parquet",
+        filesystem=store.filesystem,
+        partitioning=pads.partitioning(columns, flavor="hive"),
+        partition_base_dir=store.base,
+    )
 
 
 def write_unit(

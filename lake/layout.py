@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from schemas.history import TIME_ZONE
-from schemas.lake import CHANGES, LEDGER, MERGED_LEDGER, Dataset, Source
+from schemas.lake import CHANGES, LEDGER, Dataset, Source
 
 NEW_YORK = ZoneInfo(TIME_ZONE)
 _PART = re.compile(r"\.part-\d{5}$")
@@ -52,14 +52,14 @@ def is_part(path: str) -> bool:
     return _PART.search(path.removesuffix(".parquet")) is not None
 
 
+def is_history(path: str) -> bool:
+    """Whether a file of a dataset has rows of the history, none of which arrives twice."""
+    return f"/source={Source.HISTORY}/" in path
+
+
 def ledger_path(source: Source, unit: str) -> str:
     """The path of the file that commits the unit."""
     return f"{LEDGER}/source={source}/{unit}.parquet"
-
-
-def merged_ledger_path(name: str) -> str:
-    """The path of a file with the ledger's rows of many units."""
-    return f"{MERGED_LEDGER}/{name}.parquet"
 
 
 def change_path(number: int) -> str:

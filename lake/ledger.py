@@ -1,4 +1,7 @@
-"""The ledger: one small Parquet file per unit. Creating it, atomically, commits the unit."""
+"""The ledger's tail: one small Parquet file per unit. Creating it, atomically, commits the unit.
+
+Once a unit is published its row is folded into :mod:`lake.merged_ledger`, and its file is removed.
+"""
 
 import io
 from concurrent.futures import ThreadPoolExecutor
@@ -10,10 +13,10 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
-from lake.checksums import own_checksum_holds, sha256, with_checksum
-from lake.files import WrittenFile
+from lake.checksums import own_checksum_holds, with_checksum
 from lake.format import check, mark_new
-from lake.layout import change_path, ledger_path, merged_ledger_path
+from lake.layout import change_path, ledger_path
+from lake.merged_ledger import folded
 from lake.storage import storage
 from schemas.errors import NotReconciled
 from schemas.lake import LEDGER, LEDGER_ROW, Source
@@ -30,7 +33,7 @@ def is_committed(root: str, source: Source, unit: str) -> bool:
     """Whether the unit is in the lake."""
     check(root)
     store = storage(root)
-    return bool(store.filesystem.get_file_info(store.full(ledger_path(source, unit))).is_file)
+    return store.filesystem.get_file_info(store.full(ledger_path(source, unit))).is_file or bool(folded(root, [unit]))
 
 
 def read_back(root: str, source: Source, unit: str) -> bool:
@@ -42,7 +45,7 @@ def read_back(root: str, source: Source, unit: str) -> bool:
     try:
         data = storage(root).read(path)
     except FileNotFoundError:
-        return False
+        return bool(folded(root, [unit]))
     if own_checksum_holds(data) is False:
         raise NotReconciled(f"{root}/{path} {_KEPT} (its checksum does not match)")
     try:
@@ -63,7 +66,13 @@ def commit(root: str, rows: list[dict[str, Any]]) -> list[str]:
     storage(root).flush()
     with ThreadPoolExecutor(PUTS) as pool:
         put = list(pool.map(partial(_put, root), rows))
-    return [row["unit"] for row, new in zip(rows, put, strict=True) if new]
+    new = [row for row, is_new in zip(rows, put, strict=True) if is_new]
+    # Where another worker had committed the unit, and its row was folded and removed meanwhile.
+    old = folded(root, [row["unit"] for row in new]) if new else set()
+    for row in new:
+        if row["unit"] in old:
+            storage(root).delete(ledger_path(Source(row["source"]), row["unit"]))
+    return [row["unit"] for row in new if row["unit"] not in old]
 
 
 def _put(root: str, row: dict[str, Any]) -> bool:
@@ -82,29 +91,6 @@ def unit_paths(root: str) -> list[str]:
     store = storage(root)
     changes = store.full(change_path(1)).rpartition("/")[0]
     return [info.path for info in store.list(LEDGER) if not info.path.startswith(f"{changes}/")]
-
-
-def read_ledger(root: str, merged: str | None = None) -> pa.Table:
-    """All committed units, sorted by name.
-
-    Args:
-        merged: the path of a file that :func:`merge_ledger` has written. The files of its units are not opened,
-            which saves a millisecond each.
-    """
-    store = storage(root)
-    rows = read_rows(root, [store.full(merged)] if merged else [])
-    names = zip(rows["source"].to_pylist(), rows["unit"].to_pylist(), strict=True)
-    known = {store.full(ledger_path(source, unit)) for source, unit in names}
-    others = read_rows(root, [path for path in unit_paths(root) if path not in known])
-    return pa.concat_tables([rows, others]).sort_by("unit")
-
-
-def merge_ledger(root: str, rows: pa.Table, name: str) -> WrittenFile:
-    """Write rows of units as one file of this name."""
-    path = merged_ledger_path(name)
-    data = with_checksum(rows)
-    storage(root).put(path, data)
-    return WrittenFile(LEDGER, path, rows.num_rows, len(data), sha256(data))
 
 
 def read_rows(root: str, paths: list[str]) -> pa.Table:

@@ -1,12 +1,10 @@
-"""Merge many small files of one directory into one: sorted, without duplicates."""
+"""Merge many small files of one directory into one, sorted."""
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -34,12 +32,6 @@ MAX_FILES = 2_000
 """Files that are merged into one."""
 READS: Final = 8
 """Files that are read in parallel."""
-DUPLICATES: Final = "duplicates"
-"""The count to which dropped rows move."""
-_RECORDS = 1 << 40
-
-Drop = dict[str, list[int]]
-"""By unit, the numbers of the records to drop."""
 
 
 class Bin(NamedTuple):
@@ -48,9 +40,6 @@ class Bin(NamedTuple):
     dataset: Dataset
     source: Source
     files: tuple[LakeFile, ...]
-    drop: Drop
-    add: pa.Table | None = None
-    """For statistics: additional rows of :data:`schemas.lake.STATS`, which subtract what is dropped elsewhere."""
 
 
 class Merged(NamedTuple):
@@ -61,19 +50,16 @@ class Merged(NamedTuple):
     moves: list[Move]
 
 
-def bins(files: list[LakeFile], drop: Drop, target: int) -> list[Bin]:
-    """Which files of a directory to merge: those much smaller than ``target`` bytes, and those with rows to drop.
+def bins(files: list[LakeFile], target: int) -> list[Bin]:
+    """Which files of a directory to merge: those much smaller than ``target`` bytes.
 
     Args:
         files: of one directory.
-        drop: of all its files.
     """
-    touched = {file.path for file in files if _units(file, drop)}
     chosen: list[list[LakeFile]] = []
     rows = size = 0
     for file in sorted(files, key=lambda f: f.path):
-        small = file.bytes < target // 2 and file.rows < MAX_ROWS // 2 and not _is_full(file)
-        if not small and file.path not in touched:
+        if file.bytes >= target // 2 or file.rows >= MAX_ROWS // 2 or _is_full(file):
             continue
         full = not chosen or size + file.bytes > target or rows + file.rows > MAX_ROWS
         if full or len(chosen[-1]) == MAX_FILES:
@@ -81,14 +67,8 @@ def bins(files: list[LakeFile], drop: Drop, target: int) -> list[Bin]:
             rows = size = 0
         chosen[-1].append(file)
         rows, size = rows + file.rows, size + file.bytes
-    found = []
-    for together in chosen:
-        if len(together) > 1 or together[0].path in touched:
-            first = together[0]
-            units = sorted({unit for file in together for unit in _units(file, drop)})
-            dropped = {unit: drop[unit] for unit in units}
-            found.append(Bin(Dataset(first.dataset), Source(first.source), tuple(together), dropped))
-    return found
+    several = (tuple(together) for together in chosen if len(together) > 1)
+    return [Bin(Dataset(together[0].dataset), Source(together[0].source), together) for together in several]
 
 
 def _is_full(file: LakeFile) -> bool:
@@ -96,31 +76,17 @@ def _is_full(file: LakeFile) -> bool:
     return unit_of(file.path).startswith(CHANGE) and is_part(file.path)
 
 
-def _units(file: LakeFile, drop: Drop) -> set[str]:
-    """The units among those of ``drop`` that the file may have rows of."""
-    name = unit_of(file.path)
-    return set(drop) if name.startswith(CHANGE) else {name} & drop.keys()
-
-
-def merge(root: str, piece: Bin, name: str) -> Merged | None:
-    """Write the bin's rows as one file of this name, or several parts above :data:`MAX_BYTES`; None where that would
-    change nothing.
+def merge(root: str, piece: Bin, name: str) -> Merged:
+    """Write the bin's rows as one file of this name, or several parts above :data:`MAX_BYTES`.
 
     Raises NotReconciled where a file does not hold the rows that the ledger says, LakeDamaged where it was changed.
     """
-    if len(piece.files) == 1 and piece.add is None and not _hits(root, piece):
-        return None
     files: list[WrittenFile] = []
-    removed: Counter[str] = Counter()
     for number, table in _tables(root, piece):
-        kept, dropped = _without(table, piece)
-        removed.update(dropped)
-        if piece.dataset == Dataset.STATS:
-            kept = _summed(kept if piece.add is None or files else pa.concat_tables([kept, piece.add]))
-        batches = kept.to_batches() if kept.num_rows else [empty(SCHEMAS[piece.dataset])]
+        rows = summed(table) if piece.dataset == Dataset.STATS else table
+        batches = rows.to_batches() if rows.num_rows else [empty(SCHEMAS[piece.dataset])]
         files += write_unit(root, piece.dataset, piece.source, part_name(name, number), batches, ROW_GROUP)
-    moves = [Move(unit, str(piece.dataset), DUPLICATES, rows) for unit, rows in sorted(removed.items())]
-    return Merged(files, [file.path for file in piece.files], moves)
+    return Merged(files, [file.path for file in piece.files], [])
 
 
 def _tables(root: str, piece: Bin) -> Iterator[tuple[int, pa.Table]]:
@@ -163,14 +129,14 @@ def _content(root: str, file: LakeFile) -> bytes:
     return data
 
 
-def _batches(file: LakeFile, data: bytes, schema: pa.Schema, columns: Sequence[str] | None = None) -> Iterator[Any]:
+def _batches(file: LakeFile, data: bytes, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     """The rows of a file as record batches of about :data:`BATCH_BYTES`, with the columns that the schema has."""
     rows = 0
     try:
         parquet = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
-        for batch in parquet.iter_batches(batch_size=_rows_at_once(parquet), columns=columns):
+        for batch in parquet.iter_batches(batch_size=_rows_at_once(parquet)):
             rows += batch.num_rows
-            yield _as(schema, batch) if columns is None else batch
+            yield _as(schema, batch)
     except (pa.ArrowException, OSError) as error:
         raise damaged(error, file.path) from error
     if rows != file.rows:
@@ -207,31 +173,7 @@ def _unpacked(batch: pa.RecordBatch) -> int:
     return sum(sizes)
 
 
-def _hits(root: str, piece: Bin) -> bool:
-    """Whether the bin has a row to drop."""
-    schema = SCHEMAS[piece.dataset]
-    wanted = [name for name in ("unit", "record") if name in schema.names]
-    for file, data in _contents(root, piece.files):
-        for batch in _batches(file, data, schema, wanted):
-            if _without(pa.Table.from_batches([batch]), piece)[1]:
-                return True
-    return False
-
-
-def _without(table: pa.Table, piece: Bin) -> tuple[pa.Table, dict[str, int]]:
-    """The table without the rows to drop, and their number by unit."""
-    if not any(piece.drop.values()):
-        return table, {}
-    units = list(piece.drop)
-    column = table["unit"].combine_chunks().cast(pa.string())
-    place = pc.index_in(column, value_set=pa.array(units)).fill_null(len(units)).to_numpy().astype(np.int64)
-    encoded = [np.array(records, np.int64) + number * _RECORDS for number, records in enumerate(piece.drop.values())]
-    dropped = np.isin(place * _RECORDS + table["record"].to_numpy(), np.concatenate(encoded))
-    found = Counter(place[dropped].tolist())
-    return table.filter(pa.array(~dropped)), {units[number]: rows for number, rows in found.items()}
-
-
-def _summed(table: pa.Table) -> pa.Table:
+def summed(table: pa.Table) -> pa.Table:
     """Statistics with one row per unit and key."""
     keys = [name for name in STATS.names if name != "n"]
     plain = pa.schema(

@@ -1,135 +1,31 @@
-"""Read the lake through its ledger: units are visible atomically, messages exactly once."""
+"""Read the lake: units are visible atomically, messages exactly once.
 
-import atexit
+What readers see is the tables, as they were at one change, and the tail: units that are committed and not published.
+"""
+
 import shlex
-import weakref
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from functools import cached_property
+from pathlib import PurePosixPath
+from typing import Any, Final, NamedTuple
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
 
-from lake.changes import live_files, merged_ledger, moved, read_changes, replaced_by
-from lake.layout import partitions
-from lake.ledger import read_ledger
-from lake.storage import LocalStorage, storage
+from lake.changes import PUBLICATION, first_publication, live_files, published, read_changes, replaced_by, writer_of
+from lake.files import parquet_dataset
+from lake.ledger import read_rows, unit_paths
+from lake.merged_ledger import NUMBER, MergedLedger
+from lake.tables import find_table, form_of, no_files
+from lake.views import Parts, Rows, connected, spilling
 from schemas.errors import InputUnusable
-from schemas.history import TIME_ZONE
-from schemas.lake import CONTENT, SCHEMAS, Dataset
+from schemas.lake import LEDGER_ROW, Dataset
 
-MANY = 100
-"""Datasets with more files are read by pyarrow: faster than by DuckDB, and in less memory."""
-_MESSAGES = (Dataset.POSITIONS, Dataset.QUALIFIED, Dataset.UNQUALIFIED)
-
-
-def _rows(*columns: str) -> str:
-    """The rows of all messages, with the name of their dataset; a column that a dataset does not have is null."""
-    return " UNION ALL ".join(
-        f"SELECT '{d}' AS dataset, {', '.join(c if c in SCHEMAS[d].names else f'NULL AS {c}' for c in columns)} "
-        f"FROM {d}_of_all_units WHERE message_id IS NOT NULL"
-        for d in _MESSAGES
-    )
-
-
-_ORDER = "ORDER BY status IS DISTINCT FROM 'officer', published_at NULLS LAST, unit, record"
-"""Of the rows with one message_id the first one counts: an officer's answer, whose signature was verified, before what
-anybody can send; then what was published first."""
-_SHOWN = ("unit", "record", "message_id", "event_time", "violation_code", "area", "status")
-_SEVERAL = f"""
-    SEMI JOIN (
-        SELECT hash(message_id) AS h FROM ({_rows("message_id")}) GROUP BY h HAVING count(*) > 1
-    ) ON hash(message_id) = h
-"""
-
-
-def counted(view: str) -> str:
-    """SQL that counts the rows of a view as the statistics of their units do."""
-    return f"""
-    SELECT unit, if(apart AND dataset = 'qualified' AND status = 'officer', 'answers', dataset) AS dataset,
-           make_timestamptz(epoch_us(event_time) // size * size) AS window_start, window_seconds,
-           violation_code,
-           CASE WHEN hour BETWEEN 6 AND 12 THEN 'morning' WHEN hour BETWEEN 13 AND 19 THEN 'afternoon'
-                ELSE 'other' END AS part_of_day, area, count(*) AS n
-    FROM (SELECT *, hour(event_time AT TIME ZONE '{TIME_ZONE}') AS hour FROM {view})
-    JOIN (
-        SELECT unit, window_seconds, window_seconds::BIGINT * 1000000 AS size, bool_or(dataset = 'answers') AS apart
-        FROM stats_of_all_units GROUP BY ALL
-    ) USING (unit) GROUP BY ALL
-    """
-
-
-_VIEWS = f"""
-CREATE VIEW hidden AS
-    SELECT dataset, {", ".join(_SHOWN)} FROM ({_rows(*_SHOWN, "published_at")})
-    QUALIFY row_number() OVER (PARTITION BY message_id {_ORDER}) > 1;
-CREATE VIEW claimed AS
-    SELECT dataset, {", ".join(_SHOWN)}, published_at,
-           row_number() OVER (PARTITION BY message_id, dataset, {", ".join(CONTENT)} {_ORDER}) AS copy,
-           first_value({{'dataset': dataset, 'unit': unit, 'record': record}})
-               OVER (PARTITION BY message_id {_ORDER}) AS counts
-    FROM ({_rows("unit", "record", "area", "published_at", *CONTENT)}) {_SEVERAL};
-CREATE VIEW duplicates AS
-    SELECT dataset, {", ".join(_SHOWN)} FROM claimed WHERE copy > 1;
-CREATE VIEW conflicts AS
-    SELECT * EXCLUDE (copy, counts), counts.dataset AS counts_dataset, counts.unit AS counts_unit,
-           counts.record AS counts_record
-    FROM claimed WHERE copy = 1 AND (unit, record) <> (counts.unit, counts.record);
-
-{
-    "".join(
-        f"CREATE VIEW {d} AS SELECT * FROM {d}_of_all_units ANTI JOIN hidden USING (unit, record);" for d in _MESSAGES
-    )
-}
-CREATE VIEW repeated_summons AS
-    SELECT summons_number, count(*) AS times, list({{'unit': unit, 'record': record}}) AS rows
-    FROM (SELECT * FROM qualified UNION ALL SELECT * FROM unqualified)
-    WHERE summons_number IS NOT NULL GROUP BY summons_number HAVING count(*) > 1;
-CREATE VIEW dead_letters AS
-    SELECT * FROM dead_letters_of_all_units
-    QUALIFY source_id IS NULL OR row_number() OVER (PARTITION BY path, source_id ORDER BY unit, record) = 1;
-CREATE VIEW images AS SELECT * FROM images_of_all_units;
-
-CREATE VIEW answers AS
-    SELECT answers AS alert_id, message_id, officer_id, violation_code, event_time AS answered_at, published_at,
-           CASE WHEN row_number() OVER (PARTITION BY answers ORDER BY event_time, message_id) = 1
-                THEN 'first' ELSE 'second' END AS counts_as
-    FROM qualified WHERE status = 'officer';
-CREATE VIEW alerts AS
-    SELECT u.* EXCLUDE (violation_code, answers, officer_id),
-           a.message_id IS NOT NULL AS answered, a.message_id AS answer_id, a.violation_code AS answered_code,
-           a.officer_id, a.answered_at, epoch(a.answered_at - u.event_time) AS seconds_to_answer
-    FROM unqualified u LEFT JOIN answers a ON a.alert_id = u.message_id AND a.counts_as = 'first'
-    WHERE u.message_id IS NOT NULL;
-CREATE VIEW human_work AS
-    SELECT day, violation_code, count(*) AS violations, count(*) FILTER (needed) AS needed_officer,
-           count(*) FILTER (needed) / count(*) AS share,
-           count(*) FILTER (needed AND violation_code IS NULL) AS open,
-           quantile_cont(seconds_to_answer, 0.5) AS p50_seconds, quantile_cont(seconds_to_answer, 0.95) AS p95_seconds
-    FROM (
-        SELECT event_time, violation_code, false AS needed, NULL AS seconds_to_answer
-        FROM qualified WHERE message_id IS NOT NULL AND status <> 'officer'
-        UNION ALL SELECT event_time, answered_code, true, seconds_to_answer FROM alerts
-    ), LATERAL (SELECT (event_time AT TIME ZONE '{TIME_ZONE}')::DATE AS day)
-    GROUP BY ALL;
-CREATE VIEW hidden_counted AS {counted("hidden")};
-CREATE VIEW duplicates_counted AS {counted("duplicates")};
-
-CREATE VIEW stats AS
-    SELECT dataset, window_start, window_seconds, violation_code, part_of_day, area, sum(n)::BIGINT AS n
-    FROM (
-        SELECT dataset, window_start, window_seconds, violation_code, part_of_day, area, n FROM stats_of_all_units
-        UNION ALL
-        SELECT dataset, window_start, window_seconds, violation_code, part_of_day, area, -n FROM hidden_counted
-    )
-    GROUP BY ALL HAVING sum(n) <> 0;
-"""
-"""Of the rows that claim one message_id one is counted and shown. The others, ``hidden``, are ``duplicates`` of it or
-of each other, which a compaction removes, or ``conflicts``, the first of each other content, which stay. A payload that
-nobody can read is known by the name that Pub/Sub gave it. Of several answers to one alert the first one by its time and
-then by its id counts; the others are kept, and marked as second. What is taken off the statistics is taken off where
-its unit has counted it: units of earlier versions counted answers as qualified."""
+_NO_FILES: Final = pa.schema([("path", pa.string()), ("rows", pa.int64()), ("bytes", pa.int64()),
+                              ("source", pa.string())])  # fmt: skip
 
 
 class LakeFile(NamedTuple):
@@ -140,140 +36,219 @@ class LakeFile(NamedTuple):
     path: str
     rows: int
     bytes: int
-    sha256: str | None
-    """None of a file of an earlier version."""
+    sha256: str | None = None
+    """None where it was not looked up (:meth:`Lake.with_checksums`), or an earlier version wrote the file."""
 
 
 class Lake:
-    """A lake at a directory or ``s3://`` URL: a snapshot of its ledger.
+    """A lake at a directory or ``s3://`` URL, as it is when it is opened.
 
-    Args:
-        units: the names of all units to read, of some sources; others are ignored.
-        changes: the number of changes to apply; later ones are ignored.
+    Opening costs by the tail; what all units and changes of all time are read for is read when it is used.
     """
 
-    def __init__(self, root: str, units: Iterable[str] | None = None, changes: int | None = None) -> None:
+    def __init__(self, root: str) -> None:
         self.root = root
-        known, ledger = _opened(root)
-        self.changes = known.slice(0, changes)
-        """One row a change of files (:mod:`lake.changes`), in their order."""
-        if units is not None:
-            ledger = ledger.filter(pc.is_in(ledger["unit"], value_set=pa.array(units, pa.string())))
-        self.as_committed = ledger
-        """The rows of the ledger as the units wrote them."""
-        self.ledger = moved(ledger, self.changes)
-        """One row a committed unit (:data:`schemas.lake.LEDGER_ROW`): its counts as they are now, its ``files`` as it
-        wrote them."""
-        replaced = replaced_by(self.changes)
-        self.replaced = frozenset(replaced.to_pylist())
-        """The paths of replaced files."""
-        files = live_files((ledger, self.changes), replaced)
-        self._files = files if units is None else files.filter(pc.is_in(files["source"], value_set=ledger["source"]))
+        while not self._open():
+            pass
 
-    def entries(self, *datasets: Dataset) -> list[LakeFile]:
-        """The committed files of some datasets."""
-        wanted = self._files.filter(pc.is_in(self._files["dataset"], value_set=pa.array(map(str, datasets))))
-        return [LakeFile(**row) for row in wanted.to_pylist()]
+    def _open(self) -> bool:
+        """Whether the parts belong together: no rows were folded while they were read."""
+        self._merged = MergedLedger(self.root)
+        self.recent = read_changes(self.root, self._merged.number)
+        """The changes that are not folded yet."""
+        paths = {PurePosixPath(path).stem: path for path in unit_paths(self.root)}
+        new = paths.keys() - set(published(self.recent).to_pylist())
+        folded = self._merged.find(new)
+        self.to_remove = [paths[name] for name in sorted(folded)]
+        """Files of rows that are folded and not removed yet: full paths."""
+        self._pending = [path for name, path in paths.items() if name not in new]
+        try:
+            self.tail = read_rows(self.root, [paths[name] for name in sorted(new - folded)])
+            """The rows of units that are not published."""
+        except FileNotFoundError:
+            if MergedLedger(self.root).number == self._merged.number:
+                raise
+            return False
+        return MergedLedger(self.root).number == self._merged.number
+
+    @property
+    def number(self) -> int:
+        """The number of the last change."""
+        return self._merged.number + int(self.recent.num_rows)
+
+    @property
+    def is_published(self) -> bool:
+        """Whether the lake has tables, or will have them as soon as somebody brings them to the last change."""
+        return self._merged.number > 0 or first_publication(self.recent) is not None
+
+    @cached_property
+    def pending(self) -> pa.Table:
+        """The rows of units whose publication is not folded yet."""
+        try:
+            return read_rows(self.root, self._pending)
+        except FileNotFoundError:  # it is folded now
+            return MergedLedger(self.root).rows(published(self.recent).to_pylist(), LEDGER_ROW.names)
+
+    @property
+    def folded_units(self) -> pads.Dataset:
+        """The rows of folded units (:data:`lake.merged_ledger.ROW`)."""
+        return self._merged.all_units()
+
+    @cached_property
+    def as_committed(self) -> pa.Table:
+        """The rows of the ledger as the units wrote them, of all units of all time."""
+        folded = self.folded_units.to_table(columns=LEDGER_ROW.names)
+        return pa.concat_tables([folded, self.pending, self.tail]).sort_by("unit")
+
+    @cached_property
+    def changes(self) -> pa.Table:
+        """One row a change (:mod:`lake.changes`), of all time, in their order."""
+        folded = self._merged.changes().to_table().sort_by(NUMBER).select(LEDGER_ROW.names)
+        return pa.concat_tables([folded, self.recent])
+
+    def changes_since(self, number: int) -> pa.Table:
+        """The changes after the one of this number, in their order."""
+        folded = self._merged.changes().to_table(filter=pads.field(NUMBER) > number).sort_by(NUMBER)
+        return pa.concat_tables([folded.select(LEDGER_ROW.names), self.recent])
+
+    @property
+    def repairs(self) -> pa.Table:
+        """The changes that are no publications, in their order: far fewer."""
+        other = pads.field("path") != PUBLICATION
+        folded = self._merged.changes().to_table(filter=other).sort_by(NUMBER).select(LEDGER_ROW.names)
+        return pa.concat_tables([folded, self.recent.filter(other)])
+
+    @cached_property
+    def ledger(self) -> pa.Table:
+        """One row a unit (:data:`schemas.lake.LEDGER_ROW`) of all time: its counts as they are now, its ``files`` as it
+        wrote them."""
+        return self.sql("FROM ledger ORDER BY unit").cast(LEDGER_ROW)
+
+    @property
+    def units(self) -> int:
+        """How many units there are."""
+        return self._merged.units + len(self._pending) + int(self.tail.num_rows)
+
+    def entries(self, *datasets: Dataset, published: bool | None = None) -> list[LakeFile]:
+        """The committed files of some datasets.
+
+        Args:
+            published: only those whose rows are in the tables, or only those of the tail; None for both.
+        """
+        found = []
+        for dataset in datasets:
+            if published is not False:
+                rows = self._files(dataset).select(_NO_FILES.names).to_pylist()
+                found += [LakeFile(str(dataset), row["source"], row["path"], row["rows"], row["bytes"]) for row in rows]
+            if published is not True:
+                found += [LakeFile(**row) for row in self._tail_files.get(dataset, [])]
+        return found
+
+    def with_checksums(self, files: Sequence[LakeFile]) -> list[LakeFile]:
+        """The same files with their checksums, out of the rows that name them."""
+        writers = {writer_of(file.path) for file in files}
+        rows = pa.concat_tables([self._merged.rows(writers, LEDGER_ROW.names), self.pending, self.tail, self.recent])
+        named = live_files((rows,), pa.array([], pa.string()))
+        known = dict(zip(named["path"].to_pylist(), named["sha256"].to_pylist(), strict=True))
+        return [file._replace(sha256=known.get(file.path)) for file in files]
 
     def files(self, dataset: Dataset) -> list[str]:
         """The paths below the root of the dataset's committed files."""
         return [file.path for file in self.entries(dataset)]
 
     def dataset(self, dataset: Dataset) -> pads.Dataset:
-        """The committed files as a pyarrow dataset, partitions as columns; with the duplicates of messages across
-        units."""
-        store = storage(self.root)
-        columns = pa.schema([(name, pa.string()) for name in partitions(dataset)])
-        partitioning = pads.partitioning(columns, flavor="hive")
-        schema = pa.unify_schemas([SCHEMAS[dataset], columns])
-        paths = [store.full(path) for path in self.files(dataset)]
-        if not paths:
-            return pads.dataset(schema.empty_table())
-        return pads.dataset(
-            paths,
-            schema=schema,
-            format="parquet",
-            filesystem=store.filesystem,
-            partitioning=partitioning,
-            partition_base_dir=store.base,
-        )
+        """The committed files as a pyarrow dataset, partitions as columns; with the copies that the tail has."""
+        return parquet_dataset(self.root, dataset, self.files(dataset))
 
     def connect(self) -> duckdb.DuckDBPyConnection:
         """A DuckDB connection with views of datasets, ``ledger``, ``changes``, ``duplicates`` and ``conflicts``; its
         clock is UTC."""
-        connection = duckdb.connect()
-        _open.add(connection)
-        connection.execute("SET parquet_metadata_cache = true")
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.execute("SET enable_progress_bar = false")  # it would mix with a command's own lines
-        _copy(connection, "ledger", self.ledger)
-        _copy(connection, "changes", self.changes)
-        for dataset in Dataset:
-            self._register(connection, dataset)
-        connection.execute(_VIEWS)
-        return connection
+        return connected(self.root, self._rows(), {dataset: self.parts(dataset) for dataset in Dataset})
+
+    def spilling(self) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
+        """A connection that spills to disk beyond a gigabyte."""
+        return spilling(self.connect())
 
     def sql(self, query: str, parameters: Iterable[Any] = ()) -> pa.Table:
         """The answer of a DuckDB query over the views."""
         with self.connect() as connection:
             return connection.sql(query, params=list(parameters)).to_arrow_table()
 
-    def _register(self, connection: duckdb.DuckDBPyConnection, dataset: Dataset) -> None:
-        view = f"{dataset}_of_all_units"
-        store = storage(self.root)
-        files = self.files(dataset)
-        if not files:
-            _copy(connection, view, self.dataset(dataset).to_table())
-            return
-        if not isinstance(store, LocalStorage) or any(c in store.base for c in "*?[=") or len(files) > MANY:
-            # DuckDB's S3 reader is an extension that it would download, and it takes such names for patterns and
-            # directories above the lake for partitions. It opens each file for each view, and keeps it open.
-            connection.register(view, self.dataset(dataset))
-            return
-        names = ", ".join("'" + store.full(path).replace("'", "''") + "'" for path in files)
-        columns = partitions(dataset)
-        types = ", ".join(f"'{name}': VARCHAR" for name in columns)
-        # Files of earlier versions have fewer columns.
-        _copy(connection, f"no_{dataset}", _plain(SCHEMAS[dataset]).empty_table())
-        connection.execute(
-            f"CREATE VIEW {view} AS SELECT * EXCLUDE ({', '.join(columns)}), {', '.join(columns)} FROM "
-            f"(FROM no_{dataset} UNION ALL BY NAME FROM read_parquet([{names}], hive_partitioning = true, "
-            f"hive_types = {{{types}}}, union_by_name = true))"
-        )
+    def parts(self, dataset: Dataset) -> Parts:
+        """The files of a dataset, for :func:`lake.views.connected`."""
+        tail = [row["path"] for row in self._tail_files.get(dataset, [])]
+        files = self._files(dataset)
+        bounds = zip(*(files[name].to_pylist() for name in ("path", "first", "last")), strict=True) if tail else ()
+        known = {path: (first, last) for path, first, last in bounds if first is not None}
+        return Parts(files["path"].to_pylist(), tail, known)
+
+    def _rows(self) -> Rows:
+        units = pa.concat_tables([self.pending, self.tail])
+        return Rows(self._merged.all_units(), units, self._merged.changes(), self.recent)
+
+    def _files(self, dataset: Dataset) -> pa.Table:
+        """The files of the dataset's table at the last change."""
+        if dataset not in self._tables:
+            self._tables[dataset] = self._files_at_last_change(dataset)
+        return self._tables[dataset]
+
+    def _files_at_last_change(self, dataset: Dataset) -> pa.Table:
+        form = form_of(dataset)
+        table = find_table(self.root, form)
+        if table:
+            table.back_to(self.number)
+        files = table.files() if table else no_files(form)
+        adds, gone = self.missing(dataset, table.number if table else 0)
+        files = files.filter(pc.invert(pc.is_in(files["path"], gone)))
+        return pa.concat_tables([files, adds.select(_NO_FILES.names)], promote_options="default")
+
+    def missing(self, dataset: Dataset, number: int) -> tuple[pa.Table, pa.Array]:
+        """What a dataset's table lacks that is at an earlier change: files to add (of :func:`lake.changes.live_files`),
+        and paths to remove."""
+        changes = self.recent.slice(max(number - self._merged.number, 0))
+        if not self.is_published or not changes.num_rows:
+            changes = self.recent.slice(0, 0)
+        names = published(changes)
+        units = self.pending.filter(pc.is_in(self.pending["unit"], names)) if len(names) else self.pending.slice(0, 0)
+        gone = replaced_by(changes)
+        files = live_files((units, changes), gone)
+        adds = files.filter(pc.equal(files["dataset"], str(dataset)))
+        return adds, gone.filter(pc.starts_with(gone, f"{dataset}/"))
+
+    @cached_property
+    def _tables(self) -> dict[Dataset, pa.Table]:
+        return {}
+
+    @cached_property
+    def _tail_files(self) -> dict[str, list[dict[str, Any]]]:
+        """The files of the tail, by dataset."""
+        # A change of an earlier version is part of the tail as long as nothing is published.
+        of = (self.tail,) if self.is_published else (self.tail, self.recent)
+        files: dict[str, list[dict[str, Any]]] = {}
+        for row in live_files(of, replaced_by(self.recent)).to_pylist():
+            files.setdefault(row["dataset"], []).append(row)
+        return files
 
 
-def _opened(root: str) -> tuple[pa.Table, pa.Table]:
-    """The changes, and the ledger, which is read after them."""
-    while True:
-        changes = read_changes(root)
-        try:
-            return changes, read_ledger(root, merged_ledger(changes))
-        except FileNotFoundError:
-            # A vacuum removes the merged rows that a later change has replaced.
-            if read_changes(root).num_rows == changes.num_rows:
-                raise
+class PartOfLake(Lake):
+    """A lake of which only some files are read, those of now or of an earlier change; no row of them is left out."""
+
+    def __init__(self, lk: Lake, files: Iterable[LakeFile]) -> None:
+        self.__dict__.update(vars(lk))
+        self._chosen = list(files)
+
+    def entries(self, *datasets: Dataset, published: bool | None = None) -> list[LakeFile]:
+        return [file for file in self._chosen if file.dataset in datasets and published is not False]
+
+    def parts(self, dataset: Dataset) -> Parts:
+        return Parts(self.files(dataset), [], {})
 
 
-_open: "weakref.WeakSet[duckdb.DuckDBPyConnection]" = weakref.WeakSet()
-
-
-@atexit.register
-def _close() -> None:
-    # An unfinished scan of a pyarrow dataset would go on while the interpreter shuts down, and crash.
-    for connection in list(_open):
-        connection.close()
-
-
-def _plain(schema: pa.Schema) -> pa.Schema:
-    """The schema with strings in place of dictionaries, which DuckDB would map to enums."""
-    return pa.schema([f.with_type(pa.string()) if pa.types.is_dictionary(f.type) else f for f in schema])
-
-
-def _copy(connection: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -> None:
-    # A registered table whose scan is cut short (LIMIT, an empty side of a join) can abort the process at its end.
-    connection.register(f"{name}_to_copy", table)
-    connection.execute(f"CREATE TABLE {name} AS SELECT * FROM {name}_to_copy")
-    connection.unregister(f"{name}_to_copy")
+def earlier(lk: Lake, number: int) -> PartOfLake:
+    """The lake as it was after the change of this number, with all units of now; reads the rows of all time."""
+    changes = lk.changes.slice(0, number)
+    files = live_files((lk.as_committed, changes), replaced_by(changes)).to_pylist()
+    return PartOfLake(lk, (LakeFile(**row) for row in files))
 
 
 def lake(root: str) -> Lake:
@@ -281,10 +256,10 @@ def lake(root: str) -> Lake:
     return Lake(root)
 
 
-def filled_lake(root: str, changes: int | None = None) -> Lake:
-    """Open a lake, optionally as it was after so many changes. Raises InputUnusable where no unit is committed."""
-    lk = Lake(root, changes=changes)
-    if not lk.ledger.num_rows:
+def filled_lake(root: str) -> Lake:
+    """Open a lake. Raises InputUnusable where no unit is committed."""
+    lk = Lake(root)
+    if not lk.units:
         raise no_lake(root)
     return lk
 

@@ -36,7 +36,7 @@ LEDGER = "ledger"
 CHANGES = "changes"
 """The partition of the ledger with changes of files, not units."""
 MERGED_LEDGER = "merged_ledger"
-"""The directory of files with the ledger's rows of many units, outside of ``ledger``, where each unit has one file."""
+"""The Delta table with the ledger's rows of published units and of changes that all tables have."""
 
 ENUM = pa.dictionary(pa.int32(), pa.string())
 """A string with few distinct values."""
@@ -62,8 +62,8 @@ DRONE_FIELDS = [
 
 CONTENT = ("event_time", *(field.name for field in DRONE_FIELDS), "violation_code", "plate_id", "image_id", "answers",
            "officer_id")  # fmt: skip
-"""The content of a message. Two rows of one dataset with one message_id are duplicates where all of these are equal,
-and a conflict where one is not."""
+"""The content of a message, which is its identity: two rows of one dataset are copies of one message where all of these
+are equal. Where one is not, they are two messages, even with one message_id."""
 
 PUBLISHED = pa.field("published_at", UTC)
 """When a message was published to its topic; null for recordings."""
@@ -161,6 +161,8 @@ MOVES = pa.list_(
 """Rows of a unit that a change moved from one count of the ledger's row to another: from ``qualified`` into
 ``duplicates``, from ``dead_letters`` into ``qualified``, from each into :data:`UNDONE`."""
 
+DUPLICATES = "duplicates"
+"""The count of a unit's rows that are copies of other rows."""
 UNDONE = "undone"
 """The target of the moves of an undone unit, in place of a count; a move from UNDONE to UNDONE lets its input be read
 again."""
@@ -187,12 +189,14 @@ LEDGER_ROW = pa.schema(
         pa.field("moves", MOVES),
         pa.field("sha256", pa.list_(pa.string())),
         pa.field("separator", pa.string()),
+        pa.field("units", pa.list_(pa.string())),
     ],
 )
 """One row per unit, one file per row: creating it commits the unit. The source counts ``rows_in``, the writers the
 other counts; ``counted`` is the sum of the unit's statistics; ``columns`` is the header of a CSV file, ``separator``
 its field separator. ``sha256`` are the checksums of ``files``, in their order. Columns that an earlier version did not
-have are null. A change (:mod:`lake.changes`) is a row without counts: its ``files`` replace those in ``replaces``."""
+have are null. A change (:mod:`lake.changes`) is a row without counts: its ``files`` replace those in ``replaces``, and
+that of a publication names in ``units`` those whose rows the tables have from then on."""
 
 SCHEMAS: dict[Dataset, pa.Schema] = {
     Dataset.POSITIONS: POSITION,

@@ -90,7 +90,7 @@ class PlanTicks(beam.DoFn):  # type: ignore[misc]
     checkpoint. A planner that failed is not used again: it may have planned what it did not give out.
     """
 
-    _lock: ClassVar[threading.Lock] = threading.Lock()
+    _locks: ClassVar[dict[str, threading.Lock]] = {}
     _planners: ClassVar[dict[str, tuple[TickPlanner, int]]] = {}
     """With the tick that comes next."""
 
@@ -117,7 +117,7 @@ class PlanTicks(beam.DoFn):  # type: ignore[misc]
         tracker.defer_remainder(Duration(seconds=self._seconds))
 
     def _tick(self, number: int) -> Tick:
-        with self._lock:
+        with self._locks.setdefault(self._id, threading.Lock()):  # a publication must not hold up a planner
             planner, expected = self._planners.pop(self._id, (None, -1))
             planner = planner or self._open_planner()
             tick = planner.tick(is_resumed=number != expected)

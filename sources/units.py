@@ -110,7 +110,6 @@ BATCHES = "batches"
 TALLIES = "tallies"
 """The output on which a step reports to the ledger."""
 ROWS_IN = "rows_in"
-DUPLICATES = "duplicates"
 UnitTally = tuple[str, Tally]
 """Keyed by the unit's name."""
 UnitItem = UnitBatch | UnitBlock | UnitTally

@@ -9,12 +9,13 @@ import pyarrow as pa
 import pytest
 
 from lake import Lake, lake
-from lake.changes import Change, put_change
+from lake.changes import COMPACTION, Change, put_change
 from lake.files import in_ledger, write_unit
 from lake.large_payloads import store_large_payloads
 from lake.merge import merge
+from lake.publication import publish, settled
 from lake.storage import LocalStorage, S3Storage
-from pipelines.maintenance.compaction_graph import plan, with_ledger
+from pipelines.maintenance.compaction_graph import plan
 from schemas.lake import Dataset, Source
 from sources.payloads import payload_batch
 from sources.units import Unit
@@ -115,17 +116,18 @@ def all_views(lk: Lake) -> dict[str, list[tuple[Any, ...]]]:
 
 def compacted(root: str) -> None:
     """Compact without a runner, which takes half a second for each graph."""
+    publish(root)
     lk = lake(root)
     if not (pieces := plan(lk, 1 << 20)):
         return
-    change = with_ledger(lk, Change(lk.changes.num_rows + 1, secrets.token_hex(8), "compaction"))
-    parts = [part for n, piece in enumerate(pieces, 1) if (part := merge(root, piece, change.file_name(n)))]
+    change = Change(lk.number + 1, secrets.token_hex(4), COMPACTION)
+    parts = [merge(root, piece, change.file_name(n)) for n, piece in enumerate(pieces, 1)]
     done = change._replace(
         files=[*change.files, *(file for part in parts for file in part.files)],
         replaces=[*change.replaces, *(path for part in parts for path in part.replaces)],
-        moves=[move for part in parts for move in part.moves],
     )
     assert put_change(root, done)
+    settled(root)
 
 
 def power_fails_at(patch: pytest.MonkeyPatch, root: str, number: int) -> None:

@@ -24,8 +24,8 @@ from lake.large_payloads import store_large_payloads
 from lake.layout import part_name
 from lake.ledger import commit, is_committed
 from schemas.errors import NotReconciled
-from schemas.lake import Dataset, Source
-from sources.units import DUPLICATES, ROWS_IN, Tally, UnitBatch, UnitTally
+from schemas.lake import DUPLICATES, Dataset, Source
+from sources.units import ROWS_IN, Tally, UnitBatch, UnitTally
 from transforms.outputs import OUTPUT_DATASETS
 from transforms.per_unit import PerUnit
 

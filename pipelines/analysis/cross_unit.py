@@ -4,23 +4,18 @@ messages of other units.
 DuckDB computes both over the drones' units; the results are counts.
 """
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from itertools import pairwise
-from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-import duckdb
 import pyarrow as pa
 
-from lake import Lake
+from lake.views import NO_ROWS, Parts, connected, spilling
 from pipelines.analysis.results import WITHIN_SECONDS, Officers
-from schemas.errors import InputUnusable
 from schemas.lake import Dataset
 from schemas.messages import UNQUALIFIED
 
-MEMORY = "1GB"
-"""DuckDB spills to disk beyond this: the message_ids of 100 M messages would be 20 GB."""
 VIOLATIONS = (Dataset.QUALIFIED, Dataset.UNQUALIFIED)
 
 _HIDDEN = f"""
@@ -52,35 +47,16 @@ class AcrossUnits(NamedTuple):
     """Changes of the counts by code: each answer moves one violation from 0 to its code."""
 
 
-def snapshot(root: str, units: tuple[str, ...], changes: int) -> Lake:
-    """The lake as it was with these units of their sources and so many changes.
-
-    Raises InputUnusable where a unit is missing now.
-    """
-    lk = Lake(root, units, changes)
-    if lk.ledger.num_rows != len(units) or lk.changes.num_rows != changes:
-        raise InputUnusable(f"{root}: units left the ledger while it was read; run the analysis again")
-    return lk
-
-
-@contextmanager
-def spilling(lk: Lake) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection to the lake that spills to disk beyond MEMORY."""
-    with TemporaryDirectory(prefix="prestacop-") as folder, lk.connect() as connection:
-        connection.execute(f"SET memory_limit = '{MEMORY}'; SET temp_directory = '{folder}'")
-        yield connection
-
-
 class UnitsTogether:
     """Queries over all units of a lake; a context manager.
 
     Args:
-        lk: a lake of drones' units; those of the history hold no messages.
+        parts: the files of drones.
     """
 
-    def __init__(self, lk: Lake) -> None:
+    def __init__(self, root: str, parts: Mapping[Dataset, Parts]) -> None:
         self._open = ExitStack()
-        self._connection = self._open.enter_context(spilling(lk))
+        self._connection = self._open.enter_context(spilling(connected(root, NO_ROWS, parts)))
         self._connection.execute(_HIDDEN)
 
     def __enter__(self) -> "UnitsTogether":

@@ -23,7 +23,6 @@ import pyarrow as pa
 from lake import Lake, filled_lake
 from lake.changes import reading
 from pipelines.analysis import flags
-from pipelines.analysis.cross_unit import spilling
 from pipelines.analysis.flags import GET_IT
 from pipelines.analysis.results import Fine, Fines
 from pipelines.cli.app import run
@@ -95,7 +94,7 @@ def fines_by_window(lk: Lake, rates: dict[int, Rate], size: int) -> pa.Table:
     Returns:
         Columns window_start, violation_code, violations, dollars (null where there is no rate), unsure, unsure_more.
     """
-    with spilling(lk) as connection:
+    with lk.spilling() as connection:
         columns = [list(rates), *map(list, zip(*rates.values(), strict=True))]
         connection.register("rates_of_city", pa.table(columns, ["violation_code", "manhattan", "elsewhere"]))
         connection.execute("CREATE TEMP TABLE rates AS SELECT * FROM rates_of_city")

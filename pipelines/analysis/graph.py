@@ -24,7 +24,8 @@ import pyarrow.parquet as pq
 from lake import Lake
 from lake.reader import LakeFile
 from lake.storage import storage
-from pipelines.analysis.cross_unit import VIOLATIONS, UnitsTogether, snapshot
+from lake.views import Parts
+from pipelines.analysis.cross_unit import VIOLATIONS, UnitsTogether
 from pipelines.analysis.results import HOURS, WEEKDAYS, Answers, Area, DeadLetters, Officers, Sample, Units, Violations
 from pipelines.violations.summary import visible
 from schemas.history import TIME_ZONE
@@ -119,9 +120,9 @@ class _CountAcrossUnits(beam.DoFn):  # type: ignore[misc]
     def __init__(self, root: str) -> None:
         self._root = root
 
-    def process(self, as_of: tuple[tuple[str, ...], int]) -> Iterator[Any]:
+    def process(self, parts: dict[Dataset, Parts]) -> Iterator[Any]:
         found: Counter[Key] = Counter()
-        with UnitsTogether(snapshot(self._root, *as_of)) as together:
+        with UnitsTogether(self._root, parts) as together:
             for dataset in VIOLATIONS:
                 for rows in together.repeated(dataset):
                     found.subtract(count(dataset, DRONES, rows))
@@ -230,13 +231,13 @@ def ledger_totals(lk: Lake) -> tuple[Units, ...]:
 def questions(pipeline: beam.Pipeline, lk: Lake, place: str) -> beam.PCollection:
     """Build the graph over the units of the ledger as ``lk`` has read it; its last step writes RESULT into the place, a
     directory or ``s3://`` URL. The lake is only read."""
-    root, drones = lk.root, lk.ledger.filter(pc.equal(lk.ledger["source"], Source.DRONES))["unit"].to_pylist()
+    root, drones = lk.root, {dataset: lk.parts(dataset).of(Source.DRONES) for dataset in Dataset}
     now = datetime.now(UTC).isoformat(timespec="seconds")
     violations = _each(pipeline, "files of violations", lk.entries(*VIOLATIONS))
     counted = violations | "Count" >> beam.ParDo(_CountFile(root))
     across = (
         pipeline
-        | "Drones' units" >> beam.Create([(tuple(drones), lk.changes.num_rows)] if drones else [])
+        | "Files of drones" >> beam.Create([drones] if any(drones.values()) else [])
         | "Across units" >> beam.ParDo(_CountAcrossUnits(root)).with_outputs(OFFICERS, main=COUNTS)
     )
     sums = (counted, across[COUNTS]) | "Counts" >> beam.Flatten() | "Sum" >> beam.CombinePerKey(sum)

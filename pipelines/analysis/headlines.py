@@ -143,7 +143,7 @@ def officers(found: Answers) -> str:
 def conflicts(found: Answers) -> str:
     """How many rows have another message's identity; empty where none has."""
     rows = sum(v.conflicts for v in found.sources)
-    return f"{rows:,} rows claim the message_id of another message: kept, not counted (view conflicts)." if rows else ""
+    return f"{rows:,} messages share a message_id with other content: all are counted (view conflicts)." if rows else ""
 
 
 def fines(found: Answers) -> str:

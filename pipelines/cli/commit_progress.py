@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pyarrow.compute as pc
-import pyarrow.dataset as pads
 
-from lake.storage import storage
+from lake import Lake
+from lake.news import committed_since, mark
 from schemas.errors import PrestaCopError, ServiceUnavailable
-from schemas.lake import LEDGER, LEDGER_ROW
-from sources.units import DUPLICATES, ROWS_IN
+from schemas.lake import DUPLICATES
+from sources.units import ROWS_IN
 from transforms.outputs import OUTPUT_DATASETS
 
 COUNTS = (ROWS_IN, *map(str, OUTPUT_DATASETS), DUPLICATES)
@@ -35,7 +35,7 @@ class Committed:
         self.rows: defaultdict[str, Counter[str]] = defaultdict(Counter)
         """By source, and by column of the ledger."""
         self._root = root
-        self._known = set(self._paths())
+        self._mark = mark(Lake(root))
         self._lock = threading.Lock()
 
     def refresh(self) -> None:
@@ -51,19 +51,13 @@ class Committed:
         return sum(rows[column] for rows in list(self.rows.values()))
 
     def _add_new(self) -> None:
-        new = sorted(set(self._paths()) - self._known)
-        if not new:
-            return
-        dataset = pads.dataset(new, schema=LEDGER_ROW, format="parquet", filesystem=storage(self._root).filesystem)
-        table = dataset.to_table(columns=["source", "files", *COUNTS])
-        self._known.update(new)
+        lk = Lake(self._root)
+        table = committed_since(lk, self._mark).select(["source", "files", *COUNTS])
+        self._mark = mark(lk)
         self.units += table.num_rows
-        self.files += pc.sum(pc.list_value_length(table["files"])).as_py()
+        self.files += pc.sum(pc.list_value_length(table["files"])).as_py() or 0
         for row in table.drop_columns("files").to_pylist():
             self.rows[row.pop("source")].update(row)
-
-    def _paths(self) -> list[str]:
-        return [info.path for info in storage(self._root).list(LEDGER) if info.extension == "parquet"]
 
 
 @contextmanager

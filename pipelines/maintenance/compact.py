@@ -13,10 +13,11 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from lake import Lake
 from lake.changes import Change, vacuum
 from lake.ledger import unit_paths
+from lake.reader import earlier
 from lake.storage import storage
 from pipelines.cli.app import beam_options, progress_bar, run
 from pipelines.maintenance import flags
-from pipelines.maintenance.compaction_graph import commit_change, compaction, plan, with_ledger
+from pipelines.maintenance.compaction_graph import commit_change, compaction, plan
 from schemas.lake import Dataset
 from sources.progress import progress
 
@@ -39,7 +40,7 @@ def compact(root: str, target: int, options: PipelineOptions) -> dict[str, Any] 
         if pieces := plan(lk, target):
             progress.planned(sum(file.bytes for piece in pieces for file in piece.files))
             with beam.Pipeline(options=options) as pipeline:
-                compaction(pipeline, root, pieces, with_ledger(lk, change))
+                compaction(pipeline, root, pieces, change)
 
     return commit_change(root, "compaction", attempt)
 
@@ -47,7 +48,8 @@ def compact(root: str, target: int, options: PipelineOptions) -> dict[str, Any] 
 def summary(root: str, change: dict[str, Any]) -> Iterator[str]:
     """Lines with the files, megabytes and rows of each dataset before and after a compaction."""
     number = int(change["unit"].split("-")[1])
-    before, after = (Lake(root, changes=n).entries for n in (number - 1, number))
+    lk = Lake(root)
+    before, after = (earlier(lk, n).entries for n in (number - 1, number))
     yield f"  {'':14}{'files':>18}{'MB':>22}{'rows':>28}"
     for dataset in Dataset:
         was, now = before(dataset), after(dataset)

@@ -14,23 +14,30 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lake.changes import merged_ledger, moved, replaced_by
+from lake.changes import CHANGE, replaced_by
 from lake.checksums import own_checksum_holds, sha256
 from lake.format import check
 from lake.layout import change_path, ledger_path, months, partitions, unit_of
+from lake.merged_ledger import MergedLedger
 from lake.storage import storage
+from lake.tables import LOG
+from lake.views import with_moves
 from schemas.errors import NotPermitted, PrestaCopError, ServiceUnavailable, UnsafePath
 from schemas.lake import CHANGES, LEDGER, LEDGER_ROW, MERGED_LEDGER, Dataset, Source
 
 READS = 8
 """Files that are read in parallel."""
 _CHANGE = re.compile(r"^change-(\d{6,})$")
+_ATTEMPT_AT = re.compile(r"^change-(\d{6,})-")
 _ATTEMPT = re.compile(r"^change-(\d{6,})-[0-9a-f]+-\d+$")
 OF_A_STREAM = re.compile(r"^(.+-kafka-.+)-(\d{5})-(\d{19})$")
 _OBJECT = re.compile(r"^(?:pictures|payloads)/[0-9a-f]{2}/([0-9a-f]{64})(?:\.jpg)?$")
-_DATA = re.compile(rf"^(?:(?:{'|'.join(Dataset)})/source=\w+/(?:month=[^/]+/)?|{MERGED_LEDGER}/)[^/]+\.parquet$")
+_DATA = re.compile(
+    rf"^(?:(?:{'|'.join(Dataset)})/source=\w+/(?:month=[^/]+/)?|{MERGED_LEDGER}/(?:chain=[^/]+/)?)[^/]+\.parquet$"
+)
 _COUNTS = [field.name for field in LEDGER_ROW if field.type == pa.int64()]
 
 
@@ -50,23 +57,42 @@ def read_state(root: str) -> tuple[LakeState, list[str]]:
     """The readable part of the ledger, and the faults of the rest."""
     check(root)
     store = storage(root)
+    merged = MergedLedger(root)
+    folded = [_folded(root, file) for file in merged.files.to_pylist()]
+    faults = [found for found in folded if isinstance(found, str)]
+    old = pa.concat_tables([LEDGER_ROW.empty_table(), *(found for found in folded if isinstance(found, pa.Table))])
     folder = change_path(1).rpartition("/")[0]
     # The changes first: what a change replaces was committed before it.
     paths = [relative(root, info.path) for info in store.list(folder)]
     paths += [path for info in store.list(LEDGER) if not (path := relative(root, info.path)).startswith(f"{folder}/")]
+    known = {*old["unit"].to_pylist(), *(f"{CHANGE}{number:06d}" for number in range(merged.number + 1))}
+    paths = [path for path in paths if PurePosixPath(path).stem not in known]  # to be removed by the next publication
     with ThreadPoolExecutor(READS) as pool:
         read = list(pool.map(partial(_row, root), paths))
-    faults = [f"{path}: {found}" for path, found in zip(paths, read, strict=True) if isinstance(found, str)]
+    faults += [f"{path}: {found}" for path, found in zip(paths, read, strict=True) if isinstance(found, str)]
     rows: list[pa.Table] = [found for found in read if isinstance(found, pa.Table)]
-    units = [row for row in rows if row["source"][0].as_py() != CHANGES]
-    changes = sorted((row for row in rows if row["source"][0].as_py() == CHANGES), key=lambda row: str(row["unit"][0]))
-    there = [int(m[1]) for path in paths if (m := _CHANGE.match(PurePosixPath(path).stem))]
+    everything = pa.concat_tables([old, *rows])
+    is_change = pc.equal(everything["source"], CHANGES)
+    changes, units = everything.filter(is_change).sort_by("unit"), everything.filter(pc.invert(is_change))
+    there = [int(m[1]) for unit in changes["unit"].to_pylist() if (m := _ATTEMPT_AT.match(unit))]
     faults += [f"change {n}: its row of the ledger, {change_path(n)}, is missing" for n in _missing(there)]
-    changed = pa.concat_tables([LEDGER_ROW.empty_table(), *changes])
-    committed = pa.concat_tables([LEDGER_ROW.empty_table(), *units]).sort_by("unit")
-    replaced = frozenset(replaced_by(changed).to_pylist())
-    found = LakeState(root, committed, moved(committed, changed), changed, replaced)
+    replaced = frozenset(replaced_by(changes).to_pylist())
+    found = LakeState(root, units.sort_by("unit"), with_moves(units, changes), changes, replaced)
     return found, faults
+
+
+def _folded(root: str, file: dict[str, Any]) -> pa.Table | str:
+    """The rows in a file of the merged ledger, or its fault."""
+    path = file["path"]
+    data = read_bytes(root, path)
+    if isinstance(data, str):
+        return data
+    if not own_checksum_holds(data) or f"/{sha256(data)}.parquet" not in path:
+        return f"{path} is damaged: its checksum does not match; restore it from a copy"
+    table = _table(path, data)
+    if isinstance(table, pa.Table) and table.num_rows != file["rows"]:
+        return f"{path} holds {table.num_rows:,} rows, its table says {file['rows']:,}"
+    return table.select(LEDGER_ROW.names) if isinstance(table, pa.Table) else table
 
 
 def _missing(numbers: list[int]) -> list[int]:
@@ -220,11 +246,7 @@ def replaced_faults(state: LakeState) -> Iterator[str]:
 
 def _file_faults(root: str, file: dict[str, Any], unit: str | None, counted: Counter[str]) -> Iterator[str]:
     path, dataset = file["path"], file["dataset"]
-    if dataset == LEDGER:
-        if isinstance(table := read_columns(root, file, ["unit"]), str):
-            yield table
-        elif table.num_rows != file["rows"]:
-            yield f"{path} holds {table.num_rows:,} rows, the ledger says {file['rows']:,}"
+    if dataset == LEDGER:  # a copy of rows, which earlier versions wrote
         return
     if dataset not in list(Dataset) or not path.startswith(f"{dataset}/source="):
         yield f"{path!r} is not a path of {dataset}"
@@ -249,30 +271,17 @@ def _file_faults(root: str, file: dict[str, Any], unit: str | None, counted: Cou
             yield f"{path} holds rows of {', '.join(sorted(found))}"
 
 
-def merged_faults(state: LakeState) -> Iterator[str]:
-    """Where the file with the merged rows of the ledger differs from the rows themselves."""
-    path = merged_ledger(state.changes)
-    file = next((f for row in state.changes.to_pylist() for f in named_files(row) if f["path"] == path), None)
-    if path is None or file is None or isinstance(table := read_columns(state.root, file, LEDGER_ROW.names), str):
-        return  # reported already, with the change
-    own = {row["unit"]: row for row in state.as_committed.to_pylist()}
-    for row in table.to_pylist():
-        unit = row["unit"]
-        if unit not in own:
-            yield f"unit {unit}: its row of the ledger is missing; {path} still has it"
-        elif any(row[name] != own[unit][name] for name in row if name in own[unit]):
-            yield f"unit {unit}: its row of the ledger and that in {path} differ"
-
-
 def orphan_faults(state: LakeState) -> Iterator[str]:
     """Files of datasets that no row of the ledger names: the row was removed, or a run was killed."""
     store = storage(state.root)
     tables = state.as_committed, state.changes
     named = {file["path"] for table in tables for files in table["files"].to_pylist() for file in files}
     found: dict[str, list[str]] = {}
-    for folder in (*map(str, Dataset), MERGED_LEDGER):
+    for folder in Dataset:
         for info in store.list(folder):
             path = relative(state.root, info.path)
+            if path.startswith(f"{folder}/{LOG}/"):
+                continue  # of the dataset's table
             if not _DATA.match(path):
                 yield f"{path} is not a file of the dataset; readers that list the directory would read it: remove it"
             elif path not in named:

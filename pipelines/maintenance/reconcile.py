@@ -17,7 +17,6 @@ from pipelines.maintenance import flags
 from pipelines.maintenance.integrity import (
     LakeState,
     check_file,
-    merged_faults,
     named_files,
     object_faults,
     orphan_faults,
@@ -28,8 +27,7 @@ from pipelines.maintenance.integrity import (
 from pipelines.maintenance.stream_integrity import notices, plan_faults, spool_faults
 from pipelines.violations.summary import conflicts
 from schemas.history import TIME_ZONE
-from schemas.lake import Dataset
-from sources.units import DUPLICATES
+from schemas.lake import DUPLICATES, Dataset
 from terminal.bars import Bar
 from transforms.outputs import OUTPUT_DATASETS
 from transforms.qualify import ANSWERS, BRANCHES
@@ -142,7 +140,7 @@ def _faults(state: LakeState, faults: list[str], quiet: bool) -> list[str]:
         for unit in Bar(units, desc="units", unit=" units", quiet=quiet)
         for fault in unit_faults(state, unit, in_changes)
     ]
-    faults += [*merged_faults(state), *replaced_faults(state), *plan_faults(state), *spool_faults(state)]
+    faults += [*replaced_faults(state), *plan_faults(state), *spool_faults(state)]
     faults += [*orphan_faults(state), *object_faults(state)]
     if faults:
         # A lake whose files are gone cannot be queried; the units' faults name them.

@@ -88,16 +88,12 @@ def _story(
                 yield f"  changed    {when}: {move['rows']:,} rows of the unit came here from {move['out_of']}"
 
 
-def _claimed(others: list[dict[str, Any]], row: dict[str, Any]) -> Iterator[str]:
+def _claimed(claims: list[dict[str, Any]], row: dict[str, Any]) -> Iterator[str]:
     """A line where several messages have the row's message_id."""
-    if not others:
-        return
-    counts = others[0]["counts_unit"], others[0]["counts_record"]
-    if counts == (row["unit"], row["record"]):
-        places = ", ".join(f"{other['unit']}/{other['record']}" for other in others)
-        yield f"  conflict   this message counts; others claim its message_id with other content: {places}"
-    else:
-        yield f"  conflict   not shown to readers: it claims the message_id of {counts[0]}/{counts[1]}, which counts"
+    places = [f"{claim['unit']}/{claim['record']}" for claim in claims]
+    here = f"{row['unit']}/{row['record']}"
+    if others := [place for place in places if place != here]:
+        yield f"  conflict   other messages have its message_id and other content: {', '.join(others)}"
 
 
 def _branch(dataset: Dataset, row: dict[str, Any]) -> Iterator[str]:

@@ -16,8 +16,7 @@ from lake.storage import storage
 from pipelines.cli.app import progress_bar, run
 from pipelines.maintenance import flags
 from pipelines.maintenance.undo_unit import FoundUnits, find_units, put_back, read_again, undo
-from schemas.lake import UNDONE
-from sources.units import DUPLICATES
+from schemas.lake import DUPLICATES, UNDONE
 
 
 def describe(found: FoundUnits) -> Iterator[str]:

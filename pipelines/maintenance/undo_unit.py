@@ -18,13 +18,13 @@ from lake.changes import CHANGE, Change, Move, Undone, put_change, undone
 from lake.files import WrittenFile, write_unit
 from lake.layout import unit_of
 from lake.merge import ROW_GROUP, read_checked
-from lake.reader import LakeFile, counted
+from lake.reader import LakeFile, earlier
 from lake.storage import storage
+from lake.views import counted
 from pipelines.maintenance.compaction_graph import commit_change
 from schemas.errors import InputUnusable, NotReconciled
-from schemas.lake import SCHEMAS, STATS, UNDONE, UTC, Dataset, Source
+from schemas.lake import DUPLICATES, SCHEMAS, STATS, UNDONE, UTC, Dataset, Source
 from sources.progress import progress
-from sources.units import DUPLICATES
 from transforms.outputs import OUTPUT_DATASETS
 from transforms.qualify import BRANCHES
 
@@ -141,7 +141,7 @@ class _Writer:
 
 def _without(lk: Lake, units: dict[str, dict[str, Any]], change: Change) -> Change:
     """The change that removes the units; its files are written."""
-    files = lk.entries(*Dataset)
+    files = lk.with_checksums(lk.entries(*Dataset))
     progress.planned(sum(file.bytes for file in files))
     copies = _removed_duplicates(lk, units)
     writer = _Writer(lk.root, change)
@@ -197,7 +197,7 @@ def _removed_duplicates(lk: Lake, units: dict[str, dict[str, Any]]) -> dict[Data
     seen = {(row["unit"], row["record"]) for branch in BRANCHES for row in _claiming(lk, branch, ids, None).to_pylist()}
     there = _files(lk.root)
     for number, others in after.items():
-        before = Lake(lk.root, changes=number - 1)
+        before = earlier(lk, number - 1)
         if not there.issuperset(before.files(Dataset.STATS) + [p for branch in BRANCHES for p in before.files(branch)]):
             raise InputUnusable(
                 f"{lk.root}: compactions removed duplicates, and a vacuum removed their files, so that duplicates of "
@@ -280,7 +280,7 @@ def _with_restored(lk: Lake, gone: dict[str, Undone], change: Change) -> Change:
         moves += [Move(move.unit, UNDONE, move.out_of, move.rows) for move in back]
         restored: Counter[tuple[str, str]] = Counter()
         parts: dict[tuple[Dataset, Source], list[pa.Table]] = {}
-        for file in Lake(lk.root, changes=number - 1).entries(*Dataset):
+        for file in earlier(lk, number - 1).entries(*Dataset):
             if file.path not in replaced or not (unit_of(file.path) in units or _is_of_a_change(file)):
                 continue
             if file.path not in there:

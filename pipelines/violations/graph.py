@@ -59,6 +59,8 @@ class Settings(NamedTuple):
     """The public keys of officers' answers, 32 bytes each."""
     alerts: tuple[Target, ...] = ()
     """Where unqualified violations of drones are published."""
+    publish_every: float | None = None
+    """Seconds between two publications of an unbounded run; a bounded one publishes at its end. None: never."""
 
 
 def violations(pipeline: beam.Pipeline, inputs: Inputs, settings: Settings) -> beam.PCollection:

@@ -13,6 +13,7 @@ from schemas.files.urls import FILE, local_path, plain_path
 from terminal.arguments import LAKE, Parser, add_quiet, command_parser, duration, imported, printing, readable
 
 BOUNDED, UNBOUNDED = "bounded", "unbounded"
+ON, OFF = "on", "off"
 HOUR = 3600
 
 EXAMPLES = """\
@@ -170,6 +171,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("output")
     group.add_argument("--lake", metavar=LAKE, help="the lake: a directory or s3://BUCKET/PREFIX; created if missing")
     group.add_argument("--output", dest="lake", help=argparse.SUPPRESS)  # the flag's former name
+    group.add_argument(
+        "--publish",
+        choices=(ON, OFF),
+        default=ON,
+        help="whether what is committed is published to the Delta tables, which any engine reads (on, default), or "
+        "waits for prestacop compact (off)",
+    )
+    group.add_argument(
+        "--publish-every",
+        type=duration,
+        default=10,
+        metavar="TIME",
+        help="how often an unbounded run publishes; a bounded one does so at its end (10s)",
+    )
     group.add_argument(
         "--window",
         type=window_seconds,

@@ -20,11 +20,15 @@ from apache_beam.options.pipeline_options import (
     StandardOptions,
 )
 
+from lake import Lake
 from lake.faults import faults
 from lake.format import check
 from lake.memory import share_memory
+from lake.news import mark
+from lake.publication import publish
 from lake.retries import PATIENCE
 from lake.storage import storage
+from lake.tables import check_name
 from pipelines.cli.app import PRISM, beam_options, committed_line, progress_bar, run, stream_line
 from pipelines.cli.cluster import Cluster, Place, job_name
 from pipelines.cli.prism import find_prism, on_prism
@@ -35,13 +39,14 @@ from pipelines.violations.graph import Settings, violations
 from pipelines.violations.inputs import ReadOptions, plan
 from pipelines.violations.inputs import follow as follow_inputs
 from pipelines.violations.options import UNBOUNDED
-from pipelines.violations.summary import summary, units_of
+from pipelines.violations.summary import summary
 from schemas.answers import load_public_keys
 from schemas.dead_letter_share import DEFAULT_SHARE
 from schemas.errors import FINAL, OutputUnusable, ServiceUnavailable
 from sources.progress import progress
 from terminal.logs import COMMAND
 from transforms.alerts.channels import open_channel
+from transforms.publish import PublishEvery
 
 FAILURES = 3
 """``--every`` ends after so many runs in a row that failed because a service did not answer."""
@@ -93,13 +98,15 @@ def run_graph(reading: ReadOptions, settings: Settings, options: PipelineOptions
         with beam.Pipeline(options=options) as pipeline:
             violations(pipeline, inputs, settings)
     planned.finish()
+    if settings.publish_every is not None:
+        publish(settings.root)
 
 
 def run_and_summarize(
     reading: ReadOptions, settings: Settings, options: PipelineOptions, shown: AbstractContextManager[None]
 ) -> list[str]:
     """Run the graph and show its progress; returns the lines of the summary."""
-    before, started = units_of(settings.root), time.monotonic()
+    before, started = mark(Lake(settings.root)), time.monotonic()
     with shown:
         run_graph(reading, settings, options)
     return list(summary(settings.root, before, time.monotonic() - started))
@@ -113,6 +120,8 @@ def follow(
     share_memory()
     pipeline = beam.Pipeline(options=options)
     violations(pipeline, follow_inputs(reading, settings.root, skew), settings)
+    if settings.publish_every is not None:
+        _ = pipeline | "Tables" >> PublishEvery(settings.root, settings.publish_every)
     try:
         with shown:
             pipeline.run().wait_until_finish()
@@ -148,6 +157,7 @@ def _command(arguments: argparse.Namespace, options: PipelineOptions, place: Pla
         arguments.lake, arguments.window, arguments.live, arguments.live_window, arguments.allowed_lateness,
         load_public_keys(arguments.officer_keys) if arguments.officer_keys else (),
         tuple(filter(None, (arguments.alerts, arguments.alert_webhook, arguments.alert_email))),
+        arguments.publish_every if arguments.publish == flags.ON else None,
     )  # fmt: skip
     for target in settings.alerts:
         open_channel(target).close()  # an error here is one line; in a worker it would be a traceback
@@ -176,6 +186,8 @@ def _command(arguments: argparse.Namespace, options: PipelineOptions, place: Pla
 def _probe(settings: Settings) -> None:
     """Check that the outputs can be written before the run starts. Raises as :meth:`lake.storage.Storage.probe`."""
     storage(settings.root).probe()
+    if settings.publish_every is not None:
+        check_name(settings.root)
     if settings.live:
         try:
             with faults(settings.live), Path(settings.live).open("ab"):

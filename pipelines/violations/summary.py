@@ -2,16 +2,14 @@
 
 import shlex
 from collections.abc import Iterator
-from pathlib import PurePosixPath
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from lake import Lake, lake
 from lake.changes import undone
-from lake.ledger import unit_paths
-from schemas.lake import Source
-from sources.units import DUPLICATES
+from lake.news import Mark, committed_since, part_since
+from lake.views import with_moves
+from schemas.lake import DUPLICATES, Source
 from terminal.printing import printable
 from transforms.outputs import OUTPUT_DATASETS
 
@@ -29,18 +27,15 @@ _SAMPLES = """
 _CONFLICTS = "SELECT count(*) AS n, count(DISTINCT message_id) AS ids FROM conflicts"
 
 
-def units_of(root: str) -> set[str]:
-    """The names of the units in the ledger."""
-    return {PurePosixPath(path).stem for path in unit_paths(root)}  # listed, not read: every run begins with this
-
-
-def summary(root: str, before: set[str], seconds: float) -> Iterator[str]:
-    """The lines of the summary of a run that found the units ``before`` in the ledger."""
+def summary(root: str, before: Mark, seconds: float) -> Iterator[str]:
+    """The lines of the summary of a run that found the lake as the mark says."""
     lk = lake(root)
-    added = lk.ledger.filter(pc.invert(pc.is_in(lk.ledger["unit"], pa.array(sorted(before), pa.string()))))
+    added = committed_since(lk, before)
+    names = added["unit"].to_pylist()
+    added = with_moves(added, lk.changes_since(before.number))
     rows = pc.sum(added["rows_in"]).as_py() or 0
-    gone = undone(lk.changes)
-    now = lk.ledger.num_rows - len(gone)
+    gone = undone(lk.repairs)
+    now = lk.units - len(gone)
     yield f"{added.num_rows:,} units, {rows:,} rows in {seconds:.1f} s: {root} now has {now:,} units"
     if passed := sum(not of.again for of in gone.values()):
         yield (
@@ -57,16 +52,17 @@ def summary(root: str, before: set[str], seconds: float) -> Iterator[str]:
         counts = [pc.sum(added.filter(pc.equal(added["source"], source))[what]).as_py() for source in sources]
         label = "rows in" if what == "rows_in" else "→ " + what.replace("_", " ")
         yield f"  {label:14}" + "".join(f"{n:>14,}" for n in counts)
+    new = part_since(lk, names, before.number)
     if Source.DRONES in sources:
-        yield from conflicts(Lake(root, added["unit"].to_pylist()))
-    yield from _refused(lk, added["unit"].to_pylist())
+        yield from conflicts(new)
+    yield from _refused(new, names)
 
 
 def conflicts(lk: Lake) -> Iterator[str]:
     """A line where several messages of the lake claim one message_id, with different content."""
     rows, ids = lk.sql(_CONFLICTS).to_pylist()[0].values()
     if rows:
-        yield f"{rows:,} rows claim {ids:,} message_ids of other messages: kept, not counted (view conflicts)"
+        yield f"{rows:,} messages share {ids:,} message_ids with other content: all are counted (view conflicts)"
 
 
 def _refused(lk: Lake, added: list[str]) -> Iterator[str]:

@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lake.ledger import commit, is_committed, read_ledger
+from lake import lake
+from lake.ledger import commit, is_committed
 from lake.storage import LocalStorage, Storage
 from schemas.lake import LEDGER_ROW, Source
 
@@ -22,12 +23,12 @@ def row(unit: str, rows: int = 3, source: Source = Source.DRONES) -> dict[str, A
 
 
 def test_what_was_committed_is_read_back_in_the_order_of_names(root: str) -> None:
-    assert read_ledger(root) == LEDGER_ROW.empty_table()
+    assert lake(root).as_committed == LEDGER_ROW.empty_table()
     rows = [row("drones-b"), row("history-a", source=Source.HISTORY), row("drones-a", 5)]
     assert not any(is_committed(root, Source(r["source"]), r["unit"]) for r in rows)
     assert commit(root, rows) == [r["unit"] for r in rows]
     assert all(is_committed(root, Source(r["source"]), r["unit"]) for r in rows)
-    ledger = read_ledger(root)
+    ledger = lake(root).as_committed
     assert ledger.schema == LEDGER_ROW
     found = [{k: v for k, v in r.items() if v is not None} for r in ledger.drop_columns("committed_at").to_pylist()]
     assert found == [rows[2], rows[0], rows[1]]
@@ -37,9 +38,9 @@ def test_of_many_that_commit_a_unit_one_does_and_its_row_stays(root: str) -> Non
     with ThreadPoolExecutor(16) as pool:
         done = list(pool.map(lambda n: bool(commit(root, [row("drones-a", n)])), range(16)))
     assert done.count(True) == 1
-    assert read_ledger(root)["rows_in"].to_pylist() == [done.index(True)]
+    assert lake(root).as_committed["rows_in"].to_pylist() == [done.index(True)]
     assert commit(root, [row("drones-a", 99)]) == []
-    assert read_ledger(root)["rows_in"].to_pylist() == [done.index(True)]
+    assert lake(root).as_committed["rows_in"].to_pylist() == [done.index(True)]
 
 
 def test_a_unit_of_one_source_is_none_of_another(root: str) -> None:
@@ -67,7 +68,7 @@ def test_a_row_that_is_being_written_and_a_foreign_file_are_not_of_the_ledger(tm
     folder = tmp_path / "ledger" / "source=drones"
     (folder / ".drones-b.parquet.0123").write_bytes(b"half a fi")
     (folder / "README.txt").write_text("what is this?")
-    assert read_ledger(str(tmp_path))["unit"].to_pylist() == ["drones-a"]
+    assert lake(str(tmp_path)).as_committed["unit"].to_pylist() == ["drones-a"]
 
 
 def test_the_ledger_is_plain_parquet_for_other_readers(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from lake import Lake, lake
 from lake.changes import vacuum
-from lake.ledger import commit, is_committed, read_ledger
+from lake.ledger import commit, is_committed
 from lake.retries import PATIENCE, PATIENCE_S
 from lake.storage import open_file, storage
 from pipelines.cli.worker_errors import known
@@ -34,7 +34,7 @@ def test_a_conflict_of_conditional_puts_says_nothing_about_who_won(
     row = write(ROOT, "a", [Said("one")])
     fault = faulty_s3.fail("PUT", *CONFLICT, times)
     assert commit(ROOT, [row]) == ["a"]
-    assert read_ledger(ROOT)["unit"].to_pylist() == ["a"]
+    assert lake(ROOT).as_committed["unit"].to_pylist() == ["a"]
     assert fault.seen == times
 
 
@@ -152,7 +152,7 @@ def read_input(lk: Lake) -> bytes:
 READS: dict[str, tuple[str, Callable[[Lake], Any]]] = {
     "is committed": ("HEAD", lambda _: is_committed(ROOT, Source.DRONES, "a")),
     "listing": ("GET", lambda _: storage(ROOT).list("ledger")),
-    "ledger": ("GET", lambda _: read_ledger(ROOT).num_rows),
+    "ledger": ("GET", lambda _: lake(ROOT).as_committed.num_rows),
     "file": ("GET", lambda lk: storage(ROOT).read(lk.files(Dataset.QUALIFIED)[0])),
     "dataset": ("GET", lambda lk: lk.dataset(Dataset.QUALIFIED).to_table().num_rows),
     "query": ("GET", lambda lk: lk.sql("SELECT count(*) FROM qualified").num_rows),

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from lake.ledger import read_ledger
+from lake import lake
 from lake.storage import storage
 from pipelines.violations.options import BOUNDED
 from runners.services import Services
@@ -93,7 +93,7 @@ def campaign(
                 gave_up += process.poll() is not None
             if victim:
                 services.up(victim)
-            begun = planned(attack.root) - set(read_ledger(attack.root)["unit"].to_pylist())
+            begun = planned(attack.root) - set(lake(attack.root).as_committed["unit"].to_pylist())
             replayed |= begun
             also = f" and {victim}" if victim else ""
             say(f"kill {kill}{also}: {publishing.published:,} published, {len(begun)} units begun")

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from lake import lake
-from lake.changes import read_changes
+from lake.changes import read_changes, replaced_by
 from lake.ledger import unit_paths
 from lake.storage import storage
 from pipelines.maintenance.reconcile import reconcile
@@ -112,7 +112,7 @@ def campaign(attack: Attack, say: Callable[[str], None] = print) -> Outcome:
         _finish(attack, "-m", "prestacop", "run", "--messages", attack.topic, "--lake", attack.root, "--quiet")
         _finish(attack, *_compaction(attack.root))
         seen = watching.stop()
-    replaced = lake(attack.root).replaced
+    replaced = frozenset(replaced_by(lake(attack.root).changes).to_pylist())
     there = {info.path for folder in FOLDERS for info in storage(attack.root).list(folder)}
     removed = sum(storage(attack.root).full(path) not in there for path in replaced)
     _finish(attack, *_vacuum(attack.root, "0s"))

@@ -32,6 +32,7 @@ from apps.console.live import Panes
 from apps.console.pictures import Pictures
 from apps.simulator.transport.command_reader import decoded
 from lake import lake
+from lake.news import Mark
 from pipelines.maintenance.trace import trace
 from pipelines.violations.summary import summary
 from runners.live.metrics import PaneFile, Windows
@@ -306,7 +307,7 @@ def _traced_lake(folder: Path, seed: int) -> str:
     (folder / "fleet.jsonl").write_bytes(b"\n".join([MESSAGE, *lines]) + b"\n")
     run_graph(folder / "traced", messages=folder / "fleet.jsonl")
     root = str(folder / "traced")
-    list(summary(root, set(), 1.0))
+    list(summary(root, Mark(), 1.0))
     (unit,) = lake(root).ledger["unit"].to_pylist()
     for record in range(0, 41, 4):
         list(trace(lake(root), f"{unit}/{record}"))

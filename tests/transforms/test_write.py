@@ -11,11 +11,11 @@ from apache_beam.testing.util import assert_that, equal_to
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lake import lake
 from lake.files import WrittenFile
-from lake.ledger import read_ledger
 from schemas.errors import NotReconciled
-from schemas.lake import Dataset, Source, empty
-from sources.units import DUPLICATES, ROWS_IN, Tally, Unit, UnitBatch, UnitTally
+from schemas.lake import DUPLICATES, Dataset, Source, empty
+from sources.units import ROWS_IN, Tally, Unit, UnitBatch, UnitTally
 from transforms.messages.dedupe import DropDuplicates
 from transforms.messages.rows import MESSAGE
 from transforms.per_unit import PerUnit
@@ -65,7 +65,7 @@ def test_a_unit_that_is_read_twice_is_committed_once(tmp_path: Path) -> None:
         with TestPipeline() as pipeline:
             committed = pipeline | beam.Create(elements) | Commit(str(tmp_path))
             assert_that(committed, equal_to(expected))
-    assert read_ledger(str(tmp_path))["unit"].to_pylist() == [UNIT.name]
+    assert lake(str(tmp_path)).as_committed["unit"].to_pylist() == [UNIT.name]
 
 
 @pytest.mark.parametrize("left_over", [1, 3])
@@ -148,7 +148,7 @@ def test_a_unit_that_does_not_add_up_ends_the_run_and_is_not_committed(tmp_path:
     elements: list[UnitTally] = [(UNIT.name, tally) for tally in tallies(rows_in=11)]
     with pytest.raises(Exception, match="11 rows in, 10 rows out"), TestPipeline() as pipeline:
         _ = pipeline | beam.Create(elements) | Commit(str(tmp_path))
-    assert read_ledger(str(tmp_path)).num_rows == 0
+    assert lake(str(tmp_path)).as_committed.num_rows == 0
 
 
 @given(st.integers(0, 5), st.lists(st.integers(0, 5), min_size=5, max_size=5))

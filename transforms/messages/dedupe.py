@@ -1,8 +1,9 @@
 """Deduplication within a unit: of equal messages the first one stays, the others are counted.
 
-The same message_id with other content is not a duplicate but a conflict: it stays a row of the unit, and readers decide
-which one counts (:mod:`lake.reader`, whose queries define content alike). Rows with a message_id that the unit had
-before are marked ``repeated``: they raise no alert, and live statistics do not count them.
+Content is identity (:data:`schemas.lake.CONTENT`): the same message_id with other content is another message, which
+stays and is counted as a conflict. Copies in other units are found when the unit is published (:mod:`lake.copies`).
+Rows with a message_id that the unit had before are marked ``repeated``: they raise no alert, and live statistics do not
+count them.
 """
 
 from collections.abc import Iterator
@@ -16,15 +17,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from apache_beam.metrics import Metrics
 
-from schemas.lake import CONTENT
-from sources.units import DUPLICATES, TALLIES, Tally, UnitBatch
+from schemas.lake import CONTENT, DUPLICATES
+from sources.units import TALLIES, Tally, UnitBatch
 from transforms.messages.rows import REPEATED
 from transforms.outputs import ROWS
 from transforms.per_unit import PerUnit
 
-_COLUMNS = ("message_id", "published_at", "kind", *(name for name in CONTENT if name != "message_id"))
-_NEVER = pa.scalar(2**63 - 1, pa.int64())
-"""Sorts after all publication times; for recordings, which have none."""
+_COLUMNS = ("message_id", "kind", *(name for name in CONTENT if name != "message_id"))
 
 
 def first_seen(ids: pa.StringArray, seen: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
@@ -50,8 +49,8 @@ class _Seen:
     def __init__(self) -> None:
         self.ids: list[pa.StringArray] = []
         self.firsts: list[pa.RecordBatch] = []
-        self.published: dict[str, dict[bytes, int]] = {}
-        """By id and hash of the content: the earliest publication."""
+        self.contents: dict[str, set[bytes]] = {}
+        """By id, the hashes of the contents."""
         self.duplicates = 0
 
     def keep(self, rows: pa.RecordBatch) -> tuple[pa.RecordBatch, int]:
@@ -66,40 +65,35 @@ class _Seen:
         self.firsts.append(firsts)
         if not first.all():
             self._look_up(again["message_id"])
-            stays = np.array([self._is_new(*claim) for claim in _claims(again)])
             kept = first.copy()
-            kept[~first] = stays[:, 0]
-            conflicts = int(stays[:, 1].sum())
-            self.duplicates += int((~kept).sum())
+            kept[~first] = stays = [self._is_new(*message) for message in _contents(again)]
+            conflicts = sum(stays)
+            self.duplicates += len(stays) - conflicts
         place = rows.schema.get_field_index(REPEATED)
         rows = rows.set_column(place, rows.schema.field(place), pa.array(~first))
         return rows if kept.all() else rows.filter(pa.array(kept)), conflicts
 
     def _look_up(self, ids: pa.StringArray) -> None:
         """Load the first rows of the ids that occur a second time now."""
-        new = pa.array([name for name in ids.unique().to_pylist() if name not in self.published], pa.string())
+        new = pa.array([name for name in ids.unique().to_pylist() if name not in self.contents], pa.string())
         for firsts in self.firsts if len(new) else ():
             there = pc.index_in(firsts["message_id"], value_set=new).is_valid()
-            for name, content, published in _claims(firsts.filter(there)):
-                self.published[name] = {content: published}
+            for name, content in _contents(firsts.filter(there)):
+                self.contents[name] = {content}
 
-    def _is_new(self, name: str, content: bytes, published: int) -> tuple[bool, bool]:
-        """Whether a row stays, and whether it is a conflict. A duplicate that was published earlier than the kept row
-        stays too, since publication time decides which of several messages counts."""
-        known = self.published[name]
-        before = known.get(content)
-        if before is None or published < before:
-            known[content] = published
-            return True, before is None
-        return False, False
+    def _is_new(self, name: str, content: bytes) -> bool:
+        """Whether the unit had no message with this id and content before."""
+        known = self.contents[name]
+        is_new = content not in known
+        known.add(content)
+        return is_new
 
 
-def _claims(rows: pa.RecordBatch) -> Iterator[tuple[str, bytes, int]]:
-    """Message_id, hash of the content and publication time of each row; row by row, as few are repeated."""
-    published = rows["published_at"].cast(pa.int64()).fill_null(_NEVER).to_pylist()
-    content = zip(*(_comparable(rows[name]).to_pylist() for name in _COLUMNS[2:]), strict=True)
-    for name, when, values in zip(rows["message_id"].to_pylist(), published, content, strict=True):
-        yield name, blake2b(repr(values).encode(), digest_size=16).digest(), when
+def _contents(rows: pa.RecordBatch) -> Iterator[tuple[str, bytes]]:
+    """Message_id and hash of the content of each row; row by row, as few are repeated."""
+    content = zip(*(_comparable(rows[name]).to_pylist() for name in _COLUMNS[1:]), strict=True)
+    for name, values in zip(rows["message_id"].to_pylist(), content, strict=True):
+        yield name, blake2b(repr(values).encode(), digest_size=16).digest()
 
 
 def _comparable(column: pa.Array) -> pa.Array:

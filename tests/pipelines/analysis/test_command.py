@@ -20,8 +20,9 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from apps.simulator.command import main as simulate
+from lake import lake
 from lake.files import WrittenFile, in_ledger, write_unit
-from lake.ledger import commit, read_ledger
+from lake.ledger import commit
 from pipelines.analysis.command import answers, print_answers
 from pipelines.analysis.graph import SAMPLES, TOP_AREAS, count
 from pipelines.analysis.headlines import area_name, duration, percent
@@ -174,7 +175,7 @@ def test_the_four_questions(filled: Filled) -> None:
 
 
 def test_a_message_in_two_recordings_counts_once(filled: Filled) -> None:
-    ledger = read_ledger(filled.root)
+    ledger = lake(filled.root).as_committed
     stored = sum(n for name in ("qualified", "unqualified") for n in ledger[name].to_pylist())
     assert stored > filled.found.total, "the lake holds some messages twice"
     assert of(filled.found, "drones").total == len(filled.truth["drones"])
@@ -198,7 +199,7 @@ def test_dead_letters_by_reason(filled: Filled) -> None:
 
 
 def test_the_ledgers_totals(filled: Filled) -> None:
-    ledger = read_ledger(filled.root).to_pylist()
+    ledger = lake(filled.root).as_committed.to_pylist()
     assert [units.source for units in filled.found.units] == ["drones", "history"]
     for units in filled.found.units:
         rows = [row for row in ledger if row["source"] == units.source]

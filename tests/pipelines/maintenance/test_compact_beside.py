@@ -13,7 +13,7 @@ import pytest
 
 from lake import Lake, lake
 from lake.changes import vacuum
-from lake.ledger import read_ledger
+from lake.ledger import read_rows
 from lake.storage import LocalStorage
 from pipelines.maintenance.compact import compact
 from pipelines.maintenance.reconcile import reconcile
@@ -127,13 +127,13 @@ def test_a_reader_that_pauses_while_it_opens_the_lake_sees_the_newest_state(
 ) -> None:
     lakes.compact()
 
-    def held(root: str, merged: str | None) -> pa.Table:
+    def held(root: str, paths: list[str]) -> pa.Table:
         monkeypatch.undo()
         lakes.compact()
         vacuum(root, timedelta(0))
-        return read_ledger(root, merged)
+        return read_rows(root, paths)
 
-    monkeypatch.setattr("lake.reader.read_ledger", held)
+    monkeypatch.setattr("lake.reader.read_rows", held)
     assert look(lake(lakes.root))[0] == []
     assert lake(lakes.root).ledger.num_rows == lakes.units
 

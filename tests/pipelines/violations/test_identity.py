@@ -16,6 +16,7 @@ from lake import lake
 from lake.changes import vacuum
 from lake.files import in_ledger, write_unit
 from lake.ledger import commit
+from lake.news import Mark
 from pipelines.analysis.command import answers
 from pipelines.analysis.text_report import lines
 from pipelines.maintenance.compact import compact
@@ -209,7 +210,7 @@ def test_no_drone_makes_a_signed_answer_vanish(tmp_path: Path) -> None:
         story = "\n".join(trace(lk, said.message_id))
         assert story.count("not shown to readers: it claims the message_id of") == 1
         assert "this message counts; others claim its message_id with other content" in story
-        assert "1 rows claim 1 message_ids of other messages" in "\n".join(summary(root, set(), 1.0))
+        assert "1 rows claim 1 message_ids of other messages" in "\n".join(summary(root, Mark(), 1.0))
         found = answers(root, LOCAL)
         assert found.officers.answered == 1
         assert any("1 rows claim the message_id of another message" in line for line in lines(found))

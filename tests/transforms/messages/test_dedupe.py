@@ -1,6 +1,5 @@
 """A message published twice is one row; what is dropped is counted."""
 
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 from unittest import mock
@@ -14,9 +13,9 @@ from apache_beam.testing.util import assert_that, equal_to
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.lake import EXTRA, UTC, Source
-from sources.units import DUPLICATES, TALLIES, Tally, Unit, UnitBatch
-from transforms.messages.dedupe import DropDuplicates, _claims, _DropDuplicates, first_seen
+from schemas.lake import DUPLICATES, EXTRA, UTC, Source
+from sources.units import TALLIES, Tally, Unit, UnitBatch
+from transforms.messages.dedupe import DropDuplicates, _contents, _DropDuplicates, first_seen
 from transforms.messages.rows import MESSAGE
 from transforms.outputs import ROWS
 
@@ -66,18 +65,11 @@ CLAIMS = st.lists(st.builds(Claim, st.sampled_from("abc"), st.sampled_from("xyz"
 
 
 @given(st.lists(CLAIMS, min_size=1, max_size=4))
-def test_only_a_copy_that_was_published_no_earlier_is_dropped_however_the_unit_is_cut(
-    batches: list[list[Claim]],
-) -> None:
-    said = [claim for claims in batches for claim in claims]
-    earliest: dict[tuple[str, str], float] = {}
-    expected = []
-    for record, claim in enumerate(said):
-        published = math.inf if claim.published is None else claim.published
-        if published < earliest.get(claim[:2], math.inf) or claim[:2] not in earliest:
-            expected.append(record)
-            earliest[claim[:2]] = published
-    assert kept(batches) == kept([said]) == (expected, [len(said) - len(expected)])
+def test_the_first_message_of_each_content_stays_however_the_unit_is_cut(batches: list[list[Claim]]) -> None:
+    messages = [claim for claims in batches for claim in claims]
+    first = {claim[:2]: record for record, claim in reversed(list(enumerate(messages)))}
+    expected = sorted(first.values())
+    assert kept(batches) == kept([messages]) == (expected, [len(messages) - len(expected)])
 
 
 def test_conflicts_of_a_unit_stay_and_are_counted_in_a_metric() -> None:
@@ -106,9 +98,7 @@ def test_a_unit_of_one_id_takes_time_by_its_rows_alone() -> None:
 
         __hash__ = bytes.__hash__
 
-    with mock.patch(
-        "transforms.messages.dedupe._claims", lambda rows: ((n, Counted(c), w) for n, c, w in _claims(rows))
-    ):
+    with mock.patch("transforms.messages.dedupe._contents", lambda rows: ((n, Counted(c)) for n, c in _contents(rows))):
         records, _ = kept([[Claim("a", f"{b}-{n}") for n in range(100)] for b in range(50)])
     assert len(records) == 5_000
     assert looks < 5_000

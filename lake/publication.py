@@ -1,0 +1,165 @@
+"""Publication: the committed units of the tail become part of the tables, each message once.
+
+A publication is a change (:mod:`lake.changes`). It names its units and, where copies were found among them, replaces
+the files that hold these. The tables follow the changes; whoever comes next finishes what a killed process left.
+"""
+
+import secrets
+from collections import Counter
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lake.changes import CHANGE, COMPACTION, PUBLICATION, Change, Move, change_files, put_change
+from lake.files import WrittenFile, write_unit
+from lake.format import mark
+from lake.layout import unit_of
+from lake.merge import read_checked, summed
+from lake.merged_ledger import NUMBER, ROW, fold
+from lake.reader import Lake, LakeFile
+from lake.storage import storage
+from lake.tables import Table, TableFile, check_name, form_of
+from schemas.errors import NotReconciled
+from schemas.lake import DUPLICATES, STATS, Dataset, Source
+
+DELETES: Final = 8
+"""Files that are removed in parallel."""
+_RECORDS: Final = 1 << 40
+
+Drop = dict[str, list[int]]
+"""By unit, the numbers of the records to drop."""
+
+
+def publish(root: str) -> int:
+    """Publish all units that are committed now; returns their number.
+
+    Idempotent: killed at any point or run several times at once, it loses and duplicates nothing.
+
+    Raises OutputUnusable, NotPermitted, DiskFull, ServiceUnavailable, LakeDamaged, NotReconciled.
+    """
+    check_name(root)
+    while True:
+        lk = settled(root)
+        units = lk.tail["unit"].to_pylist()
+        if not units:
+            return 0
+        mark(root)
+        change = Change(lk.number + 1, secrets.token_hex(4), PUBLICATION, units=units)
+        if put_change(root, _without_copies(lk, change)):
+            settled(root)
+            return len(units)
+
+
+def settled(root: str) -> Lake:
+    """The lake, after its tables were brought to the last change, and what all of them have was folded."""
+    while True:
+        lk = Lake(root)
+        _remove_folded(lk)
+        if not lk.is_published or not lk.recent.num_rows:
+            return lk
+        for dataset in Dataset:
+            while not _follow(lk, dataset):
+                pass
+        fold(root, lk.number, _to_fold(lk))
+
+
+def _follow(lk: Lake, dataset: Dataset) -> bool:
+    """Whether the dataset's table has all that the lake's last change left; else another process was faster."""
+    table = Table(lk.root, form_of(dataset), create=True)
+    if table.number >= lk.number:
+        return True
+    adds, gone = lk.missing(dataset, table.number)
+    if not adds.num_rows and not len(gone):
+        return True
+    files = [TableFile(row["path"], row["rows"], row["bytes"]) for row in adds.to_pylist()]
+    kinds = set(lk.recent["path"].to_pylist())
+    return table.commit(lk.number, files, gone.to_pylist(), moves_rows=kinds != {COMPACTION})
+
+
+def _to_fold(lk: Lake) -> pa.Table:
+    """The rows of the changes that are not folded, and of the units that they published, each with the number of the
+    change."""
+    first = lk.number - lk.recent.num_rows + 1
+    of_changes = lk.recent.append_column(NUMBER, pa.array(range(first, lk.number + 1), pa.int64()))
+    by = {unit: first + place for place, units in enumerate(lk.recent["units"].to_pylist()) for unit in units or ()}
+    numbers = pa.array([by[unit] for unit in lk.pending["unit"].to_pylist()], pa.int64())
+    return pa.concat_tables([of_changes, lk.pending.append_column(NUMBER, numbers)]).cast(ROW)
+
+
+def _remove_folded(lk: Lake) -> None:
+    """Remove the files of rows that are folded."""
+    store = storage(lk.root)
+    number = lk.number - lk.recent.num_rows
+    changes = [path for change, path in change_files(lk.root).items() if change <= number]
+    with ThreadPoolExecutor(DELETES) as pool:
+        for _ in pool.map(store.delete, (path.removeprefix(f"{store.base}/") for path in (*lk.to_remove, *changes))):
+            pass
+
+
+def _without_copies(lk: Lake, change: Change) -> Change:
+    """The publication with the files that it writes in place of those that hold copies."""
+    with lk.spilling() as connection:
+        hidden = connection.sql("SELECT dataset, unit, list(record) FROM hidden GROUP BY ALL").fetchall()
+        counts = f"SELECT {', '.join('-n AS n' if name == 'n' else name for name in STATS.names)} FROM hidden_counted"
+        counted = connection.sql(counts).to_arrow_table().cast(STATS)
+    if not hidden:
+        return change
+    drop: dict[str, Drop] = {}
+    for dataset, unit, records in hidden:
+        drop.setdefault(dataset, {})[unit] = records
+    files: list[WrittenFile] = []
+    replaces: list[str] = []
+    removed: Counter[tuple[str, str]] = Counter()
+    for file in lk.entries(*Dataset, published=False):
+        if file.dataset == Dataset.STATS:
+            kept, counted = _less(lk.root, file, counted)
+        else:
+            kept = _without(lk.root, file, drop.get(file.dataset, {}), removed)
+        if kept is not None:
+            replaces.append(file.path)
+        if kept:
+            name = change.file_name(len(replaces))
+            files += write_unit(lk.root, Dataset(file.dataset), Source(file.source), name, kept.to_batches())
+    expected = {(dataset, unit): len(records) for dataset, unit, records in hidden}
+    if removed != expected or counted.num_rows:
+        raise NotReconciled(f"{lk.root}: copies were found that the files do not have; run prestacop reconcile")
+    moves = [Move(unit, dataset, DUPLICATES, rows) for (dataset, unit), rows in sorted(removed.items())]
+    return change._replace(files=files, replaces=replaces, moves=moves)
+
+
+def _may_hold(file: LakeFile, units: Iterable[str]) -> bool:
+    writer = unit_of(file.path)
+    return writer.startswith(CHANGE) or writer in units
+
+
+def _without(root: str, file: LakeFile, drop: Drop, removed: Counter[tuple[str, str]]) -> pa.Table | None:
+    """A file's rows without those to drop, which are added to ``removed``; None where there is none."""
+    if not drop or not _may_hold(file, drop):
+        return None
+    table, units = read_checked(root, file), list(drop)
+    column = _text(table["unit"]).combine_chunks()
+    place = pc.index_in(column, value_set=pa.array(units)).fill_null(len(units)).to_numpy().astype(np.int64)
+    encoded = [np.array(records, np.int64) + number * _RECORDS for number, records in enumerate(drop.values())]
+    dropped = np.isin(place * _RECORDS + table["record"].to_numpy(), np.concatenate(encoded))
+    found = Counter((file.dataset, units[number]) for number in place[dropped].tolist())
+    removed.update(found)
+    return table.filter(pa.array(~dropped)) if found else None
+
+
+def _less(root: str, file: LakeFile, counted: pa.Table) -> tuple[pa.Table | None, pa.Table]:
+    """The statistics of a file with these counts, of its units, added: None where there are none; and the other counts,
+    since those of a unit may be in several files."""
+    if not _may_hold(file, counted["unit"].to_pylist()):
+        return None, counted
+    table = read_checked(root, file)
+    here = pc.is_in(_text(counted["unit"]), _text(table["unit"]).unique())
+    mine, others = counted.filter(here), counted.filter(pc.invert(here))
+    return (summed(pa.concat_tables([table, mine]).unify_dictionaries()) if mine.num_rows else None), others
+
+
+def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return column.cast(pa.string())

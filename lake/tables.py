@@ -1,0 +1,326 @@
+"""Delta tables, which any engine reads: of each dataset one that shows each message once, and one of the ledger's rows.
+
+A table follows the lake's changes (:mod:`lake.changes`): a commit takes it from one change to a later one, with all
+files that these changes add and remove. The number of the last change that it has is in the same commit, as the
+version of the transaction ``prestacop``. A commit is refused if the table has changed since it was opened
+(compare-and-swap), so whoever repeats the work after a crash, or does it at the same time, adds nothing twice.
+"""
+
+import json
+import re
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any, Final, NamedTuple
+
+import boto3
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Schema, Transaction
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.transaction import AddAction, RemoveAction
+
+from lake.faults import S3_CHECK, faults
+from lake.layout import partitions
+from lake.storage import S3, LocalStorage, S3Storage, s3_endpoint, storage
+from schemas.errors import InputChanged, LakeDamaged, OutputUnusable, ServiceUnavailable
+from schemas.lake import SCHEMAS, Dataset
+from schemas.s3_errors import refusal
+
+LOG: Final = "_delta_log"
+_APP: Final = "prestacop"
+_FOOTERS: Final = 8
+"""Footers read in parallel."""
+_CONFIGURATION: Final = {
+    "delta.checkpointInterval": "100",
+    "delta.logRetentionDuration": "interval 7 days",
+    # A vacuum deletes the files that the log still remembers as removed: so long it may come late.
+    "delta.deletedFileRetentionDuration": "interval 30 days",
+}
+_UNUSABLE: Final = re.compile(r"[%\x00-\x1f\x7f]")
+"""What deltalake cannot have in a path."""
+_MILLISECOND: Final = 1_000
+"""In microseconds."""
+_OF_S3: Final = re.compile(r"S3|http|connect|timed? ?out", re.IGNORECASE)
+_STATUS: Final = re.compile(
+    r"AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken|NoSuchBucket|Forbidden"
+)
+
+
+class Form(NamedTuple):
+    """What is in a table."""
+
+    name: str
+    """Its folder below the lake's root."""
+    schema: pa.Schema
+    """With the partitions as the last columns."""
+    partitions: tuple[str, ...]
+    bounded: str
+    """The column whose least and greatest value in each file the table knows."""
+
+
+class TableFile(NamedTuple):
+    """A file of a table."""
+
+    path: str
+    """Below the lake's root."""
+    rows: int
+    bytes: int
+
+
+class Table:
+    """A table as it is when it is opened.
+
+    Args:
+        create: create it where there is none; else TableNotFoundError is raised.
+
+    Raises NotPermitted, OutputUnusable, ServiceUnavailable, LakeDamaged.
+    """
+
+    def __init__(self, root: str, form: Form, create: bool = False) -> None:
+        self._root, self._form = root, form
+        with table_faults(root):
+            try:
+                self._table = _opened(root, form)
+            except TableNotFoundError:
+                if not create:
+                    raise
+                self._table = _created(root, form)
+
+    @property
+    def number(self) -> int:
+        """The number of the last change that the table has; 0 for none."""
+        return self._table.transaction_version(_APP) or 0
+
+    def commit(self, number: int, adds: Iterable[TableFile], removes: Iterable[str], moves_rows: bool) -> bool:
+        """Take the table to this change; returns whether this call did it. If not, another process was faster: open the
+        table again.
+
+        Args:
+            number: of the change, greater than :attr:`number`.
+            removes: paths below the lake's root; one that the table does not have is only remembered for a vacuum.
+            moves_rows: whether rows come or go; false where the same rows are only in other files.
+        """
+        with ThreadPoolExecutor(_FOOTERS) as pool:
+            added = list(pool.map(partial(self._add, moves_rows=moves_rows), adds))
+        actions: list[AddAction | RemoveAction] = [*added, *(self._remove(path, moves_rows) for path in removes)]
+        try:
+            with table_faults(self._root):
+                self._table.create_write_transaction(
+                    actions,
+                    "append",
+                    Schema.from_arrow(self._form.schema),
+                    list(self._form.partitions),
+                    commit_properties=CommitProperties(
+                        max_commit_retries=0, app_transactions=[Transaction(_APP, number)]
+                    ),
+                    post_commithook_properties=PostCommitHookProperties(
+                        create_checkpoint=True, cleanup_expired_logs=True
+                    ),
+                )
+        except CommitFailedError:
+            return False
+        return True
+
+    def _add(self, file: TableFile, moves_rows: bool) -> AddAction:
+        path = file.path.removeprefix(f"{self._form.name}/")
+        stats = json.dumps({"numRecords": file.rows, **_statistics(self._root, self._form.bounded, file.path)})
+        return AddAction(path, file.bytes, _values(path), _now(), moves_rows, stats)
+
+    def _remove(self, file: str, moves_rows: bool) -> RemoveAction:
+        path = file.removeprefix(f"{self._form.name}/")
+        return RemoveAction(path, moves_rows, _now(), partition_values=_values(path))
+
+    def update(self) -> None:
+        """Open it again, as it is now."""
+        with table_faults(self._root):
+            self._table.update_incremental()
+
+    def back_to(self, number: int) -> None:
+        """Go back to the last version that has no later change than this one.
+
+        Raises InputChanged where the log does not go back so far.
+        """
+        while self.number > number:
+            try:
+                with table_faults(self._root):
+                    self._table.load_as_version(self._table.version() - 1)
+            except LakeDamaged as error:
+                raise InputChanged(
+                    f"{self._root}: the lake was opened too long ago; run the same command again"
+                ) from error
+
+    def files(self) -> pa.Table:
+        """Its files: ``path`` (below the root), ``rows``, ``bytes``, the partitions, and ``first`` and ``last``, the
+        bounds of the bounded column, null where they are not known."""
+        with table_faults(self._root):
+            actions = pa.table(self._table.get_add_actions(flatten=True))
+        kind, n = self._form.schema.field(self._form.bounded).type, len(actions)
+        bounds = [f"{what}.{self._form.bounded}" for what in ("min", "max")]
+        columns = {
+            "path": pc.binary_join_element_wise(self._form.name, actions["path"].cast(pa.string()), "/"),
+            "rows": actions["num_records"],
+            "bytes": actions["size_bytes"],
+            **{name: actions[f"partition.{name}"].cast(pa.string()) for name in self._form.partitions},
+            **{
+                name: actions[bound].cast(kind) if bound in actions.column_names else pa.nulls(n, kind)
+                for name, bound in zip(("first", "last"), bounds, strict=True)
+            },
+        }
+        return pa.table(columns)
+
+    def vacuum(self, hours: int, dry_run: bool) -> list[str]:
+        """Delete files that were removed from the table so many hours ago; their paths below the root."""
+        with table_faults(self._root):
+            gone = self._table.vacuum(hours, dry_run=dry_run, enforce_retention_duration=False)
+        return [f"{self._form.name}/{path}" for path in gone]
+
+
+def form_of(dataset: Dataset) -> Form:
+    """The table of a dataset: strings in place of dictionaries."""
+    fields = [pa.field(f.name, pa.string() if pa.types.is_dictionary(f.type) else f.type) for f in SCHEMAS[dataset]]
+    names = partitions(dataset)
+    schema = pa.schema([*fields, *((name, pa.string()) for name in names)])
+    return Form(str(dataset), schema, names, time_column(dataset))
+
+
+def no_files(form: Form) -> pa.Table:
+    """:meth:`Table.files` of a table that is not there."""
+    kind = form.schema.field(form.bounded).type
+    names = [
+        ("path", pa.string()),
+        ("rows", pa.int64()),
+        ("bytes", pa.int64()),
+        *((n, pa.string()) for n in form.partitions),
+    ]
+    return pa.schema([*names, ("first", kind), ("last", kind)]).empty_table()
+
+
+def find_table(root: str, form: Form) -> Table | None:
+    """The table, if there is one."""
+    if _UNUSABLE.search(storage(root).base):
+        return None
+    try:
+        return Table(root, form)
+    except TableNotFoundError:
+        return None
+
+
+def time_column(dataset: Dataset) -> str:
+    """The time that the copies of a row have in common: dead letters and statistics have no event of their own."""
+    return {Dataset.DEAD_LETTERS: "published_at", Dataset.STATS: "window_start"}.get(dataset, "event_time")
+
+
+def check_name(root: str) -> None:
+    """Raises OutputUnusable where no table can be at this root."""
+    if _UNUSABLE.search(storage(root).base):
+        raise OutputUnusable(
+            f"{root}: a Delta table cannot be in a folder with % or a control character in its name; choose another "
+            "name, or write files only with --publish off"
+        )
+
+
+@contextmanager
+def table_faults(root: str) -> Iterator[None]:
+    """Around calls of deltalake: its errors as those of the lake. That of a lost race, and that there is no table, are
+    for the caller.
+
+    Raises NotPermitted, OutputUnusable, DiskFull, ServiceUnavailable, LakeDamaged.
+    """
+    try:
+        with faults(root):
+            yield
+    except (CommitFailedError, TableNotFoundError):
+        raise
+    except DeltaError as error:
+        first = str(error).partition("\n")[0]
+        if refused := refusal(root, first, found[0] if (found := _STATUS.search(str(error))) else "", None):
+            raise refused from error
+        if isinstance(storage(root), S3Storage) and _OF_S3.search(str(error)):
+            raise ServiceUnavailable(f"{root}: {first}. {S3_CHECK}") from error
+        raise LakeDamaged(
+            f"{root}: the log of a table is damaged: {first}; restore its folder {LOG} from a backup, or remove that "
+            "folder and publish again"
+        ) from error
+
+
+def _opened(root: str, form: Form) -> DeltaTable:
+    return DeltaTable(_uri(root, form), storage_options=_options(root))
+
+
+def _created(root: str, form: Form) -> DeltaTable:
+    store = storage(root)
+    if isinstance(store, LocalStorage):  # deltalake wants the folder
+        Path(store.full(form.name)).mkdir(parents=True, exist_ok=True)
+    try:
+        return DeltaTable.create(
+            _uri(root, form),
+            Schema.from_arrow(form.schema),
+            mode="error",
+            partition_by=list(form.partitions),
+            name=form.name,
+            configuration=_CONFIGURATION,
+            storage_options=_options(root),
+        )
+    except (CommitFailedError, DeltaError):
+        return _opened(root, form)  # another process has created it meanwhile
+
+
+def _uri(root: str, form: Form) -> str:
+    store = storage(root)
+    return Path(store.full(form.name)).as_uri() if isinstance(store, LocalStorage) else f"{S3}{store.base}/{form.name}"
+
+
+def _options(root: str) -> dict[str, str]:
+    """Options for deltalake: the same credentials, region and endpoint as those of :mod:`lake.storage`."""
+    if not isinstance(storage(root), S3Storage):
+        return {}
+    session = boto3.Session()
+    options = {"aws_conditional_put": "etag", "aws_region": session.region_name or "us-east-1"}
+    if credentials := session.get_credentials():
+        keys = credentials.get_frozen_credentials()
+        options |= {"aws_access_key_id": str(keys.access_key), "aws_secret_access_key": str(keys.secret_key)}
+        options |= {"aws_session_token": keys.token} if keys.token else {}
+    if endpoint := s3_endpoint():
+        options |= {"aws_endpoint": endpoint, "aws_allow_http": str(endpoint.startswith("http://")).lower()}
+    return options
+
+
+def _values(path: str) -> dict[str, str | None]:
+    """The partition's values in a path: ``source=drones/month=2015-01/UNIT.parquet``."""
+    return {name: value for name, _, value in (part.partition("=") for part in PurePosixPath(path).parts[:-1])}
+
+
+def _statistics(root: str, column: str, path: str) -> dict[str, Any]:
+    """The bounds of a column in a file, for readers that skip files; nothing where its footer does not tell."""
+    store = storage(root)
+    with faults(root):
+        metadata = pq.read_metadata(store.full(path), filesystem=store.filesystem)
+    place = next((n for n in range(metadata.num_columns) if metadata.schema.column(n).path == column), None)
+    if place is None:
+        return {}
+    groups = [metadata.row_group(n).column(place).statistics for n in range(metadata.num_row_groups)]
+    if not groups or not all(group is not None and group.has_min_max for group in groups):
+        return {}
+    return {
+        "minValues": {column: _json(min(group.min for group in groups), up=False)},
+        "maxValues": {column: _json(max(group.max for group in groups), up=True)},
+        "nullCount": {column: sum(group.null_count for group in groups)},
+    }
+
+
+def _json(value: Any, up: bool) -> str:
+    """A bound as the protocol has it: times in milliseconds, rounded outwards."""
+    if not isinstance(value, datetime):
+        return str(value)
+    outwards = value + timedelta(microseconds=_MILLISECOND - 1) if up else value
+    return outwards.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,270 @@
+"""The views of a lake: SQL over its published files and its tail."""
+
+import atexit
+import weakref
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from tempfile import TemporaryDirectory
+from typing import Final, NamedTuple
+
+import duckdb
+import pyarrow as pa
+import pyarrow.dataset as pads
+
+from lake.copies import IDENTITIES, NO_COPIES, NO_TIMES, copies_view, near, times_of
+from lake.files import parquet_dataset, partition_columns
+from lake.layout import is_history, partitions
+from lake.storage import LocalStorage, storage
+from schemas.history import TIME_ZONE
+from schemas.lake import DUPLICATES, LEDGER_ROW, SCHEMAS, UNDONE, Dataset, Source
+
+MEMORY: Final = "1GB"
+"""The message_ids of 100 M messages would be 20 GB."""
+MANY: Final = 100
+"""Datasets with more files are read by pyarrow: faster than by DuckDB, and in less memory."""
+_MESSAGES = (Dataset.POSITIONS, Dataset.QUALIFIED, Dataset.UNQUALIFIED)
+
+
+def counted(view: str, stats: str = "stats_of_all_units") -> str:
+    """SQL that counts the messages of a view as the statistics of their units do.
+
+    Args:
+        stats: the statistics of these units.
+    """
+    return f"""
+    SELECT unit, if(apart AND dataset = 'qualified' AND status = 'officer', 'answers', dataset) AS dataset,
+           make_timestamptz(epoch_us(event_time) // size * size) AS window_start, window_seconds,
+           violation_code,
+           CASE WHEN hour BETWEEN 6 AND 12 THEN 'morning' WHEN hour BETWEEN 13 AND 19 THEN 'afternoon'
+                ELSE 'other' END AS part_of_day, area, count(*) AS n
+    FROM (
+        SELECT *, hour(event_time AT TIME ZONE '{TIME_ZONE}') AS hour FROM {view}
+        WHERE dataset IN ({", ".join(f"'{d}'" for d in _MESSAGES)})
+    )
+    JOIN (
+        SELECT unit, window_seconds, window_seconds::BIGINT * 1000000 AS size, bool_or(dataset = 'answers') AS apart
+        FROM {stats} GROUP BY ALL
+    ) USING (unit) GROUP BY ALL
+    """
+
+
+_STATS = ", ".join(name for name in SCHEMAS[Dataset.STATS].names if name not in ("unit", "n"))
+_CONFLICTING = " UNION ALL ".join(
+    f"SELECT '{d}' AS dataset, unit, record, message_id, event_time, "
+    f"{'NULL' if d == Dataset.POSITIONS else 'violation_code'} AS violation_code, area, status, published_at "
+    f"FROM {d} WHERE message_id IS NOT NULL"
+    for d in _MESSAGES
+)
+_COUNTS = [*(str(d) for d in Dataset if d != Dataset.STATS), DUPLICATES]
+_MOVED = {
+    **{count: (f"target = '{count}'", f"out_of = '{count}'") for count in _COUNTS},
+    "counted": tuple(f"{end} IN ({', '.join(repr(str(d)) for d in _MESSAGES)})" for end in ("target", "out_of")),
+    "rows_in": (f"out_of = '{UNDONE}'", f"target = '{UNDONE}'"),  # no row came in either
+}
+"""What moves rows into a count of the ledger, and out of it."""
+_LEDGER = f"""
+CREATE VIEW moves AS
+    SELECT m.unit, m.out_of, m.into AS target, m.rows AS n FROM (SELECT unnest(moves) AS m FROM changes);
+CREATE VIEW ledger AS
+    SELECT l.* REPLACE ({", ".join(f"l.{count} + coalesce(d.{count}, 0)::BIGINT AS {count}" for count in _MOVED)})
+    FROM ledger_as_committed l LEFT JOIN (
+        SELECT unit, {
+    ", ".join(
+        f"coalesce(sum(n) FILTER ({into}), 0) - coalesce(sum(n) FILTER ({out_of}), 0) AS {count}"
+        for count, (into, out_of) in _MOVED.items()
+    )
+}
+        FROM moves GROUP BY unit
+    ) d USING (unit);
+"""
+"""The rows of the ledger with the counts as they are after all changes."""
+_VIEWS = f"""
+{_LEDGER}
+CREATE VIEW hidden AS {" UNION ALL ".join(f"FROM {d}_hidden" for d in IDENTITIES)};
+CREATE VIEW duplicates AS FROM hidden;
+{"".join(f"CREATE VIEW {d} AS FROM {d}_published UNION ALL FROM {d}_shown;" for d in IDENTITIES)}
+CREATE VIEW conflicts AS
+    FROM ({_CONFLICTING}) SEMI JOIN (
+        SELECT hash(message_id) AS h FROM ({_CONFLICTING}) GROUP BY h HAVING count(*) > 1
+    ) ON hash(message_id) = h
+    QUALIFY count(*) OVER (PARTITION BY message_id) > 1;
+CREATE VIEW repeated_summons AS
+    SELECT summons_number, count(*) AS times, list({{'unit': unit, 'record': record}}) AS rows
+    FROM (SELECT * FROM qualified UNION ALL SELECT * FROM unqualified)
+    WHERE summons_number IS NOT NULL GROUP BY summons_number HAVING count(*) > 1;
+
+CREATE VIEW answers AS
+    SELECT answers AS alert_id, message_id, officer_id, violation_code, event_time AS answered_at, published_at,
+           CASE WHEN row_number() OVER (PARTITION BY answers ORDER BY event_time, message_id, unit, record) = 1
+                THEN 'first' ELSE 'second' END AS counts_as
+    FROM qualified WHERE status = 'officer';
+CREATE VIEW alerts AS
+    SELECT u.* EXCLUDE (violation_code, answers, officer_id),
+           a.message_id IS NOT NULL AS answered, a.message_id AS answer_id, a.violation_code AS answered_code,
+           a.officer_id, a.answered_at, epoch(a.answered_at - u.event_time) AS seconds_to_answer
+    FROM unqualified u LEFT JOIN answers a ON a.alert_id = u.message_id AND a.counts_as = 'first'
+    WHERE u.message_id IS NOT NULL;
+CREATE VIEW human_work AS
+    SELECT day, violation_code, count(*) AS violations, count(*) FILTER (needed) AS needed_officer,
+           count(*) FILTER (needed) / count(*) AS share,
+           count(*) FILTER (needed AND violation_code IS NULL) AS open,
+           quantile_cont(seconds_to_answer, 0.5) AS p50_seconds, quantile_cont(seconds_to_answer, 0.95) AS p95_seconds
+    FROM (
+        SELECT event_time, violation_code, false AS needed, NULL AS seconds_to_answer
+        FROM qualified WHERE message_id IS NOT NULL AND status <> 'officer'
+        UNION ALL SELECT event_time, answered_code, true, seconds_to_answer FROM alerts
+    ), LATERAL (SELECT (event_time AT TIME ZONE '{TIME_ZONE}')::DATE AS day)
+    GROUP BY ALL;
+CREATE VIEW hidden_counted AS {counted("hidden", "stats_tail")};
+CREATE VIEW stats AS
+    SELECT {_STATS}, sum(n)::BIGINT AS n
+    FROM (SELECT {_STATS}, n FROM stats_of_all_units UNION ALL SELECT {_STATS}, -n FROM hidden_counted)
+    GROUP BY ALL HAVING sum(n) <> 0;
+"""
+"""A copy of a message that is in the tables, or comes before it in the tail, is ``hidden``, and taken off the
+statistics where its unit has counted it (units of earlier versions counted answers as qualified). Messages with one
+message_id and different content are all shown, and named by ``conflicts``. Of several answers to one alert the first
+one by its time and then by its id counts; the others are kept, and marked as second."""
+
+
+class Rows(NamedTuple):
+    """The rows of the ledger."""
+
+    folded_units: pads.Dataset
+    units: pa.Table
+    """Those of units that are not folded."""
+    folded_changes: pads.Dataset
+    changes: pa.Table
+
+
+NO_ROWS: Final = Rows(*(pads.dataset(LEDGER_ROW.empty_table()), LEDGER_ROW.empty_table()) * 2)
+
+
+class Parts(NamedTuple):
+    """The files of a dataset; paths are relative to the lake's root."""
+
+    published: list[str]
+    """Those whose rows are in the table."""
+    tail: list[str]
+    """Those of units that are not published yet."""
+    known: dict[str, tuple[datetime, datetime]]
+    """The first and last time of published files, as far as they are known (:meth:`lake.tables.Table.files`)."""
+
+    def of(self, source: Source) -> "Parts":
+        """Those of one source."""
+        here = f"/source={source}/"
+        published, tail = ([path for path in paths if here in path] for paths in (self.published, self.tail))
+        return Parts(published, tail, self.known)
+
+    def __bool__(self) -> bool:
+        return bool(self.published or self.tail)
+
+
+def connected(root: str, rows: Rows, parts: Mapping[Dataset, Parts]) -> duckdb.DuckDBPyConnection:
+    """A DuckDB connection with the views of a lake with these rows and files; its clock is UTC."""
+    connection = duckdb.connect()
+    _open.add(connection)
+    connection.execute("SET parquet_metadata_cache = true")
+    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET enable_progress_bar = false")  # it would mix with a command's own lines
+    for name, folded, recent in (
+        ("ledger_as_committed", rows.folded_units, rows.units),
+        ("changes", rows.folded_changes, rows.changes),
+    ):
+        connection.register(f"folded_{name}", folded)
+        _copy(connection, f"recent_{name}", recent)
+        columns = ", ".join(LEDGER_ROW.names)
+        connection.execute(
+            f"CREATE VIEW {name} AS SELECT {columns} FROM folded_{name} UNION ALL SELECT {columns} FROM recent_{name}"
+        )
+    for dataset, of in parts.items():
+        _register(connection, root, dataset, of)
+    connection.execute(_VIEWS)
+    return connection
+
+
+@contextmanager
+def spilling(connection: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The connection, which spills to disk beyond MEMORY, and is closed at the end."""
+    with TemporaryDirectory(prefix="prestacop-") as folder, connection:
+        connection.execute(f"SET memory_limit = '{MEMORY}'; SET temp_directory = '{folder}'")
+        yield connection
+
+
+def with_moves(units: pa.Table, changes: pa.Table) -> pa.Table:
+    """Rows of the ledger with the counts as they are after these changes."""
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        _copy(connection, "ledger_as_committed", units)
+        _copy(connection, "changes", changes)
+        connection.execute(_LEDGER)
+        return connection.sql("FROM ledger ORDER BY unit").to_arrow_table().cast(LEDGER_ROW)
+
+
+def _register(connection: duckdb.DuckDBPyConnection, root: str, dataset: Dataset, parts: Parts) -> None:
+    """Views of a dataset's parts; ``_hidden`` are the copies in its tail, ``_shown`` the tail without them."""
+    _register_files(connection, root, dataset, f"{dataset}_published", parts.published)
+    _register_files(connection, root, dataset, f"{dataset}_tail", parts.tail)
+    connection.execute(f"CREATE VIEW {dataset}_of_all_units AS FROM {dataset}_published UNION ALL FROM {dataset}_tail")
+    if dataset not in IDENTITIES:
+        return
+    live = [path for path in parts.tail if not is_history(path)]
+    if not live:
+        connection.execute(
+            f"CREATE VIEW {dataset}_shown AS FROM {dataset}_tail; CREATE VIEW {dataset}_hidden AS {NO_COPIES}"
+        )
+        return
+    others = [path for path in parts.published if not is_history(path)]
+    times = times_of(root, dataset, live) if others else NO_TIMES
+    connection.register(f"{dataset}_near", near(root, dataset, others, times, parts.known))
+    connection.execute(
+        f"CREATE VIEW {dataset}_hidden AS {copies_view(dataset)}; "
+        f"CREATE VIEW {dataset}_shown AS FROM {dataset}_tail ANTI JOIN {dataset}_hidden USING (unit, record)"
+    )
+
+
+def _register_files(
+    connection: duckdb.DuckDBPyConnection, root: str, dataset: Dataset, view: str, paths: list[str]
+) -> None:
+    store = storage(root)
+    if not paths:
+        _copy(connection, view, pa.unify_schemas([_plain(SCHEMAS[dataset]), partition_columns(dataset)]).empty_table())
+        return
+    if not isinstance(store, LocalStorage) or any(c in store.base for c in "*?[=") or len(paths) > MANY:
+        # DuckDB's S3 reader is an extension that it would download, and it takes such names for patterns and
+        # directories above the lake for partitions. It opens each file for each view, and keeps it open.
+        connection.register(view, parquet_dataset(root, dataset, paths))
+        return
+    names = ", ".join("'" + store.full(path).replace("'", "''") + "'" for path in paths)
+    columns = partitions(dataset)
+    types = ", ".join(f"'{name}': VARCHAR" for name in columns)
+    # Files of earlier versions have fewer columns.
+    _copy(connection, f"no_{view}", _plain(SCHEMAS[dataset]).empty_table())
+    connection.execute(
+        f"CREATE VIEW {view} AS SELECT * EXCLUDE ({', '.join(columns)}), {', '.join(columns)} FROM "
+        f"(FROM no_{view} UNION ALL BY NAME FROM read_parquet([{names}], hive_partitioning = true, "
+        f"hive_types = {{{types}}}, union_by_name = true))"
+    )
+
+
+_open: "weakref.WeakSet[duckdb.DuckDBPyConnection]" = weakref.WeakSet()
+
+
+@atexit.register
+def _close() -> None:
+    # An unfinished scan of a pyarrow dataset would go on while the interpreter shuts down, and crash.
+    for connection in list(_open):
+        connection.close()
+
+
+def _plain(schema: pa.Schema) -> pa.Schema:
+    """The schema with strings in place of dictionaries, which DuckDB would map to enums."""
+    return pa.schema([f.with_type(pa.string()) if pa.types.is_dictionary(f.type) else f for f in schema])
+
+
+def _copy(connection: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -> None:
+    # A registered table whose scan is cut short (LIMIT, an empty side of a join) can abort the process at its end.
+    connection.register(f"{name}_to_copy", table)
+    connection.execute(f"CREATE TABLE {name} AS SELECT * FROM {name}_to_copy")
+    connection.unregister(f"{name}_to_copy")
