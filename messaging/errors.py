@@ -66,7 +66,7 @@ LOST: Final = Condition(
     "",
 )
 OUTAGE: Final = Condition(
-    "nobody answers, or the service fails for longer than the command waits",
+    "the service does not answer, or fails for longer than the command waits",
     ServiceUnavailable,
     HINT,
     HINT,

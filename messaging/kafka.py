@@ -1,4 +1,4 @@
-"""Kafka: how each client is configured, what its errors mean, what brokers say of a topic, and one producer."""
+"""Kafka: the configuration of clients, the meaning of their errors, a topic's metadata, and a producer."""
 
 import time
 from collections import deque
@@ -64,7 +64,7 @@ CONDITIONS: Final[Mapping[int, Condition]] = {
     ),
     **dict.fromkeys((KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, KafkaError.UNKNOWN_PRODUCER_ID), LOST),
 }
-"""What no retry mends, by the error's code; every other error is retried."""
+"""Errors that no retry fixes, by their code; every other error is retried."""
 
 ANSWER_SECONDS: Final = 10.0
 PARTITIONS_SECONDS: Final = 10.0
@@ -80,14 +80,14 @@ _BATCHES: Final[Mapping[str, Any]] = {
     # A full queue is the backpressure: send() waits.
     "queue.buffering.max.messages": 100_000,
     "queue.buffering.max.kbytes": 64 * 1024,
-    # The topic alone says how large a message may be.
+    # Only the topic limits the size of a message.
     "message.max.bytes": 16 * 1024 * 1024,
 }
 _EXACTLY_ONCE: Final[Mapping[str, Any]] = {"enable.idempotence": True, "acks": "all"}
 
 
 class Connection:
-    """What a client has reported of its cluster, and what that means."""
+    """The errors that a client has reported of its cluster, and their meaning."""
 
     def __init__(self, url: KafkaUrl) -> None:
         self.url = url
@@ -112,7 +112,7 @@ class Connection:
         return other
 
     def check(self, *errors: KafkaError | None) -> None:
-        """Raise for the first of the errors, and of those that the client has reported, that no retry mends."""
+        """Raise for the first of the errors, and of those that the client has reported, that no retry fixes."""
         for error in (*errors, self._last):
             if error is not None and (error.code() in CONDITIONS or error.fatal()):
                 raise self.error(error)
@@ -137,7 +137,7 @@ class Connection:
         return found.error(f"{what}{note}. {hint}")
 
     def outage(self, error: KafkaError | None = None) -> str:
-        """What is known of the reason why the cluster does not answer."""
+        """Why the cluster does not answer, as far as it is known."""
         reasons = dict.fromkeys(e.str() for e in (error, self._last) if e is not None)
         return f"{self.name} does not answer{' (' + '; '.join(reasons) + ')' if reasons else ''}"
 
@@ -158,7 +158,7 @@ class Connection:
 
 
 def open_consumer(connection: Connection, settings: Mapping[str, Any]) -> Consumer:
-    """A consumer without a group: partitions are assigned and positions are kept by whoever uses it.
+    """A consumer without a group: its user assigns partitions and stores positions.
 
     Its settings are placed after the options of the URL, which must not overrule a guarantee. Raises OptionsRefused.
     """
@@ -171,17 +171,17 @@ def partitions_of(consumer: Consumer, connection: Connection, patience: Patience
     """All partitions of a topic; it is not created. Raises TopicUnusable, NotPermitted, ServiceUnavailable."""
     topic = connection.url.topic
 
-    def look() -> list[int]:
+    def list_partitions() -> list[int]:
         found = consumer.list_topics(topic, timeout=ANSWER_SECONDS).topics[topic]
         if found.error is not None:
             raise KafkaException(found.error)
         return sorted(found.partitions)
 
-    return patience.attempt(look, connection.reason)
+    return patience.attempt(list_partitions, connection.reason)
 
 
 class Topic:
-    """What the brokers say of a topic; each question is repeated while ``patience`` lasts.
+    """The metadata of a topic; each request is retried while ``patience`` lasts.
 
     The methods raise InputUnusable (no such topic), NotPermitted, ServiceUnavailable.
 
@@ -226,8 +226,8 @@ class Topic:
         return self._request(lambda: {"": self._admin.describe_topics(topics)[self._name]})[""]
 
     def _offsets(self, partitions: Sequence[int] | None, which: OffsetSpec) -> dict[int, int]:
-        wanted = {TopicPartition(self._name, p): which for p in partitions or self.partitions()}
-        found = self._request(lambda: self._admin.list_offsets(wanted, isolation_level=self._isolation))
+        requested = {TopicPartition(self._name, p): which for p in partitions or self.partitions()}
+        found = self._request(lambda: self._admin.list_offsets(requested, isolation_level=self._isolation))
         return {place.partition: int(answer.offset) for place, answer in found.items()}
 
     def _request(self, request: Callable[[], dict[Any, Any]]) -> dict[Any, Any]:
@@ -237,14 +237,14 @@ class Topic:
 
     def _reason(self, error: Exception) -> str | PrestaCopError:
         reason = self._connection.reason(error)
-        # The client remembers who leads a partition since when, and looks again for no error that this leads to: after
-        # a broker has been restarted, each of its answers would be FENCED_LEADER_EPOCH.
+        # The client caches the leader epoch of a partition and does not refresh it after an error: after a broker's
+        # restart each response would be FENCED_LEADER_EPOCH.
         with suppress(KafkaException):
             self._admin.list_topics(self._name, timeout=1)
         return reason
 
     def _result(self, answer: Future[Any]) -> Any:
-        """Wait for it, and for reports of the client: some no retry mends, and others say why no answer comes."""
+        """Wait for it, and for reports of the client: some are permanent, others explain the delay."""
         deadline = time.monotonic() + ANSWER_SECONDS
         while True:
             try:

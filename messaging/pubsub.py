@@ -132,7 +132,7 @@ class Publisher:
         topic = self.connection.path
 
         def find() -> None:
-            with suppress(exceptions.PermissionDenied):  # whoever may publish to a topic may not always look at it
+            with suppress(exceptions.PermissionDenied):  # the right to publish does not include the right to describe
                 self._client.get_topic(topic=topic, retry=None, timeout=self._seconds)
 
         patience.attempt(find, self.connection.reason)
@@ -195,7 +195,7 @@ class Subscriber:
             raise ServiceUnavailable(f"{self.connection.name} does not answer. {OUTAGE.pubsub}") from error
 
         def find() -> None:
-            with suppress(exceptions.PermissionDenied):  # whoever may pull may not always look at it
+            with suppress(exceptions.PermissionDenied):  # the right to pull does not include the right to describe
                 self._client.get_subscription(subscription=self.connection.path, retry=None, timeout=REQUEST_SECONDS)
 
         self._patience.attempt(find, self.connection.reason)

@@ -19,7 +19,7 @@ _FIRST_NAP_SECONDS: Final = 0.5
 
 
 def _ignore(_: str) -> None:
-    """Report a wait to nobody."""
+    """Drop the report of a wait."""
 
 
 class Patience:
@@ -27,7 +27,7 @@ class Patience:
 
     Args:
         seconds: for how long a service that has answered once may be away.
-        report: gets a line for people on each wait.
+        report: is called with a line of text on each wait.
         answered: it has answered this command before; else it gets START_SECONDS at most.
         longest_nap: seconds between two attempts at most.
     """

@@ -1,6 +1,6 @@
 """``prestacop completion bash|zsh``: a script for the shell.
 
-The words come from the table of sub-commands; the flags of one are looked up when they are wanted, from its parser.
+The words come from the table of sub-commands; the flags of a sub-command are looked up in its parser on completion.
 """
 
 from collections.abc import Sequence

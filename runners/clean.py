@@ -34,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
         f"Remove what prestacop made here and marked with {MARK}: programs, the environment and simulated input; "
         "data only with --all.",
         "examples:\n  prestacop clean\n  prestacop clean --all --data my/data\n\n"
-        "exit codes: 0 done, 2 something was left because it has no mark, or nobody confirmed",
+        "exit codes: 0 done, 2 something was left because it has no mark, or it was not confirmed",
     )
     made.add_argument("--data", metavar="DIR", help="the directory that run-local had as --data (default: data)")
     made.add_argument(
@@ -74,8 +74,8 @@ def _found(data: Path, is_given: bool, data_too: bool) -> _Found:
         elif mark_of(top) and data_too:
             remove.append(_checked(top))
         elif top.is_dir():
-            wanted = set(Mark) if data_too else {Mark.REBUILT}
-            marked = [folder for folder in sorted(top.iterdir()) if mark_of(folder) in wanted]
+            removable = set(Mark) if data_too else {Mark.REBUILT}
+            marked = [folder for folder in sorted(top.iterdir()) if mark_of(folder) in removable]
             remove += map(_checked, marked)
             if not mark_of(top) and (data_too or (is_given and top == data and not marked)):
                 left.append(unmarked(top))

@@ -37,7 +37,7 @@ class Finding(NamedTuple):
 
 
 def findings() -> Iterator[Finding]:
-    """Look at this machine."""
+    """Inspect this machine."""
     is_supported = ".".join(platform.python_version_tuple()[:2]) in PYTHONS
     supported = f"{PYTHONS[0]} to {PYTHONS[-1]} are supported and tested"
     yield Finding("Python", is_supported, True, f"{platform.python_version()}; {supported}")

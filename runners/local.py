@@ -84,4 +84,4 @@ def _simulate(*arguments: str, quiet: bool) -> None:
     command = [sys.executable, "-m", "prestacop", "simulate", *arguments, "--seed", str(SEED), *logs.flags()]
     finished = subprocess.run([*command, "--quiet"] if quiet else command, check=False, env=os.environ)
     if finished.returncode:
-        sys.exit(finished.returncode)  # it has said why
+        sys.exit(finished.returncode)  # it has printed the reason

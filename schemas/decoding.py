@@ -28,7 +28,7 @@ class Undecodable(ValueError):
     """An invalid payload.
 
     ``reason`` is one of :class:`schemas.messages.Reason`; ``detail`` is a short text, or None. Both can be stored as
-    UTF-8, whatever the payload held.
+    UTF-8, whatever the payload contained.
     """
 
     def __init__(self, reason: str, detail: str | None = None) -> None:
@@ -54,7 +54,7 @@ def decode_checked(payload: bytes, decoder: msgspec.json.Decoder[T]) -> T:
         return decoder.decode(payload)
     except msgspec.ValidationError as error:
         raise Undecodable(Reason.FIELD_INVALID, str(error)) from error
-    except MemoryError:  # says nothing about the payload
+    except MemoryError:  # not the fault of the payload
         raise
     except Exception as error:
         raise Undecodable(Reason.NOT_JSON, f"{type(error).__name__}: {error}") from error

@@ -1,10 +1,10 @@
 """What can go wrong outside the data, each with the exit code of the command that it ends.
 
 PrestaCopError
- ├─ OutputUnusable      2  a lake that cannot be written where it is said to be
+ ├─ OutputUnusable      2  a lake that cannot be written at that place
  ├─ OptionsRefused      2  options of a topic's URL that the client library refuses
  ├─ AcknowledgedLost    2  messages that a broker acknowledged and has lost
- ├─ InputUnusable       3  a file that cannot be read, or is not what it is said to be
+ ├─ InputUnusable       3  a file that cannot be read, or is of another kind
  │   ├─ TopicUnusable      a topic that does not exist, or refuses a message
  │   ├─ UnsafePath         a path that leads out of the lake
  │   ├─ LakeDamaged        a file of the lake that is not what was written
@@ -13,7 +13,7 @@ PrestaCopError
  ├─ DiskFull            5  no room for the lake
  ├─ InputChanged        6  a file that was changed while it was loaded, or removed while it was read
  ├─ NotPermitted        7  what this user has no right to read or to write
- ├─ InUse               8  another process is at it
+ ├─ InUse               8  another process does the same
  └─ NotReconciled       1  rows in and rows out differ; nothing else ends with 1
 
 What is none of these is a fault of the program: its traceback is printed, and the command ends with 70.
@@ -158,4 +158,4 @@ class InUse(PrestaCopError):
 
 
 FINAL: Final = (OutputUnusable, OptionsRefused, InputUnusable, DiskFull, NotPermitted)
-"""What neither waiting nor the same work again mends: somebody has to do what the message says."""
+"""Errors that no retry fixes: a person has to do what the message says."""

@@ -1,6 +1,6 @@
 """The size of a JPEG from its headers, without decoding it.
 
-A picture of a few kilobytes may claim billions of pixels, which would exhaust the memory of whoever decodes it.
+A picture of a few kilobytes may claim billions of pixels, which would exhaust the memory of its decoder.
 """
 
 import re
@@ -21,7 +21,7 @@ _FRAME_BYTES: Final = 8
 
 
 class NoJpegError(ValueError):
-    """The bytes are not a JPEG; the message says why."""
+    """The bytes are not a JPEG; the message gives the reason."""
 
 
 def claimed_pixels(jpeg: bytes) -> int:

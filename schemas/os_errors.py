@@ -1,4 +1,4 @@
-"""What the operating system says, as an error that says what to do and has the right exit code."""
+"""Translates errors of the operating system: what to do, and the exit code."""
 
 import errno
 from pathlib import Path
@@ -38,17 +38,21 @@ def of_the_system(
     """
     if isinstance(error, UnicodeError):
         return unusable(f"{where!a}: a name must be UTF-8 text; rename it")
-    said = error.strerror or str(error)
+    system_message = error.strerror or str(error)
     if error.errno in _FULL:
-        return DiskFull(f"{where}: no room left ({said}); free some and run the same command again: it resumes")
+        return DiskFull(
+            f"{where}: no room left ({system_message}); free some and run the same command again: it resumes"
+        )
     if error.errno in _DENIED:
-        return NotPermitted(f"{where}: {said}; give this user the right, or choose another place")
+        return NotPermitted(f"{where}: {system_message}; give this user the right, or choose another place")
     if error.errno in _TOO_MANY:
-        return ServiceUnavailable(f"{where}: {said}; raise the limit (ulimit -n 4096) and run the same command again")
+        return ServiceUnavailable(
+            f"{where}: {system_message}; raise the limit (ulimit -n 4096) and run the same command again"
+        )
     if error.errno in _AWAY:
-        return ServiceUnavailable(f"{where}: {said}; see that it runs and run the same command again")
+        return ServiceUnavailable(f"{where}: {system_message}; check that it runs, then run the same command again")
     named = f" ({error.filename})" if error.filename and str(error.filename) != where else ""
-    return unusable(f"{where}: {said}{named}; choose another place")
+    return unusable(f"{where}: {system_message}{named}; choose another place")
 
 
 def bad_name(error: BaseException) -> str | None:

@@ -1,4 +1,4 @@
-"""What S3 says of a request that it refuses, as an error that says what to do: one for the lake and the loader."""
+"""Translates S3's refusal of a request into an error that says what to do, for the lake and the loader."""
 
 from typing import Final
 
@@ -16,7 +16,7 @@ _DENIED: Final = frozenset(
 _DENIED_STATUSES: Final = (401, 403)
 
 
-def refusal(where: str, said: object, code: str, status: int | None) -> PrestaCopError | None:
+def refusal(where: str, answer: object, code: str, status: int | None) -> PrestaCopError | None:
     """The error of an answer that no waiting changes; none where it is another kind of answer.
 
     Args:
@@ -25,14 +25,14 @@ def refusal(where: str, said: object, code: str, status: int | None) -> PrestaCo
         code: S3's word for it, or the status again where the answer has no body.
     """
     if code in _CLOCK:
-        return NotPermitted(f"{where}: {said}. This machine's clock is off: set it, and run the same command again")
+        return NotPermitted(f"{where}: {answer}. This machine's clock is off: set it, and run the same command again")
     if code in _TOKEN:
-        return NotPermitted(f"{where}: {said}. Get new credentials, and run the same command again")
+        return NotPermitted(f"{where}: {answer}. Get new credentials, and run the same command again")
     if code in _REGION:
-        return OutputUnusable(f"{where}: {said}. Set AWS_DEFAULT_REGION to the bucket's region")
+        return OutputUnusable(f"{where}: {answer}. Set AWS_DEFAULT_REGION to the bucket's region")
     if code in _DENIED or status in _DENIED_STATUSES:
         return NotPermitted(
-            f"{where}: {said}. Check the bucket, AWS_ENDPOINT_URL, AWS_PROFILE or the keys, "
+            f"{where}: {answer}. Check the bucket, AWS_ENDPOINT_URL, AWS_PROFILE or the keys, "
             "and the rights to get, put, list and delete"
         )
     return None

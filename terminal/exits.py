@@ -13,7 +13,7 @@ from terminal.printing import guarded_output, printable
 from terminal.signals import INTERRUPTED, raising_interrupts
 
 PIPE_CLOSED = 141
-"""Who reads our output, such as ``head``, has gone: what a shell says of a process that SIGPIPE ended."""
+"""The reader of the output, such as ``head``, has exited: the code that a shell gives a process ended by SIGPIPE."""
 
 
 def bug() -> int:
@@ -29,7 +29,7 @@ def bug() -> int:
 
 
 def report(error: PrestaCopError) -> int:
-    """Print an error of ours as the one line that it is; gives its exit code."""
+    """Print an error of the project as one line; returns its exit code."""
     logs.set_up()
     # The traceback is for --log-level debug.
     logs.COMMAND.debug("raised here:", exc_info=error)
@@ -38,10 +38,10 @@ def report(error: PrestaCopError) -> int:
 
 
 def ended(command: Callable[[], int | None], stopped: str, known: Callable[[Exception], PrestaCopError | None]) -> int:
-    """Run a command to its end and print what it has to say of it; gives the exit code.
+    """Run a command and report how it ended; returns the exit code.
 
     Args:
-        stopped: what to say after Ctrl-C.
+        stopped: what to print after Ctrl-C.
         known: an error of ours that another one is; none where that is a fault of the program.
     """
     logs.set_up()
@@ -52,19 +52,19 @@ def ended(command: Callable[[], int | None], stopped: str, known: Callable[[Exce
     except KeyboardInterrupt:
         logs.COMMAND.warning("\nstopped. %s", stopped, extra={"exit_code": INTERRUPTED})
         code = INTERRUPTED
-    except Exception as error:  # noqa: BLE001  # it is told in full, and the process ends
+    except Exception as error:  # noqa: BLE001  # it is reported, and the process ends
         if isinstance(error, BrokenPipeError) and _nobody_reads():
             code = PIPE_CLOSED
         elif ours := known(error):
             code = report(ours)
         else:
             code = bug()
-    _let_go()
+    _flush()
     return code
 
 
 def _nobody_reads() -> bool:
-    """Whether stdout or stderr is a pipe whose reader has gone; else it was another pipe or connection."""
+    """Whether stdout or stderr is a pipe whose reader has exited; otherwise it was another pipe or connection."""
     poll = select.poll()
     for descriptor in (1, 2):
         poll.register(descriptor, 0)
@@ -88,8 +88,8 @@ def _known(error: Exception) -> PrestaCopError | None:
     return None
 
 
-def _let_go() -> None:
-    """Write what is left, or nothing where that cannot be: Python tries it again at its end, and would end with 120."""
+def _flush() -> None:
+    """Flush the output, or discard it if that fails: Python would flush again at exit, and exit with 120."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

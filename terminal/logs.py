@@ -35,7 +35,7 @@ _SECRET_TEXT = re.compile(
     r"(['\"]?\s*[:=]\s*(?:b?['\"])?)((?:(?:bearer|basic|aws4-hmac-sha256)\s+)?[^\s'\"&]{4,})"
 )
 _SHORTEST_SECRET: Final = 6
-"""A shorter value of a variable is more likely a word that stands in other places too."""
+"""A shorter value of a variable is more likely a word that occurs in other places too."""
 
 
 class _Writing(threading.local):
@@ -55,7 +55,7 @@ class _Handler(logging.Handler):
         try:
             print(self.format(record), file=sys.stderr, flush=True)
         except OSError:
-            pass  # nobody reads stderr any more; terminal.exits ends the command by its own output
+            pass  # stderr is closed; terminal.exits ends the command
         except Exception:  # noqa: BLE001  # as logging's own handlers do
             self.handleError(record)
         finally:

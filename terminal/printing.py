@@ -1,4 +1,4 @@
-"""What others wrote reaches no terminal and no log as a control character.
+"""Text of others reaches a terminal or a log without control characters.
 
 Payloads, names of files, drones and topics, and the reasons that servers give may hold escape sequences, which can move
 a terminal's cursor, hide a line or answer for the user. So the output of each command passes :func:`guarded_output`.

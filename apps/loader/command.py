@@ -19,7 +19,7 @@ from terminal.exits import PIPE_CLOSED
 from terminal.signals import INTERRUPTED
 
 from .journal import folder
-from .load import Wanted, load
+from .load import LoadOptions, load
 from .status import status
 from .target import Target, TargetChanged
 
@@ -39,8 +39,8 @@ docs/loader.md has more.
 
 Passwords come from the environment (KAFKA_SASL_PASSWORD, AWS_PROFILE, GOOGLE_APPLICATION_CREDENTIALS).
 
-exit codes: 0 loaded, 2 wrong usage, or the target or the journal was changed by somebody else, 3 not a ticket file, no
-such topic or bucket, 4 service unavailable, 5 disk full, 6 the file changed during the load, 7 no permission, 8 another
+exit codes: 0 loaded, 2 wrong usage, or another process changed the target or the journal, 3 not a ticket file, no such
+topic or bucket, 4 service unavailable, 5 disk full, 6 the file changed during the load, 7 no permission, 8 another
 process loads the same file, 130 stopped
 """
 
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.status:
             return _status(arguments.journal)
         text, make = arguments.to
-        wanted = Wanted(
+        options = LoadOptions(
             arguments.journal,
             text,
             lambda patience: make(arguments.batch_rows, patience),
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             arguments.restart,
             arguments.quiet,
         )
-        return max([_load(path, wanted) for path in arguments.files])
+        return max([_load(path, options) for path in arguments.files])
     except PrestaCopError as error:
         return _fail(error)
     except BrokenPipeError:  # the reader of our output, such as head, has exited
@@ -81,9 +81,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def _load(path: Path, wanted: Wanted) -> int:
+def _load(path: Path, options: LoadOptions) -> int:
     try:
-        print(load(path, wanted), flush=True)
+        print(load(path, options), flush=True)
     except TargetChanged as error:  # the other files can still be loaded
         return _fail(error)
     return 0

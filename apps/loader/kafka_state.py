@@ -35,7 +35,7 @@ def check_still_there(name: str, known: Mapping[str, Any], found: TopicState) ->
         known: what the journal knows of the load: ``topic`` and ``acknowledged``; older journals have neither.
 
     Raises:
-        TargetChanged: it is not; the message says what happened.
+        TargetChanged: it is not; the message gives the reason.
     """
     if known.get("topic") and found.identity and known["topic"] != found.identity:
         raise TargetChanged(f"{name} was deleted and created again: what had arrived of the file is gone")

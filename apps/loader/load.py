@@ -19,7 +19,7 @@ WRITTEN_EVERY_S: Final = 0.25
 """Interval of journal writes, each of which syncs the disk: after a power cut at most this much is sent again."""
 
 
-class Wanted(NamedTuple):
+class LoadOptions(NamedTuple):
     """The options of a load."""
 
     journals: Path
@@ -34,34 +34,34 @@ class Wanted(NamedTuple):
     quiet: bool = False
 
 
-def load(path: Path, wanted: Wanted) -> str:
+def load(path: Path, options: LoadOptions) -> str:
     """Load a file, or the rest of it; returns a line for the user.
 
     Raises InputChanged, InputUnusable, InUse, NotPermitted, OutputUnusable, DiskFull, ServiceUnavailable.
     """
-    with journal.opened(wanted.journals, path, wanted.target) as written:
+    with journal.opened(options.journals, path, options.target) as written:
         source = look_at(path)
         same = written.begun.get("fingerprint") == source.fingerprint
-        if written.begun and not written.done and not same and not wanted.restart:
+        if written.begun and not written.done and not same and not options.restart:
             raise InputChanged(
                 f"{path} has changed since its load began. Restore the old file, or load the new one from its start "
                 "with --restart"
             )
-        fresh = not same or wanted.restart
+        fresh = not same or options.restart
         before = 0 if fresh else written.read
-        with Bar(desc=path.name, unit="B", quiet=wanted.quiet, total=source.size, done=before) as bar:
+        with Bar(desc=path.name, unit="B", quiet=options.quiet, total=source.size, done=before) as bar:
 
             def report(note: str) -> None:
                 bar.note = note
                 bar.update()
 
             begun = bool(written.begun) and not written.done
-            target = wanted.make(Patience(wanted.patience, report, answered=begun))
+            target = options.make(Patience(options.patience, report, answered=begun))
             try:
                 if written.done and not fresh:
                     target.check_there(source, written.known)
-                    return f"{path} was already loaded to {wanted.target}; --restart loads it again"
-                return _load(source, target, written, wanted, bar, fresh)
+                    return f"{path} was already loaded to {options.target}; --restart loads it again"
+                return _load(source, target, written, options, bar, fresh)
             except AcknowledgedLost:
                 written.begin(written.begun)
                 raise
@@ -69,11 +69,11 @@ def load(path: Path, wanted: Wanted) -> str:
                 target.close()
 
 
-def _load(source: SourceFile, target: Target, written: Journal, wanted: Wanted, bar: Bar, fresh: bool) -> str:
+def _load(source: SourceFile, target: Target, written: Journal, options: LoadOptions, bar: Bar, fresh: bool) -> str:
     at = None if fresh else target.resume(source, written.known, written.place)
     lost = "" if fresh or (at and at.offset >= written.place.offset) else "; the target had lost some of it"
     if at is None:
-        facts = {"path": str(source.path.absolute()), "target": wanted.target, "size": source.size}
+        facts = {"path": str(source.path.absolute()), "target": options.target, "size": source.size}
         written.begin({**facts, "fingerprint": source.fingerprint, **target.begin(source)})
         at = target.resume(source, written.known, Place(0)) or Place(0)
     began, first, sent, last, read = time.monotonic(), at.offset, 0, time.monotonic(), written.read
@@ -91,8 +91,8 @@ def _load(source: SourceFile, target: Target, written: Journal, wanted: Wanted, 
                 if time.monotonic() - last > WRITTEN_EVERY_S:
                     written.arrived(target.arrived(), read, target.where())
                     last = time.monotonic()
-                if wanted.max_rate:
-                    time.sleep(max(sent / wanted.max_rate - (time.monotonic() - began), 0))
+                if options.max_rate:
+                    time.sleep(max(sent / options.max_rate - (time.monotonic() - began), 0))
             source.check(file)
             written.arrived(target.arrived(), read, target.where())
             target.finish()

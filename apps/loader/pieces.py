@@ -30,17 +30,17 @@ def pieces(source: SourceFile, file: IO[bytes], at: Place, rows: int) -> Iterato
     """
     place = at if at.offset else Place(len(source.header))
     file.seek(place.offset)
-    held, start, ended = b"", 0, False
+    buffer, start, ended = b"", 0, False
     while True:
-        cut = _cut(held, start, rows, source, ended)
+        cut = _cut(buffer, start, rows, source, ended)
         if cut is None:
             block = file.read(BLOCK_BYTES)
-            held, start, ended = held[start:] + block, 0, not block
+            buffer, start, ended = buffer[start:] + block, 0, not block
             continue
         end, records = cut
         if end == start:
             break
-        piece = _piece(source, place, held[start:end])
+        piece = _piece(source, place, buffer[start:end])
         place, start = Place(piece.end, piece.record + records), end
         yield piece, place
     yield _piece(source, place, b"")._replace(size=place.offset), place

@@ -26,7 +26,7 @@ class SourceFile(NamedTuple):
     packing: Packing | None
     """Its compression; None where it is plain."""
     fingerprint: str
-    """Hash of size, modification time and both ends: enough to tell files apart without reading them whole."""
+    """Hash of size, modification time and both ends: enough to distinguish files without reading them whole."""
     header: bytes = b""
     columns: int = 0
     separator: str = ","

@@ -94,7 +94,7 @@ class ToS3(Target):
         except _Gone as error:
             if not self._is_there():  # else an answer was lost, or the load was stopped after its last step
                 raise InputUnusable(
-                    f"{self._url}: the upload was aborted by somebody else; run the same command with --restart"
+                    f"{self._url}: another process aborted the upload; run the same command with --restart"
                 ) from error
 
     def check_there(self, source: SourceFile, known: Mapping[str, Any]) -> None:

@@ -65,13 +65,13 @@ def create_topics(stream: str) -> dict[str, TopicUrl]:
 
     Raises ServiceUnavailable, TopicUnusable.
     """
-    wanted = topics({}, PARTITIONS, {})
+    missing = topics({}, PARTITIONS, {})
     at = f"kafka://{os.environ['KAFKA_BOOTSTRAP_SERVERS']}" if stream == "kafka" else f"pubsub://{PROJECT}"
-    urls = {topic.name: TopicUrl(f"{at}/{topic.name}", stream) for topic in wanted}
+    urls = {topic.name: TopicUrl(f"{at}/{topic.name}", stream) for topic in missing}
     if stream == "kafka":
-        changes = KafkaTopics(kafka_url(urls["drones"].publish)).make(wanted, None, Mode())
+        changes = KafkaTopics(kafka_url(urls["drones"].publish)).make(missing, None, Mode())
     else:
-        changes = pubsub.make(PROJECT, wanted, Mode())
+        changes = pubsub.make(PROJECT, missing, Mode())
     list(changes)  # existing topics may differ, and stay as they are
     return urls
 

@@ -14,7 +14,7 @@ _SERVICES = "prestacop services"
 
 
 def published_count(simulator_output: str) -> int:
-    """How many messages the simulator has published, by the last line that says so.
+    """How many messages the simulator has published, by its last progress line.
 
     >>> published_count("simulator: 1,000 published, 10 a second\\nsimulator: 1,250 messages in 2.0 s, 625 a second")
     1250

@@ -164,7 +164,7 @@ def per_topic(value: Callable[[str], int]) -> Callable[[str], dict[str, int]]:
 
 
 def merged(given: list[dict[str, int]]) -> dict[str, int]:
-    """What was said of one topic wins over what was said of all; the last of each."""
+    """A value for one topic overrides the value for all; the last of each counts."""
     return {role: n for one in sorted(given, key=len, reverse=True) for role, n in one.items()}
 
 

@@ -22,12 +22,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     usage = parser()
     arguments = usage.parse_args(argv)
     try:
-        wanted = _wanted(arguments)
+        expected = _expected(arguments)
     except ValueError as error:
         usage.error(str(error))
     well = True
     try:
-        for line in _lines(arguments, wanted):
+        for line in _lines(arguments, expected):
             print(line.text(arguments.dry_run), flush=True)
             well = well and line.is_ok
     except PrestaCopError as error:
@@ -41,13 +41,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0 if well or not arguments.strict else TopicUnusable.exit_code
 
 
-def _wanted(arguments: argparse.Namespace) -> list[Topic]:
+def _expected(arguments: argparse.Namespace) -> list[Topic]:
     """The topics, by names that each service takes. Raises ValueError."""
     if not (arguments.kafka or arguments.pubsub or arguments.lake):
         raise ValueError("say where: --kafka, --pubsub or --lake, one of them at least")
     names = {role: getattr(arguments, role) for role in ROLES if getattr(arguments, role)}
-    wanted = topics(names, merged(arguments.partitions), merged(arguments.retention))
-    for topic in wanted:
+    expected = topics(names, merged(arguments.partitions), merged(arguments.retention))
+    for topic in expected:
         if arguments.kafka:
             kafka_url(f"kafka://{arguments.kafka.bootstrap}/{topic.name}")
         if arguments.pubsub:
@@ -55,14 +55,14 @@ def _wanted(arguments: argparse.Namespace) -> list[Topic]:
             least, most = pubsub.RETENTION_LIMITS
             if not least <= topic.retention_seconds <= most:
                 raise ValueError(f"{topic.name}: Pub/Sub keeps messages for {spoken(least)} to {spoken(most)}")
-    return wanted
+    return expected
 
 
-def _lines(arguments: argparse.Namespace, wanted: list[Topic]) -> Iterator[Line]:
+def _lines(arguments: argparse.Namespace, expected: list[Topic]) -> Iterator[Line]:
     mode = Mode(arguments.update, arguments.dry_run)
     if arguments.kafka:
-        yield from KafkaTopics(arguments.kafka).make(wanted, arguments.replication, mode)
+        yield from KafkaTopics(arguments.kafka).make(expected, arguments.replication, mode)
     if arguments.pubsub:
-        yield from pubsub.make(arguments.pubsub, wanted, mode)
+        yield from pubsub.make(arguments.pubsub, expected, mode)
     if arguments.lake:
         yield from lifecycle.make(arguments.lake, Keep(arguments.keep_pictures, arguments.keep_spool), mode)

@@ -43,12 +43,12 @@ class Difference(NamedTuple):
 
     name: str
     found: object
-    wanted: object
+    expected: object
     why_kept: str = ""
     """Why --update does not change it; empty: it does."""
 
     def __str__(self) -> str:
-        return f"{self.name} {self.found}, wanted {self.wanted}" + (f" ({self.why_kept})" if self.why_kept else "")
+        return f"{self.name} {self.found}, expected {self.expected}" + (f" ({self.why_kept})" if self.why_kept else "")
 
 
 Differences = list[Difference]
@@ -57,15 +57,15 @@ Differences = list[Difference]
 def compared(thing: str, detail: str, differences: Differences, mode: Mode) -> tuple[Differences, list[Line]]:
     """The differences to change now, and the lines of an existing thing.
 
-    >>> compared("topic t", "as wanted", [], Mode())
-    ([], [Line(state='exists', thing='topic t', detail='as wanted')])
+    >>> compared("topic t", "as specified", [], Mode())
+    ([], [Line(state='exists', thing='topic t', detail='as specified')])
     >>> compared("topic t", "", [Difference("size", 1, 2)], Mode())[1][0].detail
-    'size 1, wanted 2; --update changes it'
+    'size 1, expected 2; --update changes it'
     """
     if not differences:
         return [], [Line(EXISTS, thing, detail)]
     changed = [d for d in differences if mode.update and not d.why_kept]
-    changes = "; ".join(f"{d.name} {d.found} -> {d.wanted}" for d in changed)
+    changes = "; ".join(f"{d.name} {d.found} -> {d.expected}" for d in changed)
     lines = [Line(UPDATED, thing, changes)] if changed else []
     kept = [d for d in differences if d not in changed]
     if kept:

@@ -54,9 +54,9 @@ class KafkaTopics:
                 yield from self._compare(topic, replication, mode)
 
     def _create(self, topic: Topic, copies: int, mode: Mode) -> bool:
-        """Whether it was made here, and not by somebody else meanwhile."""
+        """Whether this process created it, and not another one meanwhile."""
         new = NewTopic(topic.name, topic.partitions, copies, config=_config(topic, copies))
-        # The broker looks at it in a dry run too: a copy more than there are brokers is told before.
+        # The broker validates a dry run too: more replicas than brokers is an error already there.
         future = self._admin.create_topics([new], validate_only=mode.dry_run)[topic.name]
         self._result(future, topic.name, but=KafkaError.TOPIC_ALREADY_EXISTS)
         made = future.exception() is None
@@ -77,11 +77,11 @@ class KafkaTopics:
             self._change(topic, changed)
         return lines
 
-    def _settings(self, name: str, wanted: dict[str, str]) -> list[Difference]:
+    def _settings(self, name: str, expected: dict[str, str]) -> list[Difference]:
         resource = ConfigResource(ResourceType.TOPIC, name)
         entries = self._result(self._admin.describe_configs([resource])[resource], name)
-        found = {key: entries[key].value for key in wanted}
-        return [Difference(key, found[key], value) for key, value in wanted.items() if found[key] != value]
+        found = {key: entries[key].value for key in expected}
+        return [Difference(key, found[key], value) for key, value in expected.items() if found[key] != value]
 
     def _change(self, topic: Topic, differences: list[Difference]) -> None:
         name = topic.name
@@ -89,7 +89,7 @@ class KafkaTopics:
             self._result(self._admin.create_partitions([NewPartitions(name, topic.partitions)])[name], name)
             self._found(name, topic.partitions)
         entries = [
-            ConfigEntry(d.name, str(d.wanted), incremental_operation=AlterConfigOpType.SET)
+            ConfigEntry(d.name, str(d.expected), incremental_operation=AlterConfigOpType.SET)
             for d in differences
             if d.name != _PARTITIONS
         ]
@@ -152,21 +152,21 @@ def _config(topic: Topic, copies: int) -> dict[str, str]:
         "min.insync.replicas": "2" if copies >= REPLICAS else "1",
     }
     if topic.feeds_lake:
-        # Of several messages with one id the first counts: when it came says the broker, not who sent it.
+        # Of several messages with one id the first counts, by the time of the broker and not of the sender.
         config["message.timestamp.type"] = "LogAppendTime"
     if topic.max_message_bytes:
         config["max.message.bytes"] = str(topic.max_message_bytes)
     return config
 
 
-def _partitions(found: int, wanted: int) -> list[Difference]:
-    kept = "partitions are never taken away" if found > wanted else ""
-    return [] if found == wanted else [Difference(_PARTITIONS, found, wanted, kept)]
+def _partitions(found: int, expected: int) -> list[Difference]:
+    kept = "partitions are never taken away" if found > expected else ""
+    return [] if found == expected else [Difference(_PARTITIONS, found, expected, kept)]
 
 
-def _copies(found: int, wanted: int) -> list[Difference]:
+def _copies(found: int, expected: int) -> list[Difference]:
     kept = "kafka-reassign-partitions.sh moves copies"
-    return [] if found == wanted else [Difference("replication", found, wanted, kept)]
+    return [] if found == expected else [Difference("replication", found, expected, kept)]
 
 
 def _thing(topic: Topic) -> str:

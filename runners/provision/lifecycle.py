@@ -27,8 +27,8 @@ _MINIMUM: Final = "TransitionDefaultMinimumObjectSize"
 """A setting of the bucket that comes with its rules; it goes back to its default where it is not put with them."""
 
 _WHAT_FOLLOWS: Final = (
-    "this server has no lifecycle rules: pictures stay until somebody removes them, and so does what crashes "
-    "leave in spool/ and of unfinished uploads"
+    "this server has no lifecycle rules: pictures stay until they are removed, and so do the files that "
+    "crashes leave in spool/ and unfinished uploads"
 )
 _REFUSALS: Final = ("InvalidRequest", "InvalidArgument", "MalformedXML")
 
@@ -41,7 +41,7 @@ class Keep(NamedTuple):
     picture_days: int
     spool_days: int
     """Of segments that were taken from Pub/Sub. The pipeline deletes each when it is committed; the rule sweeps
-    what a crash left and nobody came back for. A pipeline that stands still longer loses what it has spooled."""
+    files of a crashed run that was never resumed. A pipeline that pauses longer loses its spooled messages."""
 
 
 def make(lake: LakeBucket, keep: Keep, mode: Mode) -> list[Line]:

@@ -37,17 +37,17 @@ def make(project: str, topics: list[Topic], mode: Mode) -> Iterator[Line]:
 def _topic(client: PublisherClient, project: str, topic: Topic, mode: Mode) -> list[Line]:
     thing, kept = f"pubsub topic {topic.name}", timedelta(seconds=topic.retention_seconds)
     detail = f"keeps messages for {spoken(topic.retention_seconds)}"
-    wanted = {"name": f"projects/{project}/topics/{topic.name}", "message_retention_duration": kept}
-    found = _found(lambda: client.get_topic(topic=wanted["name"], **_OPTIONS))
+    expected = {"name": f"projects/{project}/topics/{topic.name}", "message_retention_duration": kept}
+    found = _found(lambda: client.get_topic(topic=expected["name"], **_OPTIONS))
     if found is None:
-        if mode.dry_run or _made(lambda: client.create_topic(request=wanted, timeout=20.0)):
+        if mode.dry_run or _made(lambda: client.create_topic(request=expected, timeout=20.0)):
             return [Line(CREATED, thing, detail)]
-        found = client.get_topic(topic=wanted["name"], **_OPTIONS)
+        found = client.get_topic(topic=expected["name"], **_OPTIONS)
     differences = _retention(found, kept)
     changed, lines = compared(thing, detail, differences, mode)
     if changed and not mode.dry_run:
         mask = {"paths": [d.name for d in changed]}
-        client.update_topic(request={"topic": wanted, "update_mask": mask}, **_OPTIONS)
+        client.update_topic(request={"topic": expected, "update_mask": mask}, **_OPTIONS)
     return lines
 
 
@@ -55,27 +55,27 @@ def _subscription(client: SubscriberClient, project: str, topic: Topic, reader: 
     name = f"{topic.name}-{reader}"
     thing = f"pubsub subscription {name}"
     detail = f"acknowledge within {ACK_SECONDS} s, keeps messages for {spoken(KEPT_SECONDS)}, never expires"
-    wanted = {
+    expected = {
         "name": f"projects/{project}/subscriptions/{name}",
         "topic": f"projects/{project}/topics/{topic.name}",
         "ack_deadline_seconds": ACK_SECONDS,
         "message_retention_duration": timedelta(seconds=KEPT_SECONDS),
         "expiration_policy": ExpirationPolicy(),  # without a time: never
     }
-    found = _found(lambda: client.get_subscription(subscription=wanted["name"], **_OPTIONS))
+    found = _found(lambda: client.get_subscription(subscription=expected["name"], **_OPTIONS))
     if found is None:
-        if mode.dry_run or _made(lambda: client.create_subscription(request=wanted, timeout=20.0)):
+        if mode.dry_run or _made(lambda: client.create_subscription(request=expected, timeout=20.0)):
             return [Line(CREATED, thing, detail)]
-        found = client.get_subscription(subscription=wanted["name"], **_OPTIONS)
-    changed, lines = compared(thing, detail, _differences(found, wanted), mode)
+        found = client.get_subscription(subscription=expected["name"], **_OPTIONS)
+    changed, lines = compared(thing, detail, _differences(found, expected), mode)
     if changed and not mode.dry_run:
         mask = {"paths": [d.name for d in changed]}
-        client.update_subscription(request={"subscription": wanted, "update_mask": mask}, **_OPTIONS)
+        client.update_subscription(request={"subscription": expected, "update_mask": mask}, **_OPTIONS)
     return lines
 
 
-def _differences(found: Subscription, wanted: dict[str, Any]) -> list[Difference]:
-    differences = _retention(found, wanted["message_retention_duration"])
+def _differences(found: Subscription, expected: dict[str, Any]) -> list[Difference]:
+    differences = _retention(found, expected["message_retention_duration"])
     if found.ack_deadline_seconds != ACK_SECONDS:
         differences.append(Difference("ack_deadline_seconds", found.ack_deadline_seconds, ACK_SECONDS))
     if "expiration_policy" not in found:
@@ -83,19 +83,19 @@ def _differences(found: Subscription, wanted: dict[str, Any]) -> list[Difference
     elif "ttl" in found.expiration_policy:
         differences.append(Difference("expiration_policy", _spoken(found.expiration_policy.ttl), "never"))
     if "dead_letter_policy" in found:
-        # What the lake refuses stands in the lake; a message that goes there instead is in no ledger.
+        # Dead letters are stored in the lake; a message in a dead-letter topic would be in no ledger.
         dead_letters = found.dead_letter_policy.dead_letter_topic
         differences.append(Difference("dead_letter_policy", dead_letters, "none"))
-    if found.topic != wanted["topic"]:
+    if found.topic != expected["topic"]:
         kept = "a subscription stays with its topic: remove it, and run this again"
-        differences.append(Difference("topic", found.topic, wanted["topic"], kept))
+        differences.append(Difference("topic", found.topic, expected["topic"], kept))
     return differences
 
 
-def _retention(found: Any, wanted: timedelta) -> list[Difference]:
+def _retention(found: Any, expected: timedelta) -> list[Difference]:
     name = "message_retention_duration"
     has = found.message_retention_duration if name in found else None
-    return [] if has == wanted else [Difference(name, _spoken(has), _spoken(wanted))]
+    return [] if has == expected else [Difference(name, _spoken(has), _spoken(expected))]
 
 
 def _spoken(time: timedelta | None) -> str:
@@ -111,7 +111,7 @@ def _found(ask: Callable[[], Any]) -> Any | None:
 
 
 def _made(ask: Callable[[], Any]) -> bool:
-    """Whether it was made here, and not by somebody else meanwhile."""
+    """Whether this process created it, and not another one meanwhile."""
     try:
         ask()
     except exceptions.AlreadyExists:

@@ -121,8 +121,8 @@ class Services:
 
     def install(self, *names: str) -> list[Path]:
         """Install the programs of the named services; without names all programs of the group."""
-        wanted = [self._program(name) for name in names or (*self._kinds, *self._programs)]
-        return list(dict.fromkeys(program.install(self._home) for program in wanted if program))
+        to_install = [self._program(name) for name in names or (*self._kinds, *self._programs)]
+        return list(dict.fromkeys(program.install(self._home) for program in to_install if program))
 
     def prism(self) -> Path:
         """Prism's binary, installed if need be."""

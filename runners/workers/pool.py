@@ -28,7 +28,7 @@ class Pool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):  # type: igno
         self._lock = threading.Lock()
 
     def StartWorker(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802  # the protocol's name
-        """Start a process. If it fails, its log says why, and the runner reports a missing worker."""
+        """Start a process. If it fails, its log has the reason, and the runner reports a missing worker."""
         arguments = {
             "id": request.worker_id,
             "logging_endpoint": request.logging_endpoint.url,

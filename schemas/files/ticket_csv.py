@@ -63,7 +63,7 @@ def columns_of(begin: bytes, url: str) -> ColumnNames:
     if len(found) > 1:
         between = " and by ".join(SEPARATORS[names.separator] for names in found)
         raise InputUnusable(
-            f"{url}: the first line names the columns by {between} alike, so that nobody can say what separates them. "
+            f"{url}: the first line names the columns by {between} alike, so the separator is ambiguous. "
             "Write the file with commas alone"
         )
     if not found:
@@ -72,7 +72,7 @@ def columns_of(begin: bytes, url: str) -> ColumnNames:
     doubled = [name for name in READ_COLUMNS if keys.count(column_key(name)) > 1]
     if doubled:
         raise InputUnusable(
-            f"{url}: the first line names {', '.join(doubled)} more than once, so that nobody can say which column is "
+            f"{url}: the first line names {', '.join(doubled)} more than once, so it is ambiguous which column is "
             "meant. Give each column a name of its own"
         )
     return found[0]
@@ -124,7 +124,7 @@ def layout(names: ColumnNames) -> Layout:
     return (
         names.separator,
         len(keys),
-        tuple(tuple(at for at, key in enumerate(keys) if key == wanted) for wanted in places),
+        tuple(tuple(at for at, key in enumerate(keys) if key == required) for required in places),
     )
 
 

@@ -81,9 +81,9 @@ class CsvBlock:
     def __reduce__(self) -> Any:
         return CsvBlock, (self.data, self.names, self.offset, self.first_record, self.headers, self._other)
 
-    def read(self, wanted: Sequence[str]) -> Cells:
-        """The wanted columns. Every record is in a row or refused, lines of column names are refused."""
-        return self._without_headers(self._read(wanted))
+    def read(self, names_to_read: Sequence[str]) -> Cells:
+        """Read these columns. Each record becomes a row or is refused; lines of column names are refused."""
+        return self._without_headers(self._read(names_to_read))
 
     def spans(self, records: Ints) -> list[tuple[int, int]]:
         """Where the records of these numbers are in the block, their newlines included."""
@@ -97,11 +97,11 @@ class CsvBlock:
                 found.append((start, self.data.find(b"\n", start) + 1 or len(self.data)))
         return found
 
-    def _read(self, wanted: Sequence[str]) -> Cells:
+    def _read(self, names_to_read: Sequence[str]) -> Cells:
         """The parser reads what is well formed, the fields of the odd records are known."""
         odd, numbers, columns = self._odd, self._odd_numbers, self.names.columns
         at_once = len(self.data) + 1 if self._lines.has_long_lines else _PARSED_BYTES
-        table, bad_width = _read_regular(_without(self.data, odd), self.names, wanted, at_once)
+        table, bad_width = _read_regular(_without(self.data, odd), self.names, names_to_read, at_once)
         regular = np.delete(np.arange(table.num_rows + len(bad_width) + len(odd)), numbers)
         width = len(columns)
         good = np.array([len(record.fields) == width for record in odd], bool)
@@ -175,11 +175,11 @@ class _BadWidth:
 
 
 def _read_regular(
-    data: bytes, names: ColumnNames, wanted: Sequence[str], block_bytes: int
+    data: bytes, names: ColumnNames, names_to_read: Sequence[str], block_bytes: int
 ) -> tuple[pa.Table, _BadWidth]:
     columns, separator = names
     places = {column_key(name): place for place, name in enumerate(columns)}
-    present = {name: str(places[key]) for name in wanted if (key := column_key(name)) in places}
+    present = {name: str(places[key]) for name in names_to_read if (key := column_key(name)) in places}
     bad_width = _BadWidth()
     types = {place: pa.string() if name in PLAIN else ENUM for name, place in present.items()}
     if not data:

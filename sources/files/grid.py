@@ -42,7 +42,7 @@ class Borders(Protocol):
 
     def end(self, data: bytes, size: int, complete: bool) -> int:
         """``data`` begins at a record: the end of the last record that begins before ``size``, or -1 where
-        ``data`` is too short to tell; ``complete``: nothing comes after it."""
+        ``data`` is too short to decide; ``complete``: nothing comes after it."""
 
     def start(self, window: bytes, at: int, complete: bool) -> int:
         """The first record that begins at or after ``at``, judged by the window alone, or -1 likewise."""
@@ -72,9 +72,9 @@ def border(file: IO[bytes], position: int, borders: Borders) -> int:
     ahead = _LOOKAHEAD_BYTES
     while True:
         file.seek(begin)
-        wanted = position - begin + ahead
-        window = file.read(wanted)
-        found = borders.start(window, position - begin, complete=len(window) < wanted)
+        window_bytes = position - begin + ahead
+        window = file.read(window_bytes)
+        found = borders.start(window, position - begin, complete=len(window) < window_bytes)
         if found >= 0:
             return begin + found
         ahead = _longer(ahead, position)

@@ -92,23 +92,23 @@ class HistoryCsv:
     def mark(self, cells: list[Cell], file: IO[bytes], header: Header) -> list[Cell]:
         if len(cells) == 1:
             return cells
-        marked, other, held, position = [], b"", b"", 0
+        marked, other, buffer, position = [], b"", b"", 0
         known = layout(_names(header))
         file.seek(0)
         for cell in cells:
             if cell.number:  # all lines that begin before it; they may end in it
-                new = [held]
+                new = [buffer]
                 while position < cell.start + MAX_HEADER_BYTES and (block := file.read(_SCANNED_BYTES)):
                     new.append(block)
                     position += len(block)
-                held = b"".join(new)
-                begin = position - len(held)
-                for at, line in header_lines(held[: cell.start - begin + MAX_HEADER_BYTES]):
+                buffer = b"".join(new)
+                begin = position - len(buffer)
+                for at, line in header_lines(buffer[: cell.start - begin + MAX_HEADER_BYTES]):
                     if begin + at < cell.start:
                         other = line if self._is_other(known, line) else b""
                 # Of a line that is too long for a header, what is kept is too long as well.
                 most = cell.start - begin - MAX_HEADER_BYTES
-                held = held[max(held.rfind(b"\n", 0, cell.start - begin) + 1, most, 0) :]
+                buffer = buffer[max(buffer.rfind(b"\n", 0, cell.start - begin) + 1, most, 0) :]
             marked.append(cell._replace(other=other))
         return marked
 

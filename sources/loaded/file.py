@@ -102,18 +102,18 @@ class PiecedFile(io.RawIOBase):
         super().close()
 
     def _fetch(self, start: int, end: int) -> None:
-        wanted = {span.unit for span in self._missing if span.start < end and span.end > start}
-        self._missing = [span for span in self._missing if span.unit not in wanted]
-        for unit in sorted(wanted, key=lambda unit: (unit.path, unit.start)):
+        overlapping = {span.unit for span in self._missing if span.start < end and span.end > start}
+        self._missing = [span for span in self._missing if span.unit not in overlapping]
+        for unit in sorted(overlapping, key=lambda unit: (unit.path, unit.start)):
             for piece in pieces_in(unit, self._stream, self._root):
                 if piece.file == self._file.fingerprint:
                     self._keep(piece)
 
     def _keep(self, piece: Piece) -> None:
         """Write a piece. Raises InputUnusable where another one has other bytes for the same place."""
-        there, held = (self._bytes(file, piece) for file in (self._there, self._held))
+        there, marked = (self._bytes(file, piece) for file in (self._there, self._held))
         data = np.frombuffer(piece.data, np.uint8)[: len(there)]
-        if (there.astype(bool) & (held != data)).any():
+        if (there.astype(bool) & (marked != data)).any():
             raise contradiction(self._file.path, f"have different bytes between {piece.offset} and {piece.end}")
         for file, written in ((self._held, piece.data), (self._there, b"\1" * len(piece.data))):
             file.seek(piece.offset)

@@ -35,7 +35,7 @@ class LoadedFiles(Input):
         self._topic = LoadedTopic(self._stream, root)
         files, before = self._topic.read_files(), remembered(root)
         refusals = self._topic.refusals
-        if refusals and not files and not before:  # a topic of something else, not one that somebody disturbs
+        if refusals and not files and not before:  # a topic of other messages, not one with some foreign ones
             raise InputUnusable(f"{refusals[0]}; give --history a topic of the loader's alone")
         self._files = [file for file in files if file.is_complete]
         # A stream forgets whole units, so a part of a file that was read may be left.

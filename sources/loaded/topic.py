@@ -190,20 +190,20 @@ class LoadedTopic:
                 refusals = refusals or ForeignMessages(unit, 0, piece._replace(message=b""))
                 refusals = refusals._replace(messages=refusals.messages + 1)
                 continue
-            held = parts[piece.file]
-            if held and _goes_on(held[-1], piece):
-                last = held[-1]
+            parts_of_file = parts[piece.file]
+            if parts_of_file and _goes_on(parts_of_file[-1], piece):
+                last = parts_of_file[-1]
                 size = last.size if piece.size is None else piece.size
                 before = min(last.headers_before, _headers_before(piece))
-                held[-1] = Part(last.piece, size, last.span._replace(end=piece.end), before)
+                parts_of_file[-1] = Part(last.piece, size, last.span._replace(end=piece.end), before)
             else:
                 span = Span(piece.offset, piece.end, unit)
-                held.append(Part(piece._replace(data=b""), piece.size, span, _headers_before(piece)))
+                parts_of_file.append(Part(piece._replace(data=b""), piece.size, span, _headers_before(piece)))
         if refusals:
             Metrics.counter("source", "pieces_refused").inc(refusals.messages)
             _log.warning("%s; refused, the messages behind it are read", refusals)
             self._refusals[unit] = refusals
-        return [part for held in parts.values() for part in held]
+        return [part for parts_of_file in parts.values() for part in parts_of_file]
 
     def _messages(self, unit: Unit) -> Iterator[Piece | ForeignMessage]:
         try:
@@ -228,8 +228,8 @@ class LoadedTopic:
 def contradiction(path: str, what: str) -> InputUnusable:
     """The error that pieces of one file contradict each other."""
     return InputUnusable(
-        f"{path}: pieces of it {what}. The file was changed and its time of change put back, or somebody else writes "
-        "to the topic. Touch the file and load it to another topic"
+        f"{path}: pieces of it {what}. The file was changed and its modification time restored, or another program "
+        "writes to the topic. Touch the file and load it to another topic"
     )
 
 

@@ -170,12 +170,12 @@ def read_unit(unit: Unit, stream: Stream, root: str) -> Iterator[UnitItem]:
         return
     rows, size = 0, 0
     parts, part = Parts(PART_BYTES), 0
-    held: pa.RecordBatch | None = None
+    previous: pa.RecordBatch | None = None
     try:
         for batch in stream.payloads(unit, root):
-            if held is not None:
-                yield UnitBatch(unit, held, last=False, part=part)
-            held = batch
+            if previous is not None:
+                yield UnitBatch(unit, previous, last=False, part=part)
+            previous = batch
             payload_bytes = pc.sum(pc.binary_length(batch["payload"])).as_py() or 0
             part = parts.of(batch.num_rows, payload_bytes)
             rows += batch.num_rows
@@ -183,16 +183,16 @@ def read_unit(unit: Unit, stream: Stream, root: str) -> Iterator[UnitItem]:
             progress.came(unit.source, batch.num_rows, payload_bytes)
             progress.advance(batch.num_rows * MESSAGE_BYTES)
     except FileNotFoundError as error:
-        if held is None and is_committed(root, unit.source, unit.name):
+        if previous is None and is_committed(root, unit.source, unit.name):
             Metrics.counter("source", "units_already_there").inc()
             return
         raise InputUnusable(
             f"{unit.path}: {unit.name} is gone from the spool in {root}, and its rows are not in the lake. Somebody "
             "removed it, or a rule of the bucket (prestacop topics --keep-spool): put it back from a copy"
         ) from error
-    if held is None:
+    if previous is None:
         raise RuntimeError(f"{stream} gave no batch for {unit}")
-    yield UnitBatch(unit, held, last=True, part=part)
+    yield UnitBatch(unit, previous, last=True, part=part)
     Metrics.counter("source", "bytes_in").inc(size)
     yield unit.name, Tally(ROWS_IN, rows, unit=unit)
 

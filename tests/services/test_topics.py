@@ -98,10 +98,10 @@ def test_a_topic_that_differs_is_reported_and_changed_by_update_alone(
     asked = ["--kafka", kafka, *names("other"), "--partitions", "images=8", "--partitions", "alerts=1"]
     assert main(asked) == 0
     out = capsys.readouterr().out
-    assert "partitions 6, wanted 8" in out
-    assert "cleanup.policy compact, wanted delete" in out
+    assert "partitions 6, expected 8" in out
+    assert "cleanup.policy compact, expected delete" in out
     assert "differs      kafka topic other-alerts" in out
-    assert "partitions 3, wanted 1 (partitions are never taken away)\n" in out
+    assert "partitions 3, expected 1 (partitions are never taken away)\n" in out
     assert main([*asked, "--update", "--dry-run"]) == 0
     assert "would update kafka topic other-images" in capsys.readouterr().out
     assert settings(kafka, "other-images") == before
@@ -121,7 +121,7 @@ def test_more_copies_than_brokers_are_refused(kafka: str, capsys: pytest.Capture
         assert "/copied-messages: " in capsys.readouterr().err
     assert main(["--kafka", kafka, *names("copied")]) == 0
     assert main(["--kafka", kafka, *names("copied"), "--replication", "2", "--update"]) == 0
-    assert "replication 1, wanted 2 (kafka-reassign-partitions.sh moves copies)" in capsys.readouterr().out
+    assert "replication 1, expected 2 (kafka-reassign-partitions.sh moves copies)" in capsys.readouterr().out
 
 
 def test_many_at_the_same_time_make_each_topic_once(
@@ -176,12 +176,12 @@ def test_a_subscription_that_differs_is_reported_and_changed_by_update_alone(
         before = subscriber.create_subscription(request=odd)
         assert main(asked) == 0
         out = capsys.readouterr().out
-        assert "message_retention_duration none, wanted 7d; --update changes it" in out
+        assert "message_retention_duration none, expected 7d; --update changes it" in out
         for difference in (
-            "message_retention_duration 1h, wanted 7d",
-            "ack_deadline_seconds 10, wanted 60",
-            "expiration_policy 2d, wanted never",
-            f"dead_letter_policy {path('topics', '')}, wanted none",
+            "message_retention_duration 1h, expected 7d",
+            "ack_deadline_seconds 10, expected 60",
+            "expiration_policy 2d, expected never",
+            f"dead_letter_policy {path('topics', '')}, expected none",
         ):
             assert difference in out
         assert main([*asked, "--update", "--dry-run"]) == 0

@@ -1,4 +1,4 @@
-"""Alerts to a web service, one POST each, signed as https://www.standardwebhooks.com says.
+"""Alerts to a web service, one POST each, signed by the specification https://www.standardwebhooks.com.
 
 The body is the alert as on its topic. ``webhook-id`` is a hash of the message_id, ``webhook-timestamp`` the seconds
 since the epoch, ``webhook-signature`` is ``v1,`` and the Base64 of the HMAC-SHA256 of ``ID.TIMESTAMP.BODY``. The
@@ -31,7 +31,7 @@ from transforms.alerts.bounded_time import attempt, opened, within
 SECRET: Final = "ALERT_WEBHOOK_SECRET"
 PREFIX: Final = "whsec_"
 LEAST_SECRET_BYTES: Final = 24
-"""As the standard says."""
+"""By the specification."""
 TIMEOUT_SECONDS: Final = (5, 15)
 """For the connection, and for each wait for bytes of the answer."""
 TOTAL_SECONDS: Final = 36
@@ -90,7 +90,7 @@ class Webhook:
             self._session.mount(scheme, _Adapter())
         # A proxy of the environment would send plain http to the network.
         self._session.trust_env = target.url.lower().startswith("https:")
-        # urllib3's own retries read the whole body of an answer, and wait as long as its Retry-After says.
+        # urllib3's own retries read the whole body of a response, and wait for its whole Retry-After.
         self._deliver = with_exponential_backoff(
             num_retries=ATTEMPTS - 1, initial_delay_secs=backoff_seconds, retry_filter=_is_retryable
         )(self._deliver_once)

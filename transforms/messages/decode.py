@@ -35,7 +35,7 @@ def decode_payloads(unit: Unit, payloads: pa.RecordBatch, officer_keys: Sequence
     """
     try:
         return _decode_batch(unit, payloads, officer_keys)
-    except MemoryError:  # says nothing about the payloads
+    except MemoryError:  # not the fault of a payload
         raise
     except Exception as error:  # bisect: the payload that causes it becomes a dead letter
         if not payloads.num_rows:

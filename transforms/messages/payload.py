@@ -46,7 +46,7 @@ def guarded(read: Callable[[bytes], T | Refusal], payload: bytes) -> T | Refusal
         return read(payload)
     except Undecodable as error:
         return Refusal(error.reason, error.detail)
-    except MemoryError:  # says nothing about the payload
+    except MemoryError:  # not the fault of the payload
         raise
     except Exception as error:  # noqa: BLE001  # the payload is kept as a dead letter, with the error
         return failed(error)

@@ -9,13 +9,13 @@ Indices = npt.NDArray[np.uint32]
 
 
 def quantile_table(weights: Sequence[float] | npt.NDArray[np.float64], size: int) -> Indices:
-    """Indices into ``weights``, each as often as its weight says, in ascending order; shape ``(size,)``.
+    """Indices into ``weights``, each in proportion to its weight, in ascending order; shape ``(size,)``.
 
     A uniform draw from the table is a weighted draw. A weight below half of 1/``size`` may not be in it.
     """
     cumulated = np.cumsum(np.asarray(weights, dtype=np.float64))
-    wanted = (np.arange(size) + 0.5) / size * cumulated[-1]
-    found: Indices = np.searchsorted(cumulated, wanted, side="right").astype(np.uint32)
+    quantiles = (np.arange(size) + 0.5) / size * cumulated[-1]
+    found: Indices = np.searchsorted(cumulated, quantiles, side="right").astype(np.uint32)
     return found
 
 

@@ -166,7 +166,7 @@ class _Writer:
         silent: npt.NDArray[np.bool_],
     ) -> Block:
         """Messages from number ``first`` on; ``states`` are latitude, longitude, altitude, battery and sequence,
-        ``silent`` says which drones report no violations."""
+        ``silent`` marks the drones that report no violations."""
         count = len(event_us)
         ticks = count // self._flight.drones
         latitude, longitude, altitude, battery, sequence = states

@@ -85,22 +85,22 @@ def dirty_records(rng: np.random.Generator, *, first: int, count: int, factor: f
     rates = np.array(list(RATES.values())) * factor
     places = np.flatnonzero(rng.random(count) < rates.sum())
     drawn = rng.choice(len(kinds), size=len(places), p=rates / rates.sum()) if factor > 0 else places[:0]
-    wanted = [(at, kinds[kind]) for at, kind in zip(places.tolist(), drawn.tolist(), strict=True)]
+    faults = [(at, kinds[kind]) for at, kind in zip(places.tolist(), drawn.tolist(), strict=True)]
     if forced:
-        wanted = [(at, kind) for at, kind in wanted if first + at >= FORCED_FROM]
-        wanted += [(at - first, kind) for at, kind in forced.items() if 0 <= at - first < count]
-    return _keep_apart(sorted(wanted))
+        faults = [(at, kind) for at, kind in faults if first + at >= FORCED_FROM]
+        faults += [(at - first, kind) for at, kind in forced.items() if 0 <= at - first < count]
+    return _keep_apart(sorted(faults))
 
 
 def _forced() -> dict[int, str]:
     return {_FORCED_FIRST + _FORCED_STEP * number: kind for number, kind in enumerate(RATES)}
 
 
-def _keep_apart(wanted: list[tuple[int, str]]) -> dict[int, str]:
+def _keep_apart(faults: list[tuple[int, str]]) -> dict[int, str]:
     kept: dict[int, str] = {}
     # The end of the chunk before is not known here: it may be a stray quote.
     last_stray = 0
-    for at, kind in wanted:
+    for at, kind in faults:
         before = kept.get(at - 1)
         if at == 0 or (kind in STRUCTURAL and before in STRUCTURAL):
             continue

@@ -34,7 +34,7 @@ process.roles=broker,controller
 node.id=1
 controller.listener.names=CONTROLLER
 
-# Topics are made by whoever knows how many partitions they need; a misspelled name is an error.
+# Topics are created explicitly, with their number of partitions; a misspelled name is an error.
 auto.create.topics.enable=false
 num.partitions=4
 # Recorded messages carry times of years ago, and would be deleted at once.

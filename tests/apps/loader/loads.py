@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from apps.loader.load import Wanted, load
+from apps.loader.load import LoadOptions, load
 from apps.loader.pieces import Place, pieces
 from apps.loader.source import SourceFile
 from apps.loader.target import Target
@@ -85,7 +85,7 @@ def to(target: Target, journals: Path, source: Path) -> str:
     def make(patience: Patience) -> Target:
         return target
 
-    return load(source, Wanted(journals, "TARGET", make, patience=1, quiet=True))
+    return load(source, LoadOptions(journals, "TARGET", make, patience=1, quiet=True))
 
 
 def assembled(topic: list[bytes], size: int) -> bytes:

@@ -362,6 +362,6 @@ def test_the_maximum_rate_is_respected(tmp_path: Path, monkeypatch: pytest.Monke
     passed: list[float] = []
     monkeypatch.setattr("apps.loader.load.time.sleep", passed.append)
     monkeypatch.setattr("apps.loader.load.time.monotonic", lambda: sum(passed))
-    wanted = loading.Wanted(tmp_path / "j", "T", lambda _: ToFile(tmp_path / "out"), 1, max_rate=48, quiet=True)
-    loading.load(source, wanted)
+    options = loading.LoadOptions(tmp_path / "j", "T", lambda _: ToFile(tmp_path / "out"), 1, max_rate=48, quiet=True)
+    loading.load(source, options)
     assert passed == [0.5] * 6

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from apps.loader.command import main
 from apps.loader.kafka_state import TopicState, check_still_there
-from apps.loader.load import Wanted, load
+from apps.loader.load import LoadOptions, load
 from apps.loader.target import TargetChanged
 from schemas.errors import InputUnusable
 from terminal.printing import guarded_output
@@ -34,11 +34,11 @@ def line(tmp_path: Path, *files: Path) -> list[str]:
 
 def half_way(tmp_path: Path, source: Path) -> Path:
     """The journal of a load that :func:`line` would go on with."""
-    wanted = Wanted(
+    options = LoadOptions(
         tmp_path / "journals", f"file:{tmp_path}/out", lambda _: CutFile(tmp_path / "out", 2), 1, quiet=True
     )
     with pytest.raises(Interrupted):
-        load(source, wanted)
+        load(source, options)
     (journal,) = (tmp_path / "journals").iterdir()
     return journal
 

@@ -199,7 +199,7 @@ def test_a_rule_that_differs_is_reported_and_changed_by_update(s3: str, capsys: 
     assert main(changed) == 0
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("differs")]
     assert "prestacop-spool: " in line
-    assert 'Expiration {"Days": 30}, wanted {"Days": 7}; --update changes it' in line
+    assert 'Expiration {"Days": 30}, expected {"Days": 7}; --update changes it' in line
     assert main([*changed, "--strict"]) == 3
     assert main([*changed, "--update", "--dry-run"]) == 0
     assert rules() == before

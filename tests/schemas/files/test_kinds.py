@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from apps.loader.load import Wanted, load
+from apps.loader.load import LoadOptions, load
 from apps.loader.target import Target
 from messaging.retry import Patience
 from schemas.errors import InputUnusable
@@ -95,7 +95,7 @@ def by_the_loader(path: Path) -> str:
         raise AssertionError("a target was made")
 
     with pytest.raises(InputUnusable) as error:
-        load(path, Wanted(path.parent / "journals", "TARGET", make, patience=1, quiet=True))
+        load(path, LoadOptions(path.parent / "journals", "TARGET", make, patience=1, quiet=True))
     assert error.value.exit_code == 3
     return str(error.value)
 
