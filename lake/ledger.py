@@ -7,6 +7,7 @@ import io
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import PurePosixPath
 from typing import Any
 
 import pyarrow as pa
@@ -16,7 +17,7 @@ import pyarrow.parquet as pq
 from lake.checksums import own_checksum_holds, with_checksum
 from lake.format import check, mark_new
 from lake.layout import change_path, ledger_path
-from lake.merged_ledger import folded
+from lake.merged_ledger import MergedLedger, chain_of, folded
 from lake.storage import storage
 from schemas.errors import NotReconciled
 from schemas.lake import LEDGER, LEDGER_ROW, Source
@@ -91,6 +92,12 @@ def unit_paths(root: str) -> list[str]:
     store = storage(root)
     changes = store.full(change_path(1)).rpartition("/")[0]
     return [info.path for info in store.list(LEDGER) if not info.path.startswith(f"{changes}/")]
+
+
+def chains(root: str) -> set[str]:
+    """The chains (:func:`lake.merged_ledger.chain_of`) of all units in the lake."""
+    tail = {chain_of(PurePosixPath(path).stem) for path in unit_paths(root)}
+    return tail | MergedLedger(root).chains()
 
 
 def read_rows(root: str, paths: list[str]) -> pa.Table:

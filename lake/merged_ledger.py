@@ -40,6 +40,19 @@ _FANOUT: Final = 16
 """So many files of about one size are merged into one: a row is written log16(rows) times."""
 
 
+_PARTITION: Final = re.compile(r"(.+-kafka-.+)-\d{5}", re.ASCII)
+
+
+def stream_of(chain: str) -> str:
+    """The stream of a chain: all partitions of a topic are one.
+
+    >>> stream_of("drones-kafka-fleet-00003"), stream_of("drones-pubsub-project.fleet-00003")
+    ('drones-kafka-fleet', 'drones-pubsub-project.fleet-00003')
+    """
+    found = _PARTITION.fullmatch(chain)
+    return found[1] if found else chain
+
+
 def chain_of(unit: str) -> str:
     """The chain of a unit: the partition of a topic, a subscription, or a kind of file; changes are a chain, too.
 

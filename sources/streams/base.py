@@ -4,14 +4,12 @@ A bounded run plans everything up to now and reads it. An unbounded run plans at
 What is planned and what is committed is in the lake, so a runner may repeat a step or lose its state at will.
 """
 
-import re
 import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from functools import partial
-from pathlib import PurePosixPath
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import apache_beam as beam
 import pyarrow as pa
@@ -21,7 +19,8 @@ from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 
 from lake.format import check
-from lake.ledger import is_committed, unit_paths
+from lake.ledger import chains, is_committed
+from lake.merged_ledger import chain_of, stream_of
 from schemas.errors import InputUnusable
 from schemas.lake import MICROSECONDS
 from sources.input import Input, Preview, Split
@@ -37,10 +36,6 @@ TICK_SECONDS = 1.0
 """Between two looks: a shorter time makes smaller units and more files, a longer one later statistics."""
 MESSAGE_BYTES = 300
 """The size of a message in a progress bar, before it is known."""
-_UNIT_NAME: Final = re.compile(
-    r"(?P<kafka>[a-z]+-kafka-.+)-\d{5}-\d{19}|(?P<pubsub>[a-z]+-pubsub-.+)-\d{20}-[0-9a-f]{12}-\d+", re.ASCII
-)
-"""The name of a unit: that of its stream, then its place there."""
 
 
 class PlannedUnit(NamedTuple):
@@ -139,14 +134,8 @@ class Stream(Input):
         return Preview([f"{self.source:8} {self.waiting(root)}"])
 
     def is_in_lake(self, splits: Iterable[Split], root: str) -> bool:
-        topics = {_topic_of(split.place.name) for split in splits}
-        return any(_topic_of(PurePosixPath(path).stem) in topics for path in unit_paths(root))
-
-
-def _topic_of(unit: str) -> str:
-    """The name of a stream, out of that of one of its units; the name of another unit as it is."""
-    found = _UNIT_NAME.fullmatch(unit)
-    return (found["kafka"] or found["pubsub"]) if found else unit
+        streams = {stream_of(chain_of(split.place.name)) for split in splits}
+        return not streams.isdisjoint(map(stream_of, chains(root)))
 
 
 def plan_until_now(stream: Stream, root: str) -> list[Unit]:
