@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lake.changes import CHANGE, COMPACTION, PUBLICATION, Change, Move, change_files, put_change
-from lake.files import WrittenFile, write_unit
+from lake.files import write_unit
 from lake.format import mark
 from lake.layout import unit_of
 from lake.merge import read_checked, summed
@@ -23,6 +23,7 @@ from lake.merged_ledger import NUMBER, ROW, fold
 from lake.reader import Lake, LakeFile
 from lake.storage import storage
 from lake.tables import Table, TableFile, check_name, form_of
+from lake.views import spilling
 from schemas.errors import NotReconciled
 from schemas.lake import DUPLICATES, STATS, Dataset, Source
 
@@ -34,22 +35,25 @@ Drop = dict[str, list[int]]
 """By unit, the numbers of the records to drop."""
 
 
-def publish(root: str) -> int:
+def publish(root: str, but: Iterable[str] = ()) -> int:
     """Publish all units that are committed now; returns their number.
 
     Idempotent: killed at any point or run several times at once, it loses and duplicates nothing.
+
+    Args:
+        but: units that stay in the tail, since they are to be undone: their files may be damaged.
 
     Raises OutputUnusable, NotPermitted, DiskFull, ServiceUnavailable, LakeDamaged, NotReconciled.
     """
     check_name(root)
     while True:
         lk = settled(root)
-        units = lk.tail["unit"].to_pylist()
+        units = [unit for unit in lk.tail["unit"].to_pylist() if unit not in but]
         if not units:
             return 0
         mark(root)
         change = Change(lk.number + 1, secrets.token_hex(4), PUBLICATION, units=units)
-        if put_change(root, _without_copies(lk, change)):
+        if put_change(root, without_copies(lk, change)):
             settled(root)
             return len(units)
 
@@ -100,35 +104,60 @@ def _remove_folded(lk: Lake) -> None:
             pass
 
 
-def _without_copies(lk: Lake, change: Change) -> Change:
-    """The publication with the files that it writes in place of those that hold copies."""
-    with lk.spilling() as connection:
+def without_copies(lk: Lake, change: Change) -> Change:
+    """A change without the copies that are among the rows of its units and of its new files: of rows that are in the
+    tables, and of one another.
+
+    It names a new file with copies both as new and as replaced, so that an undo finds these rows.
+
+    Args:
+        lk: the lake before the change.
+    """
+    replaced, units = set(change.replaces), set(change.units)
+    files = [file for file in (lk.entries(*Dataset, published=False) if units else []) if _may_hold(file, units)]
+    new = (file for file in change.files if file.dataset in list(Dataset))
+    files += [LakeFile(f.dataset, f.path.split("/")[1].removeprefix("source="), *f[1:]) for f in new]
+    parts = {}
+    for dataset in Dataset:
+        of = lk.parts(dataset, [file.path for file in files if file.dataset == dataset])
+        parts[dataset] = of._replace(published=[path for path in of.published if path not in replaced])
+    with spilling(lk.connect(parts)) as connection:
         hidden = connection.sql("SELECT dataset, unit, list(record) FROM hidden GROUP BY ALL").fetchall()
         counts = f"SELECT {', '.join('-n AS n' if name == 'n' else name for name in STATS.names)} FROM hidden_counted"
         counted = connection.sql(counts).to_arrow_table().cast(STATS)
-    if not hidden:
-        return change
+    return _rewritten(lk.root, change, files, hidden, counted) if hidden else change
+
+
+def _rewritten(
+    root: str, change: Change, of: list[LakeFile], hidden: list[tuple[str, str, list[int]]], counted: pa.Table
+) -> Change:
+    """The change with files in place of those that hold hidden rows.
+
+    Args:
+        hidden: dataset, unit and records.
+        counted: what their statistics lose.
+    """
     drop: dict[str, Drop] = {}
     for dataset, unit, records in hidden:
         drop.setdefault(dataset, {})[unit] = records
-    files: list[WrittenFile] = []
-    replaces: list[str] = []
+    files, replaces = list(change.files), list(change.replaces)
     removed: Counter[tuple[str, str]] = Counter()
-    for file in lk.entries(*Dataset, published=False):
+    first = 1 + max((int(unit_of(file.path).rpartition("-")[2]) for file in files), default=0)
+    for part, file in enumerate(of, first):
         if file.dataset == Dataset.STATS:
-            kept, counted = _less(lk.root, file, counted)
+            kept, counted = _less(root, file, counted)
         else:
-            kept = _without(lk.root, file, drop.get(file.dataset, {}), removed)
+            kept = _without(root, file, drop.get(file.dataset, {}), removed)
         if kept is not None:
             replaces.append(file.path)
         if kept:
-            name = change.file_name(len(replaces))
-            files += write_unit(lk.root, Dataset(file.dataset), Source(file.source), name, kept.to_batches())
+            name = change.file_name(part)
+            files += write_unit(root, Dataset(file.dataset), Source(file.source), name, kept.to_batches())
     expected = {(dataset, unit): len(records) for dataset, unit, records in hidden}
     if removed != expected or counted.num_rows:
-        raise NotReconciled(f"{lk.root}: copies were found that the files do not have; run prestacop reconcile")
+        raise NotReconciled(f"{root}: copies were found that the files do not have; run prestacop reconcile")
     moves = [Move(unit, dataset, DUPLICATES, rows) for (dataset, unit), rows in sorted(removed.items())]
-    return change._replace(files=files, replaces=replaces, moves=moves)
+    return change._replace(files=files, replaces=replaces, moves=[*change.moves, *moves])
 
 
 def _may_hold(file: LakeFile, units: Iterable[str]) -> bool:

@@ -4,7 +4,7 @@ What readers see is the tables, as they were at one change, and the tail: units 
 """
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import PurePosixPath
@@ -160,10 +160,14 @@ class Lake:
         """The committed files as a pyarrow dataset, partitions as columns; with the copies that the tail has."""
         return parquet_dataset(self.root, dataset, self.files(dataset))
 
-    def connect(self) -> duckdb.DuckDBPyConnection:
+    def connect(self, parts: Mapping[Dataset, Parts] | None = None) -> duckdb.DuckDBPyConnection:
         """A DuckDB connection with views of datasets, ``ledger``, ``changes``, ``duplicates`` and ``conflicts``; its
-        clock is UTC."""
-        return connected(self.root, self._rows(), {dataset: self.parts(dataset) for dataset in Dataset})
+        clock is UTC.
+
+        Args:
+            parts: the files that the views read; None for those of the lake.
+        """
+        return connected(self.root, self._rows(), parts or {dataset: self.parts(dataset) for dataset in Dataset})
 
     def spilling(self) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
         """A connection that spills to disk beyond a gigabyte."""
@@ -174,9 +178,14 @@ class Lake:
         with self.connect() as connection:
             return connection.sql(query, params=list(parameters)).to_arrow_table()
 
-    def parts(self, dataset: Dataset) -> Parts:
-        """The files of a dataset, for :func:`lake.views.connected`."""
-        tail = [row["path"] for row in self._tail_files.get(dataset, [])]
+    def parts(self, dataset: Dataset, tail: list[str] | None = None) -> Parts:
+        """The files of a dataset, for :func:`lake.views.connected`.
+
+        Args:
+            tail: those of the tail; None for all of them.
+        """
+        if tail is None:
+            tail = [row["path"] for row in self._tail_files.get(dataset, [])]
         files = self._files(dataset)
         bounds = zip(*(files[name].to_pylist() for name in ("path", "first", "last")), strict=True) if tail else ()
         known = {path: (first, last) for path, first, last in bounds if first is not None}
@@ -240,8 +249,8 @@ class PartOfLake(Lake):
     def entries(self, *datasets: Dataset, published: bool | None = None) -> list[LakeFile]:
         return [file for file in self._chosen if file.dataset in datasets and published is not False]
 
-    def parts(self, dataset: Dataset) -> Parts:
-        return Parts(self.files(dataset), [], {})
+    def parts(self, dataset: Dataset, tail: list[str] | None = None) -> Parts:
+        return Parts(self.files(dataset), tail or [], {})
 
 
 def earlier(lk: Lake, number: int) -> PartOfLake:

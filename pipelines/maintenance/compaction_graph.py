@@ -12,7 +12,7 @@ import apache_beam as beam
 from lake import Lake, filled_lake
 from lake.changes import Change, changes_since, put_change, reading
 from lake.merge import Bin, Merged, bins, merge
-from lake.publication import publish, settled
+from lake.publication import publish, settled, without_copies
 from lake.reader import LakeFile
 from schemas.lake import Dataset
 from sources.progress import progress
@@ -75,15 +75,20 @@ class _Commit(beam.DoFn):  # type: ignore[misc]
             replaces=[*self._change.replaces, *(path for part in parts for path in part.replaces)],
             moves=[move for part in parts for move in part.moves],
         )
+        if put.moves:  # rows came in, which may be copies of those that are there
+            put = without_copies(Lake(self._root), put)
         put_change(self._root, put)
 
 
-def commit_change(root: str, what: str, attempt: Callable[[Lake, Change], None]) -> dict[str, Any] | None:
+def commit_change(
+    root: str, what: str, attempt: Callable[[Lake, Change], None], but: Iterable[str] = ()
+) -> dict[str, Any] | None:
     """Publish what is committed, then commit a change; start again where another process commits one first (optimistic
     concurrency).
 
     Args:
         attempt: gets the lake as it is before the change, and commits the change unless there is nothing to do.
+        but: units that are not published before.
 
     Returns:
         The change's row of the ledger; None where there was nothing to do.
@@ -92,7 +97,7 @@ def commit_change(root: str, what: str, attempt: Callable[[Lake, Change], None])
         InputUnusable: there is no lake.
         InputChanged: a vacuum removed files that were still to be read.
     """
-    publish(root)
+    publish(root, but)
     while True:
         with reading(root, what):
             lk = filled_lake(root)

@@ -25,6 +25,7 @@ from pipelines.maintenance.integrity import (
     without_checksum,
 )
 from pipelines.maintenance.stream_integrity import notices, plan_faults, spool_faults
+from pipelines.maintenance.table_integrity import differing, lagging, read_tables
 from pipelines.violations.summary import conflicts
 from schemas.history import TIME_ZONE
 from schemas.lake import DUPLICATES, Dataset
@@ -141,14 +142,15 @@ def _faults(state: LakeState, faults: list[str], quiet: bool) -> list[str]:
         for fault in unit_faults(state, unit, in_changes)
     ]
     faults += [*replaced_faults(state), *plan_faults(state), *spool_faults(state)]
-    faults += [*orphan_faults(state), *object_faults(state)]
+    tables = read_tables(state.root)
+    faults += [*orphan_faults(state), *object_faults(state), *tables.faults]
     if faults:
         # A lake whose files are gone cannot be queried; the units' faults name them.
         if ledger_is_sound:
             check_not_removed(state.root, RECONCILIATION, state.changes.num_rows)
         return faults
     with reading(state.root, RECONCILIATION):
-        return list(lake_faults(lake(state.root)))
+        return [*differing(state.root, tables), *lake_faults(lake(state.root))]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -175,7 +177,7 @@ def _command(root: str, quiet: bool) -> int:
     )
     for line in conflicts(lake(root)) if not faults else ():
         print(line)
-    for notice in notices(state):
+    for notice in (*notices(state), *(lagging(root, read_tables(root)) if not faults else ())):
         print(f"notice: {notice}")
     print(f"{len(faults)} faults" if faults else "everything adds up")
     return 1 if faults else 0

@@ -5,25 +5,29 @@ changes that hold rows of them are rewritten without these.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
 
-from lake import Lake
+from lake import Lake, filled_lake
 from lake.again import allow
 from lake.changes import CHANGE, Change, Move, Undone, put_change, undone
-from lake.files import WrittenFile, write_unit
+from lake.copies import IDENTITIES
+from lake.files import WrittenFile, parquet_dataset, write_unit
+from lake.format import mark
 from lake.layout import unit_of
 from lake.merge import ROW_GROUP, read_checked
+from lake.publication import without_copies
 from lake.reader import LakeFile, earlier
 from lake.storage import storage
-from lake.views import counted
+from lake.views import counted, spilling
 from pipelines.maintenance.compaction_graph import commit_change
 from schemas.errors import InputUnusable, NotReconciled
-from schemas.lake import DUPLICATES, SCHEMAS, STATS, UNDONE, UTC, Dataset, Source
+from schemas.lake import DUPLICATES, SCHEMAS, STATS, UNDONE, Dataset, Source
 from sources.progress import progress
 from transforms.outputs import OUTPUT_DATASETS
 from transforms.qualify import BRANCHES
@@ -78,9 +82,11 @@ def undo(root: str, wanted: Sequence[str], what: str) -> dict[str, Any] | None:
     def attempt(lk: Lake, change: Change) -> None:
         units = {name: row for name, row in find_units(lk, wanted).units.items() if row["rows_in"]}
         if units:
-            put_change(root, _without(lk, units, change._replace(what=what)))
+            mark(root)
+            unpublished = [name for name in lk.tail["unit"].to_pylist() if name in units]
+            put_change(root, _without(lk, units, change._replace(what=what, units=unpublished)))
 
-    return commit_change(root, "undo", attempt)
+    return commit_change(root, "undo", attempt, find_units(filled_lake(root), wanted).units)
 
 
 def put_back(root: str, wanted: Sequence[str], what: str) -> dict[str, Any] | None:
@@ -91,7 +97,7 @@ def put_back(root: str, wanted: Sequence[str], what: str) -> dict[str, Any] | No
 
     def attempt(lk: Lake, change: Change) -> None:
         if gone := find_units(lk, wanted).undone:
-            put_change(root, _with_restored(lk, gone, change._replace(what=what)))
+            put_change(root, without_copies(lk, _with_restored(lk, gone, change._replace(what=what))))
 
     return commit_change(root, "undo --back", attempt)
 
@@ -166,8 +172,11 @@ def _without(lk: Lake, units: dict[str, dict[str, Any]], change: Change) -> Chan
                     f"{row[dataset]:,}; nothing was changed; run prestacop reconcile"
                 )
     moves = [Move(name, what, UNDONE, row[what]) for name, row in units.items() for what in _COUNTS if row[what]]
+    sources = dict(zip(lk.ledger["unit"].to_pylist(), lk.ledger["source"].to_pylist(), strict=True))
     for dataset, rows in copies.items():
-        writer.write(dataset, Source.DRONES, rows)
+        for source in sorted({sources[unit] for unit in _by_unit(rows)}):
+            of_source = [unit for unit in _by_unit(rows) if sources[unit] == source]
+            writer.write(dataset, Source(source), rows.filter(_of(rows, of_source)))
         if dataset != Dataset.STATS:
             moves += [Move(unit, DUPLICATES, str(dataset), n) for unit, n in sorted(_by_unit(rows).items())]
     return change._replace(files=writer.files, replaces=replaces, moves=moves)
@@ -177,85 +186,86 @@ _COUNTS = (*map(str, OUTPUT_DATASETS), DUPLICATES)
 
 
 def _removed_duplicates(lk: Lake, units: dict[str, dict[str, Any]]) -> dict[Dataset, pa.Table]:
-    """Rows of other units that compactions removed as duplicates of the units' messages, and that must be restored
-    when these units go; with the statistics that count them.
+    """Rows of other units that changes dropped as copies of the units' rows, one for each, which must be restored when
+    these units go; with the statistics that count them.
 
     Raises InputUnusable where a vacuum has removed the files that hold them.
     """
-    if not any(row["source"] == Source.DRONES for row in units.values()):
-        return {}
     gone = {*units, *undone(lk.changes)}
-    after: dict[int, set[str]] = {}
-    for number, moves in enumerate(lk.changes["moves"].to_pylist(), 1):
-        others = {move["unit"] for move in moves if move["into"] == DUPLICATES} - gone
-        if others:
-            after[number] = others
-    if not after:
-        return {}
-    ids = pa.concat_arrays([_ids(lk, branch, units) for branch in BRANCHES])
     found: dict[Dataset, list[pa.Table]] = {}
-    seen = {(row["unit"], row["record"]) for branch in BRANCHES for row in _claiming(lk, branch, ids, None).to_pylist()}
+    known: set[Dataset] = set()
     there = _files(lk.root)
-    for number, others in after.items():
-        before = earlier(lk, number - 1)
-        if not there.issuperset(before.files(Dataset.STATS) + [p for branch in BRANCHES for p in before.files(branch)]):
-            raise InputUnusable(
-                f"{lk.root}: compactions removed duplicates, and a vacuum removed their files, so that duplicates of "
-                f"messages of {', '.join(sorted(units))} in other units cannot be restored. Nothing was changed. Load "
-                "the inputs that are to stay into a new lake"
-            )
-        for branch, rows in _dropped(before, ids, others, seen):
-            found.setdefault(branch, []).append(rows)
+    with spilling(duckdb.connect()) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        for number, change in enumerate(lk.changes.to_pylist(), 1):
+            dropped: dict[str, set[str]] = {}
+            for move in change["moves"]:
+                if move["into"] == DUPLICATES and move["unit"] not in gone:
+                    dropped.setdefault(move["out_of"], set()).add(move["unit"])
+            for dataset in (Dataset(name) for name in dropped):
+                if dataset not in known:
+                    mine = lk.dataset(dataset).to_table(columns=SCHEMAS[dataset].names, filter=_in("unit", units))
+                    connection.register("rows_that_go", mine)
+                    connection.execute(f"CREATE TABLE {dataset}_gone AS FROM rows_that_go")
+                    known.add(dataset)
+                if not connection.sql(f"FROM {dataset}_gone LIMIT 1").fetchall():
+                    continue
+                paths = _before(lk, number, change, dataset)
+                if not there.issuperset(paths):
+                    raise InputUnusable(
+                        f"{lk.root}: duplicates were removed, and a vacuum removed their files, so that duplicates of "
+                        f"rows of {', '.join(sorted(units))} in other units cannot be restored. Nothing was changed. "
+                        "Load the inputs that are to stay into a new lake"
+                    )
+                rows = parquet_dataset(lk.root, dataset, paths)
+                connection.register("candidates", rows.scanner(filter=_in("unit", dropped[dataset])).to_reader())
+                if (restored := _first_copies(connection, dataset)).num_rows:
+                    found.setdefault(dataset, []).append(restored)
+                    if dataset in BRANCHES:
+                        found.setdefault(Dataset.STATS, []).append(_counts(lk, dataset, restored))
     return {dataset: pa.concat_tables(tables) for dataset, tables in found.items()}
+
+
+def _before(lk: Lake, number: int, change: dict[str, Any], dataset: Dataset) -> list[str]:
+    """The files that have the rows which a change dropped: those before it, and its own that it replaced itself."""
+    own = {file["path"] for file in change["files"] if file["dataset"] == dataset} & set(change["replaces"])
+    return [*earlier(lk, number - 1).files(dataset), *sorted(own)]
+
+
+def _first_copies(connection: duckdb.DuckDBPyConnection, dataset: Dataset) -> pa.Table:
+    """Of the candidates, the first copy of each row that goes; from then on, this row needs no other one."""
+    key, columns = IDENTITIES[dataset]
+    names = [name for name in columns if name in SCHEMAS[dataset].names]
+    equal = " AND ".join(f"c.{name} IS NOT DISTINCT FROM g.{name}" for name in names)
+    connection.execute(
+        f"""CREATE OR REPLACE TEMP TABLE copies AS
+        SELECT {", ".join(SCHEMAS[dataset].names)} FROM candidates c SEMI JOIN {dataset}_gone g
+            ON c.{key} = g.{key} AND {equal}
+        QUALIFY row_number() OVER (
+            PARTITION BY {", ".join(names)} ORDER BY published_at NULLS LAST, unit, record
+        ) = 1"""
+    )
+    connection.execute(
+        f"CREATE OR REPLACE TABLE {dataset}_gone AS SELECT g.* FROM {dataset}_gone g ANTI JOIN copies c "
+        f"ON c.{key} = g.{key} AND {equal}"
+    )
+    return connection.sql("FROM copies").to_arrow_table().cast(SCHEMAS[dataset])
+
+
+def _counts(lk: Lake, dataset: Dataset, rows: pa.Table) -> pa.Table:
+    """The statistics that count rows of messages."""
+    with lk.connect() as connection:
+        connection.register("rows_of_messages", rows)
+        code = "" if "violation_code" in rows.column_names else ", NULL::SMALLINT AS violation_code"
+        connection.execute(f"CREATE TABLE restored AS SELECT '{dataset}' AS dataset{code}, * FROM rows_of_messages")
+        counts = connection.sql(f"SELECT {', '.join(STATS.names)} FROM ({counted('restored')})").to_arrow_table()
+    return counts.cast(STATS)
 
 
 def _files(root: str) -> set[str]:
     """The paths of all files that are there."""
     store = storage(root)
     return {info.path.removeprefix(f"{store.base}/") for folder in Dataset for info in store.list(folder)}
-
-
-_COUNTED = pa.schema(
-    [
-        ("dataset", pa.string()), ("unit", pa.string()), ("event_time", UTC), ("violation_code", pa.int16()),
-        ("area", pa.string()), ("status", pa.string()),
-    ]
-)  # fmt: skip
-"""The columns that statistics count."""
-
-
-def _dropped(
-    before: Lake, ids: pa.Array, others: set[str], seen: set[tuple[str, int]]
-) -> Iterator[tuple[Dataset, pa.Table]]:
-    """The removed rows of other units with these ids, and the statistics that count them; adds them to ``seen``."""
-    restored: list[dict[str, Any]] = []
-    for branch in BRANCHES:
-        rows = _claiming(before, branch, ids, others)
-        places = list(zip(rows["unit"].to_pylist(), rows["record"].to_pylist(), strict=True))
-        rows = rows.filter(pa.array([place not in seen for place in places], pa.bool_()))
-        seen.update(places)
-        if rows.num_rows:
-            yield branch, rows
-            restored += [{"dataset": str(branch), **row} for row in rows.to_pylist()]
-    if restored:
-        with before.connect() as connection:
-            connection.register("restored", pa.Table.from_pylist(restored, schema=_COUNTED))
-            counts = connection.sql(f"SELECT {', '.join(STATS.names)} FROM ({counted('restored')})").to_arrow_table()
-        yield Dataset.STATS, counts.cast(STATS)
-
-
-def _ids(lk: Lake, branch: Dataset, units: Iterable[str]) -> pa.Array:
-    """The message_ids of the units' rows."""
-    rows = lk.dataset(branch).to_table(columns=["message_id"], filter=_in("unit", units))
-    return rows["message_id"].combine_chunks().drop_null()
-
-
-def _claiming(lk: Lake, branch: Dataset, ids: pa.Array, units: Iterable[str] | None) -> pa.Table:
-    """The rows of units, all if None, that have one of these ids."""
-    wanted = pads.field("message_id").isin(ids)
-    if units is not None:
-        wanted &= _in("unit", units)
-    return lk.dataset(branch).to_table(columns=SCHEMAS[branch].names, filter=wanted).unify_dictionaries()
 
 
 def _in(name: str, values: Iterable[str]) -> pads.Expression:

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections import Counter as Tally
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pyarrow.parquet as pq
 import pytest
+from deltalake import DeltaTable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +18,7 @@ from lake import lake
 from lake.changes import vacuum
 from lake.layout import partitions
 from lake.ledger import commit
+from lake.publication import publish
 from pipelines.maintenance.reconcile import reconcile
 from schemas.lake import SCHEMAS, Dataset
 from tests.lakes import Said, all_views, compacted, ids, write
@@ -156,30 +159,38 @@ CLAIMS = st.lists(
     min_size=1,
     max_size=6,
 )
-"""Few ids, so that several messages claim the same one, also within a unit."""
-LAKES = st.lists(st.tuples(MESSAGES | CLAIMS, st.sampled_from([60, 900, 3600, 21_600, 86_400])), min_size=1, max_size=4)
+"""Few ids, so that several messages have the same one, also within a unit."""
+WINDOWS = st.sampled_from([60, 900, 3600, 21_600, 86_400])
+STEPS = st.sampled_from([None, None, publish, compacted])
+"""What happens after a unit's commit."""
+LAKES = st.lists(st.tuples(MESSAGES | CLAIMS, WINDOWS, STEPS), min_size=1, max_size=4)
 
 
-@settings(max_examples=settings().max_examples // 3)
+@settings(max_examples=settings().max_examples // 4)
 @given(LAKES)
-def test_each_message_is_shown_and_counted_once_whatever_units_it_is_in(
-    units: list[tuple[list[Said], int]],
+def test_each_message_is_shown_and_counted_once_whatever_units_it_is_in_and_whenever_they_are_published(
+    units: list[tuple[list[Said], int, Callable[[str], object] | None]],
 ) -> None:
-    rows = [Row(f"u{u}", n, m, window) for u, (said, window) in enumerate(units) for n, m in enumerate(said)]
+    published: list[list[Row]] = []
+    tail: list[Row] = []
     with tempfile.TemporaryDirectory() as root:
-        for number, (messages, window) in enumerate(units):
+        for number, (messages, window, step) in enumerate(units):
             commit(root, [write(root, f"u{number}", messages, window)])
-        expected = judged(rows)
-        assert seen(root) == expected
-        if expected.duplicates:
-            compacted(root)
-            vacuum(root, timedelta(0))
-            assert seen(root) == expected._replace(duplicates=[])
+            tail += [Row(f"u{number}", n, message, window) for n, message in enumerate(messages)]
+            expected = judged([*published, tail])
+            assert seen(root) == expected
+            if step := step or (publish if number == len(units) - 1 else None):
+                step(root)
+                vacuum(root, timedelta(0))
+                published.append(tail)
+                tail = []
+                assert seen(root) == expected._replace(duplicates=[])
+                assert in_tables(root) == expected.shown
         assert reconcile(root) == []
 
 
 class Row(NamedTuple):
-    """A message and where it stands."""
+    """A message and where it is."""
 
     unit: str
     record: int
@@ -192,13 +203,13 @@ class Row(NamedTuple):
 
     @property
     def order(self) -> tuple[object, ...]:
-        """The smallest one of an id counts."""
+        """Of copies that are published together the one with the smallest stays."""
         published = self.said.published
-        return not self.said.answers, published is None, published or 0, self.unit, self.record
+        return published is None, published or 0, self.unit, self.record
 
     @property
     def content(self) -> Said:
-        """What makes two rows of an id copies."""
+        """What makes two rows copies."""
         return self.said._replace(area=None, published=None)
 
 
@@ -207,31 +218,38 @@ class Seen(NamedTuple):
 
     shown: dict[str, list[tuple[str, int]]]
     duplicates: list[tuple[str, int]]
-    conflicts: list[tuple[str, int, str, int]]
+    conflicts: list[tuple[str, int]]
     stats: Tally[tuple[object, ...]]
 
 
-def judged(rows: list[Row]) -> Seen:
-    """Who counts, who is a copy and who is a conflict, in plain words."""
-    found = Seen({str(d): [] for d in BRANCHES}, [], [], Tally())
-    winners: dict[str, Row] = {}
+def judged(publications: list[list[Row]]) -> Seen:
+    """What is shown and counted, and what is a copy, in plain words.
+
+    Args:
+        publications: the rows of each, in their order; the last ones may be the tail.
+    """
+    shown: list[Row] = []
+    copies: list[Row] = []
     contents = set()
-    for row in sorted(rows, key=lambda row: row.order):
+    for rows in publications:
+        for row in sorted(rows, key=lambda row: row.order):
+            is_copy = row.said.id is not None and row.content in contents
+            (copies if is_copy else shown).append(row)
+            contents.add(row.content)
+    ids = Tally(row.said.id for row in shown if row.said.id)
+    found = Seen({str(d): [] for d in BRANCHES}, [], [], Tally())
+    for row in shown:
         m = row.said
-        if m.id is None or m.id not in winners:
-            found.shown[str(m.dataset)].append(row.place)
-            start = EPOCH + timedelta(seconds=m.second - m.second % row.window)
-            found.stats[m.counted, start, row.window, m.code, part_of_day(m.second), m.area] += 1
-            if m.id:
-                winners[m.id] = row
-        elif row.content in contents:
-            found.duplicates.append(row.place)
-        else:
-            found.conflicts.append((*row.place, *winners[m.id].place))
-        contents.add(row.content)
-    for places in (*found.shown.values(), found.duplicates):
+        found.shown[str(m.dataset)].append(row.place)
+        start = EPOCH + timedelta(seconds=m.second - m.second % row.window)
+        found.stats[m.counted, start, row.window, m.code, part_of_day(m.second), m.area] += 1
+        if m.id and ids[m.id] > 1:
+            found.conflicts.append(row.place)
+    if copies:  # those that earlier publications dropped are gone
+        last = {row.place for row in publications[-1]}
+        found.duplicates.extend(row.place for row in copies if row.place in last)
+    for places in (*found.shown.values(), found.duplicates, found.conflicts):
         places.sort()
-    found.conflicts.sort()
     return found
 
 
@@ -239,15 +257,21 @@ def seen(root: str) -> Seen:
     """The same as the views say."""
     with lake(root).connect() as connection:
 
-        def places(view: str, more: str = "") -> list[Any]:
-            return connection.sql(f"SELECT unit, record {more} FROM {view} ORDER BY ALL").fetchall()
+        def places(view: str) -> list[Any]:
+            return connection.sql(f"SELECT unit, record FROM {view} ORDER BY ALL").fetchall()
 
         names = "dataset, window_start, window_seconds, violation_code, part_of_day, area, n"
         stats = connection.sql(f"SELECT {names} FROM stats").to_arrow_table().to_pylist()
         counts = Tally({tuple(row.values())[:-1]: row["n"] for row in stats})
         assert len(stats) == len(counts)
         shown = {str(d): places(str(d)) for d in BRANCHES}
-        return Seen(shown, places("duplicates"), places("conflicts", ", counts_unit, counts_record"), counts)
+        return Seen(shown, places("duplicates"), places("conflicts"), counts)
+
+
+def in_tables(root: str) -> dict[str, list[tuple[str, int]]]:
+    """The same as a reader of the Delta tables sees it, who knows nothing of the ledger."""
+    rows = {d: DeltaTable(f"{root}/{d}").to_pyarrow_table(columns=["unit", "record"]).to_pylist() for d in BRANCHES}
+    return {str(d): sorted((row["unit"], row["record"]) for row in of) for d, of in rows.items()}
 
 
 def part_of_day(second: int) -> str:

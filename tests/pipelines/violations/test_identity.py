@@ -1,4 +1,4 @@
-"""A message_id proves nothing: who claims one that is taken neither hides nor deletes what had it before."""
+"""Content is identity: a message with a message_id that is taken neither hides nor deletes another one."""
 
 import json
 import subprocess
@@ -17,6 +17,7 @@ from lake.changes import vacuum
 from lake.files import in_ledger, write_unit
 from lake.ledger import commit
 from lake.news import Mark
+from lake.publication import publish
 from pipelines.analysis.command import answers
 from pipelines.analysis.text_report import lines
 from pipelines.maintenance.compact import compact
@@ -43,65 +44,67 @@ from transforms.stats import Counter
 AT = 1_420_000_000
 REAL = Said("v", AT, 21, published=AT, drone="honest")
 SIGNED = Said("a", AT, 38, answers="v", published=AT + 9)
-ATTACKS: dict[str, tuple[dict[str, list[Said]], str, int, int]] = {
-    "a lower unit": ({"b": [REAL], "a": [REAL._replace(drone="x", published=AT + 1)]}, "b/0", 0, 1),
-    "an earlier record": ({"a": [REAL._replace(drone="x", published=AT + 1), REAL]}, "a/1", 0, 1),
-    "a position": ({"b": [REAL], "a": [REAL._replace(code=None, published=AT + 1)]}, "b/0", 0, 1),
-    "without a code": ({"b": [REAL], "a": [REAL._replace(code=0, published=AT + 1)]}, "b/0", 0, 1),
-    "another month": ({"b": [REAL], "a": [REAL._replace(second=AT + 9_000_000, published=AT + 1)]}, "b/0", 0, 1),
-    "of a signed answer": ({"a": [SIGNED._replace(answers=None, published=0)], "b": [SIGNED]}, "b/0", 0, 1),
+ATTACKS: dict[str, tuple[dict[str, list[Said]], list[str], int]] = {
+    "a lower unit": ({"b": [REAL], "a": [REAL._replace(drone="x", published=AT + 1)]}, ["a/0", "b/0"], 0),
+    "an earlier record": ({"a": [REAL._replace(drone="x", published=AT + 1), REAL]}, ["a/0", "a/1"], 0),
+    "a position": ({"b": [REAL], "a": [REAL._replace(code=None, published=AT + 1)]}, ["a/0", "b/0"], 0),
+    "without a code": ({"b": [REAL], "a": [REAL._replace(code=0, published=AT + 1)]}, ["a/0", "b/0"], 0),
+    "another month": ({"b": [REAL], "a": [REAL._replace(second=AT + 9_000_000, published=AT + 1)]}, ["a/0", "b/0"], 0),
+    "of a signed answer": ({"a": [SIGNED._replace(answers=None, published=0)], "b": [SIGNED]}, ["a/0", "b/0"], 0),
     "of a signed answer, as a position": (
-        {"a": [SIGNED._replace(answers=None, code=None, published=0)], "b": [SIGNED]}, "b/0", 0, 1,
+        {"a": [SIGNED._replace(answers=None, code=None, published=0)], "b": [SIGNED]}, ["a/0", "b/0"], 0,
     ),
-    "a signed answer again": ({"a": [SIGNED._replace(published=AT + 99)], "b": [SIGNED]}, "b/0", 1, 0),
-    "the same again": ({"a": [REAL._replace(published=AT + 1)], "b": [REAL]}, "b/0", 1, 0),
+    "a signed answer again": ({"a": [SIGNED._replace(published=AT + 99)], "b": [SIGNED]}, ["b/0"], 1),
+    "the same again": ({"a": [REAL._replace(published=AT + 1)], "b": [REAL]}, ["b/0"], 1),
     "three": (
         {"a": [REAL._replace(drone="x", published=AT + 2)], "b": [REAL._replace(code=None, published=AT + 1)],
-         "c": [REAL]}, "c/0", 0, 2,
+         "c": [REAL]}, ["a/0", "b/0", "c/0"], 0,
     ),
     "conflicts and copies": (
         {"a": [REAL._replace(drone="x", published=AT + 1), REAL._replace(drone="x", published=AT + 3)],
-         "b": [REAL._replace(published=AT + 2), REAL, REAL._replace(drone="x", published=AT + 1)]}, "b/1", 3, 1,
+         "b": [REAL._replace(published=AT + 2), REAL, REAL._replace(drone="x", published=AT + 1)]},
+        ["a/0", "b/1"], 3,
     ),
-    "in a recording": ({"a": [REAL._replace(drone="x", published=None)], "b": [REAL]}, "b/0", 0, 1),
+    "in a recording": ({"a": [REAL._replace(drone="x", published=None)], "b": [REAL]}, ["a/0", "b/0"], 0),
     "both in recordings": (
-        {"a": [REAL._replace(published=None)], "b": [REAL._replace(drone="x", published=None)]}, "a/0", 0, 1,
+        {"a": [REAL._replace(published=None)], "b": [REAL._replace(drone="x", published=None)]}, ["a/0", "b/0"], 0,
     ),
 }  # fmt: skip
-"""What the units hold, the place of what counts, and how many copies and conflicts there are."""
+"""What the units hold, the places of the messages that are shown and counted, and how many copies there are."""
 
 
-def places(connection: duckdb.DuckDBPyConnection, view: str, of: str = "unit, record") -> list[str]:
+def places(connection: duckdb.DuckDBPyConnection, view: str) -> list[str]:
     """Of the rows that have one of the two ids."""
-    query = f"SELECT DISTINCT concat_ws('/', {of}) AS place FROM {view} WHERE message_id IN ('v', 'a') ORDER BY place"
+    query = f"SELECT concat_ws('/', unit, record) AS place FROM {view} WHERE message_id IN ('v', 'a') ORDER BY place"
     return [place for (place,) in connection.sql(query).fetchall()]
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_a_claimed_message_id_neither_hides_nor_deletes_the_first_message(tmp_path: Path, name: str) -> None:
-    units, counts, copies, conflicts = ATTACKS[name]
+def test_a_message_id_that_is_sent_again_neither_hides_nor_deletes_a_message(tmp_path: Path, name: str) -> None:
+    units, messages, copies = ATTACKS[name]
     root = str(tmp_path)
-    commit(root, [write(root, unit, [*messages, Said(f"other {unit}")]) for unit, messages in units.items()])
+    commit(root, [write(root, unit, [*sent, Said(f"other {unit}")]) for unit, sent in units.items()])
     everything = sum(map(len, units.values()))
-    for step in ("before", "compacted"):
-        lk = lake(root)
-        with lk.connect() as connection:
-            shown = [place for view in ("positions", "qualified", "unqualified") for place in places(connection, view)]
-            claims, hidden = places(connection, "conflicts"), places(connection, "duplicates")
-            winners = places(connection, "conflicts", "counts_unit, counts_record")
-            (counted,) = connection.sql("SELECT sum(n)::INT FROM stats").fetchall()
-        assert shown == [counts], step
-        assert len(claims) == conflicts, step
-        assert len(hidden) == (copies if step == "before" else 0)
-        assert not {counts, *claims} & set(hidden)
-        assert winners == [counts] * bool(conflicts)
-        assert counted == (1 + len(units),)
-        kept = sum(lk.ledger[what].to_numpy().sum() for what in ("positions", "qualified", "unqualified"))
-        assert kept == everything + len(units) - (0 if step == "before" else copies)
-        assert reconcile(root) == []
-        if step == "before":
+    assert everything == len(messages) + copies
+    for step in ("before", "published", "compacted"):
+        if step == "published":
+            publish(root)
+        elif step == "compacted":
             compacted(root)
             vacuum(root, timedelta(0))
+        lk = lake(root)
+        with lk.connect() as connection:
+            shown = [place for view in BRANCHES for place in places(connection, str(view))]
+            conflicting, hidden = places(connection, "conflicts"), places(connection, "duplicates")
+            (counted,) = connection.sql("SELECT sum(n)::INT FROM stats").fetchall()
+        assert sorted(shown) == messages, step
+        assert conflicting == (messages if len(messages) > 1 else []), step
+        assert len(hidden) == (copies if step == "before" else 0)
+        assert not set(shown) & set(hidden)
+        assert counted == (len(messages) + len(units),)
+        kept = sum(lk.ledger[str(branch)].to_numpy().sum() for branch in BRANCHES)
+        assert kept == everything + len(units) - (0 if step == "before" else copies)
+        assert reconcile(root) == []
 
 
 POSITION: dict[str, Any] = {"kind": "position", "violation_code": None, "plate_id": None, "image_id": None}
@@ -148,7 +151,7 @@ def landed(root: str, name: str, messages: Sequence[bytes]) -> int:
     return int(without_repeated(fresh.rows).num_rows)
 
 
-def test_what_is_a_copy_is_one_within_a_unit_across_units_and_after_a_compaction(tmp_path: Path) -> None:
+def test_what_is_a_copy_is_one_within_a_unit_across_units_and_after_a_publication(tmp_path: Path) -> None:
     pairs = {name: [message(message_id=name, **said) for said in both] for name, (*both, _) in PAIRS.items()}
     one, two = str(tmp_path / "one"), str(tmp_path / "two")
     live = landed(one, "a", [line for pair in pairs.values() for line in pair])
@@ -161,19 +164,20 @@ def test_what_is_a_copy_is_one_within_a_unit_across_units_and_after_a_compaction
         for root in (one, two):
             lk = lake(root)
             with lk.connect() as connection:
-                claims = connection.sql("SELECT message_id FROM conflicts ORDER BY ALL").fetchall()
+                conflicting = connection.sql("SELECT message_id FROM conflicts ORDER BY ALL").fetchall()
                 copies = connection.sql("FROM duplicates").fetchall()
                 counted = connection.sql("SELECT sum(n)::INT FROM stats").fetchall()
-                views = [f"SELECT * EXCLUDE (unit, record) FROM {view} ORDER BY message_id" for view in BRANCHES]
+                views = [f"SELECT * EXCLUDE (unit, record) FROM {view} ORDER BY ALL" for view in BRANCHES]
                 shown.append([connection.sql(view).fetchall() for view in views])
-            assert [name for (name,) in claims] == conflicts, (root, step)
+            assert [name for (name,) in conflicting] == sorted(2 * conflicts), (root, step)
             kept = lk.ledger["duplicates"].to_numpy().sum() + len(copies)
             assert kept == len(PAIRS) - len(conflicts), (root, step)
             assert root == two or not copies, step  # a unit drops its own
-            assert counted == [(len(PAIRS),)]
+            assert counted == [(len(PAIRS) + len(conflicts),)]
             if step == "before":
                 compacted(root)
             else:
+                assert not copies
                 assert reconcile(root) == []
         assert shown[0] == shown[1], step
 
@@ -206,19 +210,18 @@ def test_no_drone_makes_a_signed_answer_vanish(tmp_path: Path) -> None:
         lk = lake(root)
         alerts = lk.sql("SELECT message_id, answered, answered_code, officer_id FROM alerts").to_pylist()
         assert [tuple(row.values()) for row in alerts] == [("v", True, 40, "kelly")], step
-        assert len(ids(lk, "conflicts")) == 1
+        assert ids(lk, "conflicts") == [said.message_id] * 2
         story = "\n".join(trace(lk, said.message_id))
-        assert story.count("not shown to readers: it claims the message_id of") == 1
-        assert "this message counts; others claim its message_id with other content" in story
-        assert "1 rows claim 1 message_ids of other messages" in "\n".join(summary(root, Mark(), 1.0))
+        assert story.count("other messages have its message_id and other content") == 2
+        assert "2 messages share 1 message_ids with other content" in "\n".join(summary(root, Mark(), 1.0))
         found = answers(root, LOCAL)
         assert found.officers.answered == 1
-        assert any("1 rows claim the message_id of another message" in line for line in lines(found))
+        assert any("2 messages share a message_id with other content" in line for line in lines(found))
         compact(root, 1 << 20, LOCAL)
         vacuum(root, timedelta(0))
     line = [sys.executable, "-m", "prestacop", "reconcile", "--lake", root, "--quiet"]
     done = subprocess.run(line, capture_output=True, text=True, check=True)
-    assert "1 rows claim 1 message_ids of other messages" in done.stdout
+    assert "2 messages share 1 message_ids with other content" in done.stdout
 
 
 def test_a_row_of_an_earlier_version_that_says_it_answers_is_no_answer(tmp_path: Path) -> None:

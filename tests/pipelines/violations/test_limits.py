@@ -275,7 +275,7 @@ from lake import merge, reader
 
 merge.MAX_BYTES = int(sys.argv[2])
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-(piece,) = merge.bins(reader.lake(sys.argv[1]).entries(limits.Dataset.DEAD_LETTERS), {}, 64 << 20)
+(piece,) = merge.bins(reader.lake(sys.argv[1]).entries(limits.Dataset.DEAD_LETTERS), 64 << 20)
 merged = merge.merge(sys.argv[1], piece, "change-000001-aa-00001")
 print(len(merged.files), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
