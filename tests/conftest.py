@@ -15,6 +15,8 @@ from apache_beam.transforms import userstate
 from hypothesis import HealthCheck, settings
 from moto.server import ThreadedMotoServer
 
+from lake import merged_ledger
+from lake.format import check, mark_new
 from lake.storage import storage
 from pipelines.cli.loopback import listen_here_alone
 from runners.services import ports
@@ -159,7 +161,14 @@ def _bucket(monkeypatch: pytest.MonkeyPatch, url: str) -> Iterator[str]:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    storage.cache_clear()
+    _forget()
     boto3.client("s3").create_bucket(Bucket="lake")
     yield "s3://lake"
-    storage.cache_clear()
+    _forget()
+
+
+def _forget() -> None:
+    """Whatever is remembered of a bucket of the same name on another server."""
+    for cached in (storage, check, mark_new):
+        cached.cache_clear()
+    merged_ledger._tables.clear()
