@@ -199,7 +199,7 @@ def vacuum(root: str, older_than: timedelta) -> Vacuumed:
 
     A reader that opened the lake before a change reads the replaced files: it must finish within this time.
     """
-    changes = read_changes(root)
+    changes = changes_since(root, 0)
     before = datetime.now(UTC) - older_than
     old = changes.filter(pc.less_equal(changes["committed_at"], pa.scalar(before, pa.timestamp("us", "UTC"))))
     removable, replaced = (set(replaced_by(table).to_pylist()) for table in (old, changes))
