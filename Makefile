@@ -198,7 +198,7 @@ test: install ## unit tests: no other process, no server (2 minutes on 2 cores)
 	@$(PYTEST) -n 2 --dist worksteal -m "not (embedded or services or nightly)" $(ARGS)
 
 .PHONY: test-embedded
-test-embedded: install ## commands as processes, kills, Chromium, moto's S3 server (8 minutes)
+test-embedded: install ## commands as processes, kills, Chromium, moto's S3 server (6 minutes)
 	@$(PYTEST) -n 2 --dist worksteal -m "embedded and not (services or nightly)" $(ARGS)
 
 .PHONY: test-services

@@ -45,6 +45,12 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its charts take a second, and show no progress."""
+    monkeypatch.setattr("pipelines.analysis.command.write_report", lambda *_: None)
+
+
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each update is shown."""
