@@ -20,7 +20,7 @@ from lake.files import parquet_dataset
 from lake.ledger import read_rows, unit_paths
 from lake.merged_ledger import NUMBER, MergedLedger
 from lake.tables import find_table, form_of, no_files
-from lake.views import Parts, Rows, connected, spilling
+from lake.views import Parts, Rows, connected, spilling, with_moves
 from schemas.errors import InputUnusable
 from schemas.lake import LEDGER_ROW, Dataset
 
@@ -122,7 +122,7 @@ class Lake:
     def ledger(self) -> pa.Table:
         """One row a unit (:data:`schemas.lake.LEDGER_ROW`) of all time: its counts as they are now, its ``files`` as it
         wrote them."""
-        return self.sql("FROM ledger ORDER BY unit").cast(LEDGER_ROW)
+        return with_moves(self.as_committed, self.changes)
 
     @property
     def units(self) -> int:
