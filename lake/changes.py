@@ -3,14 +3,15 @@
 A change is a file of the ledger, ``ledger/source=changes/change-000001.parquet``. It names the files that it replaces
 and the new ones, and is written only if no change has that number (optimistic concurrency): of two that start from the
 same state one wins, the other starts again, and no file is replaced twice. The replaced files stay for open readers
-until :func:`vacuum`.
+until a vacuum
+(:mod:`lake.vacuum`).
 """
 
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from itertools import count, takewhile
 from typing import Final, NamedTuple
 
@@ -136,6 +137,14 @@ def put_change(root: str, change: Change) -> bool:
     return merged.number < change.number or bool(merged.find([change.name]))
 
 
+def discard(root: str, change: Change) -> None:
+    """Delete the files of a change that lost. Those of a killed attempt stay until ``prestacop compact --deep``."""
+    won = changes_since(root, change.number - 1)["unit"].slice(0, 1).to_pylist()
+    if won and won != [change.name]:  # a runner may repeat the commit of a change that won
+        for file in change.files:
+            storage(root).delete(file.path)
+
+
 def first_publication(changes: pa.Table) -> int | None:
     """The number of the first publication; None where there is none. All that was live then is in the tables."""
     published = pc.greater(pc.list_value_length(changes["units"]).fill_null(0), 0)
@@ -185,37 +194,10 @@ def undone(changes: pa.Table) -> dict[str, Undone]:
     return found
 
 
-class Vacuumed(NamedTuple):
-    """What a vacuum removed."""
-
-    files: int
-    bytes: int
-    kept: int
-    """Replaced files that are too young to be removed."""
-
-
-def vacuum(root: str, older_than: timedelta) -> Vacuumed:
-    """Remove files that were replaced at least this long ago, and those of failed attempts.
-
-    A reader that opened the lake before a change reads the replaced files: it must finish within this time.
-    """
-    changes = changes_since(root, 0)
-    before = datetime.now(UTC) - older_than
-    old = changes.filter(pc.less_equal(changes["committed_at"], pa.scalar(before, pa.timestamp("us", "UTC"))))
-    removable, replaced = (set(replaced_by(table).to_pylist()) for table in (old, changes))
-    named = {file["path"] for files in changes["files"].to_pylist() for file in files}
-    store = storage(root)
-    files = size = kept = 0
-    for info in (info for folder in (*map(str, Dataset), MERGED_LEDGER) for info in store.list(folder)):
-        path = info.path.removeprefix(f"{store.base}/")
-        attempt = _FILE.search(path)
-        lost = attempt is not None and int(attempt[1]) <= changes.num_rows and path not in named
-        if path in removable or lost:
-            store.delete(path)
-            files, size = files + 1, size + info.size
-        elif path in replaced:
-            kept += 1
-    return Vacuumed(files, size, kept)
+def attempted_change(path: str) -> int | None:
+    """The number of the change, committed or not, that wrote a file of the lake; None where a unit did."""
+    attempt = _FILE.search(path)
+    return int(attempt[1]) if attempt else None
 
 
 @contextmanager
@@ -249,7 +231,7 @@ def check_not_removed(root: str, what: str, changes: int) -> None:
         raise InputChanged(
             f"{root}: the {what} took longer than the vacuum retention: another change replaced files that it had to "
             "read, and a vacuum removed them. Nothing is lost; run the same command again. If this happens often, give "
-            "vacuums a longer --older-than"
+            "prestacop compact a longer --retention"
         )
 
 

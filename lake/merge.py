@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import accumulate
 from typing import Final, NamedTuple
 
 import pyarrow as pa
@@ -30,6 +31,8 @@ FEW_ROWS, MANY_ROWS = 64, 1 << 16
 """Limits of the rows of a batch."""
 MAX_FILES = 2_000
 """Files that are merged into one."""
+GROWTH: Final = 2
+"""A file is merged with smaller ones only where it has at most so many times their bytes."""
 READS: Final = 8
 """Files that are read in parallel."""
 
@@ -41,6 +44,10 @@ class Bin(NamedTuple):
     source: Source
     files: tuple[LakeFile, ...]
 
+    @property
+    def bytes(self) -> int:
+        return sum(file.bytes for file in self.files)
+
 
 class Merged(NamedTuple):
     """The result of merging a bin."""
@@ -51,16 +58,15 @@ class Merged(NamedTuple):
 
 
 def bins(files: list[LakeFile], target: int) -> list[Bin]:
-    """Which files of a directory to merge: those much smaller than ``target`` bytes.
+    """Which files of a directory to merge: those much smaller than ``target`` bytes, but a file is only written again
+    where this makes it grow by half. So a row is written a few times at most, however often new files are merged.
 
     Args:
         files: of one directory.
     """
     chosen: list[list[LakeFile]] = []
     rows = size = 0
-    for file in sorted(files, key=lambda f: f.path):
-        if file.bytes >= target // 2 or file.rows >= MAX_ROWS // 2 or _is_full(file):
-            continue
+    for file in sorted(_worth_merging(files, target), key=lambda f: f.path):
         full = not chosen or size + file.bytes > target or rows + file.rows > MAX_ROWS
         if full or len(chosen[-1]) == MAX_FILES:
             chosen.append([])
@@ -69,6 +75,15 @@ def bins(files: list[LakeFile], target: int) -> list[Bin]:
         rows, size = rows + file.rows, size + file.bytes
     several = (tuple(together) for together in chosen if len(together) > 1)
     return [Bin(Dataset(together[0].dataset), Source(together[0].source), together) for together in several]
+
+
+def _worth_merging(files: list[LakeFile], target: int) -> list[LakeFile]:
+    """The smallest of the files, up to the last that is at most :data:`GROWTH` times as large as all before it."""
+    small = [file for file in files if file.bytes < target // 2 and file.rows < MAX_ROWS // 2 and not _is_full(file)]
+    small.sort(key=lambda f: f.bytes)
+    smaller = accumulate((file.bytes for file in small), initial=0)
+    joins = [n for n, (file, size) in enumerate(zip(small, smaller, strict=False)) if file.bytes <= GROWTH * size]
+    return small[: joins[-1] + 1] if joins else []
 
 
 def _is_full(file: LakeFile) -> bool:

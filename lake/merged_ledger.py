@@ -26,7 +26,7 @@ NUMBER: Final = "number"
 """The column with the number of the change that is the row, or that published the unit."""
 ROW: Final = pa.schema([*LEDGER_ROW, pa.field(NUMBER, pa.int64())])
 CHAIN: Final = "chain"
-_FORM: Final = Form(MERGED_LEDGER, ROW.append(pa.field(CHAIN, pa.string())), (CHAIN,), "unit")
+FORM: Final = Form(MERGED_LEDGER, ROW.append(pa.field(CHAIN, pa.string())), (CHAIN,), "unit")
 _CHAINS: Final = (
     re.compile(r"(.+-kafka-.+-\d{5})-\d{19}", re.ASCII),
     re.compile(r"(.+-pubsub-.+)-\d{20}-[0-9a-f]{12}-\d+", re.ASCII),
@@ -69,13 +69,13 @@ class MergedLedger:
 
     def __init__(self, root: str) -> None:
         self._root = root
-        self._table = find_table(root, _FORM)
+        self._table = find_table(root, FORM)
         self._files: pa.Table | None = None
 
     def update(self) -> None:
         """Bring it up to date."""
         if self._table is None:
-            self._table = find_table(self._root, _FORM)
+            self._table = find_table(self._root, FORM)
         else:
             self._table.update()
         self._files = None
@@ -89,7 +89,7 @@ class MergedLedger:
     def files(self) -> pa.Table:
         """Its files, as :meth:`lake.tables.Table.files` has them."""
         if self._files is None:
-            self._files = self._table.files() if self._table else no_files(_FORM)
+            self._files = self._table.files() if self._table else no_files(FORM)
         return self._files
 
     @property
@@ -145,7 +145,7 @@ def fold(root: str, number: int, rows: pa.Table) -> bool:
     Args:
         rows: of :data:`ROW`, those of all changes that it does not have, up to this number, and of their units.
     """
-    table = Table(root, _FORM, create=True)
+    table = Table(root, FORM, create=True)
     if table.number >= number:
         return False
     there = [(file[CHAIN], TableFile(file["path"], file["rows"], file["bytes"])) for file in table.files().to_pylist()]

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lake.changes import CHANGE, COMPACTION, PUBLICATION, Change, Move, change_files, put_change
+from lake.changes import CHANGE, COMPACTION, PUBLICATION, Change, Move, change_files, discard, put_change
 from lake.files import write_unit
 from lake.format import mark
 from lake.layout import unit_of
@@ -53,9 +53,11 @@ def publish(root: str, but: Iterable[str] = ()) -> int:
             return 0
         mark(root)
         change = Change(lk.number + 1, secrets.token_hex(4), PUBLICATION, units=units)
-        if put_change(root, without_copies(lk, change)):
+        change = without_copies(lk, change)
+        if put_change(root, change):
             settled(root)
             return len(units)
+        discard(root, change)
 
 
 def settled(root: str) -> Lake:

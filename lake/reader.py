@@ -40,6 +40,14 @@ class LakeFile(NamedTuple):
     """None where it was not looked up (:meth:`Lake.with_checksums`), or an earlier version wrote the file."""
 
 
+class Size(NamedTuple):
+    """Of many files."""
+
+    files: int
+    rows: int
+    bytes: int
+
+
 class Lake:
     """A lake at a directory or ``s3://`` URL, as it is when it is opened.
 
@@ -129,20 +137,30 @@ class Lake:
         """How many units there are."""
         return self._merged.units + len(self._pending) + int(self.tail.num_rows)
 
-    def entries(self, *datasets: Dataset, published: bool | None = None) -> list[LakeFile]:
+    def entries(self, *datasets: Dataset, published: bool | None = None, below: int | None = None) -> list[LakeFile]:
         """The committed files of some datasets.
 
         Args:
             published: only those whose rows are in the tables, or only those of the tail; None for both.
+            below: of those in the tables only files with fewer bytes.
         """
         found = []
         for dataset in datasets:
             if published is not False:
-                rows = self._files(dataset).select(_NO_FILES.names).to_pylist()
+                files = self._files(dataset).select(_NO_FILES.names)
+                rows = (files if below is None else files.filter(pc.less(files["bytes"], below))).to_pylist()
                 found += [LakeFile(str(dataset), row["source"], row["path"], row["rows"], row["bytes"]) for row in rows]
             if published is not True:
                 found += [LakeFile(**row) for row in self._tail_files.get(dataset, [])]
         return found
+
+    def size(self, dataset: Dataset) -> Size:
+        """Of the committed files of a dataset."""
+        done, tail = self._files(dataset), self._tail_files.get(dataset, [])
+        rows, size = (
+            (pc.sum(done[name]).as_py() or 0) + sum(file[name] for file in tail) for name in ("rows", "bytes")
+        )
+        return Size(int(done.num_rows) + len(tail), rows, size)
 
     def with_checksums(self, files: Sequence[LakeFile]) -> list[LakeFile]:
         """The same files with their checksums, out of the rows that name them."""
@@ -246,7 +264,7 @@ class PartOfLake(Lake):
         self.__dict__.update(vars(lk))
         self._chosen = list(files)
 
-    def entries(self, *datasets: Dataset, published: bool | None = None) -> list[LakeFile]:
+    def entries(self, *datasets: Dataset, published: bool | None = None, below: int | None = None) -> list[LakeFile]:
         return [file for file in self._chosen if file.dataset in datasets and published is not False]
 
     def parts(self, dataset: Dataset, tail: list[str] | None = None) -> Parts:

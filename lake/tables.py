@@ -11,11 +11,13 @@ import re
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from math import ceil
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, NamedTuple
+from urllib.parse import unquote
 
 import boto3
 import pyarrow as pa
@@ -34,14 +36,21 @@ from schemas.s3_errors import refusal
 
 LOG: Final = "_delta_log"
 _APP: Final = "prestacop"
-_FOOTERS: Final = 8
-"""Footers read in parallel."""
-_CONFIGURATION: Final = {
-    "delta.checkpointInterval": "100",
-    "delta.logRetentionDuration": "interval 7 days",
-    # A vacuum deletes the files that the log still remembers as removed: so long it may come late.
-    "delta.deletedFileRetentionDuration": "interval 30 days",
-}
+_VACUUM: Final = "prestacop vacuum"
+_READS: Final = 8
+"""Footers, and files of the log, read in parallel."""
+
+
+def _remembered(days: int) -> dict[str, str]:
+    """Properties of a table whose removed files are deleted after so many days: versions without files are of no use,
+    and a vacuum, which finds files to delete in the log, may come two days late."""
+    return {
+        "delta.logRetentionDuration": f"interval {days} days",
+        "delta.deletedFileRetentionDuration": f"interval {days + 2} days",
+    }
+
+
+_CONFIGURATION: Final = {"delta.checkpointInterval": "100", **_remembered(1)}
 _UNUSABLE: Final = re.compile(r"[%\x00-\x1f\x7f]")
 """What deltalake cannot have in a path."""
 _MILLISECOND: Final = 1_000
@@ -106,7 +115,7 @@ class Table:
             removes: paths below the lake's root; one that the table does not have is only remembered for a vacuum.
             moves_rows: whether rows come or go; false where the same rows are only in other files.
         """
-        with ThreadPoolExecutor(_FOOTERS) as pool:
+        with ThreadPoolExecutor(_READS) as pool:
             added = list(pool.map(partial(self._add, moves_rows=moves_rows), adds))
         actions: list[AddAction | RemoveAction] = [*added, *(self._remove(path, moves_rows) for path in removes)]
         try:
@@ -174,11 +183,48 @@ class Table:
         }
         return pa.table(columns)
 
-    def vacuum(self, hours: int, dry_run: bool) -> list[str]:
-        """Delete files that were removed from the table so many hours ago; their paths below the root."""
-        with table_faults(self._root):
-            gone = self._table.vacuum(hours, dry_run=dry_run, enforce_retention_duration=False)
-        return [f"{self._form.name}/{path}" for path in gone]
+    def removed(self) -> dict[str, int]:
+        """By path below the root, when a file was removed, in milliseconds since the epoch, as far as the log remembers
+        it."""
+        store, log = storage(self._root), f"{self._form.name}/{LOG}"
+        removed: dict[str, int] = {}
+        with table_faults(self._root), ThreadPoolExecutor(_READS) as pool:
+            try:
+                last = int(json.loads(store.read(f"{log}/_last_checkpoint"))["version"])
+            except FileNotFoundError:
+                last = -1
+            else:
+                with store.filesystem.open_input_file(store.full(f"{log}/{last:020d}.checkpoint.parquet")) as file:
+                    removes = pq.ParquetFile(file).read(["remove.path", "remove.deletionTimestamp"])["remove"]
+                for remove in removes.drop_null().to_pylist():
+                    removed[remove["path"]] = remove["deletionTimestamp"]
+            later = (f"{log}/{version:020d}.json" for version in range(last + 1, self._table.version() + 1))
+            for line in (line for commit in pool.map(store.read, later) for line in commit.splitlines()):
+                action = json.loads(line)
+                if add := action.get("add"):
+                    removed.pop(add["path"], None)
+                elif remove := action.get("remove"):
+                    removed[remove["path"]] = remove["deletionTimestamp"]
+        return {f"{self._form.name}/{unquote(path)}": when for path, when in removed.items()}
+
+    @property
+    def vacuumed(self) -> int:
+        """Up to when removed files are deleted, in milliseconds since the epoch."""
+        return self._table.transaction_version(_VACUUM) or 0
+
+    def set_vacuumed(self, until: int) -> None:
+        """Record that files are deleted that were removed up to this time, in milliseconds since the epoch."""
+        mark = CommitProperties(app_transactions=[Transaction(_VACUUM, until)])
+        schema, columns = Schema.from_arrow(self._form.schema), list(self._form.partitions)
+        with table_faults(self._root), suppress(CommitFailedError):  # another vacuum has recorded the same
+            self._table.create_write_transaction([], "append", schema, columns, commit_properties=mark)
+
+    def remember(self, retention: timedelta) -> None:
+        """Keep versions, and the names of removed files, for this retention, but a day at least."""
+        wanted = _remembered(max(1, ceil(retention / timedelta(days=1))))
+        if not wanted.items() <= self._table.metadata().configuration.items():
+            with table_faults(self._root), suppress(CommitFailedError):  # the next vacuum does it
+                self._table.alter.set_table_properties(wanted)
 
 
 def form_of(dataset: Dataset) -> Form:

@@ -93,6 +93,10 @@ class Child:
         if self._process is None or self._process.returncode not in (0, INTERRUPTED):
             raise self._unexpected_end()
 
+    def has_succeeded(self) -> bool:
+        """Whether it has ended with exit code 0."""
+        return self._process is not None and self._process.poll() == 0
+
     def terminate(self) -> None:
         """Send SIGTERM."""
         if self._process is not None and self.is_running():

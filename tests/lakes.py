@@ -15,7 +15,7 @@ from lake.large_payloads import store_large_payloads
 from lake.merge import merge
 from lake.publication import publish, settled
 from lake.storage import LocalStorage, S3Storage
-from pipelines.maintenance.compaction_graph import plan
+from pipelines.maintenance.compaction_graph import plan, with_checksums
 from schemas.lake import Dataset, Source
 from sources.payloads import payload_batch
 from sources.units import Unit
@@ -118,7 +118,7 @@ def compacted(root: str) -> None:
     """Compact without a runner, which takes half a second for each graph."""
     publish(root)
     lk = lake(root)
-    if not (pieces := plan(lk, 1 << 20)):
+    if not (pieces := with_checksums(lk, plan(lk, 1 << 20))):
         return
     change = Change(lk.number + 1, secrets.token_hex(4), COMPACTION)
     parts = [merge(root, piece, change.file_name(n)) for n, piece in enumerate(pieces, 1)]

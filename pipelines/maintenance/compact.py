@@ -1,65 +1,108 @@
-"""``prestacop compact``: merge the lake's small files and remove duplicate messages."""
+"""``prestacop compact``: publish what is committed, merge the small files of the tables, delete replaced files."""
 
 import argparse
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from lake import Lake
-from lake.changes import Change, vacuum
-from lake.ledger import unit_paths
-from lake.reader import earlier
+from lake import Lake, filled_lake
+from lake.changes import COMPACTION, Change, published
 from lake.storage import storage
+from lake.vacuum import Vacuumed, delete, find_due
 from pipelines.cli.app import beam_options, progress_bar, run
 from pipelines.maintenance import flags
-from pipelines.maintenance.compaction_graph import commit_change, compaction, plan
-from schemas.lake import Dataset
+from pipelines.maintenance.compaction_graph import ROUND_BYTES, commit_change, compaction, plan, with_checksums
+from schemas.lake import DUPLICATES, Dataset
 from sources.progress import progress
 
 
 def compact(root: str, target: int, options: PipelineOptions) -> dict[str, Any] | None:
-    """Compact the lake.
+    """Publish what is committed, and merge small files.
 
     Args:
         target: size of a merged file, in bytes.
 
     Returns:
-        The change's row of the ledger; None where there was nothing to do.
+        The row of the last change; None where there was nothing to merge.
 
     Raises:
         InputUnusable: there is no lake.
         InputChanged: a vacuum removed files that were still to be read.
     """
+    last, size = None, ROUND_BYTES
 
     def attempt(lk: Lake, change: Change) -> None:
-        if pieces := plan(lk, target):
-            progress.planned(sum(file.bytes for piece in pieces for file in piece.files))
+        nonlocal size
+        pieces = plan(lk, target)
+        size = sum(piece.bytes for piece in pieces)
+        if pieces:
+            progress.planned(size)
             with beam.Pipeline(options=options) as pipeline:
-                compaction(pipeline, root, pieces, change)
+                compaction(pipeline, root, with_checksums(lk, pieces), change)
 
-    return commit_change(root, "compaction", attempt)
+    while size >= ROUND_BYTES:  # there was more than one change takes
+        last = commit_change(root, COMPACTION, attempt) or last
+    return last
 
 
-def summary(root: str, change: dict[str, Any]) -> Iterator[str]:
-    """Lines with the files, megabytes and rows of each dataset before and after a compaction."""
-    number = int(change["unit"].split("-")[1])
-    lk = Lake(root)
-    before, after = (earlier(lk, n).entries for n in (number - 1, number))
+class _Amount(NamedTuple):
+    """Of files."""
+
+    files: int
+    bytes: int
+
+    def __str__(self) -> str:
+        return f"{self.files:,} files, {self.bytes / 1e6:,.2f} MB"
+
+
+def _amount(sizes: Iterable[int]) -> _Amount:
+    each = list(sizes)
+    return _Amount(len(each), sum(each))
+
+
+def preview(root: str, target: int, retention: timedelta, deep: bool, only_vacuum: bool) -> Iterator[str]:
+    """Lines that say by dataset what a run would publish, merge and delete. Raises InputUnusable where there is no
+    lake."""
+    lk = filled_lake(root)
+    pieces = [] if only_vacuum else plan(lk, target, published=None)
+    files = [file for due in find_due(root, retention, deep) for file in due.files]
+    yield f"  {'':14}{'publish':>26}{'merge':>26}{'delete':>26}"
+    for dataset in Dataset:
+        tail = [] if only_vacuum else lk.entries(dataset, published=False)
+        amounts = (
+            _amount(file.bytes for file in tail),
+            _amount(file.bytes for piece in pieces if piece.dataset == dataset for file in piece.files),
+            _amount(file.bytes for file in files if file.dataset == dataset),
+        )
+        if any(amount.files for amount in amounts):
+            yield f"  {dataset.replace('_', ' '):14}" + "".join(f"{amount!s:>26}" for amount in amounts)
+    yield "nothing was changed (--dry-run)"
+
+
+def summary(before: Lake, after: Lake, deleted: Vacuumed) -> Iterator[str]:
+    """Lines with the files, megabytes and rows of each dataset before and after a run, and what became of them."""
     yield f"  {'':14}{'files':>18}{'MB':>22}{'rows':>28}"
     for dataset in Dataset:
-        was, now = before(dataset), after(dataset)
-        if was:
-            mb = [sum(file.bytes for file in files) / 1e6 for files in (was, now)]
-            rows = [sum(file.rows for file in files) for files in (was, now)]
-            cells = f"{len(was):,} → {len(now):,}", f"{mb[0]:,.2f} → {mb[1]:,.2f}", f"{rows[0]:,} → {rows[1]:,}"
-            yield f"  {dataset.replace('_', ' '):14}{cells[0]:>18}{cells[1]:>22}{cells[2]:>28}"
-    dropped = sum(move["rows"] for move in change["moves"])
-    yield f"{dropped:,} duplicate rows removed" if dropped else "no duplicate rows"
+        was, now = before.size(dataset), after.size(dataset)
+        if was.files or now.files:
+            cells = f"{was.files:,} → {now.files:,}", f"{was.bytes / 1e6:,.2f} → {now.bytes / 1e6:,.2f}"
+            rows = f"{was.rows:,} → {now.rows:,}"
+            yield f"  {dataset.replace('_', ' '):14}{cells[0]:>18}{cells[1]:>22}{rows:>28}"
+    changes = after.changes_since(before.number)
+    copies = sum(move["rows"] for moves in changes["moves"].to_pylist() for move in moves if move["into"] == DUPLICATES)
+    yield f"{len(published(changes)):,} units published, {copies:,} copies of rows dropped"
+    yield vacuumed(deleted)
+
+
+def vacuumed(deleted: Vacuumed) -> str:
+    """A line with what a vacuum deleted."""
+    amount = _Amount(deleted.files, deleted.bytes)
+    return f"{amount} deleted; {deleted.kept:,} younger ones are kept for open readers"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -69,23 +112,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments, rest = parser.parse_known_args(argv)
     options = beam_options(parser, rest)
     again = shlex.join(["prestacop", "compact", *argv])
-    run(lambda: _command(arguments, options), f"The lake is as it was; run it again:\n  {again}")
+    run(lambda: _command(arguments, options), f"No row is lost or duplicated; run it again:\n  {again}")
 
 
 def _command(arguments: argparse.Namespace, options: PipelineOptions) -> int:
-    root = arguments.lake
-    if arguments.vacuum:
-        done = vacuum(root, timedelta(seconds=arguments.older_than))
-        print(f"{done.files:,} files removed, {done.bytes / 1e6:,.2f} MB; {done.kept:,} younger ones are kept")
+    root, target, retention = arguments.lake, arguments.file_mb << 20, timedelta(seconds=arguments.retention)
+    if arguments.dry_run:
+        print(*preview(root, target, retention, arguments.deep, arguments.vacuum), sep="\n")
         return 0
-    if unit_paths(root):
-        storage(root).probe()
-    with progress_bar("merging", arguments.quiet):
-        change = compact(root, arguments.file_mb << 20, options)
-    if change is None:
-        print(f"nothing to compact: {root} has no small files to merge and no duplicate messages")
-        return 0
-    print("\n".join(summary(root, change)))
-    print(f"{len(change['replaces']):,} replaced files are kept for open readers. To remove them:")
-    print(f"  prestacop compact --lake {shlex.quote(root)} --vacuum")
+    before = filled_lake(root)
+    with progress_bar("compacting", arguments.quiet):
+        if not arguments.vacuum:
+            storage(root).probe()
+            compact(root, target, options)
+        found = find_due(root, retention, arguments.deep)
+        progress.planned(sum(file.bytes for due in found for file in due.files))
+        deleted = delete(root, found, retention, progress.advance)
+    print(*([vacuumed(deleted)] if arguments.vacuum else summary(before, Lake(root), deleted)), sep="\n")
     return 0

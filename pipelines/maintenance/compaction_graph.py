@@ -5,30 +5,42 @@ bins ─► Reshuffle ─► Merge ─► Together ─► Commit: one change, in
 
 import secrets
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from itertools import accumulate, islice
+from typing import Any, Final
 
 import apache_beam as beam
 
 from lake import Lake, filled_lake
-from lake.changes import Change, changes_since, put_change, reading
+from lake.changes import Change, changes_since, discard, put_change, reading
 from lake.merge import Bin, Merged, bins, merge
 from lake.publication import publish, settled, without_copies
 from lake.reader import LakeFile
 from schemas.lake import Dataset
 from sources.progress import progress
 
+ROUND_BYTES: Final = 8 << 30
+"""Bytes of the files that one change merges, about: what a killed compaction does again."""
 
-def plan(lk: Lake, target: int) -> list[Bin]:
-    """Which published files to merge.
+
+def plan(lk: Lake, target: int, published: bool | None = True) -> list[Bin]:
+    """Which files to merge in one change.
 
     Args:
         target: size of a merged file, in bytes.
+        published: as for :meth:`lake.reader.Lake.entries`; only published files can be merged.
     """
     files: dict[str, list[LakeFile]] = {}
-    for file in lk.entries(*Dataset, published=True):
+    for file in lk.entries(*Dataset, published=published, below=target // 2):
         files.setdefault(file.path.rpartition("/")[0], []).append(file)
     found = [piece for directory in sorted(files) for piece in bins(files[directory], target)]
-    return [piece._replace(files=tuple(lk.with_checksums(piece.files))) for piece in found]
+    before = accumulate((piece.bytes for piece in found), initial=0)
+    return [piece for piece, size in zip(found, before, strict=False) if size < ROUND_BYTES]
+
+
+def with_checksums(lk: Lake, pieces: list[Bin]) -> list[Bin]:
+    """The same with the checksums of their files, which are verified when they are merged."""
+    files = iter(lk.with_checksums([file for piece in pieces for file in piece.files]))
+    return [piece._replace(files=tuple(islice(files, len(piece.files)))) for piece in pieces]
 
 
 def compaction(pipeline: beam.Pipeline, root: str, pieces: list[Bin], change: Change) -> beam.PCollection:
@@ -60,7 +72,7 @@ class _Merge(beam.DoFn):  # type: ignore[misc]  # Beam's classes are untyped
     def process(self, element: tuple[Bin, str]) -> Iterator[tuple[None, Merged]]:
         piece, name = element
         yield None, merge(self._root, piece, name)
-        progress.advance(sum(file.bytes for file in piece.files))
+        progress.advance(piece.bytes)
 
 
 class _Commit(beam.DoFn):  # type: ignore[misc]
@@ -77,7 +89,8 @@ class _Commit(beam.DoFn):  # type: ignore[misc]
         )
         if put.moves:  # rows came in, which may be copies of those that are there
             put = without_copies(Lake(self._root), put)
-        put_change(self._root, put)
+        if not put_change(self._root, put):
+            discard(self._root, put)
 
 
 def commit_change(

@@ -15,15 +15,16 @@ REASONS = sorted(
 
 COMPACT = f"""\
 examples:
+  prestacop compact --lake data/lake --dry-run
   prestacop compact --lake data/lake
-  prestacop compact --lake s3://prestacop/lake --file-mb 256
-  prestacop compact --lake data/lake --vacuum
-  prestacop compact --lake data/lake --vacuum --older-than 0s    # nobody reads the lake now
+  prestacop compact --lake s3://prestacop/lake --file-mb 256 --retention 7d
+  prestacop compact --lake data/lake --retention 0s    # nobody reads the lake now
 
-It is safe to run while pipelines write, readers read and other compactions run, and to stop at any moment: its result
-becomes visible atomically, with its row of the ledger. The replaced files stay for readers that have opened the lake;
---vacuum removes those that were replaced more than a day ago. Readers that list directories instead of the ledger see
-duplicate rows between compaction and vacuum: pause them, and vacuum with --older-than 0s.
+Run it by cron, every few minutes: it is safe while pipelines write, readers read and other compactions run, and to stop
+at any moment; the next run goes on. It publishes what is committed to the tables, merges their small files, and deletes
+files that were replaced longer ago than the retention, which is how long readers that have opened the lake may go on,
+and how far back versions of the tables can be read. --deep lists all files, and deletes also those that killed
+compactions have left.
 
 {BEAM_AND_S3}
 
@@ -97,7 +98,7 @@ def compact() -> argparse.ArgumentParser:
     """Of ``prestacop compact``."""
     parser = command_parser(
         "prestacop compact",
-        "Merge the lake's small files, sorted by event time, and remove duplicate messages.",
+        "Publish what is committed, merge the small files of the tables, and delete replaced files.",
         COMPACT,
     )
     add_lake(parser)
@@ -109,15 +110,20 @@ def compact() -> argparse.ArgumentParser:
         help="size of a merged file in MB, which has a million rows at most (default: 64)",
     )
     parser.add_argument(
-        "--vacuum", action="store_true", help="merge nothing, delete the files that earlier compactions replaced"
-    )
-    parser.add_argument(
-        "--older-than",
+        "--retention",
         type=duration,
         default=86_400,
         metavar="TIME",
-        help="with --vacuum: delete what was replaced at least this long ago (default: 1d)",
+        help="delete files that were replaced at least this long ago (default: 1d)",
     )
+    parser.add_argument(  # the flag's former name
+        "--older-than", type=duration, dest="retention", default=argparse.SUPPRESS, help=argparse.SUPPRESS
+    )
+    parser.add_argument("--vacuum", action="store_true", help="publish and merge nothing, only delete replaced files")
+    parser.add_argument(
+        "--deep", action="store_true", help="list all files, and delete also those that killed compactions have left"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="print what would be published, merged and deleted")
     add_quiet(parser)
     return parser
 

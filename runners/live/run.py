@@ -5,8 +5,9 @@ import shlex
 
 from lake.format import check
 from pipelines.cli.commit_progress import Committed, kept_up_to_date
+from runners.live.maintenance import Maintenance
 from runners.live.metrics import Metrics
-from runners.live.parts import LiveOptions, Parts, create_topics, start_console
+from runners.live.parts import LiveOptions, Parts, compaction, create_topics, start_console
 from runners.live.shutdown import locked_folder, running_servers, stopping
 from runners.live.summary import next_steps, published_count, summary
 from runners.live.watch import Watch
@@ -37,16 +38,22 @@ def live(options: LiveOptions) -> int:
             check(options.lake)
             parts = Parts(options, create_topics(options.stream), folder, prism)
             committed = Committed(options.lake)
+            maintenance = Maintenance(compaction(options.lake), folder / "compaction.log")
             metrics = Metrics(parts.progress_file, parts.panes, committed, options.stream)
 
             def not_running() -> list[str]:
                 stopped = [state.name for state in services.status(*names) if state.pid is None]
-                return [*stopped, *([] if parts.console.is_running() else [parts.console.name])]
+                console = [] if parts.console.is_running() else [parts.console.name]
+                return [*stopped, *console, *(["compaction"] if maintenance.failed else [])]
 
             title = f"{options.drones:,} drones → {options.stream} → {options.lake}"
             watch = Watch(title, parts.simulator, parts.graph, metrics, not_running)
-            with stopping(parts.console.stop, parts.console.kill):
+            with (
+                stopping(maintenance.stop, maintenance.kill),
+                stopping(parts.console.stop, parts.console.kill),
+            ):
                 print(start_console(parts.console), flush=True)
+                maintenance.start()
                 with stopping(watch.stop, watch.kill), kept_up_to_date(committed):
                     code = watch.run(options.seconds)
     print("", *summary(published_count(parts.simulator.output()), metrics), "", sep="\n")

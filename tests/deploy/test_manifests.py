@@ -10,6 +10,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from pipelines.maintenance.flags import compact
 from runners.services.programs import HOME, TARGET, Program
 
 MANIFESTS = sorted((Path(__file__).parents[2] / "deploy/kubernetes").glob("*.yaml"))
@@ -102,3 +103,13 @@ def test_a_misspelled_field_is_found() -> None:
     document["spec"]["concurencyPolicy"] = document["spec"].pop("concurrencyPolicy")
     with pytest.raises(kubernetes_validate.ValidationError):
         of_kubernetes(document)
+
+
+def test_the_compaction_runs_a_command_that_exists() -> None:
+    document = yaml.safe_load((MANIFESTS[0].parent / "compact.yaml").read_text())
+    (container,) = document["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    assert container["command"] == ["python", "-m", "prestacop"]
+    name, *flags = container["args"]
+    assert name == "compact"
+    assert compact().parse_args(flags).retention == 86_400
+    assert document["spec"]["concurrencyPolicy"] == "Forbid"

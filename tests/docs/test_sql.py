@@ -11,9 +11,9 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from lake import lake
-from lake.changes import vacuum
 from lake.layout import partitions
 from lake.ledger import commit
+from lake.vacuum import vacuum
 from pipelines.analysis.command import answers
 from pipelines.maintenance.compact import compact
 from schemas.lake import LEDGER_ROW, SCHEMAS, Dataset

@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lake import lake
-from lake.changes import vacuum
 from lake.layout import partitions
 from lake.ledger import commit
 from lake.publication import publish
+from lake.vacuum import vacuum
 from pipelines.maintenance.reconcile import reconcile
 from schemas.lake import SCHEMAS, Dataset
 from tests.lakes import Said, all_views, compacted, ids, write

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from lake import Lake, lake
-from lake.changes import vacuum
 from lake.ledger import commit, is_committed
 from lake.retries import PATIENCE, PATIENCE_S
 from lake.storage import open_file, storage
+from lake.vacuum import vacuum
 from pipelines.cli.worker_errors import known
 from pipelines.maintenance.undo_unit import undo
 from schemas.errors import InputUnusable, NotPermitted, PrestaCopError, ServiceUnavailable

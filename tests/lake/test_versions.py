@@ -17,7 +17,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 import lake.files
 import lake.reader
 from lake import Lake
-from lake.changes import vacuum
+from lake.vacuum import vacuum
 from pipelines.maintenance.compact import compact
 from pipelines.maintenance.reconcile import reconcile
 from pipelines.violations.graph import Settings

@@ -1,9 +1,9 @@
 """``python -m tests.recovery.compaction``: a lake is written, compacted, vacuumed and read at once; what becomes of it?
 
-A fleet is published to Kafka, ``prestacop run`` takes it into the lake. Beside it two compactions, or vacuums,
-run again and again. Each process is killed with -9 at a random moment; some compactions are held instead, and go on
-when the other has changed the lake. One process reads all the time, and holds each look against the ledger and against
-the look before (:mod:`tests.recovery.watching`). At the end the lake is compared with what was published.
+A fleet is sent to Kafka, and ``prestacop run`` writes it to the lake. Beside it two compactions, or vacuums, and a
+publisher run again and again. Each process is killed with -9 at a random moment; some compactions are paused instead,
+and go on when the other has changed the lake. Two processes read all the time, the lake and its Delta tables
+(:mod:`tests.recovery.watching`). At the end the lake is compared with what was sent.
 """
 
 import argparse
@@ -23,8 +23,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from lake import lake
-from lake.changes import read_changes, replaced_by
-from lake.ledger import unit_paths
+from lake.changes import COMPACTION, last_change, replaced_by
 from lake.storage import storage
 from pipelines.maintenance.reconcile import reconcile
 from runners.services import NAMES, Services, free_port
@@ -43,7 +42,7 @@ VACUUM, KILL, KILL_INSIDE, HOLD, LET_END = "vacuum", "kill", "kill inside", "hol
 TURNS: Final = (KILL_INSIDE, HOLD, LET_END, VACUUM, LET_END, KILL_INSIDE, KILL)
 """What is done one after another: to a vacuum, or to a compaction; one that is killed inside or held has written
 some of its files."""
-LONGEST: Final = {"writer": 1.0, KILL: 1.0, VACUUM: 1.5}
+LONGEST: Final = {"writer": 1.0, "publisher": 2.0, KILL: 1.0, VACUUM: 1.5}
 """In lives of a compaction that was left alone, at most: of a writer after its first plan, and of the others, before
 they are killed."""
 HOLD_CHANGES: Final = 2
@@ -60,6 +59,7 @@ _COMPACT: Final = (
     "import secrets; secrets.token_hex = lambda _: '{token}'\nfrom pipelines.maintenance.compact import main; main()"
 )
 """The command, with a token that is known here: it is in the names of the files that it writes."""
+_PUBLISH: Final = "import sys\nfrom lake.publication import publish\nwhile True: publish(sys.argv[1])"
 
 
 class Attack(NamedTuple):
@@ -79,6 +79,8 @@ class Outcome(NamedTuple):
 
     lake: Comparison
     seen: Looks
+    tables: Looks
+    """Of the Delta tables alone."""
     faults: list[str]
     """Of ``pipelines.maintenance.reconcile``."""
     changes: int
@@ -90,20 +92,26 @@ class Outcome(NamedTuple):
     inside: int
     """Of these, compactions that had written files and not put their change."""
     held: int
+    publishers_killed: int
 
     @property
     def good(self) -> bool:
         """Nothing was lost, doubled or missed at any time, and there were occasions for it."""
-        happened = self.changes and self.removed and self.writers_killed and self.inside and self.held
-        return self.lake.exact and self.lake.read_once and not (self.faults or self.seen.faults) and bool(happened)
+        happened = (self.changes, self.removed, self.writers_killed, self.inside, self.held, self.publishers_killed)
+        wrong = self.faults or self.seen.faults or self.tables.faults
+        return self.lake.exact and self.lake.read_once and not wrong and all(happened)
 
 
 def campaign(attack: Attack, say: Callable[[str], None] = print) -> Outcome:
     """Publish a recording while everything goes on, let a last run of each finish, and compare."""
-    with Publishing(attack.recording, attack.topic, RATE) as publishing, Watching(attack.root) as watching:
+    with (
+        Publishing(attack.recording, attack.topic, RATE) as publishing,
+        Watching(attack.root) as watching,
+        Watching(attack.root, tables=True) as watching_tables,
+    ):
         beside = _Beside(attack, publishing, say)
         with ThreadPoolExecutor() as pool:
-            threads = [pool.submit(of) for of in (beside.write, *[beside.compact] * 2)]
+            threads = [pool.submit(of) for of in (beside.write, beside.publish, *[beside.compact] * 2)]
             futures.wait(threads, return_when=futures.FIRST_EXCEPTION)
             beside.stopped = True
         for thread in threads:
@@ -111,7 +119,7 @@ def campaign(attack: Attack, say: Callable[[str], None] = print) -> Outcome:
         publishing.stop()
         _finish(attack, "-m", "prestacop", "run", "--messages", attack.topic, "--lake", attack.root, "--quiet")
         _finish(attack, *_compaction(attack.root))
-        seen = watching.stop()
+        seen, tables = watching.stop(), watching_tables.stop()
     replaced = frozenset(replaced_by(lake(attack.root).changes).to_pylist())
     there = {info.path for folder in FOLDERS for info in storage(attack.root).list(folder)}
     removed = sum(storage(attack.root).full(path) not in there for path in replaced)
@@ -119,13 +127,15 @@ def campaign(attack: Attack, say: Callable[[str], None] = print) -> Outcome:
     return Outcome(
         lake=compare(attack.root, attack.recording, publishing.published),
         seen=seen,
+        tables=tables,
         faults=reconcile(attack.root),
-        changes=read_changes(attack.root).num_rows,
+        changes=last_change(attack.root),
         removed=removed,
         writers_killed=beside.writers_killed,
         killed=beside.killed,
         inside=beside.inside,
         held=beside.held,
+        publishers_killed=beside.publishers_killed,
     )
 
 
@@ -142,7 +152,7 @@ class _Beside:
         """Seconds that the last compaction took which was left alone."""
         self.stopped = False
         self._lock = threading.Lock()
-        self.writers_killed = self.killed = self.inside = self.held = 0
+        self.writers_killed = self.killed = self.inside = self.held = self.publishers_killed = 0
 
     @property
     def _over(self) -> bool:
@@ -153,18 +163,26 @@ class _Beside:
         attack = self._attack
         line = ["--messages", attack.topic, "--lake", attack.root, "--quiet", "--every", "1s"]
         while not self._over:
-            before, units = planned(attack.root), len(unit_paths(attack.root))
+            before, units = planned(attack.root), lake(attack.root).units
             with running(["-m", "prestacop", "run", *line], attack.log) as process:
                 wait_for_plan(process, attack.root, before)
-                while self.writers_killed % 2 == 0 and not self._over and len(unit_paths(attack.root)) == units:
+                while self.writers_killed % 2 == 0 and not self._over and lake(attack.root).units == units:
                     time.sleep(0.05)
                 self._wait(process, "writer")
                 _still_well(process)
             self.writers_killed += 1
 
+    def publish(self) -> None:
+        """Publish all the time, one process after another."""
+        while not self._over:
+            with running(["-c", _PUBLISH, self._attack.root], self._attack.log) as process:
+                self._wait(process, "publisher")
+                _still_well(process)
+            self.publishers_killed += 1
+
     def compact(self) -> None:
         """Compact or vacuum again and again, as soon as there is a lake."""
-        while not (self._over or unit_paths(self._attack.root)):
+        while not (self._over or lake(self._attack.root).units):
             time.sleep(0.1)
         while not self._over:
             self._turn(next(self._turns))
@@ -182,8 +200,8 @@ class _Beside:
                     time.sleep(0.02)
             if what == HOLD and process.poll() is None:
                 process.send_signal(signal.SIGSTOP)
-                deadline, before = time.monotonic() + HOLD_S, read_changes(root).num_rows
-                while time.monotonic() < deadline and read_changes(root).num_rows < before + HOLD_CHANGES:
+                deadline, before = time.monotonic() + HOLD_S, last_change(root)
+                while time.monotonic() < deadline and last_change(root) < before + HOLD_CHANGES:
                     time.sleep(0.1)
                 process.send_signal(signal.SIGCONT)
                 self.held += 1
@@ -205,7 +223,7 @@ class _Beside:
             self.killed += killed
             self.inside += inside
             if killed:
-                changes = read_changes(self._attack.root).num_rows
+                changes = last_change(self._attack.root)
                 self._say(f"kill {self.killed}: {self._publishing.published:,} published, {changes} changes")
 
 
@@ -235,8 +253,9 @@ def _written(root: str, token: str) -> int:
 
 
 def _put(root: str, token: str) -> bool:
-    """Whether the change of this token is in the ledger."""
-    return any(name.endswith(f"-{token}") for name in read_changes(root)["unit"].to_pylist())
+    """Whether the compaction of this token is in the ledger; the publication before it has the same token."""
+    changes = lake(root).changes.select(["unit", "path"]).to_pylist()
+    return any(row["unit"].endswith(f"-{token}") and row["path"] == COMPACTION for row in changes)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

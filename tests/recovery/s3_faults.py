@@ -21,9 +21,9 @@ import pytest
 
 from apps.loader.command import main as load
 from lake import lake
-from lake.changes import vacuum
 from lake.retries import PATIENCE, PATIENCE_S
 from lake.storage import storage
+from lake.vacuum import vacuum
 from pipelines.cli.worker_errors import known
 from pipelines.maintenance.compact import compact
 from pipelines.maintenance.reconcile import reconcile

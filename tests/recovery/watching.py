@@ -1,4 +1,5 @@
-"""A process that reads a lake all the time, and holds each look against the ledger and against the look before."""
+"""Processes that read a lake all the time: one compares each look with the ledger and with the look before, the other
+reads the Delta tables as any engine would, and compares each version with the one before."""
 
 import random
 import time
@@ -11,9 +12,12 @@ from unittest.mock import patch
 import duckdb
 import pyarrow as pa
 import pyarrow.fs as pafs
+from deltalake import DeltaTable
+from deltalake.exceptions import TableNotFoundError
 
 from lake import Lake, lake
 from lake.storage import storage
+from lake.tables import _options
 from pipelines.maintenance.reconcile import lake_faults
 from schemas.lake import Dataset
 from transforms.qualify import BRANCHES
@@ -73,12 +77,17 @@ def look(lk: Lake, earlier: pa.Table = NOTHING) -> tuple[list[str], pa.Table]:
 
 
 class Watching:
-    """While the ``with`` block runs, a process looks at the lake; :meth:`stop` gives what it saw."""
+    """While the ``with`` block runs, a process looks at the lake; :meth:`stop` gives what it saw.
 
-    def __init__(self, root: str) -> None:
+    Args:
+        tables: look at the Delta tables alone.
+    """
+
+    def __init__(self, root: str, tables: bool = False) -> None:
         context = get_context("spawn")
         self._ours, theirs = context.Pipe()
-        self._process = context.Process(target=_watch, args=(root, theirs), daemon=True)
+        target = _watch_tables if tables else _watch
+        self._process = context.Process(target=target, args=(root, theirs), daemon=True)
 
     def __enter__(self) -> Self:
         self._process.start()
@@ -121,3 +130,37 @@ def _watch(root: str, parent: Connection) -> None:
         faults += found
         looks += 1
     parent.send(Looks(looks, changes, shown.num_rows, faults[:MOST]))
+
+
+def _watch_tables(root: str, parent: Connection) -> None:
+    looks, faults = 0, list[str]()
+    versions: dict[Dataset, int] = {}
+    before: dict[Dataset, pa.Table] = {}
+    last = False
+    while not last:
+        last = parent.poll()
+        for dataset in _KINDS:
+            try:
+                table = DeltaTable(f"{root}/{dataset}", storage_options=_options(root))
+                rows = table.to_pyarrow_table(columns=["unit", "record"])
+            except TableNotFoundError:
+                continue
+            except OSError as error:  # a file that the table has is not there
+                faults.append(f"{dataset}: {error}")
+                continue
+            versions[dataset] = table.version()
+            faults += [f"{dataset} {table.version()}: {fault}" for fault in _differences(rows, before.get(dataset))]
+            before[dataset] = rows
+        looks += 1
+        time.sleep(0.1)
+    parent.send(Looks(looks, sum(versions.values()), sum(map(len, before.values())), faults[:MOST]))
+
+
+def _differences(rows: pa.Table, before: pa.Table | None) -> list[str]:
+    """Rows that a table has twice, or no longer."""
+    with duckdb.connect() as connection:
+        connection.register("rows", rows)
+        connection.register("earlier", rows if before is None else before)
+        twice = connection.sql("SELECT 1 FROM rows GROUP BY unit, record HAVING count(*) > 1").fetchall()
+        lost = connection.sql("FROM earlier ANTI JOIN rows USING (unit, record)").fetchall()
+    return [f"{len(found)} rows {what}" for found, what in ((twice, "stand twice"), (lost, "are lost")) if found]

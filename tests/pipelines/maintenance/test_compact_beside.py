@@ -1,10 +1,12 @@
 """Compaction interleaved with writers, readers and other compactions, step by step."""
 
+import pkgutil
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,9 @@ import pyarrow as pa
 import pytest
 
 from lake import Lake, lake
-from lake.changes import vacuum
 from lake.ledger import read_rows
 from lake.storage import LocalStorage
+from lake.vacuum import vacuum
 from pipelines.maintenance.compact import compact
 from pipelines.maintenance.reconcile import reconcile
 from schemas.errors import InputChanged
@@ -28,15 +30,12 @@ pytestmark = pytest.mark.embedded  # slow: many runs over many lakes
 STEPS = ("list", "put", "put_new")
 """What a compaction or a reader does to the storage, in calls; that files are read does not matter: none changes."""
 
-PLANNING, MERGING = 3, 5
-"""The step of a compaction before it looks into files, and one before it has merged the last of them."""
-
 HELD = """
 import sys
 from datetime import timedelta
 from terminal import logs
 logs.set_up()  # first, as the command does
-from lake.changes import vacuum
+from lake.vacuum import vacuum
 import {module} as command
 from pipelines.maintenance import compact
 from prestacop.main import main
@@ -159,23 +158,34 @@ def test_between_two_steps_of_a_compaction_anything_may_come(lakes: Lakes, other
     assert reconcile(lakes.root) == []
 
 
-@pytest.mark.parametrize("files_of_duckdb", [100, 0])
-def test_a_compaction_whose_files_a_vacuum_removed_says_so_and_the_next_one_does_all(
-    lakes: Lakes, monkeypatch: pytest.MonkeyPatch, files_of_duckdb: int
-) -> None:
-    monkeypatch.setattr("lake.reader.MANY", files_of_duckdb)  # the others are read by pyarrow
+def at_call(patch: pytest.MonkeyPatch, name: str, number: int, do: Callable[[], None]) -> None:
+    """Do something before the call of this number of a function."""
+    original, calls = pkgutil.resolve_name(name), count(1)
 
+    def call(*arguments: Any) -> Any:
+        if next(calls) == number:
+            do()
+        return original(*arguments)
+
+    patch.setattr(name, call)
+
+
+@pytest.mark.parametrize(("name", "number"), [("compact.compaction", 1), ("compaction_graph.merge", 2)])
+def test_a_compaction_whose_files_a_vacuum_removed_says_so_and_the_next_one_does_all(
+    lakes: Lakes, monkeypatch: pytest.MonkeyPatch, name: str, number: int
+) -> None:
     def others() -> None:
         lakes.compact()
         vacuum(lakes.root, timedelta(0))
 
-    for step in (PLANNING, MERGING):
+    with monkeypatch.context() as patch:
+        at_call(patch, f"pipelines.maintenance.{name}", number, others)
         with pytest.raises(InputChanged, match="run the same command again"):
-            lakes.run(step, others, lambda: compact(lakes.root, MB, LOCAL))
-        faults, shown = look(lake(lakes.root))
-        assert faults == []
-        assert sorted(shown["id"].to_pylist()) == expected(lakes.units)
-        lakes.write()
+            compact(lakes.root, MB, LOCAL)
+    faults, shown = look(lake(lakes.root))
+    assert faults == []
+    assert sorted(shown["id"].to_pylist()) == expected(lakes.units)
+    lakes.write()
     assert compact(lakes.root, MB, LOCAL)
     vacuum(lakes.root, timedelta(0))
     assert seen(lake(lakes.root)) == expected(lakes.units)

@@ -14,7 +14,7 @@ import transforms.history.parse
 import transforms.images
 import transforms.messages.decode
 from lake import lake
-from lake.changes import vacuum
+from lake.vacuum import vacuum
 from pipelines.maintenance.compact import compact
 from pipelines.maintenance.reconcile import reconcile
 from pipelines.maintenance.replay import replay

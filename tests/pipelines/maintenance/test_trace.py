@@ -11,8 +11,8 @@ import pytest
 
 import transforms.history.parse
 from lake import lake
-from lake.changes import vacuum
 from lake.ledger import commit
+from lake.vacuum import vacuum
 from pipelines.maintenance.compact import compact
 from pipelines.maintenance.replay import replay
 from pipelines.maintenance.trace import trace

@@ -16,8 +16,9 @@ import pytest
 
 from lake import lake
 from lake.again import current_name, name_again
-from lake.changes import undone, vacuum
+from lake.changes import undone
 from lake.ledger import commit, is_committed
+from lake.vacuum import vacuum
 from pipelines.maintenance.compact import compact
 from pipelines.maintenance.flags import undo as parser
 from pipelines.maintenance.reconcile import reconcile

@@ -13,11 +13,11 @@ import msgspec
 import pytest
 
 from lake import lake
-from lake.changes import vacuum
 from lake.files import in_ledger, write_unit
 from lake.ledger import commit
 from lake.news import Mark
 from lake.publication import publish
+from lake.vacuum import vacuum
 from pipelines.analysis.command import answers
 from pipelines.analysis.text_report import lines
 from pipelines.maintenance.compact import compact

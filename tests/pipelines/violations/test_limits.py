@@ -16,10 +16,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from lake import lake
-from lake.changes import vacuum
 from lake.large_payloads import BEGINNING_BYTES, MAX_INLINE_BYTES, bounded, fetch_large_payloads, store_large_payloads
 from lake.layout import part_name, unit_of
 from lake.ledger import commit
+from lake.vacuum import vacuum
 from pipelines.maintenance.compact import compact
 from pipelines.maintenance.reconcile import reconcile
 from pipelines.maintenance.replay import replay
