@@ -123,7 +123,7 @@ def faulty_server() -> Iterator[FaultyS3]:
     app = DomainDispatcherApplication(create_backend_app)
 
     def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        fault = told.due(environ)
+        fault = controller.due(environ)
         if fault is None:
             return app(environ, start_response)  # type: ignore[no-any-return]
         begun: list[Any] = []
@@ -146,11 +146,11 @@ def faulty_server() -> Iterator[FaultyS3]:
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
     server = make_server("127.0.0.1", 0, answer, threaded=True)
-    told = FaultyS3(f"http://127.0.0.1:{server.port}")
+    controller = FaultyS3(f"http://127.0.0.1:{server.port}")
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield told
+        yield controller
     finally:
         server.shutdown()
         thread.join()

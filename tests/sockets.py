@@ -24,7 +24,7 @@ class Watched(NamedTuple):
     """A command that has ended."""
 
     code: int
-    said: str
+    printed: str
     listened: set[str]
     """All addresses, ``HOST:PORT``."""
     reachable: set[str]

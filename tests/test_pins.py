@@ -67,10 +67,10 @@ def test_each_package_that_setup_py_requires_is_pinned(extra: str) -> None:
 
 def test_each_package_that_a_pinned_one_needs_is_pinned_in_a_version_that_it_takes() -> None:
     pins = _pins("constraints.txt")
-    wanted = [Requirement(each) for several in _requirements().values() for each in several]
+    pending = [Requirement(each) for several in _requirements().values() for each in several]
     seen = set()
-    while wanted:
-        one = wanted.pop()
+    while pending:
+        one = pending.pop()
         name = canonicalize_name(one.name)
         assert name in pins, f"{name} is not pinned: make pins"
         assert one.specifier.contains(str(pins[name][0].specifier).removeprefix("=="), prereleases=True), str(one)
@@ -83,7 +83,7 @@ def test_each_package_that_a_pinned_one_needs_is_pinned_in_a_version_that_it_tak
             except PackageNotFoundError:  # wheel is in the environment that builds
                 continue
             found = map(Requirement, needs)
-            wanted += [need for need in found if need.marker is None or need.marker.evaluate({"extra": extra})]
+            pending += [need for need in found if need.marker is None or need.marker.evaluate({"extra": extra})]
     assert {name for name, _ in seen} == pins.keys()
 
 

@@ -214,8 +214,8 @@ def _categorical(name: str) -> pl.Categorical:
 def scan(source: str) -> pl.LazyFrame:
     """The columns of the file that the job needs, with the number of each row."""
     columns = rules.columns_of(source)
-    wanted = [*rules.TEXTS, *rules.INPUTS]
-    types = {name: pl.String if name in _STRINGS or name not in wanted else _categorical(name) for name in columns}
+    needed = [*rules.TEXTS, *rules.INPUTS]
+    types = {name: pl.String if name in _STRINGS or name not in needed else _categorical(name) for name in columns}
     return pl.scan_csv(
         source,
         has_header=False,
@@ -226,7 +226,7 @@ def scan(source: str) -> pl.LazyFrame:
         ignore_errors=True,
         encoding="utf8-lossy",
         row_index_name="record",
-    ).select("record", *wanted)
+    ).select("record", *needed)
 
 
 def main(source: str, output: str) -> None:

@@ -111,8 +111,8 @@ def _throughput(folder: Path, address: str, messages: int, rounds: int) -> None:
             size = sum(file.stat().st_size for file in root.rglob("*") if file.is_file())
             shutil.rmtree(root)
             rates[name].append(count / used.wall_s)
-            said = f"{rates[name][-1]:,.0f} messages/s, {used.cpu_s:.1f} CPU s, {used.peak_mb:.0f} MB"
-            print(f"  pipeline, {name}: {said}", flush=True)
+            printed = f"{rates[name][-1]:,.0f} messages/s, {used.cpu_s:.1f} CPU s, {used.peak_mb:.0f} MB"
+            print(f"  pipeline, {name}: {printed}", flush=True)
     print(f"{count:,} messages, {size / count:.1f} bytes each in the lake")
     for name, some in rates.items():
         share = statistics.median(some) / statistics.median(raw_rates)
@@ -154,8 +154,8 @@ def _live(folder: Path, address: str, services: Services, rate: int, seconds: in
             ends = float("inf")
             while time.time() < ends:
                 if pipeline.poll() is not None:
-                    said = (folder / "live.log").read_text(errors="replace")[-4000:]
-                    raise JobFailed(f"the pipeline ended with {pipeline.returncode}:\n{said}")
+                    printed = (folder / "live.log").read_text(errors="replace")[-4000:]
+                    raise JobFailed(f"the pipeline ended with {pipeline.returncode}:\n{printed}")
                 moments.append((time.time(), tail.read()))
                 if not len(moments) % (_EVERY_SECONDS * 20):
                     memory.append(_megabytes(pipeline))
@@ -192,10 +192,10 @@ def published(url: str) -> npt.NDArray[np.float64]:
     address, _, topic = url.removeprefix("kafka://").partition("/")
     consumer = Consumer({"bootstrap.servers": address, "group.id": "times", "fetch.queue.backoff.ms": 5})
     places = [TopicPartition(topic, partition, 0) for partition in range(_PARTITIONS)]
-    wanted = sum(consumer.get_watermark_offsets(place)[1] for place in places)
+    expected = sum(consumer.get_watermark_offsets(place)[1] for place in places)
     consumer.assign(places)
     times: list[int] = []
-    while len(times) < wanted:
+    while len(times) < expected:
         times += [m.timestamp()[1] for m in consumer.consume(10_000, timeout=1) if m.error() is None]
     consumer.close()
     return np.sort(np.array(times)) / 1000

@@ -111,12 +111,12 @@ def test_a_fault_of_the_program_is_not_translated() -> None:
 
 
 def test_a_hint_names_the_topic() -> None:
-    said = str(kafka.Connection(KAFKA).error(KafkaError(KafkaError._UNKNOWN_TOPIC)))
-    assert "there is no topic drones" in said
-    assert "--bootstrap-server broker:9092 --create --topic drones" in said
-    said = str(pubsub.Connection(PUBSUB, "subscriptions").error(exceptions.NotFound("x")))
-    assert "there is no subscription drones" in said
-    assert "gcloud pubsub subscriptions create drones --project prestacop" in said
+    printed = str(kafka.Connection(KAFKA).error(KafkaError(KafkaError._UNKNOWN_TOPIC)))
+    assert "there is no topic drones" in printed
+    assert "--bootstrap-server broker:9092 --create --topic drones" in printed
+    printed = str(pubsub.Connection(PUBSUB, "subscriptions").error(exceptions.NotFound("x")))
+    assert "there is no subscription drones" in printed
+    assert "gcloud pubsub subscriptions create drones --project prestacop" in printed
 
 
 def test_no_two_conditions_are_described_alike() -> None:

@@ -36,7 +36,7 @@ def test_kafka_urls(text: str, meant: KafkaUrl) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         ("localhost:9092/drones", "kafka://HOST:PORT"),
         ("kafka:localhost:9092/drones", "kafka://HOST:PORT"),
@@ -60,10 +60,10 @@ def test_kafka_urls(text: str, meant: KafkaUrl) -> None:
         ("kafka://a:1/t?bootstrap.servers=b:1", "before the topic"),
     ],
 )
-def test_no_kafka_urls(text: str, said: str) -> None:
+def test_no_kafka_urls(text: str, expected: str) -> None:
     with pytest.raises(ValueError) as refused:  # noqa: PT011
         kafka_url(text)
-    assert said in str(refused.value)
+    assert expected in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_pubsub_urls(text: str, meant: PubSubUrl) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         ("pubsub:prestacop/drones", "pubsub://PROJECT/NAME"),
         ("pubsub:///drones", "'' in"),
@@ -157,7 +157,7 @@ def test_pubsub_urls(text: str, meant: PubSubUrl) -> None:
         ("pubsub://prestacop/drones\n", "not a name in Pub/Sub"),
     ],
 )
-def test_no_pubsub_urls(text: str, said: str) -> None:
+def test_no_pubsub_urls(text: str, expected: str) -> None:
     with pytest.raises(ValueError) as refused:  # noqa: PT011
         pubsub_url(text)
-    assert said in str(refused.value)
+    assert expected in str(refused.value)

@@ -116,7 +116,7 @@ def campaign(folder: Path, broker: str, kills: int, seed: int = 1, sabotage: str
             wait_until(running.is_there)
             officer.stop()
             if running.end(signal.SIGTERM) != 130:
-                raise RuntimeError(f"the last console did not end as it should:\n{running.said()}")
+                raise RuntimeError(f"the last console did not end as it should:\n{running.printed()}")
     return _compare(officer, kills, _all_in(broker, f"{name}-drones"), load_public_keys(state / PUBLIC_KEY))
 
 

@@ -134,12 +134,12 @@ def main() -> int:
                 url = up(services, target)
                 if arguments.hang:
                     same = hang(services, folder, target, arguments.hang, url)
-                    said = f"the server hung for {arguments.hang:.0f} s, {'the same' if same else 'different'}"
+                    printed = f"the server hung for {arguments.hang:.0f} s, {'the same' if same else 'different'}"
                 else:
                     outcome = campaign(folder, target, arguments.kills, arguments.seed, url)
                     same = outcome.different == 0
-                    said = f"{outcome.kills} kills, {outcome.loads} loads, {outcome.different} different"
-                print(f"{target}: {said}", flush=True)
+                    printed = f"{outcome.kills} kills, {outcome.loads} loads, {outcome.different} different"
+                print(f"{target}: {printed}", flush=True)
                 good &= same
         finally:
             services.down(clean=True)

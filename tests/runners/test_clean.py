@@ -52,9 +52,9 @@ def files(root: Path) -> set[str]:
 def test_clean_keeps_all_data(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     assert files(tree) == {".services", ".services/data", ".services/data/s3", "data", "data/lake", "data/lake/ledger"}
-    said = capsys.readouterr()
-    assert "make distclean" in said.out
-    assert said.err == ""
+    printed = capsys.readouterr()
+    assert "make distclean" in printed.out
+    assert printed.err == ""
     assert main([]) == 0
 
 

@@ -156,10 +156,10 @@ def rows_in(root: Path | str) -> int:
     return sum(lake(str(root)).ledger["rows_in"].to_pylist())
 
 
-def read_up_to_now(root: Path | str, messages: str | None = None, images: str | None = None, **asked: Any) -> None:
+def read_up_to_now(root: Path | str, messages: str | None = None, images: str | None = None, **options: Any) -> None:
     """Run the graph as the command does, over the topics of these URLs; no consumer outlives it."""
     try:
-        run_graph(ReadOptions(None, _url(messages), _url(images), **asked), Settings(str(root), 3600), LOCAL)
+        run_graph(ReadOptions(None, _url(messages), _url(images), **options), Settings(str(root), 3600), LOCAL)
     finally:
         kafka_consumer._parked.clear()
 

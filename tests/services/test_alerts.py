@@ -83,17 +83,17 @@ def read_with_officers(root: Path, messages: str, alerts: str) -> None:
 
 def test_the_loop_over_kafka(kafka: str, tmp_path: Path) -> None:
     recording = make_messages(tmp_path / "fleet", 20, 30, "--violation-share", "0.5", "--unqualified-share", "0.1")
-    wanted = unqualified_in(recording)
-    assert len(wanted) > 10
+    expected = unqualified_in(recording)
+    assert len(expected) > 10
     drones, alerts = make_topic(kafka, "loop-drones"), make_topic(kafka, "loop-alerts", 1)
     publish(kafka, "loop-drones", payloads_of(recording))
     root = tmp_path / "lake"
     read_with_officers(root, drones, alerts)
-    told = alerts_in(kafka, "loop-alerts", len(wanted))
-    assert sorted(key for key, _ in told) == wanted
-    assert all(key == alert.message_id for key, alert in told)
+    published = alerts_in(kafka, "loop-alerts", len(expected))
+    assert sorted(key for key, _ in published) == expected
+    assert all(key == alert.message_id for key, alert in published)
 
-    first, second, third, fourth = (alert for _, alert in told[:4])
+    first, second, third, fourth = (alert for _, alert in published[:4])
     answers = [
         answered(first, "a", 14), answered(second, "b", 0), answered(first, "c", 38),
         answered(third, "d", violation_code=40), answered(fourth, "e", signature=None),
@@ -108,13 +108,13 @@ def test_the_loop_over_kafka(kafka: str, tmp_path: Path) -> None:
     ]  # fmt: skip
     letters = lk.sql("SELECT reason, payload FROM dead_letters ORDER BY payload").to_pylist()
     assert letters == [{"reason": "answer_unsigned", "payload": payload} for payload in sorted(answers[3:5])]
-    assert lk.sql("SELECT count(*) AS n FROM unqualified").to_pylist() == [{"n": len(wanted)}]
+    assert lk.sql("SELECT count(*) AS n FROM unqualified").to_pylist() == [{"n": len(expected)}]
     reconcile(str(root))
 
     # An answer raised no alert, and what is read again from the start is the same alerts.
     read_with_officers(tmp_path / "again", drones, alerts)
-    again = alerts_in(kafka, "loop-alerts", 2 * len(wanted))
-    assert sorted(key for key, _ in again) == sorted([*wanted, *wanted])
+    again = alerts_in(kafka, "loop-alerts", 2 * len(expected))
+    assert sorted(key for key, _ in again) == sorted([*expected, *expected])
 
 
 def test_an_alert_leaves_a_run_without_end_within_seconds(
@@ -141,7 +141,7 @@ def test_a_webhook_that_stays_away_ends_the_run_and_the_next_one_tells_each_aler
     kafka: str, prism: Path, service: WebService, tmp_path: Path, follow: Callable[..., Any], mode: str, code: int
 ) -> None:
     recording = make_messages(tmp_path / "fleet", 20, 30, "--violation-share", "0.5", "--unqualified-share", "0.1")
-    wanted, payloads = unqualified_in(recording), payloads_of(recording)
+    expected, payloads = unqualified_in(recording), payloads_of(recording)
     drones = make_topic(kafka, f"unheard-{mode}")
     publish(kafka, f"unheard-{mode}", payloads)
     root, flags = tmp_path / "lake", ["--alert-webhook", service.url]
@@ -163,9 +163,9 @@ def test_a_webhook_that_stays_away_ends_the_run_and_the_next_one_tells_each_aler
         with follow(root, drones, *flags) as following:
             following.wait_until(lambda: rows_in(root) >= len(payloads))
             assert following.end(signal.SIGTERM) == 130
-    assert {name for _, name in service.taken} == set(wanted)
-    assert len(set(service.taken)) == len({webhook_id for webhook_id, _ in service.taken}) == len(wanted)
-    assert unqualified_rows(root) == wanted
+    assert {name for _, name in service.taken} == set(expected)
+    assert len(set(service.taken)) == len({webhook_id for webhook_id, _ in service.taken}) == len(expected)
+    assert unqualified_rows(root) == expected
     assert reconcile(str(root)) == []
 
 
@@ -181,8 +181,8 @@ def test_alerts_over_pubsub(pubsub: str, tmp_path: Path) -> None:
         to = Settings(str(tmp_path / "lake"), 3600, alerts=(PubSubUrl(PROJECT, "told-alerts"),))
         run_graph(ReadOptions(None, str(recording)), to, LOCAL)
         got = alerts._subscriber.pull(subscription=alerts._name, max_messages=1000).received_messages
-        told = [(m.message.attributes[MESSAGE_ID], decode(m.message.data).message_id) for m in got]
-        assert sorted(told) == [(name, name) for name in unqualified_in(recording)]
+        published = [(m.message.attributes[MESSAGE_ID], decode(m.message.data).message_id) for m in got]
+        assert sorted(published) == [(name, name) for name in unqualified_in(recording)]
 
 
 @pytest.mark.parametrize("service", ["kafka", "pubsub"])

@@ -77,8 +77,8 @@ def test_an_answer_that_an_officer_saw_done_survives_kill_9_and_is_published_wit
     publish(kafka, "killed-alerts", [encode(alert(name, now)) for name in ("a", "b", "c")])
     state = tmp_path / "state"
     with console(state, alerts, NOWHERE) as running, closing(log_in_first(running)) as browser:
-        said = [answer_next(browser, code) for code in ("40", "0", "21")]
-        assert all(note.startswith("Done: ") for note in said)
+        printed = [answer_next(browser, code) for code in ("40", "0", "21")]
+        assert all(note.startswith("Done: ") for note in printed)
         assert running.end(signal.SIGKILL) == -signal.SIGKILL
 
     with console(state, alerts, drones) as running:
@@ -112,7 +112,7 @@ def test_a_broker_that_is_away_is_said_and_ctrl_c_ends_it_without_a_traceback(ka
         wait_until(lambda: "does not answer" in browser.get("/queue").text)
         assert browser.get("/health").status_code == 503
         assert running.end(signal.SIGINT) == 130
-        assert "Traceback" not in running.said()
+        assert "Traceback" not in running.printed()
 
 
 def test_alerts_come_from_pubsub_and_answers_go_there(pubsub: str, tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_whoever_waits_for_a_job_is_told_how_it_ended(cluster: Cluster, how: str
             cluster.services.up(JobManager.name)
 
     options = beam_options(argparse.ArgumentParser(), (*FLAGS, "--job_name=slow"), streaming=True)
-    said = "slow was cancelled in the cluster" if how == "cancelled" else r"has ended, and its jobs .* --go-on"
+    expected = "slow was cancelled in the cluster" if how == "cancelled" else r"has ended, and its jobs .* --go-on"
 
     def wait() -> None:
         with on_flink(options, cluster.services) as there:
@@ -99,8 +99,8 @@ def test_whoever_waits_for_a_job_is_told_how_it_ended(cluster: Cluster, how: str
 
     with ThreadPoolExecutor(1) as pool:
         ending = pool.submit(end)
-        with pytest.raises((JobEnded, ServiceUnavailable), match=said) as told:
+        with pytest.raises((JobEnded, ServiceUnavailable), match=expected) as raised:
             wait()
         ending.result(60)
-    assert isinstance(told.value, JobEnded | ServiceUnavailable)
-    assert told.value.exit_code == (130 if how == "cancelled" else 4)
+    assert isinstance(raised.value, JobEnded | ServiceUnavailable)
+    assert raised.value.exit_code == (130 if how == "cancelled" else 4)

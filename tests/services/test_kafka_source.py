@@ -356,19 +356,21 @@ def test_an_unknown_topic_ends_with_3_and_says_how_to_make_it(kafka: str, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("options", "said", "code"),
+    ("options", "expected_text", "code"),
     [
         ("security.protocol=SASL_PLAINTEXT&sasl.mechanisms=PLAIN&sasl.username=me", "handshake failed", 7),
         ("security.protocol=SASL_PLAINTEXT", "GSSAPI", 2),  # librdkafka's own mechanism, which its wheels do not have
         ("security.protocol=SSL&ssl.ca.location=/nowhere.pem", "ssl.ca.location", 2),
     ],
 )
-def test_wrong_options_end_at_once_by_name(kafka: str, tmp_path: Path, options: str, said: str, code: int) -> None:
+def test_wrong_options_end_at_once_by_name(
+    kafka: str, tmp_path: Path, options: str, expected_text: str, code: int
+) -> None:
     url = make_topic(kafka, f"closed-{len(options)}")
     done = run(tmp_path, "--messages", f"{url}?{options}", environment={"KAFKA_SASL_PASSWORD": "secret"})
     assert done.returncode == code
     assert done.stderr.startswith(f"error: {url}: ")
-    assert said in done.stderr
+    assert expected_text in done.stderr
     assert "security.protocol" in done.stderr
     assert "secret" not in done.stderr
     assert done.stderr.count("\n") == 1

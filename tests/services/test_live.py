@@ -68,21 +68,21 @@ class Live:
         self.family: list[psutil.Process] = []
         """The command and all that it has started that ends with it, as of when it was last looked at."""
 
-    def said(self) -> str:
+    def printed(self) -> str:
         """On stdout and stderr."""
         return self._output.read_text()
 
     def wait_for(self, so: Callable[[str], object]) -> None:
         """Wait until what it says is so."""
-        wait_until(lambda: so(self.said()), self._is_running)
+        wait_until(lambda: so(self.printed()), self._is_running)
         self.family = psutil.Process(self.process.pid).children(recursive=True)
 
     def _is_running(self) -> None:
-        assert self.process.poll() is None, self.said()
+        assert self.process.poll() is None, self.printed()
 
     def committed(self) -> int:
         """The rows in the line that it said last."""
-        found = re.findall(r" ([\d,]+) rows,", self.said())
+        found = re.findall(r" ([\d,]+) rows,", self.printed())
         return int(found[-1].replace(",", "")) if found else 0
 
 
@@ -112,9 +112,9 @@ def live(place: Place, *arguments: str, how: Callable[[list[str]], list[str]] = 
                 os.killpg(process.pid, signal.SIGKILL)
 
 
-def figures(said: str) -> dict[str, tuple[int, ...]]:
+def figures(printed: str) -> dict[str, tuple[int, ...]]:
     """The table of the summary: what was counted -> of drones, of images."""
-    lines = re.findall(r"^  (?:→ )?([a-z][a-z ]*?)  +([\d, ]+)$", said, re.MULTILINE)
+    lines = re.findall(r"^  (?:→ )?([a-z][a-z ]*?)  +([\d, ]+)$", printed, re.MULTILINE)
     return {
         label.replace(" ", "_"): tuple(int(n.replace(",", "")) for n in numbers.split()) for label, numbers in lines
     }
@@ -139,9 +139,9 @@ def ledger_figures(lk: Lake) -> dict[str, tuple[int, ...]]:
     return {"committed": of("rows_in"), **{column: of(column) for column in COUNTS}}
 
 
-def assert_all_once(said: str, lk: Lake) -> None:
+def assert_all_once(printed: str, lk: Lake) -> None:
     """The summary, the ledger and the rows of the lake say the same, and each message is there once."""
-    summary = figures(said)
+    summary = figures(printed)
     assert summary.pop("read") == summary["committed"]
     assert summary.pop("published") == summary["committed"][:1]
     summary.pop("late")
@@ -183,28 +183,28 @@ def test_a_live_run_on_kafka_is_exactly_once_and_listens_here_alone(
 ) -> None:
     flags = ["--drones", "200", "--seconds", "8", "--image-share", "0.2"]
     with live(place, *flags) as run, watching(lambda: pids(place, run)) as seen:
-        run.wait_for(lambda said: "messages/s" in said)
-        assert run.process.wait(150) == 0, run.said()
-    assert "Traceback" not in run.said()
+        run.wait_for(lambda printed: "messages/s" in printed)
+        assert run.process.wait(150) == 0, run.printed()
+    assert "Traceback" not in run.printed()
     assert len(seen.listened) > len(NAMES)  # those of Prism and the console as well
     assert seen.reachable == set()
     assert left(place, run.family) == []
     assert [state.pid for state in place.services.status()] == [None, None, None]
     with opened(place, monkeypatch) as lk:
-        assert_all_once(run.said(), lk)
+        assert_all_once(run.printed(), lk)
     place.services.up("kafka")
     broker = place.services.environment("kafka")["KAFKA_BOOTSTRAP_SERVERS"]
-    assert (ends(broker, "drones", 2), ends(broker, "images", 1)) == figures(run.said())["committed"]
+    assert (ends(broker, "drones", 2), ends(broker, "images", 1)) == figures(run.printed())["committed"]
 
 
 def test_a_live_run_on_pubsub_is_exactly_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     with live(place, "--stream", "pubsub", "--drones", "100", "--seconds", "8") as run:
-        run.wait_for(lambda said: "messages/s" in said)
-        assert run.process.wait(150) == 0, run.said()
-    assert "Traceback" not in run.said()
+        run.wait_for(lambda printed: "messages/s" in printed)
+        assert run.process.wait(150) == 0, run.printed()
+    assert "Traceback" not in run.printed()
     assert left(place, run.family) == []
     with opened(place, monkeypatch) as lk:
-        assert_all_once(run.said(), lk)
+        assert_all_once(run.printed(), lk)
 
 
 def test_it_survives_a_broker_crash_and_ctrl_c_keeps_the_servers_that_ran_before(
@@ -218,24 +218,24 @@ def test_it_survives_a_broker_crash_and_ctrl_c_keeps_the_servers_that_ran_before
         before = run.committed()
         run.wait_for(lambda _: run.committed() > before + 1_000)
         run.process.send_signal(signal.SIGINT)
-        assert run.process.wait(60) == 130, run.said()
-    assert "Traceback" not in run.said()
+        assert run.process.wait(60) == 130, run.printed()
+    assert "Traceback" not in run.printed()
     pids = [state.pid for state in place.services.status("kafka", "s3")]
     assert all(pids)
     place.services.down()
     assert left(place, run.family) == []
     with opened(place, monkeypatch) as lk:
-        assert_all_once(run.said(), lk)
+        assert_all_once(run.printed(), lk)
 
 
 def test_it_reports_a_process_that_dies_and_stops_the_others(place: Place) -> None:
     with live(place, "--drones", "10") as run:
-        run.wait_for(lambda said: "messages/s" in said)
+        run.wait_for(lambda printed: "messages/s" in printed)
         (graph,) = (process for process in run.family if "runners.live.graph" in process.cmdline())
         graph.kill()
-        assert run.process.wait(60) == 4, run.said()
-    assert "error: the graph was killed by signal 9" in run.said()
-    assert "Traceback" not in run.said()
+        assert run.process.wait(60) == 4, run.printed()
+    assert "error: the graph was killed by signal 9" in run.printed()
+    assert "Traceback" not in run.printed()
     assert left(place, run.family) == []
 
 
@@ -250,8 +250,8 @@ def test_a_second_ctrl_c_ends_it_at_once_and_the_next_run_resumes(
         assert run.process.wait(20) == 130
     assert left(place, run.family) == []
     with live(place, "--drones", "100", "--seconds", "3") as again:
-        assert again.process.wait(150) == 0, again.said()
-    assert "Traceback" not in run.said() + again.said()
+        assert again.process.wait(150) == 0, again.printed()
+    assert "Traceback" not in run.printed() + again.printed()
     with opened(place, monkeypatch) as lk:
         in_lake = ledger_figures(lk)["committed"]
     place.services.up("kafka")
@@ -267,8 +267,8 @@ def test_an_officer_answers_in_the_console_and_ctrl_c_stops_everything(
         pytest.skip("there is no make")
     flags = ["--stream", stream, "--drones", "100", "--rate", "2", "--image-share", "0.5"]
     with chromium() as browser, live(place, *flags, how=by_make) as run:
-        run.wait_for(lambda said: "messages/s" in said)
-        address, once = (re.search(rf"^{what}: (\S+)", run.said(), re.MULTILINE) for what in PRINTED)
+        run.wait_for(lambda printed: "messages/s" in printed)
+        address, once = (re.search(rf"^{what}: (\S+)", run.printed(), re.MULTILINE) for what in PRINTED)
         assert address is not None
         assert once is not None
         page = browser.new_page()
@@ -277,7 +277,7 @@ def test_an_officer_answers_in_the_console_and_ctrl_c_stops_everything(
         page.get_by_role("button", name="Take alert").first.wait_for(timeout=90_000)
         page.keyboard.press("o")
         page.wait_for_selector("#code:focus")
-        asked = page.locator(".facts dd.id").first.text_content()
+        message_id = page.locator(".facts dd.id").first.text_content()
         page.keyboard.type("40")
         page.keyboard.press("Enter")
         page.get_by_text("Done: Code 40").wait_for()
@@ -290,15 +290,15 @@ def test_an_officer_answers_in_the_console_and_ctrl_c_stops_everything(
         for name, value in place.services.environment("s3").items():
             monkeypatch.setenv(name, value)
         run.wait_for(lambda _: officers())
-        row = {"answers": asked, "officer_id": ADMIN, "violation_code": 40}
+        row = {"answers": message_id, "officer_id": ADMIN, "violation_code": 40}
         assert officers() == [row]
         assert errors == []
         os.killpg(run.process.pid, signal.SIGINT)  # as a terminal does
-        assert run.process.wait(90) in {-signal.SIGINT, 2}, run.said()
-    assert "live] Error 130" in run.said()
-    assert "Traceback" not in run.said()
+        assert run.process.wait(90) in {-signal.SIGINT, 2}, run.printed()
+    assert "live] Error 130" in run.printed()
+    assert "Traceback" not in run.printed()
     assert left(place, run.family) == []
     assert [state.pid for state in place.services.status()] == [None, None, None]
     with opened(place, monkeypatch) as lk:
-        assert figures(run.said())["committed"] == ledger_figures(lk)["committed"]
+        assert figures(run.printed())["committed"] == ledger_figures(lk)["committed"]
         assert officers() == [row]

@@ -261,8 +261,8 @@ def test_a_broker_that_is_away_for_a_while_is_waited_for(alone: Services, tmp_pa
         time.sleep(4)
         assert process.poll() is None
         alone.up("kafka")
-        _, said = process.communicate(timeout=120)
-    assert (process.returncode, "Traceback" in said) == (0, False)
+        _, printed = process.communicate(timeout=120)
+    assert (process.returncode, "Traceback" in printed) == (0, False)
     read(tmp_path / "loaded", url)
     run_graph(tmp_path / "direct", history)
     assert content(tmp_path / "loaded") == content(tmp_path / "direct")

@@ -47,11 +47,11 @@ class Here:
         """Run one to its end; gives what it said."""
         ports = [] if action == "submit" else self._ports
         ran = watched(self.line(action, *ports, *flags), self.folder.with_suffix(".log"), 400, self.pids)
-        assert ran.code == code, ran.said
+        assert ran.code == code, ran.printed
         assert ran.reachable == set()
         if action != "install":
             assert ran.listened, "the test looks too seldom"
-        return ran.said
+        return ran.printed
 
 
 @contextmanager
@@ -103,7 +103,7 @@ def test_a_command_at_servers_listens_here_alone(name: str, kafka: str, services
         return [state.pid for state in services.status() if state.pid]
 
     ran = watched([sys.executable, "-m", "prestacop", *command], tmp_path / "log", 120, pids)
-    assert ran.code == 0, ran.said
+    assert ran.code == 0, ran.printed
     assert ran.reachable == set()
 
 
@@ -140,9 +140,9 @@ def test_flink_listens_here_alone(kafka: str, tmp_path: Path) -> None:
             watching(lambda: (submitted.pid, *here.pids())) as seen,
         ):
             wait_until(lambda: submitted.poll() is not None or (root.exists() and rows_in(root)))
-            said = here.run("status")
-            assert f"RUNNING      {jobs.running_ids(manager)[0]}  " in said
-            assert said.count("my-stream") == 1
+            printed = here.run("status")
+            assert f"RUNNING      {jobs.running_ids(manager)[0]}  " in printed
+            assert printed.count("my-stream") == 1
             assert jars(here.folder), "else nothing shows that it is removed"
             (savepoint,) = (line.split()[1] for line in here.run("stop").splitlines() if line.startswith("savepoint"))
             assert submitted.wait(60) == 0
@@ -151,12 +151,12 @@ def test_flink_listens_here_alone(kafka: str, tmp_path: Path) -> None:
             f"the job my-stream was stopped with a savepoint; --go-on resumes from it: {savepoint}"
         ]
         assert seen.reachable == set()
-        said = here.run("submit", "--go-on", *stream, code=3)
-        assert said.startswith(f"error: {savepoint} has the state of steps that this graph does not have. Give ")
-        assert len(said.splitlines()) == 1
+        printed = here.run("submit", "--go-on", *stream, code=3)
+        assert printed.startswith(f"error: {savepoint} has the state of steps that this graph does not have. Give ")
+        assert len(printed.splitlines()) == 1
         wait_until(lambda: not jars(here.folder))
-        said = here.run("submit", "--savepoint_path", f"file:{tmp_path}/none", *stream, code=3)
-        assert said.startswith(
+        printed = here.run("submit", "--savepoint_path", f"file:{tmp_path}/none", *stream, code=3)
+        assert printed.startswith(
             f"error: Flink cannot resume from file:{tmp_path}/none: Cannot find checkpoint or savepoi"
         )
         here.services.kill(JobManager.name)

@@ -33,12 +33,12 @@ def check(messages: list[bytes], confirmations: list[bytes]) -> None:
     """Drone 2 was told to return, and the others were not."""
     (confirmed,) = (msgspec.json.decode(payload, type=Confirmation) for payload in confirmations)
     assert (confirmed.command_id, confirmed.drone_id, confirmed.command) == ("c1", DRONE, "return")
-    said = [msgspec.json.decode(payload, type=DroneMessage) for payload in messages]
-    reported = [m for m in said if m.kind == "violation"]
+    sent = [msgspec.json.decode(payload, type=DroneMessage) for payload in messages]
+    reported = [m for m in sent if m.kind == "violation"]
     assert any(m.drone_id == DRONE and m.event_time < confirmed.time for m in reported)
     assert not any(m.drone_id == DRONE and m.event_time >= confirmed.time for m in reported)
     assert any(m.drone_id == "drone-0001" and m.event_time >= confirmed.time for m in reported)
-    assert any(m.drone_id == DRONE and m.event_time >= confirmed.time for m in said)
+    assert any(m.drone_id == DRONE and m.event_time >= confirmed.time for m in sent)
 
 
 def fly(output: str, commands: str, confirmations: str, command: Callable[[], object]) -> None:
@@ -61,8 +61,17 @@ def test_a_fleet_obeys_kafka(kafka: str) -> None:
 
 def test_a_fleet_obeys_pubsub(pubsub: str) -> None:
     names = ("obeying-drones", "obeying-told", "obeying-confirmed")
-    with Subscription(names[0]) as drones, Subscription(names[1]) as told, Subscription(names[2]) as confirmed:
-        fly(drones.url, told.url, confirmed.url, lambda: told.publish([b"no command", RETURN]))
+    with (
+        Subscription(names[0]) as drones,
+        Subscription(names[1]) as commands_subscription,
+        Subscription(names[2]) as confirmed,
+    ):
+        fly(
+            drones.url,
+            commands_subscription.url,
+            confirmed.url,
+            lambda: commands_subscription.publish([b"no command", RETURN]),
+        )
         check(drones.waiting(), confirmed.waiting())
 
 

@@ -72,9 +72,9 @@ def test_kafka_takes_pictures_of_megabytes(kafka: str) -> None:
 
 def test_an_unknown_topic_exits_3_and_says_how_to_make_it(kafka: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert simulate("--drones", "1", "--seconds", "1", "--output", f"kafka://{kafka}/nowhere") == 3
-    said = capsys.readouterr().err
-    assert f"kafka-topics.sh --bootstrap-server {kafka} --create --topic nowhere" in said
-    assert said.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert f"kafka-topics.sh --bootstrap-server {kafka} --create --topic nowhere" in printed
+    assert printed.count("\n") == 1
 
 
 def test_a_killed_broker_costs_and_doubles_nothing(kafka: str, services: Services, tmp_path: Path) -> None:

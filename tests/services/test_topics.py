@@ -45,18 +45,18 @@ def states(capsys: pytest.CaptureFixture[str]) -> list[str]:
 
 
 def test_kafka_gets_its_topics_once(kafka: str, capsys: pytest.CaptureFixture[str]) -> None:
-    asked = ["--kafka", kafka, *names("once"), "--partitions", "messages=12", "--strict"]
-    assert main([*asked, "--dry-run"]) == 0
+    flags = ["--kafka", kafka, *names("once"), "--partitions", "messages=12", "--strict"]
+    assert main([*flags, "--dry-run"]) == 0
     assert capsys.readouterr().out.count("would create kafka topic once-") == 5
     admin = AdminClient({"bootstrap.servers": kafka})
     assert "once-messages" not in admin.list_topics(timeout=10).topics
-    assert main(asked) == 0
+    assert main(flags) == 0
     assert states(capsys) == ["created"] * 5
-    assert main(asked) == 0
+    assert main(flags) == 0
     assert states(capsys) == ["exists"] * 5
     found = settings(kafka, "once-messages")
-    wanted = {"partitions": "12", "retention.ms": "604800000", "compression.type": "producer"}
-    assert found | wanted == found
+    expected = {"partitions": "12", "retention.ms": "604800000", "compression.type": "producer"}
+    assert found | expected == found
     for role, kind in {"messages": "LogAppendTime", "images": "LogAppendTime", "alerts": "CreateTime"}.items():
         assert settings(kafka, f"once-{role}")["message.timestamp.type"] == kind
     assert settings(kafka, "once-alerts")["retention.ms"] == str(30 * 24 * 3600 * 1000)
@@ -72,8 +72,8 @@ def test_the_largest_picture_goes_through_the_topic_of_images(kafka: str) -> Non
 
 
 def test_when_a_message_for_the_lake_came_is_not_for_its_sender_to_say(kafka: str) -> None:
-    asked = [*names("dated"), "--partitions", "messages=1"]
-    assert main(["--kafka", kafka, *asked]) == 0
+    flags = [*names("dated"), "--partitions", "messages=1"]
+    assert main(["--kafka", kafka, *flags]) == 0
     before = time.time() * 1000
     publish(kafka, "dated-messages", [b"from 1970"], timestamp=1)
     group = {"group.id": "dated", "auto.offset.reset": "earliest", "enable.auto.commit": False}
@@ -95,23 +95,23 @@ def test_a_topic_that_differs_is_reported_and_changed_by_update_alone(
     for made in admin.create_topics([there, more]).values():
         made.result(timeout=30)
     before = settings(kafka, "other-images")
-    asked = ["--kafka", kafka, *names("other"), "--partitions", "images=8", "--partitions", "alerts=1"]
-    assert main(asked) == 0
+    flags = ["--kafka", kafka, *names("other"), "--partitions", "images=8", "--partitions", "alerts=1"]
+    assert main(flags) == 0
     out = capsys.readouterr().out
     assert "partitions 6, expected 8" in out
     assert "cleanup.policy compact, expected delete" in out
     assert "differs      kafka topic other-alerts" in out
     assert "partitions 3, expected 1 (partitions are never taken away)\n" in out
-    assert main([*asked, "--update", "--dry-run"]) == 0
+    assert main([*flags, "--update", "--dry-run"]) == 0
     assert "would update kafka topic other-images" in capsys.readouterr().out
     assert settings(kafka, "other-images") == before
-    assert main([*asked, "--update"]) == 0
+    assert main([*flags, "--update"]) == 0
     assert "updated      kafka topic other-images" in capsys.readouterr().out
     after = settings(kafka, "other-images")
     changed = {"partitions": "8", "cleanup.policy": "delete", "segment.bytes": "20971520"}
     assert after | changed == after
     assert settings(kafka, "other-alerts")["partitions"] == "3"
-    assert main([*asked, "--strict"]) == 3
+    assert main([*flags, "--strict"]) == 3
     assert states(capsys) == ["exists", "exists", "differs", "exists", "exists"]
 
 
@@ -128,21 +128,21 @@ def test_many_at_the_same_time_make_each_topic_once(
     kafka: str, pubsub: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("signal.signal", lambda *_: None)  # threads may not
-    asked = ["--kafka", kafka, "--pubsub", PROJECT, *names("raced")]
+    flags = ["--kafka", kafka, "--pubsub", PROJECT, *names("raced")]
     with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(main, [asked] * 4)) == [0] * 4
+        assert list(pool.map(main, [flags] * 4)) == [0] * 4
     lines = capsys.readouterr().out.splitlines()
     assert sum(line.startswith("created") for line in lines) == 16
     assert sum(line.startswith("exists") for line in lines) == 48
 
 
 def test_pubsub_gets_its_topics_and_subscriptions_once(pubsub: str, capsys: pytest.CaptureFixture[str]) -> None:
-    asked = ["--pubsub", PROJECT, *names("sub"), "--answers", "sub-answers", "--strict"]
-    assert main([*asked, "--dry-run"]) == 0
+    flags = ["--pubsub", PROJECT, *names("sub"), "--answers", "sub-answers", "--strict"]
+    assert main([*flags, "--dry-run"]) == 0
     assert capsys.readouterr().out.count("would create") == 13
-    assert main(asked) == 0
+    assert main(flags) == 0
     assert states(capsys) == ["created"] * 13
-    assert main(asked) == 0
+    assert main(flags) == 0
     assert states(capsys) == ["exists"] * 13
     with SubscriberClient() as subscriber, PublisherClient() as publisher:
         for role in ("messages", "images", "answers"):
@@ -170,11 +170,11 @@ def test_a_subscription_that_differs_is_reported_and_changed_by_update_alone(
         "expiration_policy": {"ttl": timedelta(days=2)},
         "dead_letter_policy": {"dead_letter_topic": path("topics", ""), "max_delivery_attempts": 5},
     }
-    asked = ["--pubsub", PROJECT, *names("odd")]
+    flags = ["--pubsub", PROJECT, *names("odd")]
     with SubscriberClient() as subscriber, PublisherClient() as publisher:
         publisher.create_topic(name=path("topics", ""))
         before = subscriber.create_subscription(request=odd)
-        assert main(asked) == 0
+        assert main(flags) == 0
         out = capsys.readouterr().out
         assert "message_retention_duration none, expected 7d; --update changes it" in out
         for difference in (
@@ -184,12 +184,12 @@ def test_a_subscription_that_differs_is_reported_and_changed_by_update_alone(
             f"dead_letter_policy {path('topics', '')}, expected none",
         ):
             assert difference in out
-        assert main([*asked, "--update", "--dry-run"]) == 0
+        assert main([*flags, "--update", "--dry-run"]) == 0
         assert subscriber.get_subscription(subscription=name) == before
-        assert main([*asked, "--update"]) == 0
+        assert main([*flags, "--update"]) == 0
         assert subscriber.get_subscription(subscription=name).ack_deadline_seconds == 60
         capsys.readouterr()
-        assert main([*asked, "--strict"]) == 0
+        assert main([*flags, "--strict"]) == 0
         assert set(states(capsys)) == {"exists"}
 
 

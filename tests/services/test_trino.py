@@ -58,8 +58,8 @@ def trino(program: Path, folder: Path, s3: dict[str, str]) -> Iterator[str]:
     )
     line = [str(program / "bin" / "launcher"), "run", "--etc-dir", str(folder / "etc"), "--data-dir", str(folder)]
     with (
-        (folder / "output.txt").open("wb") as said,
-        subprocess.Popen(line, stdout=said, stderr=said, start_new_session=True) as process,
+        (folder / "output.txt").open("wb") as output,
+        subprocess.Popen(line, stdout=output, stderr=output, start_new_session=True) as process,
     ):
         try:
             address = f"http://127.0.0.1:{port}"

@@ -61,7 +61,7 @@ class Following:
         wait_until(so, self._is_running)
 
     def _is_running(self) -> None:
-        assert self.runs(), f"it ended with {self._process.returncode}: {self.said()}"
+        assert self.runs(), f"it ended with {self._process.returncode}: {self.printed()}"
 
     def runner(self) -> psutil.Process:
         """The Prism that it has started."""
@@ -83,7 +83,7 @@ class Following:
         """Wait until it ends by itself; gives its exit code."""
         return self._process.wait(60)
 
-    def said(self) -> str:
+    def printed(self) -> str:
         """What is on its stderr."""
         return self._errors.read_text()
 
@@ -194,10 +194,10 @@ def test_a_topic_is_followed_until_ctrl_c(kafka: str, tmp_path: Path, follow: Ca
         following.wait_until(lambda: by_area(live) == located(root))
         assert {pane["timing"] for pane in panes(live)} == {"early", "on_time"}
         code = following.end(signal.SIGINT)
-        said = following.said()
+        printed = following.printed()
     assert code == 130
-    assert "Traceback" not in said
-    assert f"run again:\n  prestacop run --quiet --lake {root}" in said
+    assert "Traceback" not in printed
+    assert f"run again:\n  prestacop run --quiet --lake {root}" in printed
     assert stored(root) == expected("followed", recording, sent)
     assert reconcile(str(root)) == []
 
@@ -226,9 +226,9 @@ def test_a_run_that_was_killed_is_gone_on_with_and_nothing_is_lost_or_doubled(
         sent += publish(kafka, "resumed", payloads[35_000:])
         following.wait_until(lambda: rows_in(root) >= len(sent))
         code = following.end(signal.SIGTERM)
-        said = following.said()
+        printed = following.printed()
     assert code == 130
-    assert "Traceback" not in said
+    assert "Traceback" not in printed
     assert rows_in(root) == len(payloads)
     assert len(list(root.glob("plans/*/*/*.json"))) > begun
     assert stored(root) == expected("resumed", recording, sent)
@@ -257,10 +257,10 @@ def test_a_subscription_is_followed_and_gone_on_with_after_a_kill(
             following.wait_until(lambda: rows_in(root) >= rows.total() + len(payloads))
             following.wait_until(lambda: not list(root.glob("spool/*/*.arrow")))
             code = following.end(signal.SIGTERM)
-            said = following.said()
+            printed = following.printed()
         assert subscription.waiting() == []
     assert code == 130
-    assert "Traceback" not in said
+    assert "Traceback" not in printed
     assert seen(root) == rows + truth(second, names)
     assert reconcile(str(root)) == []
 
@@ -303,8 +303,8 @@ def test_files_that_are_loaded_meanwhile_are_read_when_they_are_there(
         following.wait_until(lambda: committed() == 3)
         following.wait_until(lambda: forgotten(root, url))
         code = following.end(signal.SIGINT)
-        said = following.said()
-    assert (code, "Traceback" in said) == (130, False)
+        printed = following.printed()
+    assert (code, "Traceback" in printed) == (130, False)
     for file in files:
         run_graph(tmp_path / "direct", file)
     assert content(root) == content(tmp_path / "direct")
@@ -331,8 +331,8 @@ def test_bounded_runs_beside_one_without_end_take_nothing_from_it(
             following.wait_until(lambda: rows_in(root) >= len(names) + 3_000 * len(files))
             following.wait_until(lambda: not list(root.glob("spool/*/*.arrow")))
             code = following.end(signal.SIGINT)
-            said = following.said()
-    assert (code, "Traceback" in said) == (130, False)
+            printed = following.printed()
+    assert (code, "Traceback" in printed) == (130, False)
     found = lake(str(root))
     assert found.sql("SELECT count(*) AS n FROM ledger WHERE source = 'history'").to_pylist() == [{"n": 3}]
     drones = Counter({row: n for row, n in seen(root).items() if row[0] is not None})
@@ -349,13 +349,13 @@ def run(*flags: str, **settings: Any) -> subprocess.CompletedProcess[str]:
 def test_an_unknown_topic_or_subscription_ends_with_3_in_one_line(
     kafka: str, pubsub: str, prism: Path, tmp_path: Path
 ) -> None:
-    for url, said in (
+    for url, expected_text in (
         (f"kafka://{kafka}/nowhere", "there is no topic nowhere"),
         ("pubsub://prestacop-sources/nowhere", "there is no subscription nowhere"),
     ):
         done = run("--messages", url, "--prism_location", str(prism), cwd=tmp_path)
         assert done.returncode == 3
-        assert done.stderr.startswith(f"error: {url}: {said}")
+        assert done.stderr.startswith(f"error: {url}: {expected_text}")
         assert done.stderr.count("\n") == 1
 
 
@@ -381,11 +381,11 @@ def test_a_runner_that_is_killed_ends_the_run(kafka: str, tmp_path: Path, follow
         following.wait_until(lambda: rows_in(root) == 1)
         following.runner().kill()
         assert following.ended() == 4
-        assert "error: Prism has ended (-9); run the same command again" in following.said()
+        assert "error: Prism has ended (-9); run the same command again" in following.printed()
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"),
+    ("flags", "expected_text"),
     [
         (["--runner", "DirectRunner"], "leave --runner out for Prism, or use FlinkRunner"),
         ([], "make services-install"),
@@ -393,11 +393,11 @@ def test_a_runner_that_is_killed_ends_the_run(kafka: str, tmp_path: Path, follow
     ],
 )
 def test_without_a_runner_that_streams_it_ends_with_2_and_says_how_to_get_one(
-    tmp_path: Path, flags: list[str], said: str
+    tmp_path: Path, flags: list[str], expected_text: str
 ) -> None:
     environment = os.environ | {"PATH": str(tmp_path)}
     done = run("--messages", "kafka://127.0.0.1:9/fleet", *flags, cwd=tmp_path, env=environment)
     assert done.returncode == 2
-    assert said in done.stderr.splitlines()[-1]
+    assert expected_text in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "lake").exists()

@@ -18,11 +18,11 @@ KINDS = st.lists(st.tuples(st.sampled_from(["position", "violation", "answer"]),
 def messages(kinds: list[tuple[str, int]]) -> pa.RecordBatch:
     """Messages of these kinds and codes, with their place; an answer is an officer's violation."""
     codes = [None if kind == "position" else code for kind, code in kinds]
-    said = [kind.replace("answer", "violation") for kind, _ in kinds]
+    message_kinds = [kind.replace("answer", "violation") for kind, _ in kinds]
     officer = ["officer" if kind == "answer" else "raw" for kind, _ in kinds]
     return pa.RecordBatch.from_pydict(
         {
-            "kind": pa.array(said, pa.string()).dictionary_encode(),
+            "kind": pa.array(message_kinds, pa.string()).dictionary_encode(),
             "status": pa.array(officer, pa.string()).dictionary_encode(),
             "violation_code": pa.array(codes, pa.int16()),
             "place": pa.array(range(len(kinds)), pa.int64()),

@@ -70,10 +70,10 @@ def test_a_unit_that_is_read_twice_is_committed_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("left_over", [1, 3])
 def test_what_a_copy_of_the_same_input_says_after_the_commit_is_no_error(tmp_path: Path, left_over: int) -> None:
-    said = [(UNIT.name, tally) for tally in tallies()]
-    elements = [*said[:left_over], *said]  # two copies at once: the last steps of the second have yet to speak
+    reported = [(UNIT.name, tally) for tally in tallies()]
+    elements = [*reported[:left_over], *reported]  # two copies at once: the last steps of the second have yet to speak
     with TestPipeline() as pipeline:
-        committed = pipeline | beam.Create([*elements, *said[left_over : left_over + 1]]) | Commit(str(tmp_path))
+        committed = pipeline | beam.Create([*elements, *reported[left_over : left_over + 1]]) | Commit(str(tmp_path))
         assert_that(committed, equal_to([UNIT.name]))
 
 

@@ -124,9 +124,9 @@ class Busy:
     def _confirm(self) -> None:
         """The fleet confirms all that it was told."""
         values = (message.value() for message in consumed(self._broker.address, "commands"))
-        told = (msgspec.json.decode(value, type=Command) for value in values if value)
-        said = (Confirmation(**msgspec.structs.asdict(command)) for command in told)
-        self._publish("confirmations", map(msgspec.json.encode, said))
+        commands = (msgspec.json.decode(value, type=Command) for value in values if value)
+        confirmations = (Confirmation(**msgspec.structs.asdict(command)) for command in commands)
+        self._publish("confirmations", map(msgspec.json.encode, confirmations))
 
     def _publish(self, topic: str, payloads: Iterable[bytes]) -> None:
         producer = Producer({"bootstrap.servers": self._broker.address})

@@ -23,26 +23,26 @@ class Running:
         self._process = process
         self._log = log
 
-    def said(self) -> str:
+    def printed(self) -> str:
         """What it prints."""
         return self._log.read_text()
 
     def is_there(self) -> bool:
         """Whether it answers. Fails where it has ended."""
-        assert self._process.poll() is None, self.said()
-        return "console: http" in self.said()
+        assert self._process.poll() is None, self.printed()
+        return "console: http" in self.printed()
 
     @property
     def address(self) -> str:
         """As it says."""
-        found = re.search(r"console: (\S+)", self.said())
-        assert found is not None, self.said()
+        found = re.search(r"console: (\S+)", self.printed())
+        assert found is not None, self.printed()
         return found[1]
 
     def password(self) -> str:
         """The one-time password."""
-        found = re.search(rf"one-time password of {ADMIN}: (\S+)", self.said())
-        assert found is not None, self.said()
+        found = re.search(rf"one-time password of {ADMIN}: (\S+)", self.printed())
+        assert found is not None, self.printed()
         return found[1]
 
     def end(self, how: signal.Signals) -> int:
@@ -93,7 +93,7 @@ def answer_next(browser: Browser, code: str) -> str:
     page = browser.post("/queue", "/desk/pick", order="oldest")
     lease = re.search(r'name="lease" value="([^"]+)"', page.text)
     assert lease is not None
-    said = browser.post("/desk", "/desk/answer", lease=lease[1], code=code, order="oldest").text
-    note = re.search(r'role="status">([^<]*)<', said)
+    printed = browser.post("/desk", "/desk/answer", lease=lease[1], code=code, order="oldest").text
+    note = re.search(r'role="status">([^<]*)<', printed)
     assert note is not None
     return note[1]

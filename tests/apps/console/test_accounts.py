@@ -244,7 +244,7 @@ PROXIES = ("127.0.0.1/32", "10.0.0.0/8", "2001:db8:aaaa::/48")
 
 
 @pytest.mark.parametrize(
-    ("trusted", "peer", "said", "address"),
+    ("trusted", "peer", "forwarded", "address"),
     [
         ((), "127.0.0.1", (HOME,), "127.0.0.1"),
         (("192.0.2.0/24",), "127.0.0.1", (HOME,), "127.0.0.1"),
@@ -265,14 +265,14 @@ PROXIES = ("127.0.0.1/32", "10.0.0.0/8", "2001:db8:aaaa::/48")
     ],
 )
 def test_an_address_is_believed_of_a_trusted_proxy_alone(
-    console: Console, trusted: tuple[str, ...], peer: str, said: tuple[str, ...], address: str | None
+    console: Console, trusted: tuple[str, ...], peer: str, forwarded: tuple[str, ...], address: str | None
 ) -> None:
     flags = [part for each in trusted for part in ("--trusted-proxy", each)]
     given = command.parser().parse_args(["--alerts", NOWHERE, "--answers", NOWHERE, *flags])
     browser = Browser(console)
     application = command.behind_proxies(console, given.trusted_proxy)
     browser.client = TestClient(application, base_url="http://console.test", client=(peer, 5000))
-    for one in said:
+    for one in forwarded:
         browser.client.headers = Headers([*browser.client.headers.multi_items(), ("X-Forwarded-For", one)])
     browser.log_in("supervisor")
     (line,) = [line for line in console.audit.lines() if line["action"] == "login"]

@@ -97,8 +97,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with started(state, NOWHERE, NOWHERE, *flags, sabotage=QUICK) as made:
         wait_until(made.is_there)
         yield made
-        assert len(made.said().splitlines()) < 200, made.said()
-        assert "Traceback" not in made.said(), made.said()
+        assert len(made.printed().splitlines()) < 200, made.printed()
+        assert "Traceback" not in made.printed(), made.printed()
 
 
 def _connect(running: Running, seconds: float = 10) -> socket.socket:
@@ -131,7 +131,7 @@ def test_a_handshake_of_tls_without_an_end_is_ended(tmp_path: Path) -> None:
             _is_ended(running, head, more)
         with closing(Browser(running.address, made.certificate)) as browser:
             assert browser.get("/login").status_code == 200
-        assert len(running.said().splitlines()) < 50
+        assert len(running.printed().splitlines()) < 50
 
 
 def _is_ended(running: Running, head: bytes, more: bytes) -> None:

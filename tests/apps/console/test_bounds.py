@@ -278,8 +278,8 @@ def test_a_stream_ends_with_its_session(
     asked: list[bool] = []
     is_open = console.accounts.is_open
     monkeypatch.setattr(console.accounts, "is_open", after_a_while)
-    said = browser.get(path + (held.lease if path.endswith("=") else ""))  # it would have no end
-    assert "event: changed\ndata: " in said.text
+    response = browser.get(path + (held.lease if path.endswith("=") else ""))  # it would have no end
+    assert "event: changed\ndata: " in response.text
     assert len(asked) < 10
     assert ended
     part = browser.client.get("/queue/list", headers={"HX-Request": "true"})

@@ -23,14 +23,14 @@ def refused(capsys: pytest.CaptureFixture[str], *flags: str) -> tuple[int, str]:
 def test_a_port_that_is_taken_ends_it_with_4(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        code, said = refused(capsys, "--data", str(tmp_path), "--port", str(port))
+        code, printed = refused(capsys, "--data", str(tmp_path), "--port", str(port))
     assert code == 4
-    assert said.startswith(f"error: cannot listen at 127.0.0.1:{port}: Address already in use")
-    assert said.endswith("; name another --port")
+    assert printed.startswith(f"error: cannot listen at 127.0.0.1:{port}: Address already in use")
+    assert printed.endswith("; name another --port")
 
 
 @pytest.mark.parametrize(
-    ("flags", "code", "said"),
+    ("flags", "code", "expected"),
     [
         (["--port", "0"], 2, "1 to 65535"),
         (["--images", "http://x"], 2, "write kafka://HOST:PORT"),
@@ -41,8 +41,8 @@ def test_a_port_that_is_taken_ends_it_with_4(tmp_path: Path, capsys: pytest.Capt
     ],
 )
 def test_what_it_cannot_use_is_said_in_a_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], code: int, said: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], code: int, expected: str
 ) -> None:
     got, line = refused(capsys, "--data", str(tmp_path), *flags)
     assert got == code
-    assert said in line
+    assert expected in line

@@ -51,10 +51,10 @@ def test_an_alert_that_comes_again_is_the_same_alert(console: Console, clock: Cl
 
 
 @pytest.mark.parametrize(
-    ("how", "told"), [("answered", False), ("handed back", False), ("deadline", True), ("gone", True)]
+    ("how", "command"), [("answered", False), ("handed back", False), ("deadline", True), ("gone", True)]
 )
 def test_only_an_alert_that_an_officer_did_not_end_is_lost(
-    console: Console, clock: Clock, how: str, told: bool
+    console: Console, clock: Clock, how: str, command: bool
 ) -> None:
     held = console.desk.pick("officer")
     assert held is not None
@@ -66,7 +66,7 @@ def test_only_an_alert_that_an_officer_did_not_end_is_lost(
         clock.now = held.deadline
     else:
         console.desk.end(held.lease, how)  # type: ignore[arg-type]
-    assert console.desk.lost("officer", held.lease) is told
+    assert console.desk.lost("officer", held.lease) is command
 
 
 def test_what_is_no_alert_is_kept_with_its_reason_and_the_position_goes_on(console: Console) -> None:
@@ -254,8 +254,8 @@ def test_a_command_is_confirmed_once(console: Console, clock: Clock) -> None:
     console.drones.take([msgspec.json.encode(command), b"{}"], {0: 2})
     clock.now += 4
     console.drones.take([msgspec.json.encode(command)], {0: 3})
-    (told,) = console.drones.newest_commands()
-    assert round(told["confirmed_at"] - told["given_at"]) == 4
+    (row,) = console.drones.newest_commands()
+    assert round(row["confirmed_at"] - row["given_at"]) == 4
     assert console.database.number("SELECT count(*) FROM refused WHERE topic = ?", CONFIRMATIONS) == 1
 
 

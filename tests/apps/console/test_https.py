@@ -45,7 +45,7 @@ def test_who_logs_in_over_https_gets_a_cookie_for_https_alone(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("certificate", "key", "said"),
+    ("certificate", "key", "expected"),
     [
         ("server.pem", "nowhere.pem", "--tls-key nowhere.pem cannot be read: No such file"),
         (".", "server-key.pem", "--tls-cert . cannot be read: Is a directory"),
@@ -56,7 +56,7 @@ def test_who_logs_in_over_https_gets_a_cookie_for_https_alone(tmp_path: Path) ->
 )
 def test_files_that_are_no_certificate_and_its_key_end_it_with_3(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
-    certificate: str, key: str, said: str,
+    certificate: str, key: str, expected: str,
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
     self_signed(tmp_path)
@@ -64,4 +64,4 @@ def test_files_that_are_no_certificate_and_its_key_end_it_with_3(
     Path("text.pem").write_text("no certificate")
     code, line = refused(capsys, "--data", "state", "--tls-cert", certificate, "--tls-key", key)
     assert code == 3
-    assert said in line
+    assert expected in line

@@ -50,7 +50,7 @@ def test_pages_answer_while_300_connections_are_silent(running: Running, sent: b
         assert browser.log_in(ADMIN).url.path == "/queue"
         opened[0].settimeout(30)
         assert opened[0].recv(1) == b""
-    assert len(running.said().splitlines()) < 20
+    assert len(running.printed().splitlines()) < 20
     with closing(Browser(running.address)) as another:
         assert another.get("/login").status_code == 200
 
@@ -125,6 +125,6 @@ def test_more_connections_than_files_are_refused(tmp_path: Path, capsys: pytest.
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if hard == resource.RLIM_INFINITY or hard >= 100_000:
         pytest.skip("this user may open any number of files")
-    code, said = refused(capsys, "--data", str(tmp_path), "--max-connections", "100000")
+    code, printed = refused(capsys, "--data", str(tmp_path), "--max-connections", "100000")
     assert code == 3
-    assert "lower --max-connections" in said
+    assert "lower --max-connections" in printed

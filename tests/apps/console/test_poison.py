@@ -59,8 +59,8 @@ def test_pages_survive_an_alert_that_an_older_version_kept(console: Console, fie
     assert (desk.status_code, desk.url.path) == (200, "/desk")
     lease = console.desk.held("supervisor")
     assert lease is not None
-    said = browser.post("/desk", "/desk/answer", lease=lease.lease, code="40", order="oldest")
-    assert "That alert cannot be answered" in said.text
+    response = browser.post("/desk", "/desk/answer", lease=lease.lease, code="40", order="oldest")
+    assert "That alert cannot be answered" in response.text
     assert console.desk.pick("officer") is None
     assert len(console.database.rows("SELECT 1 FROM refused")) == 1
 

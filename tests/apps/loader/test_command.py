@@ -127,7 +127,7 @@ def test_a_part_whose_upload_timed_out_is_retried(tmp_path: Path, s3: str, monke
 
 @pytest.mark.embedded
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "expected"),
     [
         (None, "No such file"),
         (b"", "is empty"),
@@ -136,7 +136,7 @@ def test_a_part_whose_upload_timed_out_is_retried(tmp_path: Path, s3: str, monke
     ],
 )
 def test_a_file_that_is_not_a_ticket_file_ends_with_3_and_is_named(
-    tmp_path: Path, content: bytes | None, said: str
+    tmp_path: Path, content: bytes | None, expected: str
 ) -> None:
     if content is not None:
         (tmp_path / "wrong.csv").write_bytes(content)
@@ -144,7 +144,7 @@ def test_a_file_that_is_not_a_ticket_file_ends_with_3_and_is_named(
     assert done.returncode == 3
     assert done.stderr.startswith("error: ")
     assert "wrong.csv" in done.stderr
-    assert said in done.stderr
+    assert expected in done.stderr
 
 
 @pytest.mark.embedded
@@ -162,7 +162,7 @@ def test_a_name_that_is_not_printable_text_ends_with_3(tmp_path: Path, name: byt
 
 @pytest.mark.embedded
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "expected"),
     [
         ([], "FILE... --to URL"),
         (["x.csv"], "FILE... --to URL"),
@@ -173,10 +173,10 @@ def test_a_name_that_is_not_printable_text_ends_with_3(tmp_path: Path, name: byt
         (["x.csv", "--to", "file:out", "--patience", "1"], "not a duration"),
     ],
 )
-def test_wrong_usage_ends_with_2(arguments: list[str], said: str) -> None:
+def test_wrong_usage_ends_with_2(arguments: list[str], expected: str) -> None:
     done = command(*arguments)
     assert done.returncode == 2
-    assert said in done.stderr
+    assert expected in done.stderr
 
 
 @pytest.mark.embedded
@@ -290,7 +290,7 @@ class stopped_half_way:  # noqa: N801  # a context manager
         slow = [*flags(tmp_path), "--max-rate", "1k", "--restart"]
         self._line = [sys.executable, "-m", "prestacop", "load", str(history), *slow]
         self._journals = tmp_path / "journals"
-        self.said = ""
+        self.printed = ""
 
     def __enter__(self) -> "stopped_half_way":
         self._process = subprocess.Popen(self._line, stderr=subprocess.PIPE, text=True)
@@ -301,7 +301,7 @@ class stopped_half_way:  # noqa: N801  # a context manager
 
     def __exit__(self, *error: object) -> None:
         self._process.send_signal(signal.SIGINT)
-        _, self.said = self._process.communicate(timeout=30)
+        _, self.printed = self._process.communicate(timeout=30)
         self.code = self._process.returncode
 
 
@@ -312,8 +312,8 @@ def test_ctrl_c_prints_how_to_resume_and_status_prints_the_progress(tmp_path: Pa
     with stopped_half_way(history, tmp_path) as running:
         assert "loading" in command("--status", *journals).stdout
     assert running.code == 130
-    assert f"prestacop load {history}" in running.said
-    assert "--restart" not in running.said  # which would not go on
+    assert f"prestacop load {history}" in running.printed
+    assert "--restart" not in running.printed  # which would not go on
     assert "stopped" in command("--status", *journals).stdout
     assert command(history, *flags(tmp_path)).returncode == 0
     final = command("--status", *journals).stdout

@@ -87,7 +87,7 @@ def test_a_damaged_journal_ends_with_2_and_one_line_that_names_the_fault(
     tmp_path: Path, source: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     journal = half_way(tmp_path, source)
-    make, said = ODD[name]
+    make, expected = ODD[name]
     content = make(journal.read_bytes().splitlines(keepends=True))
     journal.write_bytes(content)
     for command in (line(tmp_path, source), ["--status", "--journal", str(journal.parent)]):
@@ -95,11 +95,11 @@ def test_a_damaged_journal_ends_with_2_and_one_line_that_names_the_fault(
             code = main(command)
         (shown,) = capsys.readouterr().err.splitlines() or [""]
         assert shown.isprintable()
-        if "another load" in said and "--status" in command:
+        if "another load" in expected and "--status" in command:
             continue  # there it is as good as others
         assert code == 2
         assert str(journal) in shown
-        assert re.search(said, shown)
+        assert re.search(expected, shown)
         assert "Move it away" in shown
     assert journal.read_bytes() == content
     journal.unlink()
@@ -193,7 +193,7 @@ KNOWN = {"topic": "a" * 32, "acknowledged": {"1": [5, 9]}, "offset": 100}
 
 
 @pytest.mark.parametrize(
-    ("known", "found", "said"),
+    ("known", "found", "expected"),
     [
         (KNOWN, TopicState("a" * 32, {"0": (0, 0), "1": (0, 10)}), None),
         (KNOWN, TopicState("a" * 32, {"1": (5, 10)}), None),
@@ -210,12 +210,12 @@ KNOWN = {"topic": "a" * 32, "acknowledged": {"1": [5, 9]}, "offset": 100}
     ],
 )
 def test_a_topic_is_compared_with_the_acknowledged_offsets(
-    known: Mapping[str, Any], found: TopicState, said: str | None
+    known: Mapping[str, Any], found: TopicState, expected: str | None
 ) -> None:
-    if said is None:
+    if expected is None:
         check_still_there("kafka://x/t", known, found)
     else:
-        with pytest.raises(TargetChanged, match=f"{said}.* --restart"):
+        with pytest.raises(TargetChanged, match=f"{expected}.* --restart"):
             check_still_there("kafka://x/t", known, found)
 
 

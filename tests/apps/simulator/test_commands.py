@@ -26,10 +26,10 @@ class _Said(Sink):
     """Keeps what was published."""
 
     def __init__(self) -> None:
-        self.said: list[tuple[bytes, str]] = []
+        self.sent: list[tuple[bytes, str]] = []
 
     def write(self, payloads: Sequence[bytes], keys: Sequence[str]) -> None:
-        self.said += zip(payloads, keys, strict=True)
+        self.sent += zip(payloads, keys, strict=True)
 
     def waiting(self) -> int:
         return 0
@@ -68,12 +68,12 @@ def messages(blocks: Iterator[Block], n: int) -> list[DroneMessage]:
     return [msgspec.json.decode(p, type=DroneMessage) for block in islice(blocks, n) for p in block.payloads]
 
 
-def of(said: list[DroneMessage], drone: str) -> list[DroneMessage]:
-    return [message for message in said if message.drone_id == drone]
+def of(sent: list[DroneMessage], drone: str) -> list[DroneMessage]:
+    return [message for message in sent if message.drone_id == drone]
 
 
-def places(said: list[DroneMessage]) -> set[tuple[float, float]]:
-    return {(message.latitude, message.longitude) for message in said}
+def places(sent: list[DroneMessage]) -> set[tuple[float, float]]:
+    return {(message.latitude, message.longitude) for message in sent}
 
 
 def test_a_drone_that_returns_reports_no_violation_and_stays_in_its_dock(reader: _Commands) -> None:
@@ -105,9 +105,9 @@ def test_the_last_command_wins(reader: _Commands) -> None:
     blocks = fly(FLIGHT, block_s=1, reader=reader)
     reader.tell("drone-0001", "return", "c1")
     reader.tell("drone-0001", "hold", "c2")
-    said = messages(blocks, 30)
-    assert {message.kind for message in of(said, "drone-0001")} == {"position", "violation"}
-    assert len(reader.sink.said) == 2
+    sent = messages(blocks, 30)
+    assert {message.kind for message in of(sent, "drone-0001")} == {"position", "violation"}
+    assert len(reader.sink.sent) == 2
 
 
 def test_a_command_is_confirmed_when_it_takes_effect(reader: _Commands) -> None:
@@ -115,13 +115,13 @@ def test_a_command_is_confirmed_when_it_takes_effect(reader: _Commands) -> None:
     messages(blocks, 3)
     reader.tell("drone-0004", "return", "c7")
     reader.tell("nobody", "return", "c8")
-    said = messages(blocks, 1)
-    ((payload, key),) = reader.sink.said
+    sent = messages(blocks, 1)
+    ((payload, key),) = reader.sink.sent
     confirmation = msgspec.json.decode(payload, type=Confirmation)
     assert (confirmation.command_id, confirmation.drone_id, confirmation.command, key) == (
         "c7", "drone-0004", "return", "drone-0004",
     )  # fmt: skip
-    assert confirmation.time <= min(message.event_time for message in said)
+    assert confirmation.time <= min(message.event_time for message in sent)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_an_invalid_command_is_reported_and_skipped(
     reader.coming = [payload]
     assert messages(fly(FLIGHT, block_s=1, reader=reader), 1)
     assert "not a command" in capsys.readouterr().err
-    assert not reader.sink.said
+    assert not reader.sink.sent
 
 
 def test_without_commands_a_reader_changes_nothing(reader: _Commands) -> None:
@@ -151,7 +151,7 @@ def test_a_holding_drone_returns_before_its_battery_is_empty() -> None:
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"),
+    ("flags", "expected"),
     [
         (["--commands", "kafka://h:1/c"], "--live"),
         (["--live", "--confirmations", "kafka://h:1/c"], "--confirmations needs --commands"),
@@ -161,7 +161,7 @@ def test_a_holding_drone_returns_before_its_battery_is_empty() -> None:
         (["--days", "1", "--seconds", "86401"], "--seconds is longer than --days"),
     ],
 )
-def test_contradicting_options_are_refused(flags: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_contradicting_options_are_refused(flags: list[str], expected: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["drones", "--drones", "1", "--seconds", "1", "--output", "kafka://h:1/d", *flags])
-    assert said in capsys.readouterr().err
+    assert expected in capsys.readouterr().err

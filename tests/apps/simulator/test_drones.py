@@ -77,7 +77,7 @@ def by_drone(messages: list[DroneMessage]) -> dict[str, list[DroneMessage]]:
 def test_every_drone_publishes_at_the_requested_rate(messages: list[DroneMessage]) -> None:
     drones = by_drone(messages)
     assert len(drones) == FLIGHT.drones
-    assert {len(spoken) for spoken in drones.values()} == {200}
+    assert {len(sent) for sent in drones.values()} == {200}
     assert all(re.fullmatch(r"drone-\d{4}", name) for name in drones)
     times = [moment(message) for message in messages]
     assert times == sorted(times)
@@ -116,13 +116,13 @@ def test_messages_are_compact_json_in_the_order_of_the_fields(calm: tuple[list[b
 
 
 def test_drones_fly_over_land_at_the_speed_of_drones(messages: list[DroneMessage]) -> None:
-    for spoken in by_drone(messages).values():
+    for sent in by_drone(messages).values():
         beats = [
             beat for beat in BEATS
-            if all(beat[0] <= at.latitude <= beat[1] and beat[2] <= at.longitude <= beat[3] for at in spoken)
+            if all(beat[0] <= at.latitude <= beat[1] and beat[2] <= at.longitude <= beat[3] for at in sent)
         ]  # fmt: skip
         assert len(beats) == 1
-        for before, after in pairwise(spoken):
+        for before, after in pairwise(sent):
             north = (after.latitude - before.latitude) * 111_320
             east = (after.longitude - before.longitude) * 111_320 * math.cos(math.radians(40.7))
             seconds = moment(after) - moment(before)
@@ -133,8 +133,8 @@ def test_drones_fly_over_land_at_the_speed_of_drones(messages: list[DroneMessage
 
 def test_batteries_drain_and_are_charged_again(tmp_path: Path) -> None:
     lines, _ = written(tmp_path, replace(FLIGHT, drones=5, seconds=10_000, rate=0.1))
-    for spoken in by_drone([msgspec.json.decode(line, type=DroneMessage) for line in lines]).values():
-        charge = [message.battery_pct for message in spoken]
+    for sent in by_drone([msgspec.json.decode(line, type=DroneMessage) for line in lines]).values():
+        charge = [message.battery_pct for message in sent]
         steps = [after - before for before, after in pairwise(charge)]
         assert min(steps) < 0 < max(steps)
         assert min(charge) > 0
@@ -174,9 +174,9 @@ def test_identities_are_unique_and_sequences_start_again(messages: list[DroneMes
     assert len(ids) == len(messages)
     assert all(re.fullmatch(r"[0-9a-f]{32}", identity) for identity in ids)
     reboots = 0
-    for spoken in by_drone(messages).values():
-        assert spoken[0].sequence == 1
-        for before, after in pairwise(spoken):
+    for sent in by_drone(messages).values():
+        assert sent[0].sequence == 1
+        for before, after in pairwise(sent):
             assert after.sequence in (1, before.sequence + 1)
             reboots += after.sequence == 1
     assert 0 < reboots < 100
@@ -358,7 +358,7 @@ def test_corrupt_payloads_are_dead_letters_and_no_others(tmp_path: Path) -> None
 def test_every_violation_has_its_image(tmp_path: Path) -> None:
     flight = replace(FLIGHT, seconds=20, v0_share=0.2)
     lines, _ = written(tmp_path, flight, images=tmp_path / "images.jsonl")
-    wanted = {found[0] for line in lines if (found := re.findall(rb"img-[0-9a-f]{32}", line))}
+    image_ids = {found[0] for line in lines if (found := re.findall(rb"img-[0-9a-f]{32}", line))}
     pictures = {}
     for line in (tmp_path / "images.jsonl").read_bytes().splitlines():
         if line.startswith(b"{"):
@@ -370,8 +370,8 @@ def test_every_violation_has_its_image(tmp_path: Path) -> None:
             epoch, name, data = line.split(b";")
             assert 0 <= float(epoch) - START.timestamp() < 20
         pictures[name] = base64.b64decode(data, validate=True)
-    assert set(pictures) == wanted
-    assert len(set(pictures.values())) == len(wanted)
+    assert set(pictures) == image_ids
+    assert len(set(pictures.values())) == len(image_ids)
     assert all(picture.startswith(b"\xff\xd8\xff") and picture.endswith(b"\xff\xd9") for picture in pictures.values())
 
 
@@ -401,7 +401,7 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 
 
 @pytest.mark.parametrize(
-    ("output", "more", "said"),
+    ("output", "more", "expected"),
     [
         ("kafka:drones", [], "kafka://HOST:PORT/TOPIC"),
         ("drones.jsonl", [], "file:PATH"),
@@ -421,11 +421,13 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         ("file:a", ["--start", "2026-01-15T12:00:00"], "zone"),
     ],
 )
-def test_wrong_arguments_exit_2(output: str, more: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_arguments_exit_2(
+    output: str, more: list[str], expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as stopped:
         run(output, *more)
     assert stopped.value.code == 2
-    assert said in capsys.readouterr().err
+    assert expected in capsys.readouterr().err
 
 
 def test_a_missing_folder_exits_3(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

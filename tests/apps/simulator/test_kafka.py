@@ -48,8 +48,8 @@ def test_a_topic_gets_the_messages_of_a_file_and_each_drone_in_order(
     lines = (tmp_path / "lines").read_bytes().split(b"\n")[:-1]
     capsys.readouterr()
     assert publish(mock_kafka.url("drones"), *MISHAPS, "--truth", str(tmp_path / "truth")) == 0
-    said = capsys.readouterr().err
-    assert re.fullmatch(r"simulator: 2,\d\d\d messages in .* s, .* a second, all acknowledged\n", said)
+    printed = capsys.readouterr().err
+    assert re.fullmatch(r"simulator: 2,\d\d\d messages in .* s, .* a second, all acknowledged\n", printed)
     assert (tmp_path / "truth").read_bytes() == (tmp_path / "lines.truth.parquet").read_bytes()
 
     places = {line: place for place, line in enumerate(lines)}
@@ -114,9 +114,10 @@ def test_a_live_fleet_reports_low_throughput(mock_kafka: MockKafka, capsys: pyte
     slow = mock_kafka.url("drones", "queue.buffering.max.messages=1&linger.ms=100")
     live = ["--drones", "25", "--seconds", "1", "--rate", "1", "--live", "--quiet"]
     assert publish(slow, *live) == 0
-    said = capsys.readouterr().err
+    printed = capsys.readouterr().err
     assert re.search(
-        r"throughput was too low: 25 messages a second were requested, \d+ were published, the last one \d+\.\d s", said
+        r"throughput was too low: 25 messages a second were requested, \d+ were published, the last one \d+\.\d s",
+        printed,
     )
     assert len(consumed(mock_kafka.address, "drones")) == 25
 
@@ -177,38 +178,38 @@ def test_a_broker_that_goes_away_exits_4(
     threading.Timer(1.0, mock_kafka.stop).start()
     live = ["--live", "--seconds", "60", "--quiet", "--truth", str(tmp_path / "truth")]
     assert publish(mock_kafka.url("drones", "message.timeout.ms=1000"), *live) == 4
-    said = capsys.readouterr().err
-    assert re.search(r"kafka://.*/drones does not answer .*timed out", said)
-    assert re.search(r"; \d+ of \d+ messages are not acknowledged\. Check the network", said)
-    assert said.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert re.search(r"kafka://.*/drones does not answer .*timed out", printed)
+    assert re.search(r"; \d+ of \d+ messages are not acknowledged\. Check the network", printed)
+    assert printed.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
 
 def test_no_broker_exits_4(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(kafka, "_START_S", 1.0)
     assert publish("kafka://127.0.0.1:1/drones") == 4
-    said = capsys.readouterr().err
-    assert "kafka://127.0.0.1:1/drones does not answer" in said
-    assert "refused" in said
-    assert said.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert "kafka://127.0.0.1:1/drones does not answer" in printed
+    assert "refused" in printed
+    assert printed.count("\n") == 1
 
 
 def test_a_message_that_is_too_large_exits_3(mock_kafka: MockKafka, capsys: pytest.CaptureFixture[str]) -> None:
     small = mock_kafka.url("images", "message.max.bytes=1000")
     assert publish(mock_kafka.url("drones"), "--images", small, "--image-bytes", "2000", "--quiet") == 3
-    assert "/images: " in (said := capsys.readouterr().err)
-    assert "Raise max.message.bytes" in said
+    assert "/images: " in (printed := capsys.readouterr().err)
+    assert "Raise max.message.bytes" in printed
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "expected"),
     [
         ("socket.timeout.ms=1", "socket.timeout.ms"),
         ("sasl.mechanisms=PLAIN&security.protocol=SASL_SSL&sasl.username=u", "sasl.password"),
     ],
 )
 def test_options_that_the_client_refuses_exit_2(
-    options: str, said: str, mock_kafka: MockKafka, capsys: pytest.CaptureFixture[str]
+    options: str, expected: str, mock_kafka: MockKafka, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert publish(mock_kafka.url("drones", options)) == 2
-    assert said in capsys.readouterr().err
+    assert expected in capsys.readouterr().err

@@ -62,7 +62,7 @@ def test_an_unknown_topic_exits_3(
 
 
 @pytest.mark.parametrize(
-    ("code", "exits", "said"),
+    ("code", "exits", "expected"),
     [
         (grpc.StatusCode.NOT_FOUND, 3, "there is no topic drones"),
         (grpc.StatusCode.PERMISSION_DENIED, 7, "drones: 403 told to fail"),
@@ -73,7 +73,7 @@ def test_an_unknown_topic_exits_3(
 def test_a_request_that_fails_ends_it(
     code: grpc.StatusCode,
     exits: int,
-    said: str,
+    expected: str,
     pubsub_double: PubSubDouble,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -83,7 +83,7 @@ def test_a_request_that_fails_ends_it(
     pubsub_double.publish_fails = [code] * 100
     assert publish("--truth", str(tmp_path / "truth")) == exits
     error = capsys.readouterr().err
-    assert re.search(said, error)
+    assert re.search(expected, error)
     assert error.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 

@@ -95,9 +95,13 @@ def test_the_command_prints_csv(root: str, codes: Path) -> None:
 def test_the_table_of_the_city_and_what_is_none(codes: Path, tmp_path: Path) -> None:
     assert read_rates(codes) == RATES
     wrong = tmp_path / "wrong.csv"
-    for text, said in (("a,b\n1,2\n", "no columns CODE"), (TABLE.replace("65", "dear"), "line 3"), ("", "no columns")):
+    for text, expected in (
+        ("a,b\n1,2\n", "no columns CODE"),
+        (TABLE.replace("65", "dear"), "line 3"),
+        ("", "no columns"),
+    ):
         wrong.write_text(text)
-        with pytest.raises(InputUnusable, match=said):
+        with pytest.raises(InputUnusable, match=expected):
             read_rates(wrong)
     with pytest.raises(InputUnusable, match="ncbg-6agr"):
         read_rates(tmp_path / "nothing.csv")

@@ -87,7 +87,7 @@ TABLE: dict[str, tuple[str, dict[str, str], dict[str, tuple[Main, list[str]]], i
 def test_a_place_that_cannot_be_used_has_one_code_in_every_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
-    place, environment, commands, wanted = TABLE[kind]
+    place, environment, commands, expected = TABLE[kind]
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("pipelines.violations.run.run_graph", lambda *_: pytest.fail("it began to work"))
@@ -105,11 +105,11 @@ def test_a_place_that_cannot_be_used_has_one_code_in_every_command(
     found = {}
     for name, (main, argv) in commands.items():
         storage.cache_clear()
-        code, said = ending(capsys, main, *(words.get(word, word.replace("PLACE", place)) for word in argv))
-        lines = [line for line in said.splitlines() if not line.startswith(("usage:", " "))]
-        found[name] = (code, len(lines), "Traceback" in said)
+        code, printed = ending(capsys, main, *(words.get(word, word.replace("PLACE", place)) for word in argv))
+        lines = [line for line in printed.splitlines() if not line.startswith(("usage:", " "))]
+        found[name] = (code, len(lines), "Traceback" in printed)
     storage.cache_clear()
-    assert found == dict.fromkeys(commands, (wanted, 1, False))
+    assert found == dict.fromkeys(commands, (expected, 1, False))
 
 
 READS: dict[str, tuple[Main, list[str]]] = {
@@ -176,8 +176,8 @@ def test_an_input_that_cannot_be_used_is_3_in_every_command(
     found = {}
     for name, (main, argv) in READS.items():
         if name not in FINE.get(kind, ()):
-            code, said = ending(capsys, main, *(_filled(word, words) for word in argv))
-            found[name] = (code, len(said.splitlines()), "Traceback" in said)
+            code, printed = ending(capsys, main, *(_filled(word, words) for word in argv))
+            found[name] = (code, len(printed.splitlines()), "Traceback" in printed)
     assert found == dict.fromkeys(found, (3, 1, False))
 
 
@@ -195,19 +195,21 @@ def test_no_hard_links_is_found_before_the_work(
     monkeypatch.setattr(os, "link", link)
     monkeypatch.setattr("pipelines.violations.run.run_graph", lambda *_: pytest.fail("it began to work"))
     argv = ["--history", history(tmp_path / "h.csv"), "--lake", str(tmp_path / "lake"), "--quiet"]
-    code, said = ending(capsys, violations, *argv)
-    assert (code, "no hard links" in said) == (2, True)
+    code, printed = ending(capsys, violations, *argv)
+    assert (code, "no hard links" in printed) == (2, True)
 
 
-@pytest.mark.parametrize(("live", "wanted"), [("/proc/live", 2), ("/dev/full", 5)])
+@pytest.mark.parametrize(("live", "expected"), [("/proc/live", 2), ("/dev/full", 5)])
 def test_live_statistics_that_cannot_be_written_have_their_code(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], live: str, wanted: int
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], live: str, expected: int
 ) -> None:
     messages = make_messages(tmp_path / "m.jsonl", 3, 100)
     argv = ["--messages", f"file:{messages}", "--lake", str(tmp_path / "lake"), "--live", f"file:{live}", "--quiet"]
-    code, said = ending(capsys, violations, *argv)
-    assert code == wanted
-    assert [line for line in said.splitlines() if line.startswith(("Traceback", "error"))] == [said.splitlines()[-1]]
+    code, printed = ending(capsys, violations, *argv)
+    assert code == expected
+    assert [line for line in printed.splitlines() if line.startswith(("Traceback", "error"))] == [
+        printed.splitlines()[-1]
+    ]
 
 
 @pytest.mark.parametrize("name", ["\udcff.csv", "x" * 300, "missing.csv"])
@@ -239,7 +241,7 @@ def test_a_bucket_that_is_not_there_has_one_code_everywhere(
 
 
 @pytest.mark.parametrize(
-    ("answer", "wanted", "advice"),
+    ("answer", "expected", "advice"),
     [
         (("403 Forbidden", "AccessDenied"), 7, "rights"),
         (("403 Forbidden", "SignatureDoesNotMatch"), 7, "keys"),
@@ -256,7 +258,7 @@ def test_what_s3_refuses_has_one_code_in_every_command(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     answer: tuple[str, str],
-    wanted: int,
+    expected: int,
     advice: str,
 ) -> None:
     faulty_s3.refuse_everything(*answer)
@@ -273,9 +275,9 @@ def test_what_s3_refuses_has_one_code_in_every_command(
     found = {}
     for name, (main, argv) in (S3_ALONE | reads).items():
         storage.cache_clear()
-        code, said = ending(capsys, main, *(words.get(word, word.replace("PLACE", "s3://lake/x")) for word in argv))
-        found[name] = (code, len(said.splitlines()), answer[1] in said, advice in said)
-    assert found == dict.fromkeys(found, (wanted, 1, True, True))
+        code, printed = ending(capsys, main, *(words.get(word, word.replace("PLACE", "s3://lake/x")) for word in argv))
+        found[name] = (code, len(printed.splitlines()), answer[1] in printed, advice in printed)
+    assert found == dict.fromkeys(found, (expected, 1, True, True))
 
 
 def test_a_fault_of_the_program_is_70_with_its_traceback_and_how_to_report_it(
@@ -285,14 +287,14 @@ def test_a_fault_of_the_program_is_70_with_its_traceback_and_how_to_report_it(
         raise KeyError("ours")
 
     for main in (lambda _: run(broken, ""), lambda _: exit_with(broken)):
-        code, said = ending(capsys, main)
+        code, printed = ending(capsys, main)
         assert code == BUG == 70
-        assert "Traceback" in said
-        assert "report" in said.splitlines()[-1]
+        assert "Traceback" in printed
+        assert "report" in printed.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
-    ("error", "wanted"),
+    ("error", "expected"),
     [
         (NotReconciled("rows"), 1),
         (RuntimeError("x\nschemas.errors.NotReconciled: unit a [while running 'Commit']"), 1),
@@ -306,8 +308,8 @@ def test_a_fault_of_the_program_is_70_with_its_traceback_and_how_to_report_it(
         (MemoryError(), BUG),
     ],
 )
-def test_each_error_has_its_code(capsys: pytest.CaptureFixture[str], error: Exception, wanted: int) -> None:
+def test_each_error_has_its_code(capsys: pytest.CaptureFixture[str], error: Exception, expected: int) -> None:
     def fail() -> int:
         raise error
 
-    assert ending(capsys, lambda _: run(fail, ""))[0] == wanted
+    assert ending(capsys, lambda _: run(fail, ""))[0] == expected

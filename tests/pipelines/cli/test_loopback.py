@@ -180,7 +180,7 @@ def test_a_command_listens_here_alone(name: str, two_runs: Path, tmp_path: Path)
     at = At(Path(shutil.copytree(two_runs, tmp_path / "lake")), tmp_path / "new")
     command = COMMANDS[name](at)
     ran = watched([sys.executable, "-m", "prestacop", *command], tmp_path / "log")
-    assert ran.code == 0, ran.said
+    assert ran.code == 0, ran.printed
     assert ran.listened or name not in BEAM, "Beam's servers were not seen: the test looks too seldom"
     assert ran.reachable == set()
 
@@ -194,7 +194,7 @@ def test_clean_listens_here_alone(tmp_path: Path) -> None:
         shutil.copyfile(ROOT / "runners" / name, tmp_path / "tree" / "runners" / name)
     line = [sys.executable, "-P", "-m", "prestacop", "clean"]
     ran = watched(line, tmp_path / "log", environment={"PYTHONPATH": str(tmp_path / "tree")})
-    assert ran.code == 0, ran.said
+    assert ran.code == 0, ran.printed
     assert ran.reachable == set()
 
 

@@ -54,8 +54,8 @@ def test_a_newer_lake_is_refused_in_one_line(
     name, *nested = words
     module = import_module(SUBCOMMANDS[name].module)
     monkeypatch.setattr(module, "use_local_servers", lambda: None, raising=False)  # changes the environment
-    code, said = ending(capsys, lambda argv: module.main(list(argv)), *nested, *REST[words], "--lake", str(lake))
-    assert (code, len(said.splitlines())) == (LakeTooNew.exit_code, 1), said
-    assert said.startswith(f"error: {lake}: a newer version of PrestaCop wrote this lake")
+    code, printed = ending(capsys, lambda argv: module.main(list(argv)), *nested, *REST[words], "--lake", str(lake))
+    assert (code, len(printed.splitlines())) == (LakeTooNew.exit_code, 1), printed
+    assert printed.startswith(f"error: {lake}: a newer version of PrestaCop wrote this lake")
     assert [path.name for path in lake.iterdir()] == [FILE]
     assert {path.name for path in tmp_path.iterdir()} <= {"m.jsonl", "codes.csv", "lake"}

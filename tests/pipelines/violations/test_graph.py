@@ -192,10 +192,10 @@ def test_killed_half_way_and_run_again_the_lake_is_that_of_an_uninterrupted_run(
     kills = 0
     # After some of the files, after most of them, and between the rows of the ledger.
     moments = [(".", random.randrange(1, 40)), (".", random.randrange(40, 100)), ("ledger", 1)]
-    for below, wanted in moments:
+    for below, expected in moments:
         started = time.time()
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-            while process.poll() is None and newer(killed / below, started) < wanted:
+            while process.poll() is None and newer(killed / below, started) < expected:
                 time.sleep(0.002)
             if process.poll() is None:
                 os.kill(process.pid, signal.SIGKILL)

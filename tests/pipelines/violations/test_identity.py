@@ -152,7 +152,7 @@ def landed(root: str, name: str, messages: Sequence[bytes]) -> int:
 
 
 def test_what_is_a_copy_is_one_within_a_unit_across_units_and_after_a_publication(tmp_path: Path) -> None:
-    pairs = {name: [message(message_id=name, **said) for said in both] for name, (*both, _) in PAIRS.items()}
+    pairs = {name: [message(message_id=name, **fields) for fields in both] for name, (*both, _) in PAIRS.items()}
     one, two = str(tmp_path / "one"), str(tmp_path / "two")
     live = landed(one, "a", [line for pair in pairs.values() for line in pair])
     for unit, place in (("a", 0), ("b", 1)):
@@ -191,11 +191,11 @@ def load(root: str, folder: Path, name: str, payloads: Sequence[bytes], key: Any
 @pytest.mark.embedded
 def test_no_drone_makes_a_signed_answer_vanish(tmp_path: Path) -> None:
     root, key = str(tmp_path / "lake"), new_key()
-    asked = {"message_id": "v", "drone_id": "d1", "plate_id": "ABC123", "violation_code": 0}
-    said = answer_to(
-        alert(**asked), lease="l", officer_id="kelly", violation_code=40, event_time="2026-01-15T13:00:01.000000Z"
+    unqualified = {"message_id": "v", "drone_id": "d1", "plate_id": "ABC123", "violation_code": 0}
+    officer_answer = answer_to(
+        alert(**unqualified), lease="l", officer_id="kelly", violation_code=40, event_time="2026-01-15T13:00:01.000000Z"
     )
-    answered = msgspec.json.encode(sign(said, key))
+    answered = msgspec.json.encode(sign(officer_answer, key))
     forged = json.loads(answered) | {
         "status": "raw",
         "violation_code": 1,
@@ -204,14 +204,14 @@ def test_no_drone_makes_a_signed_answer_vanish(tmp_path: Path) -> None:
         "signature": None,
     }
     stolen = message(**forged)
-    load(root, tmp_path, "1.jsonl", [stolen, message(**asked)], key)  # even within the answer's own unit
+    load(root, tmp_path, "1.jsonl", [stolen, message(**unqualified)], key)  # even within the answer's own unit
     load(root, tmp_path, "2.jsonl", [stolen, answered, answered, stolen], key)
     for step in ("before", "after"):
         lk = lake(root)
         alerts = lk.sql("SELECT message_id, answered, answered_code, officer_id FROM alerts").to_pylist()
         assert [tuple(row.values()) for row in alerts] == [("v", True, 40, "kelly")], step
-        assert ids(lk, "conflicts") == [said.message_id] * 2
-        story = "\n".join(trace(lk, said.message_id))
+        assert ids(lk, "conflicts") == [officer_answer.message_id] * 2
+        story = "\n".join(trace(lk, officer_answer.message_id))
         assert story.count("other messages have its message_id and other content") == 2
         assert "2 messages share 1 message_ids with other content" in "\n".join(summary(root, Mark(), 1.0))
         found = answers(root, LOCAL)

@@ -102,14 +102,14 @@ def wrong_inputs(folder: Path, rows: int) -> dict[str, Path]:
 def test_the_wrong_file_stops_the_run_and_writes_nothing(tmp_path: Path, rows: int) -> None:
     wrong, root = wrong_inputs(tmp_path, rows), tmp_path / "lake"
     for kind, path in wrong.items():
-        said = rf"{rows:,} of {rows:,} rows \(100.0%\) are refused, more than the 10% of --max-dead-letters: \w+ \("
+        expected = rf"{rows:,} of {rows:,} rows \(100.0%\) are refused, more than the 10% of --max-dead-letters: \w+ \("
         if kind != "history":
-            said = rf"{rows + 1:,} of {rows + 1:,} rows \(100.0%\)"  # its line of column names too
+            expected = rf"{rows + 1:,} of {rows + 1:,} rows \(100.0%\)"  # its line of column names too
         given: dict[str, str] = {kind: str(path)}
         alone = ReadOptions(
             given.get("history"), given.get("messages"), given.get("images"), max_dead_letters=DEFAULT_SHARE
         )
-        with pytest.raises((InputUnusable, RuntimeError), match=said):
+        with pytest.raises((InputUnusable, RuntimeError), match=expected):
             run_graph(alone, Settings(str(root), 3600), LOCAL)
         assert [path for path in root.rglob("*") if path.is_file()] == []
     history, messages, images = (str(wrong[kind]) for kind in ("history", "messages", "images"))
@@ -171,7 +171,7 @@ def test_dead_letters_never_stop_an_unbounded_run(
 def test_a_topic_that_the_lake_knows_is_stopped_only_on_demand(tmp_path: Path, unit: Unit) -> None:
     root: Any = str(tmp_path)
     topic, splits = PubSubStream(PubSubUrl("p", "s"), unit.source), [Split(unit, 0)]
-    wanted = ReadOptions(max_dead_letters=DEFAULT_SHARE)
+    options = ReadOptions(max_dead_letters=DEFAULT_SHARE)
     commit(
         root,
         [
@@ -179,19 +179,19 @@ def test_a_topic_that_the_lake_knows_is_stopped_only_on_demand(tmp_path: Path, u
             for name in ("drones-00000", unit.name.replace("-kafka-", "-kafka-e").replace("-p-s", "-p-t"))
         ],
     )
-    assert _limit(topic, splits, wanted, root).stops
+    assert _limit(topic, splits, options, root).stops
     other = unit.name.replace(f"{5:019d}", f"{0:019d}").replace(f"{7:020d}", f"{1:020d}")
     commit(root, [write(root, other, [Said("m")])])
-    assert not _limit(topic, splits, wanted, root).stops
-    assert _limit(topic, splits, wanted._replace(stops_known_topics=True), root).stops
+    assert not _limit(topic, splits, options, root).stops
+    assert _limit(topic, splits, options._replace(stops_known_topics=True), root).stops
 
 
 def test_a_topic_of_files_is_known_when_one_of_them_is_in_the_lake(tmp_path: Path) -> None:
     topic = LoadedFiles(PubSubStream(PubSubUrl("p", "s"), Source.HISTORY), HistoryCsv())
-    wanted = ReadOptions(max_dead_letters=DEFAULT_SHARE)
-    assert _limit(topic, [], wanted, str(tmp_path)).stops
+    options = ReadOptions(max_dead_letters=DEFAULT_SHARE)
+    assert _limit(topic, [], options, str(tmp_path)).stops
     remember([Loaded(32 * "a", "f.csv", b"", 0, ())], str(tmp_path))
-    assert not _limit(topic, [], wanted, str(tmp_path)).stops
+    assert not _limit(topic, [], options, str(tmp_path)).stops
 
 
 def test_a_file_stops_the_run_in_a_lake_that_has_units(tmp_path: Path) -> None:

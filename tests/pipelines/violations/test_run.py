@@ -90,7 +90,7 @@ def test_a_header_alone_is_a_history_without_rows(tmp_path: Path) -> None:
 
 @pytest.mark.embedded
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "expected"),
     [
         (["--history", "x.csv"], "--lake is missing"),
         (["--lake", "lake"], "nothing to read"),
@@ -101,12 +101,12 @@ def test_a_header_alone_is_a_history_without_rows(tmp_path: Path) -> None:
         (["--history", "x.csv", "--lake", "gs://x"], ""),
     ],
 )
-def test_wrong_usage_ends_with_2(tmp_path: Path, arguments: list[str], said: str) -> None:
+def test_wrong_usage_ends_with_2(tmp_path: Path, arguments: list[str], expected: str) -> None:
     (tmp_path / "x.csv").write_text("Summons Number,Issue Date,Violation Time,Violation Code\n")
     arguments = [str(tmp_path / a) if a == "x.csv" else a for a in arguments]
     done = command(*arguments)
     assert done.returncode == 2
-    assert said in done.stderr
+    assert expected in done.stderr
 
 
 @pytest.mark.embedded
@@ -178,11 +178,11 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
         while process.poll() is None and not list(tmp_path.glob("lake/**/*.parquet")):
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
+        _, printed = process.communicate(timeout=60)
     if process.returncode == 0:
         pytest.skip("the run was over before it could be stopped")
     assert process.returncode == 130
-    assert f"prestacop run --history {history}" in said
+    assert f"prestacop run --history {history}" in printed
     assert subprocess.run(line, capture_output=True, check=False).returncode == 0
 
 

@@ -95,7 +95,7 @@ def test_the_largest_picture_fits_into_a_message() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "expected"),
     [
         ([], "say where"),
         (["--kafka", "a:1/drones"], "without a topic"),
@@ -115,11 +115,11 @@ def test_the_largest_picture_fits_into_a_message() -> None:
         (["--lake", "s3://b", "--keep-spool", "12h"], "not a number of days"),
     ],
 )
-def test_wrong_usage_exits_2(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_usage_exits_2(arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert ended.value.code == 2
-    assert said in capsys.readouterr().err
+    assert expected in capsys.readouterr().err
 
 
 @pytest.mark.embedded

@@ -106,27 +106,27 @@ def test_what_is_no_table_is_named_by_the_graph_and_by_the_loader_alike(
     tmp_path: Path, what: str, packing: str
 ) -> None:
     inner = what.removesuffix(" in gzip")
-    content, said = (PACK[inner](TABLE), f"a {inner} file") if inner in PACK else (b"", "the file is empty")
-    content, said = (OTHERS | JSON).get(what, (content, said))
+    content, expected = (PACK[inner](TABLE), f"a {inner} file") if inner in PACK else (b"", "the file is empty")
+    content, expected = (OTHERS | JSON).get(what, (content, expected))
     if inner in PACK and packing == "plain":
         packing = Packing.GZIP
     path = tmp_path / "tickets.csv"
     path.write_bytes(PACK[packing](content) if packing in PACK else content)
-    told = by_the_graph(path, HistoryCsv())
-    assert told.startswith(str(path))
-    assert said in told
-    assert by_the_loader(path) == told
+    message = by_the_graph(path, HistoryCsv())
+    assert message.startswith(str(path))
+    assert expected in message
+    assert by_the_loader(path) == message
 
 
 @pytest.mark.parametrize("what", [*OTHERS, *JSON])
 @pytest.mark.parametrize("packing", ["plain", *PACK])
 def test_what_is_no_recording_is_named(tmp_path: Path, what: str, packing: str) -> None:
-    content, said = (OTHERS | JSON)[what]
+    content, expected = (OTHERS | JSON)[what]
     path = tmp_path / "m.jsonl"
     path.write_bytes(PACK[packing](content) if packing in PACK else content)
-    told = by_the_graph(path, RecordedMessages(Source.DRONES))
-    assert "not a recording of messages but " in told
-    assert said in told
+    message = by_the_graph(path, RecordedMessages(Source.DRONES))
+    assert "not a recording of messages but " in message
+    assert expected in message
 
 
 @pytest.mark.parametrize(

@@ -113,8 +113,8 @@ def test_a_name_with_brackets_matches_the_file_or_folder_of_that_name(tree: Call
 def test_the_error_for_a_folder_suggests_a_pattern(tree: Callable[[Iterable[str]], Twice]) -> None:
     found = tree(TREE)
     for pattern in ("one", "one/", "one/two", "on?", "on?/", "*/two", "**/three/", "one/tw[o]", ""):
-        (said,) = found(pattern)
-        assert f": this is a folder; write {f'{pattern}/*'.lstrip('/').replace('//', '/')}.csv" in said
+        (refusal,) = found(pattern)
+        assert f": this is a folder; write {f'{pattern}/*'.lstrip('/').replace('//', '/')}.csv" in refusal
 
 
 def test_a_bucket_alone_is_a_folder_and_its_name_no_pattern(s3: str) -> None:
@@ -289,5 +289,5 @@ def test_a_disk_and_a_bucket_agree_on_any_tree_and_pattern(
         there = found(pattern)
         if not any("[" in name for name in names):  # Python's own reads no name with brackets as it is
             files = sorted(filter(os.path.isfile, set(glob.glob(f"{top}/{pattern}", recursive=True))))
-            said = [pattern for pattern in there if ": no file has" in pattern or ": this is a folder" in pattern]
-            assert [os.path.relpath(path, top) for path in files] == ([] if said else there)
+            refusal = [pattern for pattern in there if ": no file has" in pattern or ": this is a folder" in pattern]
+            assert [os.path.relpath(path, top) for path in files] == ([] if refusal else there)

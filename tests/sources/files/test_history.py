@@ -63,7 +63,7 @@ def test_a_column_that_is_not_read_may_be_duplicated() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         (b"", "the file is empty"),
         (b"\n", "this is no "),
@@ -79,8 +79,8 @@ def test_a_column_that_is_not_read_may_be_duplicated() -> None:
         (",".join(MANDATORY).encode() + b"," * MAX_HEADER_BYTES, "no end within 65536 bytes"),
     ],
 )
-def test_a_first_line_that_is_not_a_header_is_an_error(text: bytes, said: str) -> None:
-    assert said in refusal(text)
+def test_a_first_line_that_is_not_a_header_is_an_error(text: bytes, expected: str) -> None:
+    assert expected in refusal(text)
 
 
 @given(st.binary(max_size=200))

@@ -73,7 +73,7 @@ def test_patterns_name_files_in_a_bucket_too(s3: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "expected"),
     [
         ("missing.csv", None, "no file has this name"),
         ("missing*.csv", None, "no file has this name"),
@@ -87,14 +87,14 @@ def test_patterns_name_files_in_a_bucket_too(s3: str, tmp_path: Path) -> None:
     ],
 )
 def test_a_file_that_is_not_a_history_is_an_error_of_the_plan(
-    tmp_path: Path, name: str, content: bytes | None, said: str
+    tmp_path: Path, name: str, content: bytes | None, expected: str
 ) -> None:
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(InputUnusable) as error:
         plan(str(tmp_path / name), HistoryCsv())
     assert name in str(error.value)
-    assert said in str(error.value)
+    assert expected in str(error.value)
 
 
 def test_one_file_that_is_not_a_history_stops_the_whole_pattern(tmp_path: Path) -> None:
@@ -196,8 +196,8 @@ def test_the_graph_reads_and_counts_the_rows_of_all_files(tmp_path: Path) -> Non
         assert_that(counted, equal_to([(ROWS_IN, 2), (ROWS_IN, 4)]), "counts")
 
 
-@pytest.mark.parametrize(("content", "said"), [(b'[{"a":1}]', "a JSON array"), (b'{\n  "a": 1\n}', "many lines")])
-def test_a_recording_without_one_message_a_line_is_an_error(tmp_path: Path, content: bytes, said: str) -> None:
+@pytest.mark.parametrize(("content", "expected"), [(b'[{"a":1}]', "a JSON array"), (b'{\n  "a": 1\n}', "many lines")])
+def test_a_recording_without_one_message_a_line_is_an_error(tmp_path: Path, content: bytes, expected: str) -> None:
     (tmp_path / "a.json").write_bytes(content)
-    with pytest.raises(InputUnusable, match=said):
+    with pytest.raises(InputUnusable, match=expected):
         plan(str(tmp_path / "a.json"), RecordedMessages(Source.DRONES))

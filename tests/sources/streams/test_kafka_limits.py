@@ -163,7 +163,7 @@ def test_gaps_within_the_log_are_marks_of_transactions_or_compacted(on: Callable
 
 
 @pytest.mark.parametrize(
-    ("gone", "first", "said"),
+    ("gone", "first", "expected_text"),
     [
         ([range(10)], 10, "messages 0 to 9 are gone"),
         ([range(12, 15)], 15, "messages 12 to 14 are gone"),
@@ -173,13 +173,13 @@ def test_gaps_within_the_log_are_marks_of_transactions_or_compacted(on: Callable
     ],
 )
 def test_a_gap_that_retention_may_have_made_is_an_error_until_the_loss_is_accepted(
-    on: Callable[..., Any], gone: list[range], first: int, said: str
+    on: Callable[..., Any], gone: list[range], first: int, expected_text: str
 ) -> None:
     on(FakeTopic(there(*gone), 40, first))
-    with pytest.raises(InputUnusable, match=rf"kafka:fleet/0: {said}.*--accept-loss"):
+    with pytest.raises(InputUnusable, match=rf"kafka:fleet/0: {expected_text}.*--accept-loss"):
         offsets(0, 40)
     on(FakeTopic(there(*gone), 40, first))
-    with pytest.raises(InputUnusable, match=said):
+    with pytest.raises(InputUnusable, match=expected_text):
         batches(UNIT)
     on(FakeTopic(there(*gone), 40, first))
     assert offsets(0, 40, accept_loss=True) == sorted(there(*gone))

@@ -433,9 +433,9 @@ def guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[_Mailbo
     tls.load_cert_chain(made.certificate, made.key)
     box = _Mailbox()
 
-    def authenticate(server: Any, session: Any, envelope: Any, mechanism: str, said: Any) -> AuthResult:
-        box.logins.append((said.login, said.password, session.ssl is not None))
-        return AuthResult(success=said.password == PASSWORD.encode(), handled=False)
+    def authenticate(server: Any, session: Any, envelope: Any, mechanism: str, credentials: Any) -> AuthResult:
+        box.logins.append((credentials.login, credentials.password, session.ssl is not None))
+        return AuthResult(success=credentials.password == PASSWORD.encode(), handled=False)
 
     controller = Controller(
         box, hostname="127.0.0.1", port=free_port(), tls_context=tls, require_starttls=True,

@@ -75,8 +75,8 @@ def run(*batches: UnitBatch) -> None:
 
 def test_an_alert_is_the_drones_message_and_when_it_was_raised() -> None:
     (alert,) = alerts_of(unqualified(message(violation_code=0)), AT)
-    said = json.loads(message(violation_code=0, event_time="2026-01-15T12:00:00.500000Z"))
-    assert json.loads(encode(alert)) == {**said, "alert_time": "2026-01-15T12:00:02.000000Z"}
+    fields = json.loads(message(violation_code=0, event_time="2026-01-15T12:00:00.500000Z"))
+    assert json.loads(encode(alert)) == {**fields, "alert_time": "2026-01-15T12:00:02.000000Z"}
     assert decode(encode(alert)) == alert
 
 
@@ -137,7 +137,7 @@ def test_the_time_of_an_alert_is_utc() -> None:
     assert alert.alert_time == "2026-07-01T00:00:00.000000Z"
 
 
-def tell(*units: Sequence[bytes], published: Sequence[int | None] = ()) -> list[str]:
+def published_alerts(*units: Sequence[bytes], published: Sequence[int | None] = ()) -> list[str]:
     """Which alerts are raised for these units, each in a bundle of its own; ``published`` is by unit, in seconds."""
     step = alerts._Publish([TARGET])
     for number, lines in enumerate(units):
@@ -159,39 +159,39 @@ FIRST, FORGED = message(violation_code=0), message(violation_code=0, plate_id="F
 
 
 def test_who_claims_an_id_in_the_same_unit_raises_no_second_alert() -> None:
-    assert tell([FIRST, FORGED, FIRST, message(message_id="n", violation_code=0)]) == ["m", "n"]
+    assert published_alerts([FIRST, FORGED, FIRST, message(message_id="n", violation_code=0)]) == ["m", "n"]
 
 
 def test_who_claims_the_id_of_a_qualified_violation_of_the_unit_raises_none() -> None:
-    assert tell([message(), FORGED]) == []
+    assert published_alerts([message(), FORGED]) == []
 
 
 def test_who_claims_an_id_in_another_unit_raises_no_second_alert() -> None:
-    assert tell([FIRST], [FORGED], [FIRST], [FORGED], published=[5, 5, 6, None]) == ["m"]
+    assert published_alerts([FIRST], [FORGED], [FIRST], [FORGED], published=[5, 5, 6, None]) == ["m"]
 
 
 def test_who_claims_an_id_in_another_recording_raises_no_second_alert() -> None:
-    assert tell([FIRST], [FORGED], [FIRST], [FORGED]) == ["m"]
+    assert published_alerts([FIRST], [FORGED], [FIRST], [FORGED]) == ["m"]
 
 
 def test_a_claim_that_is_read_first_does_not_hide_what_was_published_first() -> None:
-    assert tell([FORGED], [FIRST], [FIRST], [FORGED], published=[6, 5, 5, 7]) == ["m", "m"]
+    assert published_alerts([FORGED], [FIRST], [FIRST], [FORGED], published=[6, 5, 5, 7]) == ["m", "m"]
 
 
 def test_unacknowledged_alerts_are_published_again(channel: type[_Channel]) -> None:
     channel.fails = True
     with pytest.raises(ServiceUnavailable):
-        tell([FIRST])
+        published_alerts([FIRST])
     channel.fails = False
-    assert tell([FIRST], [FIRST]) == ["m"]
+    assert published_alerts([FIRST], [FIRST]) == ["m"]
 
 
 def test_another_run_publishes_all_its_alerts() -> None:
-    tell([FIRST])
-    assert tell([FIRST]) == ["m", "m"]
+    published_alerts([FIRST])
+    assert published_alerts([FIRST]) == ["m", "m"]
 
 
 def test_so_many_ids_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(alerts, "REMEMBERED", 2)
     some = [[message(message_id=name, violation_code=0)] for name in "abcab"]
-    assert tell(*some) == ["a", "b", "c", "a", "b"]
+    assert published_alerts(*some) == ["a", "b", "c", "a", "b"]

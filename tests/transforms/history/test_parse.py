@@ -331,14 +331,14 @@ def test_lookups_in_a_block_do_not_grow_with_its_headers_and_dead_letters(
     monkeypatch: pytest.MonkeyPatch, between: bytes
 ) -> None:
     """Where lines stand is asked for all at once, and the file's own header is looked through once."""
-    asked = dict.fromkeys(("lines", "starts"), 0)
+    calls = dict.fromkeys(("lines", "starts"), 0)
     layouts: list[tuple[str, ...]] = []
 
     def counted(name: str) -> None:
         real = getattr(LineIndex, name)
 
         def ask(*given: Any) -> Any:
-            asked[name] += 1
+            calls[name] += 1
             return real(*given)
 
         monkeypatch.setattr(LineIndex, name, ask)
@@ -347,16 +347,16 @@ def test_lookups_in_a_block_do_not_grow_with_its_headers_and_dead_letters(
         layouts.append(names.columns)
         return layout(names)
 
-    for name in asked:
+    for name in calls:
         counted(name)
     monkeypatch.setattr(sources.files.history, "layout", looked_through)
     first, other = ",".join(SHORT).encode() + b"\n", ",".join(reversed(SHORT)).encode() + b"\n"
     found = []
     for times in (1, 200):
-        asked.update(lines=0, starts=0)
+        calls.update(lines=0, starts=0)
         layouts.clear()
         _, dead = parse(SHORT, (other + between + first + between) * times)
         assert len(dead) >= 3 * times
-        found.append((sum(asked.values()), layouts.count(SHORT) - times))
+        found.append((sum(calls.values()), layouts.count(SHORT) - times))
     assert found[0] == found[1]
     assert found[0][0] < 10

@@ -157,8 +157,8 @@ def test_a_clean_message_keeps_all_it_says() -> None:
     assert dead == []
     assert row["event_time"].isoformat() == "2026-01-15T12:00:00.500000+00:00"
     assert row["area"] == "40.70,-74.00"
-    said = {k: v for k, v in CLEAN.items() if k not in ("schema_version", "event_time")}
-    assert {k: row[k] for k in said} == said
+    fields = {k: v for k, v in CLEAN.items() if k not in ("schema_version", "event_time")}
+    assert {k: row[k] for k in fields} == fields
 
 
 def test_unknown_fields_are_kept() -> None:
@@ -226,9 +226,9 @@ def test_times_are_read_alike_alone_and_in_columns() -> None:
         for _ in range(rng.choice((0, 1, 1, 2))):
             place = rng.randrange(len(text))
             text[place : place + rng.randint(0, 2)] = rng.choice([*"0123456789-:.,TtZz +\u0660", "", "00"])
-        said = "".join(text) + rng.choice(["", "", "Z"])
-        micros = event_time_of(said)
-        assert json_messages._event_times((said,)).cast(pa.int64()).to_pylist() == [micros], said
+        text_of_time = "".join(text) + rng.choice(["", "", "Z"])
+        micros = event_time_of(text_of_time)
+        assert json_messages._event_times((text_of_time,)).cast(pa.int64()).to_pylist() == [micros], text_of_time
         accepted += micros is not None
     assert accepted > 250
 

@@ -32,15 +32,15 @@ class Claim(NamedTuple):
 
 def batch(claims: Sequence[Claim | str], first: int = 0, last: bool = False) -> UnitBatch:
     """These messages, or messages with these ids."""
-    said = [Claim(claim) if isinstance(claim, str) else claim for claim in claims]
+    parsed = [Claim(claim) if isinstance(claim, str) else claim for claim in claims]
     given = {
-        "record": pa.array(np.arange(len(said)) + first),
-        "message_id": pa.array([claim.id for claim in said], pa.string()),
-        "plate_id": pa.array([claim.says for claim in said], pa.string()),
-        "extra": pa.array([[("x", claim.says)] for claim in said], EXTRA),
-        "published_at": pa.array([claim.published for claim in said], UTC),
+        "record": pa.array(np.arange(len(parsed)) + first),
+        "message_id": pa.array([claim.id for claim in parsed], pa.string()),
+        "plate_id": pa.array([claim.says for claim in parsed], pa.string()),
+        "extra": pa.array([[("x", claim.says)] for claim in parsed], EXTRA),
+        "published_at": pa.array([claim.published for claim in parsed], UTC),
     }
-    columns = [given.get(field.name, pa.nulls(len(said), field.type)) for field in MESSAGE]
+    columns = [given.get(field.name, pa.nulls(len(parsed), field.type)) for field in MESSAGE]
     return UnitBatch(UNIT, pa.RecordBatch.from_arrays(columns, schema=MESSAGE), last)
 
 

@@ -46,8 +46,8 @@ def refused(payload: bytes) -> str:
 def test_a_clean_message_is_its_fields_and_what_is_unknown_is_kept() -> None:
     found = read_payload(message(new={"é": [1, None]}))
     assert isinstance(found, Message)
-    said = dict(zip(FIELDS, found.values, strict=True))
-    assert {name: value for name, value in said.items() if value is not None} == VIOLATION
+    values = dict(zip(FIELDS, found.values, strict=True))
+    assert {name: value for name, value in values.items() if value is not None} == VIOLATION
     assert found.extra == {"new": '{"é": [1, null]}'}
 
 
@@ -84,12 +84,12 @@ JSON_VALUES = st.recursive(
 NAMES = st.sampled_from([*FIELDS, "new", "é", 'q"', "\ud800", ""])
 
 
-def said(fields: dict[str, Any], ascii_only: bool) -> bytes:
+def encoded(fields: dict[str, Any], ascii_only: bool) -> bytes:
     """Fields as a drone would send them, with whatever no UTF-8 can say."""
     return json.dumps(fields, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
 
 
-@given(st.binary(max_size=80) | st.builds(said, st.dictionaries(NAMES, JSON_VALUES, max_size=4), st.booleans()))
+@given(st.binary(max_size=80) | st.builds(encoded, st.dictionaries(NAMES, JSON_VALUES, max_size=4), st.booleans()))
 @example(b'{"schema_version": "\\ud800"}')
 @example(b'{"schema_version": 1' + b"0" * 4000 + b"}")
 @example(b'{"a": ' + b"9" * 5000 + b"}")
@@ -111,7 +111,7 @@ def test_any_payload_is_a_message_or_refused_for_a_reason_that_can_be_stored(pay
 def test_what_the_columns_have_is_what_the_careful_reader_reads(
     changes: dict[str, Any], ascii_only: bool, place: int
 ) -> None:
-    payload = said(VIOLATION | changes, ascii_only)
+    payload = encoded(VIOLATION | changes, ascii_only)
     chunk = [message(message_id=f"clean {n}") for n in range(3)]
     rows, dead = fast(*chunk[:place], payload, *chunk[place:])
     assert len(rows) + len(dead) == 4
