@@ -83,7 +83,7 @@ def labels_of_pods(document: Any) -> dict[str, str]:
     return dict(template["metadata"]["labels"])
 
 
-def test_every_workload_is_reached_by_named_pods_alone() -> None:
+def test_every_workload_is_reachable_from_named_pods_only() -> None:
     documents = [document for path in MANIFESTS for document in yaml.safe_load_all(path.read_text())]
     policies = [document["spec"] for document in documents if document["kind"] == "NetworkPolicy"]
     workloads = [document for document in documents if document["kind"] != "NetworkPolicy"]

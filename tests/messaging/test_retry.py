@@ -22,7 +22,7 @@ def away(clock: list[float], seconds: float) -> str:
     return "an answer"
 
 
-def test_the_network_may_be_away_for_an_hour(clock: list[float]) -> None:
+def test_a_network_outage_may_take_an_hour(clock: list[float]) -> None:
     reported: list[str] = []
     patience = Patience(86_400, reported.append)
     patience.heard()
@@ -32,7 +32,7 @@ def test_the_network_may_be_away_for_an_hour(clock: list[float]) -> None:
     assert "waiting for" in reported[-1]
 
 
-def test_a_network_that_is_away_for_longer_is_reported(clock: list[float]) -> None:
+def test_a_longer_network_outage_is_reported(clock: list[float]) -> None:
     patience = Patience(600, lambda _: None)
     patience.heard()
     with pytest.raises(ServiceUnavailable):
@@ -47,7 +47,7 @@ def test_a_service_that_never_answered_is_given_up_soon_unless_the_load_has_begu
     assert Patience(86_400, lambda _: None, answered=True).attempt(lambda: away(clock, 3_600), str) == "an answer"
 
 
-def test_what_waiting_does_not_mend_is_reported_at_once(clock: list[float]) -> None:
+def test_a_permanent_error_is_reported_at_once(clock: list[float]) -> None:
     with pytest.raises(NotPermitted):
         Patience(600, lambda _: None).attempt(lambda: away(clock, 1), lambda _: NotPermitted("no"))
     assert clock == []

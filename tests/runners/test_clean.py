@@ -59,7 +59,7 @@ def test_clean_keeps_all_data(tree: Path, capsys: pytest.CaptureFixture[str]) ->
 
 
 @pytest.mark.parametrize("name", ["elsewhere", "a b", "$HOME;'\"", "-x", "ü\nb"])
-def test_a_folder_without_a_mark_is_left_whoever_names_it(
+def test_a_folder_without_a_mark_is_never_removed(
     tree: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     precious = tmp_path / name / "lake"
@@ -74,7 +74,7 @@ def test_a_folder_without_a_mark_is_left_whoever_names_it(
     assert (tree / "data/lake/ledger").exists()
 
 
-def test_of_a_folder_of_somebody_only_what_was_made_in_it_goes(tree: Path, tmp_path: Path) -> None:
+def test_of_a_folder_without_a_mark_only_marked_content_is_removed(tree: Path, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/thesis.txt").touch()
     data = made(tmp_path / "mine")
@@ -116,7 +116,7 @@ def test_root_home_and_the_work_tree_are_left(tree: Path, tmp_path: Path, where:
 
 
 @pytest.mark.parametrize("where", ["tmp_path", "home", "tree"])
-def test_a_mark_above_home_or_the_work_tree_is_not_believed(tree: Path, tmp_path: Path, where: str) -> None:
+def test_a_mark_above_home_or_the_work_tree_is_ignored(tree: Path, tmp_path: Path, where: str) -> None:
     folder = {"tmp_path": tmp_path, "home": tmp_path / "home", "tree": tree}[where]
     (folder / MARK).write_text(Mark.KEPT)
     with pytest.raises(OutputUnusable, match="nothing was removed"):
@@ -150,7 +150,7 @@ def answered(tree: Path, answer: str) -> int:
 
 
 @pytest.mark.embedded
-def test_distclean_asks_and_a_terminal_is_needed_for_that(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_distclean_asks_for_confirmation_on_a_terminal(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with open(os.devnull) as nobody:
         monkeypatch.setattr(sys, "stdin", nobody)
         assert main(["--all"]) == 2
@@ -160,7 +160,7 @@ def test_distclean_asks_and_a_terminal_is_needed_for_that(tree: Path, monkeypatc
     assert files(tree) == set()
 
 
-def test_distclean_asks_nothing_where_it_is_told_so(tree: Path) -> None:
+def test_distclean_with_yes_asks_for_no_confirmation(tree: Path) -> None:
     assert main(["--all", "--yes"]) == 0
     assert files(tree) == set()
     assert main(["--all"]) == 0

@@ -27,5 +27,5 @@ def test_the_exit_code_of_a_command_is_in_the_last_line(target: str, tmp_path: P
     assert done.stderr.splitlines()[-1].endswith(f": {target}] Error 37")
 
 
-def test_the_help_says_where_the_exit_code_is(tmp_path: Path) -> None:
+def test_the_help_names_the_page_of_exit_codes(tmp_path: Path) -> None:
     assert "the exit code of the command is in make's last line" in make(tmp_path / "none", "help").stdout

@@ -124,7 +124,7 @@ TARGETS = ["run-local", "analyze", "fines", "reconcile", "compact", "replay", "t
 
 @pytest.mark.embedded
 @pytest.mark.parametrize("target", TARGETS)
-def test_a_lake_on_s3_is_at_the_server_that_runs_here_unless_the_shell_says_where(make: Make, target: str) -> None:
+def test_a_lake_on_s3_uses_the_local_server_unless_the_environment_names_another(make: Make, target: str) -> None:
     given = (target, "CODES=c", "REASON=r", "ID=i", "UNIT=u")
 
     def where(*arguments: str, **environment: str) -> str | None:
@@ -140,7 +140,7 @@ def test_a_lake_on_s3_is_at_the_server_that_runs_here_unless_the_shell_says_wher
 
 
 @pytest.mark.embedded
-def test_clean_takes_a_folder_from_the_command_line_alone(make: Make) -> None:
+def test_clean_takes_a_folder_from_the_command_line_only(make: Make) -> None:
     done = make("clean", DATA="/some/folder", YES="1")
     assert ran(done) == ["clean"]
     assert "DATA of the environment is not meant: make clean DATA=DIR" in done.stderr

@@ -133,7 +133,7 @@ def test_a_private_key_is_its_owners_alone(tmp_path: Path) -> None:
         load_key(path)
 
 
-def test_public_keys_stand_one_behind_the_other(tmp_path: Path) -> None:
+def test_public_keys_are_concatenated(tmp_path: Path) -> None:
     one, two, both = (tmp_path / name for name in ("one.pub", "two.pub", "both.pub"))
     other = new_key()
     save_public_key(KEY, one)
@@ -145,13 +145,13 @@ def test_public_keys_stand_one_behind_the_other(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "pem", [b"", b"no key", b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"], ids=len
 )
-def test_a_file_without_public_keys_is_told(tmp_path: Path, pem: bytes) -> None:
+def test_a_file_without_public_keys_is_reported(tmp_path: Path, pem: bytes) -> None:
     (tmp_path / "keys").write_bytes(pem)
     with pytest.raises(InputUnusable, match="public key"):
         load_public_keys(tmp_path / "keys")
 
 
-def test_other_keys_are_told(tmp_path: Path) -> None:
+def test_other_keys_are_reported(tmp_path: Path) -> None:
     other = generate_private_key(SECP256R1()).public_key()
     (tmp_path / "keys").write_bytes(other.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     with pytest.raises(InputUnusable, match="Ed25519"):

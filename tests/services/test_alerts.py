@@ -137,7 +137,7 @@ def test_an_alert_leaves_a_run_without_end_within_seconds(
 
 
 @pytest.mark.parametrize(("mode", "code"), [("bounded", 401), ("unbounded", 503)])
-def test_a_webhook_that_stays_away_ends_the_run_and_the_next_one_tells_each_alert(
+def test_a_webhook_outage_ends_the_run_and_the_next_run_publishes_each_alert(
     kafka: str, prism: Path, service: WebService, tmp_path: Path, follow: Callable[..., Any], mode: str, code: int
 ) -> None:
     recording = make_messages(tmp_path / "fleet", 20, 30, "--violation-share", "0.5", "--unqualified-share", "0.1")
@@ -186,7 +186,7 @@ def test_alerts_over_pubsub(pubsub: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("service", ["kafka", "pubsub"])
-def test_a_topic_of_alerts_that_is_not_there_is_told(service: str, request: pytest.FixtureRequest) -> None:
+def test_a_missing_topic_of_alerts_is_reported(service: str, request: pytest.FixtureRequest) -> None:
     address = request.getfixturevalue(service)
     topic: Topic = KafkaUrl(address, "nowhere", {}) if service == "kafka" else PubSubUrl(PROJECT, "nowhere")
     with pytest.raises(InputUnusable, match=r"there is no (such )?topic"):

@@ -126,7 +126,7 @@ EACH = ("taskmanager-1", "jobmanager", "taskmanager-2", "savepoint", "taskmanage
         pytest.param("kafka", 250, EACH, marks=pytest.mark.nightly),
     ],
 )
-def test_flink_reads_a_stream_exactly_once_whatever_is_killed(
+def test_flink_reads_a_stream_exactly_once_through_kills(
     stream: str,
     rate: float,
     blows: tuple[str, ...],
@@ -179,7 +179,7 @@ def ends_not(process: subprocess.Popen[bytes]) -> None:
 
 @SPARK
 @pytest.mark.parametrize(("kills", "longest"), [(2, 5), pytest.param(3, 25, marks=pytest.mark.nightly)])
-def test_spark_follows_a_topic_exactly_once_whatever_is_killed(
+def test_spark_follows_a_topic_exactly_once_through_kills(
     kills: int,
     longest: float,
     s3: None,

@@ -17,7 +17,7 @@ SECONDS = 60
 
 
 @pytest.mark.parametrize("place", ["local", pytest.param("s3", marks=pytest.mark.nightly)])
-def test_whatever_is_killed_or_held_readers_see_each_message_exactly_once(
+def test_readers_see_each_message_exactly_once_through_kills_and_pauses(
     services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     for service in ("kafka", "s3"):

@@ -107,7 +107,7 @@ def test_an_answer_that_an_officer_saw_done_survives_kill_9_and_is_published_wit
     assert again == [*first, first[2]]
 
 
-def test_a_broker_that_is_away_is_said_and_ctrl_c_ends_it_without_a_traceback(kafka: str, tmp_path: Path) -> None:
+def test_a_broker_outage_is_reported_and_ctrl_c_ends_without_a_traceback(kafka: str, tmp_path: Path) -> None:
     with console(tmp_path / "state", NOWHERE, NOWHERE) as running, closing(log_in_first(running)) as browser:
         wait_until(lambda: "does not answer" in browser.get("/queue").text)
         assert browser.get("/health").status_code == 503

@@ -56,7 +56,7 @@ def cancel(manager: JobManager, job: str) -> None:
     urlopen(Request(f"http://{manager.address}/jobs/{job}?mode=cancel", method="PATCH")).close()
 
 
-def test_what_a_bundle_gives_during_a_checkpoint_goes_on(cluster: Cluster, tmp_path: Path) -> None:
+def test_the_output_of_a_bundle_during_a_checkpoint_is_not_lost(cluster: Cluster, tmp_path: Path) -> None:
     seen = tmp_path / "seen"
     options = beam_options(argparse.ArgumentParser(), FLAGS, streaming=True)
     with on_flink(options, cluster.services) as there:
@@ -76,7 +76,7 @@ def test_what_a_bundle_gives_during_a_checkpoint_goes_on(cluster: Cluster, tmp_p
 @pytest.mark.parametrize(
     "how", ["cancelled", "killed and started again", pytest.param("killed", marks=pytest.mark.nightly)]
 )
-def test_whoever_waits_for_a_job_is_told_how_it_ended(cluster: Cluster, how: str) -> None:
+def test_the_end_of_a_job_is_reported_to_its_submitter(cluster: Cluster, how: str) -> None:
     manager = cluster.services.running(JobManager)
 
     def end() -> None:

@@ -78,7 +78,9 @@ def test_keys_and_headers_say_nothing_and_a_tombstone_is_a_dead_letter(kafka: st
     )
 
 
-def test_the_first_read_of_a_wrong_topic_stops_and_later_rubbish_stops_nobody(kafka: str, tmp_path: Path) -> None:
+def test_the_first_run_over_a_wrong_topic_stops_and_later_foreign_messages_stop_no_run(
+    kafka: str, tmp_path: Path
+) -> None:
     url, root = make_topic(kafka, "tickets-as-messages", partitions=1), tmp_path / "lake"
     publish(kafka, "tickets-as-messages", [b"5221764685,51084HD,NJ"] * 1_500)
     done = run(root, "--messages", url)
@@ -282,7 +284,7 @@ def test_a_unit_that_was_lost_entirely_is_an_empty_one(kafka: str, tmp_path: Pat
     assert lake(str(root)).ledger["rows_in"].to_pylist() == [1, 0, 1]
 
 
-def test_messages_that_were_deleted_before_the_first_run_are_none_of_ours(kafka: str, tmp_path: Path) -> None:
+def test_messages_deleted_before_the_first_run_are_no_loss(kafka: str, tmp_path: Path) -> None:
     url = make_topic(kafka, "short", partitions=1)
     publish(kafka, "short", [b"0", b"1", b"2"])
     delete_before(kafka, "short", 0, 2)
@@ -331,7 +333,7 @@ def test_pictures_of_10_megabytes_pass(kafka: str, tmp_path: Path) -> None:
     assert reconcile(str(root)) == []
 
 
-def test_a_dry_run_tells_how_much_waits_and_writes_nothing(kafka: str, tmp_path: Path) -> None:
+def test_a_dry_run_prints_the_backlog_and_writes_nothing(kafka: str, tmp_path: Path) -> None:
     root = tmp_path / "lake"
     url = make_topic(kafka, "dry")
     publish(kafka, "dry", [b"%d" % n for n in range(1_234)])
@@ -346,7 +348,7 @@ def test_a_dry_run_tells_how_much_waits_and_writes_nothing(kafka: str, tmp_path:
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
 
 
-def test_an_unknown_topic_ends_with_3_and_says_how_to_make_it(kafka: str, tmp_path: Path) -> None:
+def test_an_unknown_topic_ends_with_3_and_prints_how_to_create_it(kafka: str, tmp_path: Path) -> None:
     done = run(tmp_path / "lake", "--messages", f"kafka://{kafka}/nowhere")
     assert done.returncode == 3
     assert f"kafka://{kafka}/nowhere: there is no topic nowhere. Check the name" in done.stderr
@@ -384,14 +386,14 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-def test_no_broker_is_told_with_the_reason(tmp_path: Path) -> None:
+def test_an_unreachable_broker_is_reported_with_the_reason(tmp_path: Path) -> None:
     url = f"kafka://127.0.0.1:{free_port()}/fleet"
     with pytest.raises(ServiceUnavailable, match=f"{url} does not answer .*Connection refused.*Check the network"):
         read_up_to_now(tmp_path / "lake", url)
 
 
 @pytest.mark.usefixtures("impatient")
-def test_tls_with_a_broker_that_has_none_is_told_with_the_reason(kafka: str, tmp_path: Path) -> None:
+def test_tls_with_a_plaintext_broker_is_reported_with_the_reason(kafka: str, tmp_path: Path) -> None:
     url = make_topic(kafka, "plain")
     # Which of the two librdkafka says depends on what it tried last.
     reason = r"does not answer .*(connecting to a PLAINTEXT broker listener\?|SSL connection closed by peer)"
@@ -399,7 +401,7 @@ def test_tls_with_a_broker_that_has_none_is_told_with_the_reason(kafka: str, tmp
         read_up_to_now(tmp_path / "lake", f"{url}?security.protocol=SSL")
 
 
-def test_a_broker_that_is_killed_and_comes_back_costs_and_doubles_nothing(
+def test_a_killed_and_restarted_broker_loses_and_duplicates_nothing(
     kafka: str, services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(UNIT_MESSAGES, Source.DRONES, 5_000)
@@ -421,7 +423,7 @@ def test_a_broker_that_is_killed_and_comes_back_costs_and_doubles_nothing(
     assert reconcile(str(tmp_path / "lake")) == []
 
 
-def test_a_run_that_was_killed_is_gone_on_with_by_its_own_plans(kafka: str, tmp_path: Path) -> None:
+def test_a_killed_run_resumes_by_its_plans(kafka: str, tmp_path: Path) -> None:
     root = tmp_path / "lake"
     url = make_topic(kafka, "stopped")
     recording = make_messages(tmp_path / "m", 1_000, 30)

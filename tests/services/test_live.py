@@ -178,7 +178,7 @@ def ends(broker: str, topic: str, partitions: int) -> int:
     return sum(place[1] for place in places if place)
 
 
-def test_a_live_run_on_kafka_is_exactly_once_and_listens_here_alone(
+def test_a_live_run_on_kafka_is_exactly_once_and_listens_on_loopback_only(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     flags = ["--drones", "200", "--seconds", "8", "--image-share", "0.2"]

@@ -247,7 +247,7 @@ def test_a_file_that_another_run_reads_and_forgets_between_two_steps_of_this_one
     assert content(root) == content(tmp_path / "direct")
 
 
-def test_a_broker_that_is_away_for_a_while_is_waited_for(alone: Services, tmp_path: Path, history: Path) -> None:
+def test_a_short_broker_outage_is_waited_for(alone: Services, tmp_path: Path, history: Path) -> None:
     alone.up("kafka")
     url = make_topic(alone.environment("kafka")["KAFKA_BOOTSTRAP_SERVERS"], "away", partitions=2)
     flags = ["--to", url, "--journal", str(tmp_path / "journal"), "--batch-rows", "20", "--max-rate", "300k"]
@@ -298,7 +298,7 @@ def test_kills_at_random_moments(
     assert (outcome.kills, outcome.different) == (kills, 0)
 
 
-def test_messages_of_others_are_told(kafka: str, tmp_path: Path) -> None:
+def test_foreign_messages_are_reported(kafka: str, tmp_path: Path) -> None:
     url = make_topic(kafka, "others")
     publish(kafka, "others", [b'{"message_id": "1"}'], partition=2)
     with pytest.raises(InputUnusable, match=r"kafka:others/2: message 0 was not sent by the loader"):

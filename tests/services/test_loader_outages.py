@@ -99,7 +99,7 @@ def test_what_the_client_gave_up_is_sent_again(alone: Services, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("target", ["kafka", "s3"])
-def test_a_server_that_comes_up_after_the_loader_is_waited_for(
+def test_the_loader_waits_for_a_server_that_starts_later(
     alone: Services, tmp_path: Path, target: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(waiting, "START_SECONDS", 60.0)  # a broker takes longer where much else runs
@@ -137,7 +137,7 @@ def test_ctrl_c_ends_it_while_the_server_hangs(alone: Services, tmp_path: Path) 
     assert load.is_there()
 
 
-def test_a_broker_that_has_lost_what_it_acknowledged_is_told_and_the_same_command_begins_anew(
+def test_a_broker_that_lost_acknowledged_messages_is_reported_and_the_same_command_starts_from_the_beginning(
     alone: Services, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Its power failed before its disk had all, and no other broker had it."""

@@ -40,7 +40,7 @@ echo "$@"
     return make
 
 
-def test_the_console_needs_kafka_alone(make: Make, alone: Services) -> None:
+def test_the_console_needs_kafka_only(make: Make, alone: Services) -> None:
     alone.up("pubsub")
     done = make("console")
     assert (done.returncode == 0, done.stdout) == (False, "")
@@ -76,7 +76,7 @@ def test_what_says_where_needs_no_service(make: Make, alone: Services) -> None:
         assert done.stdout.endswith(f"{arguments}\n")
 
 
-def test_a_lake_on_s3_is_at_the_server_that_runs_here(make: Make, services: Services, alone: Services) -> None:
+def test_a_lake_on_s3_uses_the_local_server(make: Make, services: Services, alone: Services) -> None:
     need(services, "s3")
     at, lake = "at $$AWS_ENDPOINT_URL", "LAKE=s3://prestacop/lake"
     assert make("reconcile", at, lake, NONE="").stdout.endswith(" at\n")

@@ -64,7 +64,7 @@ def group(name: str, services: Services, folder: Path) -> Iterator[Here]:
         services.down()
 
 
-def test_the_servers_listen_here_alone(services: Services, tmp_path: Path) -> None:
+def test_the_servers_listen_on_loopback_only(services: Services, tmp_path: Path) -> None:
     for name in NAMES:
         need(services, name)
     own = Services(data=tmp_path / "data", ports={name: free_port() for name in NAMES})
@@ -96,7 +96,9 @@ def published(broker: str, root: Path, topic: str) -> str:
 
 
 @pytest.mark.parametrize("name", AT_KAFKA)
-def test_a_command_at_servers_listens_here_alone(name: str, kafka: str, services: Services, tmp_path: Path) -> None:
+def test_a_command_with_servers_listens_on_loopback_only(
+    name: str, kafka: str, services: Services, tmp_path: Path
+) -> None:
     command = AT_KAFKA[name](kafka, tmp_path / "lake")
 
     def pids() -> list[int]:
@@ -119,7 +121,7 @@ def jars(folder: Path) -> list[Path]:
     return found
 
 
-def test_flink_listens_here_alone(kafka: str, tmp_path: Path) -> None:
+def test_flink_listens_on_loopback_only(kafka: str, tmp_path: Path) -> None:
     """The life of a stream there, by its commands."""
     root, live = tmp_path / "lake", tmp_path / "live"
     with group("flink", prepared("flink", tmp_path / "flink"), tmp_path / "flink") as here:
@@ -167,14 +169,14 @@ def test_flink_listens_here_alone(kafka: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [pytest.param("flink", marks=FLINK), pytest.param("spark", marks=SPARK)])
-def test_the_processes_of_a_cluster_listen_here_alone(name: str, clusters: Callable[[str], Cluster]) -> None:
+def test_the_processes_of_a_cluster_listen_on_loopback_only(name: str, clusters: Callable[[str], Cluster]) -> None:
     pids = [state.pid for state in clusters(name).services.status() if state.pid]
     assert all(listening(pid) for pid in pids)
     assert [address for pid in pids for address in reachable(pid)] == []
 
 
 @pytest.mark.nightly  # it starts a cluster of its own
-def test_spark_listens_here_alone(tmp_path: Path) -> None:
+def test_spark_listens_on_loopback_only(tmp_path: Path) -> None:
     root = tmp_path / "lake"
     with group("spark", prepared("spark", tmp_path / "spark"), tmp_path / "spark") as here:
         here.run("install")

@@ -244,7 +244,7 @@ def test_a_dry_run_pulls_nothing_and_writes_nothing(pubsub: str, tmp_path: Path)
         assert subscription.waiting() == [b"2"]
 
 
-def test_an_unknown_subscription_ends_with_3_and_says_how_to_make_it(pubsub: str, tmp_path: Path) -> None:
+def test_an_unknown_subscription_ends_with_3_and_prints_how_to_create_it(pubsub: str, tmp_path: Path) -> None:
     done = run(tmp_path / "lake", "--messages", "pubsub://prestacop-sources/nowhere")
     assert done.returncode == 3
     assert done.stderr.startswith("error: pubsub://prestacop-sources/nowhere: there is no subscription nowhere")
@@ -263,7 +263,7 @@ def test_missing_credentials_end_with_7(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_no_server_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_server_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", f"127.0.0.1:{free_port()}")
     monkeypatch.setattr("sources.streams.pubsub.START_SECONDS", 1)
     with pytest.raises(
@@ -272,9 +272,7 @@ def test_no_server_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         read_up_to_now(tmp_path / "lake", "pubsub://prestacop-sources/fleet")
 
 
-def test_a_server_that_accepts_and_says_nothing_is_no_empty_subscription(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_silent_server_is_not_an_empty_subscription(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sources.streams.pubsub.START_SECONDS", 1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("PUBSUB_EMULATOR_HOST", f"127.0.0.1:{silent.getsockname()[1]}")

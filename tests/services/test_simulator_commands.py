@@ -76,7 +76,7 @@ def test_a_fleet_obeys_pubsub(pubsub: str) -> None:
 
 
 @pytest.mark.parametrize("service", ["kafka", "pubsub"])
-def test_a_topic_of_commands_that_is_not_there_is_told(
+def test_a_missing_topic_of_commands_is_reported(
     service: str, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
 ) -> None:
     address = request.getfixturevalue(service)

@@ -70,14 +70,14 @@ def test_kafka_takes_pictures_of_megabytes(kafka: str) -> None:
         assert len(image.data) >= 4_000_000
 
 
-def test_an_unknown_topic_exits_3_and_says_how_to_make_it(kafka: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_topic_exits_3_and_prints_how_to_create_it(kafka: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert simulate("--drones", "1", "--seconds", "1", "--output", f"kafka://{kafka}/nowhere") == 3
     printed = capsys.readouterr().err
     assert f"kafka-topics.sh --bootstrap-server {kafka} --create --topic nowhere" in printed
     assert printed.count("\n") == 1
 
 
-def test_a_killed_broker_costs_and_doubles_nothing(kafka: str, services: Services, tmp_path: Path) -> None:
+def test_a_killed_broker_loses_and_duplicates_nothing(kafka: str, services: Services, tmp_path: Path) -> None:
     make_topics(kafka, "flying")
     fleet = ["--drones", "500", "--seconds", "15", "--live", "--output", f"kafka://{kafka}/flying"]
     with ThreadPoolExecutor(1) as thread:

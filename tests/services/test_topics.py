@@ -204,7 +204,7 @@ def test_a_subscription_of_another_topic_stays(pubsub: str, capsys: pytest.Captu
         assert subscriber.get_subscription(subscription=name).topic == elsewhere
 
 
-def test_the_server_here_has_no_rules(
+def test_a_server_without_lifecycle_rules_is_a_warning(
     s3_server: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, value in s3_server.items():

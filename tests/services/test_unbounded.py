@@ -202,7 +202,7 @@ def test_a_topic_is_followed_until_ctrl_c(kafka: str, tmp_path: Path, follow: Ca
     assert reconcile(str(root)) == []
 
 
-def test_a_run_that_was_killed_is_gone_on_with_and_nothing_is_lost_or_doubled(
+def test_a_killed_run_resumes_and_nothing_is_lost_or_duplicated(
     kafka: str, tmp_path: Path, follow: Callable[..., Any]
 ) -> None:
     root = tmp_path / "lake"
@@ -235,7 +235,7 @@ def test_a_run_that_was_killed_is_gone_on_with_and_nothing_is_lost_or_doubled(
     assert reconcile(str(root)) == []
 
 
-def test_a_subscription_is_followed_and_gone_on_with_after_a_kill(
+def test_a_subscription_is_followed_and_resumed_after_a_kill(
     pubsub: str, tmp_path: Path, follow: Callable[..., Any]
 ) -> None:
     root, live = tmp_path / "lake", tmp_path / "live"

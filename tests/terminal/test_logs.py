@@ -123,7 +123,7 @@ def test_a_child_process_gets_the_same_log() -> None:
     assert logs.flags() == ["--log-level=info", "--log-format=json"]
 
 
-def test_a_stream_nobody_reads_any_more_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_closed_stderr_does_not_end_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
     class Gone(io.StringIO):
         def write(self, text: str) -> int:
             raise BrokenPipeError

@@ -39,7 +39,7 @@ def test_a_guarded_stream_escapes_and_a_bar_of_progress_goes_back_to_the_start()
 
 @pytest.mark.embedded
 @pytest.mark.parametrize("field", ["event_time", "drone_id", "kind", "status"])
-def test_a_message_draws_nothing_on_the_terminal_of_who_runs_the_graph(tmp_path: Path, field: str) -> None:
+def test_a_message_cannot_write_control_characters_to_the_terminal(tmp_path: Path, field: str) -> None:
     fleet = make_messages(tmp_path / "fleet.jsonl", 5, 20)
     with fleet.open("a") as file:
         file.write(
@@ -60,7 +60,7 @@ def test_a_message_draws_nothing_on_the_terminal_of_who_runs_the_graph(tmp_path:
 
 
 @pytest.mark.embedded
-def test_a_name_of_a_file_draws_nothing_where_it_cannot_be_read(tmp_path: Path) -> None:
+def test_a_file_name_cannot_write_control_characters_to_the_terminal(tmp_path: Path) -> None:
     for name, flags in (
         ("run", ["--lake", str(tmp_path / "lake"), "--history"]),
         ("reconcile", ["--lake"]),

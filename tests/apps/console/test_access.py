@@ -38,7 +38,7 @@ def test_the_table_has_every_route_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("role", ALLOWED)
-def test_every_route_lets_in_whom_it_should_and_nobody_else(console: Console, role: str) -> None:
+def test_every_route_admits_exactly_its_roles(console: Console, role: str) -> None:
     browser = officer(console, role) if role else Browser(console)
     browser.client.follow_redirects = False
     token = browser.csrf("/password")
@@ -98,7 +98,7 @@ def test_an_alert_goes_back_at_logout(console: Console) -> None:
     assert console.desk.pick("supervisor") is not None
 
 
-def test_cookies_are_for_this_site_alone_and_over_https_secure(console: Console) -> None:
+def test_cookies_are_same_site_and_secure_over_https(console: Console) -> None:
     browser = Browser(console)
     token = browser.csrf("/login")
     browser.client.follow_redirects = False
@@ -182,7 +182,7 @@ def test_the_first_password_is_for_one_time_and_opens_nothing_but_its_change(con
     assert "wrong" in Browser(console).log_in(ADMIN, again).text
 
 
-def test_a_supervisor_makes_accounts_and_sees_who_did_what(console: Console) -> None:
+def test_a_supervisor_creates_accounts_and_reads_the_audit_log(console: Console) -> None:
     browser = officer(console, "supervisor")
     page = browser.post("/accounts", "/accounts", name="k.byrne", role="officer").text
     found = re.search(r"<code>([^<]+)</code>", page)

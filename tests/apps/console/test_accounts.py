@@ -94,7 +94,7 @@ def _guess(accounts: Accounts, clock: Clock, address: str, times: int, name: str
             accounts.log_in(name, f"guess {at}", address)
 
 
-def test_who_guesses_waits_longer_and_longer_and_nobody_at_another_address_does(console: Console, clock: Clock) -> None:
+def test_guessing_is_slowed_down_for_its_address_only(console: Console, clock: Clock) -> None:
     accounts = console.accounts
     _guess(accounts, clock, ELSEWHERE, FREE_FAILURES)
     waits = []
@@ -135,7 +135,7 @@ def test_the_browser_in_which_an_officer_has_logged_in_is_not_slowed_down_by_oth
     assert own.log_in("officer").url.path == "/queue"
 
 
-def test_who_guesses_from_many_addresses_is_slowed_down_and_the_known_address_is_not(
+def test_guessing_from_many_addresses_is_slowed_down_and_the_known_address_is_not(
     console: Console, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(accounts_module, "STRANGERS_FREE_FAILURES", 20)
@@ -264,7 +264,7 @@ PROXIES = ("127.0.0.1/32", "10.0.0.0/8", "2001:db8:aaaa::/48")
         (PROXIES, "127.0.0.1", (f"{ELSEWHERE},,, ,",), None),
     ],
 )
-def test_an_address_is_believed_of_a_trusted_proxy_alone(
+def test_a_forwarded_address_is_accepted_from_a_trusted_proxy_only(
     console: Console, trusted: tuple[str, ...], peer: str, forwarded: tuple[str, ...], address: str | None
 ) -> None:
     flags = [part for each in trusted for part in ("--trusted-proxy", each)]
@@ -286,7 +286,7 @@ def test_an_address_is_believed_of_a_trusted_proxy_alone(
 
 
 @pytest.mark.parametrize("proto", ["https", "http", "https, http", "javascript", "https\x00"])
-def test_the_scheme_is_believed_of_a_trusted_proxy_alone(console: Console, proto: str) -> None:
+def test_a_forwarded_scheme_is_accepted_from_a_trusted_proxy_only(console: Console, proto: str) -> None:
     for trusted in ([], ["127.0.0.1/32"]):
         application = command.behind_proxies(console, trusted)
         client = TestClient(application, base_url="http://console.test", client=("127.0.0.1", 5000))
@@ -294,7 +294,7 @@ def test_the_scheme_is_believed_of_a_trusted_proxy_alone(console: Console, proto
         assert ("strict-transport-security" in answer.headers) == (proto == "https" and bool(trusted))
 
 
-def test_whoever_has_a_network_of_ipv6_is_one_address(console: Console, clock: Clock) -> None:
+def test_a_network_of_ipv6_is_one_address(console: Console, clock: Clock) -> None:
     accounts = console.accounts
     for at in range(FREE_FAILURES):
         _guess(accounts, clock, f"2001:db8::{at:x}:1", 1)

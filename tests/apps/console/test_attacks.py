@@ -112,7 +112,7 @@ def _answers(running: Running) -> None:
 
 
 @pytest.mark.parametrize("what", DRIPS)
-def test_who_sends_a_byte_now_and_then_is_ended(running: Running, what: str) -> None:
+def test_a_slow_sender_is_disconnected(running: Running, what: str) -> None:
     _is_ended(running, *DRIPS[what])
     _answers(running)
 
@@ -157,7 +157,7 @@ def _is_ended(running: Running, head: bytes, more: bytes) -> None:
 
 
 @pytest.mark.parametrize("what", FLOODS)
-def test_who_sends_without_end_is_ended(running: Running, what: str) -> None:
+def test_an_endless_sender_is_disconnected(running: Running, what: str) -> None:
     head, more = FLOODS[what]
     sent = 0
     with _connect(running) as connection:
@@ -191,7 +191,7 @@ def test_what_is_odd_gets_an_answer_that_is_no_error_of_ours(running: Running, w
     _answers(running)
 
 
-def test_a_thousand_connections_that_are_kept_alive_keep_nobody_out(running: Running) -> None:
+def test_a_thousand_open_connections_do_not_block_another(running: Running) -> None:
     with ExitStack() as stack:
         for _ in range(20):
             opened = [stack.enter_context(_connect(running)) for _ in range(50)]

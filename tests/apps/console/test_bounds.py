@@ -103,7 +103,7 @@ def test_a_flood_of_alerts_waits_in_its_topic_and_each_is_answered_in_the_end(
         assert browser.get("/health").json() == {"ok": True, "parts": []}
 
 
-def test_a_service_that_does_not_say_how_many_wait_is_believed(
+def test_a_service_without_a_backlog_count_is_accepted(
     console: Console, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(desk, "MOST_OPEN", 5)
@@ -225,7 +225,7 @@ def test_files_that_no_picture_has_do_not_stay(console: Console, clock: Clock, t
     assert {path.name for path in _files(console)} == known
 
 
-def test_kafka_says_how_many_wait_and_a_read_has_a_bound_in_bytes(
+def test_kafka_reports_its_backlog_and_a_read_is_limited_in_bytes(
     mock_kafka: MockKafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kafka_topics, "_BYTES_AT_ONCE", 50_000)

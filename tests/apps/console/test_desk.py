@@ -40,7 +40,7 @@ def console(console: Console, clock: Clock) -> Console:
     return console
 
 
-def test_an_alert_that_comes_again_is_the_same_alert(console: Console, clock: Clock) -> None:
+def test_a_redelivered_alert_is_the_same_alert(console: Console, clock: Clock) -> None:
     raise_alerts(console, alert("old", clock.now))
     held = console.desk.pick("officer")
     assert held is not None
@@ -69,7 +69,7 @@ def test_only_an_alert_that_an_officer_did_not_end_is_lost(
     assert console.desk.lost("officer", held.lease) is command
 
 
-def test_what_is_no_alert_is_kept_with_its_reason_and_the_position_goes_on(console: Console) -> None:
+def test_an_invalid_alert_is_stored_with_its_reason_and_the_position_advances(console: Console) -> None:
     console.desk.take([b"\xff no alert", b'{"schema_version":1}'], {0: 17, 3: 5})
     refused = console.database.rows("SELECT payload, reason FROM refused")
     assert [row["payload"] for row in refused] == [b"\xff no alert", b'{"schema_version":1}']
@@ -77,7 +77,7 @@ def test_what_is_no_alert_is_kept_with_its_reason_and_the_position_goes_on(conso
     assert positions(console.database, "alerts") == {0: 17, 3: 5}
 
 
-def test_nobody_gets_what_another_holds_and_the_order_is_as_asked(console: Console) -> None:
+def test_a_leased_alert_is_given_to_no_other_officer_and_the_order_is_as_requested(console: Console) -> None:
     first, second = console.desk.pick("officer", "newest"), console.desk.pick("supervisor", "newest")
     assert first is not None
     assert second is not None
@@ -130,7 +130,7 @@ def test_an_answer_is_the_alert_again_signed_by_the_consoles_key(
     assert all(path.stat().st_mode & 0o077 == 0 for path in private)
 
 
-def test_a_lease_answers_once_whatever_it_is_asked_again(console: Console) -> None:
+def test_a_repeated_answer_under_one_lease_is_idempotent(console: Console) -> None:
     held = console.desk.pick("officer")
     assert held is not None
     first = console.desk.answer("officer", held.lease, 40)
@@ -185,7 +185,7 @@ def test_what_the_broker_does_not_take_waits_and_is_published_with_the_same_id(c
     assert broker.got[0].key == "drone-0001"
 
 
-def test_a_browser_that_does_not_come_back_in_time_is_gone(clock: Clock) -> None:
+def test_a_browser_that_does_not_reconnect_in_time_is_absent(clock: Clock) -> None:
     presence = Presence(clock)
     with presence.listening("a"), presence.listening("b"):
         pass
@@ -230,7 +230,7 @@ def test_pictures_are_kept_by_name_and_old_ones_go_but_never_those_of_open_alert
     assert [path.name for path in (tmp_path / "state" / "pictures").iterdir()] == [found.name]
 
 
-def test_the_picture_of_the_desk_is_asked_for_by_its_lease(console: Console) -> None:
+def test_the_picture_of_the_desk_is_requested_by_its_lease(console: Console) -> None:
     browser = officer(console)
     held = console.desk.pick("officer")
     assert held is not None
@@ -294,7 +294,7 @@ def test_of_a_long_file_of_panes_the_end_is_read(tmp_path: Path, monkeypatch: py
     assert not panes.unreadable
 
 
-def test_panes_are_added_up_and_a_file_begun_again_is_counted_anew(tmp_path: Path) -> None:
+def test_panes_are_summed_and_a_truncated_file_is_counted_from_its_start(tmp_path: Path) -> None:
     path = tmp_path / "panes"
     now = time.time()
     panes = Panes(path)
@@ -349,7 +349,9 @@ class _Topic:
         pass
 
 
-def test_a_full_disk_is_told_and_what_came_meanwhile_is_kept_later(console: Console, clock: Clock) -> None:
+def test_a_full_disk_is_reported_and_messages_that_arrived_meanwhile_are_stored_later(
+    console: Console, clock: Clock
+) -> None:
     pages = console.database.number("PRAGMA page_count")
     console.database.number(f"PRAGMA max_page_count = {pages}")
     # More than SQLite has free space for in its file.

@@ -112,7 +112,7 @@ def test_a_supervisor_reaches_every_page_on_a_phone(address: str, browser: Brows
     page.close()
 
 
-def test_whoever_reads_further_down_stays_there_when_alerts_come(browser: Browser, tmp_path: Path) -> None:
+def test_the_scroll_position_stays_when_alerts_arrive(browser: Browser, tmp_path: Path) -> None:
     console = make_console(tmp_path / "state")
     now = time.time()
     raise_alerts(console, *(alert(f"{n}", now - 100 + n) for n in range(40)))

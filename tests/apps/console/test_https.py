@@ -15,7 +15,7 @@ from tests.certificates import self_signed
 
 
 @pytest.mark.embedded
-def test_who_logs_in_over_https_gets_a_cookie_for_https_alone(tmp_path: Path) -> None:
+def test_a_login_over_https_gets_a_secure_cookie(tmp_path: Path) -> None:
     made = self_signed(tmp_path)
     flags = ["--tls-cert", str(made.certificate), "--tls-key", str(made.key)]
     with console(tmp_path / "state", NOWHERE, NOWHERE, *flags) as running:

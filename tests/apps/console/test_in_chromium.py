@@ -112,7 +112,7 @@ def test_a_new_alert_appears_by_itself_and_one_that_is_answered_goes(
     page.get_by_text("No alert is open").wait_for()
 
 
-def test_an_alert_comes_back_when_the_browser_is_gone(
+def test_an_alert_returns_to_the_queue_when_the_browser_is_absent(
     console: Console, address: str, browser: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(presence, "GRACE_SECONDS", 1.0)
@@ -132,7 +132,7 @@ def test_an_alert_comes_back_when_the_browser_is_gone(
     assert lease["how"] == "gone"
 
 
-def test_whoever_loses_an_alert_is_told(console: Console, address: str, page: Page) -> None:
+def test_the_loss_of_a_lease_is_reported(console: Console, address: str, page: Page) -> None:
     raise_alerts(console, alert("a", time.time()))
     log_in(page, address, "officer")
     page.keyboard.press("o")
@@ -338,7 +338,7 @@ def test_the_focus_goes_where_one_reads(console: Console, address: str, page: Pa
     ]
 
 
-def test_the_console_asks_nobody_else_for_anything(console: Console, address: str, page: Page) -> None:
+def test_the_console_loads_nothing_from_other_hosts(console: Console, address: str, page: Page) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     raise_alerts(console, alert("a", time.time()))

@@ -84,7 +84,7 @@ def test_no_answer_leads_to_the_host_that_a_request_names(console: Console, path
     assert answer.status_code == 404
 
 
-def test_a_lost_key_is_an_error_and_a_new_one_is_made_where_that_is_asked_for(tmp_path: Path) -> None:
+def test_a_lost_key_is_an_error_and_a_new_one_is_made_on_request(tmp_path: Path) -> None:
     make_console(tmp_path / "state").stop()
     key, public = tmp_path / "state" / KEY, tmp_path / "state" / PUBLIC_KEY
     before = public.read_bytes()

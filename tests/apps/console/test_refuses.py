@@ -76,7 +76,9 @@ def take(console: Console, topic: str, payloads: list[bytes], at: int = 1) -> No
 
 
 @pytest.mark.parametrize("topic", TOPICS)
-def test_poison_is_refused_with_a_reason_and_what_comes_with_it_is_kept(console: Console, topic: str) -> None:
+def test_an_invalid_message_is_refused_with_a_reason_and_the_others_of_its_batch_are_kept(
+    console: Console, topic: str
+) -> None:
     take(console, topic, [*POISON, GOOD[topic]], 7)
     rows = console.database.rows("SELECT reason FROM refused WHERE topic = ?", topic)
     assert len(rows) == len(POISON)
@@ -210,7 +212,7 @@ class _Poison:
 
 
 @pytest.mark.parametrize("error", [RecursionError("deep"), MemoryError(), SystemExit(1), ServiceUnavailable("away")])
-def test_whatever_a_thread_raises_is_a_trouble_and_it_goes_on(
+def test_any_error_of_a_thread_is_shown_and_the_thread_continues(
     console: Console, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
     monkeypatch.setattr("apps.console.workers.FIRST_NAP_S", 0.2)

@@ -172,9 +172,7 @@ def test_the_second_ctrl_c_does_not_wait(mock_kafka: MockKafka, tmp_path: Path) 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_broker_that_goes_away_exits_4(
-    mock_kafka: MockKafka, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_broker_outage_exits_4(mock_kafka: MockKafka, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     threading.Timer(1.0, mock_kafka.stop).start()
     live = ["--live", "--seconds", "60", "--quiet", "--truth", str(tmp_path / "truth")]
     assert publish(mock_kafka.url("drones", "message.timeout.ms=1000"), *live) == 4

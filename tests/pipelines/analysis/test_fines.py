@@ -92,7 +92,7 @@ def test_the_command_prints_csv(root: str, codes: Path) -> None:
     ]
 
 
-def test_the_table_of_the_city_and_what_is_none(codes: Path, tmp_path: Path) -> None:
+def test_the_citys_table_is_read_and_another_file_is_an_error(codes: Path, tmp_path: Path) -> None:
     assert read_rates(codes) == RATES
     wrong = tmp_path / "wrong.csv"
     for text, expected in (

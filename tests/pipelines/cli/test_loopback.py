@@ -111,14 +111,14 @@ BEAM = {"run", "run in processes", "compact", "replay", "analyze"}
 """Those that run a pipeline, whose servers the test must see."""
 
 ELSEWHERE = {
-    "clean": "tests/pipelines/cli/test_loopback.py::test_clean_listens_here_alone",
-    "console": "tests/pipelines/cli/test_loopback.py::test_the_console_listens_here_alone",
+    "clean": "tests/pipelines/cli/test_loopback.py::test_clean_listens_on_loopback_only",
+    "console": "tests/pipelines/cli/test_loopback.py::test_the_console_listens_on_loopback_only",
     **dict.fromkeys(
         ("services up", "services status", "services install", "services down"),
-        "tests/services/test_ports.py::test_the_servers_listen_here_alone",
+        "tests/services/test_ports.py::test_the_servers_listen_on_loopback_only",
     ),
-    "topics": "tests/services/test_ports.py::test_a_command_at_servers_listens_here_alone",
-    "live": "tests/services/test_live.py::test_a_live_run_on_kafka_is_exactly_once_and_listens_here_alone",
+    "topics": "tests/services/test_ports.py::test_a_command_with_servers_listens_on_loopback_only",
+    "live": "tests/services/test_live.py::test_a_live_run_on_kafka_is_exactly_once_and_listens_on_loopback_only",
     **{
         f"{name} {action}": f"tests/services/test_ports.py::test_{name}_listens_here_alone"
         for name, actions in (("flink", ("submit", "stop")), ("spark", ("submit",)))
@@ -176,7 +176,7 @@ def two_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.embedded
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_command_listens_here_alone(name: str, two_runs: Path, tmp_path: Path) -> None:
+def test_a_command_listens_on_loopback_only(name: str, two_runs: Path, tmp_path: Path) -> None:
     at = At(Path(shutil.copytree(two_runs, tmp_path / "lake")), tmp_path / "new")
     command = COMMANDS[name](at)
     ran = watched([sys.executable, "-m", "prestacop", *command], tmp_path / "log")
@@ -186,7 +186,7 @@ def test_a_command_listens_here_alone(name: str, two_runs: Path, tmp_path: Path)
 
 
 @pytest.mark.embedded
-def test_clean_listens_here_alone(tmp_path: Path) -> None:
+def test_clean_listens_on_loopback_only(tmp_path: Path) -> None:
     for package in ("prestacop", "schemas", "terminal"):
         shutil.copytree(ROOT / package, tmp_path / "tree" / package)
     (tmp_path / "tree" / "runners").mkdir()
@@ -199,7 +199,7 @@ def test_clean_listens_here_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.embedded
-def test_the_console_listens_here_alone(tmp_path: Path) -> None:
+def test_the_console_listens_on_loopback_only(tmp_path: Path) -> None:
     before = {child.pid for child in psutil.Process().children()}
     with console(tmp_path / "console", NOWHERE, NOWHERE):
         (process,) = (child for child in psutil.Process().children() if child.pid not in before)
@@ -247,7 +247,7 @@ def test_a_job_server_in_java_that_is_open_to_all_needs_a_flag(
 
 
 @pytest.mark.parametrize("address", ["[::]:0", "0.0.0.0:0", ":0", "127.0.0.1:0", "localhost:0"])
-def test_a_server_of_grpc_listens_here_alone(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_grpc_server_listens_on_loopback_only(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grpc, "server", getattr(grpc.server, "__wrapped__", grpc.server))
     loopback.listen_here_alone()
     loopback.listen_here_alone()

@@ -36,7 +36,7 @@ OTHERS = {"topics", "live"}
 """The first opens no lake: its --lake names a bucket. The second checks the lake when its servers run."""
 
 
-def test_all_commands_with_a_lake_are_here() -> None:
+def test_the_table_has_all_commands_with_a_lake() -> None:
     with_lake = {name for name in SUBCOMMANDS if any("--lake" in flags for flags in flags_of(parser_of(name)).values())}
     assert with_lake == {words[0] for words in REST} | OTHERS
 

@@ -73,7 +73,7 @@ def test_one_that_is_stopped_leaves_nothing(place: Path, number: signal.Signals)
 
 
 @pytest.mark.embedded
-def test_what_was_killed_is_cleared_up_by_the_next_and_what_goes_on_is_left_alone(place: Path) -> None:
+def test_the_next_command_removes_the_folder_of_a_killed_one_and_no_folder_in_use(place: Path) -> None:
     others = [place / "prestacop-of-somebody", place / "run"]
     for other in others:
         other.mkdir()

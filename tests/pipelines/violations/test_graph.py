@@ -33,7 +33,7 @@ FLEET = ("--seed", "3", "--duplicates", "0.05", "--corrupt", "0.02", "--v0-share
     ],
     ids=" ".join,
 )
-def test_every_row_of_a_dirty_history_is_what_its_truth_says(tmp_path: Path, flags: tuple[str, ...]) -> None:
+def test_every_row_of_a_dirty_history_matches_its_truth(tmp_path: Path, flags: tuple[str, ...]) -> None:
     history = make_history(tmp_path / "h.csv", 20_000, "--seed", "5", "--dirt", "20", *flags)
     run_graph(tmp_path / "lake", history)
     assert lake(str(tmp_path / "lake")).ledger["rows_in"].to_pylist() == [20_000]
@@ -41,7 +41,7 @@ def test_every_row_of_a_dirty_history_is_what_its_truth_says(tmp_path: Path, fla
     assert reconcile(str(tmp_path / "lake")) == []
 
 
-def test_every_row_of_a_packed_history_is_what_its_truth_says(tmp_path: Path) -> None:
+def test_every_row_of_a_packed_history_matches_its_truth(tmp_path: Path) -> None:
     history = make_history(tmp_path / "h.csv.gz", 20_000, "--seed", "5", "--dirt", "20")
     run_graph(tmp_path / "lake", history)
     assert lake(str(tmp_path / "lake")).ledger["rows_in"].to_pylist() == [20_000]
@@ -57,7 +57,7 @@ def test_small_cells_and_blocks_give_the_same_rows(tmp_path: Path, monkeypatch: 
     assert truth_differs(tmp_path / "lake", history).to_pylist() == []
 
 
-def test_every_message_is_in_the_branch_that_its_truth_says(tmp_path: Path) -> None:
+def test_every_message_is_in_the_branch_of_its_truth(tmp_path: Path) -> None:
     messages = make_messages(tmp_path / "m.jsonl", 50, 400, *FLEET)
     run_graph(tmp_path / "lake", messages=messages)
     lk = lake(str(tmp_path / "lake"))

@@ -24,7 +24,7 @@ def command(*arguments: str | Path, env: dict[str, str] | None = None) -> subpro
 
 
 @pytest.mark.embedded
-def test_a_run_says_what_came_in_and_went_out_and_why_rows_were_refused(tmp_path: Path) -> None:
+def test_the_summary_counts_rows_in_and_out_and_dead_letters_by_reason(tmp_path: Path) -> None:
     history = make_history(tmp_path / "h.csv", 5_000, "--seed", "2")
     messages = make_messages(tmp_path / "m.jsonl", 10, 100, "--corrupt", "0.05")
     done = command("--history", history, "--messages", f"file:{messages}", "--lake", tmp_path / "lake")
@@ -128,7 +128,7 @@ def test_a_bucket_that_is_not_there_ends_with_3_and_is_named(tmp_path: Path, s3:
 
 
 @pytest.mark.embedded
-def test_a_full_disk_ends_with_5_and_a_later_run_goes_on(tmp_path: Path) -> None:
+def test_a_full_disk_ends_with_5_and_a_later_run_resumes(tmp_path: Path) -> None:
     small = tmp_path / "small"
     small.mkdir()
     mounted = subprocess.run(
@@ -171,7 +171,7 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.embedded
-def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
+def test_ctrl_c_prints_how_to_resume(tmp_path: Path) -> None:
     history = make_history(tmp_path / "h.csv", 400_000)
     line = [sys.executable, "-m", "prestacop", "run", "--history", str(history), "--lake", str(tmp_path / "lake")]
     with subprocess.Popen(line, stderr=subprocess.PIPE, text=True) as process:
@@ -202,7 +202,7 @@ def test_windows_divide_an_hour_or_are_whole_hours(text: str, seconds: int) -> N
         (ServiceUnavailable("no answer"), FAILURES),
     ],
 )
-def test_every_tries_again_what_another_run_may_mend(error: Exception, runs: int) -> None:
+def test_every_retries_what_another_run_may_fix(error: Exception, runs: int) -> None:
     tried: list[int] = []
 
     def once() -> None:

@@ -84,7 +84,7 @@ def test_two_of_three_replicas_acknowledge_a_message() -> None:
     assert [kafka._config(drones, copies)["min.insync.replicas"] for copies in (1, 2, 3)] == ["1", "1", "2"]
 
 
-def test_the_broker_says_when_a_message_for_the_lake_came() -> None:
+def test_the_broker_sets_the_publish_time_of_messages_for_the_lake() -> None:
     kinds = {topic.name: kafka._config(topic, 1).get("message.timestamp.type") for topic in topics({}, {}, {})}
     of_lake = dict.fromkeys(("drones", "images"), "LogAppendTime")
     assert kinds == dict.fromkeys(("alerts", "commands", "confirmations")) | of_lake
@@ -123,7 +123,7 @@ def test_wrong_usage_exits_2(arguments: list[str], expected: str, capsys: pytest
 
 
 @pytest.mark.embedded
-def test_a_broker_that_is_away_exits_4_and_options_that_are_none_2(
+def test_an_unreachable_broker_exits_4_and_invalid_options_exit_2(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(kafka, "ANSWER_SECONDS", 1)

@@ -45,7 +45,7 @@ def test_cut_short_it_is_an_error_wherever_that_is(packing: str, place: int) -> 
 
 @pytest.mark.parametrize("packing", PACK)
 @pytest.mark.parametrize("behind", [b"rubbish", b"\n", bytes(3) + b"x"])
-def test_what_stands_behind_and_is_not_packed_is_an_error(packing: str, behind: bytes) -> None:
+def test_bytes_after_a_packed_file_that_are_not_packed_are_an_error(packing: str, behind: bytes) -> None:
     with pytest.raises(InputUnusable, match="damaged"):
         text_of(PACK[packing](TEXT) + behind)
 

@@ -469,7 +469,7 @@ def test_each_cell_examines_only_the_spans_near_it(monkeypatch: pytest.MonkeyPat
         assert [(span.start, span.end) for span in found[cell.number].file.spans] == near
 
 
-def test_a_unit_of_refused_messages_alone_is_forgotten(tmp_path: Path) -> None:
+def test_a_unit_of_only_refused_messages_is_deleted_from_the_spool(tmp_path: Path) -> None:
     following = Following(Topic([b"junk"], [begin("a"), end("a")], [b"junk", b"rubbish"]), tmp_path)
     (cell,) = following.tick()
     following.commit(following.read(cell))

@@ -335,7 +335,7 @@ def test_plates_are_not_sent_in_the_clear(url: str) -> None:
 @pytest.mark.parametrize(
     "url", ["http://localhost:1/a?b=c", "HTTP://127.0.0.1/", "http://[::1]:80/", "https://u:p@h/x"]
 )
-def test_a_webhook_may_be_here_or_under_tls(url: str) -> None:
+def test_a_webhook_is_on_loopback_or_uses_tls(url: str) -> None:
     assert webhook_url(url).url == url
 
 
@@ -451,7 +451,7 @@ def guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[_Mailbo
 
 
 @pytest.mark.embedded
-def test_a_mail_is_sent_under_tls_by_who_logs_in(guarded: _Mailbox) -> None:
+def test_a_mail_is_sent_under_tls_with_a_login(guarded: _Mailbox) -> None:
     Mail(MailAddress("desk@example.org"), backoff_seconds=0.01).send([alert()])
     assert guarded.logins == [(b"desk", PASSWORD.encode(), True)]
     (envelope,) = guarded.mails

@@ -158,19 +158,19 @@ def published_alerts(*units: Sequence[bytes], published: Sequence[int | None] = 
 FIRST, FORGED = message(violation_code=0), message(violation_code=0, plate_id="FORGED")
 
 
-def test_who_claims_an_id_in_the_same_unit_raises_no_second_alert() -> None:
+def test_a_forged_id_in_the_same_unit_raises_no_second_alert() -> None:
     assert published_alerts([FIRST, FORGED, FIRST, message(message_id="n", violation_code=0)]) == ["m", "n"]
 
 
-def test_who_claims_the_id_of_a_qualified_violation_of_the_unit_raises_none() -> None:
+def test_a_forged_id_of_a_qualified_violation_of_the_unit_raises_no_alert() -> None:
     assert published_alerts([message(), FORGED]) == []
 
 
-def test_who_claims_an_id_in_another_unit_raises_no_second_alert() -> None:
+def test_a_forged_id_in_another_unit_raises_no_second_alert() -> None:
     assert published_alerts([FIRST], [FORGED], [FIRST], [FORGED], published=[5, 5, 6, None]) == ["m"]
 
 
-def test_who_claims_an_id_in_another_recording_raises_no_second_alert() -> None:
+def test_a_forged_id_in_another_recording_raises_no_second_alert() -> None:
     assert published_alerts([FIRST], [FORGED], [FIRST], [FORGED]) == ["m"]
 
 

@@ -152,7 +152,7 @@ def test_a_dead_letter_has_its_position() -> None:
     assert dead[0]["path"] == "fleet.jsonl"
 
 
-def test_a_clean_message_keeps_all_it_says() -> None:
+def test_a_clean_message_keeps_all_its_fields() -> None:
     (row,), dead = decode(message())
     assert dead == []
     assert row["event_time"].isoformat() == "2026-01-15T12:00:00.500000+00:00"
