@@ -120,7 +120,7 @@ ELSEWHERE = {
     "topics": "tests/services/test_ports.py::test_a_command_with_servers_listens_on_loopback_only",
     "live": "tests/services/test_live.py::test_a_live_run_on_kafka_is_exactly_once_and_listens_on_loopback_only",
     **{
-        f"{name} {action}": f"tests/services/test_ports.py::test_{name}_listens_here_alone"
+        f"{name} {action}": f"tests/services/test_ports.py::test_{name}_listens_on_loopback_only"
         for name, actions in (("flink", ("submit", "stop")), ("spark", ("submit",)))
         for action in ("up", "status", "install", "down", *actions)
     },
