@@ -25,8 +25,9 @@ SUBCOMMANDS_OF = {
     "spark": ("install", "up", "status", "submit", "down"),
 }
 OTHER_PROGRAMS = {"--require-hashes", "--add-opens", "--spark-master-url", "--job-port", "--hypothesis-profile",
-                  "--bootstrap-server", "--add", "--topic", "--operation", "--allow-principal"}  # fmt: skip
-"""Flags of pip, java, pytest and kafka-acls."""
+                  "--bootstrap-server", "--add", "--topic", "--operation", "--allow-principal",
+                  "--packages", "--conf"}  # fmt: skip
+"""Flags of pip, java, pytest, kafka-acls and spark-sql."""
 
 page = pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 

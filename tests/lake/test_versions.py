@@ -1,14 +1,12 @@
 """Lakes that earlier versions wrote are read by every documented reader, alone and beside files of today."""
 
 import json
-import re
 import shutil
 import tarfile
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -31,7 +29,6 @@ from tests.lakes import Said, compacted, write
 from tests.support import LOCAL
 
 HERE = Path(__file__).parent / "versions"
-DOCS = Path(__file__).parents[2] / "docs"
 VERSIONS = sorted(path.name for path in HERE.iterdir() if (path / "lake").is_dir())
 RICH = sorted(path.name.partition(".")[0] for path in HERE.glob("*.tar.xz"))
 COUNTS = {"positions": 1, "qualified": 2, "unqualified": 1, "dead_letters": 2}
@@ -81,29 +78,7 @@ def by_pyarrow(root: str) -> dict[str, list[str]]:
     return {view: sorted(names({"summons_number": None} | row) for row in of) for view, of in rows.items()}
 
 
-def by_macros(root: str) -> dict[str, list[str]]:
-    """Those of docs/sql/duckdb.sql."""
-    found = {}
-    with duckdb.connect() as connection:
-        connection.execute("SET VARIABLE lake = $lake", {"lake": root})
-        connection.execute((DOCS / "sql" / "duckdb.sql").read_text(encoding="utf-8"))
-        for view in ALL:
-            number = "" if view == "positions" else ", summons_number::VARCHAR"
-            query = f"SELECT coalesce(message_id{number}) AS name FROM once('{view}') ORDER BY ALL"
-            found[view] = [name for (name,) in connection.sql(query).fetchall()]
-    return found
-
-
-def by_polars(root: str) -> dict[str, list[str]]:
-    """Those of the page's polars example."""
-    (code,) = re.findall(r"```python\n(import polars.*?)print", (DOCS / "lake.md").read_text("utf-8"), re.DOTALL)
-    scope: dict[str, Any] = {"LAKE": root}
-    exec(code, scope)
-    rows = {view: scope["rows"](view).collect().to_dicts() for view in ALL}
-    return {view: sorted(names({"summons_number": None} | row) for row in of) for view, of in rows.items()}
-
-
-READERS = {"lake": by_lake, "pyarrow": by_pyarrow, "macros": by_macros, "polars": by_polars}
+READERS = {"lake": by_lake, "pyarrow": by_pyarrow}
 
 
 @pytest.mark.parametrize("reader", READERS)
