@@ -151,7 +151,8 @@ def test_spark_reads_the_tables_and_the_views(filled: Filled, tmp_path: Path) ->
     script.write_text(";\n".join([*queries, *(text.rstrip("; \n") for text in example), *views, ""]), encoding="utf-8")
     done = subprocess.run(
         [str(program / "bin" / "spark-sql"), "--master", "local[1]", "--jars", ",".join(map(str, jars.glob("*.jar"))),
-         "--conf", "spark.sql.shuffle.partitions=1", "--conf", "spark.ui.enabled=false", *flags, "-f", str(script)],
+         "--conf", "spark.sql.shuffle.partitions=1", "--conf", "spark.ui.enabled=false",
+         "--conf", "spark.databricks.delta.snapshotPartitions=1", *flags, "-f", str(script)],
         cwd=tmp_path,  # it keeps a metastore where it runs
         env=os.environ | {"SPARK_HOME": str(program), "SPARK_LOCAL_IP": "127.0.0.1"},
         capture_output=True,
