@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from lake.checksums import own_checksum_holds, with_checksum
 from lake.format import check, mark_new
 from lake.layout import change_path, ledger_path
-from lake.merged_ledger import MergedLedger, chain_of, folded
+from lake.merged_ledger import MergedLedger, chain_of, folded, folded_ends
 from lake.storage import storage
 from schemas.errors import NotReconciled
 from schemas.lake import LEDGER, LEDGER_ROW, Source
@@ -42,20 +42,37 @@ def read_back(root: str, source: Source, unit: str) -> bool:
 
     Raises NotReconciled where the file is not the unit's row.
     """
+    return committed_end(root, source, unit) is not None
+
+
+def committed_end(root: str, source: Source, unit: str) -> int | None:
+    """Where the range of a committed unit ends, as its row of the ledger says; None where the unit is not committed.
+
+    Raises NotReconciled where the file is not the unit's row.
+    """
     path = ledger_path(source, unit)
     try:
         data = storage(root).read(path)
     except FileNotFoundError:
-        return bool(folded(root, [unit]))
+        return folded_ends(root, [unit]).get(unit)
     if own_checksum_holds(data) is False:
         raise NotReconciled(f"{root}/{path} {_KEPT} (its checksum does not match)")
+    columns = ["unit", "source", "rows_in", "range_end"]
     try:
-        row = pq.read_table(io.BytesIO(data), columns=["unit", "source", "rows_in"], partitioning=None).to_pylist()
+        row = pq.read_table(io.BytesIO(data), columns=columns, partitioning=None).to_pylist()
     except pa.ArrowException as error:
         raise NotReconciled(f"{root}/{path} {_KEPT} ({error})") from error
     if [(found["unit"], found["source"]) for found in row] != [(unit, source)]:
         raise NotReconciled(f"{root}/{path} {_KEPT}")
-    return True
+    end: int = row[0]["range_end"]
+    return end
+
+
+def last_of_chain(root: str, chain: str) -> str | None:
+    """The committed unit of a chain (:func:`lake.merged_ledger.chain_of`) with the greatest name."""
+    names = (PurePosixPath(path).stem for path in unit_paths(root))
+    last = max((name for name in names if chain_of(name) == chain), default=None)
+    return max(filter(None, (last, MergedLedger(root).last(chain))), default=None)
 
 
 def commit(root: str, rows: list[dict[str, Any]]) -> list[str]:

@@ -130,6 +130,12 @@ class MergedLedger:
         found: set[str] = set(self.files[CHAIN].to_pylist())
         return found - {CHANGES}
 
+    def last(self, chain: str) -> str | None:
+        """The unit of a chain with the greatest name."""
+        paths = self.files.filter(pc.equal(self.files[CHAIN], chain))["path"].to_pylist()
+        found: str | None = pc.max(self.dataset(paths).to_table(columns=["unit"])["unit"]).as_py()
+        return found
+
     def dataset(self, paths: list[str]) -> pads.Dataset:
         """Some of its files as a pyarrow dataset."""
         if not paths:
@@ -183,10 +189,16 @@ _lock: Final = Lock()
 
 def folded(root: str, units: Iterable[str]) -> set[str]:
     """Which of these units are folded now."""
+    return set(folded_ends(root, units))
+
+
+def folded_ends(root: str, units: Iterable[str]) -> dict[str, int]:
+    """Where the ranges end of those of these units that are folded now."""
     with _lock:
         table = _tables.get(root)
         if table is None:
             table = _tables[root] = MergedLedger(root)
         else:
             table.update()
-        return table.find(units)
+        rows = table.rows(units, ["unit", "range_end"])
+    return dict(zip(rows["unit"].to_pylist(), rows["range_end"].to_pylist(), strict=True))

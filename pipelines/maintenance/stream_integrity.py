@@ -1,23 +1,25 @@
 """Whether plans, floors and spooled segments of a lake's streams agree with its ledger; and notices of what is odd."""
 
 import re
-from collections import deque
+from bisect import bisect_right
+from collections import defaultdict, deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import PurePosixPath
-from typing import Any
+from typing import NamedTuple
 
 import pyarrow.compute as pc
 
 from lake.format import FILE
+from lake.ledger import committed_end
 from lake.storage import storage
 from pipelines.maintenance.integrity import OF_A_STREAM, READS, LakeState, first_line, read_bytes, relative
-from schemas.errors import LakeDamaged
+from schemas.errors import LakeDamaged, NotPermitted, PrestaCopError, ServiceUnavailable
 from schemas.files.marks import MARK
 from schemas.lake import LEDGER, MERGED_LEDGER, Dataset, Source
 from sources.loaded.topic import remembered, remembered_fault
-from sources.streams.plans import CHECKSUM, floors_in, plan_in, read_floors
+from sources.streams.plans import CHECKSUM, floors_in, plan_in, read_floors, source_of
 from sources.streams.segments import NAME, segment_in, voucher
 
 _PLAN = re.compile(r"^plans/(?P<stream>[^/]+)/(?P<partition>\d{5})/(?P<start>\d{19})\.json$")
@@ -34,14 +36,19 @@ SHOWN = 5
 
 
 def plan_faults(state: LakeState) -> Iterator[str]:
-    """Gaps in the chains of plans, and floors or units that contradict the plans."""
+    """Damaged plans and floors, and offsets that are missing in a chain of units.
+
+    Below the floor of a partition the ledger has every unit and plans are deleted; from there on each unit is in the
+    ledger or has a plan.
+    """
     store = storage(state.root)
-    committed = {
-        (m[1], int(m[2]), int(m[3])): row
-        for row in state.as_committed.select(["unit", "range_start", "range_end"]).to_pylist()
-        if (m := OF_A_STREAM.match(row["unit"]))
-    }
-    chains: dict[tuple[str, int], dict[int, int | None]] = {}
+    chains: dict[tuple[str, int], _Chain] = defaultdict(lambda: _Chain({}, {}))
+    for row in state.as_committed.select(["unit", "range_start", "range_end"]).to_pylist():
+        if found := OF_A_STREAM.match(row["unit"]):
+            start = int(found[3])
+            chains[found[1], int(found[2])].committed[start] = row["range_end"]
+            if row["range_start"] != start:
+                yield f"unit {row['unit']}: it begins at {row['range_start']:,}, its name says {start:,}"
     floors: dict[str, dict[int, int]] = {}
     with_floors: set[str] = set()
     paths = [relative(state.root, info.path) for info in store.list("plans")]
@@ -49,15 +56,16 @@ def plan_faults(state: LakeState) -> Iterator[str]:
         contents = pool.map(partial(read_bytes, state.root), paths)
         for path, data in zip(paths, contents, strict=True):
             if isinstance(data, str):
-                yield data
+                if not _PLAN.match(path):  # a plan may have been deleted since it was listed
+                    yield data
             elif found := _PLAN.match(path):
                 stream, partition, start = found["stream"], int(found["partition"]), int(found["start"])
-                chain = chains.setdefault((stream, partition), {})
-                chain[start] = None
+                planned = chains[stream, partition].planned
+                planned[start] = None
                 if CHECKSUM.encode() in data:
                     with_floors.add(stream)
                 try:
-                    chain[start] = plan_in(data, path).end
+                    planned[start] = plan_in(data, path).end
                 except ValueError as error:
                     unit = f"{stream}-{partition:05d}-{start:019d}"
                     yield f"unit {unit}: its plan {path} is damaged: {first_line(error)}; restore it from a copy"
@@ -67,7 +75,7 @@ def plan_faults(state: LakeState) -> Iterator[str]:
                 try:
                     floors[stream] = floors_in(data, path)
                 except ValueError as error:
-                    yield f"{path} is damaged: {first_line(error)}; remove it, and the next run writes it again"
+                    yield f"{path} is damaged: {first_line(error)}; restore it from a copy"
             elif is_voucher(path):
                 if data:
                     yield f"{path} is damaged: it must be empty; empty it"
@@ -75,37 +83,73 @@ def plan_faults(state: LakeState) -> Iterator[str]:
                 yield f"{path} {wrong}"
     for stream in sorted(with_floors - floors.keys()):
         # They are written before the first plan.
-        yield f"plans/{stream}/floors.json is missing; nothing is lost: the next run of the stream writes it again"
-    for (stream, partition, start), row in sorted(committed.items()):
-        chain = chains.get((stream, partition), {})
-        if start not in chain:
-            yield f"unit {row['unit']}: its plan is missing"
-        elif chain[start] not in (None, row["range_end"]):
-            yield f"unit {row['unit']}: it ends at {row['range_end']:,}, its plan at {chain[start]:,}"
-        if row["range_start"] != start:
-            yield f"unit {row['unit']}: it begins at {row['range_start']:,}, its name says {start:,}"
+        yield f"plans/{stream}/floors.json is missing: restore it from a copy"
     for (stream, partition), chain in sorted(chains.items()):
-        yield from _chain_faults(stream, partition, chain, committed, floors)
+        yield from _chain_faults(state.root, stream, partition, chain, floors.get(stream, {}).get(partition))
 
 
-def _chain_faults(
-    stream: str,
-    partition: int,
-    chain: dict[int, int | None],
-    committed: dict[tuple[str, int, int], dict[str, Any]],
-    floors: dict[str, dict[int, int]],
-) -> Iterator[str]:
-    starts = sorted(chain)
-    last = max((start for start in starts if (stream, partition, start) in committed), default=-1)
-    floor = floors.get(stream, {}).get(partition, 0)
-    for start, following in zip(starts, [*starts[1:], None], strict=True):
-        unit, end = f"{stream}-{partition:05d}-{start:019d}", chain[start]
-        if (stream, partition, start) not in committed and (start < last or start < floor):
-            yield f"unit {unit}: planned and not in the ledger, though what follows is: offsets are missing"
-        if end is not None and following is not None and end != following:
-            yield f"unit {unit}: it ends at {end:,}, and the next plan begins at {following:,}: offsets are missing"
-    if starts and (end := chain[starts[-1]]) is not None and floor > end:
-        yield f"{stream}, partition {partition}: the floor is {floor:,}, the plans end at {end:,}: plans are missing"
+class _Chain(NamedTuple):
+    """The units of a partition: where each ends, by where it begins."""
+
+    committed: dict[int, int]
+    planned: dict[int, int | None]
+    """None where the plan is damaged."""
+
+
+def _chain_faults(root: str, stream: str, partition: int, chain: _Chain, floor: int | None) -> Iterator[str]:
+    place = f"{stream}-{partition:05d}"
+    starts = sorted(chain.committed.keys() | chain.planned.keys())
+    last = max(chain.committed, default=-1)
+    if floor is None and not chain.planned:
+        yield (
+            f"unit {place}-{last:019d}: it is the last one of its partition in the ledger, and there is neither a plan "
+            f"nor a floor of that partition: restore plans/{stream} from a copy; until then no run reads it on"
+        )
+    reach = at = starts[0]
+    is_whole = True
+    before = ""
+    while True:
+        unit = f"{place}-{at:019d}"
+        following = starts[after] if (after := bisect_right(starts, at)) < len(starts) else None
+        end = chain.committed.get(at)
+        if end is None:  # a run that goes on meanwhile may have committed it, and deleted its plan
+            end = _committed_now(root, stream, unit)
+        if end is not None:
+            reach = end if is_whole else reach
+            if at >= (floor or 0) and (other := chain.planned.get(at)) is not None and other != end:
+                yield f"unit {unit}: it ends at {end:,}, its plan at {other:,}"
+        else:
+            is_whole = False
+            end = chain.planned.get(at)
+            if at in chain.planned and at < max(last, floor or 0):
+                yield f"unit {unit}: planned and not in the ledger, though what follows is: offsets are missing"
+            elif at not in chain.planned and following is not None:
+                yield f"unit {before}: it ends at {at:,}, and the next begins at {following:,}: offsets are missing"
+        if end is not None and end > at and (following is None or following >= end):
+            before, at = unit, end
+        elif following is not None:
+            if end is not None:
+                yield f"unit {unit}: it ends at {end:,}, and the next begins at {following:,}: offsets are in two units"
+            before, at = unit, following
+        else:
+            break
+    if floor is not None and floor > reach:
+        yield (
+            f"{stream}, partition {partition}: the floor is {floor:,}, and the ledger has all units up to {reach:,}: "
+            "offsets are missing"
+        )
+
+
+def _committed_now(root: str, stream: str, unit: str) -> int | None:
+    """Where a unit ends that the ledger has now, if it has it; a damaged row was reported already."""
+    if stream.partition("-")[0] not in list(Source):
+        return None
+    try:
+        return committed_end(root, source_of(stream), unit)
+    except (ServiceUnavailable, NotPermitted):
+        raise
+    except PrestaCopError:
+        return None
 
 
 def is_voucher(path: str) -> bool:

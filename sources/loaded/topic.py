@@ -3,7 +3,8 @@
 Each complete file is cut into the cells of its own grid, so the units, their names and their rows are those of the file
 itself, and redelivered pieces are deduplicated.
 
-The state of a file is in the lake: its fingerprint (``plans/loaded``) when all its rows are there. In an unbounded run
+The state of a file is in the lake: its fingerprint (``plans/loaded``) when all its rows are there; maintenance merges
+them into a list (``plans/loaded_lists``), which is named by its hash. In an unbounded run
 only the readers know the units of the cells, so they write them down (``plans/loaded_cells``).
 
 A message that the loader did not send is refused, counted and logged, and does not end a run; before the stream forgets
@@ -26,7 +27,7 @@ from apache_beam.metrics import Metrics
 
 from lake.ledger import read_back
 from lake.storage import storage
-from schemas.errors import InputUnusable
+from schemas.errors import InputUnusable, LakeDamaged
 from schemas.loaded import MAX_FILE_BYTES, Piece, decode
 from sources.files.grid import LOOKBACK_BYTES, MAX_RECORD_BYTES, Cell
 from sources.files.history import may_hold_header
@@ -34,6 +35,7 @@ from sources.streams.base import Stream
 from sources.units import Unit
 
 _REMEMBERED: Final = "plans/loaded"
+_LISTS: Final = "plans/loaded_lists"
 _CELLS: Final = "plans/loaded_cells"
 _REFUSED: Final = "plans/loaded_refused"
 _NOTE: Final = re.compile(r"(?P<unit>[a-z]+-\d{5,}-[0-9a-f]{32}|)(?: (?P<crc>[0-9a-f]{8}))?", re.ASCII)
@@ -247,8 +249,39 @@ def _goes_on(part: Part, piece: Piece) -> bool:
 
 
 def remembered(root: str) -> set[str]:
-    """The fingerprints of the files whose rows are all in the lake."""
-    return {info.base_name for info in storage(root).list(_REMEMBERED)}
+    """The fingerprints of the files whose rows are all in the lake. Raises LakeDamaged."""
+    store = storage(root)
+    # Before the lists: what is merged is deleted after the list that has it was written.
+    found = {info.base_name for info in store.list(_REMEMBERED)}
+    try:
+        for info in store.list(_LISTS):
+            data = store.read(f"{_LISTS}/{info.base_name}")
+            if _digest(data) != info.base_name:
+                raise LakeDamaged(f"{root}: {_LISTS}/{info.base_name} is damaged; restore it from a copy")
+            found.update(data.decode().split())
+    except FileNotFoundError:  # it was merged into another one meanwhile
+        return remembered(root)
+    return found
+
+
+def tidy(root: str) -> int:
+    """Merge what is remembered of files into one list, which may be done at any time, by several at once; returns how
+    many objects were deleted."""
+    store = storage(root)
+    single = [f"{_REMEMBERED}/{i.base_name}" for i in store.list(_REMEMBERED) if _FINGERPRINT.fullmatch(i.base_name)]
+    lists = {f"{_LISTS}/{info.base_name}" for info in store.list(_LISTS)}
+    if not single and len(lists) < 2:
+        return 0
+    data = "\n".join(
+        sorted(filter(_FINGERPRINT.fullmatch, remembered(root)))
+    ).encode()  # after the names above were read
+    merged = f"{_LISTS}/{_digest(data)}"
+    store.put(merged, data)
+    store.flush()
+    gone = [*single, *sorted(lists - {merged})]
+    for path in gone:
+        store.delete(path)
+    return len(gone)
 
 
 def remember(files: Iterable[Loaded], root: str) -> None:
@@ -285,6 +318,8 @@ def remembered_fault(path: str, data: bytes) -> str | None:
     folder, _, name = path.rpartition("/")
     if folder == _REMEMBERED and _FINGERPRINT.fullmatch(name):
         return "is damaged: it must be empty; empty it" if data else None
+    if folder == _LISTS and _FINGERPRINT.fullmatch(name):
+        return None if _digest(data) == name else "is damaged: its hash is not its name; restore it from a copy"
     if folder == _CELLS and _KEY.fullmatch(name):
         return "is damaged; remove it, and run again" if _noted(data, name) is None else None
     if folder == _REFUSED and _FINGERPRINT.fullmatch(name):

@@ -18,10 +18,11 @@ from messaging.kafka import Topic
 from messaging.urls import KafkaUrl
 from schemas.errors import InputUnusable
 from schemas.lake import MICROSECONDS, Source, timestamps
+from sources.input import Split
 from sources.payloads import payload_batch
 from sources.streams.base import PlannedUnit, Planner, Polled, Stream
 from sources.streams.kafka_consumer import Access, consume, offset_of, shared, topic_of
-from sources.streams.plans import Chain, Plan, first_planned, read_floors, write_floors
+from sources.streams.plans import Chain, Plan, check_not_begun, first_planned, read_floors, settle, trim, write_floors
 from sources.units import PART_BYTES, ROW_BYTES, Unit
 
 UNIT_MESSAGES: Mapping[Source, int] = {Source.DRONES: 200_000, Source.IMAGES: 1_000, Source.HISTORY: 32}
@@ -32,6 +33,8 @@ that is longer than expected is written in parts."""
 BATCH_BYTES = 8 << 20
 CONSUME: Final[Mapping[Source, int]] = {Source.DRONES: 5_000, Source.IMAGES: 16, Source.HISTORY: 16}
 """Messages taken from librdkafka at once."""
+TRIM_SECONDS = 10.0
+"""Between two times that floors are written and plans deleted: each is a request or more."""
 
 
 class KafkaStream(Stream):
@@ -45,6 +48,8 @@ class KafkaStream(Stream):
         self.url = url
         self.source = source
         self.access = Access(url, CONSUME[source], accept_loss)
+        self._planned: set[str] = set()
+        """What identified the topic (:meth:`plans`) when it was planned."""
 
     @property
     def path(self) -> str:
@@ -52,6 +57,15 @@ class KafkaStream(Stream):
 
     def planner(self, root: str) -> Planner:
         return _KafkaPlanner(self, root)
+
+    def plan(self, root: str) -> list[Split]:
+        found = super().plan(root)
+        self._planned = {split.place.name.rsplit("-", 2)[0] for split in found}
+        return found
+
+    def finish(self, root: str) -> None:
+        for stream in self._planned:
+            settle(root, stream)
 
     def waiting(self, root: str) -> str:
         planner = _KafkaPlanner(self, root)
@@ -74,7 +88,7 @@ class KafkaStream(Stream):
 
     def forget(self, units: Iterable[Unit], root: str) -> None:
         name = self.plans(topic_of(self.url))
-        floors = read_floors(root, name)
+        floors: dict[int, int] = {}
         for unit in units:
             floors[_partition(unit)] = max(floors.get(_partition(unit), 0), unit.end)
         write_floors(root, name, floors)
@@ -123,6 +137,7 @@ class _KafkaPlanner(Planner):
         self._topic = topic_of(stream.url)
         self._name = stream.plans(self._topic)
         self._floors = read_floors(root, self._name)
+        self._trim_at = 0.0
         self._chains: dict[int, Chain] = {}
         self._until: dict[int, int] = {}
         """By partition: messages that are not planned yet were published after this time."""
@@ -153,7 +168,7 @@ class _KafkaPlanner(Planner):
         now = round(time.time() * MICROSECONDS)
         ends = self._topic.ends()
         units = self._begin(ends)
-        self._write_floors()  # before any plan: plans without floors have lost them
+        self._trim()
         while room > 0 and (behind := [p for p, end in ends.items() if self._chains[p].next < end]):
             # Without room for all, those with the most to read come first: no partition waits for ever.
             for partition in sorted(behind, key=lambda p: self._chains[p].next - ends[p])[:room]:
@@ -181,6 +196,7 @@ class _KafkaPlanner(Planner):
             if floor is None:  # the topic may have deleted what was read since: the plans come first
                 floor = first_planned(self._root, self._name, partition)
             if floor is None:
+                check_not_begun(self._root, self._name, partition)
                 floor = self._topic.firsts([partition])[partition]
             path = f"{self._stream.path}/{partition}"
             chain = Chain(self._root, self._stream.source, self._name, partition, path, floor)
@@ -211,8 +227,12 @@ class _KafkaPlanner(Planner):
             start, step = stop, 16 * step  # only markers of transactions, or compacted away
         return now
 
-    def _write_floors(self) -> None:
-        floors = {p: chain.floor for p, chain in self._chains.items()}
-        if floors != self._floors:
-            write_floors(self._root, self._name, floors)
+    def _trim(self) -> None:
+        """Write the floors and delete the plans below, before any plan of a partition that is new, then every
+        TRIM_SECONDS: a plan without a floor means that the floor was lost."""
+        floors = {partition: chain.floor for partition, chain in self._chains.items()}
+        is_new = not floors.keys() <= self._floors.keys()
+        if floors != self._floors and (is_new or time.monotonic() >= self._trim_at):
+            trim(self._root, self._name, self._chains)
             self._floors = floors
+            self._trim_at = time.monotonic() + TRIM_SECONDS

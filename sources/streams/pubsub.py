@@ -25,7 +25,7 @@ from schemas.errors import LakeDamaged
 from schemas.lake import MICROSECONDS, Source, timestamps
 from sources.payloads import payload_batch
 from sources.streams.base import PlannedUnit, Planner, Polled, Stream, plan_until_now
-from sources.streams.segments import NAME, forget, segment_in, segment_of, vouch
+from sources.streams.segments import NAME, forget, segment_in, segment_of, tidy, vouch
 from sources.units import Unit
 
 SEGMENT_MESSAGES = 100_000
@@ -91,7 +91,7 @@ class PubSubStream(Stream):
             forget(root, f"{self.spool}/{unit.name}.arrow")
 
     def finish(self, root: str) -> None:
-        self.without_committed(self.spooled(root), root)
+        tidy(root, self.spool)
 
     def spooled(self, root: str) -> list[Unit]:
         """All segments that are in the spool."""
@@ -128,7 +128,8 @@ class _PubSubPlanner(Planner):
         self._until = 0
 
     def resume(self) -> list[PlannedUnit]:
-        self._open = self._stream.without_committed(self._stream.spooled(self._root), self._root)
+        tidy(self._root, self._stream.spool)
+        self._open = self._stream.spooled(self._root)
         return [PlannedUnit(unit, 0) for unit in self._open]
 
     def outstanding(self) -> int:

@@ -12,7 +12,9 @@ from typing import Final
 import pyarrow as pa
 
 from lake.checksums import sha256
+from lake.ledger import read_back
 from lake.storage import storage
+from schemas.lake import Source
 from sources.payloads import PAYLOADS
 
 NAME: Final = re.compile(r"(?P<unit>.+-(?P<rows>\d{1,18}))\.arrow", re.ASCII)
@@ -37,6 +39,26 @@ def forget(root: str, path: str) -> None:
     store = storage(root)
     store.delete(voucher(path))
     store.delete(path)
+
+
+def tidy(root: str, spool: str = "spool") -> int:
+    """Remove the segments of committed units, of this folder of the spool or of all, and the vouchers of units whose
+    segment is gone (a bucket's rule removes it, when a killed run has left it); returns the number of objects."""
+    store = storage(root)
+    paths = {
+        info.path.removeprefix(f"{store.base}/") for folder in (f"plans/{spool}", spool) for info in store.list(folder)
+    }
+    segments = {f"{path.removeprefix('plans/').removesuffix('.arrow')}.arrow" for path in paths}
+    removed = 0
+    for path in sorted(segments):
+        _, _, stream_and_name = path.partition("/")
+        stream, _, name = stream_and_name.rpartition("/")
+        found = NAME.fullmatch(name)
+        source = stream.partition("-")[0]
+        if found and source in list(Source) and read_back(root, Source(source), found["unit"]):
+            forget(root, path)
+            removed += len({path, voucher(path)} & paths)
+    return removed
 
 
 def segment_of(rows: pa.RecordBatch, name: str) -> bytes:
