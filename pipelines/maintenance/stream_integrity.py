@@ -204,7 +204,10 @@ def notices(state: LakeState) -> Iterator[str]:
             yield f"{relative(state.root, info.path)} names no unit of the ledger; remove it"
     history = state.as_committed.filter(pc.equal(state.as_committed["source"], str(Source.HISTORY)))
     loaded = {path for path in history["path"].to_pylist() if path.startswith(_TOPICS)}
-    there = len(remembered(state.root))
+    try:
+        there = len(remembered(state.root))
+    except LakeDamaged:
+        return  # it is a fault
     if there < len(loaded) and _all_committed(state.root):
         yield (
             f"plans/loaded remembers {there:,} files, and the ledger has rows of {len(loaded):,} that came through "

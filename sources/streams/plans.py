@@ -163,6 +163,8 @@ class Chain:
         name = f"{self._stream}-{self._partition:05d}-{self.next:019d}"
         end = committed_end(self._root, self._source, name)
         if end is not None:
+            if end <= self.next:
+                raise LakeDamaged(f"{self._root}: the ledger says that {name} ends at {end}; run prestacop reconcile")
             plan = Plan(end, plan.since if plan else 0)
         if plan is None:
             return None

@@ -70,6 +70,7 @@ def picture(root: str) -> dict[str, Any]:
 
 LARGE = b"x" * (MAX_INLINE_BYTES + 1)
 FINGERPRINT = "0f" * 16
+LIST = b"\n".join([b"1e" * 16, b"2d" * 16])
 CELL = f"{FINGERPRINT}-{'1a' * 16}"
 SPOOL = "spool/drones-pubsub-p-s"
 SEGMENT = f"drones-pubsub-p-s-{1:020d}-0123456789ab-1"
@@ -79,6 +80,7 @@ def remembered(root: str) -> None:
     """What a lake remembers of loaded files, and segments that wait in the spool."""
     store = storage(root)
     store.put(f"plans/loaded/{FINGERPRINT}", b"")
+    store.put(f"plans/loaded_lists/{hashlib.blake2b(LIST, digest_size=16).hexdigest()}", LIST)
     for place, of in enumerate(("history-00000-" + "2b" * 16, "history-00001-" + "3c" * 16, None)):
         cell: Any = SimpleNamespace(key=CELL[:-1] + str(place))
         note(cell, Unit(Source.HISTORY, "h.csv", 0, 1, of) if of else None, root)
@@ -98,9 +100,12 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
         commit(str(root), [unit(str(root), name) for name in names])
         assert compact(str(root), 1 << 20, LOCAL)
     commit(str(root), [unit(str(root), "drones-d"), picture(str(root))])
-    for start in (0, 10, 20):
-        agree(str(root), STREAM, 0, start, Plan(start + 10, 0))
-        commit(str(root), [unit(str(root), stream_unit(start), start)])
+    for start in (0, 10, 20, 30, 40):
+        row = unit(str(root), stream_unit(start), start)
+        if start < 30:  # and no plan any more
+            commit(str(root), [row])
+        else:
+            agree(str(root), STREAM, 0, start, Plan(start + 10, 0))
     write_floors(str(root), STREAM, {0: 30})
     commit(str(root), [refuse(str(root), "drones-e", [b"small", LARGE])])
     remembered(str(root))
@@ -266,18 +271,21 @@ KINDS: dict[str, tuple[Damage, str]] = {
     "range turned": (row_with(LEDGER_D, range_start=10, range_end=5), "drones-d"),
     "path out of the lake": (moved_paths("../../etc/passwd"), "drones-d"),
     "path of no dataset": (moved_paths(PICTURE), "drones-d"),
-    "plan removed": (removed(f"{PLANS}/{10:019d}.json"), stream_unit(10)),
-    "last plan removed": (removed(f"{PLANS}/{20:019d}.json"), stream_unit(20)),
-    "all plans removed": (lambda root: shutil.rmtree(root / "plans"), stream_unit(0)),
-    "plan empty": (holding(f"{PLANS}/{10:019d}.json", b""), stream_unit(10)),
-    "plan of noise": (holding(f"{PLANS}/{10:019d}.json", b"\xff\x00"), stream_unit(10)),
-    "plan deeply nested": (holding(f"{PLANS}/{10:019d}.json", b"[" * 100_000), stream_unit(10)),
-    "plan with another end": (holding(f"{PLANS}/{10:019d}.json", b'{"end": 19, "since": 0}'), stream_unit(10)),
-    "plan without end": (holding(f"{PLANS}/{10:019d}.json", b'{"since": 0}'), stream_unit(10)),
-    "plan that ends before": (holding(f"{PLANS}/{10:019d}.json", b'{"end": 3, "since": 0}'), stream_unit(10)),
+    "plan removed": (removed(f"{PLANS}/{30:019d}.json"), stream_unit(20)),
+    "last plan removed": (removed(f"{PLANS}/{40:019d}.json"), stream_unit(40)),
+    "all plans removed": (lambda root: shutil.rmtree(root / "plans"), stream_unit(20)),
+    "plan empty": (holding(f"{PLANS}/{30:019d}.json", b""), stream_unit(30)),
+    "plan of noise": (holding(f"{PLANS}/{30:019d}.json", b"\xff\x00"), stream_unit(30)),
+    "plan deeply nested": (holding(f"{PLANS}/{30:019d}.json", b"[" * 100_000), stream_unit(30)),
+    "plan with another end": (holding(f"{PLANS}/{30:019d}.json", b'{"end": 39, "since": 0}'), stream_unit(30)),
+    "plan with a later end": (holding(f"{PLANS}/{30:019d}.json", b'{"end": 41, "since": 0}'), stream_unit(30)),
+    "plan without end": (holding(f"{PLANS}/{30:019d}.json", b'{"since": 0}'), stream_unit(30)),
+    "plan that ends before": (holding(f"{PLANS}/{30:019d}.json", b'{"end": 3, "since": 0}'), stream_unit(30)),
+    "unit of a stream removed": (removed(f"ledger/source=drones/{stream_unit(10)}.parquet"), stream_unit(0)),
+    "last unit of a stream removed": (removed(f"ledger/source=drones/{stream_unit(20)}.parquet"), f"{STREAM}, part"),
     "floors of noise": (holding(FLOORS, b"noise"), "floors.json"),
     "floors of another kind": (holding(FLOORS, b'{"0": "x"}'), "floors.json"),
-    "floor too high": (holding(FLOORS, b'{"0": 40}'), STREAM),
+    "floor too high": (holding(FLOORS, b'{"0": 40}'), f"{STREAM}, partition 0: the floor is 40"),
     "offsets missing": (row_with(STREAM_ROW, range_end=15), stream_unit(10)),
     "file removed": (removed(QUALIFIED_D), "drones-d"),
     "file halved": (halved(QUALIFIED_D), "drones-d"),
@@ -319,6 +327,7 @@ KINDS: dict[str, tuple[Damage, str]] = {
         copied(QUALIFIED_D, "qualified/source=drones/month=2015-02/drones-b.parquet"), "drones-b"),
     "note of a cell emptied": (holding(f"plans/loaded_cells/{CELL[:-1]}0", b""), CELL[:-1]),
     "stranger among the plans": (lambda root: (root / "plans/loaded/x").write_bytes(b""), "plans/loaded/x"),
+    "list of loaded files emptied": (holding("plans/loaded_lists/*", b""), "plans/loaded_lists/"),
     "payload removed": (removed("payloads/*/*"), "drones-e"),
     "stranger among the payloads": (lambda root: (root / "payloads/x").write_bytes(b""), "payloads/x"),
     "stranger in the spool": (lambda root: (root / SPOOL / "x").write_bytes(b""), f"{SPOOL}/x"),

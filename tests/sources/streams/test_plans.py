@@ -13,9 +13,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lake.ledger import commit
+from lake.storage import storage
 from schemas.errors import LakeDamaged
 from schemas.lake import LEDGER_ROW, Source
-from sources.streams.plans import Chain, Plan, agree, first_planned, planned, read_floors, write_floors
+from sources.streams.plans import (
+    Chain,
+    Plan,
+    agree,
+    check_not_begun,
+    first_planned,
+    plan_path,
+    planned,
+    read_floors,
+    settle,
+    tidy,
+    trim,
+    write_floors,
+)
 from sources.units import Unit
 
 STREAM = "drones-kafka-0123"
@@ -40,7 +54,10 @@ def followed(root: str, floor: int = 0) -> list[Unit]:
 def committed(root: str, units: Iterable[Unit]) -> None:
     """Put the units into the ledger."""
     nothing = {f.name: 0 for f in LEDGER_ROW if pa.types.is_integer(f.type)}
-    rows = [nothing | {"unit": u.name, "source": str(u.source), "path": u.path, "files": []} for u in units]
+    rows = [
+        nothing | {"unit": u.name, "source": str(u.source), "path": u.path, "range_end": u.end, "files": []}
+        for u in units
+    ]
     assert len(commit(root, rows)) == len(rows)
 
 
@@ -57,7 +74,7 @@ def test_concurrent_planners_of_an_offset_take_the_same_end(root: str) -> None:
     runners = 16
     start = Barrier(runners)
 
-    def run(n: int) -> Plan:
+    def run(n: int) -> Plan | None:
         start.wait()
         return agree(root, STREAM, PARTITION, 0, Plan(100 + n, since=n))
 
@@ -65,6 +82,7 @@ def test_concurrent_planners_of_an_offset_take_the_same_end(root: str) -> None:
         taken = set(pool.map(run, range(runners)))
     assert len(taken) == 1
     (plan,) = taken
+    assert plan is not None
     assert plan.end == 100 + plan.since
     assert planned(root, STREAM, PARTITION, 0) == plan
 
@@ -163,7 +181,10 @@ STEPS = st.one_of(
     st.tuples(st.just("extend"), st.integers(0, 2), st.integers(1, 9)),
     st.tuples(st.just("follow"), st.integers(0, 2), st.just(0)),
     st.tuples(st.just("settle"), st.integers(0, 2), st.just(0)),
-    st.tuples(st.just("write floor"), st.integers(0, 2), st.just(0)),
+    st.tuples(st.just("trim"), st.integers(0, 2), st.just(0)),
+    st.tuples(st.just("tidy"), st.just(0), st.just(0)),
+    st.tuples(st.just("lower the floor"), st.just(0), st.integers(0, 9)),
+    st.tuples(st.just("die with a plan"), st.integers(0, 2), st.integers(1, 9)),
     st.tuples(st.just("begin again"), st.integers(0, 2), st.just(0)),
     st.tuples(st.just("commit"), st.just(0), st.integers(0, 9)),
 )
@@ -190,8 +211,17 @@ def test_independent_planners_never_overlap_and_leave_no_gap(
                     assert waiting.keys() <= {unit.name for unit in given_out}
                 case "settle":
                     one.settle()
-                case "write floor":
-                    write_floors(root, STREAM, {PARTITION: one.floor})
+                case "trim":
+                    trim(root, STREAM, {PARTITION: one})
+                case "tidy":
+                    tidy(root)
+                case "lower the floor":  # as the slower one of two processes does, or an old copy of the file
+                    older = sorted({0, *(unit.start for unit in seen.values())})
+                    floors = f'{{"{PARTITION}": {min(older[much % len(older)], one.floor)}}}'
+                    storage(root).put(f"plans/{STREAM}/floors.json", floors.encode())
+                case "die with a plan":  # before it has looked at the ledger
+                    agree(root, STREAM, PARTITION, one.next, Plan(one.next + much, since=0))
+                    planners[who] = chain(root, read_floors(root, STREAM).get(PARTITION, 0))
                 case "begin again":
                     planners[who] = chain(root, read_floors(root, STREAM).get(PARTITION, 0))
                 case "commit" if waiting:
@@ -202,14 +232,115 @@ def test_independent_planners_never_overlap_and_leave_no_gap(
                 assert seen.setdefault(unit.start, unit) == unit
                 if unit.name not in done:
                     waiting[unit.name] = unit
+        last = chain(root)
+        for unit, _ in last.follow():
+            assert seen.setdefault(unit.start, unit) == unit
         units = [seen[start] for start in sorted(seen)]
         assert all(unit.start < unit.end for unit in units)
         assert all(before.end == after.start for before, after in pairwise(units))
         assert not units or units[0].start == 0
         assert len({unit.name for unit in units}) == len(units)
-        last = chain(root)
         assert waiting.keys() <= {unit.name for unit, _ in last.follow()}
         assert last.next == (units[-1].end if units else 0)
+
+
+def begun(root: str, *ends: int) -> list[Unit]:
+    """Units up to these ends that were planned and committed, and whose plans are deleted."""
+    one = chain(root)
+    units = extended(one, *ends)
+    committed(root, units)
+    one.settle()
+    trim(root, STREAM, {PARTITION: one})
+    assert plans_in(root) == []
+    return units
+
+
+def plans_in(root: str) -> list[str]:
+    """The offsets at which plans begin."""
+    return [info.base_name for info in storage(root).list("plans") if info.base_name != "floors.json"]
+
+
+def test_a_late_planner_finds_the_end_of_a_committed_unit_in_the_ledger(root: str) -> None:
+    late = chain(root)  # which looked for plans before any was there
+    units = begun(root, 10, 25)
+    assert extended(late, 7, 50) == units
+    assert plans_in(root) == []  # those that it wrote are deleted again
+    (unit,) = extended(late, 50)
+    assert (unit.start, unit.end) == (25, 50)
+
+
+def test_the_plan_of_a_late_planner_that_was_killed_makes_no_other_unit(root: str) -> None:
+    units = begun(root, 10, 25)
+    assert agree(root, STREAM, PARTITION, 0, Plan(7, since=0)) == Plan(7, since=0)
+    one = chain(root)
+    assert (one.follow(), one.next, one.floor) == ([], units[-1].end, units[-1].end)
+    assert len(plans_in(root)) == 1
+    assert tidy(root) == 1
+    assert plans_in(root) == []
+
+
+def test_as_many_plans_are_left_as_units_are_not_committed(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    one = chain(root)
+    for n in range(20):
+        units = extended(one, 10 * n + 5, 10 * n + 10)
+        committed(root, units[:1] if n == 19 else units)
+        one.settle()
+        trim(root, STREAM, {PARTITION: one})
+        assert len(plans_in(root)) == (n == 19)
+    assert (one.floor, read_floors(root, STREAM)) == (195, {PARTITION: 195})
+    assert followed(root, 195) == list(one.outstanding)
+
+
+def test_the_end_of_a_bounded_run_deletes_the_plans_that_it_read(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    write_floors(root, STREAM, {PARTITION: 0})
+    units = extended(chain(root), 10, 20, 30)
+    committed(root, units[:2])
+    settle(root, STREAM)
+    assert read_floors(root, STREAM) == {PARTITION: 20}
+    assert plans_in(root) == [f"{20:019d}.json"]
+
+
+def test_plans_of_earlier_versions_and_of_killed_runs_are_deleted_and_no_other(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    units = extended(chain(root), 10, 20, 30)
+    committed(root, [units[0], units[2]])
+    write_floors(root, STREAM, {PARTITION: 30})  # too high: the second unit is missing in the ledger
+    assert tidy(root) == 2
+    assert plans_in(root) == [f"{10:019d}.json"]
+    committed(root, units[1:2])
+    assert tidy(root) == 1
+    assert plans_in(root) == []
+    assert tidy(root) == 0
+
+
+def test_floors_are_raised_and_not_lowered(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    write_floors(root, STREAM, {0: 10, 1: 20})
+    write_floors(root, STREAM, {0: 5, 2: 7})
+    assert read_floors(root, STREAM) == {0: 10, 1: 20, 2: 7}
+
+
+def test_a_partition_in_the_ledger_without_floor_and_plan_is_not_begun_anew(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    check_not_begun(root, STREAM, PARTITION)
+    units = begun(root, 10, 25)
+    path = tmp_path / "plans" / STREAM / "floors.json"
+    path.unlink()
+    assert first_planned(root, STREAM, PARTITION) is None
+    with pytest.raises(LakeDamaged, match=f"{units[-1].name}: restore that folder") as raised:
+        check_not_begun(root, STREAM, PARTITION)
+    path.write_text(str(raised.value).partition("write ")[2].partition(" to ")[0])
+    assert read_floors(root, STREAM) == {PARTITION: 25}
+    check_not_begun(root, f"{STREAM}-{PARTITION:05d}", 0)  # another stream
+    check_not_begun(root, STREAM, 0)
+
+
+def test_a_plan_that_is_there_and_cannot_be_read_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sources.streams.plans.agree", lambda *_: None)
+    with pytest.raises(LakeDamaged, match=plan_path(STREAM, PARTITION, 0)):
+        extended(chain(str(tmp_path)), 10)
 
 
 @pytest.mark.parametrize(
