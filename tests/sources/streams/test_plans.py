@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lake.ledger import commit
+from lake.ledger import commit, unit_paths
+from lake.publication import publish
 from lake.storage import storage
 from schemas.errors import LakeDamaged
 from schemas.lake import LEDGER_ROW, Source
@@ -267,6 +268,19 @@ def test_a_late_planner_finds_the_end_of_a_committed_unit_in_the_ledger(root: st
     assert plans_in(root) == []  # those that it wrote are deleted again
     (unit,) = extended(late, 50)
     assert (unit.start, unit.end) == (25, 50)
+
+
+def test_the_end_of_a_unit_is_known_when_its_row_is_folded(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    late = chain(root)
+    units = begun(root, 10, 25)
+    publish(root)
+    assert unit_paths(root) == []
+    assert extended(late, 7, 50) == units
+    assert followed(root) == []
+    (tmp_path / "plans" / STREAM / "floors.json").unlink()
+    with pytest.raises(LakeDamaged, match=units[-1].name):
+        check_not_begun(root, STREAM, PARTITION)
 
 
 def test_the_plan_of_a_late_planner_that_was_killed_makes_no_other_unit(root: str) -> None:
