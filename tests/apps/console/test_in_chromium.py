@@ -43,7 +43,7 @@ def page(browser: Browser) -> Iterator[Page]:
     context.close()
 
 
-def until(condition: Callable[[], bool], seconds: float = 30) -> None:
+def until(condition: Callable[[], bool], seconds: float = 120) -> None:
     """Wait until something is so."""
     deadline = time.monotonic() + seconds
     while not condition():

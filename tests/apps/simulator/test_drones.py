@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter, defaultdict
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -27,6 +26,7 @@ from apps.simulator.fleet.flight import Flight
 from apps.simulator.fleet.mishaps import Mishaps
 from apps.simulator.fleet.publish import Outputs, write_drones
 from schemas.messages import MAX_BYTES, MAX_DEPTH, MAX_EXTRA_FIELDS, DroneMessage, v0_message_id
+from tests.support import wait_until
 
 START = datetime(2026, 1, 15, 12, tzinfo=UTC)
 FLIGHT = Flight(drones=100, seconds=100, rate=2, seed=1, start=START)
@@ -459,11 +459,8 @@ def test_an_interrupted_run_exits_130_and_leaves_nothing(tmp_path: Path) -> None
     command += ["--output", f"file:{tmp_path / 'drones.jsonl'}"]
     running = subprocess.Popen(command, stderr=subprocess.PIPE, cwd=Path(__file__).parents[3], env=os.environ)
     part = tmp_path / "drones.jsonl.part"
-    deadline = time.monotonic() + 20
-    while not (part.exists() and part.stat().st_size > 0):
-        assert time.monotonic() < deadline
-        assert running.poll() is None
-        time.sleep(0.02)
+    wait_until(lambda: running.poll() is not None or (part.exists() and part.stat().st_size > 0))
+    assert running.poll() is None
     running.send_signal(signal.SIGINT)
     _, errors = running.communicate(timeout=20)
     assert running.returncode == 130

@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -23,6 +22,7 @@ from apps.simulator.command import main
 from apps.simulator.tickets.dirt import QUOTE_DISTANCE, RATES, STRUCTURAL
 from apps.simulator.tickets.history import LAYOUTS, History, write_history
 from schemas.history import BLANK_PLATES, COLUMNS_51, COUNTY_ALIASES, Reason, Repair
+from tests.support import wait_until
 
 NEW_YORK = ZoneInfo("America/New_York")
 ROWS = 20_000
@@ -375,9 +375,6 @@ def start(folder: Path) -> "subprocess.Popen[bytes]":
     root = Path(__file__).parents[3]
     run = subprocess.Popen([*command, str(folder / "t.csv")], stderr=subprocess.PIPE, cwd=root, env=os.environ)
     part = folder / "t.csv.part"
-    deadline = time.monotonic() + 20
-    while not (part.exists() and part.stat().st_size > 0):
-        assert time.monotonic() < deadline
-        assert run.poll() is None
-        time.sleep(0.02)
+    wait_until(lambda: run.poll() is not None or (part.exists() and part.stat().st_size > 0))
+    assert run.poll() is None
     return run
