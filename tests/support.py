@@ -30,8 +30,8 @@ def wait_until(so: Callable[[], object], check: Callable[[], object] = lambda: N
             return
         check()
         assert time.monotonic() < deadline, f"it did not happen within {seconds} s"
-        # To look takes at most a quarter of the time: what is waited for needs the processor itself.
-        time.sleep(max(0.02, 3 * (time.monotonic() - began)))
+        # A check takes about a quarter of the time: what is waited for needs the processor itself.
+        time.sleep(min(max(0.02, 3 * (time.monotonic() - began)), 1))
 
 
 def make_history(path: Path, rows: int, *flags: str) -> Path:
