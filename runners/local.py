@@ -53,7 +53,7 @@ def _command(arguments: argparse.Namespace, options: PipelineOptions) -> int:
     given = arguments.max_dead_letters
     read_options = ReadOptions(history, messages, max_dead_letters=DEFAULT_SHARE if given is None else given)
     shown = progress_bar("reading", arguments.quiet)
-    lines = run_and_summarize(read_options, Settings(root, HOUR), options, shown)
+    lines = run_and_summarize(read_options, Settings(root, HOUR, publish_every=0), options, shown)
     found = answers(root, options)
     write_report(found, report)
     print("\n".join(lines), end="\n\n")

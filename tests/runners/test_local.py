@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from deltalake import DeltaTable
 
 pytestmark = pytest.mark.embedded
 
@@ -24,7 +25,10 @@ def test_it_makes_a_lake_and_a_report_and_a_second_run_adds_nothing(tmp_path: Pa
     assert f"lake    {tmp_path / 'lake'}" in first
     assert (tmp_path / "report.html").stat().st_size > 10_000
     ledger = sorted((tmp_path / "lake" / "ledger").rglob("*.parquet"))
+    table = DeltaTable(tmp_path / "lake" / "qualified")
+    assert table.to_pyarrow_dataset().count_rows()
     again = run_local(tmp_path)
+    assert DeltaTable(tmp_path / "lake" / "qualified").version() == table.version()
     assert "nothing new" in again
     assert sorted((tmp_path / "lake" / "ledger").rglob("*.parquet")) == ledger
     answers = first[first.index("violations (") :].split("\nlake ")[0]
