@@ -250,6 +250,10 @@ check: install ## ruff, mypy --strict, import-linter
 bench: install ## measure the pipeline beside polars (10 minutes, 8 GB of disk)
 	@$(PY) -m tests.benchmarks.bench $(ARGS)
 
+.PHONY: bench-lake
+bench-lake: install ## measure an old, big lake against a small one (an hour, 15 GB of disk)
+	@$(PY) -m tests.benchmarks.bench_lake $(ARGS)
+
 .PHONY: bench-runners
 bench-runners: install ## measure DirectRunner, Flink and Spark at parallelism 1 and 2
 	@$(PY) -m tests.benchmarks.runners $(ARGS)

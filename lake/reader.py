@@ -17,6 +17,7 @@ import pyarrow.dataset as pads
 
 from lake.changes import PUBLICATION, first_publication, live_files, published, read_changes, replaced_by, writer_of
 from lake.files import parquet_dataset
+from lake.format import check
 from lake.ledger import read_rows, unit_paths
 from lake.merged_ledger import NUMBER, MergedLedger
 from lake.tables import find_table, form_of, no_files
@@ -55,6 +56,7 @@ class Lake:
     """
 
     def __init__(self, root: str) -> None:
+        check(root)
         self.root = root
         while not self._open():
             pass

@@ -95,8 +95,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _throughput(folder: Path, address: str, messages: int, rounds: int) -> None:
-    url = _topic(address, "throughput")
-    subprocess.run(_simulator(url, max(messages // 3600, 1), 3600), cwd=_ROOT, check=True)
+    url = topic(address, "throughput")
+    subprocess.run(simulator(url, max(messages // 3600, 1), 3600), cwd=_ROOT, check=True)
     count = len(published(url))
     root = folder / "lake"
     command = [sys.executable, "-m", "prestacop", "run", "--messages", url, "--lake", str(root), "--quiet"]
@@ -121,9 +121,9 @@ def _throughput(folder: Path, address: str, messages: int, rounds: int) -> None:
 
 def _pictures(folder: Path, address: str, services: Services, pictures: int) -> None:
     services.up("s3")
-    messages, images = _topic(address, "with-pictures"), _topic(address, "pictures", PICTURE_LIMIT)
+    messages, images = topic(address, "with-pictures"), topic(address, "pictures", PICTURE_LIMIT)
     flags = ["--violation-share", "1", "--images", images, "--image-bytes", str(PICTURE_BYTES)]
-    took = run(_simulator(messages, 100, pictures // 100, *flags), _ROOT, folder / "simulator.log").wall_s
+    took = run(simulator(messages, 100, pictures // 100, *flags), _ROOT, folder / "simulator.log").wall_s
     command = [sys.executable, "-m", "prestacop", "run", "--images", images, "--lake", "s3://prestacop/bench"]
     os.environ |= services.environment("s3")
     used = run([*command, "--quiet"], _ROOT, folder / "pictures.log")
@@ -139,7 +139,7 @@ def _pictures(folder: Path, address: str, services: Services, pictures: int) -> 
 
 
 def _live(folder: Path, address: str, services: Services, rate: int, seconds: int) -> Live:
-    url = _topic(address, "latency")
+    url = topic(address, "latency")
     panes = folder / "panes.jsonl"
     panes.touch()
     command = [sys.executable, "-m", "prestacop", "run", "--mode", "unbounded", "--messages", url]
@@ -148,9 +148,9 @@ def _live(folder: Path, address: str, services: Services, rate: int, seconds: in
     moments: list[tuple[float, int]] = []
     tail = _Tail(panes)
     memory: list[tuple[float, float]] = []
-    with (folder / "live.log").open("wb") as log, _running(command, log.fileno()) as pipeline:
+    with (folder / "live.log").open("wb") as log, running(command, log.fileno()) as pipeline:
         time.sleep(5)
-        with _running(_simulator(url, rate, seconds, "--live"), log.fileno()) as simulator:
+        with running(simulator(url, rate, seconds, "--live"), log.fileno()) as fleet:
             ends = float("inf")
             while time.time() < ends:
                 if pipeline.poll() is not None:
@@ -159,7 +159,7 @@ def _live(folder: Path, address: str, services: Services, rate: int, seconds: in
                 moments.append((time.time(), tail.read()))
                 if not len(moments) % (_EVERY_SECONDS * 20):
                     memory.append(_megabytes(pipeline))
-                if simulator.poll() is not None and ends == float("inf"):
+                if fleet.poll() is not None and ends == float("inf"):
                     ends = time.time() + 10
                 time.sleep(0.05)
     times = published(url)
@@ -217,7 +217,7 @@ class _Tail:
 
 
 @contextmanager
-def _running(command: list[str], log: int) -> Iterator[subprocess.Popen[bytes]]:
+def running(command: list[str], log: int) -> Iterator[subprocess.Popen[bytes]]:
     with subprocess.Popen(command, cwd=_ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log) as process:
         try:
             yield process
@@ -225,14 +225,14 @@ def _running(command: list[str], log: int) -> Iterator[subprocess.Popen[bytes]]:
             process.send_signal(signal.SIGINT)
 
 
-def _topic(address: str, name: str, largest: int = 1 << 20) -> str:
+def topic(address: str, name: str, largest: int = 1 << 20) -> str:
     admin = AdminClient({"bootstrap.servers": address})
     topic = NewTopic(name, num_partitions=_PARTITIONS, config={"max.message.bytes": str(largest)})
     admin.create_topics([topic])[name].result()
     return f"kafka://{address}/{name}"
 
 
-def _simulator(url: str, drones: int, seconds: int, *flags: str) -> list[str]:
+def simulator(url: str, drones: int, seconds: int, *flags: str) -> list[str]:
     fleet = ["--drones", str(drones), "--seconds", str(seconds), "--rate", "1", "--quiet"]
     return [sys.executable, "-m", "prestacop", "simulate", "drones", *fleet, "--output", url, *flags]
 
