@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import Any, Final, NoReturn, TypeAlias, TypeVar
 
 from terminal import logs
+from terminal.printing import printable
 
 T = TypeVar("T")
 AnyParser = TypeVar("AnyParser", bound=argparse.ArgumentParser)
@@ -63,11 +64,9 @@ class Parser(argparse.ArgumentParser):
         return arguments, rest
 
     def error(self, message: str) -> NoReturn:
-        """Report a usage error and exit with code 2."""
-        if not logs.is_json():
-            super().error(message)
+        """Report a usage error in one line, as every error is, and exit with code 2."""
         logs.set_up()
-        logs.COMMAND.error("%s: %s (%s --help)", self.prog, message, self.prog, extra={"exit_code": USAGE})
+        logs.COMMAND.error("%s (%s --help lists the flags)", printable(message), self.prog, extra={"exit_code": USAGE})
         self.exit(USAGE)
 
 
