@@ -20,6 +20,7 @@ from schemas.lake import Dataset
 
 _DELETES: Final = 16
 """Files deleted in parallel."""
+_EVER: Final = timedelta(days=36_500)
 _SURE: Final = timedelta(hours=1)
 """A file that was written so long ago, and no table has, will not be added."""
 _LATE_MS: Final = 60_000
@@ -113,6 +114,11 @@ def find_due(root: str, retention: timedelta, deep: bool = False) -> list[Due]:
             files += known.left_over(form, table, young.union(file.path for file in files))
         found.append(Due(table, max(until, table.vacuumed), files, len(young), bool(new)))
     return found
+
+
+def lost_files(root: str) -> list[Removable]:
+    """Files of changes that lost, or were killed: only a deep vacuum finds them."""
+    return [file for due in find_due(root, _EVER, deep=True) for file in due.files]
 
 
 def _existing(store: Storage, paths: list[str]) -> list[Removable]:

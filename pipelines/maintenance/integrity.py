@@ -294,7 +294,7 @@ def orphan_faults(state: LakeState) -> Iterator[str]:
     for unit, paths in sorted(found.items()):
         attempt = _ATTEMPT.match(unit)
         if attempt and (int(attempt[1]) <= state.changes.num_rows or f"change-{attempt[1]}" in committed):
-            continue  # an attempt that lost, which a vacuum removes, or a change that was committed meanwhile
+            continue  # an attempt that lost, or a change that was committed meanwhile
         if attempt:
             why = f"change {int(attempt[1])}: it has files and no row of the ledger: compaction or replay was killed"
         elif unit in known:

@@ -12,6 +12,7 @@ from typing import Any
 from lake import Lake, lake
 from lake.changes import check_not_removed, reading
 from lake.reader import no_lake
+from lake.vacuum import lost_files
 from pipelines.cli.app import run
 from pipelines.maintenance import flags
 from pipelines.maintenance.integrity import (
@@ -153,6 +154,15 @@ def _faults(state: LakeState, faults: list[str], quiet: bool) -> list[str]:
         return [*differing(state.root, tables), *lake_faults(lake(state.root))]
 
 
+def _lost(root: str) -> Iterator[str]:
+    """A notice on files that a vacuum does not find."""
+    if files := lost_files(root):
+        yield (
+            f"{len(files):,} files, {sum(file.bytes for file in files) / 1e6:,.2f} MB, of changes that were killed or "
+            "lost to others: no reader opens them; prestacop compact --deep deletes them"
+        )
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """The command."""
     parser = flags.reconcile()
@@ -177,7 +187,7 @@ def _command(root: str, quiet: bool) -> int:
     )
     for line in conflicts(lake(root)) if not faults else ():
         print(line)
-    for notice in (*notices(state), *(lagging(root, read_tables(root)) if not faults else ())):
+    for notice in (*notices(state), *((*lagging(root, read_tables(root)), *_lost(root)) if not faults else ())):
         print(f"notice: {notice}")
     print(f"{len(faults)} faults" if faults else "everything adds up")
     return 1 if faults else 0

@@ -13,7 +13,7 @@ from lake.ledger import commit
 from lake.publication import publish
 from lake.storage import storage
 from lake.tables import Table, TableFile, form_of
-from lake.vacuum import find_due, vacuum
+from lake.vacuum import find_due, lost_files, vacuum
 from schemas.lake import Dataset
 from tests.lakes import Said, all_views, compacted, write
 
@@ -101,6 +101,7 @@ def test_files_of_a_change_that_lost_are_deleted_by_itself_and_of_a_killed_one_b
     discard(root, lost)
     assert files(root) == live(root) | {paths[killed], in_progress}
     assert vacuum(root, NOW).files == 0
+    assert [file.path for file in lost_files(root)] == [paths[killed]]
     assert vacuum(root, DAY, deep=True).files == 1
     assert files(root) == live(root) | {in_progress}
 

@@ -32,6 +32,8 @@ def test_readers_see_each_message_exactly_once_through_kills_and_pauses(
     finally:
         storage.cache_clear()
     assert outcome.seen.faults == []
+    assert outcome.tables.faults == []
+    assert outcome.tables.messages > 1_000
     assert outcome.faults == []
     assert outcome.lake.exact, outcome
     assert outcome.lake.read_once, outcome
