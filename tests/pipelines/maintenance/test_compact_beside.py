@@ -137,7 +137,7 @@ def test_a_reader_that_pauses_while_it_opens_the_lake_sees_the_newest_state(
     assert lake(lakes.root).ledger.num_rows == lakes.units
 
 
-@pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("every", [12, pytest.param(1, marks=pytest.mark.nightly)])
 @pytest.mark.parametrize("others_compact", [False, True])
 def test_between_two_steps_of_a_compaction_anything_may_come(lakes: Lakes, others_compact: bool, every: int) -> None:
     def others() -> None:
