@@ -38,6 +38,7 @@ _OBJECT = re.compile(r"^(?:pictures|payloads)/[0-9a-f]{2}/([0-9a-f]{64})(?:\.jpg
 _DATA = re.compile(
     rf"^(?:(?:{'|'.join(Dataset)})/source=\w+/(?:month=[^/]+/)?|{MERGED_LEDGER}/(?:chain=[^/]+/)?)[^/]+\.parquet$"
 )
+_FOLDED = re.compile(rf"^{MERGED_LEDGER}/(?:chain=[^/]+/[^/]+\.parquet|[^/]+\.parquet|{LOG}/.+)$")
 _COUNTS = [field.name for field in LEDGER_ROW if field.type == pa.int64()]
 
 
@@ -286,6 +287,9 @@ def orphan_faults(state: LakeState) -> Iterator[str]:
                 yield f"{path} is not a file of the dataset; readers that list the directory would read it: remove it"
             elif path not in named:
                 found.setdefault(unit_of(path), []).append(path)
+    for info in store.list(MERGED_LEDGER):
+        if not _FOLDED.match(path := relative(state.root, info.path)):
+            yield f"{path} is not a file of the merged ledger: remove it"
     if not found:
         return
     # Runs that go on meanwhile may have committed some of them by now.

@@ -16,12 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lake import lake
-from lake.changes import replaced_by
+from lake.changes import PUBLICATION, Change, put_change, replaced_by
 from lake.checksums import sha256, with_checksum
 from lake.files import in_ledger, write_unit
 from lake.large_payloads import MAX_INLINE_BYTES
 from lake.ledger import commit
 from lake.storage import storage
+from lake.tables import Table, form_of
 from pipelines.cli.worker_errors import known
 from pipelines.maintenance.compact import compact
 from pipelines.maintenance.integrity import read_state
@@ -109,6 +110,8 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_floors(str(root), STREAM, {0: 30})
     commit(str(root), [refuse(str(root), "drones-e", [b"small", LARGE])])
     remembered(str(root))
+    for name in ("drones-d", "images-a"):  # publications that were killed after they were committed
+        assert put_change(str(root), Change(lake(str(root)).number + 1, "ab", PUBLICATION, units=[name]))
     assert reconcile(str(root)) == []
     return root
 
@@ -118,8 +121,9 @@ LEDGER_D = "ledger/source=drones/drones-d.parquet"
 QUALIFIED_D = "qualified/source=drones/month=2014-12/drones-d.parquet"
 UNQUALIFIED_D = "unqualified/source=drones/month=2014-12/drones-d.parquet"
 STATS_D = "stats/source=drones/drones-d.parquet"
-MERGED = "merged_ledger/*.parquet"
-CHANGED = "qualified/source=drones/month=2014-12/change-000002*.parquet"
+MERGED = "merged_ledger/chain=others/*.parquet"
+CHANGE = "ledger/source=changes/*.parquet"
+CHANGED = "qualified/source=drones/month=2014-12/change-*.parquet"
 PLANS = f"plans/{STREAM}/00000"
 FLOORS = f"plans/{STREAM}/floors.json"
 
@@ -249,10 +253,16 @@ def moved_paths(name: str) -> Damage:
     return damage
 
 
+def without_a_file(root: Path) -> None:
+    """A dataset's table has a file less than the lake."""
+    table = Table(str(root), form_of(Dataset.QUALIFIED))
+    assert table.commit(table.number, [], [table.files()["path"][0].as_py()], moves_rows=True)
+
+
 STREAM_ROW = f"ledger/source=drones/{stream_unit(10)}.parquet"
 KINDS: dict[str, tuple[Damage, str]] = {
     "row removed": (removed(LEDGER_D), "drones-d"),
-    "row of a merged unit removed": (removed("ledger/source=drones/drones-a.parquet"), "drones-a"),
+    "rows of merged units removed": (removed(MERGED), "merged_ledger/chain=others/"),
     "row of a stream removed": (removed(STREAM_ROW), stream_unit(10)),
     "last row of a stream removed": (removed(f"ledger/source=drones/{stream_unit(20)}.parquet"), stream_unit(20)),
     "row empty": (holding(LEDGER_D, b""), "drones-d"),
@@ -311,15 +321,17 @@ KINDS: dict[str, tuple[Damage, str]] = {
     "statistics of another part of the day": (
         consistently(STATS_D, LEDGER_D, column("part_of_day", lambda _: "morning")), "drones-d"),
     "statistics removed": (removed(STATS_D), "drones-d"),
-    "change removed": (removed("ledger/source=changes/change-000002.parquet"), "change 2"),
-    "change in the middle removed": (removed("ledger/source=changes/change-000001.parquet"), "change 1"),
-    "change damaged": (halved("ledger/source=changes/change-000002.parquet"), "change-000002"),
-    "file of a change removed": (removed(CHANGED), "change-000002"),
-    "file of a change flipped": (flipped(CHANGED, "event_time"), "change-000002"),
-    "merged ledger removed": (removed(MERGED), "change-000002"),
-    "merged ledger damaged": (halved(MERGED), "change-000002"),
-    "merged ledger flipped": (flipped(MERGED, "rows_in"), "change-000002"),
-    "merged ledger changed": (rewritten(MERGED, column("rows_in", lambda n: n + 1)), "change-000002"),
+    "merged changes removed": (removed("merged_ledger/chain=changes/*.parquet"), "merged_ledger/chain=changes/"),
+    "change in the middle removed": (
+        lambda root: min(root.glob(CHANGE)).unlink(), "its row of the ledger, ledger/source=changes/"),
+    "change damaged": (halved(CHANGE), "ledger/source=changes/"),
+    "file of a change removed": (removed(CHANGED), "change-0"),
+    "file of a change flipped": (flipped(CHANGED, "event_time"), "change-0"),
+    "merged ledger damaged": (halved(MERGED), "merged_ledger/chain=others/"),
+    "merged ledger flipped": (flipped(MERGED, "rows_in"), "merged_ledger/chain=others/"),
+    "merged ledger changed": (rewritten(MERGED, column("rows_in", lambda n: n + 1)), "merged_ledger/chain=others/"),
+    "log of a table damaged": (holding("qualified/_delta_log/*.json", b"noise"), "table qualified: "),
+    "table without a file": (without_a_file, "table qualified: of the files of change"),
     "floors removed": (removed(FLOORS), f"{STREAM}/floors.json"),
     "floors of another stream": (holding(FLOORS, b'{"0": 30, "crc32": 1}'), "floors.json"),
     "ledger removed": (lambda root: shutil.rmtree(root / "ledger"), "drones-d"),
@@ -369,7 +381,7 @@ def test_other_commands_say_in_a_line_that_a_file_is_damaged(sound: Path, tmp_pa
     root = Path(shutil.copytree(sound, tmp_path / "lake"))
     KINDS[kind][0](root)
     with pytest.raises(Exception) as raised:  # noqa: PT011  # pyarrow and DuckDB have several
-        lake(str(root)).sql("SELECT sum(violation_code) FROM qualified")
+        lake(str(root)).sql("SELECT sum(violation_code), (SELECT sum(rows_in) FROM ledger) FROM qualified")
     found = known(raised.value)
     assert isinstance(found, InputUnusable)
     assert "prestacop reconcile" in str(found)
@@ -445,10 +457,12 @@ def test_what_is_not_of_the_lake_at_its_root_is_named_and_no_fault(
     (root / "qualified_old").mkdir()
     (root / "again").mkdir()
     (root / "again" / "drones-x").write_text("")
-    code, (strangers, again) = told(root, capsys)
+    code, (strangers, again, *behind) = told(root, capsys)
     assert code == 0
     assert "qualified_old, report.html" in strangers
     assert "again/drones-x" in again
+    assert behind
+    assert all("the next publication brings it up" in notice for notice in behind)
     for number in range(8):
         (root / f"a{number}").write_text("")
     assert "a4 and 5 others" in next(notices(read_state(str(root))[0]))
