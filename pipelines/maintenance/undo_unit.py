@@ -239,7 +239,7 @@ def _first_copies(connection: duckdb.DuckDBPyConnection, dataset: Dataset) -> pa
     equal = " AND ".join(f"c.{name} IS NOT DISTINCT FROM g.{name}" for name in names)
     connection.execute(
         f"""CREATE OR REPLACE TEMP TABLE copies AS
-        SELECT {", ".join(SCHEMAS[dataset].names)} FROM candidates c SEMI JOIN {dataset}_gone g
+        SELECT {", ".join(f'"{name}"' for name in SCHEMAS[dataset].names)} FROM candidates c SEMI JOIN {dataset}_gone g
             ON c.{key} = g.{key} AND {equal}
         QUALIFY row_number() OVER (
             PARTITION BY {", ".join(names)} ORDER BY published_at NULLS LAST, unit, record
