@@ -211,7 +211,8 @@ def _removed_duplicates(lk: Lake, units: dict[str, dict[str, Any]]) -> dict[Data
                 if not connection.sql(f"FROM {dataset}_gone LIMIT 1").fetchall():
                     continue
                 paths = _before(lk, number, change, dataset)
-                if not there.issuperset(paths):
+                stats = _before(lk, number, change, Dataset.STATS) if dataset in BRANCHES else []
+                if not there.issuperset([*paths, *stats]):
                     raise InputUnusable(
                         f"{lk.root}: duplicates were removed, and a vacuum removed their files, so that duplicates of "
                         f"rows of {', '.join(sorted(units))} in other units cannot be restored. Nothing was changed. "
@@ -222,7 +223,7 @@ def _removed_duplicates(lk: Lake, units: dict[str, dict[str, Any]]) -> dict[Data
                 if (restored := _first_copies(connection, dataset)).num_rows:
                     found.setdefault(dataset, []).append(restored)
                     if dataset in BRANCHES:
-                        found.setdefault(Dataset.STATS, []).append(_counts(lk, dataset, restored))
+                        found.setdefault(Dataset.STATS, []).append(_counts(lk.root, stats, dataset, restored))
     return {dataset: pa.concat_tables(tables) for dataset, tables in found.items()}
 
 
@@ -252,14 +253,23 @@ def _first_copies(connection: duckdb.DuckDBPyConnection, dataset: Dataset) -> pa
     return connection.sql("FROM copies").to_arrow_table().cast(SCHEMAS[dataset])
 
 
-def _counts(lk: Lake, dataset: Dataset, rows: pa.Table) -> pa.Table:
-    """The statistics that count rows of messages."""
-    with lk.connect() as connection:
+def _counts(root: str, stats: list[str], dataset: Dataset, rows: pa.Table) -> pa.Table:
+    """The statistics that count rows of messages.
+
+    Args:
+        stats: files with the statistics that counted them before.
+    """
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.register("stats_before", parquet_dataset(root, Dataset.STATS, stats))
         connection.register("rows_of_messages", rows)
         code = "" if "violation_code" in rows.column_names else ", NULL::SMALLINT AS violation_code"
-        connection.execute(f"CREATE TABLE restored AS SELECT '{dataset}' AS dataset{code}, * FROM rows_of_messages")
-        counts = connection.sql(f"SELECT {', '.join(STATS.names)} FROM ({counted('restored')})").to_arrow_table()
-    return counts.cast(STATS)
+        status = "" if "status" in rows.column_names else ", NULL AS status"
+        connection.execute(
+            f"CREATE TABLE restored AS SELECT '{dataset}' AS dataset{code}{status}, * FROM rows_of_messages"
+        )
+        counts = connection.sql(f"SELECT {', '.join(STATS.names)} FROM ({counted('restored', 'stats_before')})")
+        return counts.to_arrow_table().cast(STATS)
 
 
 def _files(root: str) -> set[str]:
