@@ -95,7 +95,7 @@ reconcile: install ## check that rows in = rows out, and every file of the lake
 	@$(HERE) $(PRESTACOP) reconcile --lake="$$LAKE" $(ARGS)
 
 .PHONY: compact
-compact: install ## merge small files (ARGS=--vacuum: delete the merged ones)
+compact: install ## publish, merge small files, delete replaced ones (by cron)
 	@$(HERE) $(PRESTACOP) compact --lake="$$LAKE" $(ARGS)
 
 .PHONY: replay

@@ -62,7 +62,7 @@ GROUPS: dict[str, dict[str, Subcommand]] = {
         "compact": Subcommand(
             "pipelines.maintenance.compact",
             "pipelines.maintenance.flags:compact",
-            "merge small files, delete the merged ones",
+            "publish, merge small files, delete replaced ones",
             takes_beam_flags=True,
         ),
         "replay": Subcommand(

@@ -175,15 +175,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--publish",
         choices=(ON, OFF),
         default=ON,
-        help="whether what is committed is published to the Delta tables, which any engine reads (on, default), or "
-        "waits for prestacop compact (off)",
+        help="on (default): add committed rows to the Delta tables, which any engine reads; off: leave that to prestacop "
+        "compact",
     )
     group.add_argument(
         "--publish-every",
         type=duration,
         default=10,
         metavar="TIME",
-        help="how often an unbounded run publishes; a bounded one does so at its end (10s)",
+        help="how often an unbounded run publishes; a bounded one does at its end (default: 10s)",
     )
     group.add_argument(
         "--window",
