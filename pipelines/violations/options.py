@@ -175,7 +175,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--publish",
         choices=(ON, OFF),
         default=ON,
-        help="on (default): add committed rows to the Delta tables, which any engine reads; off: leave that to prestacop "
+        help="on (default): add committed rows to the Delta tables, which any engine reads; off: leave it to prestacop "
         "compact",
     )
     group.add_argument(
