@@ -22,7 +22,7 @@ FLOORS = "floors"
 FIRST_PLAN_SECONDS = 60
 WITHOUT_PLANS = """
 import uuid
-from sources import plans
+from sources.streams import plans
 plans.agree = lambda root, stream, partition, start, proposal: proposal
 plans.planned = lambda *_: None
 made = plans.Unit
