@@ -19,6 +19,7 @@ from pipelines.maintenance import flags
 from pipelines.maintenance.compaction_graph import ROUND_BYTES, commit_change, compaction, plan, with_checksums
 from schemas.lake import DUPLICATES, Dataset
 from sources.progress import progress
+from sources.tidy import tidy
 
 
 def compact(root: str, target: int, options: PipelineOptions) -> dict[str, Any] | None:
@@ -128,5 +129,7 @@ def _command(arguments: argparse.Namespace, options: PipelineOptions) -> int:
         found = find_due(root, retention, arguments.deep)
         progress.planned(sum(file.bytes for due in found for file in due.files))
         deleted = delete(root, found, retention, progress.advance)
+    if not arguments.vacuum and (tidied := tidy(root)):
+        print(f"{tidied:,} plans, spooled segments and notes of committed units deleted")
     print(*([vacuumed(deleted)] if arguments.vacuum else summary(before, Lake(root), deleted)), sep="\n")
     return 0
