@@ -38,6 +38,8 @@ exit codes: 0 measured (also where a target is missed), 2 wrong usage, 3 a job f
 """
 JOB_FAILED, DISK_TOO_SMALL = 3, 5
 _ROOT: Final = Path(__file__).resolve().parents[2]
+DRAIN_SECONDS: Final = 300
+"""Until the last message must be visible."""
 NEW_MESSAGES: Final = 100_000
 RECORDED: Final = 1_000
 QUERIES: Final = {
@@ -220,17 +222,18 @@ def _freshness(folder: Path, rate: int, seconds: int) -> Figure:
         with (folder / "live.log").open("wb") as log, running(command, log.fileno()) as pipeline:
             time.sleep(5)
             with running(simulator(url, rate, seconds, "--live"), log.fileno()) as publisher:
-                ends = float("inf")
-                while time.time() < ends:
+                ends, there = float("inf"), 0
+                while time.time() < ends and (not there or tables.rows() < there):
                     if pipeline.poll() is not None:
                         said = (folder / "live.log").read_text(errors="replace")[-4000:]
                         raise JobFailed(f"the pipeline ended with {pipeline.returncode}:\n{said}")
                     rows = tables.rows()
                     looks.append((time.time(), rows))
-                    if publisher.poll() is not None and ends == float("inf"):
-                        ends = time.time() + 45
+                    if publisher.poll() is not None and not there:
+                        times = published(url)
+                        ends, there = time.time() + DRAIN_SECONDS, len(times)
                     time.sleep(0.2)
-        times = published(url)
+                looks.append((time.time(), tables.rows()))
     finally:
         services.down(clean=True)
     counts = np.array([rows for _, rows in looks])
