@@ -103,15 +103,29 @@ def change_files(root: str) -> dict[int, str]:
 
 def changes_since(root: str, number: int) -> pa.Table:
     """The changes after this one, in their order, folded ones too."""
-    merged = MergedLedger(root)
+    merged, recent = _with_recent(root)
     old = merged.changes().to_table(filter=pads.field(NUMBER) > number).sort_by(NUMBER).select(LEDGER_ROW.names)
-    return pa.concat_tables([old, read_changes(root, max(number, merged.number))])
+    return pa.concat_tables([old, recent.slice(max(0, number - merged.number))])
 
 
 def last_change(root: str) -> int:
     """The number of the lake's last change."""
-    merged = MergedLedger(root).number
-    return merged + int(read_changes(root, merged).num_rows)
+    merged, recent = _with_recent(root)
+    return merged.number + int(recent.num_rows)
+
+
+def _with_recent(root: str) -> tuple[MergedLedger, pa.Table]:
+    """The folded changes and the others, none of which was folded, and its file removed, while they were read."""
+    while True:
+        merged = MergedLedger(root)
+        try:
+            recent = read_changes(root, merged.number)
+        except FileNotFoundError:
+            if MergedLedger(root).number == merged.number:
+                raise
+            continue
+        if MergedLedger(root).number == merged.number:
+            return merged, recent
 
 
 def put_change(root: str, change: Change) -> bool:

@@ -64,8 +64,13 @@ class Lake:
     def _open(self) -> bool:
         """Whether the parts belong together: no rows were folded while they were read."""
         self._merged = MergedLedger(self.root)
-        self.recent = read_changes(self.root, self._merged.number)
-        """The changes that are not folded yet."""
+        try:
+            self.recent = read_changes(self.root, self._merged.number)
+            """The changes that are not folded yet."""
+        except FileNotFoundError:
+            if MergedLedger(self.root).number == self._merged.number:
+                raise
+            return False
         paths = {PurePosixPath(path).stem: path for path in unit_paths(self.root)}
         new = paths.keys() - set(published(self.recent).to_pylist())
         folded = self._merged.find(new)

@@ -5,13 +5,23 @@ from pathlib import Path
 
 import pytest
 from deltalake import DeltaTable
+from pyarrow.fs import FileInfo
 
 from lake import lake
-from lake.changes import COMPACTION, Change, attempted_change, discard, put_change, writer_of
+from lake.changes import (
+    COMPACTION,
+    Change,
+    attempted_change,
+    changes_since,
+    discard,
+    last_change,
+    put_change,
+    writer_of,
+)
 from lake.files import WrittenFile
 from lake.ledger import commit
-from lake.publication import publish
-from lake.storage import storage
+from lake.publication import publish, settled
+from lake.storage import LocalStorage, storage
 from lake.tables import Table, TableFile, form_of
 from lake.vacuum import find_due, lost_files, vacuum
 from schemas.lake import Dataset
@@ -163,3 +173,27 @@ def test_the_log_of_a_table_stays_short_with_many_publications(tmp_path: Path, m
     table = Table(root, form_of(Dataset.POSITIONS))
     assert table.number == 60
     assert table.files().num_rows == 1
+
+
+def test_changes_that_are_folded_between_a_listing_and_a_read_are_found_in_the_folded_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, at_once = str(tmp_path), LocalStorage.list
+    for opens in (lambda: lake(root).number, lambda: last_change(root), lambda: changes_since(root, 0).num_rows):
+        add(root, f"u{len(list(tmp_path.rglob('*')))}")
+        with monkeypatch.context() as patch:
+            patch.setattr("lake.publication.fold", lambda *_: True)
+            patch.setattr("lake.publication.settled", lake)
+            publish(root)  # its change is not folded
+        with monkeypatch.context() as patch:
+
+            def listed(store: LocalStorage, prefix: str) -> list[FileInfo]:
+                found = at_once(store, prefix)
+                if "source=changes" in prefix:
+                    patch.undo()
+                    settled(root)
+                return found
+
+            patch.setattr(LocalStorage, "list", listed)
+            number = opens()
+        assert number == lake(root).number
