@@ -25,12 +25,12 @@ class Mark(NamedTuple):
 def mark(lk: Lake) -> Mark:
     """The mark of a lake as it is open."""
     units = [*lk.pending["unit"].to_pylist(), *lk.tail["unit"].to_pylist()]
-    return Mark(lk.number - lk.recent.num_rows, frozenset(units))
+    return Mark(lk.merged.number, frozenset(units))
 
 
 def committed_since(lk: Lake, before: Mark) -> pa.Table:
     """The rows of the units that were committed since, as the units wrote them."""
-    newer = lk.folded_units.to_table(columns=LEDGER_ROW.names, filter=pads.field(NUMBER) > before.number)
+    newer = lk.merged.all_units().to_table(columns=LEDGER_ROW.names, filter=pads.field(NUMBER) > before.number)
     rows = pa.concat_tables([newer, lk.pending, lk.tail])
     return rows.filter(pc.invert(pc.is_in(rows["unit"], pa.array(sorted(before.units), pa.string()))))
 

@@ -79,7 +79,7 @@ def _follow(lk: Lake, dataset: Dataset) -> bool:
     if table.number >= lk.number:
         return True
     adds, gone = lk.missing(dataset, table.number)
-    if not adds.num_rows and not len(gone):
+    if table.number and not adds.num_rows and not len(gone):
         return True
     files = [TableFile(row["path"], row["rows"], row["bytes"]) for row in adds.to_pylist()]
     kinds = set(lk.recent["path"].to_pylist())
@@ -89,7 +89,7 @@ def _follow(lk: Lake, dataset: Dataset) -> bool:
 def _to_fold(lk: Lake) -> pa.Table:
     """The rows of the changes that are not folded, and of the units that they published, each with the number of the
     change."""
-    first = lk.number - lk.recent.num_rows + 1
+    first = lk.merged.number + 1
     of_changes = lk.recent.append_column(NUMBER, pa.array(range(first, lk.number + 1), pa.int64()))
     by = {unit: first + place for place, units in enumerate(lk.recent["units"].to_pylist()) for unit in units or ()}
     numbers = pa.array([by[unit] for unit in lk.pending["unit"].to_pylist()], pa.int64())
@@ -99,7 +99,7 @@ def _to_fold(lk: Lake) -> pa.Table:
 def _remove_folded(lk: Lake) -> None:
     """Remove the files of rows that are folded."""
     store = storage(lk.root)
-    number = lk.number - lk.recent.num_rows
+    number = lk.merged.number
     changes = [path for change, path in change_files(lk.root).items() if change <= number]
     with ThreadPoolExecutor(DELETES) as pool:
         for _ in pool.map(store.delete, (path.removeprefix(f"{store.base}/") for path in (*lk.to_remove, *changes))):

@@ -15,15 +15,24 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
 
-from lake.changes import PUBLICATION, first_publication, live_files, published, read_changes, replaced_by, writer_of
+from lake.changes import (
+    PUBLICATION,
+    first_publication,
+    last_change,
+    live_files,
+    published,
+    read_changes,
+    replaced_by,
+    writer_of,
+)
 from lake.files import parquet_dataset
 from lake.format import check
 from lake.ledger import read_rows, unit_paths
 from lake.merged_ledger import NUMBER, MergedLedger
-from lake.tables import find_table, form_of, no_files
+from lake.tables import LOG, find_table, form_of, no_files
 from lake.views import Parts, Rows, connected, spilling, with_moves
-from schemas.errors import InputUnusable
-from schemas.lake import LEDGER_ROW, Dataset
+from schemas.errors import InputUnusable, LakeDamaged
+from schemas.lake import LEDGER_ROW, MERGED_LEDGER, Dataset
 
 _NO_FILES: Final = pa.schema([("path", pa.string()), ("rows", pa.int64()), ("bytes", pa.int64()),
                               ("source", pa.string())])  # fmt: skip
@@ -63,17 +72,18 @@ class Lake:
 
     def _open(self) -> bool:
         """Whether the parts belong together: no rows were folded while they were read."""
-        self._merged = MergedLedger(self.root)
+        self.merged = MergedLedger(self.root)
+        """The rows that are folded."""
         try:
-            self.recent = read_changes(self.root, self._merged.number)
+            self.recent = read_changes(self.root, self.merged.number)
             """The changes that are not folded yet."""
         except FileNotFoundError:
-            if MergedLedger(self.root).number == self._merged.number:
+            if MergedLedger(self.root).number == self.merged.number:
                 raise
             return False
         paths = {PurePosixPath(path).stem: path for path in unit_paths(self.root)}
         new = paths.keys() - set(published(self.recent).to_pylist())
-        folded = self._merged.find(new)
+        folded = self.merged.find(new)
         self.to_remove = [paths[name] for name in sorted(folded)]
         """Files of rows that are folded and not removed yet: full paths."""
         self._pending = [path for name, path in paths.items() if name not in new]
@@ -81,20 +91,21 @@ class Lake:
             self.tail = read_rows(self.root, [paths[name] for name in sorted(new - folded)])
             """The rows of units that are not published."""
         except FileNotFoundError:
-            if MergedLedger(self.root).number == self._merged.number:
+            if MergedLedger(self.root).number == self.merged.number:
                 raise
             return False
-        return MergedLedger(self.root).number == self._merged.number
+        check_is_there(self.root, self.merged)
+        return MergedLedger(self.root).number == self.merged.number
 
     @property
     def number(self) -> int:
         """The number of the last change."""
-        return self._merged.number + int(self.recent.num_rows)
+        return self.merged.number + int(self.recent.num_rows)
 
     @property
     def is_published(self) -> bool:
         """Whether the lake has tables, or will have them as soon as somebody brings them to the last change."""
-        return self._merged.number > 0 or first_publication(self.recent) is not None
+        return self.merged.number > 0 or first_publication(self.recent) is not None
 
     @cached_property
     def pending(self) -> pa.Table:
@@ -104,33 +115,28 @@ class Lake:
         except FileNotFoundError:  # it is folded now
             return MergedLedger(self.root).rows(published(self.recent).to_pylist(), LEDGER_ROW.names)
 
-    @property
-    def folded_units(self) -> pads.Dataset:
-        """The rows of folded units (:data:`lake.merged_ledger.ROW`)."""
-        return self._merged.all_units()
-
     @cached_property
     def as_committed(self) -> pa.Table:
         """The rows of the ledger as the units wrote them, of all units of all time."""
-        folded = self.folded_units.to_table(columns=LEDGER_ROW.names)
+        folded = self.merged.all_units().to_table(columns=LEDGER_ROW.names)
         return pa.concat_tables([folded, self.pending, self.tail]).sort_by("unit")
 
     @cached_property
     def changes(self) -> pa.Table:
         """One row a change (:mod:`lake.changes`), of all time, in their order."""
-        folded = self._merged.changes().to_table().sort_by(NUMBER).select(LEDGER_ROW.names)
+        folded = self.merged.changes().to_table().sort_by(NUMBER).select(LEDGER_ROW.names)
         return pa.concat_tables([folded, self.recent])
 
     def changes_since(self, number: int) -> pa.Table:
         """The changes after the one of this number, in their order."""
-        folded = self._merged.changes().to_table(filter=pads.field(NUMBER) > number).sort_by(NUMBER)
+        folded = self.merged.changes().to_table(filter=pads.field(NUMBER) > number).sort_by(NUMBER)
         return pa.concat_tables([folded.select(LEDGER_ROW.names), self.recent])
 
     @property
     def repairs(self) -> pa.Table:
         """The changes that are no publications, in their order: far fewer."""
         other = pads.field("path") != PUBLICATION
-        folded = self._merged.changes().to_table(filter=other).sort_by(NUMBER).select(LEDGER_ROW.names)
+        folded = self.merged.changes().to_table(filter=other).sort_by(NUMBER).select(LEDGER_ROW.names)
         return pa.concat_tables([folded, self.recent.filter(other)])
 
     @cached_property
@@ -142,7 +148,7 @@ class Lake:
     @property
     def units(self) -> int:
         """How many units there are."""
-        return self._merged.units + len(self._pending) + int(self.tail.num_rows)
+        return self.merged.units + len(self._pending) + int(self.tail.num_rows)
 
     def entries(self, *datasets: Dataset, published: bool | None = None, below: int | None = None) -> list[LakeFile]:
         """The committed files of some datasets.
@@ -172,7 +178,7 @@ class Lake:
     def with_checksums(self, files: Sequence[LakeFile]) -> list[LakeFile]:
         """The same files with their checksums, out of the rows that name them."""
         writers = {writer_of(file.path) for file in files}
-        rows = pa.concat_tables([self._merged.rows(writers, LEDGER_ROW.names), self.pending, self.tail, self.recent])
+        rows = pa.concat_tables([self.merged.rows(writers, LEDGER_ROW.names), self.pending, self.tail, self.recent])
         named = live_files((rows,), pa.array([], pa.string()))
         known = dict(zip(named["path"].to_pylist(), named["sha256"].to_pylist(), strict=True))
         return [file._replace(sha256=known.get(file.path)) for file in files]
@@ -218,7 +224,7 @@ class Lake:
 
     def _rows(self) -> Rows:
         units = pa.concat_tables([self.pending, self.tail])
-        return Rows(self._merged.all_units(), units, self._merged.changes(), self.recent)
+        return Rows(self.merged.all_units(), units, self.merged.changes(), self.recent)
 
     def _files(self, dataset: Dataset) -> pa.Table:
         """The files of the dataset's table at the last change."""
@@ -239,11 +245,14 @@ class Lake:
     def missing(self, dataset: Dataset, number: int) -> tuple[pa.Table, pa.Array]:
         """What a dataset's table lacks that is at an earlier change: files to add (of :func:`lake.changes.live_files`),
         and paths to remove."""
-        changes = self.recent.slice(max(number - self._merged.number, 0))
-        if not self.is_published or not changes.num_rows:
-            changes = self.recent.slice(0, 0)
+        if not number and self.merged.number:  # its log was lost
+            changes, rows = self.changes, self.as_committed
+        else:
+            changes, rows = self.recent.slice(max(number - self.merged.number, 0)), self.pending
+        if not self.is_published:
+            changes = changes.slice(0, 0)
         names = published(changes)
-        units = self.pending.filter(pc.is_in(self.pending["unit"], names)) if len(names) else self.pending.slice(0, 0)
+        units = rows.filter(pc.is_in(rows["unit"], names)) if len(names) else rows.slice(0, 0)
         gone = replaced_by(changes)
         files = live_files((units, changes), gone)
         adds = files.filter(pc.equal(files["dataset"], str(dataset)))
@@ -262,6 +271,18 @@ class Lake:
         for row in live_files(of, replaced_by(self.recent)).to_pylist():
             files.setdefault(row["dataset"], []).append(row)
         return files
+
+
+def check_is_there(root: str, merged: MergedLedger) -> None:
+    """Raises LakeDamaged where tables have changes that the ledger does not know, since its folded rows are lost."""
+    if merged.number:
+        return
+    for table in filter(None, (find_table(root, form_of(dataset)) for dataset in Dataset)):
+        if table.number > last_change(root):
+            raise LakeDamaged(
+                f"{root}: {MERGED_LEDGER}/{LOG}, the log of the ledger's table, is missing; restore it from a backup: "
+                "until then nothing can be read or written"
+            )
 
 
 class PartOfLake(Lake):

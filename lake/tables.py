@@ -93,7 +93,7 @@ class Table:
 
     def __init__(self, root: str, form: Form, create: bool = False) -> None:
         self._root, self._form = root, form
-        with table_faults(root):
+        with table_faults(root, form.name):
             try:
                 self._table = _opened(root, form)
             except TableNotFoundError:
@@ -119,7 +119,7 @@ class Table:
             added = list(pool.map(partial(self._add, moves_rows=moves_rows), adds))
         actions: list[AddAction | RemoveAction] = [*added, *(self._remove(path, moves_rows) for path in removes)]
         try:
-            with table_faults(self._root):
+            with table_faults(self._root, self._form.name):
                 self._table.create_write_transaction(
                     actions,
                     "append",
@@ -147,7 +147,7 @@ class Table:
 
     def update(self) -> None:
         """Open it again, as it is now."""
-        with table_faults(self._root):
+        with table_faults(self._root, self._form.name):
             self._table.update_incremental()
 
     def back_to(self, number: int) -> None:
@@ -157,7 +157,7 @@ class Table:
         """
         while self.number > number:
             try:
-                with table_faults(self._root):
+                with table_faults(self._root, self._form.name):
                     self._table.load_as_version(self._table.version() - 1)
             except LakeDamaged as error:
                 raise InputChanged(
@@ -167,7 +167,7 @@ class Table:
     def files(self) -> pa.Table:
         """Its files: ``path`` (below the root), ``rows``, ``bytes``, the partitions, and ``first`` and ``last``, the
         bounds of the bounded column, null where they are not known."""
-        with table_faults(self._root):
+        with table_faults(self._root, self._form.name):
             actions = pa.table(self._table.get_add_actions(flatten=True))
         kind, n = self._form.schema.field(self._form.bounded).type, len(actions)
         bounds = [f"{what}.{self._form.bounded}" for what in ("min", "max")]
@@ -188,7 +188,7 @@ class Table:
         it."""
         store, log = storage(self._root), f"{self._form.name}/{LOG}"
         removed: dict[str, int] = {}
-        with table_faults(self._root), ThreadPoolExecutor(_READS) as pool:
+        with table_faults(self._root, self._form.name), ThreadPoolExecutor(_READS) as pool:
             try:
                 last = int(json.loads(store.read(f"{log}/_last_checkpoint"))["version"])
             except FileNotFoundError:
@@ -216,14 +216,17 @@ class Table:
         """Record that files are deleted that were removed up to this time, in milliseconds since the epoch."""
         mark = CommitProperties(app_transactions=[Transaction(_VACUUM, until)])
         schema, columns = Schema.from_arrow(self._form.schema), list(self._form.partitions)
-        with table_faults(self._root), suppress(CommitFailedError):  # another vacuum has recorded the same
+        with (
+            table_faults(self._root, self._form.name),
+            suppress(CommitFailedError),
+        ):  # another vacuum has recorded the same
             self._table.create_write_transaction([], "append", schema, columns, commit_properties=mark)
 
     def remember(self, retention: timedelta) -> None:
         """Keep versions, and the names of removed files, for this retention, but a day at least."""
         wanted = _remembered(max(1, ceil(retention / timedelta(days=1))))
         if not wanted.items() <= self._table.metadata().configuration.items():
-            with table_faults(self._root), suppress(CommitFailedError):  # the next vacuum does it
+            with table_faults(self._root, self._form.name), suppress(CommitFailedError):  # the next vacuum does it
                 self._table.alter.set_table_properties(wanted)
 
 
@@ -272,7 +275,7 @@ def check_name(root: str) -> None:
 
 
 @contextmanager
-def table_faults(root: str) -> Iterator[None]:
+def table_faults(root: str, name: str) -> Iterator[None]:
     """Around calls of deltalake: its errors as those of the lake. That of a lost race, and that there is no table, are
     for the caller.
 
@@ -290,8 +293,8 @@ def table_faults(root: str) -> Iterator[None]:
         if isinstance(storage(root), S3Storage) and _OF_S3.search(str(error)):
             raise ServiceUnavailable(f"{root}: {first}. {S3_CHECK}") from error
         raise LakeDamaged(
-            f"{root}: the log of a table is damaged: {first}; restore its folder {LOG} from a backup, or remove that "
-            "folder and publish again"
+            f"{root}: {name}/{LOG}, the log of a table, is damaged: {first}; restore it from a backup, or, but for "
+            "that of the ledger, remove this folder and run prestacop compact; prestacop reconcile checks the rest"
         ) from error
 
 

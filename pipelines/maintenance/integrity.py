@@ -22,6 +22,7 @@ from lake.checksums import own_checksum_holds, sha256
 from lake.format import check
 from lake.layout import change_path, ledger_path, months, partitions, unit_of
 from lake.merged_ledger import MergedLedger
+from lake.reader import check_is_there
 from lake.storage import storage
 from lake.tables import LOG
 from lake.views import with_moves
@@ -59,6 +60,7 @@ def read_state(root: str) -> tuple[LakeState, list[str]]:
     check(root)
     store = storage(root)
     merged = MergedLedger(root)
+    check_is_there(root, merged)
     folded = [_folded(root, file) for file in merged.files.to_pylist()]
     faults = [found for found in folded if isinstance(found, str)]
     old = pa.concat_tables([LEDGER_ROW.empty_table(), *(found for found in folded if isinstance(found, pa.Table))])

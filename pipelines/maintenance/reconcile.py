@@ -28,8 +28,9 @@ from pipelines.maintenance.integrity import (
 from pipelines.maintenance.stream_integrity import notices, plan_faults, spool_faults
 from pipelines.maintenance.table_integrity import differing, lagging, read_tables
 from pipelines.violations.summary import conflicts
+from schemas.errors import LakeDamaged
 from schemas.history import TIME_ZONE
-from schemas.lake import DUPLICATES, Dataset
+from schemas.lake import DUPLICATES, LEDGER_ROW, Dataset
 from terminal.bars import Bar
 from transforms.outputs import OUTPUT_DATASETS
 from transforms.qualify import ANSWERS, BRANCHES
@@ -121,7 +122,11 @@ def reconcile(root: str, quiet: bool = True) -> list[str]:
 
 
 def _reconciled(root: str, quiet: bool) -> tuple[LakeState, list[str]]:
-    state, faults = read_state(root)
+    try:
+        state, faults = read_state(root)
+    except LakeDamaged as error:  # the log of the ledger's table: without it nothing else can be judged
+        none = LEDGER_ROW.empty_table()
+        return LakeState(root, none, none, none, frozenset()), [str(error)]
     return state, _faults(state, faults, quiet)
 
 

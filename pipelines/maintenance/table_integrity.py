@@ -7,7 +7,8 @@ import pyarrow.compute as pc
 
 from lake import Lake
 from lake.changes import first_publication, live_files, published, replaced_by
-from lake.tables import find_table, form_of
+from lake.layout import change_path
+from lake.tables import LOG, find_table, form_of
 from schemas.errors import LakeDamaged
 from schemas.lake import Dataset
 
@@ -41,14 +42,16 @@ def differing(root: str, tables: Tables) -> Iterator[str]:
         if number > lk.number:
             yield (
                 f"table {dataset}: it has change {number}, and the last one of the ledger is {lk.number}: "
-                "rows of the ledger were removed; restore them from a copy"
+                f"{change_path(number)} was removed; restore it from a copy"
             )
+        elif not number and lk.merged.number:
+            yield f"table {dataset}: its log, {dataset}/{LOG}, is missing: the next publication makes it anew"
         elif files not in (_expected(lk, dataset, lk.number), then := _expected(lk, dataset, number)):
             examples = [*sorted(files - then)[:1], *sorted(then - files)[:1]]
             yield (
                 f"table {dataset}: of the files of change {number} it lacks {len(then - files):,} and has "
-                f"{len(files - then):,} others, such as {', '.join(examples)}; remove its folder _delta_log, and "
-                "publish again (prestacop compact)"
+                f"{len(files - then):,} others, such as {', '.join(examples)}; remove {dataset}/_delta_log: "
+                "the next publication makes it anew"
             )
 
 

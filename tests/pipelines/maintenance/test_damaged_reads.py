@@ -13,7 +13,7 @@ from pipelines.maintenance.reconcile import main as reconcile
 from pipelines.maintenance.replay import main as replay
 from pipelines.maintenance.trace import main as trace
 from tests.endings import Main, ending
-from tests.pipelines.maintenance.test_damage import LEDGER_D, MERGED, QUALIFIED_D, newest, sound
+from tests.pipelines.maintenance.test_damage import CHANGE, LEDGER_D, MERGED, QUALIFIED_D, newest, sound
 
 __all__ = ["sound"]
 pytestmark = [pytest.mark.embedded, pytest.mark.usefixtures("leaving")]  # slow: many runs over many lakes
@@ -49,7 +49,7 @@ FILES = {
     "dead letters": "dead_letters/source=drones/drones-e.parquet",
     "statistics": "stats/source=drones/drones-d.parquet",
     "row": LEDGER_D,
-    "change": "ledger/source=changes/change-000002.parquet",
+    "change": CHANGE,
     "merged ledger": MERGED,
 }
 
