@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lake.changes import CHANGE, COMPACTION, PUBLICATION, Change, Move, change_files, discard, put_change
+from lake.changes import CHANGE, COMPACTION, PUBLICATION, Change, Move, change_files, discard, last_change, put_change
 from lake.files import write_unit
 from lake.format import mark
 from lake.layout import unit_of
@@ -24,7 +24,7 @@ from lake.reader import Lake, LakeFile
 from lake.storage import storage
 from lake.tables import Table, TableFile, check_name, form_of
 from lake.views import spilling
-from schemas.errors import NotReconciled
+from schemas.errors import LakeDamaged, NotReconciled
 from schemas.lake import DUPLICATES, STATS, Dataset, Source
 
 DELETES: Final = 8
@@ -53,7 +53,12 @@ def publish(root: str, but: Iterable[str] = ()) -> int:
             return 0
         mark(root)
         change = Change(lk.number + 1, secrets.token_hex(4), PUBLICATION, units=units)
-        change = without_copies(lk, change)
+        try:
+            change = without_copies(lk, change)
+        except FileNotFoundError as error:
+            if last_change(root) == lk.number:
+                raise LakeDamaged(f"{root}: a file of the lake is missing; prestacop reconcile names it") from error
+            continue  # a vacuum has removed what a later change replaced
         if put_change(root, change):
             settled(root)
             return len(units)

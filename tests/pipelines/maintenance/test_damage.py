@@ -332,7 +332,6 @@ KINDS: dict[str, tuple[Damage, str]] = {
     "merged ledger changed": (rewritten(MERGED, column("rows_in", lambda n: n + 1)), "merged_ledger/chain=others/"),
     "log of a table damaged": (holding("qualified/_delta_log/*.json", b"noise"), "table qualified: "),
     "log of a table removed": (lambda root: shutil.rmtree(root / "qualified/_delta_log"), "table qualified: "),
-    "log of a table emptied": (holding("qualified/_delta_log/*1.json", b""), "qualified"),
     "log of the ledger removed": (lambda root: shutil.rmtree(root / "merged_ledger/_delta_log"), "merged_ledger/"),
     "log of the ledger damaged": (holding("merged_ledger/_delta_log/*.json", b"{"), "merged_ledger/_delta_log"),
     "table without a file": (without_a_file, "table qualified: of the files of change"),
