@@ -26,7 +26,7 @@ from lake.layout import change_path, unit_of
 from lake.ledger import put_row, read_rows
 from lake.merged_ledger import NUMBER, MergedLedger
 from lake.storage import storage
-from schemas.errors import InputChanged, PrestaCopError
+from schemas.errors import InputChanged, LakeDamaged, PrestaCopError
 from schemas.lake import CHANGES, LEDGER_ROW, MERGED_LEDGER, UNDONE, Dataset
 
 CHANGE = "change-"
@@ -144,9 +144,14 @@ def put_change(root: str, change: Change) -> bool:
         "moves": [move._asdict() for move in change.moves],
         "units": list(change.units),
     }
-    if not put_row(root, change_path(change.number), row):
-        return False
+    is_put = put_row(root, change_path(change.number), row)
     merged = MergedLedger(root)
+    if not is_put:
+        if merged.number < change.number and change.number not in change_files(root):
+            raise LakeDamaged(
+                f"{root}: {change_path(change.number)} is no file; remove it, and run prestacop reconcile"
+            )
+        return False
     # Where another change of this number was folded and removed meanwhile, there was room for the file again.
     return merged.number < change.number or bool(merged.find([change.name]))
 

@@ -348,8 +348,11 @@ def _values(path: str) -> dict[str, str | None]:
 def _statistics(root: str, column: str, path: str) -> dict[str, Any]:
     """The bounds of a column in a file, for readers that skip files; nothing where its footer does not tell."""
     store = storage(root)
-    with faults(root):
-        metadata = pq.read_metadata(store.full(path), filesystem=store.filesystem)
+    try:
+        with faults(root):
+            metadata = pq.read_metadata(store.full(path), filesystem=store.filesystem)
+    except FileNotFoundError as error:
+        raise LakeDamaged(f"{root}: {path} is missing; run prestacop reconcile, and restore it from a copy") from error
     place = next((n for n in range(metadata.num_columns) if metadata.schema.column(n).path == column), None)
     if place is None:
         return {}

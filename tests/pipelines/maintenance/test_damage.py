@@ -19,10 +19,12 @@ from lake import lake
 from lake.changes import PUBLICATION, Change, put_change, replaced_by
 from lake.checksums import sha256, with_checksum
 from lake.files import in_ledger, write_unit
+from lake.format import FILE
 from lake.large_payloads import MAX_INLINE_BYTES
+from lake.layout import change_path, unit_of
 from lake.ledger import commit
 from lake.storage import storage
-from lake.tables import Table, form_of
+from lake.tables import LOG, Table, form_of
 from pipelines.cli.worker_errors import known
 from pipelines.maintenance.compact import compact
 from pipelines.maintenance.integrity import read_state
@@ -518,12 +520,14 @@ def root_of(path: Path) -> Path:
 
 
 def files_in(root: Path) -> list[Path]:
-    """All of a lake, in an order of their own."""
-    return sorted(path for path in root.rglob("*") if path.is_file())
+    """All of a lake, in an order of their own, but the logs of tables, which have tests of their own, and files of units
+    that are planned and not committed, which are written again."""
+    files = (path for path in root.rglob("*") if path.is_file() and path.name != FILE and path.parent.name != LOG)
+    return sorted(path for path in files if unit_of(path.name) not in (stream_unit(30), stream_unit(40)))
 
 
 FOLDERS = (
-    "ledger/source=drones", "ledger/source=changes", "merged_ledger", "qualified", "unqualified", "dead_letters",
+    "ledger/source=drones", "ledger/source=changes", "merged_ledger/chain=", "qualified", "unqualified", "dead_letters",
     "positions", "stats", "pictures", "payloads", f"plans/{STREAM}", "plans/loaded", "plans/spool", "spool",
 )  # fmt: skip
 WAYS = (
@@ -542,9 +546,10 @@ def test_whatever_happens_to_any_file_is_found_and_named(
         root = Path(shutil.copytree(sound, Path(place) / "lake"))
         folder = data.draw(st.sampled_from(FOLDERS))
         path = data.draw(st.sampled_from([p for p in files_in(root) if f"{p.relative_to(root)}".startswith(folder)]))
-        may_be_gone = (
-            way == it_is_gone and f"{path.relative_to(root)}" in replaced_by(lake(str(root)).changes).to_pylist()
-        )  # by a vacuum
+        place_in_lake = f"{path.relative_to(root)}"
+        replaced = replaced_by(lake(str(root)).changes).to_pylist()  # a vacuum removes them
+        # Without the row of the last change, which no table has yet, its units are those of the next publication.
+        may_be_gone = way == it_is_gone and place_in_lake in (*replaced, change_path(lake(str(root)).number))
         if (damaged := way(path, data)) and not may_be_gone:
             faults = reconcile(str(root))
             names = {name for one in damaged for name in (f"{one.relative_to(root)}", one.stem)}
