@@ -520,7 +520,7 @@ def root_of(path: Path) -> Path:
 
 
 def files_in(root: Path) -> list[Path]:
-    """All of a lake, in an order of their own, but the logs of tables, which have tests of their own, and files of units
+    """All of a lake in order, but the logs of tables, which have tests of their own, and files of units
     that are planned and not committed, which are written again."""
     files = (path for path in root.rglob("*") if path.is_file() and path.name != FILE and path.parent.name != LOG)
     return sorted(path for path in files if unit_of(path.name) not in (stream_unit(30), stream_unit(40)))
