@@ -38,4 +38,8 @@ def committed_since(lk: Lake, before: Mark) -> pa.Table:
 def part_since(lk: Lake, units: Iterable[str], number: int) -> Lake:
     """The lake with the files of these units alone, and of changes after the one of this number."""
     names = {*units, *lk.changes_since(number)["unit"].to_pylist()}
-    return PartOfLake(lk, (file for file in lk.entries(*Dataset) if writer_of(file.path) in names))
+    published, tail = (
+        [file for file in lk.entries(*Dataset, published=which) if writer_of(file.path) in names]
+        for which in (True, False)
+    )
+    return PartOfLake(lk, published, tail)

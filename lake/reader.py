@@ -286,17 +286,23 @@ def check_is_there(root: str, merged: MergedLedger) -> None:
 
 
 class PartOfLake(Lake):
-    """A lake of which only some files are read, those of now or of an earlier change; no row of them is left out."""
+    """A lake of which only some files are read, those of now or of an earlier change.
 
-    def __init__(self, lk: Lake, files: Iterable[LakeFile]) -> None:
+    Args:
+        tail: those of the files in which copies are looked for; no row of the others is left out.
+    """
+
+    def __init__(self, lk: Lake, files: Iterable[LakeFile], tail: Iterable[LakeFile] = ()) -> None:
         self.__dict__.update(vars(lk))
-        self._chosen = list(files)
+        self._chosen = {True: list(files), False: list(tail)}
 
     def entries(self, *datasets: Dataset, published: bool | None = None, below: int | None = None) -> list[LakeFile]:
-        return [file for file in self._chosen if file.dataset in datasets and published is not False]
+        chosen = (files for which, files in self._chosen.items() if published in (None, which))
+        return [file for files in chosen for file in files if file.dataset in datasets]
 
     def parts(self, dataset: Dataset, tail: list[str] | None = None) -> Parts:
-        return Parts(self.files(dataset), tail or [], {})
+        done, new = ([file.path for file in self.entries(dataset, published=which)] for which in (True, False))
+        return Parts(done, new if tail is None else tail, {})
 
 
 def earlier(lk: Lake, number: int) -> PartOfLake:

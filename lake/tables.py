@@ -7,6 +7,8 @@ version of the transaction ``prestacop``. A commit is refused if the table has c
 """
 
 import json
+import math
+import os
 import re
 import time
 from collections.abc import Iterable, Iterator
@@ -29,9 +31,11 @@ from deltalake.transaction import AddAction, RemoveAction
 
 from lake.faults import S3_CHECK, faults
 from lake.layout import partitions
+from lake.retries import doublings, patience
 from lake.storage import S3, LocalStorage, S3Storage, s3_endpoint, storage
-from schemas.errors import InputChanged, LakeDamaged, OutputUnusable, ServiceUnavailable
+from schemas.errors import InputChanged, LakeDamaged, OutputUnusable, PrestaCopError, ServiceUnavailable
 from schemas.lake import SCHEMAS, Dataset
+from schemas.os_errors import of_the_system
 from schemas.s3_errors import refusal
 
 LOG: Final = "_delta_log"
@@ -55,10 +59,11 @@ _UNUSABLE: Final = re.compile(r"[%\x00-\x1f\x7f]")
 """What deltalake cannot have in a path."""
 _MILLISECOND: Final = 1_000
 """In microseconds."""
-_OF_S3: Final = re.compile(r"S3|http|connect|timed? ?out", re.IGNORECASE)
-_STATUS: Final = re.compile(
-    r"AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken|NoSuchBucket|Forbidden"
-)
+_ORNAMENTS: Final = re.compile(r"\x1b\[[0-9;]*m|[\u21b3\x00]")
+_OS_ERROR: Final = re.compile(r"\(os error (\d+)\)")
+_STATUS: Final = re.compile(r"\b([45]\d\d) [A-Z]")
+_CODE: Final = re.compile(r"<Code>(\w+)</Code>")
+_NO_ANSWER: Final = re.compile(r"object store|error sending request|timed? ?out", re.IGNORECASE)
 
 
 class Form(NamedTuple):
@@ -282,20 +287,28 @@ def table_faults(root: str, name: str) -> Iterator[None]:
     Raises NotPermitted, OutputUnusable, DiskFull, ServiceUnavailable, LakeDamaged.
     """
     try:
-        with faults(root):
-            yield
+        yield
     except (CommitFailedError, TableNotFoundError):
         raise
-    except DeltaError as error:
-        first = str(error).partition("\n")[0]
-        if refused := refusal(root, first, found[0] if (found := _STATUS.search(str(error))) else "", None):
-            raise refused from error
-        if isinstance(storage(root), S3Storage) and _OF_S3.search(str(error)):
-            raise ServiceUnavailable(f"{root}: {first}. {S3_CHECK}") from error
-        raise LakeDamaged(
-            f"{root}: {name}/{LOG}, the log of a table, is damaged: {first}; restore it from a backup, or, but for "
-            "that of the ledger, remove this folder and run prestacop compact; prestacop reconcile checks the rest"
-        ) from error
+    except (DeltaError, OSError) as error:
+        raise _meaning(error, root, name) from error
+
+
+def _meaning(error: Exception, root: str, name: str) -> PrestaCopError:
+    """The error that says what to do; deltalake's have texts of many lines, and no numbers."""
+    said = " ".join(_ORNAMENTS.sub(" ", str(error)).split())
+    if found := _OS_ERROR.search(said):
+        return of_the_system(OSError(int(found[1]), os.strerror(int(found[1])), root), root, OutputUnusable)
+    status = found[1] if (found := _STATUS.search(said)) else ""
+    code = found[1] if (found := _CODE.search(said)) else status
+    if refused := refusal(root, said, code, int(status) if status else None):
+        return refused
+    if isinstance(storage(root), S3Storage) and (status or isinstance(error, OSError) or _NO_ANSWER.search(said)):
+        return ServiceUnavailable(f"{root}: {said}. {S3_CHECK}")
+    return LakeDamaged(
+        f"{root}: {name}/{LOG}, the log of a table, is damaged: {said[:200]}; restore it from a backup, or, but for "
+        "that of the ledger, remove this folder and run prestacop compact; prestacop reconcile checks the rest"
+    )
 
 
 def _opened(root: str, form: Form) -> DeltaTable:
@@ -330,7 +343,12 @@ def _options(root: str) -> dict[str, str]:
     if not isinstance(storage(root), S3Storage):
         return {}
     session = boto3.Session()
-    options = {"aws_conditional_put": "etag", "aws_region": session.region_name or "us-east-1"}
+    options = {
+        "aws_conditional_put": "etag",
+        "aws_region": session.region_name or "us-east-1",
+        "max_retries": str(doublings(patience())),
+        "retry_timeout": f"{math.ceil(patience())}s",
+    }
     if credentials := session.get_credentials():
         keys = credentials.get_frozen_credentials()
         options |= {"aws_access_key_id": str(keys.access_key), "aws_secret_access_key": str(keys.secret_key)}

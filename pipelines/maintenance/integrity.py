@@ -39,7 +39,7 @@ _OBJECT = re.compile(r"^(?:pictures|payloads)/[0-9a-f]{2}/([0-9a-f]{64})(?:\.jpg
 _DATA = re.compile(
     rf"^(?:(?:{'|'.join(Dataset)})/source=\w+/(?:month=[^/]+/)?|{MERGED_LEDGER}/(?:chain=[^/]+/)?)[^/]+\.parquet$"
 )
-_FOLDED = re.compile(rf"^{MERGED_LEDGER}/(?:chain=[^/]+/[^/]+\.parquet|[^/]+\.parquet|{LOG}/.+)$")
+_FOLDED = re.compile(rf"^{MERGED_LEDGER}/(?:chain=[^/]+/[0-9a-f]{{64}}\.parquet|change-[^/]+\.parquet|{LOG}/.+)$")
 _COUNTS = [field.name for field in LEDGER_ROW if field.type == pa.int64()]
 
 
