@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.utils.timestamp import MAX_TIMESTAMP
+from apache_beam.utils.timestamp import Timestamp
 
 from lake.publication import publish
 from schemas.errors import ServiceUnavailable
@@ -26,7 +26,7 @@ class _Publisher:
         except ServiceUnavailable as error:
             # Nothing is lost: the units are committed, and the next publication has them.
             _LOG.warning("%s; the tables are published later", error)
-        return Tick([], MAX_TIMESTAMP)
+        return Tick([], Timestamp.now())  # at the end of time a runner would forget the element
 
 
 class PublishEvery(beam.PTransform):  # type: ignore[misc]  # Beam's classes are untyped
