@@ -130,7 +130,8 @@ class Lake:
     def changes_since(self, number: int) -> pa.Table:
         """The changes after the one of this number, in their order."""
         folded = self.merged.changes().to_table(filter=pads.field(NUMBER) > number).sort_by(NUMBER)
-        return pa.concat_tables([folded.select(LEDGER_ROW.names), self.recent])
+        recent = self.recent.slice(max(number - self.merged.number, 0))
+        return pa.concat_tables([folded.select(LEDGER_ROW.names), recent])
 
     @property
     def repairs(self) -> pa.Table:

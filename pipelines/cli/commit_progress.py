@@ -35,7 +35,8 @@ class Committed:
         self.rows: defaultdict[str, Counter[str]] = defaultdict(Counter)
         """By source, and by column of the ledger."""
         self._root = root
-        self._mark = mark(Lake(root))
+        lk = Lake(root)
+        self._mark, self._last_change = mark(lk), lk.number
         self._lock = threading.Lock()
 
     def refresh(self) -> None:
@@ -53,11 +54,15 @@ class Committed:
     def _add_new(self) -> None:
         lk = Lake(self._root)
         table = committed_since(lk, self._mark).select(["source", "files", *COUNTS])
-        self._mark = mark(lk)
+        moves = lk.changes_since(self._last_change)["moves"].to_pylist()
+        self._mark, self._last_change = mark(lk), lk.number
         self.units += table.num_rows
         self.files += pc.sum(pc.list_value_length(table["files"])).as_py() or 0
         for row in table.drop_columns("files").to_pylist():
             self.rows[row.pop("source")].update(row)
+        for move in (move for moved in moves for move in moved or ()):  # copies that a publication has found
+            rows = self.rows[move["unit"].partition("-")[0]]
+            rows.update({move["out_of"]: -move["rows"], move["into"]: move["rows"]})
 
 
 @contextmanager
