@@ -3,8 +3,7 @@
 A change is a file of the ledger, ``ledger/source=changes/change-000001.parquet``. It names the files that it replaces
 and the new ones, and is written only if no change has that number (optimistic concurrency): of two that start from the
 same state one wins, the other starts again, and no file is replaced twice. The replaced files stay for open readers
-until a vacuum
-(:mod:`lake.vacuum`).
+until a vacuum (:mod:`lake.vacuum`).
 """
 
 import re
@@ -22,15 +21,13 @@ import pyarrow.dataset as pads
 
 from lake.files import WrittenFile, in_ledger
 from lake.format import check
-from lake.layout import change_path, unit_of
+from lake.layout import CHANGE, change_path, unit_of
 from lake.ledger import put_row, read_rows
 from lake.merged_ledger import NUMBER, MergedLedger
 from lake.storage import storage
 from schemas.errors import InputChanged, LakeDamaged, PrestaCopError
 from schemas.lake import CHANGES, LEDGER_ROW, MERGED_LEDGER, UNDONE, Dataset
 
-CHANGE = "change-"
-"""Prefix of the names of changes and of their files."""
 PUBLICATION: Final = "publication"
 COMPACTION: Final = "compaction"
 """What changes are that add the tail to the tables, or move rows to other files and do nothing else."""
@@ -104,7 +101,7 @@ def change_files(root: str) -> dict[int, str]:
 def changes_since(root: str, number: int) -> pa.Table:
     """The changes after this one, in their order, folded ones too."""
     merged, recent = _with_recent(root)
-    old = merged.changes().to_table(filter=pads.field(NUMBER) > number).sort_by(NUMBER).select(LEDGER_ROW.names)
+    old = merged.changes_in_order(pads.field(NUMBER) > number)
     return pa.concat_tables([old, recent.slice(max(0, number - merged.number))])
 
 

@@ -3,6 +3,7 @@
 import re
 from datetime import date, datetime
 from pathlib import PurePosixPath
+from typing import Final
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -12,6 +13,8 @@ from schemas.history import TIME_ZONE
 from schemas.lake import CHANGES, LEDGER, Dataset, Source
 
 NEW_YORK = ZoneInfo(TIME_ZONE)
+CHANGE: Final = "change-"
+"""Prefix of the names of changes and of their files."""
 _PART = re.compile(r"\.part-\d{5}$")
 
 
@@ -64,7 +67,7 @@ def ledger_path(source: Source, unit: str) -> str:
 
 def change_path(number: int) -> str:
     """The path of the file that commits the change of this number; the first is 1."""
-    return f"{LEDGER}/source={CHANGES}/change-{number:06d}.parquet"
+    return f"{LEDGER}/source={CHANGES}/{CHANGE}{number:06d}.parquet"
 
 
 def months(event_time: npt.NDArray[np.int64]) -> list[tuple[str, int, int]]:

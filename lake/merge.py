@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lake.changes import CHANGE, Move
+from lake.changes import Move
 from lake.checksums import sha256
 from lake.faults import damaged
 from lake.files import WrittenFile, write_unit
-from lake.layout import is_part, part_name, unit_of
+from lake.layout import CHANGE, is_part, part_name, unit_of
 from lake.reader import LakeFile
 from lake.storage import storage
 from schemas.errors import NotReconciled

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pads
 
 from lake.checksums import sha256, with_checksum
+from lake.layout import CHANGE
 from lake.storage import storage
 from lake.tables import Form, Table, TableFile, find_table, no_files
 from schemas.lake import CHANGES, LEDGER_ROW, MERGED_LEDGER
@@ -32,7 +33,6 @@ _CHAINS: Final = (
     re.compile(r"(.+-pubsub-.+)-\d{20}-[0-9a-f]{12}-\d+", re.ASCII),
     re.compile(r"([a-z]+)-\d+-[0-9a-f]{32}", re.ASCII),
 )
-_CHANGE: Final = "change-"
 _OTHERS: Final = "others"
 ROW_GROUP: Final = 1 << 14
 """Rows of a row group, which a look-up reads."""
@@ -59,7 +59,7 @@ def chain_of(unit: str) -> str:
     >>> chain_of("drones-kafka-fleet-00003-0000000000000001200"), chain_of("history-00003-" + 32 * "a")
     ('drones-kafka-fleet-00003', 'history')
     """
-    if unit.startswith(_CHANGE):
+    if unit.startswith(CHANGE):
         return CHANGES
     return next((found[1] for pattern in _CHAINS if (found := pattern.fullmatch(unit))), _OTHERS)
 
@@ -70,7 +70,7 @@ class MergedLedger:
     def __init__(self, root: str) -> None:
         self._root = root
         self._table = find_table(root, FORM)
-        self._files: pa.Table | None = None
+        self._look()
 
     def update(self) -> None:
         """Bring it up to date."""
@@ -78,12 +78,12 @@ class MergedLedger:
             self._table = find_table(self._root, FORM)
         else:
             self._table.update()
-        self._files = None
+        self._look()
 
-    @property
-    def number(self) -> int:
+    def _look(self) -> None:
+        self.number = self._table.number if self._table else 0
         """The number of the last change that is in it; 0 for none."""
-        return self._table.number if self._table else 0
+        self._files: pa.Table | None = None
 
     @property
     def files(self) -> pa.Table:
@@ -117,8 +117,12 @@ class MergedLedger:
                 paths.append(file["path"])
         return self.dataset(paths).to_table(columns=columns, filter=pads.field("unit").isin(names))
 
+    def changes_in_order(self, where: pads.Expression | None = None) -> pa.Table:
+        """The rows of changes, as they were in the ledger: all, or those of which this is true."""
+        return self.changes().to_table(filter=where).sort_by(NUMBER).select(LEDGER_ROW.names)
+
     def changes(self) -> pads.Dataset:
-        """The rows of changes."""
+        """The rows of changes (of :data:`ROW`)."""
         return self.dataset(self.files.filter(pc.equal(self.files[CHAIN], CHANGES))["path"].to_pylist())
 
     def all_units(self) -> pads.Dataset:
@@ -138,11 +142,15 @@ class MergedLedger:
 
     def dataset(self, paths: list[str]) -> pads.Dataset:
         """Some of its files as a pyarrow dataset."""
-        if not paths:
-            return pads.dataset(ROW.empty_table())
-        store = storage(self._root)
-        full = [store.full(path) for path in paths]
-        return pads.dataset(full, schema=ROW, format="parquet", filesystem=store.filesystem)
+        return _rows_of(self._root, paths)
+
+
+def _rows_of(root: str, paths: list[str]) -> pads.Dataset:
+    if not paths:
+        return pads.dataset(ROW.empty_table())
+    store = storage(root)
+    full = [store.full(path) for path in paths]
+    return pads.dataset(full, schema=ROW, format="parquet", filesystem=store.filesystem)
 
 
 def fold(root: str, number: int, rows: pa.Table) -> bool:
@@ -160,7 +168,7 @@ def fold(root: str, number: int, rows: pa.Table) -> bool:
     for chain in sorted(set(chains.to_pylist())):
         new = rows.filter(pc.equal(chains, chain))
         small = _to_merge([file for of, file in there if of == chain], new.num_rows)
-        old = MergedLedger(root).dataset([file.path for file in small]).to_table()
+        old = _rows_of(root, [file.path for file in small]).to_table()
         added.append(_write(root, chain, pa.concat_tables([old, new])))
         removed += [file.path for file in small]
     return table.commit(number, added, removed, moves_rows=True)

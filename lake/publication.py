@@ -7,17 +7,16 @@ the files that hold these. The tables follow the changes; whoever comes next fin
 import secrets
 from collections import Counter
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lake.changes import CHANGE, COMPACTION, PUBLICATION, Change, Move, change_files, discard, last_change, put_change
+from lake.changes import COMPACTION, PUBLICATION, Change, Move, change_files, discard, last_change, put_change
 from lake.files import write_unit
 from lake.format import mark
-from lake.layout import unit_of
+from lake.layout import CHANGE, unit_of
 from lake.merge import read_checked, summed
 from lake.merged_ledger import NUMBER, ROW, fold
 from lake.reader import Lake, LakeFile
@@ -27,8 +26,6 @@ from lake.views import spilling
 from schemas.errors import LakeDamaged, NotReconciled
 from schemas.lake import DUPLICATES, STATS, Dataset, Source
 
-DELETES: Final = 8
-"""Files that are removed in parallel."""
 _RECORDS: Final = 1 << 40
 
 Drop = dict[str, list[int]]
@@ -106,9 +103,7 @@ def _remove_folded(lk: Lake) -> None:
     store = storage(lk.root)
     number = lk.merged.number
     changes = [path for change, path in change_files(lk.root).items() if change <= number]
-    with ThreadPoolExecutor(DELETES) as pool:
-        for _ in pool.map(store.delete, (path.removeprefix(f"{store.base}/") for path in (*lk.to_remove, *changes))):
-            pass
+    store.delete_all(path.removeprefix(f"{store.base}/") for path in (*lk.to_remove, *changes))
 
 
 def without_copies(lk: Lake, change: Change) -> Change:

@@ -67,6 +67,7 @@ class Lake:
     def __init__(self, root: str) -> None:
         check(root)
         self.root = root
+        self._tables: dict[Dataset, pa.Table] = {}
         while not self._open():
             pass
 
@@ -77,17 +78,12 @@ class Lake:
         try:
             self.recent = read_changes(self.root, self.merged.number)
             """The changes that are not folded yet."""
-        except FileNotFoundError:
-            if MergedLedger(self.root).number == self.merged.number:
-                raise
-            return False
-        paths = {PurePosixPath(path).stem: path for path in unit_paths(self.root)}
-        new = paths.keys() - set(published(self.recent).to_pylist())
-        folded = self.merged.find(new)
-        self.to_remove = [paths[name] for name in sorted(folded)]
-        """Files of rows that are folded and not removed yet: full paths."""
-        self._pending = [path for name, path in paths.items() if name not in new]
-        try:
+            paths = {PurePosixPath(path).stem: path for path in unit_paths(self.root)}
+            new = paths.keys() - set(published(self.recent).to_pylist())
+            folded = self.merged.find(new)
+            self.to_remove = [paths[name] for name in sorted(folded)]
+            """Files of rows that are folded and not removed yet: full paths."""
+            self._pending = [path for name, path in paths.items() if name not in new]
             self.tail = read_rows(self.root, [paths[name] for name in sorted(new - folded)])
             """The rows of units that are not published."""
         except FileNotFoundError:
@@ -124,21 +120,19 @@ class Lake:
     @cached_property
     def changes(self) -> pa.Table:
         """One row a change (:mod:`lake.changes`), of all time, in their order."""
-        folded = self.merged.changes().to_table().sort_by(NUMBER).select(LEDGER_ROW.names)
-        return pa.concat_tables([folded, self.recent])
+        return pa.concat_tables([self.merged.changes_in_order(), self.recent])
 
     def changes_since(self, number: int) -> pa.Table:
         """The changes after the one of this number, in their order."""
-        folded = self.merged.changes().to_table(filter=pads.field(NUMBER) > number).sort_by(NUMBER)
+        folded = self.merged.changes_in_order(pads.field(NUMBER) > number)
         recent = self.recent.slice(max(number - self.merged.number, 0))
-        return pa.concat_tables([folded.select(LEDGER_ROW.names), recent])
+        return pa.concat_tables([folded, recent])
 
     @property
     def repairs(self) -> pa.Table:
         """The changes that are no publications, in their order: far fewer."""
         other = pads.field("path") != PUBLICATION
-        folded = self.merged.changes().to_table(filter=other).sort_by(NUMBER).select(LEDGER_ROW.names)
-        return pa.concat_tables([folded, self.recent.filter(other)])
+        return pa.concat_tables([self.merged.changes_in_order(other), self.recent.filter(other)])
 
     @cached_property
     def ledger(self) -> pa.Table:
@@ -258,10 +252,6 @@ class Lake:
         files = live_files((units, changes), gone)
         adds = files.filter(pc.equal(files["dataset"], str(dataset)))
         return adds, gone.filter(pc.starts_with(gone, f"{dataset}/"))
-
-    @cached_property
-    def _tables(self) -> dict[Dataset, pa.Table]:
-        return {}
 
     @cached_property
     def _tail_files(self) -> dict[str, list[dict[str, Any]]]:

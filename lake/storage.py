@@ -11,7 +11,9 @@ import os
 import re
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
@@ -32,6 +34,8 @@ from schemas.os_errors import exists
 S3 = "s3://"
 S3_CONNECTIONS = 64
 """Each unit that is read uploads pictures with 16 threads."""
+DELETES = 16
+"""Files removed in parallel."""
 OBJECT_BYTES = 8 << 20
 """Least bytes per request of an object that pyarrow cannot open."""
 _EXISTS = "PreconditionFailed"
@@ -63,6 +67,11 @@ class Storage(ABC):
     @abstractmethod
     def delete(self, path: str) -> None:
         """Remove a file, if it exists."""
+
+    def delete_all(self, paths: Iterable[str]) -> None:
+        """Remove files, those that exist, several at a time."""
+        with ThreadPoolExecutor(DELETES) as pool:
+            deque(pool.map(self.delete, paths), maxlen=0)  # raises what a call has raised
 
     @abstractmethod
     def flush(self) -> None:

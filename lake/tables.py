@@ -16,7 +16,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from math import ceil
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
@@ -221,15 +220,13 @@ class Table:
         """Record that files are deleted that were removed up to this time, in milliseconds since the epoch."""
         mark = CommitProperties(app_transactions=[Transaction(_VACUUM, until)])
         schema, columns = Schema.from_arrow(self._form.schema), list(self._form.partitions)
-        with (
-            table_faults(self._root, self._form.name),
-            suppress(CommitFailedError),
-        ):  # another vacuum has recorded the same
+        # Another vacuum may have recorded the same.
+        with table_faults(self._root, self._form.name), suppress(CommitFailedError):
             self._table.create_write_transaction([], "append", schema, columns, commit_properties=mark)
 
     def remember(self, retention: timedelta) -> None:
         """Keep versions, and the names of removed files, for this retention, but a day at least."""
-        wanted = _remembered(max(1, ceil(retention / timedelta(days=1))))
+        wanted = _remembered(max(1, math.ceil(retention / timedelta(days=1))))
         if not wanted.items() <= self._table.metadata().configuration.items():
             with table_faults(self._root, self._form.name), suppress(CommitFailedError):  # the next vacuum does it
                 self._table.alter.set_table_properties(wanted)
@@ -329,7 +326,7 @@ def _created(root: str, form: Form) -> DeltaTable:
             configuration=_CONFIGURATION,
             storage_options=_options(root),
         )
-    except (CommitFailedError, DeltaError):
+    except DeltaError:
         return _opened(root, form)  # another process has created it meanwhile
 
 

@@ -17,10 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lake.changes import CHANGE, replaced_by
+from lake.changes import replaced_by
 from lake.checksums import own_checksum_holds, sha256
 from lake.format import check
-from lake.layout import change_path, ledger_path, months, partitions, unit_of
+from lake.layout import CHANGE, change_path, ledger_path, months, partitions, unit_of
 from lake.merged_ledger import MergedLedger
 from lake.reader import check_is_there
 from lake.storage import storage
@@ -36,9 +36,7 @@ _ATTEMPT_AT = re.compile(r"^change-(\d{6,})-")
 _ATTEMPT = re.compile(r"^change-(\d{6,})-[0-9a-f]+-\d+$")
 OF_A_STREAM = re.compile(r"^(.+-kafka-.+)-(\d{5})-(\d{19})$")
 _OBJECT = re.compile(r"^(?:pictures|payloads)/[0-9a-f]{2}/([0-9a-f]{64})(?:\.jpg)?$")
-_DATA = re.compile(
-    rf"^(?:(?:{'|'.join(Dataset)})/source=\w+/(?:month=[^/]+/)?|{MERGED_LEDGER}/(?:chain=[^/]+/)?)[^/]+\.parquet$"
-)
+_DATA = re.compile(rf"^(?:{'|'.join(Dataset)})/source=\w+/(?:month=[^/]+/)?[^/]+\.parquet$")
 _FOLDED = re.compile(rf"^{MERGED_LEDGER}/(?:chain=[^/]+/[0-9a-f]{{64}}\.parquet|change-[^/]+\.parquet|{LOG}/.+)$")
 _COUNTS = [field.name for field in LEDGER_ROW if field.type == pa.int64()]
 

@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 
 from lake import Lake, filled_lake
-from lake.changes import CHANGE, reading, undone
+from lake.changes import reading, undone
+from lake.layout import CHANGE
 from lake.storage import storage
 from pipelines.analysis.codes import code_name
 from pipelines.analysis.cross_unit import VIOLATIONS

@@ -15,11 +15,11 @@ import pyarrow.dataset as pads
 
 from lake import Lake, filled_lake
 from lake.again import allow
-from lake.changes import CHANGE, Change, Move, Undone, put_change, undone
+from lake.changes import Change, Move, Undone, put_change, undone
 from lake.copies import IDENTITIES
 from lake.files import WrittenFile, parquet_dataset, write_unit
 from lake.format import mark
-from lake.layout import unit_of
+from lake.layout import CHANGE, unit_of
 from lake.merge import ROW_GROUP, read_checked
 from lake.publication import without_copies
 from lake.reader import LakeFile, earlier

@@ -13,7 +13,7 @@ import json
 import re
 import zlib
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath
 from typing import Annotated, Final, NamedTuple
@@ -196,14 +196,9 @@ def trim(root: str, stream: str, chains: Mapping[int, Chain]) -> None:
     passed = [path for chain in chains.values() for path in chain.passed]
     if passed:
         storage(root).flush()
-        _delete(root, passed)
+        storage(root).delete_all(passed)
     for chain in chains.values():
         chain.passed.clear()
-
-
-def _delete(root: str, paths: Iterable[str]) -> None:
-    with ThreadPoolExecutor(_DELETES) as pool:
-        deque(pool.map(storage(root).delete, paths), maxlen=0)
 
 
 def settle(root: str, stream: str) -> None:
