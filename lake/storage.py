@@ -229,7 +229,8 @@ class S3Storage(Storage):
             raise OutputUnusable(f"{root}: the prefix has an empty part, '.' or '..'; write s3://BUCKET/PREFIX")
         endpoint = s3_endpoint()
         with faults(root):
-            self._client = _s3_client()
+            self.session = boto3.Session()
+            self._client = _s3_client(self.session)
             # A missing bucket would look like an empty lake. HeadBucket's answer has no error text.
             look = partial(self._client.list_objects_v2, Bucket=self.bucket, Prefix=self.prefix, MaxKeys=1)
             patiently(look, FIRST_CONTACT_S)
@@ -279,9 +280,11 @@ class S3Storage(Storage):
             try:
                 return patiently(get)
             except ClientError as error:
-                if code(error) == "NoSuchKey":
-                    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), f"{self.root}/{path}") from error
-                raise
+                if code(error) == "404":  # the body was lost, which tells a missing key from a missing bucket
+                    patiently(partial(self._client.head_bucket, Bucket=self.bucket))
+                elif code(error) != "NoSuchKey":
+                    raise
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), f"{self.root}/{path}") from error
 
     def flush(self) -> None:
         pass  # a PUT is durable when it is answered
@@ -413,9 +416,9 @@ def s3_endpoint() -> str | None:
     return endpoint
 
 
-def _s3_client() -> Any:  # boto3's clients have no static type
+def _s3_client(session: boto3.Session) -> Any:  # boto3's clients have no static type
     # botocore's own retries share one quota between all calls: half a minute's outage uses it up.
-    return boto3.client(
+    return session.client(
         "s3", config=Config(max_pool_connections=S3_CONNECTIONS, retries={"mode": "standard", "total_max_attempts": 1})
     )
 

@@ -20,7 +20,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
-import boto3
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -30,7 +29,7 @@ from deltalake.transaction import AddAction, RemoveAction
 
 from lake.faults import S3_CHECK, faults
 from lake.layout import partitions
-from lake.retries import doublings, patience
+from lake.retries import Contradiction, doublings, patience, patiently
 from lake.storage import S3, LocalStorage, S3Storage, s3_endpoint, storage
 from schemas.errors import InputChanged, LakeDamaged, OutputUnusable, PrestaCopError, ServiceUnavailable
 from schemas.lake import SCHEMAS, Dataset
@@ -62,6 +61,8 @@ _ORNAMENTS: Final = re.compile(r"\x1b\[[0-9;]*m|[\u21b3\x00]")
 _OS_ERROR: Final = re.compile(r"\(os error (\d+)\)")
 _STATUS: Final = re.compile(r"\b([45]\d\d) [A-Z]")
 _CODE: Final = re.compile(r"<Code>(\w+)</Code>")
+_EXISTS: Final = "Invalid table version: 0"
+"""What deltalake says of a table that it could not create since there is one."""
 _NO_ANSWER: Final = re.compile(r"object store|error sending request|timed? ?out", re.IGNORECASE)
 
 
@@ -309,25 +310,38 @@ def _meaning(error: Exception, root: str, name: str) -> PrestaCopError:
 
 
 def _opened(root: str, form: Form) -> DeltaTable:
-    return DeltaTable(_uri(root, form), storage_options=_options(root))
+    return DeltaTable(_uri(root, form), storage_options=options(root))
 
 
 def _created(root: str, form: Form) -> DeltaTable:
     store = storage(root)
     if isinstance(store, LocalStorage):  # deltalake wants the folder
         Path(store.full(form.name)).mkdir(parents=True, exist_ok=True)
-    try:
-        return DeltaTable.create(
-            _uri(root, form),
-            Schema.from_arrow(form.schema),
-            mode="error",
-            partition_by=list(form.partitions),
-            name=form.name,
-            configuration=_CONFIGURATION,
-            storage_options=_options(root),
-        )
-    except DeltaError:
-        return _opened(root, form)  # another process has created it meanwhile
+
+    def create() -> DeltaTable:
+        try:
+            return DeltaTable.create(
+                _uri(root, form),
+                Schema.from_arrow(form.schema),
+                mode="error",
+                partition_by=list(form.partitions),
+                name=form.name,
+                configuration=_CONFIGURATION,
+                storage_options=options(root),
+            )
+        except DeltaError as error:
+            try:
+                return _opened(root, form)  # another process has created it meanwhile
+            except TableNotFoundError:
+                if _EXISTS not in str(error):
+                    raise error from None
+                # S3 answers a conflict of two writers, of which neither may have won, and deltalake takes it for a loss.
+                raise Contradiction(
+                    f"{root}: S3 refuses to create the table {form.name} because it exists, and does not find it; "
+                    "run the same command again"
+                ) from error
+
+    return patiently(create)
 
 
 def _uri(root: str, form: Form) -> str:
@@ -335,18 +349,18 @@ def _uri(root: str, form: Form) -> str:
     return Path(store.full(form.name)).as_uri() if isinstance(store, LocalStorage) else f"{S3}{store.base}/{form.name}"
 
 
-def _options(root: str) -> dict[str, str]:
+def options(root: str) -> dict[str, str]:
     """Options for deltalake: the same credentials, region and endpoint as those of :mod:`lake.storage`."""
-    if not isinstance(storage(root), S3Storage):
+    store = storage(root)
+    if not isinstance(store, S3Storage):
         return {}
-    session = boto3.Session()
     options = {
         "aws_conditional_put": "etag",
-        "aws_region": session.region_name or "us-east-1",
+        "aws_region": store.session.region_name or "us-east-1",
         "max_retries": str(doublings(patience())),
         "retry_timeout": f"{math.ceil(patience())}s",
     }
-    if credentials := session.get_credentials():
+    if credentials := store.session.get_credentials():
         keys = credentials.get_frozen_credentials()
         options |= {"aws_access_key_id": str(keys.access_key), "aws_secret_access_key": str(keys.secret_key)}
         options |= {"aws_session_token": keys.token} if keys.token else {}

@@ -8,17 +8,18 @@ from typing import Any
 
 import pytest
 
-from lake import Lake, lake
+from lake import Lake, lake, tables
 from lake.ledger import commit, is_committed
 from lake.retries import PATIENCE, PATIENCE_S
 from lake.storage import open_file, storage
+from lake.tables import Table, form_of
 from lake.vacuum import vacuum
 from pipelines.cli.worker_errors import known
 from pipelines.maintenance.undo_unit import undo
 from schemas.errors import InputUnusable, NotPermitted, PrestaCopError, ServiceUnavailable
 from schemas.lake import Dataset, Source
 from sources.streams.plans import Plan, agree
-from tests.faulty_s3 import FaultyS3, Weather, without_waiting
+from tests.faulty_s3 import Fault, FaultyS3, Weather, without_waiting
 from tests.lakes import Said, all_views, compacted, write
 
 CONFLICT = "409 Conflict", "ConditionalRequestConflict"
@@ -110,6 +111,27 @@ def test_an_object_that_a_worker_does_not_find_is_no_fault_of_the_program(faulty
     for error in (raised.value, on_a_worker):
         assert isinstance(known(error), InputUnusable)
         assert f"{ROOT}/a" in str(known(error))
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_conflict_while_a_table_is_created_is_not_taken_for_a_table(
+    faulty_s3: FaultyS3, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    without_waiting(monkeypatch)
+    fault = faulty_s3.fail("PUT", *CONFLICT, times)
+    assert Table(ROOT, form_of(Dataset.STATS), create=True).number == 0
+    assert fault.seen == times
+
+
+def test_an_answer_that_lost_its_text_does_not_make_a_missing_object_a_missing_bucket(faulty_s3: FaultyS3) -> None:
+    storage(ROOT)
+    faulty_s3.faults.append(Fault("GET", "", "", cut=True))
+    with pytest.raises(FileNotFoundError):
+        storage(ROOT).read("a")
+    faulty_s3.faults.append(Fault("GET", "", "", cut=True))
+    faulty_s3.refuse_everything("404 Not Found", "")
+    with pytest.raises(InputUnusable, match="there is no bucket"):
+        storage(ROOT).read("a")
 
 
 @pytest.mark.parametrize("answer", [UNAVAILABLE, ("429 Too Many Requests", "TooManyRequests"), ("502 Bad Gateway", "")])
@@ -234,7 +256,10 @@ def test_a_lake_is_the_same_whatever_call_fails(
     """``python -m tests.recovery.s3_faults`` does it with the commands, thousands of times."""
     without_waiting(monkeypatch)
     monkeypatch.setenv(PATIENCE, "1")
-    faulty_s3.weather = Weather(7, 0.1)  # of many calls: deltalake waits before it tries again
+    real = tables.options
+    pauses = {"backoff_config.init_backoff": "1ms", "backoff_config.max_backoff": "20ms"}
+    monkeypatch.setattr(tables, "options", lambda root: real(root) and real(root) | pauses)
+    faulty_s3.weather = Weather(7, 0.1)
     for step in steps(ROOT):
         while not succeeds(step):
             pass
