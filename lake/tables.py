@@ -335,7 +335,7 @@ def _created(root: str, form: Form) -> DeltaTable:
             except TableNotFoundError:
                 if _EXISTS not in str(error):
                     raise error from None
-                # S3 answers a conflict of two writers, of which neither may have won, and deltalake takes it for a loss.
+                # S3 answers a conflict of two writers, of which neither may have won; deltalake takes it for a loss.
                 raise Contradiction(
                     f"{root}: S3 refuses to create the table {form.name} because it exists, and does not find it; "
                     "run the same command again"
