@@ -34,6 +34,8 @@ class Progress:
         self.message_bytes = 0
         self.lag: dict[str, Lag] = {}
         """By source."""
+        self.lag_at: dict[str, float] = {}
+        """When each was reported, in seconds since the epoch."""
 
     @property
     def messages(self) -> int:
@@ -59,7 +61,7 @@ class Progress:
     def lags(self, source: str, lag: Lag) -> None:
         """How far the reader of a stream is behind."""
         with self._lock:
-            self.lag[source] = lag
+            self.lag_at[source], self.lag[source] = time.time(), lag
 
 
 progress = Progress()

@@ -1,12 +1,13 @@
-"""The metrics of a live run: how far the graph is, its live windows, and what is committed."""
+"""The metrics of a live run: how far the graph is, its live windows, what is committed, and how well it runs."""
 
 import logging
 import os
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -22,6 +23,11 @@ RATE_SECONDS = 5
 AHEAD_SECONDS = 3600
 """A window that begins later than that belongs to a drone with a wrong clock: it would stay the newest one."""
 
+SILENT_SECONDS = (10, 30)
+"""So long after the last report of the graph, which comes every second, the state is amber, and red."""
+LAG_SECONDS = (30, 60)
+"""The same for the lag."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -35,6 +41,8 @@ class GraphProgress(msgspec.Struct, frozen=True):
     read_bytes: int
     lag: dict[str, Lag]
     """By source."""
+    lag_at: dict[str, float]
+    """When each was reported; a service that does not answer stops the reports, and not this file."""
 
     def is_drained(self, since: float) -> bool:
         """Whether everything that was published before ``since`` is in the lake."""
@@ -43,7 +51,7 @@ class GraphProgress(msgspec.Struct, frozen=True):
 
 def write_progress(path: Path) -> None:
     """Write the progress of this process."""
-    now = GraphProgress(time.time(), dict(progress.read), progress.message_bytes, dict(progress.lag))
+    now = GraphProgress(time.time(), dict(progress.read), progress.message_bytes, dict(progress.lag), dict(progress.lag_at))
     new = path.with_suffix(".new")
     new.write_bytes(msgspec.json.encode(now))
     os.replace(new, path)
@@ -201,13 +209,15 @@ class Snapshot(NamedTuple):
     seconds: float
     """Since the run began."""
     started: bool
-    """Whether the graph has reported any progress."""
+    """Whether the graph, this one or one that ended, has reported any progress."""
     messages_per_second: float
     bytes_per_second: float
     behind: int | None
     """Messages that are published and not planned; None where the service does not report them."""
     lag_seconds: float
-    """Between now and the publish time up to which everything is planned."""
+    """Between now and the publish time up to which everything is planned: it grows while nothing is reported."""
+    silent_seconds: float
+    """Since the graph's last report of its lag; 0 before the first one."""
     uncommitted: int
     """Units that are planned and not committed."""
     read: int
@@ -220,6 +230,35 @@ class Snapshot(NamedTuple):
     too_late: int
     complete: Window | None
     filling: Window | None
+
+
+class Level(StrEnum):
+    """How well the run is."""
+
+    GREEN = "green"
+    AMBER = "amber"
+    RED = "red"
+
+
+class State(NamedTuple):
+    """How well the run is, and why."""
+
+    level: Level
+    text: str
+
+
+def state_of(now: Snapshot, problems: Sequence[str]) -> State:
+    """The state of the run; each of the problems, which name a part that does not work, makes it red."""
+    if not now.started:
+        return State(Level.RED, "; ".join(problems)) if problems else State(Level.AMBER, "the graph is starting")
+    measured = (
+        (now.silent_seconds, SILENT_SECONDS, f"no data for {now.silent_seconds:.0f} s"),
+        (now.lag_seconds, LAG_SECONDS, f"lag {now.lag_seconds:.0f} s"),
+    )
+    reasons = [*problems, *(text for seconds, (amber, _), text in measured if seconds > amber)]
+    if problems or any(seconds > red for seconds, (_, red), _ in measured):
+        return State(Level.RED, "; ".join(reasons))
+    return State(Level.AMBER, "; ".join(reasons)) if reasons else State(Level.GREEN, "messages are stored as they come")
 
 
 class Metrics:
@@ -236,6 +275,8 @@ class Metrics:
         self._path = progress_file
         self._panes = PaneFile(panes)
         self._rates = Rates()
+        self._lags: list[Lag] = []
+        self._lag_at: float | None = None
         self._has_backlog = stream != "pubsub"
         self._began = time.monotonic()
 
@@ -244,19 +285,23 @@ class Metrics:
         self.progress = read_progress(self._path)
         if self.progress:
             self._rates.add(self.progress)
+            if self.progress.lag:
+                self._lags, self._lag_at = list(self.progress.lag.values()), min(self.progress.lag_at.values())
         for pane in self._panes.read_new():
             self.windows.add(pane)
         return self._snapshot()
 
     def _snapshot(self) -> Snapshot:
-        lags = self.progress.lag.values() if self.progress else ()
+        lags, now = self._lags, time.time()
+        is_writing = self.progress is not None and now - self.progress.at < RATE_SECONDS
         return Snapshot(
             seconds=time.monotonic() - self._began,
             started=bool(lags),
-            messages_per_second=self._rates.messages,
-            bytes_per_second=self._rates.bytes,
+            messages_per_second=self._rates.messages if is_writing else 0.0,
+            bytes_per_second=self._rates.bytes if is_writing else 0.0,
             behind=sum(lag.messages for lag in lags) if self._has_backlog else None,
             lag_seconds=max((lag.seconds for lag in lags), default=0.0),
+            silent_seconds=0.0 if self._lag_at is None else max(now - self._lag_at, 0.0),
             uncommitted=sum(lag.units for lag in lags),
             read=sum(self.progress.read.values()) if self.progress else 0,
             units=self.committed.units,

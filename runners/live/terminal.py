@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Sequence
 
 from pipelines.analysis.codes import code_name
-from runners.live.metrics import Snapshot, Window
+from runners.live.metrics import SILENT_SECONDS, Level, Snapshot, State, Window
 from schemas.lake import Dataset
 from terminal.printing import printable, unguarded
 
@@ -17,6 +17,8 @@ CODES = 8
 NAMED = 3
 """So many of them are shown by name."""
 PLAIN_SECONDS = 5.0
+_COLOURS = {Level.GREEN: 32, Level.AMBER: 33, Level.RED: 31}
+"""ANSI."""
 
 
 class Screen:
@@ -32,14 +34,17 @@ class Screen:
         """The width now, without the last column: some terminals wrap the line after it."""
         return shutil.get_terminal_size().columns - 1
 
-    def show(self, lines: Sequence[str]) -> None:
-        """Overwrite the lines before with ``lines``, as many as fit."""
+    def show(self, lines: Sequence[str], level: Level) -> None:
+        """Overwrite the lines before with ``lines``, as many as fit, the first one in the colour of the level."""
         lines = lines[: shutil.get_terminal_size().lines - 1]
         # In a window that has become narrower, an earlier line takes several now.
         above = sum(1 + len(line) // (self.columns + 1) for line in self._shown)
         back = f"\x1b[{above}F" if above else ""
         terminal = unguarded(sys.stdout)
-        terminal.write(f"{back}\x1b[J" + "".join(f"{printable(line)}\n" for line in lines))
+        first, *others = (f"{printable(line)}\n" for line in lines)
+        if "NO_COLOR" not in os.environ:
+            first = f"\x1b[1;{_COLOURS[level]}m{first[:-1]}\x1b[0m\n"
+        terminal.write(f"{back}\x1b[J" + "".join([first, *others]))
         terminal.flush()
         self._shown = lines
 
@@ -50,9 +55,10 @@ class Screen:
             print(line, flush=True)
 
 
-def lines(title: str, note: str, now: Snapshot, columns: int) -> list[str]:
-    """What a terminal shows: the metrics, and two windows below."""
+def lines(title: str, state: State, note: str, now: Snapshot, columns: int) -> list[str]:
+    """What a terminal shows: the state, the metrics, and two windows below."""
     shown = [
+        _state(state),
         *_folded([title, clock(now.seconds), note], columns),
         "",
         *_folded([GAP.join(_stream(now)), GAP.join(_lake(now))], columns),
@@ -62,11 +68,11 @@ def lines(title: str, note: str, now: Snapshot, columns: int) -> list[str]:
     return [line[:columns] for line in shown]
 
 
-def plain(note: str, now: Snapshot) -> str:
+def plain(state: State, note: str, now: Snapshot) -> str:
     """The metrics as one line, for a file or a pipe."""
     window = now.complete
     last = [f"window {_time(window)}: {_rows(window)}"] if window else []
-    return ", ".join([clock(now.seconds), *_stream(now), *_lake(now), *last, *([note] if note else [])])
+    return ", ".join([_state(state), clock(now.seconds), *_stream(now), *_lake(now), *last, *([note] if note else [])])
 
 
 def clock(seconds: float) -> str:
@@ -79,10 +85,16 @@ def clock(seconds: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02}:{second:02}"
 
 
+def _state(state: State) -> str:
+    return f"{state.level.upper()}: {state.text}"
+
+
 def _stream(now: Snapshot) -> list[str]:
     if not now.started:
-        return ["the graph is starting"]
-    behind = "" if now.behind is None else f"{now.behind:,} messages, "
+        return []
+    # How many messages wait is not known while nothing is reported.
+    is_silent = now.silent_seconds > SILENT_SECONDS[0]
+    behind = "" if now.behind is None or is_silent else f"{now.behind:,} messages, "
     return [
         f"{now.messages_per_second:,.0f} messages/s",
         f"{now.bytes_per_second / 1e6:.2f} MB/s",

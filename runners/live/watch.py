@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 
-from runners.live.metrics import Metrics
+from runners.live.metrics import Metrics, state_of
 from runners.live.terminal import Screen, lines, plain
 from runners.processes import Child
 from terminal.signals import INTERRUPTED
@@ -91,8 +91,8 @@ class Watch:
 
     def _show(self, note: str) -> None:
         now = self._metrics.update()
-        note = "; ".join([*(f"{name} does not run" for name in self._not_running()), note])
+        state = state_of(now, [f"{name} does not run" for name in self._not_running()])
         if self._screen.is_terminal:
-            self._screen.show(lines(self._title, note, now, self._screen.columns))
+            self._screen.show(lines(self._title, state, note, now, self._screen.columns), state.level)
         else:
-            self._screen.print(plain(note, now))
+            self._screen.print(plain(state, note, now))

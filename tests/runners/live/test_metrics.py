@@ -13,6 +13,7 @@ from pipelines.cli.commit_progress import Committed
 from runners.live.metrics import (
     RATE_SECONDS,
     GraphProgress,
+    Level,
     Metrics,
     Pane,
     PaneFile,
@@ -20,6 +21,7 @@ from runners.live.metrics import (
     Window,
     Windows,
     read_progress,
+    state_of,
     write_progress,
 )
 from sources.progress import Lag, progress
@@ -113,7 +115,7 @@ def test_a_line_that_is_not_a_pane_is_counted_and_skipped(tmp_path: Path, bad: b
 
 
 def sample(at: float, read: int = 0, **lag: Lag) -> GraphProgress:
-    return GraphProgress(at, {"drones": read}, read * 100, lag)
+    return GraphProgress(at, {"drones": read}, read * 100, lag, dict.fromkeys(lag, at))
 
 
 def test_rates_are_averages_of_the_last_seconds() -> None:
@@ -149,6 +151,37 @@ def test_progress_is_passed_from_process_to_process(tmp_path: Path) -> None:
     assert 2 <= found.lag["drones"].seconds < 60
     now = Metrics(path, tmp_path / "panes.jsonl", Committed(str(tmp_path / "lake")), "kafka").update()
     assert (now.started, now.behind, now.uncommitted) == (True, 5, 1)
+    assert now.silent_seconds < 60
+
+
+def test_lag_and_silence_grow_by_themselves_while_the_graph_reports_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "progress.json"
+    metrics = Metrics(path, tmp_path / "panes.jsonl", Committed(str(tmp_path / "lake")), "kafka")
+    assert metrics.update().silent_seconds == 0
+    now = time.time()
+    # Its process still writes the file; the planner waits for a broker that is dead.
+    for at in (now - 1, now):
+        progress = GraphProgress(at, {"drones": 900}, 90_000, {"drones": Lag(0, now - 46, 0)}, {"drones": now - 45})
+        path.write_bytes(msgspec.json.encode(progress))
+        seen = metrics.update()
+    assert (seen.lag_seconds >= 46, seen.silent_seconds >= 45, seen.messages_per_second) == (True, True, 0)
+    assert state_of(seen, []).level is Level.RED
+    assert state_of(seen, []).text.startswith("no data for 4")
+    # A graph that was started again has reported nothing yet.
+    path.write_bytes(msgspec.json.encode(GraphProgress(now, {}, 0, {}, {})))
+    assert metrics.update().lag_seconds >= 46
+    path.write_bytes(msgspec.json.encode(sample(time.time(), 5, drones=Lag(0, time.time(), 0))))
+    assert state_of(metrics.update(), []).level is Level.GREEN
+
+
+def test_a_graph_that_has_ended_has_no_rate(tmp_path: Path) -> None:
+    path = tmp_path / "progress.json"
+    metrics = Metrics(path, tmp_path / "panes.jsonl", Committed(str(tmp_path / "lake")), "kafka")
+    now = time.time() - 60
+    for at in range(3):
+        path.write_bytes(msgspec.json.encode(sample(now + at, 1_000 * at)))
+        seen = metrics.update()
+    assert seen.messages_per_second == 0
 
 
 def unit(name: str, source: str = "drones", rows: int = 10) -> dict[str, object]:

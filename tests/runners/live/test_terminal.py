@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from runners.live.metrics import Snapshot, Window
+from runners.live.metrics import Level, Snapshot, State, Window, state_of
 from runners.live.terminal import Screen, lines, plain
 
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
@@ -17,6 +17,7 @@ COMPLETE = Window(
     Counter({n: 200 - n for n in range(1, 60)}),
 )
 FILLING = Window(NOON + timedelta(seconds=10), 10, False, Counter(positions=7), Counter())
+WELL = State(Level.GREEN, "messages are stored as they come")
 NOW = Snapshot(
     seconds=3725.4,
     started=True,
@@ -24,6 +25,7 @@ NOW = Snapshot(
     bytes_per_second=312_345.0,
     behind=1_204,
     lag_seconds=1.31,
+    silent_seconds=0.4,
     uncommitted=3,
     read=84_210,
     units=214,
@@ -38,13 +40,14 @@ NOW = Snapshot(
 
 
 def test_the_terminal_shows_all_metrics() -> None:
-    shown = lines("1,000 drones → kafka", "Ctrl-C stops it", NOW, 160)
-    assert shown[0] == "1,000 drones → kafka   1:02:05   Ctrl-C stops it"
-    assert shown[2] == (
+    shown = lines("1,000 drones → kafka", WELL, "Ctrl-C stops it", NOW, 160)
+    assert shown[0] == "GREEN: messages are stored as they come"
+    assert shown[1] == "1,000 drones → kafka   1:02:05   Ctrl-C stops it"
+    assert shown[3] == (
         "1,012 messages/s   0.31 MB/s   lag 1,204 messages, 1.3 s   3 uncommitted units   "
         "214 units committed   1,040 files   84,190 rows   12 late   41 dead letters"
     )
-    assert shown[4].split() == [
+    assert shown[5].split() == [
         "10",
         "s",
         "windows",
@@ -56,44 +59,44 @@ def test_the_terminal_shows_all_metrics() -> None:
         "top",
         "codes",
     ]
-    assert shown[5].startswith("12:00:00 complete        9,012        981           11     4   1 ×199  2 ×198")
-    assert shown[6].split() == ["12:00:10", "filling", "7", "0", "0", "0"]
-    assert shown[8].startswith("1 · Bus permit not shown   2 · Operator's name not shown")
+    assert shown[6].startswith("12:00:00 complete        9,012        981           11     4   1 ×199  2 ×198")
+    assert shown[7].split() == ["12:00:10", "filling", "7", "0", "0", "0"]
+    assert shown[9].startswith("1 · Bus permit not shown   2 · Operator's name not shown")
 
 
 @pytest.mark.parametrize("columns", [40, 79, 109, 200])
 def test_no_line_is_wider_than_the_terminal(columns: int) -> None:
-    shown = lines("1,000 drones → kafka → s3://prestacop/lake", "Ctrl-C stops it", NOW, columns)
+    shown = lines("1,000 drones → kafka → s3://prestacop/lake", WELL, "Ctrl-C stops it", NOW, columns)
     assert max(map(len, shown)) <= columns
 
 
 def test_a_screen_of_80_columns_has_all_sample() -> None:
-    shown = "\n".join(lines("drones", "", NOW, 79))
+    shown = "\n".join(lines("drones", WELL, "", NOW, 79))
     assert all(text in shown for text in ("1,012 messages/s", "1.3 s", "84,190 rows", "41 dead letters", "1 ×199"))
 
 
 def test_unknown_metrics_are_not_shown() -> None:
     nothing = NOW._replace(started=False, complete=None, filling=None)
-    shown = "\n".join(lines("drones", "", nothing, 100))
+    shown = "\n".join(lines("drones", state_of(nothing, []), "", nothing, 100))
     assert "the graph is starting" in shown
     assert "messages/s" not in shown
     assert "windows" not in shown
-    of_pubsub = "\n".join(lines("drones", "", NOW._replace(behind=None, complete=None), 100))
+    of_pubsub = "\n".join(lines("drones", WELL, "", NOW._replace(behind=None, complete=None), 100))
     assert "lag 1.3 s" in of_pubsub
     assert "filling" in of_pubsub
     assert "complete" not in of_pubsub
 
 
 def test_rows_past_the_allowed_lateness_are_shown_separately() -> None:
-    assert "12 late   5 too late   41 dead" in lines("drones", "", NOW._replace(too_late=5), 200)[2]
+    assert "12 late   5 too late   41 dead" in lines("drones", WELL, "", NOW._replace(too_late=5), 200)[3]
 
 
 def test_without_a_terminal_the_metrics_are_one_line() -> None:
-    line = plain("kafka does not run", NOW)
+    line = plain(state_of(NOW, ["kafka does not run"]), "Ctrl-C stops it", NOW)
     assert "\n" not in line
-    assert line.startswith("1:02:05, 1,012 messages/s, 0.31 MB/s, lag 1,204 messages, 1.3 s")
+    assert line.startswith("RED: kafka does not run, 1:02:05, 1,012 messages/s, 0.31 MB/s, lag 1,204 messages, 1.3 s")
     assert line.endswith(
-        "window 12:00:00: 9,012 positions 981 qualified 11 unqualified 4 dead letters, kafka does not run"
+        "window 12:00:00: 9,012 positions 981 qualified 11 unqualified 4 dead letters, Ctrl-C stops it"
     )
 
 
@@ -102,14 +105,15 @@ def test_the_screen_overwrites_the_lines_before(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     monkeypatch.setenv("LINES", "4")
+    monkeypatch.setenv("NO_COLOR", "1")
     screen = Screen()
-    screen.show(["a" * 39, "b"])
+    screen.show(["a" * 39, "b"], Level.GREEN)
     assert capsys.readouterr().out == "\x1b[J" + "a" * 39 + "\nb\n"
-    screen.show(["1", "2", "3", "4", "5"])
+    screen.show(["1", "2", "3", "4", "5"], Level.GREEN)
     assert capsys.readouterr().out == "\x1b[2F\x1b[J1\n2\n3\n"
-    screen.show(["a" * 39])
+    screen.show(["a" * 39], Level.GREEN)
     monkeypatch.setenv("COLUMNS", "20")  # the line takes two now
-    screen.show(["c"])
+    screen.show(["c"], Level.GREEN)
     assert capsys.readouterr().out.endswith("\x1b[2F\x1b[Jc\n")
 
 
@@ -119,3 +123,30 @@ def test_without_a_terminal_a_line_is_printed_every_few_seconds(capsys: pytest.C
     for line in ("one", "two"):
         screen.print(line)
     assert capsys.readouterr().out == "one\n"
+
+
+def test_the_number_of_messages_behind_is_not_shown_while_nothing_is_reported() -> None:
+    silent = NOW._replace(silent_seconds=45.2, lag_seconds=61.4, behind=0)
+    shown = lines("drones", state_of(silent, []), "", silent, 200)
+    assert shown[0] == "RED: no data for 45 s; lag 61 s"
+    assert "lag 61.4 s" in shown[3]
+    assert "0 messages," not in shown[3]
+
+
+@pytest.mark.parametrize(
+    ("silent", "lag", "level"),
+    [(1, 2, Level.GREEN), (11, 2, Level.AMBER), (1, 31, Level.AMBER), (31, 2, Level.RED), (1, 61, Level.RED)],
+)
+def test_the_state_is_green_amber_or_red(silent: float, lag: float, level: Level) -> None:
+    now = NOW._replace(silent_seconds=silent, lag_seconds=lag)
+    assert state_of(now, []).level is level
+    assert state_of(now, ["kafka does not run"]).level is Level.RED
+    assert state_of(now._replace(started=False), []) == State(Level.AMBER, "the graph is starting")
+
+
+def test_the_line_of_the_state_has_its_colour(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    Screen().show(["RED: no data for 45 s", "drones"], Level.RED)
+    assert "\x1b[1;31mRED: no data for 45 s\x1b[0m\ndrones\n" in capsys.readouterr().out
