@@ -14,8 +14,8 @@ _COLUMN = '<rect class="{}" x="{}" y="{}" width="{}" height="{}"><title>{} {} {}
 _ZONE = ZoneInfo(TIME_ZONE)
 
 
-def minutes_chart(minutes: Sequence[tuple[int, int, int]]) -> Markup:
-    """Stacked columns: minute since the epoch, qualified and unqualified violations."""
+def minutes_chart(minutes: Sequence[tuple[int, int, int]], whole: int | None) -> Markup:
+    """Stacked columns: minute since the epoch, qualified and unqualified violations; those after ``whole`` are paler."""
     top = nice_ceiling(max((qualified + unqualified for _, qualified, unqualified in minutes), default=0))
     height = _HEIGHT - _BOTTOM - _TOP
     step = (_WIDTH - _LEFT) / max(len(minutes), 1)
@@ -36,7 +36,9 @@ def minutes_chart(minutes: Sequence[tuple[int, int, int]]) -> Markup:
             size = max(n / top * height, 1.5)  # what is there is seen, were it one of ten thousand
             base -= size
             where = (round(x + step * 0.12, 1), round(base, 1), round(step * 0.76, 1), round(size, 1))
-            columns.append(Markup(_COLUMN).format(kind, *where, f"{moment:%H:%M}", f"{n:,}", kind))
+            is_whole = whole is not None and minute <= whole
+            kinds = (kind, kind) if is_whole else (f"{kind} partial", f"{kind}, the minute is not complete")
+            columns.append(Markup(_COLUMN).format(kinds[0], *where, f"{moment:%H:%M}", f"{n:,}", kinds[1]))
         if moment.minute % 10 == 0:
             labels.append(
                 Markup('<text x="{}" y="{}" text-anchor="middle">{}</text>').format(

@@ -38,6 +38,7 @@ PUBLIC_KEY: Final = "console-key.pub.pem"
 _TICK_S: Final = 1.0
 _CHECK_TICKS: Final = 5
 _TIDY_TICKS: Final = 60
+_SILENT_TICKS: Final = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,7 +184,9 @@ class Console:
             self._workers[0].works()
 
     def _follow_panes(self, panes: Panes, stopping: threading.Event) -> None:
+        quiet = 0
         while not stopping.wait(_TICK_S):
-            if panes.poll(self.clock()):
+            quiet = 0 if panes.poll(self.clock()) else quiet + 1
+            if quiet % _SILENT_TICKS == 0:  # also without a pane: the page says how old its figures are
                 self.live_version += 1
             self._workers[1].works()

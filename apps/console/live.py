@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -28,11 +28,22 @@ _PARTS: Final = (("morning", range(6, 13)), ("afternoon", range(13, 20)))
 """Parts of the day of the four questions: 6:00 to 12:59 and 13:00 to 19:59 in New York."""
 PARTS_OF_DAY: Final = ("morning", "afternoon", "other")
 _ZONE: Final = ZoneInfo(TIME_ZONE)
-
+SILENT_SECONDS: Final = (15, 30)
+"""So long after the last pane, and the length of a window, the state is amber, and red."""
+LAG_SECONDS: Final = (30, 60)
+"""The same for the lag, which has the length of a window twice: one that is complete was filled before."""
+Level = Literal["green", "amber", "red"]
 
 _LONGEST_WINDOW_SECONDS: Final = 366 * 86_400
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 _log: Final = logging.getLogger(__name__)
+
+
+class State(NamedTuple):
+    """How well the figures are."""
+
+    level: Level
+    text: str
 
 
 class Pane(msgspec.Struct, frozen=True):
@@ -66,6 +77,10 @@ class Figures:
     """Late rows beyond the allowed lateness."""
     complete_until: float | None = None
     """End of the newest complete window, in seconds since the epoch."""
+    window_seconds: int = 0
+    """Length of the windows."""
+    came_at: float = 0.0
+    """When the last pane was read, in seconds since the epoch; at the start of the console the time of the file."""
     panes: int = 0
     areas: Areas = field(default_factory=Areas)
 
@@ -73,6 +88,7 @@ class Figures:
         """Add panes."""
         for pane in panes:
             self.panes += 1
+            self.window_seconds = pane.window_seconds
             start = pane.window_start.timestamp()
             ahead = start > now + _AHEAD_SECONDS
             if pane.areas is not None:
@@ -111,6 +127,24 @@ class Figures:
         return found
 
     @property
+    def whole_minute(self) -> int | None:
+        """The newest minute, since the epoch, whose windows are complete."""
+        return None if self.complete_until is None else int(self.complete_until // 60) - 1
+
+    def state(self, now: float) -> State:
+        """How well the figures are at this moment."""
+        if not self.panes:
+            return State("amber", "Nothing was counted yet: the graph has written no pane")
+        silent, lag = now - self.came_at, self.lag_seconds(now) or 0.0
+        window = self.window_seconds
+        levels = [sum(silent > most + window for most in SILENT_SECONDS)]
+        levels += [sum(lag > most + 2 * window for most in LAG_SECONDS)]
+        reasons = [f"no data for {silent:.0f} s"] if levels[0] else []
+        reasons += [f"the figures are {lag:.0f} s behind"] if levels[1] else []
+        text = "; ".join(reasons) or "figures are up to date"
+        return State(("green", "amber", "red")[max(levels)], text[:1].upper() + text[1:])
+
+    @property
     def unqualified_share(self) -> float:
         """Share of violations without a code, which need an officer."""
         return self.totals[UNQUALIFIED] / max(sum(self.totals[dataset] for dataset in _VIOLATIONS), 1)
@@ -146,11 +180,13 @@ class Panes:
 
     def poll(self, now: float) -> bool:
         """Read new lines; gives whether there were any. A truncated file is read again from its start."""
+        is_new = True
         try:
             with self._path.open("rb") as file:
                 status = self._path.stat()
                 if status.st_size < self._at or status.st_ino != self._inode:
-                    self.figures, self._inode = Figures(), status.st_ino
+                    self.figures, self._inode = Figures(came_at=status.st_mtime), status.st_ino
+                    is_new = False
                     self._at = max(status.st_size - MOST_BYTES, 0)
                     file.seek(self._at)
                     self._at += len(file.readline()) if self._at else 0  # it begins within a line
@@ -164,6 +200,8 @@ class Panes:
             self._at += len(data)
             self._note(f"a line of more than {MOST_BYTES} bytes")
         self.figures.add(self._panes(whole), now)
+        if whole and is_new:
+            self.figures.came_at = now
         return bool(whole)
 
     def _panes(self, lines: bytes) -> list[Pane]:

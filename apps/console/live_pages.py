@@ -55,10 +55,13 @@ def _live(console: Console) -> dict[str, Any]:
     if figures is not None:
         minutes = figures.violations_by_minute(_MINUTES, now)
         codes = figures.codes.copy()  # the console keeps counting while the page is rendered
-        # The current minute is incomplete: the rate is that of the last complete one.
+        whole = figures.whole_minute
+        rates = {minute: qualified + unqualified for minute, qualified, unqualified in minutes}
         values |= {
-            "chart": minutes_chart(minutes),
-            "rate": sum(minutes[-2][1:]),
+            "state": figures.state(now),
+            "chart": minutes_chart(minutes, whole),
+            "whole": whole,
+            "rate": None if whole is None else rates.get(whole),
             "codes": _shares([(console.codes.name(code), n, code) for code, n in codes.most_common(_MOST_CODES)]),
             "parts": _shares([(part, figures.parts[part], part) for part in PARTS_OF_DAY]),
             "share": figures.unqualified_share,

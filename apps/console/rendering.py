@@ -30,7 +30,7 @@ class Renderer:
         self._environment = Environment(
             loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
         )
-        self._environment.filters.update(duration=duration, utc=utc, iso=iso, new_york=new_york)
+        self._environment.filters.update(duration=duration, utc=utc, iso=iso, new_york=new_york, minute=minute)
         self._environment.globals.update(now=clock, asset=asset, may=may)
 
     def page(self, template: str, session: Session | None, status: int = 200, **values: Any) -> Response:
@@ -87,6 +87,15 @@ def new_york(seconds: float) -> str:
     '07:00:00'
     """
     return f"{_moment(seconds, _ZONE):%H:%M:%S}"
+
+
+def minute(seconds: float) -> str:
+    """A minute of the day in New York.
+
+    >>> minute(1_768_478_400)
+    '07:00'
+    """
+    return new_york(seconds)[:5]
 
 
 def iso(seconds: float) -> str:

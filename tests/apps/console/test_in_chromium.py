@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
-from apps.console import presence
+from apps.console import live, presence
 from apps.console.console import Console
 from apps.console.desk import Held
 from tests.apps.console.browser import car, chromium, collect_errors, log_in, served
+from tests.apps.console.test_live import panes
 from tests.apps.console.support import alert, make_console, outbox, picture, raise_alerts
 
 pytestmark = pytest.mark.embedded
@@ -198,6 +199,27 @@ def test_what_an_answer_says_stays_however_slow_the_console_is(
     at(page, "b")
     time.sleep(2)
     assert page.get_by_text("Done: FIRE HYDRANT").is_visible()
+
+
+def test_the_live_page_says_by_itself_that_no_data_comes(
+    browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SILENT_SECONDS", "LAG_SECONDS"):
+        monkeypatch.setattr(live, name, (600, 600))
+    now = time.time()
+    path = panes(tmp_path / "panes", [{"at": now - 2, "window_seconds": 1, "dataset": "qualified", "n": 3}])
+    console = make_console(tmp_path / "state", panes=path)
+    with served(console) as url:
+        page = browser.new_page()
+        log_in(page, url, "viewer")
+        page.goto(f"{url}/live")
+        page.get_by_text("Figures are up to date").wait_for()
+        lag = page.get_by_text("Lag", exact=True).locator("..").get_by_role("time")
+        shown = lag.text_content()
+        until(lambda: lag.text_content() != shown)
+        monkeypatch.setattr(live, "SILENT_SECONDS", (0, 0))
+        page.locator(".state.red", has_text="No data for").wait_for()
+        page.close()
 
 
 SCRIPTS = (

@@ -1,6 +1,7 @@
 """The live page's map and figures: what is counted by area is where drones and violations are, and is counted once."""
 
 import json
+import os
 import re
 import time
 from collections.abc import Iterable
@@ -126,3 +127,52 @@ def test_areas_are_drawn_where_they_are_and_not_outside_the_map() -> None:
     assert 0 < top < bottom
     assert top > int(re.findall(r"\d+", weak)[1])  # Harlem is north of it
     assert "<title>Manhattan 1,600 violations</title>" in drawn
+
+
+def test_the_state_goes_from_green_to_amber_and_red_while_no_pane_comes(tmp_path: Path) -> None:
+    now = time.time() // 60 * 60
+    read = Panes(panes(tmp_path / "panes", [{"at": now - 30, "dataset": "qualified", "n": 3}, {"at": now - 20}]))
+    assert read.figures.state(now).level == "amber"  # nothing was counted yet
+    read.poll(now)
+    with (tmp_path / "panes").open("a") as file:
+        file.write((tmp_path / "panes").read_text().splitlines()[1] + "\n")
+    read.poll(now)
+    figures = read.figures
+    assert figures.state(now + 5) == ("green", "Figures are up to date")
+    assert figures.state(now + 26) == ("amber", "No data for 26 s")
+    assert figures.state(now + 45) == ("red", "No data for 45 s; the figures are 55 s behind")
+
+
+def test_a_console_that_starts_beside_a_dead_graph_takes_no_old_pane_for_news(tmp_path: Path) -> None:
+    now = time.time()
+    path = panes(tmp_path / "panes", [{"at": now - 900}])
+    os.utime(path, (now - 880, now - 880))
+    read = Panes(path)
+    read.poll(now)
+    assert read.figures.state(now).level == "red"
+    assert read.figures.state(now).text.startswith("No data for 880 s")
+
+
+def test_minutes_that_are_not_complete_are_marked_and_are_not_the_rate(tmp_path: Path) -> None:
+    clock = Clock()
+    minute = clock.now // 60 * 60
+    clock.now = minute + 40
+    rows = ((minute - 60, 500), (minute, 7))
+    path = panes(
+        tmp_path / "panes",
+        [
+            *({"at": at, "dataset": "qualified", "violation_code": 21, "n": n, "timing": "early"} for at, n in rows),
+            {"at": minute - 10},
+            {"at": minute + 10},
+        ],
+    )
+    console = make_console(tmp_path / "state", clock, panes=path)
+    assert console.panes is not None
+    console.panes.poll(clock.now)
+    browser = officer(console)
+    page = browser.get("/live").text
+    browser.close()
+    console.stop()
+    assert "<dd>500</dd>" in page
+    assert page.count('class="qualified"') == page.count('class="qualified partial"') == 1
+    assert "7 qualified, the minute is not complete" in page
