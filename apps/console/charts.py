@@ -15,7 +15,7 @@ _ZONE = ZoneInfo(TIME_ZONE)
 
 
 def minutes_chart(minutes: Sequence[tuple[int, int, int]], whole: int | None) -> Markup:
-    """Stacked columns: minute since the epoch, qualified and unqualified violations; those after ``whole`` are paler."""
+    """Columns: minute since the epoch, qualified and unqualified violations. Those after ``whole`` are paler."""
     top = nice_ceiling(max((qualified + unqualified for _, qualified, unqualified in minutes), default=0))
     height = _HEIGHT - _BOTTOM - _TOP
     step = (_WIDTH - _LEFT) / max(len(minutes), 1)

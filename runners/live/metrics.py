@@ -51,7 +51,9 @@ class GraphProgress(msgspec.Struct, frozen=True):
 
 def write_progress(path: Path) -> None:
     """Write the progress of this process."""
-    now = GraphProgress(time.time(), dict(progress.read), progress.message_bytes, dict(progress.lag), dict(progress.lag_at))
+    now = GraphProgress(
+        time.time(), dict(progress.read), progress.message_bytes, dict(progress.lag), dict(progress.lag_at)
+    )
     new = path.with_suffix(".new")
     new.write_bytes(msgspec.json.encode(now))
     os.replace(new, path)

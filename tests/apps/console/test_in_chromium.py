@@ -14,8 +14,8 @@ from apps.console import live, presence
 from apps.console.console import Console
 from apps.console.desk import Held
 from tests.apps.console.browser import car, chromium, collect_errors, log_in, served
-from tests.apps.console.test_live import panes
 from tests.apps.console.support import alert, make_console, outbox, picture, raise_alerts
+from tests.apps.console.test_live import panes
 
 pytestmark = pytest.mark.embedded
 
