@@ -1,4 +1,4 @@
-// Ages that run, and the keys. Everything is bound to the document: htmx swaps what is inside it.
+// Ages that run, the keys, and a console that does not answer. Everything is bound to the document: htmx swaps what is inside it.
 "use strict";
 (() => {
   let ahead = 0; // seconds that the server's clock is ahead of this one
@@ -16,6 +16,7 @@
   }
 
   function tick() {
+    if (silentSince) return; // what has happened since is not known
     for (const time of document.querySelectorAll("[data-since]")) time.textContent = duration(now() - time.dataset.since);
     for (const time of document.querySelectorAll("[data-until]")) {
       const left = time.dataset.until - now();
@@ -23,6 +24,125 @@
       time.classList.toggle("soon", left < 20);
     }
   }
+
+  // A console that does not answer: a banner, stopped clocks, and the answer kept until it answers again.
+  const CHECK_MS = 3000;
+  const CHECK_TIMEOUT_MS = 10000;
+  const SEND_TIMEOUT_MS = 30000;
+  const KEPT = "kept answer";
+  let silentSince = null; // of this clock, in milliseconds
+  let lost = false; // something other than an answer did not arrive
+  let refused = "";
+  let checking = false;
+  let sending = false;
+  const kept = () => JSON.parse(localStorage.getItem(KEPT) ?? "null");
+  const officer = () => document.getElementById("main")?.dataset.who;
+  const mine = (answer) => answer !== null && answer.officer === officer();
+
+  function showConnection() {
+    document.documentElement.classList.toggle("cut-off", silentSince !== null);
+    const banner = document.getElementById("cut-off");
+    if (!banner) return;
+    const texts = [];
+    if (silentSince) {
+      const time = new Date(silentSince).toLocaleTimeString([], { hour12: false });
+      texts.push(`The console does not answer since ${time}. This page shows what was so then, and connects again by itself.`);
+    }
+    const answer = kept();
+    if (mine(answer)) texts.push(`Your answer “${answer.code}” is kept in this browser and is sent when the console answers.`);
+    if (lost) texts.push("What you did last has not arrived: do it again then.");
+    if (refused) texts.push(refused);
+    const text = texts.join(" ");
+    if (banner.textContent !== text) banner.textContent = text;
+    banner.hidden = !text;
+  }
+
+  async function answers() {
+    try {
+      const signal = AbortSignal.timeout(CHECK_TIMEOUT_MS);
+      return (await fetch("/static/mark.svg", { method: "HEAD", cache: "no-store", signal })).status < 500;
+    } catch {
+      return false;
+    }
+  }
+
+  async function check() {
+    if (checking) return;
+    checking = true;
+    const reached = await answers();
+    checking = false;
+    const returned = reached && silentSince !== null;
+    silentSince = reached ? null : silentSince ?? Date.now();
+    if (reached && mine(kept())) await send();
+    else if (returned) comeBack();
+    showConnection();
+    if (reached) tick();
+  }
+
+  // The page as it is now; what somebody has typed stays.
+  function comeBack() {
+    const fields = [...document.querySelectorAll("main input:not([type=hidden])")];
+    if (fields.every((field) => field.value === field.defaultValue)) location.reload();
+    lost = false;
+  }
+
+  function keep(form) {
+    const fields = new FormData(form);
+    const [lease, code, order] = ["lease", "code", "order"].map((name) => fields.get(name));
+    localStorage.setItem(KEPT, JSON.stringify({ officer: officer(), lease, code, order }));
+  }
+
+  // The console takes one answer for each lease: one that had arrived before counts once.
+  async function send() {
+    if (sending) return;
+    sending = true;
+    try {
+      const { lease, code, order } = kept();
+      const csrf = document.querySelector("input[name=csrf]").value;
+      const response = await fetch("/desk/answer", {
+        method: "POST",
+        body: new URLSearchParams({ csrf, lease, code, order }),
+        headers: { "HX-Request": "true" },
+        redirect: "manual",
+        signal: AbortSignal.timeout(SEND_TIMEOUT_MS),
+      });
+      const login = response.headers.get("HX-Redirect");
+      if (login) location.assign(login); // and it is sent after that
+      else if (response.type === "opaqueredirect") {
+        localStorage.removeItem(KEPT);
+        location.assign(`/desk?order=${encodeURIComponent(order)}`);
+      } else if (response.status < 500) {
+        localStorage.removeItem(KEPT);
+        refused = `The console has refused your answer “${code}” (${response.status}): load the page again and repeat it.`;
+      }
+    } catch {
+      // It stays until the next check.
+    } finally {
+      sending = false;
+    }
+  }
+
+  function failed(event) {
+    if (event.detail.elt.id === "answer") keep(event.detail.elt);
+    else if (event.detail.requestConfig?.verb !== "get") lost = true;
+    showConnection();
+    check();
+  }
+  document.addEventListener("htmx:sendError", failed);
+  document.addEventListener("htmx:timeout", failed);
+  document.addEventListener("htmx:sseError", check);
+  addEventListener("offline", check);
+  setInterval(check, CHECK_MS);
+
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    const { xhr, target, elt } = event.detail;
+    const away = [502, 503, 504].includes(xhr.status); // what a proxy says while the console is away
+    const isPage = target !== document.body && /^\s*<!doctype/i.test(xhr.responseText);
+    if (!(away && elt.id === "answer") && !isPage) return;
+    event.detail.shouldSwap = false; // the login, or an error, is no part of a page
+    if (away) failed(event);
+    else location.reload();
+  });
 
   const options = () => [...document.querySelectorAll("#codes li")];
   const shown = () => options().filter((option) => !option.hidden);
@@ -106,6 +226,8 @@
     const main = document.getElementById("main");
     if (main) ahead = Number(main.dataset.now) - Date.now() / 1000;
     tick();
+    showConnection();
+    if (mine(kept())) check();
   }
   document.addEventListener("DOMContentLoaded", arrived);
   document.addEventListener("htmx:afterSettle", (event) => (event.detail.target === document.body ? arrived() : tick()));

@@ -36,10 +36,10 @@ def chromium() -> Iterator[Browser]:
 
 
 @contextmanager
-def served(console: Console) -> Iterator[str]:
+def served(console: Console, port: int = 0) -> Iterator[str]:
     """The console's address, as long as it is served."""
     server = uvicorn.Server(
-        uvicorn.Config(build(console), port=0, log_level="warning", timeout_graceful_shutdown=1, lifespan="off")
+        uvicorn.Config(build(console), port=port, log_level="warning", timeout_graceful_shutdown=1, lifespan="off")
     )
     thread = threading.Thread(target=server.run)
     thread.start()

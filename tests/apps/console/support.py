@@ -51,6 +51,11 @@ def make_console(folder: Path, clock: Any = time.time, **wiring: Any) -> Console
     return console
 
 
+def make_again(folder: Path) -> Console:
+    """A console of that folder, which has the accounts already, as after a restart."""
+    return Console(folder, CODES, Wiring(), accounts=quick)
+
+
 def add_account(console: Console, name: str, role: Role) -> None:
     """An account that has chosen PASSWORD."""
     once = console.accounts.create(name, role)

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, Route
 
 from apps.console import live, presence
 from apps.console.console import Console
 from apps.console.desk import Held
+from runners.services import free_port
 from tests.apps.console.browser import car, chromium, collect_errors, log_in, served
-from tests.apps.console.support import alert, make_console, outbox, picture, raise_alerts
+from tests.apps.console.support import alert, make_again, make_console, outbox, picture, raise_alerts
 from tests.apps.console.test_live import panes
 
 pytestmark = pytest.mark.embedded
@@ -220,6 +221,88 @@ def test_the_live_page_says_by_itself_that_no_data_comes(
         monkeypatch.setattr(live, "SILENT_SECONDS", (0, 0))
         page.locator(".state.red", has_text="No data for").wait_for()
         page.close()
+
+
+def test_an_answer_to_a_console_that_is_cut_off_is_kept_and_sent_once(tmp_path: Path, browser: Browser) -> None:
+    port = free_port()
+    console = make_console(tmp_path / "state")
+    raise_alerts(console, alert("a", time.time() - 9), alert("b", time.time()))
+    page = browser.new_page()
+    with served(console, port) as address:
+        log_in(page, address, "officer")
+        page.keyboard.press("o")
+        at(page, "a")
+    page.keyboard.type("40")
+    page.keyboard.press("Enter")
+    banner = page.locator("#cut-off")
+    banner.get_by_text("The console does not answer").wait_for()
+    assert "Your answer “40” is kept in this browser" in (banner.text_content() or "")
+    held = page.locator("time[data-since]").first
+    stopped = held.text_content()
+    for _ in range(2):  # three seconds apart: a clock that runs would move
+        with page.expect_event("requestfailed"):
+            pass
+    assert held.text_content() == stopped
+    console = make_again(tmp_path / "state")
+    with served(console, port):
+        at(page, "b")
+        page.get_by_text("Done: FIRE HYDRANT").wait_for()
+        assert [(sent["answers"], sent["violation_code"]) for sent in outbox(console)] == [("a", 40)]
+        assert page.evaluate("localStorage.length") == 0
+        assert banner.is_hidden()
+        page.close()
+
+
+def test_an_answer_whose_confirmation_was_lost_is_not_given_twice(console: Console, address: str, page: Page) -> None:
+    raise_alerts(console, alert("a", time.time()))
+    log_in(page, address, "officer")
+    page.keyboard.press("o")
+    at(page, "a")
+    sent = itertools.count()
+
+    def lose_the_first(route: Route) -> None:
+        if next(sent):
+            route.continue_()
+        else:
+            route.fetch(max_redirects=0)
+            route.abort("connectionreset")
+
+    page.route("**/desk/answer", lose_the_first)
+    page.keyboard.type("40")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/queue*")
+    page.get_by_text("Done: FIRE HYDRANT").wait_for()
+    assert next(sent) == 2
+    assert len(outbox(console)) == 1
+
+
+def test_a_page_without_a_session_goes_to_the_login_and_shows_it_as_a_whole(tmp_path: Path, browser: Browser) -> None:
+    port = free_port()
+    page = browser.new_page()
+    with served(make_console(tmp_path / "state"), port) as address:
+        log_in(page, address, "officer")
+    page.get_by_text("The console does not answer").wait_for()
+    assert page.get_by_text("No alert is open").is_visible()
+    with served(make_console(tmp_path / "other"), port):  # which knows no session of the first
+        page.wait_for_url("**/login")
+        assert page.locator("main").count() == 1
+        assert page.get_by_text("No alert is open").count() == 0
+        page.close()
+
+
+def test_a_whole_page_is_never_shown_inside_the_queue(
+    console: Console, address: str, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log_in(page, address, "viewer")
+    page.get_by_text("No alert is open").wait_for()
+    loads: list[str] = []
+    page.on("load", lambda loaded: loads.append(loaded.url))
+    login = "<!doctype html>\n<html><body><main><h1>Log in</h1></main></body></html>"
+    page.route("**/queue/list*", lambda route: route.fulfill(body=login, content_type="text/html"))
+    raise_alerts(console, alert("a", time.time(), plate_id="FRESH01"))
+    page.get_by_text("FRESH01").wait_for()  # the page was loaded again
+    assert page.locator("main").count() == 1
+    assert loads
 
 
 SCRIPTS = (
