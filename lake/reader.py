@@ -5,6 +5,7 @@ What readers see is the tables, as they were at one change, and the tail: units 
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import PurePosixPath
@@ -30,7 +31,7 @@ from lake.format import check
 from lake.ledger import read_rows, unit_paths
 from lake.merged_ledger import NUMBER, MergedLedger
 from lake.tables import LOG, find_table, form_of, no_files
-from lake.views import Parts, Rows, connected, spilling, with_moves
+from lake.views import NO_ROWS, Parts, Rows, connected, spilling, views_of, with_moves
 from schemas.errors import InputUnusable, LakeDamaged
 from schemas.lake import LEDGER_ROW, MERGED_LEDGER, Dataset
 
@@ -186,23 +187,37 @@ class Lake:
         """The committed files as a pyarrow dataset, partitions as columns; with the copies that the tail has."""
         return parquet_dataset(self.root, dataset, self.files(dataset))
 
-    def connect(self, parts: Mapping[Dataset, Parts] | None = None) -> duckdb.DuckDBPyConnection:
+    def connect(self, parts: Mapping[Dataset, Parts] | None = None, query: str = "") -> duckdb.DuckDBPyConnection:
         """A DuckDB connection with views of datasets, ``ledger``, ``changes``, ``duplicates`` and ``conflicts``; its
         clock is UTC.
 
         Args:
             parts: the files that the views read; None for those of the lake.
+            query: only the views that it may read are there; "" for all.
         """
-        return connected(self.root, self._rows(), parts or {dataset: self.parts(dataset) for dataset in Dataset})
+        views = views_of(query)
+        if parts is None:
+            parts = self._parts(views)
+        reads_rows = any(view in views for view in ("ledger_as_committed", "changes"))
+        return connected(self.root, self._rows() if reads_rows else NO_ROWS, parts, query)
 
-    def spilling(self) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
-        """A connection that spills to disk beyond a gigabyte."""
-        return spilling(self.connect())
+    def spilling(self, query: str = "") -> AbstractContextManager[duckdb.DuckDBPyConnection]:
+        """A connection as that of :meth:`connect` that spills to disk beyond a gigabyte."""
+        return spilling(self.connect(query=query))
 
     def sql(self, query: str, parameters: Iterable[Any] = ()) -> pa.Table:
         """The answer of a DuckDB query over the views."""
-        with self.connect() as connection:
+        with self.connect(query=query) as connection:
             return connection.sql(query, params=list(parameters)).to_arrow_table()
+
+    def _parts(self, views: Iterable[str]) -> dict[Dataset, Parts]:
+        """The files that these views read; only the logs of tables that they read are opened, side by side."""
+        tails = {dataset: [file.path for file in self.entries(dataset, published=False)] for dataset in Dataset}
+        parts = {dataset: Parts([], tail, {}) for dataset, tail in tails.items()}
+        near = [dataset for dataset in Dataset if f"{dataset}_near" in views and parts[dataset].with_copies]
+        whole = [dataset for dataset in Dataset if f"{dataset}_published" in views or dataset in near]
+        with ThreadPoolExecutor(len(Dataset)) as pool:
+            return parts | dict(zip(whole, pool.map(self.parts, whole), strict=True))
 
     def parts(self, dataset: Dataset, tail: list[str] | None = None) -> Parts:
         """The files of a dataset, for :func:`lake.views.connected`.

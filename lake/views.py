@@ -1,8 +1,9 @@
 """The views of a lake: SQL over its published files and its tail."""
 
 import atexit
+import re
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from tempfile import TemporaryDirectory
@@ -21,8 +22,6 @@ from schemas.lake import DUPLICATES, LEDGER_ROW, SCHEMAS, UNDONE, Dataset, Sourc
 
 MEMORY: Final = "1GB"
 """The message_ids of 100 M messages would be 20 GB."""
-MANY: Final = 100
-"""Datasets with more files are read by pyarrow: faster than by DuckDB, and in less memory."""
 _MESSAGES = (Dataset.POSITIONS, Dataset.QUALIFIED, Dataset.UNQUALIFIED)
 
 
@@ -49,8 +48,8 @@ def counted(view: str, stats: str = "stats_of_all_units") -> str:
     """
 
 
-_STATS = ", ".join(name for name in SCHEMAS[Dataset.STATS].names if name not in ("unit", "n"))
-_CONFLICTING = " UNION ALL ".join(
+_KEYS: Final = ", ".join(name for name in SCHEMAS[Dataset.STATS].names if name != "n")
+_CONFLICTING: Final = " UNION ALL ".join(
     f"SELECT '{d}' AS dataset, unit, record, message_id, event_time, "
     f"{'NULL' if d == Dataset.POSITIONS else 'violation_code'} AS violation_code, area, status, published_at "
     f"FROM {d} WHERE message_id IS NOT NULL"
@@ -63,49 +62,55 @@ _MOVED = {
     "rows_in": (f"out_of = '{UNDONE}'", f"target = '{UNDONE}'"),  # no row came in either
 }
 """What moves rows into a count of the ledger, and out of it."""
-_LEDGER = f"""
-CREATE VIEW moves AS
-    SELECT m.unit, m.out_of, m.into AS target, m.rows AS n FROM (SELECT unnest(moves) AS m FROM changes);
-CREATE VIEW ledger AS
+_LEDGER: Final = {
+    "moves": "SELECT m.unit, m.out_of, m.into AS target, m.rows AS n FROM (SELECT unnest(moves) AS m FROM changes)",
+    "ledger": f"""
     SELECT l.* REPLACE ({", ".join(f"l.{count} + coalesce(d.{count}, 0)::BIGINT AS {count}" for count in _MOVED)})
     FROM ledger_as_committed l LEFT JOIN (
         SELECT unit, {
-    ", ".join(
-        f"coalesce(sum(n) FILTER ({into}), 0) - coalesce(sum(n) FILTER ({out_of}), 0) AS {count}"
-        for count, (into, out_of) in _MOVED.items()
-    )
-}
+        ", ".join(
+            f"coalesce(sum(n) FILTER ({into}), 0) - coalesce(sum(n) FILTER ({out_of}), 0) AS {count}"
+            for count, (into, out_of) in _MOVED.items()
+        )
+    }
         FROM moves GROUP BY unit
-    ) d USING (unit);
-"""
+    ) d USING (unit)
+    """,
+}
 """The rows of the ledger with the counts as they are after all changes."""
-_VIEWS = f"""
-{_LEDGER}
-CREATE VIEW hidden AS {" UNION ALL ".join(f"FROM {d}_hidden" for d in IDENTITIES)};
-CREATE VIEW duplicates AS FROM hidden;
-{"".join(f"CREATE VIEW {d} AS FROM {d}_published UNION ALL FROM {d}_shown;" for d in IDENTITIES)}
-CREATE VIEW conflicts AS
+_SQL: Final = {
+    **{f"{d}_of_all_units": f"FROM {d}_published UNION ALL FROM {d}_tail" for d in Dataset},
+    **{f"{d}_hidden": copies_view(d) for d in IDENTITIES},
+    **{f"{d}_shown": f"FROM {d}_tail ANTI JOIN {d}_hidden USING (unit, record)" for d in IDENTITIES},
+    **{str(d): f"FROM {d}_published UNION ALL FROM {d}_shown" for d in IDENTITIES},
+    **_LEDGER,
+    "hidden": " UNION ALL ".join(f"FROM {d}_hidden" for d in IDENTITIES),
+    "duplicates": "FROM hidden",
+    "conflicts": f"""
     FROM ({_CONFLICTING}) SEMI JOIN (
         SELECT hash(message_id) AS h FROM ({_CONFLICTING}) GROUP BY h HAVING count(*) > 1
     ) ON hash(message_id) = h
-    QUALIFY count(*) OVER (PARTITION BY message_id) > 1;
-CREATE VIEW repeated_summons AS
-    SELECT summons_number, count(*) AS times, list({{'unit': unit, 'record': record}}) AS rows
+    QUALIFY count(*) OVER (PARTITION BY message_id) > 1
+    """,
+    "repeated_summons": """
+    SELECT summons_number, count(*) AS times, list({'unit': unit, 'record': record}) AS rows
     FROM (SELECT * FROM qualified UNION ALL SELECT * FROM unqualified)
-    WHERE summons_number IS NOT NULL GROUP BY summons_number HAVING count(*) > 1;
-
-CREATE VIEW answers AS
+    WHERE summons_number IS NOT NULL GROUP BY summons_number HAVING count(*) > 1
+    """,
+    "answers": """
     SELECT answers AS alert_id, message_id, officer_id, violation_code, event_time AS answered_at, published_at,
            CASE WHEN row_number() OVER (PARTITION BY answers ORDER BY event_time, message_id, unit, record) = 1
                 THEN 'first' ELSE 'second' END AS counts_as
-    FROM qualified WHERE status = 'officer';
-CREATE VIEW alerts AS
+    FROM qualified WHERE status = 'officer'
+    """,
+    "alerts": """
     SELECT u.* EXCLUDE (violation_code, answers, officer_id),
            a.message_id IS NOT NULL AS answered, a.message_id AS answer_id, a.violation_code AS answered_code,
            a.officer_id, a.answered_at, epoch(a.answered_at - u.event_time) AS seconds_to_answer
     FROM unqualified u LEFT JOIN answers a ON a.alert_id = u.message_id AND a.counts_as = 'first'
-    WHERE u.message_id IS NOT NULL;
-CREATE VIEW human_work AS
+    WHERE u.message_id IS NOT NULL
+    """,
+    "human_work": f"""
     SELECT day, violation_code, count(*) AS violations, count(*) FILTER (needed) AS needed_officer,
            count(*) FILTER (needed) / count(*) AS share,
            count(*) FILTER (needed AND violation_code IS NULL) AS open,
@@ -115,17 +120,45 @@ CREATE VIEW human_work AS
         FROM qualified WHERE message_id IS NOT NULL AND status <> 'officer'
         UNION ALL SELECT event_time, answered_code, true, seconds_to_answer FROM alerts
     ), LATERAL (SELECT (event_time AT TIME ZONE '{TIME_ZONE}')::DATE AS day)
-    GROUP BY ALL;
-CREATE VIEW hidden_counted AS {counted("hidden", "stats_tail")};
-CREATE VIEW stats AS
-    SELECT {_STATS}, sum(n)::BIGINT AS n
-    FROM (SELECT {_STATS}, n FROM stats_of_all_units UNION ALL SELECT {_STATS}, -n FROM hidden_counted)
-    GROUP BY ALL HAVING sum(n) <> 0;
-"""
+    GROUP BY ALL
+    """,
+    "hidden_messages": " UNION ALL ".join(f"FROM {d}_hidden" for d in _MESSAGES),
+    "hidden_counted": counted("hidden_messages", "stats_tail"),
+    "stats": f"""
+    FROM stats_published UNION ALL BY NAME
+    SELECT {_KEYS}, sum(n)::BIGINT AS n, any_value(source) AS source
+    FROM (FROM stats_tail UNION ALL BY NAME SELECT * REPLACE (-n AS n) FROM hidden_counted)
+    GROUP BY {_KEYS} HAVING sum(n) <> 0
+    """,
+}
 """A copy of a message that is in the tables, or comes before it in the tail, is ``hidden``, and taken off the
 statistics where its unit has counted it (units of earlier versions counted answers as qualified). Messages with one
 message_id and different content are all shown, and named by ``conflicts``. Of several answers to one alert the first
 one by its time and then by its id counts; the others are kept, and marked as second."""
+_FILES: Final = {f"{d}_{part}": d for d in Dataset for part in ("published", "tail", "near")}
+_ROWS: Final = ("ledger_as_committed", "changes")
+_WORD: Final = re.compile(r"\w+")
+_READ: Final = re.compile(r"\b(?:FROM|JOIN) (\w+)")
+
+
+def views_of(query: str) -> list[str]:
+    """The views that a query may read, and those that they read, in the order of their creation; all of them where it
+    names none (``SHOW TABLES``, an empty one)."""
+    views: dict[str, None] = {}
+
+    def add(names: Iterable[str]) -> None:
+        for name in names:
+            if name in views:
+                continue
+            if name in _SQL:
+                add(_READ.findall(_SQL[name]))
+            if name in _SQL or name in _FILES or name in _ROWS:
+                views[name] = None
+
+    add(_WORD.findall(query.lower()))
+    if not views:
+        add([*_SQL, *_FILES, *_ROWS])
+    return list(views)
 
 
 class Rows(NamedTuple):
@@ -157,30 +190,36 @@ class Parts(NamedTuple):
         published, tail = ([path for path in paths if here in path] for paths in (self.published, self.tail))
         return Parts(published, tail, self.known)
 
+    @property
+    def with_copies(self) -> list[str]:
+        """Those of the tail that can have copies."""
+        return [path for path in self.tail if not is_history(path)]
+
     def __bool__(self) -> bool:
         return bool(self.published or self.tail)
 
 
-def connected(root: str, rows: Rows, parts: Mapping[Dataset, Parts]) -> duckdb.DuckDBPyConnection:
-    """A DuckDB connection with the views of a lake with these rows and files; its clock is UTC."""
+def connected(root: str, rows: Rows, parts: Mapping[Dataset, Parts], query: str = "") -> duckdb.DuckDBPyConnection:
+    """A DuckDB connection with the views of a lake with these rows and files; its clock is UTC.
+
+    Args:
+        query: only the views that it may read are created; "" for all.
+    """
     connection = duckdb.connect()
     _open.add(connection)
     connection.execute("SET parquet_metadata_cache = true")
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute("SET enable_progress_bar = false")  # it would mix with a command's own lines
-    for name, folded, recent in (
-        ("ledger_as_committed", rows.folded_units, rows.units),
-        ("changes", rows.folded_changes, rows.changes),
-    ):
-        connection.register(f"folded_{name}", folded)
-        _copy(connection, f"recent_{name}", recent)
-        columns = ", ".join(LEDGER_ROW.names)
-        connection.execute(
-            f"CREATE VIEW {name} AS SELECT {columns} FROM folded_{name} UNION ALL SELECT {columns} FROM recent_{name}"
-        )
-    for dataset, of in parts.items():
-        _register(connection, root, dataset, of)
-    connection.execute(_VIEWS)
+    for view in views_of(query):
+        if view in _ROWS:
+            _register_rows(connection, view, *(rows[:2] if view == "ledger_as_committed" else rows[2:]))
+        elif view in _FILES:
+            _register_files(connection, root, view, parts[_FILES[view]])
+        else:
+            # Without a file that can have copies there is nothing to compare.
+            dataset, _, part = view.rpartition("_")
+            no_copies = part == "hidden" and not parts[Dataset(dataset)].with_copies
+            connection.execute(f"CREATE VIEW {view} AS {NO_COPIES if no_copies else _SQL[view]}")
     return connection
 
 
@@ -198,54 +237,44 @@ def with_moves(units: pa.Table, changes: pa.Table) -> pa.Table:
         connection.execute("SET TimeZone = 'UTC'")
         _copy(connection, "ledger_as_committed", units)
         _copy(connection, "changes", changes)
-        connection.execute(_LEDGER)
+        for name, sql in _LEDGER.items():
+            connection.execute(f"CREATE VIEW {name} AS {sql}")
         return connection.sql("FROM ledger ORDER BY unit").to_arrow_table().cast(LEDGER_ROW)
 
 
-def _register(connection: duckdb.DuckDBPyConnection, root: str, dataset: Dataset, parts: Parts) -> None:
-    """Views of a dataset's parts; ``_hidden`` are the copies in its tail, ``_shown`` the tail without them."""
-    _register_files(connection, root, dataset, f"{dataset}_published", parts.published)
-    _register_files(connection, root, dataset, f"{dataset}_tail", parts.tail)
-    connection.execute(f"CREATE VIEW {dataset}_of_all_units AS FROM {dataset}_published UNION ALL FROM {dataset}_tail")
-    if dataset not in IDENTITIES:
-        return
-    live = [path for path in parts.tail if not is_history(path)]
-    if not live:
-        connection.execute(
-            f"CREATE VIEW {dataset}_shown AS FROM {dataset}_tail; CREATE VIEW {dataset}_hidden AS {NO_COPIES}"
-        )
-        return
-    others = [path for path in parts.published if not is_history(path)]
-    times = times_of(root, dataset, live) if others else NO_TIMES
-    connection.register(f"{dataset}_near", near(root, dataset, others, times, parts.known))
+def _register_rows(connection: duckdb.DuckDBPyConnection, view: str, folded: pads.Dataset, recent: pa.Table) -> None:
+    connection.register(f"folded_{view}", folded)
+    _copy(connection, f"recent_{view}", recent)
+    columns = ", ".join(LEDGER_ROW.names)
     connection.execute(
-        f"CREATE VIEW {dataset}_hidden AS {copies_view(dataset)}; "
-        f"CREATE VIEW {dataset}_shown AS FROM {dataset}_tail ANTI JOIN {dataset}_hidden USING (unit, record)"
+        f"CREATE VIEW {view} AS SELECT {columns} FROM folded_{view} UNION ALL SELECT {columns} FROM recent_{view}"
     )
 
 
-def _register_files(
-    connection: duckdb.DuckDBPyConnection, root: str, dataset: Dataset, view: str, paths: list[str]
-) -> None:
-    store = storage(root)
-    if not paths:
-        _copy(connection, view, pa.unify_schemas([_plain(SCHEMAS[dataset]), partition_columns(dataset)]).empty_table())
+def _register_files(connection: duckdb.DuckDBPyConnection, root: str, view: str, parts: Parts) -> None:
+    """A view of files of a dataset: those of its table, of its tail, or the parts of its table that are near its tail
+    in time."""
+    dataset, part = _FILES[view], view.rpartition("_")[2]
+    if part == "near":
+        if live := parts.with_copies:
+            others = [path for path in parts.published if not is_history(path)]
+            times = times_of(root, dataset, live) if others else NO_TIMES
+            connection.register(view, near(root, dataset, others, times, parts.known))
         return
-    if not isinstance(store, LocalStorage) or any(c in store.base for c in "*?[=") or len(paths) > MANY:
+    store, paths = storage(root), parts.published if part == "published" else parts.tail
+    if paths and (not isinstance(store, LocalStorage) or any(c in store.base for c in "*?[=")):
         # DuckDB's S3 reader is an extension that it would download, and it takes such names for patterns and
-        # directories above the lake for partitions. It opens each file for each view, and keeps it open.
+        # directories above the lake for partitions.
         connection.register(view, parquet_dataset(root, dataset, paths))
         return
-    names = ", ".join("'" + store.full(path).replace("'", "''") + "'" for path in paths)
-    columns = partitions(dataset)
-    types = ", ".join(f"'{name}': VARCHAR" for name in columns)
     # Files of earlier versions have fewer columns.
-    _copy(connection, f"no_{view}", _plain(SCHEMAS[dataset]).empty_table())
-    connection.execute(
-        f"CREATE VIEW {view} AS SELECT * EXCLUDE ({', '.join(columns)}), {', '.join(columns)} FROM "
-        f"(FROM no_{view} UNION ALL BY NAME FROM read_parquet([{names}], hive_partitioning = true, "
-        f"hive_types = {{{types}}}, union_by_name = true))"
+    _copy(
+        connection, f"no_{view}", pa.unify_schemas([_plain(SCHEMAS[dataset]), partition_columns(dataset)]).empty_table()
     )
+    names = ", ".join("'" + store.full(path).replace("'", "''") + "'" for path in paths)
+    types = ", ".join(f"'{name}': VARCHAR" for name in partitions(dataset))
+    read = f"read_parquet([{names}], hive_partitioning = true, hive_types = {{{types}}}, union_by_name = true)"
+    connection.execute(f"CREATE VIEW {view} AS FROM no_{view}" + (f" UNION ALL BY NAME FROM {read}" if paths else ""))
 
 
 _open: "weakref.WeakSet[duckdb.DuckDBPyConnection]" = weakref.WeakSet()
