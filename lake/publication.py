@@ -123,7 +123,7 @@ def without_copies(lk: Lake, change: Change) -> Change:
     for dataset in Dataset:
         of = lk.parts(dataset, [file.path for file in files if file.dataset == dataset])
         parts[dataset] = of._replace(published=[path for path in of.published if path not in replaced])
-    with spilling(lk.connect(parts)) as connection:
+    with spilling(lk.connect(parts, "hidden hidden_counted")) as connection:
         hidden = connection.sql("SELECT dataset, unit, list(record) FROM hidden GROUP BY ALL").fetchall()
         counts = f"SELECT {', '.join('-n AS n' if name == 'n' else name for name in STATS.names)} FROM hidden_counted"
         counted = connection.sql(counts).to_arrow_table().cast(STATS)

@@ -135,7 +135,10 @@ _SQL: Final = {
 statistics where its unit has counted it (units of earlier versions counted answers as qualified). Messages with one
 message_id and different content are all shown, and named by ``conflicts``. Of several answers to one alert the first
 one by its time and then by its id counts; the others are kept, and marked as second."""
-_FILES: Final = {f"{d}_{part}": d for d in Dataset for part in ("published", "tail", "near")}
+_FILES: Final = {f"{d}_{part}": d for d in Dataset for part in ("published", "tail")} | {
+    f"{d}_near": d for d in IDENTITIES
+}
+_HIDDEN: Final = {f"{d}_hidden": d for d in IDENTITIES}
 _ROWS: Final = ("ledger_as_committed", "changes")
 _WORD: Final = re.compile(r"\w+")
 _READ: Final = re.compile(r"\b(?:FROM|JOIN) (\w+)")
@@ -216,9 +219,7 @@ def connected(root: str, rows: Rows, parts: Mapping[Dataset, Parts], query: str 
         elif view in _FILES:
             _register_files(connection, root, view, parts[_FILES[view]])
         else:
-            # Without a file that can have copies there is nothing to compare.
-            dataset, _, part = view.rpartition("_")
-            no_copies = part == "hidden" and not parts[Dataset(dataset)].with_copies
+            no_copies = view in _HIDDEN and not parts[_HIDDEN[view]].with_copies  # nothing to compare
             connection.execute(f"CREATE VIEW {view} AS {NO_COPIES if no_copies else _SQL[view]}")
     return connection
 

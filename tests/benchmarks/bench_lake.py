@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import shutil
 import statistics
 import subprocess
@@ -100,25 +101,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--json", type=Path, metavar="FILE", help="the result (docs/performance/DATE-lake.json)")
     arguments = parser.parse_args(argv)
     arguments.data.mkdir(parents=True, exist_ok=True)
+    figures: list[Figure] = []
     try:
         check_room(arguments.data, arguments.messages)
         with tempfile.TemporaryDirectory(prefix="lake-", dir=arguments.data.resolve()) as folder:
-            figures = list(measured(arguments, Path(folder)))
+            for figure in _figures(arguments, Path(folder)):
+                print(figure.line, flush=True)
+                figures.append(figure)
     except DiskTooSmall as error:
         print(f"bench-lake: {error}", file=sys.stderr)
         return DISK_TOO_SMALL
     except JobFailed as error:
         print(f"bench-lake: {error}", file=sys.stderr)
         return JOB_FAILED
-    save(arguments, figures)
+    finally:
+        if figures:  # those before a failure are worth keeping
+            save(arguments, figures)
     return 0
-
-
-def measured(arguments: argparse.Namespace, folder: Path) -> Iterator[Figure]:
-    """The figures, printed one by one."""
-    for figure in _figures(arguments, folder):
-        print(figure.line, flush=True)
-        yield figure
 
 
 def _figures(arguments: argparse.Namespace, folder: Path) -> Iterator[Figure]:
@@ -306,7 +305,7 @@ def _recording(path: Path, number: int) -> Path:
 
 def save(arguments: argparse.Namespace, figures: list[Figure]) -> None:
     """Write the result."""
-    facts = machine()
+    facts, load = machine(), os.getloadavg()[2]
     path = arguments.json or _ROOT / "docs" / "performance" / f"{facts['date']}-lake.json"
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=_ROOT, capture_output=True, text=True, check=True
@@ -317,7 +316,7 @@ def save(arguments: argparse.Namespace, figures: list[Figure]) -> None:
         "command": "make bench-lake",
         "machine": ", ".join(f"{name} {value}" for name, value in facts.items()),
         "what": f"{arguments.messages:,} messages and {arguments.units:,} folded units against {arguments.small:,} "
-        f"messages; medians of {arguments.rounds} alternating rounds.",
+        f"messages; medians of {arguments.rounds} alternating rounds; load average of the last 15 minutes {load:.1f}.",
         "lake": {
             "columns": ["figure", "value", "goal", "details"],
             "results": [[figure.what, round(figure.value, 3), figure.goal, figure.details] for figure in figures],

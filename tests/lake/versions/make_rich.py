@@ -45,13 +45,17 @@ NAMES = {
     "ledger": "concat_ws(' ', path, range_start::VARCHAR, range_end::VARCHAR, rows_in::VARCHAR)",
 }
 """SQL that says what a view's row is known by."""
+FROM = {"stats": "(SELECT * EXCLUDE (unit, source, n), sum(n) AS n FROM stats GROUP BY ALL)"}
+"""What of a view is compared: the sums of statistics, since versions before 6 had no row of each unit."""
 
 
 def shown(root: str) -> dict[str, list[str]]:
     """What a lake's views show, sorted."""
     with Lake(root).connect() as connection:
         return {
-            view: [name for (name,) in connection.sql(f"SELECT {name} FROM {view} ORDER BY ALL").fetchall()]
+            view: [
+                name for (name,) in connection.sql(f"SELECT {name} FROM {FROM.get(view, view)} ORDER BY ALL").fetchall()
+            ]
             for view, name in NAMES.items()
         }
 
