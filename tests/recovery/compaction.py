@@ -42,7 +42,7 @@ VACUUM, KILL, KILL_INSIDE, HOLD, LET_END = "vacuum", "kill", "kill inside", "hol
 TURNS: Final = (KILL_INSIDE, HOLD, LET_END, VACUUM, LET_END, KILL_INSIDE, KILL)
 """What is done one after another: to a vacuum, or to a compaction; one that is killed inside or held has written
 some of its files."""
-LONGEST: Final = {"writer": 1.0, "publisher": 2.0, KILL: 1.0, VACUUM: 1.5}
+LONGEST: Final = {"writer": 1.0, "publisher": 2.0, KILL: 1.0, VACUUM: 3.0}
 """In lives of a compaction that was left alone, at most: of a writer after its first plan, and of the others, before
 they are killed."""
 HOLD_CHANGES: Final = 2
