@@ -121,7 +121,7 @@ def _with_recent(root: str) -> tuple[MergedLedger, pa.Table]:
             if MergedLedger(root).number == merged.number:
                 raise
             continue
-        if MergedLedger(root).number == merged.number:
+        if not merged.has_grown():
             return merged, recent
 
 

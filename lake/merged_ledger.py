@@ -80,6 +80,12 @@ class MergedLedger:
             self._table.update()
         self._look()
 
+    def has_grown(self) -> bool:
+        """Bring it up to date; whether changes were folded since."""
+        before = self.number
+        self.update()
+        return self.number != before
+
     def _look(self) -> None:
         self.number = self._table.number if self._table else 0
         """The number of the last change that is in it; 0 for none."""
