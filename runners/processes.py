@@ -19,11 +19,21 @@ from contextlib import closing, nullcontext, suppress
 from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
+from typing import IO
 
 import msgspec
 import psutil
 
-from schemas.errors import ServiceUnavailable
+from schemas.errors import (
+    DiskFull,
+    InputChanged,
+    InputUnusable,
+    InUse,
+    NotPermitted,
+    OutputUnusable,
+    PrestaCopError,
+    ServiceUnavailable,
+)
 from terminal.signals import INTERRUPTED
 
 STOP_SECONDS = 15
@@ -39,6 +49,10 @@ LOGS = 4
 """A log that reaches :data:`LOG_BYTES` is renamed to NAME.log.1, and so on; so many files are kept."""
 OWNER_ONLY = 0o600
 """Mode of the logs: the console's has a one-time password."""
+_ERRORS = {
+    error.exit_code: error
+    for error in (OutputUnusable, InputUnusable, DiskFull, InputChanged, NotPermitted, InUse, PrestaCopError)
+}
 _CLOCK_SECONDS = 2
 """How far the start time of a process may move: it is counted from boot, by a clock that is adjusted."""
 
@@ -66,10 +80,13 @@ class Child:
         self._command = [sys.executable, "-m", "runners.processes", str(os.getpid()), module, *arguments]
         self._process: subprocess.Popen[bytes] | None = None
         self._lines: deque[str] = deque(maxlen=KEPT_LINES)
-        self._reader = threading.Thread(target=self._copy_output, daemon=True)
+        self._reader: threading.Thread | None = None
 
     def start(self) -> None:
-        """Start it in a session of its own, so that Ctrl-C in the terminal reaches its parent alone."""
+        """Start it, again if it has ended, in a session of its own, so that Ctrl-C in the terminal reaches its parent
+        alone."""
+        if self._reader:
+            self._reader.join(OUTPUT_SECONDS)
         self._process = subprocess.Popen(
             self._command,
             stdin=subprocess.DEVNULL,
@@ -77,6 +94,7 @@ class Child:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+        self._reader = threading.Thread(target=self._copy_output, args=(self._process.stdout,), daemon=True)
         self._reader.start()
 
     def is_running(self) -> bool:
@@ -84,14 +102,14 @@ class Child:
         return self._process is not None and self._process.poll() is None
 
     def check_running(self) -> None:
-        """Raises ServiceUnavailable where it does not run."""
+        """Raises PrestaCopError where it does not run."""
         if not self.is_running():
-            raise self._unexpected_end()
+            raise self.why_ended()
 
     def check_exit_code(self) -> None:
-        """Raises ServiceUnavailable where it did not end successfully or by SIGTERM's exit code."""
+        """Raises PrestaCopError where it did not end successfully or by SIGTERM's exit code."""
         if self._process is None or self._process.returncode not in (0, INTERRUPTED):
-            raise self._unexpected_end()
+            raise self.why_ended()
 
     def has_succeeded(self) -> bool:
         """Whether it has ended with exit code 0."""
@@ -123,29 +141,30 @@ class Child:
         self._process.wait()
 
     def output(self) -> str:
-        """The last :data:`KEPT_LINES` lines of stdout and stderr since it was started."""
-        if not self.is_running() and self._reader.ident:
+        """The last :data:`KEPT_LINES` lines of stdout and stderr since it was first started."""
+        if not self.is_running() and self._reader:
             self._reader.join(OUTPUT_SECONDS)
         return "".join(list(self._lines))
 
-    def _copy_output(self) -> None:
+    def _copy_output(self, stream: IO[bytes] | None) -> None:
         log = logging.Logger(self.name)
         handler = _RotatingLog(self.log, maxBytes=LOG_BYTES, backupCount=LOGS - 1, encoding="utf-8")
         handler.setFormatter(_LINE)
         log.addHandler(handler)
-        stream = self._process.stdout if self._process else None
         with stream or nullcontext(), closing(handler):
             while stream and (line := stream.readline(LINE_BYTES)):
                 text = line.decode(errors="replace")
                 self._lines.append(text)
                 log.info("%s", text.rstrip("\n"))
 
-    def _unexpected_end(self) -> ServiceUnavailable:
+    def why_ended(self) -> PrestaCopError:
+        """The error that says how it ended, with its exit code where that is one of this project's commands."""
         code = self._process.returncode if self._process else None
         how = f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with exit code {code}"
         tail = "\n".join(self.output().splitlines()[-TAIL_LINES:])
         text = f"the last lines of {self.log}:\n{tail}" if tail else f"{self.log} is empty"
-        return ServiceUnavailable(f"the {self.name} {how}; {text}")
+        kind = _ERRORS.get(code or 0, ServiceUnavailable)
+        return kind(f"the {self.name} {how}; {text}")
 
 
 class Record(msgspec.Struct, frozen=True):

@@ -20,7 +20,10 @@ seconds. Servers that ran before (make services-up) keep running. The lake is co
 the fleet, reads the messages that are left and ends; a second Ctrl-C ends everything at once. Logs and live statistics
 are in DIR/live of --data DIR; each log keeps the last 40 MB.
 
-exit codes: 0 done, 2 wrong usage, 4 a service is not available or a process ended by itself, 130 interrupted
+A server, the graph, the console or the fleet that ends by itself is started again, after 1, 2, 4 ... 30 seconds. One
+that ends five times within a minute, or is not well for ten minutes, ends the run with its exit code.
+
+exit codes: 0 done, 2 wrong usage, 4 a service is not available or a process was killed again and again, 130 interrupted
 """
 
 

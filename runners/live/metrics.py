@@ -249,15 +249,15 @@ class State(NamedTuple):
     text: str
 
 
-def state_of(now: Snapshot, problems: Sequence[str]) -> State:
-    """The state of the run; each of the problems, which name a part that does not work, makes it red."""
+def state_of(now: Snapshot, problems: Sequence[str], warnings: Sequence[str] = ()) -> State:
+    """The state of the run: a problem, which names a part that does not run, makes it red, a warning amber."""
     if not now.started:
         return State(Level.RED, "; ".join(problems)) if problems else State(Level.AMBER, "the graph is starting")
     measured = (
         (now.silent_seconds, SILENT_SECONDS, f"no data for {now.silent_seconds:.0f} s"),
         (now.lag_seconds, LAG_SECONDS, f"lag {now.lag_seconds:.0f} s"),
     )
-    reasons = [*problems, *(text for seconds, (amber, _), text in measured if seconds > amber)]
+    reasons = [*problems, *warnings, *(text for seconds, (amber, _), text in measured if seconds > amber)]
     if problems or any(seconds > red for seconds, (_, red), _ in measured):
         return State(Level.RED, "; ".join(reasons))
     return State(Level.AMBER, "; ".join(reasons)) if reasons else State(Level.GREEN, "messages are stored as they come")
@@ -277,6 +277,7 @@ class Metrics:
         self._path = progress_file
         self._panes = PaneFile(panes)
         self._rates = Rates()
+        self._read_before: Counter[str] = Counter()
         self._lags: list[Lag] = []
         self._lag_at: float | None = None
         self._has_backlog = stream != "pubsub"
@@ -284,7 +285,10 @@ class Metrics:
 
     def update(self) -> Snapshot:
         """Read everything that is new but the ledger."""
-        self.progress = read_progress(self._path)
+        before, self.progress = self.progress, read_progress(self._path)
+        if before and self.progress and any(self.progress.read.get(key, 0) < n for key, n in before.read.items()):
+            self._read_before.update(before.read)  # the graph was started again, and counts from 0
+            self._rates = Rates()
         if self.progress:
             self._rates.add(self.progress)
             if self.progress.lag:
@@ -292,6 +296,11 @@ class Metrics:
         for pane in self._panes.read_new():
             self.windows.add(pane)
         return self._snapshot()
+
+    @property
+    def read(self) -> Counter[str]:
+        """Messages by source, of every graph of the run; what was not committed before a restart is read again."""
+        return self._read_before + Counter(self.progress.read if self.progress else {})
 
     def _snapshot(self) -> Snapshot:
         lags, now = self._lags, time.time()
@@ -305,7 +314,7 @@ class Metrics:
             lag_seconds=max((lag.seconds for lag in lags), default=0.0),
             silent_seconds=0.0 if self._lag_at is None else max(now - self._lag_at, 0.0),
             uncommitted=sum(lag.units for lag in lags),
-            read=sum(self.progress.read.values()) if self.progress else 0,
+            read=self.read.total(),
             units=self.committed.units,
             files=self.committed.files,
             rows=self.committed.of(ROWS_IN),

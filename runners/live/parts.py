@@ -2,16 +2,19 @@
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from messaging.urls import kafka_url
 from pipelines.violations.options import UNBOUNDED
+from runners.live.supervisor import Part
 from runners.processes import Child
 from runners.provision import pubsub
 from runners.provision.diff import Mode
 from runners.provision.kafka import KafkaTopics
 from runners.provision.spec import CONSOLE, FLEET, IMAGES, LAKE, MESSAGES, topics
+from runners.services import Services
 from runners.services.ports import HOST
 from schemas.errors import ServiceUnavailable
 from terminal import logs
@@ -105,6 +108,32 @@ class Parts:
             text for name in ("alerts", "images", "confirmations") for text in (f"--{name}", urls[name].read(CONSOLE))
         ]
         return ["console", *where, "--panes", str(self.panes), *write, *read, *logs.flags()]
+
+    def supervised(self) -> list[Part]:
+        """The parts that are started again when they end."""
+        effects = (
+            (self.graph, "no message is stored"),
+            (self.console, "officers cannot answer"),
+            (self.simulator, "no drone sends messages"),
+        )
+        return [
+            Part(child.name, effect, str(child.log), child.is_running, child.start, child.why_ended)
+            for child, effect in effects
+        ]
+
+
+def server_part(services: Services, name: str, start: Callable[[str], None]) -> Part:
+    """A server as a part that ``start`` starts again."""
+    (state,) = services.status(name)
+    effect = "nothing can be stored or looked up in the lake" if name == "s3" else "no message is published or read"
+
+    def is_running() -> bool:
+        return services.status(name)[0].pid is not None
+
+    def why() -> ServiceUnavailable:
+        return ServiceUnavailable(f"{name} ended; see {state.log}")
+
+    return Part(name, effect, str(state.log), is_running, lambda: start(name), why, is_server=True)
 
 
 def _simulator_command(options: LiveOptions, urls: dict[str, TopicUrl]) -> list[str]:

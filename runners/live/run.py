@@ -7,9 +7,10 @@ from lake.format import check
 from pipelines.cli.commit_progress import Committed, kept_up_to_date
 from runners.live.maintenance import Maintenance
 from runners.live.metrics import Metrics
-from runners.live.parts import LiveOptions, Parts, compaction, create_topics, start_console
+from runners.live.parts import LiveOptions, Parts, compaction, create_topics, server_part, start_console
 from runners.live.shutdown import locked_folder, running_servers, stopping
 from runners.live.summary import next_steps, published_count, summary
+from runners.live.supervisor import Supervisor
 from runners.live.watch import Watch
 from runners.services import HOME, Services
 from runners.services.services import DATA, PORTS
@@ -22,7 +23,7 @@ def live(options: LiveOptions) -> int:
     """Start everything, watch it, stop everything; gives the exit code.
 
     Raises:
-        ServiceUnavailable: a server cannot be installed or started, or a process ended by itself.
+        PrestaCopError: a server cannot be installed or started, or a part ended by itself again and again.
         OutputUnusable: another run uses the same folder, or there cannot be a lake there.
         KeyboardInterrupt: by Ctrl-C before the fleet flies, or by the second one.
     """
@@ -41,13 +42,18 @@ def live(options: LiveOptions) -> int:
             maintenance = Maintenance(compaction(options.lake), folder / "compaction.log")
             metrics = Metrics(parts.progress_file, parts.panes, committed, options.stream)
 
-            def not_running() -> list[str]:
-                stopped = [state.name for state in services.status(*names) if state.pid is None]
-                console = [] if parts.console.is_running() else [parts.console.name]
-                return [*stopped, *console, *(["compaction"] if maintenance.failed else [])]
+            def warnings() -> list[str]:
+                return [f"the last compaction failed, see {folder}/compaction.log"] if maintenance.failed else []
 
+            def start_server(name: str) -> None:
+                services.up(name)
+                if name == options.stream:
+                    create_topics(name)  # the Pub/Sub server keeps none
+
+            servers = [server_part(services, name, start_server) for name in names]
+            supervisor = Supervisor([*servers, *parts.supervised()])
             title = f"{options.drones:,} drones → {options.stream} → {options.lake}"
-            watch = Watch(title, parts.simulator, parts.graph, metrics, not_running)
+            watch = Watch(title, parts.simulator, parts.graph, metrics, supervisor, warnings)
             with (
                 stopping(maintenance.stop, maintenance.kill),
                 stopping(parts.console.stop, parts.console.kill),

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from pipelines.cli.commit_progress import COUNTS
 from runners.live.metrics import Metrics
@@ -14,25 +15,26 @@ _SERVICES = "prestacop services"
 
 
 def published_count(simulator_output: str) -> int:
-    """How many messages the simulator has published, by its last progress line.
+    """How many messages the simulator has published, by its last progress line, and the last one before each restart.
 
     >>> published_count("simulator: 1,000 published, 10 a second\\nsimulator: 1,250 messages in 2.0 s, 625 a second")
     1250
+    >>> published_count("simulator: 1,000 published, 10 a second\\nsimulator: 250 published, 10 a second")
+    1250
     """
-    found = _PUBLISHED.findall(simulator_output)
-    return int(found[-1].replace(",", "")) if found else 0
+    counts = [int(found.replace(",", "")) for found in _PUBLISHED.findall(simulator_output)]
+    return sum(count for count, following in pairwise([*counts, 0]) if following < count)
 
 
 def summary(published: int, metrics: Metrics) -> Iterator[str]:
     """The counts of the whole run; ``published`` is in messages."""
     now, committed, windows = metrics.update(), metrics.committed, metrics.windows
     sources = (Source.DRONES, Source.IMAGES)
-    read = metrics.progress.read if metrics.progress else {}
     yield f"{committed.units:,} units, {committed.files:,} files in {clock(now.seconds)}"
     yield ""
     yield _line("", sources)
     yield _line("published", [f"{published:,}"])
-    yield _line("read", [f"{read.get(source, 0):,}" for source in sources])
+    yield _line("read", [f"{metrics.read[source]:,}" for source in sources])
     for column in COUNTS:
         label = "committed" if column == ROWS_IN else "→ " + column.replace("_", " ")
         yield _line(label, [f"{committed.rows[source][column]:,}" for source in sources])

@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Iterable, Sequence
 
@@ -34,19 +35,27 @@ class Screen:
         """The width now, without the last column: some terminals wrap the line after it."""
         return shutil.get_terminal_size().columns - 1
 
-    def show(self, lines: Sequence[str], level: Level) -> None:
-        """Overwrite the lines before with ``lines``, as many as fit, the first one in the colour of the level."""
-        lines = lines[: shutil.get_terminal_size().lines - 1]
+    def show(self, state: Sequence[str], level: Level, lines: Sequence[str] = ()) -> None:
+        """Overwrite the lines before with the state's, in the colour of its level, and ``lines``, as many as fit."""
+        lines = [*state, *lines][: shutil.get_terminal_size().lines - 1]
         # In a window that has become narrower, an earlier line takes several now.
         above = sum(1 + len(line) // (self.columns + 1) for line in self._shown)
         back = f"\x1b[{above}F" if above else ""
         terminal = unguarded(sys.stdout)
-        first, *others = (f"{printable(line)}\n" for line in lines)
+        shown = [printable(line) for line in lines]
         if "NO_COLOR" not in os.environ:
-            first = f"\x1b[1;{_COLOURS[level]}m{first[:-1]}\x1b[0m\n"
-        terminal.write(f"{back}\x1b[J" + "".join([first, *others]))
+            shown[: len(state)] = [f"\x1b[1;{_COLOURS[level]}m{line}\x1b[0m" for line in shown[: len(state)]]
+        terminal.write(f"{back}\x1b[J" + "".join(f"{line}\n" for line in shown))
         terminal.flush()
         self._shown = lines
+
+    def announce(self, state: State) -> None:
+        """A line that stays, above what is overwritten."""
+        if self.is_terminal:
+            self.show([_state(state)], state.level)
+            self._shown = ()
+        else:
+            print(_state(state), flush=True)
 
     def print(self, line: str) -> None:
         """Print a line if the last one is :data:`PLAIN_SECONDS` old."""
@@ -55,10 +64,14 @@ class Screen:
             print(line, flush=True)
 
 
-def lines(title: str, state: State, note: str, now: Snapshot, columns: int) -> list[str]:
-    """What a terminal shows: the state, the metrics, and two windows below."""
+def state_lines(state: State, columns: int) -> list[str]:
+    """The state, in as many lines as it needs."""
+    return textwrap.wrap(_state(state), columns)
+
+
+def lines(title: str, note: str, now: Snapshot, columns: int) -> list[str]:
+    """What a terminal shows below the state: the metrics, and two windows."""
     shown = [
-        _state(state),
         *_folded([title, clock(now.seconds), note], columns),
         "",
         *_folded([GAP.join(_stream(now)), GAP.join(_lake(now))], columns),

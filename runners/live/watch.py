@@ -1,10 +1,11 @@
-"""Runs the simulator and the graph, and shows the metrics until everything is read."""
+"""Runs the simulator and the graph, and shows the metrics and the state of all parts until everything is read."""
 
 import time
 from collections.abc import Callable, Sequence
 
 from runners.live.metrics import Metrics, state_of
-from runners.live.terminal import Screen, lines, plain
+from runners.live.supervisor import Supervisor
+from runners.live.terminal import Screen, lines, plain, state_lines
 from runners.processes import Child
 from terminal.signals import INTERRUPTED
 
@@ -17,11 +18,17 @@ class Watch:
     """Runs and watches the simulator and the graph.
 
     Args:
-        not_running: gives the names of the services that do not run.
+        warnings: gives what does not work beside the parts of the supervisor.
     """
 
     def __init__(
-        self, title: str, simulator: Child, graph: Child, metrics: Metrics, not_running: Callable[[], list[str]]
+        self,
+        title: str,
+        simulator: Child,
+        graph: Child,
+        metrics: Metrics,
+        supervisor: Supervisor,
+        warnings: Callable[[], list[str]],
     ) -> None:
         self.is_drained = False
         """Whether everything that was published is in the lake."""
@@ -29,34 +36,38 @@ class Watch:
         self._simulator = simulator
         self._graph = graph
         self._metrics = metrics
-        self._not_running = not_running
+        self._supervisor = supervisor
+        self._warnings = warnings
         self._screen = Screen()
 
     def run(self, seconds: float) -> int:
         """Publish for so long, or until Ctrl-C where it is 0; then read what is left. Gives the exit code.
 
         Raises:
-            ServiceUnavailable: a process ended by itself.
+            PrestaCopError: a part ended by itself again and again.
             KeyboardInterrupt: there was a second Ctrl-C.
         """
         for child in self._children():
             child.start()
+        self._supervisor.start()
         end = time.monotonic() + seconds if seconds else float("inf")
         code = 0
         try:
-            self._wait("Ctrl-C stops it", lambda: time.monotonic() >= end, self._children())
+            self._wait("Ctrl-C stops it", lambda: time.monotonic() >= end)
         except KeyboardInterrupt:
             code = INTERRUPTED
         self._drain(DRAIN_SECONDS if code else float("inf"))
         return code
 
     def stop(self) -> None:
-        """Stop both."""
+        """Stop both, and start nothing again."""
+        self._supervisor.stop()
         for child in self._children():
             child.stop()
 
     def kill(self) -> None:
-        """Kill both."""
+        """Kill both, and start nothing again."""
+        self._supervisor.kill()
         for child in self._children():
             child.kill()
 
@@ -64,10 +75,13 @@ class Watch:
         return self._simulator, self._graph
 
     def _drain(self, timeout: float) -> None:
+        self._supervisor.release(self._simulator.name)
+        was_running = self._simulator.is_running()
         self._simulator.terminate()
         note = "the simulator is stopping; Ctrl-C stops everything at once"
-        self._wait(note, lambda: not self._simulator.is_running(), [self._graph])
-        self._simulator.check_exit_code()
+        self._wait(note, lambda: not self._simulator.is_running())
+        if was_running:
+            self._simulator.check_exit_code()
         last, end = time.time(), time.monotonic() + timeout
 
         def is_done() -> bool:
@@ -75,24 +89,30 @@ class Watch:
             self.is_drained = progress is not None and progress.is_drained(last)
             return self.is_drained or time.monotonic() >= end
 
-        self._wait("reading the messages that are left; Ctrl-C stops everything at once", is_done, [self._graph])
+        self._wait("reading the messages that are left; Ctrl-C stops everything at once", is_done)
+        self._supervisor.stop()
+        was_running = self._graph.is_running()
         self._graph.stop()
-        self._graph.check_exit_code()
+        if was_running:
+            self._graph.check_exit_code()
         self._metrics.committed.refresh()
         self._show("stopped")
 
-    def _wait(self, note: str, until: Callable[[], bool], running: Sequence[Child]) -> None:
-        """Show the metrics until a condition holds. Raises ServiceUnavailable where one of ``running`` has ended."""
+    def _wait(self, note: str, until: Callable[[], bool]) -> None:
+        """Show the metrics until a condition holds. Raises PrestaCopError where the supervisor gives up."""
         while not until():
-            for child in running:
-                child.check_running()
+            if self._supervisor.failure:
+                raise self._supervisor.failure
             self._show(note)
             time.sleep(TICK_SECONDS - time.time() % TICK_SECONDS)
 
     def _show(self, note: str) -> None:
         now = self._metrics.update()
-        state = state_of(now, [f"{name} does not run" for name in self._not_running()])
+        for news in self._supervisor.news():
+            self._screen.announce(news)
+        state = state_of(now, self._supervisor.problems(), self._warnings())
         if self._screen.is_terminal:
-            self._screen.show(lines(self._title, state, note, now, self._screen.columns), state.level)
+            columns = self._screen.columns
+            self._screen.show(state_lines(state, columns), state.level, lines(self._title, note, now, columns))
         else:
             self._screen.print(plain(state, note, now))

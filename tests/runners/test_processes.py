@@ -15,7 +15,7 @@ import pytest
 
 from runners import processes
 from runners.processes import Background, Child, Record
-from schemas.errors import ServiceUnavailable
+from schemas.errors import InputUnusable, ServiceUnavailable
 from tests.support import wait_until
 
 pytestmark = pytest.mark.embedded
@@ -107,6 +107,17 @@ def test_the_error_of_a_child_that_ended_has_its_exit_code_and_last_lines(make_c
     assert "some_child.py', 'hello'] no more" in child.output()
     with pytest.raises(ServiceUnavailable, match="exit code 1"):
         child.check_exit_code()
+
+
+def test_a_child_that_ended_is_started_again_and_its_error_has_its_exit_code(
+    make_child: Callable[[str], Child],
+) -> None:
+    child = make_child("import sys; print('here'); sys.exit(3)")
+    for times in (1, 2):
+        child.start()
+        wait_until(lambda: not child.is_running())
+        assert child.output() == times * "here\n"
+        assert (type(child.why_ended()), child.why_ended().exit_code) == (InputUnusable, 3)
 
 
 LONG = "import time; print('ready', flush=True); time.sleep(300)"

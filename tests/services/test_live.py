@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.request import urlopen
 
 import boto3
 import psutil
@@ -33,6 +34,9 @@ LAKE = "s3://prestacop/lake"
 ROOT = Path(__file__).resolve().parents[2]
 PRINTED = ("console", f"one-time password of {ADMIN}")
 COUNTS = ("positions", "qualified", "unqualified", "dead_letters", "images", "duplicates")
+
+
+KILLED = ("kafka", "s3", "graph", "console")
 
 
 class Place(NamedTuple):
@@ -139,10 +143,14 @@ def ledger_figures(lk: Lake) -> dict[str, tuple[int, ...]]:
     return {"committed": of("rows_in"), **{column: of(column) for column in COUNTS}}
 
 
-def assert_all_once(printed: str, lk: Lake) -> None:
-    """The summary, the ledger and the rows of the lake say the same, and each message is there once."""
+def assert_all_once(printed: str, lk: Lake, is_restarted: bool = False) -> None:
+    """The summary, the ledger and the rows of the lake say the same, and each message is there once.
+
+    Args:
+        is_restarted: the graph was killed, so that messages may have been read again.
+    """
     summary = figures(printed)
-    assert summary.pop("read") == summary["committed"]
+    assert summary.pop("read") == summary["committed"] or is_restarted
     assert summary.pop("published") == summary["committed"][:1]
     summary.pop("late")
     assert summary == ledger_figures(lk)
@@ -168,6 +176,15 @@ def left(place: Place, family: list[psutil.Process]) -> list[str]:
 def pids(place: Place, run: Live) -> list[int]:
     """The command, and the servers that it has started."""
     return [run.process.pid, *(state.pid for state in place.services.status() if state.pid)]
+
+
+def is_served(address: str) -> bool:
+    """Whether the console answers."""
+    try:
+        with urlopen(f"{address}/static/mark.svg", timeout=5) as response:
+            return bool(response.status == 200)
+    except OSError:
+        return False
 
 
 def ends(broker: str, topic: str, partitions: int) -> int:
@@ -207,32 +224,56 @@ def test_a_live_run_on_pubsub_is_exactly_once(place: Place, monkeypatch: pytest.
         assert_all_once(run.printed(), lk)
 
 
-def test_it_survives_a_broker_crash_and_ctrl_c_keeps_the_servers_that_ran_before(
+def part(run: Live, word: str) -> psutil.Process | None:
+    """The process of a part, while it runs."""
+    for process in psutil.Process(run.process.pid).children():
+        with suppress(psutil.NoSuchProcess):
+            if word in process.cmdline():
+                return process
+    return None
+
+
+def test_what_is_killed_is_started_again_and_ctrl_c_keeps_the_servers_that_ran_before(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place.services.up("kafka", "s3")
     with live(place, "--drones", "100") as run:
         run.wait_for(lambda _: run.committed() > 0)
-        place.services.kill("kafka")
-        place.services.up("kafka")
+        for word in ("console", "runners.live.graph"):
+            process = part(run, word)
+            assert process is not None
+            process.kill()
+        for name in ("kafka", "s3"):
+            place.services.kill(name)
         before = run.committed()
+        run.wait_for(lambda printed: all(f"{name} was started again" in printed for name in KILLED))
         run.wait_for(lambda _: run.committed() > before + 1_000)
+        address = re.search(r"^console: (\S+)", run.printed(), re.MULTILINE)
+        assert address is not None
+        run.wait_for(lambda _: is_served(address[1]))
         run.process.send_signal(signal.SIGINT)
         assert run.process.wait(60) == 130, run.printed()
     assert "Traceback" not in run.printed()
+    assert all(f"{name} does not run: " in run.printed() for name in KILLED)
     pids = [state.pid for state in place.services.status("kafka", "s3")]
     assert all(pids)
     place.services.down()
     assert left(place, run.family) == []
     with opened(place, monkeypatch) as lk:
-        assert_all_once(run.printed(), lk)
+        assert_all_once(run.printed(), lk, is_restarted=True)
 
 
-def test_it_reports_a_process_that_dies_and_stops_the_others(place: Place) -> None:
+def test_a_part_that_dies_again_and_again_ends_the_run(place: Place) -> None:
     with live(place, "--drones", "10") as run:
         run.wait_for(lambda printed: "messages/s" in printed)
-        (graph,) = (process for process in run.family if "runners.live.graph" in process.cmdline())
-        graph.kill()
+
+        def kill_graph() -> bool:
+            graph = part(run, "runners.live.graph") if run.process.poll() is None else None
+            if graph:
+                graph.kill()
+            return run.process.poll() is not None
+
+        wait_until(kill_graph)
         assert run.process.wait(60) == 4, run.printed()
     assert "error: the graph was killed by signal 9" in run.printed()
     assert "Traceback" not in run.printed()

@@ -174,6 +174,15 @@ def test_lag_and_silence_grow_by_themselves_while_the_graph_reports_nothing(tmp_
     assert state_of(metrics.update(), []).level is Level.GREEN
 
 
+def test_messages_that_were_read_before_a_restart_of_the_graph_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "progress.json"
+    metrics = Metrics(path, tmp_path / "panes.jsonl", Committed(str(tmp_path / "lake")), "kafka")
+    for read in (5, 900, 0, 40, 3):
+        path.write_bytes(msgspec.json.encode(sample(time.time(), read)))
+        assert metrics.update().messages_per_second >= 0
+    assert metrics.read == {"drones": 900 + 40 + 3}
+
+
 def test_a_graph_that_has_ended_has_no_rate(tmp_path: Path) -> None:
     path = tmp_path / "progress.json"
     metrics = Metrics(path, tmp_path / "panes.jsonl", Committed(str(tmp_path / "lake")), "kafka")
