@@ -1,6 +1,7 @@
 """Publications: each message is in the tables once, whenever its copy arrives and however many processes publish."""
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,27 +52,43 @@ COPIES: dict[str, tuple[list[list[Said] | None], list[str]]] = {
     ),
     "without an id": ([[M._replace(id=None)], None, [M._replace(id=None)]], ["a/0", "b/0"]),
 }  # fmt: skip
-"""Units, None for a publication between them, and the places of the rows that the table has in the end."""
+"""By case: units, None for a publication between them, and the places of the rows that the table has in the end."""
 
 
-@pytest.mark.parametrize("is_compacted", [False, True])
-@pytest.mark.parametrize("name", COPIES)
-def test_a_copy_of_a_message_is_never_in_a_table(tmp_path: Path, name: str, is_compacted: bool) -> None:
-    root, (steps, expected) = str(tmp_path), COPIES[name]
-    units = iter("abcdef")
-    for said in steps:
-        if said is not None:
-            commit(root, [write(root, next(units), said)])
-        elif is_compacted:
-            compacted(root)
+def rounds(name: str) -> list[list[list[Said]]]:
+    """The units of a case before each publication, with messages that no other case has."""
+    found: list[list[list[Said]]] = [[]]
+    for said in COPIES[name][0]:
+        if said is None:
+            found.append([])
         else:
-            publish(root)
-    publish(root)
-    assert in_table(root, Dataset.QUALIFIED) == expected
-    rows = sum(len(said) for said in steps if said is not None)
+            found[-1].append([m._replace(id=m.id and f"{m.id} {name}", drone=f"{m.drone} {name}") for m in said])
+    return found
+
+
+@pytest.mark.parametrize("step", [publish, compacted])
+def test_a_copy_of_a_message_is_never_in_a_table(tmp_path: Path, step: Callable[[str], object]) -> None:
+    root, cases = str(tmp_path), {name: rounds(name) for name in COPIES}
+    letters = {name: iter("abcdef") for name in COPIES}
+    units: dict[str, list[str]] = {name: [] for name in COPIES}
+    for number in range(longest := max(map(len, cases.values()))):
+        for case, (name, of) in enumerate(cases.items()):
+            for said in of[number] if number < len(of) else []:
+                unit = f"{case:02d}{next(letters[name])}"
+                commit(root, [write(root, unit, said)])
+                units[name].append(unit)
+        (step if number < longest - 1 else publish)(root)
+    found = in_table(root, Dataset.QUALIFIED)
+    of_case = {
+        name: [place[2:] for place in found if place.startswith(f"{case:02d}")] for case, name in enumerate(cases)
+    }
+    assert of_case == {name: expected for name, (_, expected) in COPIES.items()}
     lk = lake(root)
-    assert sum(lk.ledger["duplicates"].to_pylist()) == rows - len(expected)
-    assert lk.sql("SELECT sum(n)::INT AS n FROM stats").to_pylist() == [{"n": len(expected)}]
+    duplicates = dict(zip(lk.ledger["unit"].to_pylist(), lk.ledger["duplicates"].to_pylist(), strict=True))
+    for name, (steps, expected) in COPIES.items():
+        rows = sum(len(said) for said in steps if said is not None)
+        assert sum(duplicates[unit] for unit in units[name]) == rows - len(expected), name
+    assert lk.sql("SELECT sum(n)::INT AS n FROM stats").to_pylist() == [{"n": len(found)}]
     assert reconcile(root) == []
 
 

@@ -68,29 +68,21 @@ def test_an_empty_lake_has_every_view_with_its_columns(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name",
+    "names",
     [
-        "it's",
-        "a*b",
-        "[x]",
-        "wh?t",
-        "ü %20#",
-        "{a}",
-        ".x.parquet",
-        'q"$HOME\n',
-        "source=other",
-        "month=1999-01",
-        "unit=x",
+        ["it's", "ü %20#", "{a}", ".x.parquet", 'q"$HOME\n'],
+        ["a*b", "[x]", "wh?t"],  # DuckDB takes these for patterns
+        ["source=other", "month=1999-01", "unit=x"],  # and these for partitions
     ],
 )
-def test_a_lake_may_have_any_name(tmp_path: Path, name: str) -> None:
+def test_a_lake_may_have_any_name(tmp_path: Path, names: list[str]) -> None:
     messages = [Said("1"), Said("2", code=None), Said("3", code=0), Said("1")]
     found = []
-    for root in (str(tmp_path / "plain"), str(tmp_path / name / "lake")):
+    for root in (str(tmp_path / "plain"), str(tmp_path.joinpath(*names, "lake")), str(tmp_path.joinpath(*names))):
         commit(root, [write(root, "a", messages[:2])])
         commit(root, [write(root, "b", messages[2:])])
         found.append(all_views(lake(root)))
-    assert found[0] == found[1]
+    assert found[0] == found[1] == found[2]
     assert [len(found[0][name]) for name in ("qualified", "duplicates", "stats")] == [1, 1, 3]
 
 
