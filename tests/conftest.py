@@ -18,6 +18,7 @@ from moto.server import ThreadedMotoServer
 from lake import merged_ledger
 from lake.format import check, mark_new
 from lake.storage import storage
+from pipelines.cli.data_buffers import send_whole_elements
 from pipelines.cli.loopback import listen_here_alone
 from runners.services import ports
 from tests import starts
@@ -33,6 +34,7 @@ for inherited in MAKES_OWN.split():
     os.environ.pop(inherited, None)
 
 listen_here_alone()  # as every command does
+send_whole_elements()
 
 
 def _no_sync(fd: Any = None) -> None:
@@ -43,13 +45,17 @@ os.fsync = os.sync = _no_sync
 
 
 def _specs_once(specs: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Beam inspects all methods of a DoFn about seven times for its state and timers: once will do."""
+    """Beam inspects all methods of a DoFn about seven times for its state and timers: once will do.
+
+    They are attributes of its class, so equal DoFns have the same. An entry goes with its DoFn, before another object
+    can have the same identity, and nobody can change the sets.
+    """
     known: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 
     def of(dofn: Any) -> Any:
-        if dofn not in known:
-            known[dofn] = specs(dofn)
-        return known[dofn]
+        if (found := known.get(dofn)) is None:
+            found = known[dofn] = tuple(map(frozenset, specs(dofn)))
+        return found
 
     return of
 

@@ -16,6 +16,7 @@ from apache_beam.runners.runner import create_runner
 
 from pipelines.cli.cluster import JobEnded
 from pipelines.cli.commit_progress import Committed, kept_up_to_date
+from pipelines.cli.data_buffers import send_whole_elements
 from pipelines.cli.java_job_server import refusal
 from pipelines.cli.loopback import listen_here_alone
 from pipelines.cli.runner_options import FLINK_STREAMS
@@ -69,6 +70,7 @@ def beam_options(
         flags = [*(FLINK_STREAMS if streaming else ()), *rest]
         # By default Beam cancels a job after 300 s without a message from the job server.
         return PipelineOptions(flags, streaming=streaming, job_server_timeout=WITHOUT_END_SECONDS)
+    send_whole_elements()
     usual: dict[str, str | int] = {"direct_running_mode": "multi_threading", "direct_num_workers": os.cpu_count() or 1}
     defaults = {name: value for name, value in usual.items() if not any(f.startswith(f"--{name}") for f in rest)}
     return PipelineOptions(list(rest), runner=LOCAL_RUNNER, **defaults)
