@@ -106,13 +106,13 @@ def find_due(root: str, retention: timedelta, deep: bool = False) -> list[Due]:
     for form in (FORM, *map(form_of, Dataset)):
         if (table := find_table(root, form)) is None:
             continue
-        removed = table.removed()
-        new = [path for path, when in removed.items() if table.vacuumed - _LATE_MS < when <= until]
+        removed, vacuumed = table.removed(), table.vacuumed
+        new = [path for path, when in removed.items() if vacuumed - _LATE_MS < when <= until]
         files = _existing(store, new)
         young = {path for path, when in removed.items() if when > until}
         if known:
             files += known.left_over(form, table, young.union(file.path for file in files))
-        found.append(Due(table, max(until, table.vacuumed), files, len(young), bool(new)))
+        found.append(Due(table, max(until, vacuumed), files, len(young), bool(new)))
     return found
 
 
