@@ -1,13 +1,15 @@
 """Merge many small files of one directory into one, sorted."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import accumulate
 from typing import Final, NamedTuple
 
+import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
 from lake.changes import Move
@@ -17,6 +19,7 @@ from lake.files import WrittenFile, write_unit
 from lake.layout import CHANGE, is_part, part_name, unit_of
 from lake.reader import LakeFile
 from lake.storage import storage
+from lake.views import counted
 from schemas.errors import NotReconciled
 from schemas.lake import SCHEMAS, STATS, Dataset, Source, empty
 
@@ -196,3 +199,46 @@ def summed(table: pa.Table) -> pa.Table:
     )
     sums = table.cast(plain).group_by(keys).aggregate([("n", "sum")]).rename_columns({"n_sum": "n"}).select(STATS.names)
     return sums.filter(pc.not_equal(sums["n"], 0)).sort_by("window_start").cast(STATS)
+
+
+def may_hold(file: LakeFile, units: Container[str]) -> bool:
+    """Whether a file may have rows of these units, by its name."""
+    writer = unit_of(file.path)
+    return writer.startswith(CHANGE) or writer in units
+
+
+def less(root: str, file: LakeFile, counted: pa.Table) -> tuple[pa.Table | None, pa.Table]:
+    """The statistics of a file with these counts, of its units, added: None where there are none; and the other counts,
+    since those of a unit may be in several files."""
+    if not may_hold(file, counted["unit"].to_pylist()):
+        return None, counted
+    table = read_checked(root, file)
+    here = pc.is_in(counted["unit"].cast(pa.string()), table["unit"].cast(pa.string()).unique())
+    mine, others = counted.filter(here), counted.filter(pc.invert(here))
+    return (summed(pa.concat_tables([table, mine]).unify_dictionaries()) if mine.num_rows else None), others
+
+
+def as_lake_files(files: Iterable[WrittenFile]) -> list[LakeFile]:
+    """The files of datasets among those that a change has written."""
+    of_datasets = (file for file in files if file.dataset in list(Dataset))
+    return [LakeFile(f.dataset, f.path.split("/")[1].removeprefix("source="), *f[1:]) for f in of_datasets]
+
+
+def counts_of(stats: pads.Dataset | pa.Table, dataset: Dataset, rows: pa.Table) -> pa.Table:
+    """The statistics that count rows of messages.
+
+    Args:
+        stats: that counted them before, with others.
+        rows: of the dataset.
+    """
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.register("stats_before", stats)
+        connection.register("rows_of_messages", rows)
+        code = "" if "violation_code" in rows.column_names else ", NULL::SMALLINT AS violation_code"
+        status = "" if "status" in rows.column_names else ", NULL AS status"
+        connection.execute(
+            f"CREATE TABLE counted_rows AS SELECT '{dataset}' AS dataset{code}{status}, * FROM rows_of_messages"
+        )
+        counts = connection.sql(f"SELECT {', '.join(STATS.names)} FROM ({counted('counted_rows', 'stats_before')})")
+        return counts.to_arrow_table().cast(STATS)

@@ -14,10 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lake.changes import COMPACTION, PUBLICATION, Change, Move, change_files, discard, last_change, put_change
+from lake.erasure import delete_erased, has_erased, without_erased
 from lake.files import write_unit
 from lake.format import mark
-from lake.layout import CHANGE, unit_of
-from lake.merge import read_checked, summed
+from lake.layout import unit_of
+from lake.merge import as_lake_files, less, may_hold, read_checked
 from lake.merged_ledger import NUMBER, ROW, fold
 from lake.reader import Lake, LakeFile
 from lake.storage import storage
@@ -57,7 +58,9 @@ def publish(root: str, but: Iterable[str] = ()) -> int:
                 raise LakeDamaged(f"{root}: a file of the lake is missing; prestacop reconcile names it") from error
             continue  # a vacuum has removed what a later change replaced
         if put_change(root, change):
-            settled(root)
+            lk = settled(root)
+            if has_erased(change.moves):
+                delete_erased(lk, change.replaces)
             return len(units)
         discard(root, change)
 
@@ -107,8 +110,8 @@ def _remove_folded(lk: Lake) -> None:
 
 
 def without_copies(lk: Lake, change: Change) -> Change:
-    """A change without the copies that are among the rows of its units and of its new files: of rows that are in the
-    tables, and of one another.
+    """A change without the copies that are among the rows of its units and of its new files, of rows that are in the
+    tables, and of one another; and without rows that were erased (:mod:`lake.erasure`) and came again.
 
     It names a new file with copies both as new and as replaced, so that an undo finds these rows.
 
@@ -116,9 +119,8 @@ def without_copies(lk: Lake, change: Change) -> Change:
         lk: the lake before the change.
     """
     replaced, units = set(change.replaces), set(change.units)
-    files = [file for file in (lk.entries(*Dataset, published=False) if units else []) if _may_hold(file, units)]
-    new = (file for file in change.files if file.dataset in list(Dataset))
-    files += [LakeFile(f.dataset, f.path.split("/")[1].removeprefix("source="), *f[1:]) for f in new]
+    files = [file for file in (lk.entries(*Dataset, published=False) if units else []) if may_hold(file, units)]
+    files += as_lake_files(change.files)
     parts = {}
     for dataset in Dataset:
         of = lk.parts(dataset, [file.path for file in files if file.dataset == dataset])
@@ -127,7 +129,11 @@ def without_copies(lk: Lake, change: Change) -> Change:
         hidden = connection.sql("SELECT dataset, unit, list(record) FROM hidden GROUP BY ALL").fetchall()
         counts = f"SELECT {', '.join('-n AS n' if name == 'n' else name for name in STATS.names)} FROM hidden_counted"
         counted = connection.sql(counts).to_arrow_table().cast(STATS)
-    return _rewritten(lk.root, change, files, hidden, counted) if hidden else change
+    if hidden:
+        change = _rewritten(lk.root, change, files, hidden, counted)
+    replaced, known = set(change.replaces), {file.path for file in files}
+    files += (file for file in as_lake_files(change.files) if file.path not in known)
+    return without_erased(lk, change, [file for file in files if file.path not in replaced])
 
 
 def _rewritten(
@@ -147,7 +153,7 @@ def _rewritten(
     first = 1 + max((int(unit_of(file.path).rpartition("-")[2]) for file in files), default=0)
     for part, file in enumerate(of, first):
         if file.dataset == Dataset.STATS:
-            kept, counted = _less(root, file, counted)
+            kept, counted = less(root, file, counted)
         else:
             kept = _without(root, file, drop.get(file.dataset, {}), removed)
         if kept is not None:
@@ -162,14 +168,9 @@ def _rewritten(
     return change._replace(files=files, replaces=replaces, moves=[*change.moves, *moves])
 
 
-def _may_hold(file: LakeFile, units: Iterable[str]) -> bool:
-    writer = unit_of(file.path)
-    return writer.startswith(CHANGE) or writer in units
-
-
 def _without(root: str, file: LakeFile, drop: Drop, removed: Counter[tuple[str, str]]) -> pa.Table | None:
     """A file's rows without those to drop, which are added to ``removed``; None where there is none."""
-    if not drop or not _may_hold(file, drop):
+    if not drop or not may_hold(file, drop):
         return None
     table, units = read_checked(root, file), list(drop)
     column = _text(table["unit"]).combine_chunks()
@@ -179,17 +180,6 @@ def _without(root: str, file: LakeFile, drop: Drop, removed: Counter[tuple[str, 
     found = Counter((file.dataset, units[number]) for number in place[dropped].tolist())
     removed.update(found)
     return table.filter(pa.array(~dropped)) if found else None
-
-
-def _less(root: str, file: LakeFile, counted: pa.Table) -> tuple[pa.Table | None, pa.Table]:
-    """The statistics of a file with these counts, of its units, added: None where there are none; and the other counts,
-    since those of a unit may be in several files."""
-    if not _may_hold(file, counted["unit"].to_pylist()):
-        return None, counted
-    table = read_checked(root, file)
-    here = pc.is_in(_text(counted["unit"]), _text(table["unit"]).unique())
-    mine, others = counted.filter(here), counted.filter(pc.invert(here))
-    return (summed(pa.concat_tables([table, mine]).unify_dictionaries()) if mine.num_rows else None), others
 
 
 def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:

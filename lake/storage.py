@@ -41,6 +41,7 @@ OBJECT_BYTES = 8 << 20
 _EXISTS = "PreconditionFailed"
 _NO_NAME = re.compile(r"[\0\ud800-\udfff]")
 """Characters that no UTF-8 file name contains."""
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}")
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
@@ -118,6 +119,10 @@ class Storage(ABC):
         with faults(self.root):
             infos = patiently(partial(self.filesystem.get_file_info, selector))
         return sorted((i for i in infos if i.type == pafs.FileType.File), key=lambda i: str(i.path))
+
+    def temporaries(self) -> tuple[pafs.FileInfo, ...]:
+        """Files that are being written, or that a killed process has left half-written."""
+        return ()
 
     def read(self, path: str) -> bytes:
         """The whole file. Raises FileNotFoundError."""
@@ -205,6 +210,12 @@ class LocalStorage(Storage):
         for folder in sorted({i.path.rpartition("/")[0] for i in found}):
             self._inside(Path(folder))
         return found
+
+    def temporaries(self) -> tuple[pafs.FileInfo, ...]:
+        selector = pafs.FileSelector(self.base, recursive=True, allow_not_found=True)
+        with faults(self.root):
+            infos = self.filesystem.get_file_info(selector)
+        return tuple(info for info in infos if _TEMPORARY.fullmatch(info.base_name))
 
     def _inside(self, path: Path) -> None:
         """Raises UnsafePath where a symbolic link leads out of the root; the root itself may be one."""

@@ -18,7 +18,7 @@ from lake.files import parquet_dataset, partition_columns
 from lake.layout import is_history, partitions
 from lake.storage import LocalStorage, storage
 from schemas.history import TIME_ZONE
-from schemas.lake import DUPLICATES, LEDGER_ROW, SCHEMAS, UNDONE, Dataset, Source
+from schemas.lake import DUPLICATES, ERASED, LEDGER_ROW, SCHEMAS, UNDONE, Dataset, Source
 
 MEMORY: Final = "1GB"
 """The message_ids of 100 M messages would be 20 GB."""
@@ -59,7 +59,7 @@ _COUNTS = [*(str(d) for d in Dataset if d != Dataset.STATS), DUPLICATES]
 _MOVED = {
     **{count: (f"target = '{count}'", f"out_of = '{count}'") for count in _COUNTS},
     "counted": tuple(f"{end} IN ({', '.join(repr(str(d)) for d in _MESSAGES)})" for end in ("target", "out_of")),
-    "rows_in": (f"out_of = '{UNDONE}'", f"target = '{UNDONE}'"),  # no row came in either
+    "rows_in": (f"out_of = '{UNDONE}'", f"target IN ('{UNDONE}', '{ERASED}')"),  # no row came in either
 }
 """What moves rows into a count of the ledger, and out of it."""
 _LEDGER: Final = {

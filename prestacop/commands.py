@@ -76,6 +76,11 @@ GROUPS: dict[str, dict[str, Subcommand]] = {
             "pipelines.maintenance.flags:undo",
             "remove a unit of work from the lake, or restore it",
         ),
+        "forget": Subcommand(
+            "pipelines.maintenance.forget",
+            "pipelines.maintenance.flags:forget",
+            "erase a plate, or old positions and pictures, for good",
+        ),
     },
     "Apps": {
         "console": Subcommand(

@@ -159,13 +159,17 @@ MOVES = pa.list_(
     pa.struct([("unit", pa.string()), ("out_of", pa.string()), ("into", pa.string()), ("rows", pa.int64())])
 )
 """Rows of a unit that a change moved from one count of the ledger's row to another: from ``qualified`` into
-``duplicates``, from ``dead_letters`` into ``qualified``, from each into :data:`UNDONE`."""
+``duplicates``, from ``dead_letters`` into ``qualified``, from each into :data:`UNDONE` or :data:`ERASED`. A unit's own
+row has one from ``rows_in`` into :data:`ERASED` where rows of it were dropped, as they had been erased before."""
 
 DUPLICATES = "duplicates"
 """The count of a unit's rows that are copies of other rows."""
 UNDONE = "undone"
 """The target of the moves of an undone unit, in place of a count; a move from UNDONE to UNDONE lets its input be read
 again."""
+ERASED = "erased"
+"""The target of the moves of rows that ``prestacop forget`` has erased, in place of a count: their unit has fewer rows
+in."""
 
 LEDGER_ROW = pa.schema(
     [

@@ -43,6 +43,8 @@ class UnitBatch(NamedTuple):
     last: bool
     part: int = 0
     """The part of the unit that they belong to, from 0 on: a dataset has one file for each part (:class:`Parts`)."""
+    erased: int = 0
+    """How many rows were dropped here, as they were erased from the lake before."""
 
     def with_rows(self, rows: pa.RecordBatch) -> "UnitBatch":
         """The same place in the same unit, with other rows."""
@@ -104,6 +106,8 @@ class Tally(NamedTuple):
     files: tuple[WrittenFile, ...] = ()
     unit: Unit | None = None
     """The unit itself, on ``rows_in`` alone."""
+    erased: int = 0
+    """Rows that were dropped, as they were erased from the lake before."""
 
 
 BATCHES = "batches"
@@ -120,7 +124,9 @@ class UnitBatchCoder(coders.Coder):  # type: ignore[misc]  # Beam's classes are 
     """Arrow IPC: the default coder pickles a slice together with its whole parent (12.8 kB a row against 101 B)."""
 
     def encode(self, value: UnitBatch) -> bytes:
-        head = json.dumps({**asdict(value.unit), "last": value.last, "part": value.part}).encode()
+        head = json.dumps(
+            {**asdict(value.unit), "last": value.last, "part": value.part, "erased": value.erased}
+        ).encode()
         sink = io.BytesIO()
         sink.write(len(head).to_bytes(4, "little"))
         sink.write(head)
@@ -131,11 +137,11 @@ class UnitBatchCoder(coders.Coder):  # type: ignore[misc]  # Beam's classes are 
     def decode(self, encoded: bytes) -> UnitBatch:
         size = int.from_bytes(encoded[:4], "little")
         head = json.loads(encoded[4 : 4 + size])
-        last, part = head.pop("last"), head.pop("part")
+        last, part, erased = head.pop("last"), head.pop("part"), head.pop("erased")
         head["source"] = Source(head["source"])
         head["columns"] = tuple(head["columns"])
         with pa.ipc.open_stream(pa.py_buffer(encoded)[4 + size :]) as reader:
-            return UnitBatch(Unit(**head), reader.read_next_batch(), last, part)
+            return UnitBatch(Unit(**head), reader.read_next_batch(), last, part, erased)
 
     def is_deterministic(self) -> bool:
         return True

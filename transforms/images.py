@@ -12,6 +12,7 @@ import apache_beam as beam
 import pyarrow as pa
 
 from lake.storage import storage
+from lake.tombstones import tombstones
 from schemas.lake import IMAGE, UTC, constant
 from schemas.pictures import Picture, decode_picture
 from sources.units import UnitBatch
@@ -36,7 +37,7 @@ def object_path(jpeg: bytes) -> str:
 
 
 def store_pictures(root: str, batch: UnitBatch) -> Parsed:
-    """Upload the pictures of a batch of payloads, several at once.
+    """Upload the pictures of a batch of payloads, several at once, but for those that were erased from the lake.
 
     A failed upload fails the batch, so that no row refers to a missing picture. Uploads are idempotent: a retry writes
     the same names.
@@ -54,7 +55,6 @@ def store_pictures(root: str, batch: UnitBatch) -> Parsed:
             found.append((place, picture))
     pictures = [picture for _, picture in found]
     objects = [object_path(picture.jpeg) for picture in pictures]
-    _upload(root, {path: picture.jpeg for path, picture in zip(objects, pictures, strict=True)})
     places = pa.array([place for place, _ in found], pa.int64())
     columns = [
         constant(batch.unit.name, len(found)),
@@ -65,7 +65,11 @@ def store_pictures(root: str, batch: UnitBatch) -> Parsed:
         pa.array([len(picture.jpeg) for picture in pictures], pa.int64()),
         batch.rows["published_at"].take(places),
     ]
-    return Parsed(pa.RecordBatch.from_arrays(columns, schema=IMAGE), dead_letters(batch.unit, batch.rows, refused))
+    rows = pa.RecordBatch.from_arrays(columns, schema=IMAGE)
+    erased = tombstones(root).erased(pa.Table.from_batches([rows]))
+    kept = (of for of, gone in zip(zip(objects, pictures, strict=True), erased.tolist(), strict=True) if not gone)
+    _upload(root, {path: picture.jpeg for path, picture in kept})
+    return Parsed(rows, dead_letters(batch.unit, batch.rows, refused))
 
 
 def _upload(root: str, files: Mapping[str, bytes]) -> None:
@@ -80,11 +84,11 @@ def _upload(root: str, files: Mapping[str, bytes]) -> None:
 
 class _Store(Parser):
     def __init__(self, root: str, limit: MaxDeadLetters) -> None:
-        super().__init__(limit)
-        self._root = root
+        super().__init__(limit, root)
+        self._lake = root
 
     def parse(self, batch: UnitBatch) -> Parsed:
-        return store_pictures(self._root, batch)
+        return store_pictures(self._lake, batch)
 
 
 class StoreImages(beam.PTransform):  # type: ignore[misc]  # Beam's classes are untyped

@@ -13,8 +13,11 @@ from fractions import Fraction
 from typing import Any, Final, NamedTuple
 
 import apache_beam as beam
+import pyarrow as pa
 from apache_beam.metrics import Metrics
 
+from lake.erasure import bury_pictures, pictures
+from lake.tombstones import tombstones
 from schemas.dead_letter_share import MIN_ROWS, percent
 from schemas.errors import InputUnusable
 from sources.units import Unit, UnitBatch
@@ -77,10 +80,17 @@ class Parser(PerUnit[_Counts]):
 
     Raises InputUnusable where a unit has more dead letters than the limit. A unit that is written in parts is checked
     at the end of each part, by all rows so far.
+
+    Rows and dead letters that were erased from the lake (:mod:`lake.tombstones`) are dropped; the batch of dead letters
+    has their number.
+
+    Args:
+        root: the lake; without it nothing is dropped.
     """
 
-    def __init__(self, limit: MaxDeadLetters) -> None:
+    def __init__(self, limit: MaxDeadLetters, root: str | None) -> None:
         self._limit = limit
+        self._root = root
         self._above = Metrics.counter("rows", "units_above_max_dead_letters")
         self._warned = -WARN_SECONDS
 
@@ -97,8 +107,18 @@ class Parser(PerUnit[_Counts]):
         counts.add(parsed)
         if batch.last:
             self._check(batch.unit, counts)
-        yield batch.with_rows(parsed.rows)
-        yield beam.pvalue.TaggedOutput(DEAD_LETTERS, batch.with_rows(parsed.dead_letters))
+        rows, letters = (self._not_erased(rows) for rows in parsed)
+        erased = parsed.rows.num_rows + parsed.dead_letters.num_rows - rows.num_rows - letters.num_rows
+        yield batch.with_rows(rows)
+        yield beam.pvalue.TaggedOutput(DEAD_LETTERS, batch.with_rows(letters)._replace(erased=erased))
+
+    def _not_erased(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+        if self._root is None or not (them := tombstones(self._root)):
+            return rows
+        table = pa.Table.from_batches([rows])
+        bury_pictures(self._root, them, pictures(them, table))
+        erased = them.erased(table)
+        return rows.filter(pa.array(~erased)) if erased.any() else rows
 
     def _check(self, unit: Unit, counts: _Counts) -> None:
         if not self._limit.is_exceeded(unit, counts.rows, counts.refused):

@@ -19,12 +19,13 @@ from apache_beam.transforms.userstate import (
 from apache_beam.transforms.window import GlobalWindow, GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
+from lake.changes import Move
 from lake.files import in_ledger, write_unit
 from lake.large_payloads import store_large_payloads
 from lake.layout import part_name
 from lake.ledger import commit, is_committed
 from schemas.errors import NotReconciled
-from schemas.lake import DUPLICATES, Dataset, Source
+from schemas.lake import DUPLICATES, ERASED, Dataset, Source
 from sources.units import ROWS_IN, Tally, UnitBatch, UnitTally
 from transforms.outputs import OUTPUT_DATASETS
 from transforms.per_unit import PerUnit
@@ -56,6 +57,7 @@ class _Write(PerUnit[_UnitRows]):
         if self._dataset == Dataset.DEAD_LETTERS:
             rows = store_large_payloads(self._root, rows)
         state.batches.append(rows)
+        state.written = state.written._replace(erased=state.written.erased + batch.erased)
         if batch.last:
             self._write(batch, state)
             yield batch.unit.name, state.written
@@ -63,7 +65,10 @@ class _Write(PerUnit[_UnitRows]):
     def _write(self, batch: UnitBatch, state: _UnitRows) -> None:
         tally = write_tally(self._root, self._dataset, batch._replace(part=state.part), state.batches)
         state.batches = []
-        state.written = tally._replace(rows=state.written.rows + tally.rows, files=state.written.files + tally.files)
+        before = state.written
+        state.written = before._replace(
+            what=tally.what, rows=before.rows + tally.rows, files=before.files + tally.files
+        )
 
 
 def write_tally(root: str, dataset: Dataset, batch: UnitBatch, batches: list[pa.RecordBatch]) -> Tally:
@@ -100,16 +105,19 @@ def ledger_row(unit: str, tallies: Iterable[Tally]) -> dict[str, Any]:
         raise NotReconciled(f"unit {unit}: no report from {', '.join(sorted(missing))}; run again")
     outputs = (*map(str, OUTPUT_DATASETS), DUPLICATES)
     counts = {name: found[name].rows if name in found else 0 for name in outputs}
-    if sum(counts.values()) != start.rows:
-        raise NotReconciled(f"unit {unit}: {start.rows} rows in, {sum(counts.values())} rows out: {counts}")
+    erased = sum(tally.erased for tally in found.values())
+    if sum(counts.values()) + erased != start.rows:
+        also = f", {erased} erased before" if erased else ""
+        raise NotReconciled(f"unit {unit}: {start.rows} rows in, {sum(counts.values())} rows out: {counts}{also}")
     return {
         "unit": unit,
         "source": str(source),
         "path": start.unit.path,
         "range_start": start.unit.start,
         "range_end": start.unit.end,
-        "rows_in": start.rows,
+        "rows_in": start.rows - erased,
         **counts,
+        "moves": [Move(unit, ROWS_IN, ERASED, erased)._asdict()] if erased else None,
         "counted": found[Dataset.STATS].rows if Dataset.STATS in found else 0,
         **in_ledger(file for what in sorted(found) for file in found[what].files),
         "columns": list(start.unit.columns),

@@ -1,6 +1,7 @@
 """The flags of the commands that keep a lake: imports nothing heavy, for ``--help``."""
 
 import argparse
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 
 from schemas import history, messages
@@ -91,6 +92,28 @@ panes that were published are not removed.
 exit codes: 0 done, or done before, 1 the rows do not add up, 2 wrong usage, 3 no lake, no such unit, or its files are
 deleted, 4 service unavailable, 5 disk full, 6 a vacuum removed what it was to read: run it again, 7 no
 permission
+"""
+
+
+FORGET = """\
+examples:
+  prestacop forget --lake data/lake --plate ABC1234 --dry-run
+  prestacop forget --lake data/lake --plate ABC1234 --reason 'request 17 of the data protection officer'
+  prestacop forget --lake s3://prestacop/lake --before 2025-01-01
+  prestacop forget --lake data/lake --list
+
+--plate erases the rows whose plate is this one (of all states; blanks, signs and small letters make no difference), the
+dead letters that have it as a word, the pictures of these messages, and all older versions of their files: time travel
+cannot show those any more. A tombstone, a salted hash, keeps the same events from coming back, whatever is read again;
+events after now are kept. --before does the same to positions and pictures. Counts and statistics are reduced, and
+reconcile still adds up. It is final. It asks nothing: see --dry-run first.
+
+It is safe to run while others write and read, and safe to stop: the same command goes on. It does not reach topics, the
+city's files, copies and backups, old versions in a versioned bucket, the loader's spool, reports, alerts that were
+sent, and the console's database.
+
+exit codes: 0 done, 1 the rows do not add up, 2 wrong usage, 3 there is no lake, or it is damaged, 4 service
+unavailable, 5 disk full, 6 units that are not committed have it: run it again when they are, 7 no permission
 """
 
 
@@ -206,6 +229,41 @@ def undo() -> argparse.ArgumentParser:
     parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     add_quiet(parser)
     return parser
+
+
+def forget() -> argparse.ArgumentParser:
+    """Of ``prestacop forget``."""
+    parser = command_parser(
+        "prestacop forget",
+        "Erase a plate, or old positions and pictures, from the lake for good.",
+        FORGET,
+    )
+    add_lake(parser)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "--plate", metavar="ID", type=_plate, help="erase all rows of this plate whose event was until now"
+    )
+    what.add_argument(
+        "--before", metavar="DATE", type=_date, help="erase positions and pictures before this day (UTC): 2025-01-31"
+    )
+    what.add_argument("--list", action="store_true", help="print what was erased, when and by whom, and stop")
+    parser.add_argument("--reason", default="", metavar="TEXT", type=_reason, help="why, in one line, for the ledger")
+    parser.add_argument("--dry-run", action="store_true", help="print what would be erased, and stop")
+    add_quiet(parser)
+    return parser
+
+
+def _plate(text: str) -> str:
+    if not any(character.isalnum() for character in text):
+        raise argparse.ArgumentTypeError("a plate has letters or digits")
+    return text
+
+
+def _date(text: str) -> datetime:
+    try:
+        return datetime.combine(date.fromisoformat(text), time(), UTC)
+    except ValueError:
+        raise argparse.ArgumentTypeError("write a day as YYYY-MM-DD") from None
 
 
 def _reason(text: str) -> str:

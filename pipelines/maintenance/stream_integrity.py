@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from lake.format import FILE
 from lake.ledger import committed_end
 from lake.storage import storage
+from lake.tombstones import FOLDER as TOMBSTONES
 from pipelines.maintenance.integrity import OF_A_STREAM, READS, LakeState, first_line, read_bytes, relative
 from schemas.errors import LakeDamaged, NotPermitted, PrestaCopError, ServiceUnavailable
 from schemas.files.marks import MARK
@@ -25,7 +26,9 @@ from sources.streams.segments import NAME, segment_in, voucher
 _PLAN = re.compile(r"^plans/(?P<stream>[^/]+)/(?P<partition>\d{5})/(?P<start>\d{19})\.json$")
 _VOUCHER = re.compile(r"^plans/spool/[^/]+/([^/]+)$")
 _TOPICS = ("kafka://", "pubsub://")
-_OWN = frozenset({*Dataset, LEDGER, MERGED_LEDGER, MARK, "pictures", "payloads", "plans", "spool", "again", FILE})
+_OWN = frozenset(
+    {*Dataset, LEDGER, MERGED_LEDGER, MARK, "pictures", "payloads", "plans", "spool", "again", TOMBSTONES, FILE}
+)
 """The names at a lake's root."""
 _EARLIER = frozenset({"analysis"})
 """Further names of versions before decision 110."""

@@ -20,14 +20,14 @@ from lake.copies import IDENTITIES
 from lake.files import WrittenFile, parquet_dataset, write_unit
 from lake.format import mark
 from lake.layout import CHANGE, unit_of
-from lake.merge import ROW_GROUP, read_checked
+from lake.merge import ROW_GROUP, counts_of, read_checked
 from lake.publication import without_copies
 from lake.reader import LakeFile, earlier
 from lake.storage import storage
-from lake.views import counted, spilling
+from lake.views import spilling
 from pipelines.maintenance.compaction_graph import commit_change
 from schemas.errors import InputUnusable, NotReconciled
-from schemas.lake import DUPLICATES, SCHEMAS, STATS, UNDONE, Dataset, Source
+from schemas.lake import DUPLICATES, SCHEMAS, UNDONE, Dataset, Source
 from sources.progress import progress
 from transforms.outputs import OUTPUT_DATASETS
 from transforms.qualify import BRANCHES
@@ -223,7 +223,9 @@ def _removed_duplicates(lk: Lake, units: dict[str, dict[str, Any]]) -> dict[Data
                 if (restored := _first_copies(connection, dataset)).num_rows:
                     found.setdefault(dataset, []).append(restored)
                     if dataset in BRANCHES:
-                        found.setdefault(Dataset.STATS, []).append(_counts(lk.root, stats, dataset, restored))
+                        found.setdefault(Dataset.STATS, []).append(
+                            counts_of(parquet_dataset(lk.root, Dataset.STATS, stats), dataset, restored)
+                        )
     return {dataset: pa.concat_tables(tables) for dataset, tables in found.items()}
 
 
@@ -251,25 +253,6 @@ def _first_copies(connection: duckdb.DuckDBPyConnection, dataset: Dataset) -> pa
         f"ON c.{key} = g.{key} AND {equal}"
     )
     return connection.sql("FROM copies").to_arrow_table().cast(SCHEMAS[dataset])
-
-
-def _counts(root: str, stats: list[str], dataset: Dataset, rows: pa.Table) -> pa.Table:
-    """The statistics that count rows of messages.
-
-    Args:
-        stats: files with the statistics that counted them before.
-    """
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.register("stats_before", parquet_dataset(root, Dataset.STATS, stats))
-        connection.register("rows_of_messages", rows)
-        code = "" if "violation_code" in rows.column_names else ", NULL::SMALLINT AS violation_code"
-        status = "" if "status" in rows.column_names else ", NULL AS status"
-        connection.execute(
-            f"CREATE TABLE restored AS SELECT '{dataset}' AS dataset{code}{status}, * FROM rows_of_messages"
-        )
-        counts = connection.sql(f"SELECT {', '.join(STATS.names)} FROM ({counted('restored', 'stats_before')})")
-        return counts.to_arrow_table().cast(STATS)
 
 
 def _files(root: str) -> set[str]:

@@ -68,11 +68,12 @@ def violations(pipeline: beam.Pipeline, inputs: Inputs, settings: Settings) -> b
     tallies = []
     if history := inputs.get(Source.HISTORY):
         read = pipeline | "History" >> history.read
-        parsed = read[BATCHES] | "Parse history" >> ParseHistory(history.limit)
+        parsed = read[BATCHES] | "Parse history" >> ParseHistory(history.limit, settings.root)
         tallies += [read[TALLIES], *land("history", parsed[ROWS], parsed[DEAD_LETTERS], settings)]
     if messages := inputs.get(Source.DRONES):
         read = pipeline | "Messages" >> messages.read
-        decoded = read[BATCHES] | "Decode messages" >> DecodeMessages(settings.officer_keys, messages.limit)
+        decode = DecodeMessages(settings.officer_keys, messages.limit, settings.root)
+        decoded = read[BATCHES] | "Decode messages" >> decode
         fresh = decoded[ROWS] | "Drop duplicates" >> DropDuplicates()
         landed = land("messages", fresh[ROWS], decoded[DEAD_LETTERS], settings, settings.alerts)
         tallies += [read[TALLIES], fresh[TALLIES], *landed]

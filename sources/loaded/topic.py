@@ -18,7 +18,7 @@ import re
 import zlib
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate, chain
 from operator import attrgetter, itemgetter
 from typing import Final, NamedTuple
@@ -311,6 +311,15 @@ def _noted(data: bytes, key: str) -> str | None:
     if not found or not found[0] or found["crc"] not in (None, _checksum(key, found["unit"])):
         return None
     return found["unit"]
+
+
+def drop_refused(root: str, has_it: Callable[[bytes], bool]) -> int:
+    """Delete the stored messages that the loader did not send of which this is true; returns their number."""
+    store = storage(root)
+    paths = [f"{_REFUSED}/{info.base_name}" for info in store.list(_REFUSED)]
+    found = [path for path in paths if has_it(store.read(path))]
+    store.delete_all(found)
+    return len(found)
 
 
 def remembered_fault(path: str, data: bytes) -> str | None:

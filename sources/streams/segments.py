@@ -6,7 +6,7 @@ acknowledged, and removed before the segment: a voucher without a segment means 
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import pyarrow as pa
@@ -59,6 +59,25 @@ def tidy(root: str, spool: str = "spool") -> int:
             forget(root, path)
             removed += len({path, voucher(path)} & paths)
     return removed
+
+
+def with_payloads(root: str, has_it: Callable[[bytes], bool]) -> list[str]:
+    """The paths of the segments that wait to be read and have a payload of which this is true."""
+    store = storage(root)
+    paths = [info.path.removeprefix(f"{store.base}/") for info in store.list("spool")]
+    return [path for path in paths if any(map(has_it, _payloads(root, path)))]
+
+
+def _payloads(root: str, path: str) -> Iterator[bytes]:
+    try:
+        data = storage(root).read(path)
+    except FileNotFoundError:  # it was read and committed meanwhile
+        return
+    try:
+        for batch in segment_in(data, path.rpartition("/")[2]):
+            yield from batch["payload"].to_pylist()
+    except ValueError:  # reconcile names it
+        yield data
 
 
 def segment_of(rows: pa.RecordBatch, name: str) -> bytes:

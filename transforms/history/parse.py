@@ -181,12 +181,16 @@ class _ParseHistory(Parser):
 
 
 class ParseHistory(beam.PTransform):  # type: ignore[misc]  # Beam's classes are untyped
-    """Blocks of CSV -> ``rows`` of violations, and ``dead_letters``."""
+    """Blocks of CSV -> ``rows`` of violations, and ``dead_letters``.
 
-    def __init__(self, limit: MaxDeadLetters = ANY_NUMBER) -> None:
+    Args:
+        root: of the lake whose tombstones apply, if any.
+    """
+
+    def __init__(self, limit: MaxDeadLetters = ANY_NUMBER, root: str | None = None) -> None:
         super().__init__()
-        self._limit = limit
+        self._limit, self._root = limit, root
 
     def expand(self, batches: beam.PCollection) -> Any:
-        parse = beam.ParDo(_ParseHistory(self._limit)).with_input_types(UnitBlock)
+        parse = beam.ParDo(_ParseHistory(self._limit, self._root)).with_input_types(UnitBlock)
         return batches | "Parse CSV" >> parse.with_outputs(DEAD_LETTERS, main=ROWS)

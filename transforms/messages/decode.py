@@ -126,8 +126,8 @@ def _first_bytes(payload: pa.BinaryArray) -> npt.NDArray[np.uint8]:
 
 
 class _Decode(Parser):
-    def __init__(self, officer_keys: tuple[bytes, ...], limit: MaxDeadLetters) -> None:
-        super().__init__(limit)
+    def __init__(self, officer_keys: tuple[bytes, ...], limit: MaxDeadLetters, root: str | None) -> None:
+        super().__init__(limit, root)
         self._officer_keys = officer_keys
 
     def parse(self, batch: UnitBatch) -> Parsed:
@@ -135,11 +135,17 @@ class _Decode(Parser):
 
 
 class DecodeMessages(beam.PTransform):  # type: ignore[misc]  # Beam's classes are untyped
-    """Payloads -> ``rows`` of messages, and ``dead_letters``; an answer must be signed with one of the keys."""
+    """Payloads -> ``rows`` of messages, and ``dead_letters``; an answer must be signed with one of the keys.
 
-    def __init__(self, officer_keys: tuple[bytes, ...] = (), limit: MaxDeadLetters = ANY_NUMBER) -> None:
+    Args:
+        root: of the lake whose tombstones apply, if any.
+    """
+
+    def __init__(
+        self, officer_keys: tuple[bytes, ...] = (), limit: MaxDeadLetters = ANY_NUMBER, root: str | None = None
+    ) -> None:
         super().__init__()
-        self._decode = _Decode(officer_keys, limit)
+        self._decode = _Decode(officer_keys, limit, root)
 
     def expand(self, batches: beam.PCollection) -> Any:
         return batches | "Decode" >> beam.ParDo(self._decode).with_outputs(DEAD_LETTERS, main=ROWS)
