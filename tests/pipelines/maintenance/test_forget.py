@@ -158,7 +158,9 @@ def with_text(root: str, text: str) -> list[str]:
 
 def counts(root: str) -> dict[str, int]:
     """The rows of each dataset, as readers see them."""
-    return {name: lake(root).sql(f"FROM {name}").num_rows for name in DATASETS}
+    each = ", ".join(f"(SELECT count(*) FROM {name}) AS {name}" for name in DATASETS)
+    found: dict[str, int] = lake(root).sql(f"SELECT {each}").to_pylist()[0]
+    return found
 
 
 def by_delta(root: str) -> dict[str, int]:
