@@ -41,7 +41,7 @@ class NotReconciled(PrestaCopError):
     exit_code = 1
     condition = "rows in and rows out differ"
     hint = "keep the lake as it is, and look at the units that are named; nothing else ends with 1"
-    commands = "run, reconcile, compact, replay, undo"
+    commands = "run, reconcile, compact, replay, undo, forget"
 
 
 class OutputUnusable(PrestaCopError):
@@ -136,7 +136,7 @@ class InputChanged(PrestaCopError):
     exit_code = 6
     condition = "an input was changed while it was read, or a vacuum removed a file that was to be read"
     hint = "run the same command again"
-    commands = "run, load, analyze, fines, trace, reconcile, compact, replay, undo"
+    commands = "run, load, analyze, fines, trace, reconcile, compact, replay, undo, forget"
 
 
 class NotPermitted(PrestaCopError):

@@ -3,7 +3,6 @@
 import base64
 import json
 import shutil
-import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -14,25 +13,18 @@ import pytest
 from deltalake import DeltaTable
 
 from apps.simulator.fleet.images import jpeg
-from lake import erasure, lake, tombstones
-from lake.ledger import commit
-from lake.storage import LocalStorage
-from lake.tombstones import PLATE, Tombstone, normalized, put_tombstones, read_tombstones, salted
+from lake import lake, tombstones
+from lake.tombstones import normalized
 from lake.vacuum import vacuum
 from pipelines.maintenance import forget
 from pipelines.maintenance.compact import compact
 from pipelines.maintenance.flags import forget as parser
-from pipelines.maintenance.forget import audit, command, erase_all
+from pipelines.maintenance.forget import command
 from pipelines.maintenance.reconcile import reconcile
-from pipelines.maintenance.undo_unit import put_back, undo
 from pipelines.violations.graph import Settings
 from pipelines.violations.inputs import ReadOptions
 from pipelines.violations.run import run_graph
-from schemas.errors import InputChanged, InputUnusable
 from schemas.history import COLUMNS_43
-from sources.payloads import payload_batch
-from sources.streams.segments import segment_of
-from tests.lakes import compacted, power_fails_at, write
 from tests.support import LOCAL
 from transforms.images import object_path
 
