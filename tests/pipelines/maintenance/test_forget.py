@@ -162,7 +162,7 @@ def by_delta(root: str) -> dict[str, int]:
 
 def run(root: str, *flags: str) -> int:
     arguments = parser().parse_args(["--lake", root, "--quiet", *flags])
-    return command(arguments, lambda text: pytest.fail(text))
+    return command(arguments, pytest.fail)
 
 
 BEFORE = {"positions": 3, "qualified": 14, "unqualified": 2, "dead_letters": 5, "images": 2}
