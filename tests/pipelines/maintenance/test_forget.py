@@ -3,10 +3,11 @@
 import base64
 import json
 import shutil
-from collections import Counter
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -14,6 +15,11 @@ from deltalake import DeltaTable
 
 from apps.simulator.fleet.images import jpeg
 from lake import lake, tombstones
+from lake.files import in_ledger, write_unit
+from lake.large_payloads import store_large_payloads
+from lake.ledger import commit
+from lake.publication import publish
+from lake.storage import LocalStorage
 from lake.tombstones import normalized
 from lake.vacuum import vacuum
 from pipelines.maintenance import forget
@@ -21,12 +27,22 @@ from pipelines.maintenance.compact import compact
 from pipelines.maintenance.flags import forget as parser
 from pipelines.maintenance.forget import command
 from pipelines.maintenance.reconcile import reconcile
+from pipelines.maintenance.undo_unit import put_back, undo
 from pipelines.violations.graph import Settings
 from pipelines.violations.inputs import ReadOptions
 from pipelines.violations.run import run_graph
+from schemas.errors import InputChanged, InputUnusable
 from schemas.history import COLUMNS_43
+from schemas.lake import Dataset, Source
+from sources.payloads import payload_batch
+from sources.streams.segments import segment_of
+from sources.units import Unit
+from tests.lakes import compacted, power_fails_at
 from tests.support import LOCAL
 from transforms.images import object_path
+from transforms.messages.decode import decode_payloads
+from transforms.qualify import split
+from transforms.stats import Counter
 
 pytestmark = pytest.mark.embedded
 
@@ -195,8 +211,7 @@ def test_the_plate_is_in_no_byte_and_everything_else_is_as_it_was(
     listed = capsys.readouterr().out
     assert "request 17" in listed
     assert PLATE_ID not in said + listed
-    rows = Counter(move["into"] for moves in lake(root).changes["moves"].to_pylist() for move in moves)
-    assert rows["erased"]
+    assert {move["into"] for moves in lake(root).changes["moves"].to_pylist() for move in moves} == {"erased"}
     assert compact(root, 1 << 20, LOCAL) is None or reconcile(root) == []
     vacuum(root, timedelta(0), deep=True)
     is_erased(root)
@@ -231,3 +246,183 @@ def test_later_events_of_the_plate_are_kept(root: str, tmp_path: Path) -> None:
     run_graph(ReadOptions(None, str(new)), Settings(root, 3600), LOCAL)
     assert counts(root) == AFTER | {"qualified": AFTER["qualified"] + 1}
     assert reconcile(root) == []
+
+
+def add(root: str, name: str, *payloads: bytes) -> dict[str, Any]:
+    """A unit of messages by a worker that knows no tombstones; gives its row of the ledger, which is not there yet."""
+    n = len(payloads)
+    parsed = decode_payloads(
+        Unit(Source.DRONES, "fleet.jsonl", 0, n, name), payload_batch(payloads, range(n), range(n))
+    )
+    counter = Counter(3600)
+    counter.add(parsed.rows)
+    letters = store_large_payloads(root, parsed.dead_letters)
+    parts = {**split(parsed.rows), Dataset.STATS: counter.counts(name), Dataset.DEAD_LETTERS: letters}
+    files = [file for dataset, part in parts.items() for file in write_unit(root, dataset, Source.DRONES, name, [part])]
+    counts = {str(dataset): parts[dataset].num_rows if dataset in parts else 0 for dataset in Dataset}
+    counts |= {"duplicates": 0, "counted": parsed.rows.num_rows, "rows_in": n}
+    place = {"unit": name, "source": "drones", "path": "fleet.jsonl", "range_start": 0, "range_end": n}
+    return {**place, **{what: counts[what] for what in counts if what != "stats"}, **in_ledger(files)}
+
+
+def small(root: str) -> str:
+    """A lake of three units, two of them merged, without a runner."""
+    for n in range(3):
+        broken = b'{"plate": "%s"' % PLATE_ID.encode(), b"x" * (1 << 20) + PLATE_ID.encode().center(9)
+        mine = message(f"{n}a", plate_id=PLATE_ID), message(f"{n}b", plate_id=OTHER), position(f"{n}c")
+        commit(root, [add(root, f"drones-{n:05d}", *mine, *broken)])
+        if n == 1:
+            compacted(root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def small_lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The lake of :func:`small`, made once."""
+    return Path(small(str(tmp_path_factory.mktemp("small") / "lake")))
+
+
+@pytest.fixture
+def little(small_lake: Path, tmp_path: Path) -> str:
+    """The lake of :func:`small`."""
+    return str(shutil.copytree(small_lake, tmp_path / "little"))
+
+
+LEFT = {"positions": 3, "qualified": 3, "unqualified": 0, "dead_letters": 0, "images": 0}
+
+
+def test_stopped_at_any_write_the_same_command_goes_on(little: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for stop_at in range(1, 40):
+        with monkeypatch.context() as patch:
+            power_fails_at(patch, little, stop_at)
+            try:
+                run(little, "--plate", PLATE_ID)
+            except OSError as error:
+                assert "the power fails" in str(error)  # noqa: PT017
+            else:
+                break
+    assert stop_at > 8
+    assert with_text(little, PLATE_ID) == []
+    assert counts(little) == by_delta(little) == LEFT
+    assert reconcile(little) == []
+
+
+def test_stopped_before_files_are_deleted_the_same_command_deletes_them(
+    little: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalStorage, "delete", lambda self, path: (_ for _ in ()).throw(OSError("the power fails")))
+        patch.setattr(LocalStorage, "probe", lambda self: None)
+        with pytest.raises(OSError, match="the power fails"):
+            run(little, "--plate", PLATE_ID)
+    assert with_text(little, PLATE_ID)
+    run(little, "--plate", PLATE_ID)
+    assert with_text(little, PLATE_ID) == []
+    assert reconcile(little) == []
+
+
+def test_a_unit_of_a_worker_that_did_not_know_is_erased_when_it_is_published(little: str) -> None:
+    late = add(little, "drones-00009", message("9a", plate_id=PLATE_ID), message("9b", plate_id=OTHER))
+    with pytest.raises(InputChanged, match="1 files of units that are not committed"):
+        run(little, "--plate", PLATE_ID)
+    commit(little, [late])
+    assert reconcile(little) == []
+    publish(little)
+    assert with_text(little, PLATE_ID) == []
+    assert counts(little) == by_delta(little) == LEFT | {"qualified": 4}
+    assert reconcile(little) == []
+    assert run(little, "--plate", PLATE_ID) == 0
+
+
+def test_what_a_killed_run_left_is_deleted_after_the_run_was_repeated(little: str) -> None:
+    add(little, "drones-00009", message("9a", plate_id=PLATE_ID))
+    with pytest.raises(InputChanged):
+        run(little, "--plate", PLATE_ID)
+    row = add(little, "drones-00009", message("9a", plate_id=OTHER))  # the file of the same name, as it is now
+    assert with_text(little, PLATE_ID) == []
+    commit(little, [row])
+    assert run(little, "--plate", PLATE_ID) == 0
+    assert reconcile(little) == []
+
+
+def test_a_segment_that_waits_is_named_and_kept(little: str) -> None:
+    name = "drones-pubsub-p.s-00000000000000000001-0123456789ab-1.arrow"
+    path = Path(little) / "spool" / "drones-pubsub-p.s" / name
+    path.parent.mkdir(parents=True)
+    rows = payload_batch([message("s", plate_id=PLATE_ID)], range(1), range(1))
+    path.write_bytes(segment_of(rows, name))
+    with pytest.raises(InputChanged, match=name):
+        run(little, "--plate", PLATE_ID)
+    assert path.exists()
+
+
+def test_beside_compactions_and_another_erasure(little: str) -> None:
+    faults: list[BaseException] = []
+
+    def doing(what: Callable[[], object]) -> None:
+        try:
+            what()
+        except BaseException as error:  # noqa: BLE001  # shown below
+            faults.append(error)
+
+    work = [lambda: run(little, "--plate", PLATE_ID), lambda: compacted(little), lambda: run(little, "--plate", OTHER)]
+    threads = [threading.Thread(target=doing, args=(of,)) for of in work]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [fault for fault in faults if not isinstance(fault, AssertionError)] == []  # a compaction that lost
+    run(little, "--plate", PLATE_ID)
+    run(little, "--plate", OTHER)
+    assert with_text(little, PLATE_ID) == with_text(little, OTHER) == []
+    assert counts(little) == LEFT | {"qualified": 0}
+    assert reconcile(little) == []
+
+
+def test_an_undone_unit_is_not_put_back_with_the_plate(little: str) -> None:
+    assert undo(little, ["drones-00000"], "undo")
+    run(little, "--plate", PLATE_ID)
+    assert with_text(little, PLATE_ID) == []
+    with pytest.raises(InputUnusable, match="a vacuum removed"):
+        put_back(little, ["drones-00000"], "back")
+    assert counts(little) == {name: n * 2 // 3 for name, n in LEFT.items()}
+    assert reconcile(little) == []
+
+
+def test_a_unit_that_lost_rows_is_undone_and_put_back_without_them(little: str) -> None:
+    run(little, "--plate", PLATE_ID)
+    assert undo(little, ["drones-00001"], "undo")
+    assert reconcile(little) == []
+    assert put_back(little, ["drones-00001"], "back")
+    assert counts(little) == LEFT
+    assert reconcile(little) == []
+
+
+def test_positions_and_pictures_before_a_day_are_erased(
+    root: str, inputs: Inputs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(root, "--before", "2026-01-15", "--dry-run") == 0
+    assert "would erase no rows" in capsys.readouterr().out
+    assert run(root, "--before", "2026-01-16") == 0
+    assert counts(root) == BEFORE | {"positions": 0, "images": 0}
+    assert not (Path(root) / object_path(PICTURE)).exists()
+    assert reconcile(root) == []
+    copy = inputs.images.with_name("copy.jsonl")
+    copy.write_bytes(b"\n".join([*reversed(inputs.images.read_bytes().splitlines()), picture("i3", b"", "2026-02-01")]))
+    run_graph(ReadOptions(None, None, str(copy)), Settings(root, 3600), LOCAL)
+    assert not (Path(root) / object_path(PICTURE)).exists()
+    assert counts(root)["images"] == 0
+    assert reconcile(root) == []
+
+
+def test_a_dry_run_counts_and_changes_nothing(root: str, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {path: path.read_bytes() for path in Path(root).rglob("*") if path.is_file()}
+    assert run(root, "--plate", PLATE_ID, "--dry-run") == 0
+    said = capsys.readouterr().out
+    assert "would erase 3 dead letters, 1 images, 2 positions, 7 qualified, 1 unqualified; nothing was changed" in said
+    assert {path: path.read_bytes() for path in Path(root).rglob("*") if path.is_file()} == before
+
+
+def test_the_reason_must_not_have_the_plate(little: str) -> None:
+    with pytest.raises(pytest.fail.Exception, match="the ledger would keep it"):
+        run(little, "--plate", PLATE_ID, "--reason", f"asked by the owner of {PLATE_ID.lower()}")
