@@ -88,7 +88,7 @@ class Parser(PerUnit[_Counts]):
         root: the lake; without it nothing is dropped.
     """
 
-    def __init__(self, limit: MaxDeadLetters, root: str | None) -> None:
+    def __init__(self, limit: MaxDeadLetters, root: str | None = None) -> None:
         self._limit = limit
         self._root = root
         self._above = Metrics.counter("rows", "units_above_max_dead_letters")
