@@ -44,6 +44,7 @@ ACCESS: Final[Mapping[tuple[str, str], Roles | None]] = {
     ("POST", "/desk/answer"): _OFFICERS,
     ("POST", "/desk/back"): _OFFICERS,
     ("GET", "/drones"): _SUPERVISORS,
+    ("GET", "/drones/list"): _SUPERVISORS,
     ("POST", "/drones"): _SUPERVISORS,
     ("GET", "/accounts"): _SUPERVISORS,
     ("POST", "/accounts"): _SUPERVISORS,

@@ -35,6 +35,7 @@ PAGES: Final[dict[tuple[str, str], Page]] = {
     ("POST", "/desk/answer"): desk_pages.answer,
     ("POST", "/desk/back"): desk_pages.hand_back,
     ("GET", "/drones"): supervisor_pages.drones,
+    ("GET", "/drones/list"): supervisor_pages.drones_list,
     ("POST", "/drones"): supervisor_pages.command_drone,
     ("GET", "/accounts"): supervisor_pages.accounts,
     ("POST", "/accounts"): supervisor_pages.create_account,

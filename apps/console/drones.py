@@ -20,6 +20,9 @@ from .reading import take
 
 CONFIRMATIONS: Final = "confirmations"
 ORDERS: Final[tuple[Order, ...]] = get_args(Order)
+CONFIRM_SECONDS: Final = 30.0
+"""A drone that flies confirms a command within a second; so long after it the page says that none has."""
+_MOST_NAMES: Final = 100
 _DECODER: Final = msgspec.json.Decoder(Confirmation)
 
 
@@ -29,6 +32,21 @@ class Drones:
     def __init__(self, database: Database, clock: Callable[[], float]) -> None:
         self._database = database
         self._clock = clock
+
+    def is_known(self, drone_id: str) -> bool:
+        """Whether an alert of the drone is stored, or it has confirmed a command."""
+        return bool(
+            self._database.number(
+                "SELECT EXISTS (SELECT 1 FROM alerts WHERE drone_id = ?1)"
+                " OR EXISTS (SELECT 1 FROM commands WHERE drone_id = ?1 AND confirmed_at IS NOT NULL)",
+                drone_id,
+            )
+        )
+
+    def known(self) -> list[str]:
+        """Ids of drones, those of the newest alerts."""
+        rows = self._database.rows("SELECT drone_id FROM shown_alerts ORDER BY id DESC LIMIT ?", _MOST_NAMES)
+        return list(dict.fromkeys(row["drone_id"] for row in rows))
 
     def command(self, supervisor: str, drone_id: str, order: str) -> None:
         """Put a command into the outbox. Raises RequestRefused."""

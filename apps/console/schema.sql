@@ -14,6 +14,7 @@ CREATE TABLE IF NOT EXISTS alerts (
 CREATE INDEX IF NOT EXISTS open_alerts ON alerts (raised_at) WHERE answered = 0;
 CREATE INDEX IF NOT EXISTS raised_alerts ON alerts (raised_at);
 CREATE INDEX IF NOT EXISTS pictured_alerts ON alerts (image_id);
+CREATE INDEX IF NOT EXISTS drones_of_alerts ON alerts (drone_id);
 CREATE INDEX IF NOT EXISTS sizes_of_alerts ON alerts (answered, length(payload));
 
 -- What pages show: older versions kept alerts with texts of any length, places off the earth and times of no calendar.
@@ -64,6 +65,7 @@ CREATE TABLE IF NOT EXISTS commands (
     given_at REAL NOT NULL,
     confirmed_at REAL
 );
+CREATE INDEX IF NOT EXISTS commands_to ON commands (drone_id);
 
 CREATE TABLE IF NOT EXISTS outbox (
     number INTEGER PRIMARY KEY,

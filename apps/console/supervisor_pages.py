@@ -1,11 +1,13 @@
 """Pages of a supervisor: drones, accounts, the audit log."""
 
+from typing import Any
+
 from starlette.responses import Response
 
 from .access import Role
 from .accounts import RequestRefused
 from .console import Console
-from .drones import ORDERS
+from .drones import CONFIRM_SECONDS, ORDERS
 from .rendering import Renderer
 from .web import Visit, number_of, to
 
@@ -15,11 +17,22 @@ def drones(console: Console, renderer: Renderer, visit: Visit) -> Response:
     return renderer.page(
         "drones.html",
         visit.who,
-        commands=console.drones.newest_commands(),
+        **_commands(console),
         orders=ORDERS,
+        known=console.drones.known(),
         ready=console.commands_go_out,
         drone=visit.request.query_params.get("drone", ""),
     )
+
+
+def drones_list(console: Console, renderer: Renderer, visit: Visit) -> Response:
+    """The commands and their state, for updates."""
+    return renderer.part("drones_list.html", visit.who, **_commands(console))
+
+
+def _commands(console: Console) -> dict[str, Any]:
+    overdue = console.clock() - CONFIRM_SECONDS
+    return {"commands": console.drones.newest_commands(), "overdue": overdue, "confirm_seconds": CONFIRM_SECONDS}
 
 
 def command_drone(console: Console, renderer: Renderer, visit: Visit) -> Response:
@@ -28,6 +41,8 @@ def command_drone(console: Console, renderer: Renderer, visit: Visit) -> Respons
     try:
         if not console.commands_go_out:
             raise RequestRefused("No topic of commands: start the console with --commands URL.")
+        if drone and not console.drones.is_known(drone):
+            raise RequestRefused(f"Nobody knows a drone {drone}: no alert came from it. Nothing was sent.")
         console.drones.command(visit.who.name, drone, order)
     except RequestRefused as refused:
         console.accounts.notify(visit.who, str(refused))

@@ -151,7 +151,7 @@ def test_pictures_commands_and_confirmations_go_over_pubsub(pubsub: str, tmp_pat
         with subprocess.Popen([sys.executable, "-m", "prestacop", "simulate", "drones", *fleet]) as flying:
             try:
                 wait_until(topics["drones"].waiting)
-                browser.post("/drones", "/drones", drone="drone-0002", order="hold")
+                browser.post("/drones", "/drones", drone="drone-0001", order="hold")
                 wait_until(lambda: "confirmed after" in browser.get("/drones").text)
                 assert flying.poll() is None
             finally:

@@ -216,10 +216,11 @@
 
   // Whoever reads further down stays there when alerts come; htmx itself keeps the focus.
   let read = 0;
-  document.addEventListener("htmx:beforeSwap", () => (read = document.getElementById("alerts")?.scrollTop ?? 0));
+  const list = (part) => part.querySelector("#alerts, #commands-list");
+  document.addEventListener("htmx:beforeSwap", (event) => (read = list(event.detail.target)?.scrollTop ?? 0));
   document.addEventListener("htmx:afterSwap", (event) => {
-    const list = document.getElementById("alerts");
-    if (list && event.detail.target.id === "queue") list.scrollTop = read;
+    const { target } = event.detail;
+    if (["queue", "commands"].includes(target.id) && list(target)) list(target).scrollTop = read;
   });
 
   function arrived() {

@@ -19,7 +19,7 @@ OFFICERS = EVERYONE | {
     *("GET /desk", "GET /desk/events", "GET /desk/picture", "POST /desk/pick", "POST /desk/answer", "POST /desk/back"),
 }
 SUPERVISORS = OFFICERS | {
-    *("GET /drones", "POST /drones", "GET /accounts", "POST /accounts", "POST /accounts/change"),
+    *("GET /drones", "GET /drones/list", "POST /drones", "GET /accounts", "POST /accounts", "POST /accounts/change"),
     *("POST /accounts/reset", "GET /audit"),
 }
 ALLOWED = {"viewer": EVERYONE, "officer": OFFICERS, "supervisor": SUPERVISORS, "": set[str]()}

@@ -7,16 +7,19 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from playwright.sync_api import Browser, Page, Route
 
 from apps.console import live, presence
 from apps.console.console import Console
 from apps.console.desk import Held
+from messaging.urls import kafka_url
 from runners.services import free_port
 from tests.apps.console.browser import car, chromium, collect_errors, log_in, served
-from tests.apps.console.support import alert, make_again, make_console, outbox, picture, raise_alerts
+from tests.apps.console.support import Clock, alert, make_again, make_console, outbox, picture, raise_alerts
 from tests.apps.console.test_live import panes
+from tests.apps.topics import MockKafka
 
 pytestmark = pytest.mark.embedded
 
@@ -303,6 +306,30 @@ def test_a_whole_page_is_never_shown_inside_the_queue(
     page.get_by_text("FRESH01").wait_for()  # the page was loaded again
     assert page.locator("main").count() == 1
     assert loads
+
+
+def test_a_command_shows_its_confirmation_by_itself_or_that_none_came(browser: Browser, tmp_path: Path) -> None:
+    clock, broker = Clock(), MockKafka()
+    console = make_console(tmp_path / "state", clock, commands=kafka_url(broker.url("commands")))
+    raise_alerts(console, alert("a", clock.now, drone_id="drone-0311"))
+    with served(console) as url:
+        page = browser.new_page()
+        log_in(page, url, "supervisor")
+        page.goto(f"{url}/drones")
+        page.get_by_label("Drone").fill("drone-9999")
+        page.get_by_role("button", name="Hold position").click()
+        page.get_by_text("Nobody knows a drone drone-9999").wait_for()
+        assert outbox(console, "commands") == []
+        page.get_by_label("Drone").fill("drone-0311")
+        page.get_by_role("button", name="Hold position").click()
+        page.get_by_text("published, not confirmed yet").wait_for()
+        clock.now += 31
+        page.get_by_text("not confirmed within 30 s").wait_for()
+        (command,) = outbox(console, "commands")
+        console.drones.take([msgspec.json.encode(command)], {})
+        page.get_by_text("confirmed after 31 s").wait_for()
+        page.close()
+    broker.stop()
 
 
 SCRIPTS = (
