@@ -218,6 +218,10 @@ class _Tail:
 
 @contextmanager
 def running(command: list[str], log: int) -> Iterator[subprocess.Popen[bytes]]:
+    if (
+        signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    ):  # in the background of a shell; the command would ignore it too
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(command, cwd=_ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log) as process:
         try:
             yield process
