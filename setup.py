@@ -17,6 +17,7 @@ What each dependency is for:
   argon2-cffi           the console's passwords
   polars                the simulator's CSV writer
   psutil                what this machine has, for the doctor
+  prometheus-client     the exporter's page of metrics
   marimo (dev)          the notebook of docs/notebook: a plain Python file, which tests run
 """
 
@@ -68,6 +69,7 @@ setup(
         "argon2-cffi",
         "polars",
         "psutil",
+        "prometheus-client",
     ],
     extras_require={
         "dev": [

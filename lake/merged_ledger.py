@@ -43,6 +43,15 @@ _FANOUT: Final = 16
 _PARTITION: Final = re.compile(r"(.+-kafka-.+)-\d{5}", re.ASCII)
 
 
+def kafka_stream(source: str, topic_id: str) -> str:
+    """The stream of a topic; the chain of a partition has its number in five digits behind it.
+
+    Args:
+        topic_id: another one if the topic is deleted and created again (:meth:`messaging.kafka.Topic.identity`).
+    """
+    return f"{source}-kafka-{topic_id}"
+
+
 def stream_of(chain: str) -> str:
     """The stream of a chain: all partitions of a topic are one.
 

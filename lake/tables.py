@@ -111,6 +111,11 @@ class Table:
         """The number of the last change that the table has; 0 for none."""
         return self._table.transaction_version(_APP) or 0
 
+    @property
+    def version(self) -> int:
+        """The number of its last commit, from 0 on."""
+        return self._table.version()
+
     def commit(self, number: int, adds: Iterable[TableFile], removes: Iterable[str], moves_rows: bool) -> bool:
         """Take the table to this change; returns whether this call did it. If not, another process was faster: open the
         table again.

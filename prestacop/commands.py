@@ -88,6 +88,11 @@ GROUPS: dict[str, dict[str, Subcommand]] = {
             "apps.console.command:parser",
             "serve the officers' console, a web page",
         ),
+        "exporter": Subcommand(
+            "apps.exporter.command",
+            "apps.exporter.flags:parser",
+            "serve metrics of a lake and its topics for Prometheus",
+        ),
         "simulate": Subcommand(
             "apps.simulator.command",
             "apps.simulator.command:parser",

@@ -14,6 +14,7 @@ import pyarrow as pa
 from apache_beam.metrics import Metrics
 from confluent_kafka import Message
 
+from lake.merged_ledger import kafka_stream
 from messaging.kafka import Topic
 from messaging.urls import KafkaUrl
 from schemas.errors import InputUnusable
@@ -113,7 +114,7 @@ class KafkaStream(Stream):
 
     def plans(self, topic: Topic) -> str:
         """What identifies the topic, as a part of a path: another one if it is deleted and created again."""
-        return f"{self.source}-kafka-{topic.identity()}"
+        return kafka_stream(self.source, topic.identity())
 
 
 def _partition(unit: Unit) -> int:

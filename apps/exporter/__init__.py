@@ -1,0 +1,1 @@
+"""The exporter: metrics of a lake and of its topics for Prometheus, whatever runner fills the lake."""

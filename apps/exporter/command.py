@@ -1,0 +1,33 @@
+"""``prestacop exporter``: look at the lake and the topics every few seconds, and serve what is known of them."""
+
+import sys
+import time
+from collections.abc import Sequence
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+
+from schemas.lake import Source
+
+from .collector import Metrics
+from .flags import parser
+from .parts import LakePart, TopicPart
+from .server import application, serving
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The command; Ctrl-C ends it."""
+    given = parser().parse_args(sys.argv[1:] if argv is None else argv)
+    urls = ((given.messages, Source.DRONES), (given.images, Source.IMAGES))
+    topics = [TopicPart(url, source, given.every) for url, source in urls if url]
+    metrics = Metrics(LakePart(given.lake, given.every), topics)
+    registry = CollectorRegistry()
+    registry.register(metrics)
+    ProcessCollector(registry=registry)
+    with serving(application(registry, metrics), given.host, given.port) as port:
+        host = f"[{given.host}]" if ":" in given.host else given.host
+        print(f"metrics: http://{host}:{port}/metrics  (Ctrl-C ends it)", flush=True)
+        while True:
+            began = time.monotonic()
+            for part in metrics.parts:
+                part.attempt()
+            time.sleep(max(given.every - (time.monotonic() - began), 0.1))

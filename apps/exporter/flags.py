@@ -1,0 +1,62 @@
+"""The flags of ``prestacop exporter``; imports nothing heavy."""
+
+import argparse
+from typing import Final
+
+from messaging.urls import KafkaUrl, kafka_url
+from terminal.arguments import add_lake, command_parser, duration, port, readable
+
+_EPILOG: Final = """\
+examples:
+  prestacop exporter --lake data/lake
+  prestacop exporter --lake s3://prestacop/lake --messages kafka://localhost:9092/drones --every 30s
+
+/metrics is for Prometheus, /healthz answers while the process does, /readyz while the last look at everything is
+fresh. A look reads what is new since the one before; a scrape is answered from memory. The metrics: docs/metrics.md.
+Of Pub/Sub Google's own metrics say how many messages wait.
+
+exit codes: 2 wrong usage, 3 lake or topic unusable at the first look, 4 the port cannot be had, 7 no permission, 130
+stopped
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Of ``prestacop exporter``."""
+    made = command_parser(
+        "prestacop exporter", "Serve metrics of a lake and its topics for Prometheus, whatever fills the lake.", _EPILOG
+    )
+    add_lake(made)
+    for flag, what in (("--messages", "drone messages"), ("--images", "the drones' pictures")):
+        made.add_argument(
+            flag,
+            type=readable(_topic),
+            metavar="URL",
+            help=f"also report how far the lake is behind this topic of {what}: kafka://HOST:PORT/TOPIC",
+        )
+    made.add_argument(
+        "--every",
+        type=_every,
+        default=15,
+        metavar="TIME",
+        help="how often lake and topics are looked at: 15s (default), 1m",
+    )
+    made.add_argument(
+        "--host", default="127.0.0.1", metavar="ADDRESS", help="address to listen on (default: 127.0.0.1)"
+    )
+    made.add_argument("--port", type=port, default=9464, metavar="N", help="port to listen on (default: 9464)")
+    return made
+
+
+def _every(text: str) -> int:
+    if not (seconds := duration(text)):
+        raise argparse.ArgumentTypeError("0s is too often: write 1s or more")
+    return seconds
+
+
+def _topic(text: str) -> KafkaUrl:
+    if text.startswith("pubsub:"):
+        raise ValueError(
+            "Pub/Sub does not tell its clients how many messages wait: leave it out, and watch Google's metric "
+            "subscription/num_undelivered_messages"
+        )
+    return kafka_url(text)

@@ -1,0 +1,99 @@
+"""The metrics: names and units as Prometheus' conventions have them. docs/metrics.md is made of this list."""
+
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+
+class Kind(StrEnum):
+    """The types of Prometheus that are used."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+
+
+class Metric(NamedTuple):
+    """One of them."""
+
+    name: str
+    """Of a counter without ``_total``, which the client library appends."""
+    kind: Kind
+    help: str
+    labels: tuple[str, ...] = ()
+
+    @property
+    def shown(self) -> str:
+        """The name in PromQL."""
+        return f"{self.name}_total" if self.kind is Kind.COUNTER else self.name
+
+
+UP: Final = Metric(
+    "prestacop_up",
+    Kind.GAUGE,
+    "1 while the last successful look at this part (lake, or the topic of a source) is fresh, else 0: what the other "
+    "metrics of the part say is old then",
+    ("part",),
+)
+LOOK_AGE: Final = Metric(
+    "prestacop_look_age_seconds", Kind.GAUGE, "Seconds since the last successful look at this part", ("part",)
+)
+LOOK_DURATION: Final = Metric(
+    "prestacop_look_duration_seconds", Kind.GAUGE, "How long the last successful look took", ("part",)
+)
+LOOKS: Final = Metric("prestacop_looks", Kind.COUNTER, "Looks at this part that succeeded", ("part",))
+FAILURES: Final = Metric("prestacop_look_failures", Kind.COUNTER, "Looks at this part that failed", ("part",))
+UNITS: Final = Metric("prestacop_committed_units", Kind.COUNTER, "Units of work that were committed", ("source",))
+ROWS_READ: Final = Metric("prestacop_read_rows", Kind.COUNTER, "Input rows of committed units", ("source",))
+ROWS: Final = Metric(
+    "prestacop_committed_rows",
+    Kind.COUNTER,
+    "Rows as their units committed them; `duplicates` are copies that were dropped within a unit",
+    ("source", "dataset"),
+)
+MOVED: Final = Metric(
+    "prestacop_moved_rows",
+    Kind.COUNTER,
+    "Rows that a later change moved: copies that a publication found, replayed dead letters, undone units",
+    ("source", "out_of", "into"),
+)
+LETTERS: Final = Metric(
+    "prestacop_dead_letters",
+    Kind.COUNTER,
+    'Dead letters that were committed since the exporter began, by reason; of all time: dataset="dead_letters" of '
+    "prestacop_committed_rows_total",
+    ("source", "reason"),
+)
+COMMIT_AGE: Final = Metric(
+    "prestacop_commit_age_seconds", Kind.GAUGE, "Seconds since the last commit of a unit", ("source",)
+)
+WATERMARK: Final = Metric(
+    "prestacop_watermark_lag_seconds",
+    Kind.GAUGE,
+    "Seconds since the newest committed message was published to its topic; not of recordings, and not known until "
+    "the next commit where a compaction has replaced the last unit's files",
+    ("source",),
+)
+BEHIND: Final = Metric(
+    "prestacop_messages_behind",
+    Kind.GAUGE,
+    "Messages of a Kafka partition that no committed unit has",
+    ("source", "partition"),
+)
+TAIL: Final = Metric("prestacop_tail_units", Kind.GAUGE, "Units that are committed and not published yet")
+CHANGE: Final = Metric("prestacop_last_change_number", Kind.GAUGE, "The number of the lake's last change")
+PUBLICATION_AGE: Final = Metric("prestacop_publication_age_seconds", Kind.GAUGE, "Seconds since the last publication")
+
+METRICS: Final = (
+    UP, LOOK_AGE, LOOK_DURATION, LOOKS, FAILURES, UNITS, ROWS_READ, ROWS, MOVED, LETTERS, COMMIT_AGE, WATERMARK, BEHIND,
+    TAIL, CHANGE, PUBLICATION_AGE,
+)  # fmt: skip
+"""All of them."""
+
+
+def table() -> Iterator[str]:
+    """The lines of the table in docs/metrics.md."""
+    yield "| metric | type | labels | |"
+    yield "|---|---|---|---|"
+    for metric in METRICS:
+        labels = ", ".join(f"`{label}`" for label in metric.labels)
+        yield f"| `{metric.shown}` | {metric.kind} | {labels} | {metric.help} |"

@@ -1,0 +1,287 @@
+"""The exporter's page: what a lake and its topics have, ages that grow by themselves, and what a failed look shows."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from wsgiref.types import WSGIApplication
+from wsgiref.util import setup_testing_defaults
+
+import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
+
+from apps.exporter.collector import Metrics
+from apps.exporter.metrics import METRICS, table
+from apps.exporter.parts import Ends, LakePart, TopicPart
+from apps.exporter.server import application
+from apps.exporter.totals import OTHER, REASONS
+from lake.ledger import commit
+from lake.publication import publish
+from lake.storage import LocalStorage
+from messaging.urls import kafka_url
+from schemas.errors import LakeDamaged, ServiceUnavailable
+from tests.faulty_s3 import FaultyS3, Weather
+from tests.lakes import Said, refuse, write
+
+EVERY = 15.0
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "metrics.md"
+Samples = dict[tuple[str, ...], float]
+
+
+@dataclass
+class Clock:
+    """A clock that is set by the test."""
+
+    now: float = 2_000_000_000.0
+
+    def __call__(self) -> float:
+        """Seconds since the epoch."""
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """One that is years later than all times of the tests."""
+    return Clock()
+
+
+def unit(number: int, partition: int = 0) -> str:
+    """The name of a unit of a partition."""
+    return f"drones-kafka-fleet-{partition:05d}-{number:019d}"
+
+
+def row(root: str, start: int, end: int, partition: int = 0, **said: Any) -> dict[str, Any]:
+    """A unit of these offsets, whose files are written and whose row is not committed yet."""
+    messages = [Said(f"{partition}-{offset}", **said) for offset in range(start, end)]
+    return write(root, unit(start, partition), messages) | {"range_start": start, "range_end": end}
+
+
+def samples(metrics: Metrics, name: str) -> Samples:
+    """The samples of a metric by the values of its labels."""
+    found = (sample for family in metrics.collect() for sample in family.samples if sample.name == name)
+    return {tuple(sample.labels.values()): sample.value for sample in found}
+
+
+def topic_part(ends: dict[int, int], clock: Clock) -> TopicPart:
+    """The topic of the drones as a look has found it."""
+    part = TopicPart(kafka_url("kafka://127.0.0.1:1/fleet"), "drones", EVERY, clock)
+    part.look = lambda: setattr(part, "found", Ends("drones-kafka-fleet", dict.fromkeys(ends, 2), ends))  # type: ignore[method-assign]
+    part.attempt()
+    return part
+
+
+def get(app: WSGIApplication, path: str) -> tuple[str, str]:
+    """The status and the text of a page."""
+    environ: dict[str, Any] = {}
+    setup_testing_defaults(environ)
+    begun: list[Any] = []
+    body = app(environ | {"PATH_INFO": path, "wsgi.input": io.BytesIO()}, lambda *begin: begun.append(begin))  # type: ignore[arg-type,return-value]
+    return begun[0][0], b"".join(body).decode()
+
+
+def page(metrics: Metrics) -> WSGIApplication:
+    """The application that shows these metrics."""
+    registry = CollectorRegistry()
+    registry.register(metrics)
+    return application(registry, metrics)
+
+
+def test_the_rows_of_a_lake_are_counted_by_source_and_dataset(tmp_path: Path) -> None:
+    root, part = str(tmp_path), LakePart(str(tmp_path), EVERY)
+    metrics = Metrics(part, [])
+    commit(root, [row(root, 0, 3), row(root, 3, 5, code=0)])
+    part.attempt()
+    rows = samples(metrics, "prestacop_committed_rows_total")
+    assert rows["drones", "qualified"] == 3
+    assert rows["drones", "unqualified"] == 2
+    assert samples(metrics, "prestacop_read_rows_total") == {("drones",): 5}
+    publish(root)
+    commit(root, [row(root, 5, 9, code=None)])
+    part.attempt()
+    assert samples(metrics, "prestacop_committed_rows_total") == rows | {("drones", "positions"): 4}
+    assert samples(metrics, "prestacop_committed_units_total") == {("drones",): 3}
+    assert samples(metrics, "prestacop_tail_units") == {(): 1}
+    assert samples(metrics, "prestacop_last_change_number") == {(): 1}
+
+
+def test_copies_that_a_publication_found_were_moved(tmp_path: Path) -> None:
+    root, part = str(tmp_path), LakePart(str(tmp_path), EVERY)
+    commit(root, [write(root, unit(n), [Said("same")]) for n in (0, 1)])
+    publish(root)
+    part.attempt()
+    assert samples(Metrics(part, []), "prestacop_moved_rows_total") == {("drones", "qualified", "duplicates"): 1}
+
+
+def test_dead_letters_are_counted_by_reason_since_the_exporter_began(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, part = str(tmp_path), LakePart(str(tmp_path), EVERY)
+    commit(root, [refuse(root, unit(0), [b"x"])])
+    part.attempt()
+    metrics = Metrics(part, [])
+    assert samples(metrics, "prestacop_dead_letters_total") == {}
+    assert samples(metrics, "prestacop_committed_rows_total")["drones", "dead_letters"] == 1
+    monkeypatch.setattr("apps.exporter.totals.REASONS", frozenset())
+    commit(root, [refuse(root, unit(1), [b"x", b"y"])])
+    publish(root)
+    part.attempt()
+    monkeypatch.setattr("apps.exporter.totals.REASONS", frozenset({"empty"}))
+    monkeypatch.setattr("apps.exporter.parts._WHOLE_BYTES", 0)
+    commit(root, [refuse(root, unit(2), [b"x", b"y", b"z"])])
+    part.attempt()
+    assert samples(metrics, "prestacop_dead_letters_total") == {("drones", OTHER): 2, ("drones", "empty"): 3}
+
+
+def test_reasons_are_a_short_list() -> None:
+    assert {"payload_empty", "row_cut_short"} <= REASONS
+    assert len(REASONS) < 60
+
+
+def test_ages_and_lags_grow_while_nothing_comes(tmp_path: Path, clock: Clock) -> None:
+    root, part = str(tmp_path), LakePart(str(tmp_path), EVERY, clock)
+    metrics = Metrics(part, [], clock)
+    commit(root, [row(root, 0, 3, published=1_900_000_000)])
+    publish(root)
+    part.attempt()
+    names = ("prestacop_commit_age_seconds", "prestacop_publication_age_seconds", "prestacop_watermark_lag_seconds",
+             "prestacop_look_age_seconds")  # fmt: skip
+    before = [samples(metrics, name) for name in names]
+    assert before[2] == {("drones",): 100_000_000}
+    clock.now += 60
+    for name, earlier in zip(names, before, strict=True):
+        assert samples(metrics, name) == {labels: value + 60 for labels, value in earlier.items()}, name
+
+
+def test_messages_behind_are_those_of_the_topic_that_no_unit_has(tmp_path: Path, clock: Clock) -> None:
+    root, part = str(tmp_path), LakePart(str(tmp_path), EVERY, clock)
+    commit(root, [row(root, 2, 4), row(root, 8, 10), row(root, 2, 20, partition=1)])  # 4 to 7 are under way
+    part.attempt()
+    metrics = Metrics(part, [topic_part({0: 12, 1: 15, 2: 7}, clock)], clock)
+    behind = {("drones", "0"): 12 - 2 - 4, ("drones", "1"): 0, ("drones", "2"): 7 - 2}
+    assert samples(metrics, "prestacop_messages_behind") == behind
+    commit(root, [row(root, 4, 8)])
+    publish(root)
+    part.attempt()
+    assert samples(metrics, "prestacop_messages_behind") == behind | {("drones", "0"): 2}
+    again = LakePart(root, EVERY, clock)
+    again.attempt()
+    assert again.totals.places == part.totals.places
+
+
+def test_a_failed_look_leaves_the_figures_and_shows_their_age(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    root, part = str(tmp_path), LakePart(str(tmp_path), EVERY, clock)
+    metrics = Metrics(part, [], clock)
+    app = page(metrics)
+    assert get(app, "/readyz") == ("503 Service Unavailable", "no look at lake has succeeded yet\n")
+    commit(root, [row(root, 0, 3)])
+    part.attempt()
+    assert get(app, "/readyz") == ("200 OK", "ok\n")
+
+    def away(self: LocalStorage, path: str) -> list[Any]:
+        raise ServiceUnavailable("the storage is away")
+
+    monkeypatch.setattr(LocalStorage, "list", away)
+    for _ in range(4):
+        clock.now += EVERY
+        part.attempt()
+    assert get(app, "/readyz") == ("503 Service Unavailable", "the last look at lake is 60 s old\n")
+    assert get(app, "/healthz") == ("200 OK", "ok\n")
+    assert samples(metrics, "prestacop_up") == {("lake",): 0}
+    assert samples(metrics, "prestacop_look_age_seconds") == {("lake",): 60}
+    assert samples(metrics, "prestacop_look_failures_total") == {("lake",): 4}
+    assert samples(metrics, "prestacop_read_rows_total") == {("drones",): 3}
+    monkeypatch.undo()
+    part.attempt()
+    assert samples(metrics, "prestacop_up") == {("lake",): 1}
+    assert [record.getMessage() for record in caplog.records] == [
+        "the look at lake failed, and is repeated every 15 s: the storage is away",
+        "the look at lake succeeds again",
+    ]
+
+
+@pytest.mark.parametrize("step", ["_reasons", "_published"])
+def test_a_look_that_fails_at_its_end_counts_nothing_twice(
+    tmp_path: Path, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, part = str(tmp_path), LakePart(str(tmp_path), EVERY)
+    part.attempt()
+    commit(root, [refuse(root, unit(0), [b"x"])])
+    with monkeypatch.context() as patch:
+        patch.setattr(f"apps.exporter.parts.{step}", _fail)
+        part.attempt()
+    assert part.failures == 1
+    publish(root)
+    part.attempt()
+    part.attempt()
+    assert part.totals.read == {"drones": 1}
+    assert part.totals.letters.total() == 1
+
+
+def _fail(*_: Any) -> None:
+    raise OSError(5, "Input/output error")
+
+
+def test_what_no_retry_fixes_ends_the_command_at_the_first_look_alone(tmp_path: Path) -> None:
+    (tmp_path / "format.json").write_text("{}")
+    root = str(tmp_path)
+    with pytest.raises(LakeDamaged):
+        LakePart(root, EVERY).attempt()
+    (tmp_path / "format.json").unlink()
+    part = LakePart(root, EVERY)
+    part.attempt()
+    commit(root, [row(root, 0, 1)])
+    (damaged,) = tmp_path.glob("ledger/source=drones/*.parquet")
+    damaged.write_bytes(b"PAR1")
+    part.attempt()
+    assert part.failures == 1
+
+
+def test_the_page_is_one_that_prometheus_reads_and_has_no_other_metrics(tmp_path: Path, clock: Clock) -> None:
+    root, part = str(tmp_path), LakePart(str(tmp_path), EVERY, clock)
+    commit(root, [row(root, 0, 3, published=1_900_000_000)])
+    publish(root)
+    part.attempt()
+    status, text = get(page(Metrics(part, [topic_part({0: 12}, clock)], clock)), "/metrics")
+    assert status == "200 OK"
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    assert sorted(families) == sorted(metric.name for metric in METRICS)
+    for metric in METRICS:
+        assert families[metric.name].type == metric.kind
+        assert all(set(s.labels) == set(metric.labels) for s in families[metric.name].samples), metric.name
+
+
+def test_a_look_makes_a_request_for_each_new_row_and_a_few_more(faulty_s3: FaultyS3) -> None:
+    """However long the tail is."""
+    faulty_s3.weather = Weather(1, 0)  # which counts the requests of objects
+    root = "s3://lake/some"
+    part = LakePart(root, EVERY)
+
+    def requests(*rows: dict[str, Any], published: bool = False) -> int:
+        commit(root, list(rows))
+        if published:
+            publish(root)
+        before = faulty_s3.calls
+        part.attempt()
+        assert not part.failures
+        return faulty_s3.calls - before
+
+    requests(*(row(root, n, n + 1) for n in range(5)))
+    assert requests() <= 3  # the next commit of the folded ledger, changes, units
+    assert requests(*(row(root, n, n + 1) for n in range(5, 8))) <= 3 + 3 + 1  # the footer of one file
+    assert requests(refuse(root, unit(100), [b"x"])) <= 3 + 1 + 1 + 1  # the reasons
+    requests(published=True)
+    assert requests(row(root, 200, 201), published=True) <= 3 + 1 + 3  # a commit, a file of its chain, one of changes
+    assert requests() <= 3
+
+
+def test_another_page_is_not_there(tmp_path: Path) -> None:
+    status, text = get(page(Metrics(LakePart(str(tmp_path), EVERY), [])), "/")
+    assert status == "404 Not Found"
+    assert "/metrics" in text
+
+
+def test_the_page_of_the_docs_has_the_table_of_the_code() -> None:
+    assert "\n".join(table()) in PAGE.read_text()
