@@ -1,4 +1,4 @@
-"""Applications around the graph: leaves that import the contracts and clients of the project and nothing of the graph."""
+"""Applications around the graph: leaves that import contracts and clients, and nothing of the graph."""
 
 from terminal.signals import end_while_loading
 

@@ -10,9 +10,7 @@ from typing import NoReturn
 from prestacop import __version__
 from prestacop.commands import GROUPS, SUBCOMMANDS
 
-EPILOG = """\
-`source <(prestacop completion bash)` lets the shell complete words (or: zsh).
-Exit codes: 0 done, 1 rows do not add up, 2 wrong usage; all: docs/exit-codes.md"""
+EPILOG = "Completion: source <(prestacop completion bash); exit codes: docs/exit-codes.md"
 USAGE_LINE = "usage: prestacop COMMAND [FLAGS] | COMMAND --help | --version"
 HELP = ("-h", "--help")
 

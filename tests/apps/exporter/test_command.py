@@ -47,9 +47,9 @@ def test_a_port_that_is_taken_ends_it(tmp_path: Path) -> None:
     def app(environ: object, start_response: object) -> list[bytes]:
         return []
 
-    with serving(app, "127.0.0.1", 0) as port:
-        with pytest.raises(ServiceUnavailable, match="name another --port"), serving(app, "127.0.0.1", port):
-            pass
+    refused = pytest.raises(ServiceUnavailable, match="name another --port")
+    with serving(app, "127.0.0.1", 0) as port, refused, serving(app, "127.0.0.1", port):
+        pass
 
 
 @pytest.mark.parametrize(
