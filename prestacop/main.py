@@ -73,4 +73,4 @@ def usage() -> str:
         for title, group in GROUPS.items()
         for name, command in group.items()
     ]
-    return "\n".join([USAGE_LINE, *lines, "", EPILOG])
+    return "\n".join([USAGE_LINE, *lines, EPILOG])
