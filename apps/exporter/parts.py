@@ -179,8 +179,11 @@ def _opened(root: str, file: _File) -> Iterator[pq.ParquetFile]:
 
 
 def _reasons(root: str, file: _File) -> pa.ChunkedArray:
-    with _opened(root, file) as parquet:
-        return parquet.read(["reason"])["reason"]
+    try:
+        with _opened(root, file) as parquet:
+            return parquet.read(["reason"])["reason"]
+    except FileNotFoundError:  # a publication has replaced it since rows were forgotten, and deleted it
+        return pa.chunked_array([pa.nulls(file.rows, pa.string())])
 
 
 def _published(root: str, file: _File) -> float | None:

@@ -21,7 +21,7 @@ REASONS: Final = frozenset(
     value for reasons in (history.Reason, messages.Reason) for name, value in vars(reasons).items() if name.isupper()
 )
 OTHER: Final = "other"
-"""The label of a reason that this version does not know."""
+"""The label of a reason that is not known: to this version, or since the file was deleted."""
 _CHAIN: Final = r"^(?P<chain>.+-kafka-.+-\d{5})-\d{19}$"
 
 

@@ -130,7 +130,11 @@ def test_dead_letters_are_counted_by_reason_since_the_exporter_began(
     monkeypatch.setattr("apps.exporter.parts._WHOLE_BYTES", 0)
     commit(root, [refuse(root, unit(2), [b"x", b"y", b"z"])])
     part.attempt()
-    assert samples(metrics, "prestacop_dead_letters_total") == {("drones", OTHER): 2, ("drones", "empty"): 3}
+    commit(root, [refuse(root, unit(3), [b"x"])])
+    (deleted,) = tmp_path.glob(f"dead_letters/source=drones/{unit(3)}*")
+    deleted.unlink()
+    part.attempt()
+    assert samples(metrics, "prestacop_dead_letters_total") == {("drones", OTHER): 3, ("drones", "empty"): 3}
 
 
 def test_reasons_are_a_short_list() -> None:
