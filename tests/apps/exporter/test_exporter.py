@@ -76,7 +76,7 @@ def get(app: WSGIApplication, path: str) -> tuple[str, str]:
     environ: dict[str, Any] = {}
     setup_testing_defaults(environ)
     begun: list[Any] = []
-    body = app(environ | {"PATH_INFO": path, "wsgi.input": io.BytesIO()}, lambda *begin: begun.append(begin))  # type: ignore[arg-type,return-value]
+    body = app(environ | {"PATH_INFO": path, "wsgi.input": io.BytesIO()}, lambda *begin: begun.append(begin))  # type: ignore[arg-type]
     return begun[0][0], b"".join(body).decode()
 
 
