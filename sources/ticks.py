@@ -6,6 +6,7 @@ not committed is given out again.
 """
 
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, NamedTuple, Protocol
@@ -106,7 +107,7 @@ class PlanTicks(beam.DoFn):  # type: ignore[misc]
         tracker: Any = beam.DoFn.RestrictionParam(Ticks()),  # noqa: B008  # how Beam injects it
         watermark: Any = beam.DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_provider()),  # noqa: B008
     ) -> Iterator[Any]:
-        number = tracker.current_restriction().start
+        number, began = tracker.current_restriction().start, time.monotonic()
         if not tracker.try_claim(number):
             return
         tick = self._tick(number)
@@ -114,7 +115,9 @@ class PlanTicks(beam.DoFn):  # type: ignore[misc]
         if current is None or tick.watermark > current:
             watermark.set_watermark(tick.watermark)
         yield from tick.places
-        tracker.defer_remainder(Duration(seconds=self._seconds))
+        # From start to start; but a tick that takes long leaves half of the time to others.
+        wait = max(self._seconds - (time.monotonic() - began), self._seconds / 2)
+        tracker.defer_remainder(Duration(seconds=wait))
 
     def _tick(self, number: int) -> Tick:
         with self._locks.setdefault(self._id, threading.Lock()):  # a publication must not hold up a planner
