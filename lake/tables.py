@@ -52,7 +52,8 @@ def _remembered(days: int) -> dict[str, str]:
     }
 
 
-_CONFIGURATION: Final = {"delta.checkpointInterval": "100", **_remembered(1)}
+_CONFIGURATION: Final = {"delta.checkpointInterval": "20", **_remembered(1)}
+"""Who opens a table reads the commits since the last checkpoint: about a millisecond each, more on S3."""
 _UNUSABLE: Final = re.compile(r"[%\x00-\x1f\x7f]")
 """What deltalake cannot have in a path."""
 _MILLISECOND: Final = 1_000
@@ -232,7 +233,7 @@ class Table:
 
     def remember(self, retention: timedelta) -> None:
         """Keep versions, and the names of removed files, for this retention, but a day at least."""
-        wanted = _remembered(max(1, math.ceil(retention / timedelta(days=1))))
+        wanted = {**_CONFIGURATION, **_remembered(max(1, math.ceil(retention / timedelta(days=1))))}
         if not wanted.items() <= self._table.metadata().configuration.items():
             with table_faults(self._root, self._form.name), suppress(CommitFailedError):  # the next vacuum does it
                 self._table.alter.set_table_properties(wanted)
