@@ -168,6 +168,7 @@ class Console:
         self.version += 1
 
     def _look_after(self, stopping: threading.Event) -> None:
+        known: dict[str, str] = {}
         for tick in count(1):
             if stopping.wait(_TICK_S):
                 return
@@ -176,6 +177,9 @@ class Console:
             self.desk.expire()
             for lease in self.presence.gone():
                 self.desk.end(lease, "gone")
+            if (troubles := self.troubles()).keys() != known.keys():  # the queue's page shows them
+                known = troubles
+                self._changed()
             if self.panes is None:
                 self.live_version += 1
             if tick % _TIDY_TICKS == 0:

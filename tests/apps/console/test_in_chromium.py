@@ -226,6 +226,17 @@ def test_the_live_page_says_by_itself_that_no_data_comes(
         page.close()
 
 
+def test_the_queue_says_by_itself_that_a_topic_does_not_answer_and_that_it_does_again(
+    console: Console, address: str, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log_in(page, address, "viewer")
+    page.get_by_text("No alert is open").wait_for()
+    with monkeypatch.context() as patch:
+        patch.setattr(console, "troubles", lambda: {"alerts": "kafka://here/alerts does not answer"})
+        page.get_by_role("alert").get_by_text("kafka://here/alerts does not answer").wait_for()
+    page.get_by_text("does not answer").wait_for(state="hidden")
+
+
 def test_an_answer_to_a_console_that_is_cut_off_is_kept_and_sent_once(tmp_path: Path, browser: Browser) -> None:
     port = free_port()
     console = make_console(tmp_path / "state")
