@@ -12,6 +12,7 @@ from tests.support import LOCAL, make_history, make_messages, run_graph
 NOTEBOOK = Path(__file__).parents[2] / "docs" / "notebook" / "questions.py"
 
 
+@pytest.mark.embedded
 def test_its_answers_are_those_of_the_analysis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = str(tmp_path / "lake")
     messages = make_messages(tmp_path / "m.jsonl", 20, 100, "--unqualified-share", "0.1")

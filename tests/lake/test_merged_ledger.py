@@ -193,6 +193,7 @@ def test_an_open_lake_stays_as_it_was(tmp_path: Path) -> None:
     assert opened.units == 2
 
 
+@pytest.mark.embedded
 def test_objects_stay_few_however_many_units_there_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = str(tmp_path)
     monkeypatch.setattr(publication, "without_copies", lambda lk, change: change)  # there are none

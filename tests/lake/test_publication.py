@@ -152,6 +152,7 @@ def test_a_picture_that_is_sent_again_is_there_once(tmp_path: Path) -> None:
     assert lake(root).ledger["duplicates"].to_pylist() == [0, 2]
 
 
+@pytest.mark.embedded
 def test_an_undo_restores_what_was_dropped_as_a_copy_of_rows_of_every_dataset(tmp_path: Path) -> None:
     root = str(tmp_path)
     first, second = [M, Said("p", code=None)], [M, M._replace(drone="x"), Said("p", code=None)]

@@ -158,6 +158,7 @@ STEPS = st.sampled_from([None, None, publish, compacted])
 LAKES = st.lists(st.tuples(MESSAGES | CLAIMS, WINDOWS, STEPS), min_size=1, max_size=4)
 
 
+@pytest.mark.embedded
 @settings(max_examples=settings().max_examples // 4)
 @given(LAKES)
 def test_each_message_is_shown_and_counted_once_whatever_units_it_is_in_and_whenever_they_are_published(

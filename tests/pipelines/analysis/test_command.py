@@ -181,6 +181,7 @@ def test_a_message_in_two_recordings_counts_once(filled: Filled) -> None:
     assert of(filled.found, "drones").total == len(filled.truth["drones"])
 
 
+@pytest.mark.embedded
 def test_many_workers_find_the_same(filled: Filled) -> None:
     options = PipelineOptions([], runner=LOCAL_RUNNER, direct_running_mode="multi_threading", direct_num_workers=4)
     for _ in range(2):
@@ -279,6 +280,7 @@ def after(seconds: int) -> datetime:
     return NOON + timedelta(seconds=seconds)
 
 
+@pytest.mark.embedded
 def test_officers_answers(tmp_path: Path) -> None:
     lake = Recorder(tmp_path)
     lake.unit("a", violation("asked-1", 0), violation("asked-2", 0), violation("asked-3", 0), violation("raw", 21))

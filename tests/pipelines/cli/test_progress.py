@@ -86,6 +86,7 @@ def _written(ends: tuple[int, int], main: Main, argv: list[str]) -> str:
     return b"".join(read).decode()
 
 
+@pytest.mark.embedded
 @pytest.mark.usefixtures("often")
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_pipe_gets_plain_lines_and_with_quiet_a_terminal_gets_nothing(

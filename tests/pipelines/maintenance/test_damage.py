@@ -363,6 +363,7 @@ KINDS: dict[str, tuple[Damage, str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.embedded
 @pytest.mark.parametrize("kind", KINDS)
 def test_damage_is_named_and_ends_with_1(
     sound: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, kind: str
@@ -536,6 +537,7 @@ WAYS = (
 )  # fmt: skip
 
 
+@pytest.mark.embedded
 @pytest.mark.parametrize("way", WAYS)
 @settings(max_examples=settings().max_examples // 5)
 @given(st.data())

@@ -95,6 +95,7 @@ def test_statistics_that_do_not_match_the_rows_are_found(root: Path) -> None:
     assert "the statistics count" in fault
 
 
+@pytest.mark.embedded
 def test_a_lake_of_a_version_that_counted_answers_as_qualified_adds_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

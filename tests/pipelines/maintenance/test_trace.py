@@ -33,6 +33,7 @@ def told(root: Path, wanted: object) -> str:
     return "\n".join(trace(lake(str(root)), str(wanted)))
 
 
+@pytest.mark.embedded
 def test_a_summons_that_was_repaired_and_a_message_that_was_refused(tmp_path: Path) -> None:
     history = make_history(tmp_path / "h.csv", 3_000, "--dirt", "20")
     messages = make_messages(tmp_path / "m.jsonl", 10, 60, "--corrupt", "0.05")
@@ -67,6 +68,7 @@ def test_a_message_in_two_units_before_and_after_compaction(tmp_path: Path) -> N
     assert "by compaction" in story
 
 
+@pytest.mark.embedded
 def test_a_replayed_summons_says_that_it_came_from_the_dead_letters(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -82,6 +84,7 @@ def test_a_replayed_summons_says_that_it_came_from_the_dead_letters(
     assert "replay of time_unreadable" in story
 
 
+@pytest.mark.embedded
 def test_a_trace_shows_the_answers_of_an_alert_and_the_alert_of_an_answer(tmp_path: Path) -> None:
     key = new_key()
     asked = {"message_id": "question", "drone_id": "d1", "plate_id": "ABC123", "violation_code": 0}

@@ -48,6 +48,7 @@ def test_every_row_of_a_packed_history_matches_its_truth(tmp_path: Path) -> None
     assert truth_differs(tmp_path / "lake", history).to_pylist() == []
 
 
+@pytest.mark.embedded
 def test_small_cells_and_blocks_give_the_same_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     history = make_history(tmp_path / "h.csv", 20_000, "--seed", "6", "--dirt", "30")
     monkeypatch.setattr("sources.files.grid.CELL_BYTES", 700_001)
@@ -90,6 +91,7 @@ def test_a_dead_letter_has_the_offset_of_its_payload(tmp_path: Path) -> None:
         assert text[letter["offset"] : letter["offset"] + len(letter["payload"])] == letter["payload"]
 
 
+@pytest.mark.embedded
 def test_a_copy_a_gzip_and_a_second_run_are_idempotent(tmp_path: Path) -> None:
     history = make_history(tmp_path / "h.csv", 8_000, "--seed", "8", "--dirt", "10")
     run_graph(tmp_path / "lake", history)
@@ -138,6 +140,7 @@ def test_gzip_alone_gives_the_same_rows(tmp_path: Path) -> None:
     assert content(tmp_path / "plain") == content(tmp_path / "packed")
 
 
+@pytest.mark.embedded
 def test_a_message_in_two_recordings_is_deduplicated(tmp_path: Path) -> None:
     messages = make_messages(tmp_path / "m.jsonl", 20, 200, "--seed", "4")
     lines = messages.read_bytes().splitlines(keepends=True)
@@ -153,6 +156,7 @@ def test_a_message_in_two_recordings_is_deduplicated(tmp_path: Path) -> None:
     assert reconcile(str(tmp_path / "lake")) == []
 
 
+@pytest.mark.embedded
 def test_rows_of_a_unit_that_is_not_committed_are_not_seen(tmp_path: Path) -> None:
     root, paths = tmp_path / "lake", [tmp_path / f"h{n}.csv" for n in range(2)]
     for n, path in enumerate(paths):

@@ -79,6 +79,7 @@ def places(connection: duckdb.DuckDBPyConnection, view: str) -> list[str]:
     return [place for (place,) in connection.sql(query).fetchall()]
 
 
+@pytest.mark.embedded
 @pytest.mark.parametrize("name", ATTACKS)
 def test_a_message_id_that_is_sent_again_neither_hides_nor_deletes_a_message(tmp_path: Path, name: str) -> None:
     units, messages, copies = ATTACKS[name]
@@ -151,6 +152,7 @@ def landed(root: str, name: str, messages: Sequence[bytes]) -> int:
     return int(without_repeated(fresh.rows).num_rows)
 
 
+@pytest.mark.embedded
 def test_what_is_a_copy_is_one_within_a_unit_across_units_and_after_a_publication(tmp_path: Path) -> None:
     pairs = {name: [message(message_id=name, **fields) for fields in both] for name, (*both, _) in PAIRS.items()}
     one, two = str(tmp_path / "one"), str(tmp_path / "two")

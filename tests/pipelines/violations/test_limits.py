@@ -144,6 +144,7 @@ def test_compaction_leaves_duplicates_out_of_each_part_of_a_unit(
 LARGE = message(7, note="x" * (MAX_INLINE_BYTES + 1))
 
 
+@pytest.mark.embedded
 def test_a_large_refused_payload_is_an_object_and_replayed_from_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,6 +221,7 @@ def unpacked(path: Path) -> int:
     return sum(metadata.row_group(n).total_byte_size for n in range(metadata.num_row_groups))
 
 
+@pytest.mark.embedded
 def test_a_merged_file_is_bounded_by_what_it_unpacks_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lake.merge.MAX_BYTES", 300_000)
     monkeypatch.setattr("lake.merge.BATCH_BYTES", 100_000)

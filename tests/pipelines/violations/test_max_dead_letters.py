@@ -98,6 +98,7 @@ def wrong_inputs(folder: Path, rows: int) -> dict[str, Path]:
     return {kind: folder / kind for kind in KINDS}
 
 
+@pytest.mark.embedded
 @pytest.mark.parametrize("rows", [5, 3_000])
 def test_the_wrong_file_stops_the_run_and_writes_nothing(tmp_path: Path, rows: int) -> None:
     wrong, root = wrong_inputs(tmp_path, rows), tmp_path / "lake"
@@ -121,6 +122,7 @@ def test_the_wrong_file_stops_the_run_and_writes_nothing(tmp_path: Path, rows: i
     assert reconcile(str(root)) == []
 
 
+@pytest.mark.embedded
 def test_good_input_is_committed_once_after_a_run_that_stopped(tmp_path: Path) -> None:
     messages = make_messages(tmp_path / "m.jsonl", 10, 200)
     make_history(tmp_path / "good.csv", 2_000, "--dirt", "0")
