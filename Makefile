@@ -198,7 +198,7 @@ test: install ## unit tests: no other process, no server (2 minutes on 2 cores)
 	@$(PYTEST) -n 2 --dist worksteal -m "not (embedded or services or nightly)" $(ARGS)
 
 .PHONY: test-embedded
-test-embedded: install ## commands as processes, kills, Chromium, moto's S3 server (6 minutes)
+test-embedded: install ## commands as processes, kills, Chromium, moto's S3 server (9 minutes)
 	@$(PYTEST) -n 2 --dist worksteal -m "embedded and not (services or nightly)" $(ARGS)
 
 .PHONY: test-services
@@ -211,7 +211,7 @@ test-nightly: install ## campaigns of kills, negative controls, cuts at each byt
 
 # make -k: where one tier fails the others run, and make fails at the end.
 .PHONY: test-all
-test-all: test test-embedded test-services ## the three tiers that CI runs (20 minutes)
+test-all: test test-embedded test-services ## the three tiers that CI runs (25 minutes)
 
 .PHONY: fresh-machine
 fresh-machine: ## run the README's commands in a fresh Debian 13 (DEBIAN=bookworm: 12)
