@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 
 from confluent_kafka import (
     Consumer,
+    ConsumerGroupTopicPartitions,
     IsolationLevel,
     KafkaError,
     KafkaException,
@@ -220,6 +221,16 @@ class Topic:
     def ends(self, partitions: Sequence[int] | None = None) -> dict[int, int]:
         """By partition, all if none are given, the offset behind the last message."""
         return self._offsets(partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+
+    def commit_offsets(self, group: str, offsets: Mapping[int, int]) -> None:
+        """Write the offsets of partitions to a consumer group, which has no consumer, where Kafka's own tools look."""
+        places = [TopicPartition(self._name, partition, offset) for partition, offset in sorted(offsets.items())]
+        wanted = [ConsumerGroupTopicPartitions(group, places)]
+        done = self._request(lambda: self._admin.alter_consumer_group_offsets(wanted))
+        for place in done[group].topic_partitions:
+            if place.error:
+                self._connection.check(place.error)
+                raise ServiceUnavailable(f"{self._connection.name}, group {group}: {place.error.str()}")
 
     def _describe(self) -> Any:
         topics = TopicCollection([self._name])

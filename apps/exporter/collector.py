@@ -54,7 +54,7 @@ class Metrics(Collector):
         behind = (
             ((topic.source, str(partition)), messages)
             for topic in self._topics
-            for partition, messages in topic.behind(totals).items()
+            for partition, messages in topic.behind().items()
         )
         yield _family(metrics.BEHIND, behind)
         yield _family(metrics.TAIL, [((), watch.tail)])

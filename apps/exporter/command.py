@@ -18,8 +18,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """The command; Ctrl-C ends it."""
     given = parser().parse_args(sys.argv[1:] if argv is None else argv)
     urls = ((given.messages, Source.DRONES), (given.images, Source.IMAGES))
-    topics = [TopicPart(url, source, given.every) for url, source in urls if url]
-    metrics = Metrics(LakePart(given.lake, given.every), topics)
+    lake = LakePart(given.lake, given.every)
+    topics = [TopicPart(url, source, lake, given.kafka_group, given.every) for url, source in urls if url]
+    metrics = Metrics(lake, topics)
     registry = CollectorRegistry()
     registry.register(metrics)
     ProcessCollector(registry=registry)

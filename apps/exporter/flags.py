@@ -10,6 +10,7 @@ _EPILOG: Final = """\
 examples:
   prestacop exporter --lake data/lake
   prestacop exporter --lake s3://prestacop/lake --messages kafka://localhost:9092/drones --every 30s
+  prestacop exporter --lake data/lake --messages kafka://localhost:9092/drones --kafka-group prestacop
 
 /metrics is for Prometheus, /healthz answers while the process does, /readyz while the last look at everything is
 fresh. A look reads what is new since the one before; a scrape is answered from memory. The metrics: docs/metrics.md.
@@ -34,6 +35,12 @@ def parser() -> argparse.ArgumentParser:
             help=f"also report how far the lake is behind this topic of {what}: kafka://HOST:PORT/TOPIC",
         )
     made.add_argument(
+        "--kafka-group",
+        metavar="NAME",
+        help="also write the committed offsets of these topics to this consumer group, for kafka-consumer-groups and "
+        "other tools of Kafka; nothing reads them back",
+    )
+    made.add_argument(
         "--every",
         type=_every,
         default=15,
@@ -44,7 +51,15 @@ def parser() -> argparse.ArgumentParser:
         "--host", default="127.0.0.1", metavar="ADDRESS", help="address to listen on (default: 127.0.0.1)"
     )
     made.add_argument("--port", type=port, default=9464, metavar="N", help="port to listen on (default: 9464)")
+    made.check = _problem
     return made
+
+
+def _problem(given: argparse.Namespace) -> str | None:
+    """What is wrong with the arguments together."""
+    if given.kafka_group and not (given.messages or given.images):
+        return "--kafka-group needs --messages or --images, the topics whose offsets it gets"
+    return None
 
 
 def _every(text: str) -> int:

@@ -24,7 +24,7 @@ from messaging.urls import KafkaUrl
 from schemas.errors import FINAL, LakeDamaged, PrestaCopError
 from schemas.lake import Dataset
 
-from .totals import COLUMNS, Totals, seconds
+from .totals import COLUMNS, Place, Totals, seconds
 
 _LOG: Final = logging.getLogger(__name__)
 _FRESH: Final = 3
@@ -209,26 +209,44 @@ class Ends(NamedTuple):
 
 
 class TopicPart(Part):
-    """The topic of a source."""
+    """The topic of a source.
 
-    def __init__(self, url: KafkaUrl, source: str, every: float, clock: Clock = time.time) -> None:
+    Args:
+        lake: whose committed offsets are written to the consumer group after each look.
+        group: its name; None for no group.
+    """
+
+    def __init__(
+        self, url: KafkaUrl, source: str, lake: LakePart, group: str | None, every: float, clock: Clock = time.time
+    ) -> None:
         """Raises OptionsRefused."""
         super().__init__(source, every, clock)
         self.source = source
         self.found: Ends | None = None
+        self._lake = lake
+        self._group = group
+        self._written: dict[int, int] = {}
         self._topic = Topic(url, Patience(_TOPIC_PATIENCE), committed=True)
 
     def look(self) -> None:
         stream = kafka_stream(self.source, self._topic.identity())
         self.found = Ends(stream, self._topic.firsts(), self._topic.ends())
+        offsets = {partition: place.next for partition, place in self._places().items()}
+        if self._group and offsets and offsets != self._written:
+            self._topic.commit_offsets(self._group, offsets)
+            self._written = offsets
 
-    def behind(self, totals: Totals) -> dict[int, int]:
+    def _places(self) -> dict[int, Place]:
+        """By partition the committed offsets; none of a partition without units."""
+        found = self.found or Ends("", {}, {})
+        places = (
+            (partition, self._lake.totals.places.get(f"{found.stream}-{partition:05d}")) for partition in found.ends
+        )
+        return {partition: place for partition, place in places if place}
+
+    def behind(self) -> dict[int, int]:
         """By partition, how many messages no committed unit has."""
-        if self.found is None:
-            return {}
-        behind = {}
-        for partition, end in self.found.ends.items():
-            place = totals.places.get(f"{self.found.stream}-{partition:05d}")
-            start = place.next if place else self.found.firsts.get(partition, 0)
-            behind[partition] = max(end - start, 0)  # the lake may have been looked at later
-        return behind
+        found, places = self.found or Ends("", {}, {}), self._places()
+        starts = found.firsts | {partition: place.next for partition, place in places.items()}
+        # The lake may have been looked at later than the ends.
+        return {partition: max(end - starts[partition], 0) for partition, end in found.ends.items()}

@@ -58,6 +58,7 @@ def test_a_port_that_is_taken_ends_it(tmp_path: Path) -> None:
         (["--messages", "pubsub://prestacop/drones"], "num_undelivered_messages"),
         (["--messages", "file:fleet.jsonl"], "is not a Kafka topic"),
         (["--every", "0s"], "write 1s or more"),
+        (["--kafka-group", "prestacop"], "--kafka-group needs --messages"),
     ],
 )
 def test_wrong_usage_says_what_to_write(flags: list[str], problem: str, capsys: pytest.CaptureFixture[str]) -> None:

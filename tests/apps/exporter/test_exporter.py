@@ -63,9 +63,9 @@ def samples(metrics: Metrics, name: str) -> Samples:
     return {tuple(sample.labels.values()): sample.value for sample in found}
 
 
-def topic_part(ends: dict[int, int], clock: Clock) -> TopicPart:
+def topic_part(ends: dict[int, int], lake: LakePart, clock: Clock) -> TopicPart:
     """The topic of the drones as a look has found it."""
-    part = TopicPart(kafka_url("kafka://127.0.0.1:1/fleet"), "drones", EVERY, clock)
+    part = TopicPart(kafka_url("kafka://127.0.0.1:1/fleet"), "drones", lake, None, EVERY, clock)
     part.look = lambda: setattr(part, "found", Ends("drones-kafka-fleet", dict.fromkeys(ends, 2), ends))  # type: ignore[method-assign]
     part.attempt()
     return part
@@ -161,7 +161,7 @@ def test_messages_behind_are_those_of_the_topic_that_no_unit_has(tmp_path: Path,
     root, part = str(tmp_path), LakePart(str(tmp_path), EVERY, clock)
     commit(root, [row(root, 2, 4), row(root, 8, 10), row(root, 2, 20, partition=1)])  # 4 to 7 are under way
     part.attempt()
-    metrics = Metrics(part, [topic_part({0: 12, 1: 15, 2: 7}, clock)], clock)
+    metrics = Metrics(part, [topic_part({0: 12, 1: 15, 2: 7}, part, clock)], clock)
     behind = {("drones", "0"): 12 - 2 - 4, ("drones", "1"): 0, ("drones", "2"): 7 - 2}
     assert samples(metrics, "prestacop_messages_behind") == behind
     commit(root, [row(root, 4, 8)])
@@ -248,7 +248,7 @@ def test_the_page_is_one_that_prometheus_reads_and_has_no_other_metrics(tmp_path
     commit(root, [row(root, 0, 3, published=1_900_000_000)])
     publish(root)
     part.attempt()
-    status, text = get(page(Metrics(part, [topic_part({0: 12}, clock)], clock)), "/metrics")
+    status, text = get(page(Metrics(part, [topic_part({0: 12}, part, clock)], clock)), "/metrics")
     assert status == "200 OK"
     families = {family.name: family for family in text_string_to_metric_families(text)}
     assert sorted(families) == sorted(metric.name for metric in METRICS)
