@@ -6,12 +6,14 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
+from pyarrow.fs import FileSelector
 
 from apps.simulator.fleet.images import jpeg
 from lake import lake, tombstones
@@ -19,7 +21,7 @@ from lake.files import in_ledger, write_unit
 from lake.large_payloads import store_large_payloads
 from lake.ledger import commit
 from lake.publication import publish
-from lake.storage import LocalStorage
+from lake.storage import LocalStorage, storage
 from lake.tombstones import normalized
 from lake.vacuum import vacuum
 from pipelines.maintenance import forget
@@ -427,3 +429,16 @@ def test_a_dry_run_counts_and_changes_nothing(root: str, capsys: pytest.CaptureF
 def test_the_reason_must_not_have_the_plate(little: str) -> None:
     with pytest.raises(pytest.fail.Exception, match="the ledger would keep it"):
         run(little, "--plate", PLATE_ID, "--reason", f"asked by the owner of {PLATE_ID.lower()}")
+
+
+def test_on_s3(s3: str) -> None:
+    small(lake_at := f"{s3}/some/lake")
+    assert run(lake_at, "--plate", PLATE_ID) == 0
+    store = storage(lake_at)
+    for info in store.filesystem.get_file_info(FileSelector(store.base, recursive=True)):
+        if info.is_file:
+            data = store.read(info.path.removeprefix(f"{store.base}/"))
+            table = repr(pq.read_table(BytesIO(data)).to_pylist()) if info.path.endswith(".parquet") else ""
+            assert PLATE_ID not in normalized(data.decode("latin-1") + table), info.path
+    assert counts(lake_at) == LEFT
+    assert reconcile(lake_at) == []
