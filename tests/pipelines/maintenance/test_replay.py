@@ -25,7 +25,7 @@ from schemas import messages
 from schemas.answers import new_key
 from schemas.errors import InputUnusable
 from schemas.history import Reason
-from schemas.lake import LEDGER_ROW, Source
+from schemas.lake import LEDGER_ROW, STATS, Source
 from tests.support import LOCAL, content, make_history, make_messages, run_graph
 from tests.transforms.messages.test_officer_answers import KEYS, answer, wire
 from transforms.history.repair import Time
@@ -104,7 +104,7 @@ def ids(found: dict[str, list[tuple[object, ...]]]) -> dict[str, list[str]]:
 
 def total(found: dict[str, list[tuple[object, ...]]]) -> int:
     """What the statistics count."""
-    return sum(int(str(row[-1])) for row in found["stats"])
+    return sum(int(str(row[STATS.names.index("n")])) for row in found["stats"])
 
 
 def test_a_mended_rule_of_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
