@@ -251,7 +251,7 @@ bench: install ## measure the pipeline beside polars (10 minutes, 8 GB of disk)
 	@$(PY) -m tests.benchmarks.bench $(ARGS)
 
 .PHONY: bench-lake
-bench-lake: install ## measure an old, big lake against a small one (an hour, 15 GB of disk)
+bench-lake: install ## measure an old, big lake against a small one (20 minutes, 15 GB of disk)
 	@$(PY) -m tests.benchmarks.bench_lake $(ARGS)
 
 .PHONY: bench-runners
