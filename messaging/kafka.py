@@ -226,11 +226,13 @@ class Topic:
         """Write the offsets of partitions to a consumer group, which has no consumer, where Kafka's own tools look."""
         places = [TopicPartition(self._name, partition, offset) for partition, offset in sorted(offsets.items())]
         wanted = [ConsumerGroupTopicPartitions(group, places)]
-        done = self._request(lambda: self._admin.alter_consumer_group_offsets(wanted))
-        for place in done[group].topic_partitions:
-            if place.error:
-                self._connection.check(place.error)
-                raise ServiceUnavailable(f"{self._connection.name}, group {group}: {place.error.str()}")
+
+        def write() -> None:
+            written = self._result(self._admin.alter_consumer_group_offsets(wanted)[group])
+            for error in (place.error for place in written.topic_partitions if place.error):
+                raise KafkaException(error)  # as "not coordinator", of a cluster's first group
+
+        self._patience.attempt(write, self._reason)
 
     def _describe(self) -> Any:
         topics = TopicCollection([self._name])
