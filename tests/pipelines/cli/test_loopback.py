@@ -98,6 +98,7 @@ COMMANDS: dict[str, Callable[[At], list[str]]] = {
     "reconcile": lambda at: ["reconcile", "--lake", str(at.lake)],
     "fines": fines,
     "undo": lambda at: ["undo", "--lake", str(at.lake), "--list"],
+    "forget": lambda at: ["forget", "--lake", str(at.lake), "--list"],
     "trace": trace,
     "load": load,
     "simulate history": lambda at: ["simulate", "history", "--rows", "2000", "--output", str(at.new)],

@@ -27,6 +27,8 @@ REST: dict[tuple[str, ...], list[str]] = {
     ("replay",): ["--reason", "not_json"],
     ("undo",): ["unit", "--yes"],
     ("undo", "--list"): [],
+    ("forget",): ["--plate", "AB1"],
+    ("forget", "--list"): [],
     ("run-local",): ["--data", "data"],
     ("flink", "submit"): ["--messages", "file:m.jsonl"],
     ("spark", "submit"): ["--messages", "file:m.jsonl"],
