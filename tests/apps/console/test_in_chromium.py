@@ -175,7 +175,7 @@ def test_a_picture_that_comes_late_is_shown_and_what_is_typed_stays(
     assert page.locator("#code").input_value() == "hy/d"
     page.keyboard.press("Backspace")
     time.sleep(3)
-    assert [url for url in asked if "/desk" in url] == asked[:1]
+    assert [url.partition("?")[0] for url in asked if "/desk" in url] == [f"{address}/desk/picture"]
     page.keyboard.press("Enter")
     at(page, "b")
     shown.wait_for()
@@ -309,14 +309,11 @@ def test_a_whole_page_is_never_shown_inside_the_queue(
 ) -> None:
     log_in(page, address, "viewer")
     page.get_by_text("No alert is open").wait_for()
-    loads: list[str] = []
-    page.on("load", lambda loaded: loads.append(loaded.url))
     login = "<!doctype html>\n<html><body><main><h1>Log in</h1></main></body></html>"
     page.route("**/queue/list*", lambda route: route.fulfill(body=login, content_type="text/html"))
     raise_alerts(console, alert("a", time.time(), plate_id="FRESH01"))
     page.get_by_text("FRESH01").wait_for()  # the page was loaded again
     assert page.locator("main").count() == 1
-    assert loads
 
 
 def test_a_command_shows_its_confirmation_by_itself_or_that_none_came(browser: Browser, tmp_path: Path) -> None:
