@@ -24,6 +24,7 @@ from pipelines.cli.app import beam_options
 from pipelines.cli.loopback import reachable
 from prestacop.commands import SUBCOMMANDS
 from prestacop.main import parser_of
+from runners.services import free_port
 from schemas.errors import ServiceUnavailable
 from tests.apps.console.process import NOWHERE, console
 from tests.sockets import listening, watched
@@ -114,6 +115,7 @@ BEAM = {"run", "run in processes", "compact", "replay", "analyze"}
 ELSEWHERE = {
     "clean": "tests/pipelines/cli/test_loopback.py::test_clean_listens_on_loopback_only",
     "console": "tests/pipelines/cli/test_loopback.py::test_the_console_listens_on_loopback_only",
+    "exporter": "tests/pipelines/cli/test_loopback.py::test_the_exporter_listens_on_loopback_only",
     **dict.fromkeys(
         ("services up", "services status", "services install", "services down"),
         "tests/services/test_ports.py::test_the_servers_listen_on_loopback_only",
@@ -206,6 +208,17 @@ def test_the_console_listens_on_loopback_only(tmp_path: Path) -> None:
         (process,) = (child for child in psutil.Process().children() if child.pid not in before)
         assert listening(process.pid)
         assert reachable(process.pid) == []
+
+
+@pytest.mark.embedded
+def test_the_exporter_listens_on_loopback_only(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "prestacop", "exporter", "--lake", str(tmp_path / "lake"), "--port"]
+    with subprocess.Popen([*command, str(free_port())], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline().startswith("metrics: ")
+        assert listening(process.pid)
+        assert reachable(process.pid) == []
+        process.terminate()
 
 
 @pytest.mark.parametrize(

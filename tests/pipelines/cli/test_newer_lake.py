@@ -34,8 +34,9 @@ REST: dict[tuple[str, ...], list[str]] = {
     ("spark", "submit"): ["--messages", "file:m.jsonl"],
 }
 """The other arguments of each command, by its words."""
-OTHERS = {"topics", "live"}
-"""The first opens no lake: its --lake names a bucket. The second checks the lake when its servers run."""
+OTHERS = {"topics", "live", "exporter"}
+"""The first opens no lake: its --lake names a bucket. The second checks the lake when its servers run, the third at
+each look, as it goes on."""
 
 
 def test_the_table_has_all_commands_with_a_lake() -> None:
