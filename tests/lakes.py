@@ -19,6 +19,7 @@ from pipelines.maintenance.compaction_graph import plan, with_checksums
 from schemas.lake import Dataset, Source
 from sources.payloads import payload_batch
 from sources.units import Unit
+from tests.support import SUMS
 from transforms.messages.payload import Refusal
 from transforms.messages.rows import dead_letters
 from transforms.qualify import BRANCHES, split
@@ -108,10 +109,10 @@ def ids(lk: Lake, view: str) -> list[str]:
 
 
 def all_views(lk: Lake) -> dict[str, list[tuple[Any, ...]]]:
-    """All that readers see."""
+    """All that readers see; of the statistics the sums of all units."""
     with lk.connect() as connection:
-        views = [*map(str, Dataset), "duplicates", "conflicts"]
-        return {view: connection.sql(f"FROM {view} ORDER BY ALL").fetchall() for view in views}
+        views = {view: view for view in [*map(str, Dataset), "duplicates", "conflicts"]} | {"stats": SUMS}
+        return {view: connection.sql(f"FROM {rows} ORDER BY ALL").fetchall() for view, rows in views.items()}
 
 
 def compacted(root: str) -> None:

@@ -58,14 +58,20 @@ def run_graph(
     run(asked, Settings(str(root), 3600), options)
 
 
+SUMS = "(SELECT * EXCLUDE (unit, n), sum(n)::BIGINT AS n FROM stats GROUP BY ALL HAVING sum(n) <> 0)"
+"""The statistics of all units: the view has a row of each."""
+
+
 def content(root: Path | str) -> dict[str, list[tuple[object, ...]]]:
-    """All rows that readers of the lake see, in an order of their own, without when they were committed."""
+    """All rows that readers of the lake see, in an order of their own, without when they were committed; of the
+    statistics the sums of all units."""
     with lake(str(root)).connect() as connection:
         found = {}
-        for dataset in ("positions", "qualified", "unqualified", "dead_letters", "stats"):
+        for dataset in ("positions", "qualified", "unqualified", "dead_letters"):
             columns = connection.sql(f"DESCRIBE {dataset}").fetchall()
             names = ", ".join(f'"{name}"' for name, *_ in columns if name != "path")
             found[dataset] = connection.sql(f"SELECT {names} FROM {dataset} ORDER BY ALL").fetchall()
+        found["stats"] = connection.sql(f"FROM {SUMS} ORDER BY ALL").fetchall()
         ledger = "SELECT * EXCLUDE (path, files, sha256, committed_at) FROM ledger ORDER BY unit"
         found["ledger"] = connection.sql(ledger).fetchall()
         return found

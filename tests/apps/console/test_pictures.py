@@ -53,6 +53,6 @@ def _page(browser: Browser, width: int, height: int, scheme: Literal["light", "d
 def _take(page: Page, folder: Path, name: str) -> None:
     page.wait_for_load_state("load")
     page.wait_for_timeout(300)
-    assert page.locator("[role=alert]").count() == 0, f"{name} tells of a trouble"
+    assert page.locator("[role=alert]:visible").count() == 0, f"{name} tells of a trouble"
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{name} is too wide"
     page.screenshot(path=folder / f"{name}.png")
