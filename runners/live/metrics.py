@@ -14,7 +14,7 @@ from typing import Annotated, NamedTuple
 import msgspec
 
 from pipelines.cli.commit_progress import Committed
-from schemas.lake import Dataset
+from schemas.lake import Dataset, Source
 from sources.progress import Lag, progress
 from sources.units import ROWS_IN
 
@@ -23,6 +23,8 @@ RATE_SECONDS = 5
 AHEAD_SECONDS = 3600
 """A window that begins later than that belongs to a drone with a wrong clock: it would stay the newest one."""
 
+STREAMS = frozenset({Source.DRONES, Source.IMAGES})
+"""What the graph reads."""
 SILENT_SECONDS = (10, 30)
 """So long after the last report of the graph, which comes every second, the state is amber, and red."""
 LAG_SECONDS = (30, 60)
@@ -45,8 +47,9 @@ class GraphProgress(msgspec.Struct, frozen=True):
     """When each was reported; a service that does not answer stops the reports, and not this file."""
 
     def is_drained(self, since: float) -> bool:
-        """Whether everything that was published before ``since`` is in the lake."""
-        return bool(self.lag) and all(lag.until >= since and not lag.units for lag in self.lag.values())
+        """Whether everything that was published before ``since`` is in the lake; not before each stream reports."""
+        is_reported = self.lag.keys() >= STREAMS
+        return is_reported and all(lag.until >= since and not lag.units for lag in self.lag.values())
 
 
 def write_progress(path: Path) -> None:

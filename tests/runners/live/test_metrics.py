@@ -136,6 +136,7 @@ def test_a_run_is_drained_when_every_stream_is_planned_and_committed() -> None:
     assert not sample(101, drones=done, images=late).is_drained(100)
     assert not sample(101, drones=open_, images=done).is_drained(100)
     assert not sample(101).is_drained(100)
+    assert not sample(101, images=done).is_drained(100)  # the stream of drones has not reported yet
 
 
 def test_progress_is_passed_from_process_to_process(tmp_path: Path) -> None:
