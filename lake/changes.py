@@ -21,7 +21,7 @@ import pyarrow.dataset as pads
 
 from lake.files import WrittenFile, in_ledger
 from lake.format import check
-from lake.layout import CHANGE, change_path, unit_of
+from lake.layout import CHANGE, change_path, is_object, unit_of
 from lake.ledger import put_row, read_rows
 from lake.merged_ledger import NUMBER, MergedLedger
 from lake.storage import storage
@@ -238,8 +238,7 @@ def reading(root: str, what: str) -> Iterator[None]:
 
 def check_not_removed(root: str, what: str, changes: int) -> None:
     """Raises InputChanged where a file is missing that was live after so many changes."""
-    objects = ("pictures/", "payloads/")
-    replaced = {path for path in replaced_by(changes_since(root, changes)).to_pylist() if not path.startswith(objects)}
+    replaced = {path for path in replaced_by(changes_since(root, changes)).to_pylist() if not is_object(path)}
     if not replaced:
         return
     store = storage(root)

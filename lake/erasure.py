@@ -16,14 +16,14 @@ import pyarrow.dataset as pads
 
 from lake.changes import Change, Move, attempted_change
 from lake.files import parquet_dataset, write_unit
-from lake.layout import unit_of
+from lake.layout import is_object, unit_of
 from lake.merge import ROW_GROUP, counts_of, less, read_checked, summed
 from lake.reader import Lake, LakeFile
 from lake.storage import storage
 from lake.tables import LOG
-from lake.tombstones import COLUMNS, Tombstones, put_tombstones, read_tombstones
+from lake.tombstones import COLUMNS, Tombstones, now, put_tombstones, read_tombstones
 from schemas.errors import NotReconciled
-from schemas.lake import ERASED, MICROSECONDS, SCHEMAS, STATS, Dataset, Source
+from schemas.lake import ERASED, SCHEMAS, STATS, Dataset, Source
 
 _OBJECTS: Final = {Dataset.IMAGES: "object", Dataset.DEAD_LETTERS: "payload_object"}
 """The columns with paths of objects."""
@@ -58,7 +58,7 @@ def without_erased(
 
 def bury_pictures(root: str, them: Tombstones, images: Iterable[str]) -> Tombstones:
     """Write tombstones of these pictures; gives all."""
-    if new := them.without_known(sorted(set(images)), time.time_ns() * MICROSECONDS // 1_000_000_000):
+    if new := them.without_known(sorted(set(images)), now()):
         put_tombstones(root, new, "prestacop", "the picture of an erased row")
     return them.with_more(new)
 
@@ -76,8 +76,7 @@ def _holds(root: str, them: Tombstones, file: LakeFile, on_read: Callable[[int],
 
 
 def _pictures(root: str, them: Tombstones, file: LakeFile) -> list[str]:
-    rows = _scan(root, Dataset(file.dataset), file.path)
-    return pictures(them, rows)
+    return pictures(them, _scan(root, Dataset(file.dataset), file.path))
 
 
 def pictures(them: Tombstones, rows: pa.Table) -> list[str]:
@@ -161,8 +160,7 @@ def delete_erased(lk: Lake, replaced: Iterable[str]) -> int:
     """
     store = storage(lk.root)
     paths = sorted(set(replaced))
-    objects = [path for path in paths if path.partition("/")[0] not in list(Dataset)]
-    named = _named_objects(lk) if objects else set()
+    named = _named_objects(lk) if any(map(is_object, paths)) else set()
     paths = [path for path in paths if path not in named and _is_there(lk.root, path)]
     store.delete_all(paths)
     return len(paths)

@@ -60,6 +60,15 @@ def is_history(path: str) -> bool:
     return f"/source={Source.HISTORY}/" in path
 
 
+def is_object(path: str) -> bool:
+    """Whether a path is that of a picture or of a large payload, which rows name.
+
+    >>> is_object("pictures/0a/0abc.jpg"), is_object("stats/source=drones/a.parquet")
+    (True, False)
+    """
+    return path.startswith(("pictures/", "payloads/"))
+
+
 def ledger_path(source: Source, unit: str) -> str:
     """The path of the file that commits the unit."""
     return f"{LEDGER}/source={source}/{unit}.parquet"

@@ -37,7 +37,8 @@ from schemas.os_errors import of_the_system
 from schemas.s3_errors import refusal
 
 LOG: Final = "_delta_log"
-_APP: Final = "prestacop"
+APP: Final = "prestacop"
+"""The transaction of a table whose version is the number of its last change."""
 _VACUUM: Final = "prestacop vacuum"
 _READS: Final = 8
 """Footers, and files of the log, read in parallel."""
@@ -110,7 +111,7 @@ class Table:
     @property
     def number(self) -> int:
         """The number of the last change that the table has; 0 for none."""
-        return self._table.transaction_version(_APP) or 0
+        return self._table.transaction_version(APP) or 0
 
     @property
     def version(self) -> int:
@@ -137,7 +138,7 @@ class Table:
                     Schema.from_arrow(self._form.schema),
                     list(self._form.partitions),
                     commit_properties=CommitProperties(
-                        max_commit_retries=0, app_transactions=[Transaction(_APP, number)]
+                        max_commit_retries=0, app_transactions=[Transaction(APP, number)]
                     ),
                     post_commithook_properties=PostCommitHookProperties(
                         create_checkpoint=True, cleanup_expired_logs=True

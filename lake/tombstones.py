@@ -144,7 +144,7 @@ class Tombstones:
 
     def _of_text(self, column: pa.ChunkedArray, among: dict[str, int]) -> npt.NDArray[np.int64]:
         """For each row the time of its tombstone: each distinct value is hashed once."""
-        encoded = pa.chunked_array(column.chunks, column.type).combine_chunks().dictionary_encode()
+        encoded = column.combine_chunks().dictionary_encode()
         texts = encoded.dictionary.to_pylist()
         times = [among.get(self._hash(normalized(text)), _NEVER) for text in texts]
         places = encoded.indices.fill_null(len(texts)).to_numpy(zero_copy_only=False)
@@ -266,6 +266,11 @@ def put_tombstones(root: str, new: Iterable[Tombstone], by: str, reason: str = "
 def request_of(root: str, one: Tombstone) -> Request:
     """Who asked for it."""
     return msgspec.json.decode(storage(root).read(one.path), type=Request)
+
+
+def now() -> int:
+    """The time now, in microseconds since the epoch."""
+    return time.time_ns() * MICROSECONDS // 1_000_000_000
 
 
 def micros(time: datetime) -> int:

@@ -26,7 +26,7 @@ from lake.layout import ledger_path
 from lake.ledger import unit_paths
 from lake.merged_ledger import CHAIN, FORM, NUMBER, ROW, MergedLedger
 from lake.storage import storage
-from lake.tables import LOG, no_files
+from lake.tables import APP, LOG, no_files
 from schemas.errors import LakeDamaged
 from schemas.lake import CHANGES, LEDGER_ROW, MERGED_LEDGER, Source
 
@@ -65,7 +65,7 @@ class _Followed(MergedLedger):
                 elif add := action.get("add"):
                     file = _file(add)
                     files[file["path"]] = file
-                elif (done := action.get("txn")) and done["appId"] == "prestacop":
+                elif (done := action.get("txn")) and done["appId"] == APP:
                     number = done["version"]
         if version > self._version:
             self._files = pa.Table.from_pylist(list(files.values()), schema=no_files(FORM).schema)

@@ -25,6 +25,7 @@ from lake.tombstones import (
     Tombstone,
     Tombstones,
     micros,
+    now,
     put_tombstones,
     read_tombstones,
     request_of,
@@ -36,7 +37,7 @@ from pipelines.maintenance import flags
 from pipelines.maintenance.compaction_graph import commit_change
 from pipelines.maintenance.undo import who
 from schemas.errors import InputChanged
-from schemas.lake import ERASED, MICROSECONDS, Dataset
+from schemas.lake import ERASED, Dataset
 from sources.loaded import topic
 from sources.progress import progress
 from sources.streams import segments
@@ -164,7 +165,6 @@ def command(arguments: argparse.Namespace, refuse: Callable[[str], Any]) -> int:
 
 
 def _tombstone(arguments: argparse.Namespace, them: Tombstones) -> Tombstone:
-    now = time.time_ns() * MICROSECONDS // 1_000_000_000
     if arguments.before:
-        return Tombstone(BEFORE, str(micros(arguments.before)), now)
-    return them.of(PLATE, arguments.plate, now)
+        return Tombstone(BEFORE, str(micros(arguments.before)), now())
+    return them.of(PLATE, arguments.plate, now())

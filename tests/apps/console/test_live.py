@@ -14,6 +14,7 @@ import pytest
 from apps.console import areas as areas_module
 from apps.console.areas import Area, Areas
 from apps.console.city import city_map, hot, shaded
+from apps.console.console import Console
 from apps.console.live import Panes
 from tests.apps.console.support import Clock, alert, make_console, officer, raise_alerts
 
@@ -29,6 +30,17 @@ def panes(path: Path, lines: Iterable[dict[str, Any]]) -> Path:
         whole.append(json.dumps(usual | {"timing": "on_time"} | line) + "\n")
     path.write_text("".join(whole))
     return path
+
+
+def live_page(console: Console, at: float) -> str:
+    """The page as an officer sees it then; the console is stopped."""
+    assert console.panes is not None
+    console.panes.poll(at)
+    browser = officer(console)
+    page = browser.get("/live").text
+    browser.close()
+    console.stop()
+    return str(page)
 
 
 def test_messages_are_those_of_the_newest_window_and_violations_those_of_the_last_hour() -> None:
@@ -102,12 +114,7 @@ def test_the_page_shows_dead_letters_the_share_for_officers_and_the_map(tmp_path
     held = console.desk.pick("officer", "newest")
     assert held is not None
     console.desk.answer("officer", held.lease, 40)
-    assert console.panes is not None
-    console.panes.poll(clock.now)
-    browser = officer(console)
-    page = browser.get("/live").text
-    browser.close()
-    console.stop()
+    page = live_page(console, clock.now)
     assert re.search(r"Dead letters</dt><dd>1,234<", page)
     assert "0.50&nbsp;% of all violations" in page
     assert page.count('class="alert"') == 1
@@ -167,12 +174,7 @@ def test_minutes_that_are_not_complete_are_marked_and_are_not_the_rate(tmp_path:
         ],
     )
     console = make_console(tmp_path / "state", clock, panes=path)
-    assert console.panes is not None
-    console.panes.poll(clock.now)
-    browser = officer(console)
-    page = browser.get("/live").text
-    browser.close()
-    console.stop()
+    page = live_page(console, clock.now)
     assert "<dd>500</dd>" in page
     assert page.count('class="qualified"') == page.count('class="qualified partial"') == 1
     assert "7 qualified, the minute is not complete" in page
