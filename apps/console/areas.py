@@ -2,28 +2,15 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final
 
-DEGREES: Final = 0.01
-"""Width of an area in degrees: about 1.1 km north-south and 0.85 km east-west."""
+from schemas.places import Area, area_of
+
 _VIOLATIONS: Final = ("qualified", "unqualified")
 _MESSAGES: Final = ("positions", *_VIOLATIONS)
 _KEPT_MINUTES: Final = 60
 MOST_AREAS: Final = 10_000
 """Areas kept per window, per minute and per hour; the city has some 2,600."""
-
-
-class Area(NamedTuple):
-    """A cell of the city, identified by its south-west corner."""
-
-    south: float
-    west: float
-
-    @property
-    def middle(self) -> tuple[float, float]:
-        """Latitude and longitude in degrees."""
-        return self.south + DEGREES / 2, self.west + DEGREES / 2
 
 
 class Areas:
@@ -62,17 +49,3 @@ class Areas:
 def _most(counts: Counter[Area]) -> Counter[Area]:
     """The areas with the highest counts; bounds the memory against drones that report positions all over the world."""
     return counts if len(counts) <= MOST_AREAS else Counter(dict(counts.most_common(MOST_AREAS)))
-
-
-@lru_cache(MOST_AREAS)
-def area_of(name: str) -> Area:
-    """Parse an area's name as the lake has it. Raises ValueError where it is not one.
-
-    >>> area_of("40.71,-74.01")
-    Area(south=40.71, west=-74.01)
-    """
-    south, _, west = name.partition(",")
-    area = Area(float(south), float(west))
-    if not (-90 <= area.south <= 90 and -180 <= area.west <= 180):
-        raise ValueError(f"{name} is no area: its corner is not on the earth")
-    return area

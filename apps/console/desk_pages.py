@@ -4,8 +4,10 @@ from typing import Any, Final
 
 from starlette.responses import Response
 
+from schemas.places import borough_of
+
 from .accounts import RequestRefused
-from .city import Point, borough_of, city_map
+from .city import Point, city_map
 from .console import Console
 from .desk import Answered, Held, Order
 from .figures import work

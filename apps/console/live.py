@@ -13,8 +13,9 @@ import msgspec
 
 from schemas.history import TIME_ZONE
 from schemas.messages import EVENT_SECONDS, MAX_CODE
+from schemas.places import area_of
 
-from .areas import Areas, area_of
+from .areas import Areas
 
 QUALIFIED: Final = "qualified"
 UNQUALIFIED: Final = "unqualified"

@@ -4,8 +4,10 @@ from typing import Any, Final
 
 from starlette.responses import Response
 
+from schemas.places import borough_of
+
 from .charts import minutes_chart, share_bar
-from .city import Point, borough_of, city_map, hot, shaded
+from .city import Point, city_map, hot, shaded
 from .console import Console
 from .figures import work
 from .live import PARTS_OF_DAY, UNQUALIFIED

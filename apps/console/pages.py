@@ -6,8 +6,10 @@ from typing import Any, Final
 
 from starlette.responses import FileResponse, JSONResponse, Response
 
+from schemas.places import borough_of
+
 from .accounts import DEVICE_SECONDS, SESSION_SECONDS, RequestRefused, TooManyFailures
-from .city import Point, borough_of, city_map
+from .city import Point, city_map
 from .console import Console
 from .desk import ALERTS
 from .figures import work

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from apps.console import areas as areas_module
-from apps.console.areas import Area, Areas
+from apps.console.areas import Areas
 from apps.console.city import city_map, hot, shaded
 from apps.console.console import Console
 from apps.console.live import Panes
+from schemas.places import Area
 from tests.apps.console.support import Clock, alert, make_console, officer, raise_alerts
 
 TIMES_SQUARE, HARLEM = "40.75,-73.99", "40.81,-73.95"
