@@ -8,6 +8,7 @@ from typing import Final
 
 from schemas.errors import InputUnusable
 from schemas.messages import MAX_CODE, UNQUALIFIED
+from schemas.violation_codes import NAMES
 
 NO_VIOLATION: Final = "No violation"
 _COLUMNS: Final = ("CODE", "DEFINITION")
@@ -42,9 +43,9 @@ class Codes:
 
 
 def read_codes(path: Path | None) -> Codes:
-    """The city's table: a CSV with columns CODE and DEFINITION. Without one, numbers alone. Raises InputUnusable."""
+    """The city's table: a CSV with columns CODE and DEFINITION. Without one, short names. Raises InputUnusable."""
     if path is None:
-        return Codes({code: f"Code {code}" for code in range(1, MAX_CODE + 1)})
+        return Codes({code: NAMES.get(code, f"Code {code}") for code in range(1, MAX_CODE + 1)})
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             table = csv.DictReader(file)

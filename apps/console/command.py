@@ -224,7 +224,7 @@ def parser() -> argparse.ArgumentParser:
         "--codes",
         type=Path,
         metavar="FILE",
-        help="the city's table of violation codes, a CSV with CODE and DEFINITION (default: codes are numbers)",
+        help="the city's table of violation codes, a CSV with CODE and DEFINITION (default: short names)",
     )
     add(
         "--data",

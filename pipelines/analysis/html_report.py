@@ -13,7 +13,6 @@ from markupsafe import Markup
 
 from pipelines.analysis import headlines
 from pipelines.analysis.charts import Band, Ranked, columns, ranking, week
-from pipelines.analysis.codes import code_name
 from pipelines.analysis.headlines import NBSP, area_name, duration, percent, round_percent
 from pipelines.analysis.results import (
     LEDGER_COUNTS,
@@ -28,6 +27,7 @@ from pipelines.analysis.results import (
 from schemas.errors import OutputUnusable
 from schemas.lake import Source
 from schemas.os_errors import exists, of_the_system
+from schemas.violation_codes import code_name
 
 TOP_CODES = 10
 LAST_DAYS = 14

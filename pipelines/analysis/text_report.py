@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 
 from pipelines.analysis import headlines as findings
-from pipelines.analysis.codes import code_name
 from pipelines.analysis.headlines import area_name, percent
 from pipelines.analysis.results import LEDGER_COUNTS, WEEKDAYS, Answers, Share
+from schemas.violation_codes import code_name
 
 BAR = 24
 TOP_CODES = 10

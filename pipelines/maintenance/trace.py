@@ -19,7 +19,6 @@ from lake import Lake, filled_lake
 from lake.changes import reading, undone
 from lake.layout import CHANGE
 from lake.storage import storage
-from pipelines.analysis.codes import code_name
 from pipelines.analysis.cross_unit import VIOLATIONS
 from pipelines.cli.app import run
 from pipelines.maintenance import flags
@@ -27,6 +26,7 @@ from pipelines.violations.summary import visible
 from schemas.errors import InputUnusable
 from schemas.lake import Dataset
 from schemas.messages import OFFICER
+from schemas.violation_codes import code_name
 from sources.files.csv_records import is_utf8
 
 _FOUND = "SELECT * FROM {dataset}_of_all_units WHERE {where}"

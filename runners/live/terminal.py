@@ -7,9 +7,9 @@ import textwrap
 import time
 from collections.abc import Iterable, Sequence
 
-from pipelines.analysis.codes import code_name
 from runners.live.metrics import SILENT_SECONDS, Level, Snapshot, State, Window
 from schemas.lake import Dataset
+from schemas.violation_codes import code_name
 from terminal.printing import printable, unguarded
 
 GAP = "   "

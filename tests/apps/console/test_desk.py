@@ -268,7 +268,8 @@ def test_codes_are_found_by_number_and_by_words(tmp_path: Path) -> None:
     assert codes.find("0") == codes.find("no violation") == [0]
     assert codes.find("99") == codes.find("") == codes.find("zzz") == []
     assert codes.name(4) == "BUS LANE"
-    assert read_codes(None).find("99") == [99]
+    assert read_codes(None).find("hydrant") == [40]
+    assert read_codes(None).find("95") == [95]
     table.write_text("code,name\n1,x\n")
     with pytest.raises(InputUnusable, match="no column CODE"):
         read_codes(table)
