@@ -17,7 +17,7 @@ from fnmatch import fnmatchcase
 from typing import Final, Protocol
 
 from lake.faults import faults
-from lake.storage import S3, S3Storage, check_name, storage
+from lake.storage import bucket, check_name, split_url
 from schemas.errors import InputUnusable
 from schemas.files.urls import FILE, local_path, unescaped
 
@@ -60,11 +60,12 @@ def expand(pattern: str) -> list[str]:
     Raises InputUnusable where it matches no file, NotPermitted, ServiceUnavailable.
     """
     check_name(pattern, InputUnusable)
-    if pattern.startswith(S3):
-        bucket, _, path = pattern.removeprefix(S3).partition("/")
-        if _SPECIAL.search(bucket):
-            raise InputUnusable(f"{pattern}: the name of a bucket cannot be a pattern; write s3://BUCKET/PATTERN")
-        place: _Place = _Bucket(bucket)
+    if in_bucket := split_url(pattern):
+        root, path = in_bucket
+        if _SPECIAL.search(root):
+            scheme = root.partition("://")[0]
+            raise InputUnusable(f"{pattern}: the name of a bucket cannot be a pattern; write {scheme}://BUCKET/PATTERN")
+        place: _Place = _Bucket(root)
     else:
         place, path = _Disk(), re.sub("/{2,}", "/", _local_pattern(pattern))
         check_name(path, InputUnusable)
@@ -181,10 +182,8 @@ class _Disk:
 
 
 class _Bucket:
-    def __init__(self, bucket: str) -> None:
-        store = storage(f"{S3}{bucket}")
-        assert isinstance(store, S3Storage)
-        self._store = store
+    def __init__(self, root: str) -> None:
+        self._store = bucket(root)
         self._known: dict[str, _Entries] = {}
         self._known_below: list[str] = []
 
@@ -223,4 +222,4 @@ class _Bucket:
         return "folder" if not folder or next(self._store.keys(folder, below=True), None) else None
 
     def url(self, path: str) -> str:
-        return f"{S3}{self._store.bucket}/{path}"
+        return f"{self._store.root}/{path}"

@@ -91,7 +91,7 @@ def test_a_place_that_cannot_be_used_has_one_code_in_every_command(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("pipelines.violations.run.run_graph", lambda *_: pytest.fail("it began to work"))
-    monkeypatch.setattr("lake.storage.FIRST_CONTACT_S", 0.1)
+    monkeypatch.setattr("lake.storage.s3.FIRST_CONTACT_S", 0.1)
     (tmp_path / "codes.csv").write_text(
         "CODE,DEFINITION,Manhattan\u00a0 96th St. & below,All Other Areas\n21,X,65,45\n"
     )

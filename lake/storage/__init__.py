@@ -1,0 +1,86 @@
+"""Atomic writes of whole files to a local directory or a bucket of S3.
+
+Of concurrent calls of ``put_new`` exactly one wins: by a hard link locally, by ``If-None-Match: *`` on S3. No method
+follows a path out of the root, since paths come from messages and from files that others can write.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import IO, Final, cast
+
+import pyarrow.fs as pafs
+
+from lake.faults import faults
+from lake.storage.base import BucketStorage, Storage, check_name
+from lake.storage.local import LocalStorage
+from lake.storage.s3 import S3, S3Storage, s3_endpoint
+from schemas.errors import InputUnusable, OutputUnusable
+from schemas.files.urls import FILE, local_path
+
+__all__ = [
+    "S3", "BucketStorage", "LocalStorage", "S3Storage", "Storage", "bucket", "check_name", "open_file", "s3_endpoint",
+    "split_url", "storage",
+]  # fmt: skip
+
+BUCKETS: Final[Mapping[str, type[BucketStorage]]] = {S3: S3Storage}
+"""Schemes of URLs, and the storage of their buckets."""
+
+
+@lru_cache(maxsize=64)
+def storage(root: str) -> Storage:
+    """The storage of a directory or ``s3://`` URL. Raises OutputUnusable for any other scheme."""
+    check_name(root, OutputUnusable)
+    if not root:
+        raise OutputUnusable("the lake's name is empty; write a directory or s3://BUCKET/PREFIX")
+    for scheme, kind in BUCKETS.items():
+        if root.startswith(scheme):
+            return kind(root)
+    if "://" in root and not root.startswith(FILE):
+        scheme = root.partition("://")[0]
+        raise OutputUnusable(f"{root}: {scheme}:// is not a supported storage; use a directory or s3://BUCKET/PREFIX")
+    return LocalStorage(root)
+
+
+def bucket(root: str) -> BucketStorage:
+    """The storage of a bucket's URL."""
+    store = storage(root)
+    assert isinstance(store, BucketStorage)
+    return store
+
+
+def split_url(url: str) -> tuple[str, str] | None:
+    """The URL of an object's bucket, and the object's key; None for another name.
+
+    >>> split_url("s3://bucket/a/b.csv"), split_url("a/b.csv")
+    (('s3://bucket', 'a/b.csv'), None)
+    """
+    for scheme in BUCKETS:
+        if url.startswith(scheme):
+            name, _, key = url.removeprefix(scheme).partition("/")
+            return scheme + name, key
+    return None
+
+
+@contextmanager
+def open_file(url: str) -> Iterator[IO[bytes]]:
+    """An input file, a local path or the URL of an object, open for reading and seeking.
+
+    Raises InputUnusable, NotPermitted, ServiceUnavailable.
+    """
+    check_name(url, InputUnusable)
+    try:
+        with faults(url, InputUnusable), _opened(url) as file:
+            yield file
+    except FileNotFoundError as error:
+        raise InputUnusable(f"{url}: there is no such file") from error
+
+
+def _opened(url: str) -> IO[bytes]:
+    if found := split_url(url):
+        root, key = found
+        return bucket(root).open_object(key)
+    path = str(Path(local_path(url)).absolute())
+    check_name(path, InputUnusable)
+    return cast(IO[bytes], pafs.LocalFileSystem().open_input_file(path))

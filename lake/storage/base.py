@@ -1,0 +1,198 @@
+"""What every storage of files can do, and what buckets have in common."""
+
+import errno
+import io
+import os
+import re
+import uuid
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import IO, Any, ClassVar, cast
+
+import pyarrow.fs as pafs
+
+from lake.faults import faults
+from lake.retries import patiently
+from schemas.errors import OutputUnusable, PrestaCopError, UnsafePath
+
+DELETES = 16
+"""Files removed in parallel."""
+OBJECT_BYTES = 8 << 20
+"""Least bytes per request of an object that pyarrow cannot open."""
+CONNECTIONS = 64
+"""Of a client of a bucket: each unit that is read uploads pictures with 16 threads."""
+_NO_NAME = re.compile(r"[\0\ud800-\udfff]")
+"""Characters that no UTF-8 file name contains."""
+
+
+class Storage(ABC):
+    """The files below one root; paths are relative to it, with ``/`` between their parts.
+
+    Every method raises UnsafePath for a path that leads out of the root.
+    """
+
+    root: str
+    filesystem: pafs.FileSystem
+    """The same files for pyarrow, below :attr:`base`."""
+    base: str
+
+    @abstractmethod
+    def put(self, path: str, data: bytes | memoryview) -> None:
+        """Write a whole file; replaces an older one of that name."""
+
+    @abstractmethod
+    def put_new(self, path: str, data: bytes | memoryview) -> bool:
+        """Write a whole file unless one of that name exists; returns whether this call wrote it. In a bucket, where an
+        answer may be lost, an existing file with the same bytes counts as written by this call."""
+
+    @abstractmethod
+    def delete(self, path: str) -> None:
+        """Remove a file, if it exists."""
+
+    def delete_all(self, paths: Iterable[str]) -> None:
+        """Remove files, those that exist, several at a time."""
+        with ThreadPoolExecutor(DELETES) as pool:
+            deque(pool.map(self.delete, paths), maxlen=0)  # raises what a call has raised
+
+    @abstractmethod
+    def flush(self) -> None:
+        """Return when everything that :meth:`put` wrote is durable."""
+
+    def probe(self) -> None:
+        """Test with a file of its own whether commits work here, before the work starts.
+
+        Raises OutputUnusable, NotPermitted, DiskFull, ServiceUnavailable.
+        """
+        name = f".probe-{uuid.uuid4().hex}"
+        once, twice = self.put_new(name, b"x"), self.put_new(name, b"y")
+        self.put(name, b"z")
+        self.delete(name)
+        if not once or twice:
+            raise OutputUnusable(
+                f"{self.root}: two conditional writes of one name gave {once} and {twice}: commits are not safe there "
+                "(a server without If-None-Match?); choose another place"
+            )
+
+    def full(self, path: str) -> str:
+        """The full path, for :attr:`filesystem`."""
+        return f"{self.base}/{self._safe(path)}"
+
+    def _safe(self, path: str) -> str:
+        """The path. Raises UnsafePath where it is not below the root."""
+        if any(part in ("", ".", "..") or "\\" in part or _NO_NAME.search(part) for part in path.split("/")):
+            raise UnsafePath(
+                f"{self.root}: {path!r} is not a path below the lake's root; this program did not write it: check "
+                "where it comes from"
+            )
+        return path
+
+    def names(self) -> list[str]:
+        """The names of the files and folders at the root, sorted."""
+        selector = pafs.FileSelector(self.base, allow_not_found=True)
+        with faults(self.root):
+            infos = patiently(partial(self.filesystem.get_file_info, selector))
+        return sorted(info.base_name for info in infos)
+
+    def list(self, prefix: str) -> list[pafs.FileInfo]:
+        """The files below a directory, sorted by path; none when there is no such directory."""
+        selector = pafs.FileSelector(self.full(prefix), recursive=True, allow_not_found=True)
+        with faults(self.root):
+            infos = patiently(partial(self.filesystem.get_file_info, selector))
+        return sorted((i for i in infos if i.type == pafs.FileType.File), key=lambda i: str(i.path))
+
+    def temporaries(self) -> tuple[pafs.FileInfo, ...]:
+        """Files that are being written, or that a killed process has left half-written."""
+        return ()
+
+    def read(self, path: str) -> bytes:
+        """The whole file. Raises FileNotFoundError."""
+        with faults(self.root), self.filesystem.open_input_stream(self.full(path)) as stream:
+            return bytes(stream.read())
+
+
+class BucketStorage(Storage):
+    """A bucket, or a prefix in it. Credentials and endpoints come from the environment: never from flags, which Beam
+    logs."""
+
+    scheme: ClassVar[str]
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self.base = root.removeprefix(self.scheme).removesuffix("/")
+        self.bucket, _, self.prefix = self.base.partition("/")
+        usage = f"write {self.scheme}BUCKET/PREFIX"
+        if not self.bucket:
+            raise OutputUnusable(f"{root}: the bucket is missing; {usage}")
+        if self.prefix and any(part in ("", ".", "..") for part in self.prefix.split("/")):
+            raise OutputUnusable(f"{root}: the prefix has an empty part, '.' or '..'; {usage}")
+
+    @abstractmethod
+    def keys(self, beginning: str, below: bool) -> Iterator[str]:
+        """The keys of the bucket with this prefix, sorted by bytes.
+
+        Args:
+            below: also keys with a further ``/``; else these are grouped by their part up to it.
+        """
+
+    @abstractmethod
+    def object_bytes(self, key: str) -> int:
+        """The size of an object of the bucket. Raises FileNotFoundError."""
+
+    @abstractmethod
+    def read_range(self, key: str, start: int, end: int) -> bytes:
+        """The bytes ``[start, end)`` of an object."""
+
+    def open_object(self, key: str) -> IO[bytes]:
+        """An object of the bucket, whatever its key. Raises FileNotFoundError."""
+        if any(part in ("", ".", "..") for part in key.split("/")):  # pyarrow would normalize the key
+            return cast(IO[bytes], io.BufferedReader(_Object(self, key), OBJECT_BYTES))
+        return cast(IO[bytes], self.filesystem.open_input_file(f"{self.bucket}/{key}"))
+
+    def flush(self) -> None:
+        pass  # an upload is durable when it is answered
+
+    def _key(self, path: str) -> str:
+        return f"{self.prefix}/{self._safe(path)}" if self.prefix else self._safe(path)
+
+
+class _Object(io.RawIOBase):
+    """An object that is read by range requests."""
+
+    def __init__(self, store: BucketStorage, key: str) -> None:
+        self._store, self._key = store, key
+        self._at = 0
+        self._size = store.object_bytes(key)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        end = min(self._at + len(buffer), self._size)
+        if end <= self._at:
+            return 0
+        data = self._store.read_range(self._key, self._at, end)
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+
+def not_found(name: str) -> FileNotFoundError:
+    """The error of a file that is not there."""
+    return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+
+
+def check_name(name: str, unusable: type[PrestaCopError]) -> None:
+    """Raises ``unusable`` for a name that pyarrow cannot open."""
+    if _NO_NAME.search(name):
+        shown = name.encode("unicode_escape").decode()
+        raise unusable(f"{shown}: a name must be UTF-8 text; rename it")
