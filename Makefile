@@ -66,7 +66,7 @@ pins: ## renew constraints.txt from setup.py (ARGS=--upgrade: the newest version
 	@tools=$$(mktemp -d); trap 'rm -rf "$$tools"' EXIT; $(CHECKED_PYTHON) -m venv "$$tools" && \
 	"$$tools/bin/pip" install --quiet --disable-pip-version-check --require-hashes --requirement deploy/pins.txt && \
 	sed '/--hash=/d; s/ *\\$$//' constraints.txt >"$$tools/constraints.txt" && \
-	"$$tools/bin/uv" pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes --no-annotate \
+	"$$tools/bin/uv" pip compile --quiet --universal --python-version 3.11 --extra dev --extra gcp --generate-hashes --no-annotate \
 		--custom-compile-command 'make pins' --output-file "$$tools/constraints.txt" $(ARGS) setup.py <(printf 'setuptools\nwheel\n') && \
 	cp "$$tools/constraints.txt" constraints.txt
 

@@ -18,6 +18,9 @@ What each dependency is for:
   polars                the simulator's CSV writer
   psutil                what this machine has, for the doctor
   prometheus-client     the exporter's page of metrics
+  google-cloud-storage (gcp)           lakes and inputs at gs://
+  google-cloud-dataflow-client (gcp)   what the DataflowRunner imports; the bounds are those of Beam, whose own extra
+                        gcp has 55 packages that nothing here imports
   marimo (dev)          the notebook of docs/notebook: a plain Python file, which tests run
 """
 
@@ -72,11 +75,12 @@ setup(
         "prometheus-client",
     ],
     extras_require={
+        "gcp": ["google-cloud-storage", "google-cloud-dataflow-client>=0.13,<0.14"],
         "dev": [
             "pytest", "pytest-xdist", "pytest-timeout", "coverage", "hypothesis", "moto[server]",
             "httpx2", "playwright", "ruff", "mypy", "import-linter", "types-requests",
             "boto3-stubs", "kubernetes-validate", "jsonschema", "pyyaml", "types-jsonschema", "types-pyyaml",
-            "aiosmtpd", "marimo",
+            "aiosmtpd", "marimo", "google-cloud-storage", "google-cloud-dataflow-client>=0.13,<0.14",
         ],
     },
 )  # fmt: skip
