@@ -41,7 +41,7 @@ setup(
         include=[
             f"{p}*"
             for p in (
-                "apps", "lake", "messaging", "pipelines", "prestacop", "runners", "schemas", "sources",
+                "apps", "lake", "messaging", "metrics", "pipelines", "prestacop", "runners", "schemas", "sources",
                 "terminal", "transforms",
             )
         ]

@@ -23,7 +23,8 @@ _OFFICERS: Final[Roles] = frozenset((Role.OFFICER, Role.SUPERVISOR))
 _SUPERVISORS: Final[Roles] = frozenset((Role.SUPERVISOR,))
 
 ACCESS: Final[Mapping[tuple[str, str], Roles | None]] = {
-    ("GET", "/health"): ANYONE,
+    ("GET", "/healthz"): ANYONE,
+    ("GET", "/readyz"): ANYONE,
     ("GET", "/login"): ANYONE,
     ("POST", "/login"): ANYONE,
     ("POST", "/logout"): _ALL,
@@ -52,6 +53,8 @@ ACCESS: Final[Mapping[tuple[str, str], Roles | None]] = {
     ("POST", "/accounts/reset"): _SUPERVISORS,
     ("GET", "/audit"): _SUPERVISORS,
 }
+PROBES: Final = frozenset(("/healthz", "/readyz"))
+"""Pages that must not need the database."""
 HASHING: Final = frozenset(
     (("POST", "/login"), ("POST", "/password"), ("POST", "/accounts"), ("POST", "/accounts/reset"))
 )

@@ -17,7 +17,8 @@ from .rendering import STATIC, Renderer
 from .web import Headers, Lane, Lanes, Page, events_route, page_route, session_of
 
 PAGES: Final[dict[tuple[str, str], Page]] = {
-    ("GET", "/health"): pages.health,
+    ("GET", "/healthz"): pages.health,
+    ("GET", "/readyz"): pages.readiness,
     ("GET", "/login"): pages.login_form,
     ("POST", "/login"): pages.log_in,
     ("POST", "/logout"): pages.log_out,

@@ -6,15 +6,17 @@ import socket
 import ssl
 import sys
 from collections.abc import Sequence
+from functools import partial
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from messaging.urls import topic_url
+from metrics.flags import add_metrics, serving_metrics
 from schemas.errors import InputUnusable, PrestaCopError, ServiceUnavailable
 from terminal.arguments import command_parser, port, readable, whole
 from terminal.signals import INTERRUPTED
@@ -25,6 +27,9 @@ from .app import build
 from .codes import read_codes
 from .connections import MOST_CONNECTIONS, Connections, Listener, Watched, allow_files
 from .console import PUBLIC_KEY, Console, Wiring
+
+if TYPE_CHECKING:
+    from metrics.server import Pages
 
 _BACKLOG: Final = 1024
 _MOST_HEADER_BYTES: Final = 16 * 1024
@@ -61,11 +66,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except PrestaCopError as error:
         return _fail(str(error), error.exit_code)
     try:
-        return _serve(console, given)
+        with serving_metrics(given, partial(_pages, console)):
+            return _serve(console, given)
     except PrestaCopError as error:
         return _fail(str(error), error.exit_code)
     finally:
         console.stop()
+
+
+def _pages(console: Console) -> "Pages":
+    from metrics.server import Pages  # noqa: PLC0415
+
+    from .metrics import ConsoleMetrics  # noqa: PLC0415
+
+    return Pages(ConsoleMetrics(console), console.faults, console.missing)
 
 
 def _serve(console: Console, given: argparse.Namespace) -> int:
@@ -253,4 +267,5 @@ def parser() -> argparse.ArgumentParser:
     add("--new-key", action="store_true", help="create another signing key after the first was lost")
     add("--tls-cert", type=Path, metavar="FILE", help="serve https with this certificate (PEM)")
     add("--tls-key", type=Path, metavar="FILE", help="private key of the certificate (PEM)")
+    add_metrics(made)
     return made

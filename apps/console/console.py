@@ -35,6 +35,7 @@ from .workers import Worker
 
 KEY: Final = "console-key.pem"
 PUBLIC_KEY: Final = "console-key.pub.pem"
+DATABASE: Final = "database"
 _TICK_S: Final = 1.0
 _CHECK_TICKS: Final = 5
 _TIDY_TICKS: Final = 60
@@ -102,7 +103,7 @@ class Console:
             for name, url, take, has_room in takers
             if url is not None
         ]
-        self._workers = [Worker("database", self._look_after)]
+        self._workers = [Worker(DATABASE, self._look_after)]
         if self.panes is not None:
             self._workers.append(Worker("panes", partial(self._follow_panes, self.panes)))
 
@@ -127,8 +128,25 @@ class Console:
 
     def troubles(self) -> dict[str, str]:
         """The parts that fail at the moment, each with the reason."""
+        return {name: trouble for name, trouble in (self._states() | self.topics()).items() if trouble}
+
+    def topics(self) -> dict[str, str]:
+        """Every topic, each with the reason why it fails at the moment; empty if it does not."""
+        parts: list[Follower | Outbox] = [*self._followers, *self._outboxes]
+        return {part.name: part.trouble for part in parts}
+
+    def faults(self) -> list[str]:
+        """What only another start of the console repairs."""
         parts: list[Worker | Follower | Outbox] = [*self._workers, *self._followers, *self._outboxes]
-        return {part.name: part.trouble for part in parts if part.trouble}
+        return [part.trouble for part in parts if part.has_ended]
+
+    def missing(self) -> list[str]:
+        """Why no page can be served: the database fails. While a topic fails, pages are served."""
+        trouble = self._states()[DATABASE]
+        return [trouble] if trouble else []
+
+    def _states(self) -> dict[str, str]:
+        return {worker.name: worker.trouble for worker in self._workers}
 
     def backlogs(self) -> dict[str, Backlog]:
         """Backpressure: the topics whose messages wait because the console is full, each with their number."""

@@ -7,7 +7,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from shutil import disk_usage
 from threading import RLock
-from typing import Final
+from typing import Final, NamedTuple
 
 from schemas.errors import OutputUnusable
 from schemas.files.marks import Mark, make_folder
@@ -23,6 +23,13 @@ _SCHEMA: Final = (Path(__file__).parent / "schema.sql").read_text(encoding="utf-
 def is_of_the_disk(error: BaseException) -> bool:
     """Whether an error concerns the disk or the whole database rather than one statement."""
     return isinstance(error, DISK_ERRORS) and not isinstance(error, _OF_STATEMENTS)
+
+
+class Disk(NamedTuple):
+    """A disk, in bytes."""
+
+    total: int
+    free: int
 
 
 class Database:
@@ -62,11 +69,16 @@ class Database:
                 "another with --data"
             ) from error
 
+    def disk(self) -> Disk:
+        """Size and free bytes of the disk that has it. Raises OSError."""
+        found = disk_usage(self._path)
+        return Disk(found.total, found.free)
+
     def check(self) -> None:
         """Check that the state can be read and written. Raises DISK_ERRORS."""
         if self._path.stat().st_ino != self._file:
             raise OSError(f"{self._path} is not the file any more that the console opened")
-        if disk_usage(self._path).free < _SPARE_BYTES:
+        if self.disk().free < _SPARE_BYTES:
             raise OSError(f"the disk of {self._path} is full")
         # A new connection: the open one has cached pages, and would not see damage of the file.
         with closing(sqlite3.connect(self._path)) as another:

@@ -2,6 +2,7 @@
 
 import secrets
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final, Literal, NamedTuple
@@ -73,6 +74,8 @@ class Desk:
         self._key = key
         self._clock = clock
         self._changed = changed
+        self.results: Counter[str] = Counter(violation=0, no_violation=0, not_first=0)
+        """Answers since the start, by result."""
 
     def take(self, payloads: Sequence[bytes], positions: Mapping[int, int]) -> None:
         """Store alerts, deduplicated by message_id; invalid messages are stored as refused."""
@@ -195,7 +198,7 @@ class Desk:
         Raises RequestRefused: the alert, stored by an older version, cannot be answered; it leaves the queue.
         """
         now = self._clock()
-        refused = ""
+        refused, new = "", None
         with self._database.transaction() as connection:
             row = connection.execute(
                 "SELECT leases.*, message_id, payload, answered, raised_at"
@@ -213,7 +216,10 @@ class Desk:
                     _close(connection, row, "handed back", now)
                     refuse(connection, ALERTS, [(row["payload"], refused)], now)
                 else:
-                    before = _insert(connection, row, alert, message, now)
+                    before = new = _insert(connection, row, alert, message, now)
+        if new is not None:
+            counted = "violation" if violation_code else "no_violation"
+            self.results[counted if new["counts"] else "not_first"] += 1
         self._changed()
         if before is None:
             raise RequestRefused(f"That alert cannot be answered: {refused[:200]}. It is stored as refused.")

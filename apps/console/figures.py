@@ -27,6 +27,30 @@ class Work(NamedTuple):
     """Refused messages."""
 
 
+class Waiting(NamedTuple):
+    """Things that wait, and since when the oldest of them does, in seconds since the epoch."""
+
+    n: int
+    oldest: float | None
+
+
+def unanswered(database: Database) -> Waiting:
+    """The alerts that no officer has answered; their age counts from when they were raised."""
+    found = database.rows("SELECT count(*) AS n, min(raised_at) AS oldest FROM shown_alerts WHERE answered = 0")[0]
+    return Waiting(found["n"], found["oldest"])
+
+
+def oldest_waiting(database: Database) -> Waiting:
+    """The messages of the outbox that no broker has acknowledged."""
+    found = database.rows(
+        "SELECT count(*) AS n, min(coalesce("
+        "(SELECT answered_at FROM answers WHERE answers.message_id = outbox.message_id),"
+        " (SELECT given_at FROM commands WHERE command_id = outbox.message_id))) AS oldest"
+        " FROM outbox WHERE published_at IS NULL"
+    )[0]
+    return Waiting(found["n"], found["oldest"])
+
+
 def work(database: Database, officer: str, now: float) -> Work:
     """The figures at this moment."""
     row = database.row(

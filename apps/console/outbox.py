@@ -68,6 +68,11 @@ class Outbox:
         """Why messages wait; empty if they do not."""
         return self._worker.trouble
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether its thread ended by itself."""
+        return self._worker.has_ended
+
     def start(self) -> None:
         """Start with the messages that the last run left."""
         self._worker.start()

@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Any, Final
 
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 
 from schemas.places import borough_of
 
@@ -27,13 +27,19 @@ _FULL: Final = {
 
 
 def health(console: Console, renderer: Renderer, visit: Visit) -> Response:
-    """Health check: 503 while a part fails; the queue's page tells why."""
-    parts = list(console.troubles())
-    found: dict[str, Any] = {"ok": not parts, "parts": parts}
+    """Whether the process is well: 503 where only another start repairs it."""
+    faults = console.faults()
+    return PlainTextResponse("\n".join(faults or ["ok"]) + "\n", status_code=503 if faults else 200)
+
+
+def readiness(console: Console, renderer: Renderer, visit: Visit) -> Response:
+    """Whether pages can be served, else 503; and the parts that fail, which the queue's page explains."""
+    ready = not console.missing()
+    found: dict[str, Any] = {"ok": ready, "parts": list(console.troubles())}
     backlogs = console.backlogs()
     if backlogs:
         found["full"] = {name: backlog.messages for name, backlog in backlogs.items()}
-    return JSONResponse(found, status_code=503 if parts else 200)
+    return JSONResponse(found, status_code=200 if ready else 503)
 
 
 def home(console: Console, renderer: Renderer, visit: Visit) -> Response:

@@ -52,6 +52,11 @@ class Follower:
         """Why no messages arrive; empty if they do."""
         return self._worker.trouble
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether its thread ended by itself."""
+        return self._worker.has_ended
+
     def start(self) -> None:
         """Start."""
         self._worker.start()

@@ -13,7 +13,7 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .access import ACCESS, BEFORE_CHANGE, HASHING
+from .access import ACCESS, BEFORE_CHANGE, HASHING, PROBES
 from .accounts import Session
 from .console import Console
 from .rendering import Renderer
@@ -164,8 +164,7 @@ def _route(method: str, path: str, endpoint: Callable[[Request], Any]) -> Route:
 async def _admit(console: Console, renderer: Renderer, request: Request, method: str, path: str) -> Visit | Response:
     """The authorized request, or the response that refuses it."""
     roles = ACCESS[method, path]
-    # The health check must not need the database.
-    session = await run_in_threadpool(session_of, console, request) if path != "/health" else None
+    session = await run_in_threadpool(session_of, console, request) if path not in PROBES else None
     if roles is not None:
         if session is None:
             return _away(request, "/login")

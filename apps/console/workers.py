@@ -31,9 +31,14 @@ class Worker:
         self._started = False
 
     @property
+    def has_ended(self) -> bool:
+        """Whether the thread ended by itself: only another start of the console repairs that."""
+        return self._started and not self._thread.is_alive() and not self.stopping.is_set()
+
+    @property
     def trouble(self) -> str:
         """Why it fails at the moment; empty if it works."""
-        if self._started and not self._thread.is_alive() and not self.stopping.is_set():
+        if self.has_ended:
             return f"the thread for {self.name} has ended: start the console again"
         return self._trouble
 

@@ -4,14 +4,12 @@ import sys
 import time
 from collections.abc import Sequence
 
-from prometheus_client import CollectorRegistry, ProcessCollector
-
+from metrics.server import Pages, serving
 from schemas.lake import Source
 
 from .collector import Metrics
 from .flags import parser
 from .parts import LakePart, TopicPart
-from .server import application, serving
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -21,10 +19,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     lake = LakePart(given.lake, given.every)
     topics = [TopicPart(url, source, lake, given.kafka_group, given.every) for url, source in urls if url]
     metrics = Metrics(lake, topics)
-    registry = CollectorRegistry()
-    registry.register(metrics)
-    ProcessCollector(registry=registry)
-    with serving(application(registry, metrics), given.host, given.port) as port:
+    with serving(Pages(metrics, missing=metrics.old_looks), given.host, given.port, "--port") as port:
         host = f"[{given.host}]" if ":" in given.host else given.host
         print(f"metrics: http://{host}:{port}/metrics  (Ctrl-C ends it)", flush=True)
         while True:

@@ -1,31 +1,8 @@
 """The metrics: names and units as Prometheus' conventions have them. docs/metrics.md is made of this list."""
 
-from collections.abc import Iterator
-from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Final
 
-
-class Kind(StrEnum):
-    """The types of Prometheus that are used."""
-
-    COUNTER = "counter"
-    GAUGE = "gauge"
-
-
-class Metric(NamedTuple):
-    """One of them."""
-
-    name: str
-    """Of a counter without ``_total``, which the client library appends."""
-    kind: Kind
-    help: str
-    labels: tuple[str, ...] = ()
-
-    @property
-    def shown(self) -> str:
-        """The name in PromQL."""
-        return f"{self.name}_total" if self.kind is Kind.COUNTER else self.name
-
+from metrics.metric import Kind, Metric
 
 UP: Final = Metric(
     "prestacop_up",
@@ -88,12 +65,3 @@ METRICS: Final = (
     TAIL, CHANGE, PUBLICATION_AGE,
 )  # fmt: skip
 """All of them."""
-
-
-def table() -> Iterator[str]:
-    """The lines of the table in docs/metrics.md."""
-    yield "| metric | type | labels | |"
-    yield "|---|---|---|---|"
-    for metric in METRICS:
-        labels = ", ".join(f"`{label}`" for label in metric.labels)
-        yield f"| `{metric.shown}` | {metric.kind} | {labels} | {metric.help} |"

@@ -23,7 +23,7 @@ SUPERVISORS = OFFICERS | {
     *("POST /accounts/reset", "GET /audit"),
 }
 ALLOWED = {"viewer": EVERYONE, "officer": OFFICERS, "supervisor": SUPERVISORS, "": set[str]()}
-OPEN = {"GET /health", "GET /login", "POST /login"}
+OPEN = {"GET /healthz", "GET /readyz", "GET /login", "POST /login"}
 ROUTES = sorted(f"{method} {path}" for method, path in ACCESS)
 
 
@@ -116,7 +116,7 @@ def test_cookies_are_same_site_and_secure_over_https(console: Console) -> None:
     assert "max-age" in answer.headers["strict-transport-security"]
 
 
-@pytest.mark.parametrize("path", ["/login", "/queue", "/nowhere", "/static/console.css", "/pictures/1", "/health"])
+@pytest.mark.parametrize("path", ["/login", "/queue", "/nowhere", "/static/console.css", "/pictures/1", "/readyz"])
 def test_every_answer_has_the_headers_that_keep_a_browser_safe(console: Console, path: str) -> None:
     answer = officer(console).get(path)
     policy = answer.headers["content-security-policy"]

@@ -230,7 +230,7 @@ def test_pages_and_known_browsers_do_not_wait_for_the_logins_of_strangers(tmp_pa
         try:
             wait_until(lambda: hasher.at_once == 1)
             assert own.get("/login").status_code == 200
-            assert own.get("/health").status_code == 200
+            assert own.get("/readyz").status_code == 200
             known = pool.submit(own.log_in, "officer")
             wait_until(lambda: hasher.at_once == 2)
         finally:

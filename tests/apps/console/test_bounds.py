@@ -87,8 +87,8 @@ def test_a_flood_of_alerts_waits_in_its_topic_and_each_is_answered_in_the_end(
         here = topic.at
         assert 30 <= here < 60
         browser = Browser(console)
-        wait_until(lambda: browser.get("/health").json().get("full") == {"alerts": 130 - here})
-        assert browser.get("/health").status_code == 200
+        wait_until(lambda: browser.get("/readyz").json().get("full") == {"alerts": 130 - here})
+        assert browser.get("/readyz").status_code == 200
         viewer = officer(console, "viewer")
         for page in ("/queue", "/queue/list", "/live"):
             assert f"{130 - here} more wait in the topic of alerts: the queue is full" in viewer.get(page).text
@@ -100,7 +100,7 @@ def test_a_flood_of_alerts_waits_in_its_topic_and_each_is_answered_in_the_end(
         assert sorted(answered) == [f"m{at:03}" for at in range(130)]
         assert answered[:here] == [f"m{at:03}" for at in range(here)]
         wait_until(lambda: follower.backlog is None)
-        assert browser.get("/health").json() == {"ok": True, "parts": []}
+        assert browser.get("/readyz").json() == {"ok": True, "parts": []}
 
 
 def test_a_service_without_a_backlog_count_is_accepted(
@@ -110,7 +110,7 @@ def test_a_service_without_a_backlog_count_is_accepted(
     topic = _Topic([encode(alert(f"m{at}", clock.now)) for at in range(30)], says_how_many=False)
     with _followed(console, topic) as follower:
         wait_until(lambda: follower.backlog is not None)
-        assert Browser(console).get("/health").json() == {"ok": True, "parts": [], "full": {"alerts": None}}
+        assert Browser(console).get("/readyz").json() == {"ok": True, "parts": [], "full": {"alerts": None}}
         assert "More wait in the topic of alerts" in officer(console).get("/queue").text
 
 

@@ -118,7 +118,7 @@ def test_health_says_that_the_database_does_not_work(tmp_path: Path, how: str) -
     browser = Browser(console)
     console.start()
     try:
-        wait_until(lambda: browser.get("/health").json() == {"ok": True, "parts": []})
+        wait_until(lambda: browser.get("/readyz").json() == {"ok": True, "parts": []})
         if how == "gone":
             (tmp_path / "state" / "console.sqlite").rename(tmp_path / "elsewhere")
         elif how == "full":
@@ -130,8 +130,8 @@ def test_health_says_that_the_database_does_not_work(tmp_path: Path, how: str) -
             console.database._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             with (tmp_path / "state" / "console.sqlite").open("r+b") as file:
                 file.write(os.urandom(4_096))
-        wait_until(lambda: browser.get("/health").status_code == 503)
-        assert browser.get("/health").json() == {"ok": False, "parts": ["database"]}
+        wait_until(lambda: browser.get("/readyz").status_code == 503)
+        assert browser.get("/readyz").json() == {"ok": False, "parts": ["database"]}
     finally:
         console.stop()
 

@@ -1,4 +1,4 @@
-"""No message ends what reads it: it is kept or refused, with a reason, and what fails is seen in /health."""
+"""No message ends what reads it: it is kept or refused, with a reason, and what fails is seen in /readyz."""
 
 import logging
 import threading
@@ -221,10 +221,11 @@ def test_any_error_of_a_thread_is_shown_and_the_thread_continues(
     console._followers.append(follower)
     follower.start()
     browser = Browser(console)
-    wait_until(lambda: browser.get("/health").status_code == 503)
-    assert browser.get("/health").json() == {"ok": False, "parts": ["alerts"]}
+    wait_until(lambda: browser.get("/readyz").json()["parts"] == ["alerts"])
+    assert console.topics() == {"alerts": follower.trouble}
+    assert browser.get("/readyz").status_code == 200  # pages are served, and say that the topic fails
     wait_until(lambda: follower.trouble == "")
-    assert browser.get("/health").json() == {"ok": True, "parts": []}
+    assert browser.get("/readyz").json() == {"ok": True, "parts": []}
     assert not topic.errors
 
 

@@ -9,10 +9,8 @@ from pathlib import Path
 import pytest
 
 from apps.exporter.flags import parser
-from apps.exporter.server import serving
 from lake.ledger import commit
 from runners.services import free_port
-from schemas.errors import ServiceUnavailable
 from tests.lakes import Said, write
 from tests.support import wait_until
 
@@ -40,16 +38,6 @@ def test_it_serves_the_page_until_ctrl_c_and_imports_no_beam(tmp_path: Path) -> 
         _, error = process.communicate(timeout=120)
     assert process.returncode == 130
     assert error == "\nstopped. Run it again.\n"
-
-
-@pytest.mark.embedded
-def test_a_port_that_is_taken_ends_it(tmp_path: Path) -> None:
-    def app(environ: object, start_response: object) -> list[bytes]:
-        return []
-
-    refused = pytest.raises(ServiceUnavailable, match="name another --port")
-    with serving(app, "127.0.0.1", 0) as port, refused, serving(app, "127.0.0.1", port):
-        pass
 
 
 @pytest.mark.parametrize(

@@ -1,28 +1,24 @@
 """The exporter's page: what a lake and its topics have, ages that grow by themselves, and what a failed look shows."""
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from wsgiref.types import WSGIApplication
-from wsgiref.util import setup_testing_defaults
 
 import pytest
-from prometheus_client import CollectorRegistry
-from prometheus_client.parser import text_string_to_metric_families
 
 from apps.exporter.collector import Metrics
-from apps.exporter.metrics import METRICS, table
+from apps.exporter.metrics import METRICS
 from apps.exporter.parts import Ends, LakePart, TopicPart
-from apps.exporter.server import application
 from apps.exporter.totals import OTHER, REASONS
 from lake.ledger import commit
 from lake.publication import publish
 from lake.storage import LocalStorage
 from messaging.urls import kafka_url
+from metrics.server import Pages
 from schemas.errors import LakeDamaged, ServiceUnavailable
 from tests.faulty_s3 import FaultyS3, Weather
 from tests.lakes import Said, refuse, write
+from tests.metrics.support import check_page, get, samples
 
 EVERY = 15.0
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "metrics.md"
@@ -57,34 +53,12 @@ def row(root: str, start: int, end: int, partition: int = 0, **said: Any) -> dic
     return write(root, unit(start, partition), messages) | {"range_start": start, "range_end": end}
 
 
-def samples(metrics: Metrics, name: str) -> Samples:
-    """The samples of a metric by the values of its labels."""
-    found = (sample for family in metrics.collect() for sample in family.samples if sample.name == name)
-    return {tuple(sample.labels.values()): sample.value for sample in found}
-
-
 def topic_part(ends: dict[int, int], lake: LakePart, clock: Clock) -> TopicPart:
     """The topic of the drones as a look has found it."""
     part = TopicPart(kafka_url("kafka://127.0.0.1:1/fleet"), "drones", lake, None, EVERY, clock)
     part.look = lambda: setattr(part, "found", Ends("drones-kafka-fleet", dict.fromkeys(ends, 2), ends))  # type: ignore[method-assign]
     part.attempt()
     return part
-
-
-def get(app: WSGIApplication, path: str) -> tuple[str, str]:
-    """The status and the text of a page."""
-    environ: dict[str, Any] = {}
-    setup_testing_defaults(environ)
-    begun: list[Any] = []
-    body = app(environ | {"PATH_INFO": path, "wsgi.input": io.BytesIO()}, lambda *begin: begun.append(begin))  # type: ignore[arg-type]
-    return begun[0][0], b"".join(body).decode()
-
-
-def page(metrics: Metrics) -> WSGIApplication:
-    """The application that shows these metrics."""
-    registry = CollectorRegistry()
-    registry.register(metrics)
-    return application(registry, metrics)
 
 
 def test_the_rows_of_a_lake_are_counted_by_source_and_dataset(tmp_path: Path) -> None:
@@ -178,7 +152,7 @@ def test_a_failed_look_leaves_the_figures_and_shows_their_age(
 ) -> None:
     root, part = str(tmp_path), LakePart(str(tmp_path), EVERY, clock)
     metrics = Metrics(part, [], clock)
-    app = page(metrics)
+    app = Pages(metrics, missing=metrics.old_looks)
     assert get(app, "/readyz") == ("503 Service Unavailable", "no look at lake has succeeded yet\n")
     commit(root, [row(root, 0, 3)])
     part.attempt()
@@ -248,13 +222,7 @@ def test_the_page_is_one_that_prometheus_reads_and_has_no_other_metrics(tmp_path
     commit(root, [row(root, 0, 3, published=1_900_000_000)])
     publish(root)
     part.attempt()
-    status, text = get(page(Metrics(part, [topic_part({0: 12}, part, clock)], clock)), "/metrics")
-    assert status == "200 OK"
-    families = {family.name: family for family in text_string_to_metric_families(text)}
-    assert sorted(families) == sorted(metric.name for metric in METRICS)
-    for metric in METRICS:
-        assert families[metric.name].type == metric.kind
-        assert all(set(s.labels) == set(metric.labels) for s in families[metric.name].samples), metric.name
+    check_page(Metrics(part, [topic_part({0: 12}, part, clock)], clock), METRICS)
 
 
 def test_a_look_makes_a_request_for_each_new_row_and_a_few_more(faulty_s3: FaultyS3) -> None:
@@ -279,13 +247,3 @@ def test_a_look_makes_a_request_for_each_new_row_and_a_few_more(faulty_s3: Fault
     requests(published=True)
     assert requests(row(root, 200, 201), published=True) <= 3 + 1 + 3  # a commit, a file of its chain, one of changes
     assert requests() <= 3
-
-
-def test_another_page_is_not_there(tmp_path: Path) -> None:
-    status, text = get(page(Metrics(LakePart(str(tmp_path), EVERY), [])), "/")
-    assert status == "404 Not Found"
-    assert "/metrics" in text
-
-
-def test_the_page_of_the_docs_has_the_table_of_the_code() -> None:
-    assert "\n".join(table()) in PAGE.read_text()
