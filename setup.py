@@ -12,7 +12,7 @@ What each dependency is for:
   requests, urllib3     the webhook of alerts, and its retries
   cryptography          Ed25519: signatures of officers' answers
   xxhash                names of units, at the speed of memory
-  altair, vl-convert    the report's charts, drawn without a browser
+  altair, vl-convert    the report's charts and the fleet's pictures, drawn without a browser
   starlette, uvicorn, Jinja2   the console: routes, the server, pages; Jinja2 for the report, too
   argon2-cffi           the console's passwords
   polars                the simulator's CSV writer
@@ -49,6 +49,7 @@ setup(
     entry_points={"console_scripts": ["prestacop = prestacop.main:main"]},
     package_data={
         "apps.console": ["schema.sql", "static/*", "templates/*"],
+        "apps.simulator": ["fleet/*.svg"],
         "pipelines.analysis": ["templates/*"],
     },
     install_requires=[

@@ -18,6 +18,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         given.drones,
         given.rate,
         given.seconds,
+        given.violation_share,
         given.image_share,
         given.window,
         given.lake,

@@ -51,11 +51,18 @@ def parser() -> argparse.ArgumentParser:
         help="how many seconds they fly (default: 0, until Ctrl-C)",
     )
     add(
+        "--violation-share",
+        type=share,
+        default=0.02,
+        metavar="SHARE",
+        help="share of the messages that are violations, of which one in 100 goes to an officer (default: 0.02)",
+    )
+    add(
         "--image-share",
         type=share,
         default=0.05,
         metavar="SHARE",
-        help="share of the violations that have an image (default: 0.05)",
+        help="share of the violations that have an image; each that goes to an officer has one (default: 0.05)",
     )
     add(
         "--window",

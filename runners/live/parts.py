@@ -42,6 +42,7 @@ class LiveOptions(NamedTuple):
     """Messages a second a drone."""
     seconds: float
     """How long the fleet flies; 0: until Ctrl-C."""
+    violation_share: float
     image_share: float
     window_seconds: int
     """Of the live windows."""
@@ -137,7 +138,8 @@ def server_part(services: Services, name: str, start: Callable[[str], None]) -> 
 
 
 def _simulator_command(options: LiveOptions, urls: dict[str, TopicUrl]) -> list[str]:
-    fleet = ["--drones", str(options.drones), "--rate", str(options.rate), "--image-share", str(options.image_share)]
+    fleet = ["--drones", str(options.drones), "--rate", str(options.rate), "--draw-images"]
+    fleet += ["--violation-share", str(options.violation_share), "--image-share", str(options.image_share)]
     seed = str(int.from_bytes(os.urandom(4)))  # with the seed of the last run all messages would be duplicates
     where = ["--output", urls["drones"].publish, "--images", urls["images"].publish]
     where += ["--commands", urls["commands"].read(FLEET), "--confirmations", urls["confirmations"].publish]

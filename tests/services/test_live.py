@@ -306,7 +306,7 @@ def test_an_officer_answers_in_a_console_that_may_be_killed_and_ctrl_c_stops_eve
 ) -> None:
     if shutil.which("make") is None:
         pytest.skip("there is no make")
-    flags = ["--stream", stream, "--drones", "100", "--rate", "2", "--image-share", "0.5"]
+    flags = ["--stream", stream, "--drones", "100", "--rate", "2", "--violation-share", "0.1"]
     with chromium() as browser, live(place, *flags, how=by_make) as run:
         run.wait_for(lambda printed: "messages/s" in printed)
         address, once = (re.search(rf"^{what}: (\S+)", run.printed(), re.MULTILINE) for what in PRINTED)

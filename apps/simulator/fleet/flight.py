@@ -34,9 +34,10 @@ class Flight:
     """A flight of a fleet.
 
     ``rate`` is in messages a second a drone; ``v0_share`` is of the drones, ``violation_share`` of the messages,
-    ``unqualified_share`` and ``image_share`` of the violations. Where ``seconds`` is infinite the flight never ends;
-    where ``start`` is None it begins with the first block. With ``days`` the flight is cut into as many short flights
-    as there are hours in so many days, and each hour begins with one of them.
+    ``unqualified_share`` of the violations and ``image_share`` of the qualified ones; each unqualified one has an
+    image, unless ``image_share`` is 0. Where ``seconds`` is infinite the flight never ends; where ``start`` is None it
+    begins with the first block. With ``days`` the flight is cut into as many short flights as there are hours in so
+    many days, and each hour begins with one of them.
     """
 
     drones: int
@@ -194,7 +195,8 @@ class _Writer:
         for place in np.flatnonzero(has_image).tolist():
             at_us = int(event_us[place])
             time = _epoch(at_us) if v0[place] else times[place]
-            pictures.append(Picture(at_us, _image_id(ids[place]), time, v0[place]))
+            name = _image_id(ids[place])
+            pictures.append(Picture(at_us, name, time, v0[place], drones[place], plates[place] or ""))
         return Block(
             payloads=payloads,
             drones=drones,
@@ -218,7 +220,8 @@ class _Writer:
         codes, plates = np.full((2, len(violation)), None, dtype=object)
         codes[violation] = np.where(unqualified, UNQUALIFIED, self._code_numbers[draw(rng, self._codes, count)])
         has_image = np.zeros(len(violation), dtype=np.bool_)
-        has_image[violation] = rng.random(count) < self._flight.image_share
+        share = self._flight.image_share
+        has_image[violation] = (rng.random(count) < share) | (unqualified & (share > 0))
         plates[violation] = self._plates.draw(rng, count).to_pylist()
         return codes.tolist(), plates.tolist(), has_image
 

@@ -1,12 +1,16 @@
-"""Valid JPEG pictures for the topic of images: small unless a size is given, and all different."""
+"""Valid JPEG pictures for the topic of images, all different: small ones, or drawings of a parked car."""
 
 import base64
 import random
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
+from string import Template
 from typing import Final
+from xml.sax.saxutils import escape
 
 import msgspec
+import vl_convert
 
 from schemas.messages import SCHEMA_VERSION, ImageMessage
 
@@ -24,6 +28,11 @@ _PICTURE: Final = (
 _LENGTH_BYTES: Final = 2
 _LONGEST_COMMENT: Final = 0xFFFF - _LENGTH_BYTES
 _COMMENT_OVERHEAD: Final = len(_COMMENT) + _LENGTH_BYTES
+DRAWN_BYTES: Final = 30_000
+"""About the size of a drawing of 640 x 400 pixels."""
+_SCALE: Final = 2 / 3
+_QUALITY: Final = 80
+_COLOURS: Final = ("#b8453a", "#2f6fb3", "#3c7a57", "#c9a227", "#6b6f76", "#e4e6e9", "#23272e", "#7a4a8c")
 
 
 class Picture(msgspec.Struct, gc=False):
@@ -36,10 +45,13 @@ class Picture(msgspec.Struct, gc=False):
     image_id: str
     time: str
     old: bool
+    drone: str
+    plate: str
 
-    def payload(self, size: int) -> bytes:
-        """The message, with a picture of at least ``size`` bytes in it."""
-        data = base64.b64encode(jpeg(self.image_id, size))
+    def payload(self, size: int | None) -> bytes:
+        """The message, with a picture of at least ``size`` bytes in it, or without a size a drawing."""
+        picture = parked_car(self.image_id, self.drone, self.plate) if size is None else jpeg(self.image_id, size)
+        data = base64.b64encode(picture)
         if self.old:
             return f"{self.time};{self.image_id};".encode() + data
         return msgspec.json.encode(
@@ -56,6 +68,25 @@ def jpeg(image_id: str, size: int = 0) -> bytes:
     """
     start = _START + _comment(image_id.encode())
     return b"".join((start, *_padding(size - len(start) - len(_PICTURE)), _PICTURE))
+
+
+def parked_car(image_id: str, drone: str, plate: str) -> bytes:
+    """A drawing of a parked car with this plate, in 30 ms of one core. Colour and place depend on ``image_id``."""
+    chance = random.Random(image_id)
+    drawing = _parked_car().substitute(
+        plate=escape(plate),
+        drone=escape(drone),
+        colour=chance.choice(_COLOURS),
+        shift=chance.randrange(90),
+        sky=chance.randrange(205, 235),
+    )
+    picture = vl_convert.svg_to_jpeg(drawing, scale=_SCALE, quality=_QUALITY)
+    return _START + _comment(image_id.encode()) + picture.removeprefix(_START)
+
+
+@cache
+def _parked_car() -> Template:
+    return Template(Path(__file__).with_name("parked_car.svg").read_text(encoding="utf-8"))
 
 
 def _padding(size: int) -> Iterator[bytes]:

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from apps.simulator.files import appearing
 from apps.simulator.fleet.flight import Flight
-from apps.simulator.fleet.images import Picture
+from apps.simulator.fleet.images import DRAWN_BYTES, Picture
 from apps.simulator.fleet.live import BLOCK_S, paced
 from apps.simulator.fleet.mishaps import Mishaps, Step, publish
 from apps.simulator.fleet.truth import DroneTruth
@@ -41,15 +41,16 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Outputs:
-    """Where messages and images go (images have at least ``image_bytes``), and the topic that commands come from.
+    """Where messages and images go, and the topic that commands come from.
 
-    The ``truth`` is written beside a file of messages if no place is given. The fleet obeys the ``commands`` (a topic
-    of Kafka, a subscription of Pub/Sub) that come after take-off and publishes to ``confirmations`` that it does.
+    Images have at least ``image_bytes``, or are drawn where that is None. The ``truth`` is written beside a file of
+    messages if no place is given. The fleet obeys the ``commands`` (a topic of Kafka, a subscription of Pub/Sub) that
+    come after take-off and publishes to ``confirmations`` that it does.
     """
 
     messages: Target
     images: Target | None = None
-    image_bytes: int = 0
+    image_bytes: int | None = 0
     truth: Path | None = None
     commands: Topic | None = None
     confirmations: Topic | None = None
@@ -67,7 +68,7 @@ class _Writer(NamedTuple):
 
     messages: Sink
     images: Sink | None
-    image_bytes: int
+    image_bytes: int | None
     truth: DroneTruth | None
     commands: CommandReader | None
 
@@ -137,9 +138,9 @@ def _expected(flight: Flight, mishaps: Mishaps) -> int | None:
     return None if math.isinf(flight.seconds) else round(flight.messages * (1 + mishaps.duplicates))
 
 
-def _write_images(sink: Sink, pictures: Sequence[Picture], size: int) -> None:
+def _write_images(sink: Sink, pictures: Sequence[Picture], size: int | None) -> None:
     """Make and publish the images, a few at a time to save memory."""
-    portion = max(1, _PORTION_BYTES // max(size, 1_000))
+    portion = max(1, _PORTION_BYTES // max(DRAWN_BYTES if size is None else size, 1_000))
     for at in range(0, len(pictures), portion):
         some = pictures[at : at + portion]
         sink.write([picture.payload(size) for picture in some], [picture.image_id for picture in some])

@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -77,17 +76,6 @@ def log_in_first(page: Page, address: str, once: str) -> None:
     page.get_by_label("Repeat the new one").fill(PASSWORD)
     page.keyboard.press("Enter")
     page.wait_for_url("**/queue")
-
-
-def car(browser: Browser, plate: str, colour: str, number: int) -> bytes:
-    """A JPEG of a parked car from above the kerb, drawn for this."""
-    page = browser.new_page(viewport={"width": 960, "height": 600})
-    shift = number * 37 % 90
-    street = (Path(__file__).parent / "parked_car.html").read_text()
-    page.set_content(street.format(plate=plate, colour=colour, shift=shift, sky=210 + number * 17 % 30))
-    picture: bytes = page.screenshot(type="jpeg", quality=85)
-    page.close()
-    return picture
 
 
 def keys(page: Page, text: str) -> None:

@@ -11,13 +11,12 @@ from pathlib import Path
 
 import msgspec
 from confluent_kafka import Producer
-from playwright.sync_api import Browser
 
 from apps.console.access import Role
+from apps.simulator.fleet.images import parked_car
 from messaging.urls import topic_url
 from schemas.alerts import encode
 from schemas.commands import Command, Confirmation
-from tests.apps.console.browser import car
 from tests.apps.console.support import Clock, add_account, alert, make_console, picture
 from tests.apps.topics import MockKafka, consumed
 from tests.support import wait_until
@@ -29,7 +28,7 @@ MORE_CODES = {
     46: "DOUBLE PARKING",
     48: "BIKE LANE",
 }
-COLOURS = ("#3b6ea8", "#b8453a", "#4b5a55", "#d8d4c8", "#2f3540", "#8a6f3c")
+CARS = 6
 PLACES = (
     (40.7581, -73.9855), (40.6782, -73.9442), (40.7282, -73.7949), (40.8448, -73.8648), (40.5795, -74.1502),
     (40.7128, -74.0060), (40.7505, -73.9934), (40.6441, -73.9872), (40.7644, -73.9235), (40.8076, -73.9626),
@@ -64,26 +63,25 @@ class Busy:
         for name in ("k.byrne", "a.ortiz"):
             add_account(self.console, name, Role.OFFICER)
 
-    def fill(self, browser: Browser) -> None:
+    def fill(self) -> None:
         """What the topics bring; the console runs."""
         rng = random.Random(5)
         now = time.time()
         raised, pictures = [], []
         letters = "ABCDEFGHJKLMNPRSTUVWXYZ"
-        cars = [(f"{''.join(rng.choices(letters, k=3))}{rng.randrange(1000, 9999)}", colour) for colour in COLOURS]
-        jpegs = [car(browser, plate, colour, place) for place, (plate, colour) in enumerate(cars)]
+        plates = [f"{''.join(rng.choices(letters, k=3))}{rng.randrange(1000, 9999)}" for _ in range(CARS)]
         for place in range(ALERTS):
             north, west = PLACES[place % len(PLACES)]
-            plate, _ = cars[place % len(cars)]
+            plate, drone = plates[place % CARS], f"drone-{rng.randrange(1000):04d}"
             name = f"{rng.getrandbits(128):032x}"
             raised.append(
                 alert(
-                    name, now - 20 - 9.5 * (ALERTS - place), drone_id=f"drone-{rng.randrange(1000):04d}",
+                    name, now - 20 - 9.5 * (ALERTS - place), drone_id=drone,
                     plate_id=plate, latitude=north + rng.gauss(0, 0.012), longitude=west + rng.gauss(0, 0.012),
                     image_id=f"img-{name[:12]}",
                 )
             )  # fmt: skip
-            pictures.append(picture(f"img-{name[:12]}", jpegs[place % len(cars)]))
+            pictures.append(picture(f"img-{name[:12]}", parked_car(name, drone, plate)))
         self._publish("alerts", map(encode, raised))
         self._publish("images", pictures)
         self._until("SELECT (SELECT count(*) FROM alerts) + (SELECT count(*) FROM pictures)", 2 * ALERTS)

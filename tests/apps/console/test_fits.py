@@ -39,7 +39,7 @@ def address(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Itera
     broker = MockKafka()
     busy = Busy(tmp_path_factory.mktemp("day"), broker)
     with served(busy.console) as url:
-        busy.fill(browser)
+        busy.fill()
         busy.command_drones()
         busy.answer_some()
         _overfill(busy.console)

@@ -14,9 +14,10 @@ from playwright.sync_api import Browser, Page, Route
 from apps.console import live, presence
 from apps.console.console import Console
 from apps.console.desk import Held
+from apps.simulator.fleet.images import parked_car
 from messaging.urls import kafka_url
 from runners.services import free_port
-from tests.apps.console.browser import car, chromium, collect_errors, log_in, served
+from tests.apps.console.browser import chromium, collect_errors, log_in, served
 from tests.apps.console.support import Clock, alert, make_again, make_console, outbox, picture, raise_alerts
 from tests.apps.console.test_live import panes
 from tests.apps.topics import MockKafka
@@ -160,12 +161,12 @@ def test_a_picture_that_comes_late_is_shown_and_what_is_typed_stays(
     page.keyboard.type("hyd")
     page.keyboard.press("ArrowLeft")
     page.get_by_alt_text("No picture has come").wait_for()
-    console.pictures.take([picture("image of b", car(browser, "OTHER01", "#333", 1))], {})
+    console.pictures.take([picture("image of b", parked_car("b", "d1", "OTHER01"))], {})
     time.sleep(3)
     assert page.get_by_alt_text("No picture has come").is_visible()
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
-    console.pictures.take([picture("image of a", car(browser, "LATE001", "#a33", 2))], {})
+    console.pictures.take([picture("image of a", parked_car("a", "d1", "LATE001"))], {})
     shown = page.get_by_alt_text("Picture that the drone took")
     shown.wait_for()
     until(lambda: bool(shown.evaluate("e => e.complete && e.naturalWidth === 960")))

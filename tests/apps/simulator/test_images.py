@@ -5,8 +5,10 @@ import base64
 import msgspec
 import pytest
 
-from apps.simulator.fleet.images import Picture, jpeg
+from apps.simulator.fleet.images import Picture, jpeg, parked_car
+from schemas.jpeg import claimed_pixels
 from schemas.messages import MAX_IMAGE_BYTES, ImageMessage
+from schemas.pictures import decode_picture
 
 NAME = "img-0123456789abcdef0123456789abcdef"
 SMALLEST = len(jpeg(NAME))
@@ -53,9 +55,19 @@ def test_a_picture_is_small_by_default() -> None:
 
 
 def test_messages_carry_the_picture() -> None:
-    picture = Picture(1_768_478_400_250_000, NAME, "2026-01-15T12:00:00.250000Z", False)
+    picture = Picture(1_768_478_400_250_000, NAME, "2026-01-15T12:00:00.250000Z", False, "d1", "ABC1234")
     message = msgspec.json.decode(picture.payload(1_000), type=ImageMessage)
     assert (message.image_id, message.event_time) == (NAME, "2026-01-15T12:00:00.250000Z")
     assert base64.b64decode(message.data) == jpeg(NAME, 1_000)
-    old = Picture(1_768_478_400_250_000, NAME, "1768478400.250000", True)
+    old = Picture(1_768_478_400_250_000, NAME, "1768478400.250000", True, "d1", "")
     assert old.payload(1_000) == f"1768478400.250000;{NAME};".encode() + base64.b64encode(jpeg(NAME, 1_000))
+
+
+def test_a_drawing_shows_the_plate() -> None:
+    picture = Picture(1_768_478_400_250_000, NAME, "2026-01-15T12:00:00.250000Z", False, "d1", "ABC1234")
+    drawn = decode_picture(picture.payload(None)).jpeg
+    assert drawn == parked_car(NAME, "d1", "ABC1234")
+    assert claimed_pixels(drawn) == 640 * 400
+    assert drawn != parked_car(NAME, "d1", "ABC1235")
+    assert parked_car("img-1", "d1", "ABC1234") != parked_car("img-2", "d1", "ABC1234")
+    assert parked_car(NAME, "<d&1>", 'A"<B') != drawn

@@ -26,7 +26,7 @@ def step(*delays_ms: int, pictures: tuple[int, ...] = ()) -> Step:
     now = now_us()
     return Step(
         [Published(now + 1000 * delay, b"%d" % delay, "drone", None, "dead_letters") for delay in delays_ms],
-        [Picture(now + 1000 * delay, f"img-{delay}", "", False) for delay in pictures],
+        [Picture(now + 1000 * delay, f"img-{delay}", "", False, "", "") for delay in pictures],
     )
 
 
