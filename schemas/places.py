@@ -162,19 +162,25 @@ def _inside(outline: Outline, latitude: float, longitude: float) -> bool:
     return inside
 
 
+def place_of(latitude: float, longitude: float) -> str:
+    """The neighbourhood and borough of a position; empty where it is in no borough.
+
+    >>> place_of(40.758, -73.9855), place_of(40.0, -75.0)
+    ('Times Square, Manhattan', '')
+    """
+    borough = borough_of(latitude, longitude)
+
+    def distance(place: tuple[float, float]) -> float:
+        return math.hypot(place[0] - latitude, (place[1] - longitude) * STRETCH)
+
+    hoods = NEIGHBOURHOODS.get(borough, {})
+    return f"{min(hoods, key=lambda name: distance(hoods[name]))}, {borough}" if hoods else ""
+
+
 def place_name(area: Area) -> str:
     """The neighbourhood and borough of an area's middle; where it is in no borough, its corner.
 
     >>> place_name(area_of("40.75,-73.99")), place_name(area_of("40.51,-73.80"))
     ('Midtown, Manhattan', 'near 40.51, -73.80')
     """
-    latitude, longitude = area.middle
-    borough = borough_of(latitude, longitude)
-    if not borough:
-        return f"near {area.south:.2f}, {area.west:.2f}"
-
-    def distance(place: tuple[float, float]) -> float:
-        return math.hypot(place[0] - latitude, (place[1] - longitude) * STRETCH)
-
-    hoods = NEIGHBOURHOODS[borough]
-    return f"{min(hoods, key=lambda name: distance(hoods[name]))}, {borough}"
+    return place_of(*area.middle) or f"near {area.south:.2f}, {area.west:.2f}"

@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +24,14 @@ class Codes:
     def name(self, code: int) -> str:
         """The name of a code."""
         return self.choices.get(code, f"Code {code}")
+
+    def beginning_with(self, codes: Sequence[int]) -> dict[int, str]:
+        """All codes with their names: first these, as far as the table has them.
+
+        >>> list(Codes({21: "No parking", 40: "Fire hydrant"}).beginning_with([40, 77]))
+        [40, 0, 21]
+        """
+        return {code: self.choices[code] for code in codes if code in self.choices} | self.choices
 
     def find(self, text: str) -> list[int]:
         """Search: the code itself, or the codes whose name contains all words.

@@ -4,13 +4,13 @@ from typing import Any, Final
 
 from starlette.responses import Response
 
-from schemas.places import borough_of
+from schemas.places import place_of
 
 from .accounts import RequestRefused
 from .city import Point, city_map
 from .console import Console
 from .desk import Answered, Held, Order
-from .figures import work
+from .figures import likely_codes, work
 from .rendering import Renderer, duration
 from .web import Visit, number_of, to
 
@@ -29,15 +29,17 @@ def desk(console: Console, renderer: Renderer, visit: Visit) -> Response:
             console.accounts.notify(visit.who, _LOST[ending])
         return to(f"/queue?order={_order(visit.request.query_params.get('order'))}")
     alert = held.alert
-    place = Point(alert["latitude"], alert["longitude"], "here", 6, alert["drone_id"])
+    likely = [code for code in likely_codes(console.database) if code in console.codes.choices]
+    here = Point(alert["latitude"], alert["longitude"], "here", 6, alert["drone_id"])
     return renderer.page(
         "desk.html",
         visit.who,
         **_pictured(console, held),
         order=_order(visit.request.query_params.get("order")),
-        borough=borough_of(alert["latitude"], alert["longitude"]),
-        map=city_map([place], "Where the alert is on the map of New York"),
-        codes=console.codes.choices.items(),
+        place=place_of(alert["latitude"], alert["longitude"]) or "Outside the city",
+        map=city_map([here], "Where the alert is on the map of New York"),
+        codes=console.codes.beginning_with(likely).items(),
+        likely=len(likely),
         work=work(console.database, visit.who.name, console.clock()),
     )
 

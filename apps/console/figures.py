@@ -2,10 +2,17 @@
 
 from typing import Final, NamedTuple
 
+from schemas.messages import UNQUALIFIED
+
 from .database import Database
 from .reading import refused
 
 HOUR: Final = 3600.0
+RECENT_ANSWERS: Final = 1_000
+"""How many answers show which codes are likely."""
+LIKELY: Final = 10
+USUAL: Final = (21, 38, 14, 37, 20, 40, 46, 71, 16, 70)
+"""The codes that people wrote most often: 2,199 tickets of New York's fiscal year 2015, without those of cameras."""
 
 
 class Work(NamedTuple):
@@ -25,6 +32,19 @@ class Work(NamedTuple):
     """Answers and commands that the broker has not acknowledged yet."""
     refused: int
     """Refused messages."""
+
+
+def likely_codes(database: Database) -> list[int]:
+    """The :data:`LIKELY` codes that the latest answers have most often, and while there are few, the usual ones."""
+    rows = database.rows(
+        "SELECT violation_code AS code FROM"
+        " (SELECT violation_code FROM answers ORDER BY answered_at DESC LIMIT ?)"
+        " WHERE code != ? GROUP BY code ORDER BY count(*) DESC, code LIMIT ?",
+        RECENT_ANSWERS,
+        UNQUALIFIED,
+        LIKELY,
+    )
+    return list(dict.fromkeys([*(row["code"] for row in rows), *USUAL]))[:LIKELY]
 
 
 class Waiting(NamedTuple):

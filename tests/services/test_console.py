@@ -183,11 +183,11 @@ def test_the_loop_from_a_drone_to_an_officer_and_into_the_lake(
                 page.keyboard.press("o")
                 page.wait_for_selector("#code:focus")
                 drone = page.locator(".facts dd").first.text_content()
-                answered = page.locator(".facts dd.id").first.text_content()
+                answered = page.locator(".facts").get_attribute("data-message")
                 page.wait_for_selector("img[alt='Picture that the drone took']")
                 page.keyboard.type("40")
                 page.keyboard.press("Enter")
-                page.get_by_text("Done: Code 40").wait_for()
+                page.get_by_text("Done: Fire hydrant").wait_for()
 
                 def officers() -> list[dict[str, Any]]:
                     query = "SELECT answers, officer_id, violation_code FROM qualified WHERE status = 'officer'"

@@ -318,7 +318,7 @@ def test_an_officer_answers_in_a_console_that_may_be_killed_and_ctrl_c_stops_eve
         page.get_by_role("button", name="Take alert").first.wait_for(timeout=90_000)
         page.keyboard.press("o")
         page.wait_for_selector("#code:focus")
-        message_id = page.locator(".facts dd.id").first.text_content()
+        message_id = page.locator(".facts").get_attribute("data-message")
         page.keyboard.type("40")
         assert errors == []
         if stream == "kafka":

@@ -167,6 +167,7 @@
       const code = option.dataset.code;
       option.hidden = digits ? !code.startsWith(text) : !words.every((word) => name.includes(word));
     }
+    document.getElementById("no-code").hidden = shown().length > 0;
     select(text ? shown().find((option) => option.dataset.code === text) ?? shown()[0] : null);
   }
 
@@ -206,6 +207,28 @@
     document.getElementById("code").value = option.dataset.code;
     filter();
     document.getElementById("code").focus();
+  });
+
+  // A picture or a map is shown larger around the place that is clicked; F2 does it with both, around the car and the alert.
+  function zoom(part, x, y) {
+    const inner = part.firstElementChild;
+    inner.style.transformOrigin = `${x}px ${y}px`;
+    part.classList.toggle("zoomed");
+  }
+  const middle = (box) => [box.left + box.width / 2, box.top + box.height / 2];
+  document.addEventListener("click", (event) => {
+    const part = event.target.closest?.(".zoomable");
+    if (!part) return;
+    const box = part.firstElementChild.getBoundingClientRect();
+    zoom(part, event.clientX - box.left, event.clientY - box.top);
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "F2" || event.repeat) return;
+    for (const part of document.querySelectorAll(".zoomable")) {
+      const box = part.firstElementChild.getBoundingClientRect();
+      const [x, y] = middle(part.querySelector(".here")?.getBoundingClientRect() ?? box);
+      zoom(part, x - box.left, y - box.top);
+    }
   });
 
   document.addEventListener("submit", (event) => {

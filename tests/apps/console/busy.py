@@ -13,11 +13,12 @@ import msgspec
 from confluent_kafka import Producer
 
 from apps.console.access import Role
+from apps.console.codes import Codes
 from apps.simulator.fleet.images import parked_car
 from messaging.urls import topic_url
 from schemas.alerts import encode
 from schemas.commands import Command, Confirmation
-from tests.apps.console.support import Clock, add_account, alert, make_console, picture
+from tests.apps.console.support import CODES, Clock, add_account, alert, make_console, picture
 from tests.apps.topics import MockKafka, consumed
 from tests.support import wait_until
 
@@ -59,7 +60,7 @@ class Busy:
         topics = ("alerts", "answers", "images", "commands", "confirmations")
         urls = {name: topic_url(broker.url(name)) for name in topics}
         self.console = make_console(folder / "state", self.clock, panes=panes, **urls)
-        self.console.codes.choices = dict(sorted((self.console.codes.choices | MORE_CODES).items()))
+        self.console.codes = Codes(CODES | MORE_CODES)
         for name in ("k.byrne", "a.ortiz"):
             add_account(self.console, name, Role.OFFICER)
 

@@ -20,9 +20,7 @@ from apps.console.console import Console, Wiring
 from schemas.alerts import Alert, encode
 from schemas.messages import ImageMessage
 
-CODES = Codes(
-    {14: "NO STANDING-DAY/TIME LIMITS", 21: "NO PARKING-STREET CLEANING", 40: "FIRE HYDRANT", 45: "TRAFFIC LANE"}
-)
+CODES = {14: "NO STANDING-DAY/TIME LIMITS", 21: "NO PARKING-STREET CLEANING", 40: "FIRE HYDRANT", 45: "TRAFFIC LANE"}
 PASSWORD = "a good long one"
 JPEG = bytes.fromhex("ffd8ffc0000b080010002001011100ffda")
 """The smallest that counts as one: 32 by 16 pixels, and no scan."""
@@ -45,7 +43,7 @@ def quick(database: Any, clock: Any) -> Accounts:
 
 def make_console(folder: Path, clock: Any = time.time, **wiring: Any) -> Console:
     """A console with one account of each role, all with PASSWORD."""
-    console = Console(folder, CODES, Wiring(**wiring), clock, quick)
+    console = Console(folder, Codes(CODES), Wiring(**wiring), clock, quick)
     for role in Role:
         add_account(console, role.value, role)
     return console
@@ -53,7 +51,7 @@ def make_console(folder: Path, clock: Any = time.time, **wiring: Any) -> Console
 
 def make_again(folder: Path) -> Console:
     """A console of that folder, which has the accounts already, as after a restart."""
-    return Console(folder, CODES, Wiring(), accounts=quick)
+    return Console(folder, Codes(CODES), Wiring(), accounts=quick)
 
 
 def add_account(console: Console, name: str, role: Role) -> None:

@@ -18,6 +18,7 @@ from apps.console.codes import Codes, read_codes
 from apps.console.console import KEY, PUBLIC_KEY, Console
 from apps.console.desk import LEASE_SECONDS
 from apps.console.drones import CONFIRMATIONS
+from apps.console.figures import USUAL, likely_codes
 from apps.console.live import Panes
 from apps.console.outbox import ANSWERS, Outbox, Posted
 from apps.console.presence import GRACE_SECONDS, Presence
@@ -276,6 +277,17 @@ def test_codes_are_found_by_number_and_by_words(tmp_path: Path) -> None:
     table.write_text("CODE,DEFINITION\n100,x\n")
     with pytest.raises(InputUnusable, match="from 1 to 99"):
         read_codes(table)
+
+
+def test_the_codes_of_the_latest_answers_come_first_and_then_the_usual_ones(console: Console, clock: Clock) -> None:
+    assert likely_codes(console.database) == list(USUAL)
+    raise_alerts(console, *(alert(f"a{n}", clock.now) for n in range(4)))
+    for code in (45, 99, 45, 0, 0, 0):
+        held = console.desk.pick("officer")
+        assert held is not None
+        console.desk.answer("officer", held.lease, code)
+    assert likely_codes(console.database) == [45, 99, *USUAL[:-2]]
+    assert list(console.codes.beginning_with([45, 99])) == [45, 0, 14, 21, 40]
 
 
 @given(st.text(max_size=50))

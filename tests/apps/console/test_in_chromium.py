@@ -1,7 +1,6 @@
 """The console in a real Chromium: the keys, a browser that is gone, hostile text, and whether everyone can use it."""
 
 import itertools
-import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -64,7 +63,7 @@ def focused(page: Page) -> str:
 
 def at(page: Page, message_id: str) -> None:
     """Wait until an alert's page is there, and takes keys."""
-    page.locator(".facts dd.id", has_text=re.compile(f"^{message_id}$")).wait_for()
+    page.locator(f'.facts[data-message="{message_id}"]').wait_for()
     page.wait_for_selector("#code:focus")
 
 
@@ -169,7 +168,7 @@ def test_a_picture_that_comes_late_is_shown_and_what_is_typed_stays(
     console.pictures.take([picture("image of a", parked_car("a", "d1", "LATE001"))], {})
     shown = page.get_by_alt_text("Picture that the drone took")
     shown.wait_for()
-    until(lambda: bool(shown.evaluate("e => e.complete && e.naturalWidth === 960")))
+    until(lambda: bool(shown.evaluate("e => e.complete && e.naturalWidth === 640")))
     assert page.locator("#code").input_value() == "hyd"
     assert focused(page) == "code"
     page.keyboard.type("/")  # where the caret was
@@ -182,6 +181,34 @@ def test_a_picture_that_comes_late_is_shown_and_what_is_typed_stays(
     shown.wait_for()
     page.get_by_text("Done: FIRE HYDRANT").wait_for()
     assert [sent["violation_code"] for sent in outbox(console)] == [40]
+    assert errors == []
+
+
+def test_the_desk_shows_likely_codes_first_says_when_none_matches_and_zooms(
+    console: Console, address: str, page: Page
+) -> None:
+    errors = collect_errors(page)
+    raise_alerts(console, alert("a", time.time()))
+    console.pictures.take([picture("image of a", parked_car("a", "d1", "NEAR001"))], {})
+    log_in(page, address, "officer")
+    page.keyboard.press("o")
+    at(page, "a")
+    assert page.locator("#codes li:visible b").all_text_contents() == ["21", "14", "40", "0", "45"]
+    page.keyboard.type("zebra")
+    assert page.locator("#codes li:visible").count() == 0
+    assert page.get_by_text("No code matches").is_visible()
+    page.locator("#code").fill("hyd")
+    assert page.get_by_text("No code matches").is_hidden()
+    shown = page.get_by_alt_text("Picture that the drone took")
+    shown.wait_for()
+    width = "document.querySelector('.picture img').getBoundingClientRect().width"
+    usual = page.evaluate(width)
+    page.keyboard.press("F2")
+    until(lambda: abs(page.evaluate(width) - 3 * usual) < 1)
+    assert page.locator(".zoomed").count() == 2  # the map, too
+    until(lambda: bool(page.evaluate("document.querySelector('.map').getBoundingClientRect().height > 300")))
+    shown.click()
+    until(lambda: abs(page.evaluate(width) - usual) < 1)
     assert errors == []
 
 
