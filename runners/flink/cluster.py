@@ -12,12 +12,14 @@ from runners.services.ports import HOST, free_port
 from runners.services.programs import HOME, beam_job_server, pip_install
 from runners.services.service import Service
 from runners.services.services import Group
+from runners.versions import FLINK as VERSION
+from runners.versions import FLINK_POM
 from runners.workers.service import Workers
 from schemas.errors import ServiceUnavailable
 
 _HERE = Path(__file__).parent
-FLINK = pip_install("flink", "apache-flink-libraries==1.19.3", "pyflink")
-JOB_SERVER = beam_job_server("flink-job-server", _HERE / "pom.xml")
+FLINK = pip_install("flink", f"apache-flink-libraries=={VERSION}", "pyflink")
+JOB_SERVER = beam_job_server("flink-job-server", _HERE / "pom.xml", FLINK_POM)
 ANSWER_SECONDS = 10
 ATTEMPTS = 100
 """Restarts of a job, 2 s between them: the lake is idempotent for what they replay."""

@@ -122,11 +122,12 @@ def pip_install(name: str, requirement: str, file: str) -> Program:
     return Program(name, (PYTHON, *pip, requirement), file)
 
 
-def beam_job_server(name: str, pom: Path) -> Program:
-    """Beam's job server in Java that a pom.xml with the property ``buildDirectory`` puts together as one jar."""
+def beam_job_server(name: str, pom: Path, properties: Mapping[str, str]) -> Program:
+    """Beam's job server in Java that a pom.xml with these properties and ``buildDirectory`` puts together as one jar."""
     # Relative to the folder of the pom.xml: the place of this work tree is not in the hash.
     script = os.path.relpath(_BEAM_JAVA, pom.parent)
-    return Program(name, (PYTHON, script, TARGET), "job-server.jar", (pom, _BEAM_JAVA), tool="mvn")
+    given = (f"-D{key}={value}" for key, value in properties.items())
+    return Program(name, (PYTHON, script, TARGET, *given), "job-server.jar", (pom, _BEAM_JAVA), tool="mvn")
 
 
 def _placed(part: str) -> str:

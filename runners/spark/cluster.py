@@ -7,10 +7,12 @@ from runners.services.ports import HOST, free_port, is_open
 from runners.services.programs import HOME, beam_job_server, pip_install
 from runners.services.service import Service
 from runners.services.services import Group
+from runners.versions import SPARK as VERSION
+from runners.versions import SPARK_POM
 from runners.workers.service import Workers
 
-SPARK = pip_install("spark", "pyspark==3.5.9", "pyspark")
-JOB_SERVER = beam_job_server("spark-job-server", Path(__file__).with_name("pom.xml"))
+SPARK = pip_install("spark", f"pyspark=={VERSION}", "pyspark")
+JOB_SERVER = beam_job_server("spark-job-server", Path(__file__).with_name("pom.xml"), SPARK_POM)
 EXECUTOR_MEMORY = "1g"
 """Of the Java side; the rows are in the Python workers."""
 

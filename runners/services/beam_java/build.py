@@ -1,4 +1,4 @@
-"""``python build.py FOLDER``: the job server of the pom.xml here, with one call of Beam's changed.
+"""``python build.py FOLDER -DPROPERTY=VALUE...``: the job server of the pom.xml here, with one call of Beam's changed.
 
 Whoever reaches one of Beam's gRPC servers runs code as its user. In Java a single method opens them all, in the job
 server and in the cluster's processes that get the jar with a job. It takes the port of its address alone, and so
@@ -51,9 +51,10 @@ def listening_here(code: bytes) -> bytes:
     return code
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, properties: list[str]) -> None:
     """Put the jar into the folder."""
-    subprocess.run(["mvn", "-q", "-B", "-f", "pom.xml", "package", f"-DbuildDirectory={folder}"], check=True)
+    command = ["mvn", "-q", "-B", "-f", "pom.xml", "package", f"-DbuildDirectory={folder}", *properties]
+    subprocess.run(command, check=True)
     jar, theirs = folder / "job-server.jar", folder / "theirs.jar"
     jar.rename(theirs)
     with ZipFile(theirs) as old, ZipFile(jar, "w", ZIP_DEFLATED) as new:
@@ -64,4 +65,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:])

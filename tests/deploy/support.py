@@ -1,0 +1,37 @@
+"""What the tests of deploy/ share."""
+
+import argparse
+import os
+from pathlib import Path
+
+import pytest
+
+from pipelines.cli import java_job_server
+from pipelines.cli.app import beam_options
+from pipelines.violations.options import UNBOUNDED
+from prestacop.commands import SUBCOMMANDS
+from prestacop.main import parser_of
+from runners.services.programs import HOME, Program
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+
+
+def installed(program: Program) -> str:
+    """The path of a program. Without it the test is skipped, but in CI, which installs it before."""
+    if not program.is_installed(HOME) and "CI" not in os.environ:
+        pytest.skip(f"{program.name} is not installed: python -m tests.deploy.programs")
+    return str(program.install(HOME))
+
+
+def parse(command: list[str]) -> argparse.Namespace:
+    """The arguments of a ``prestacop`` command line, by its own parsers and Beam's; exits for a flag that neither has."""
+    name, *given = command[1:]
+    assert command[0] == "prestacop"
+    parser = parser_of(name)
+    if not SUBCOMMANDS[name].takes_beam_flags:
+        return parser.parse_args(given)
+    arguments, rest = parser.parse_known_args(given)
+    with pytest.MonkeyPatch.context() as patch:  # the jar is in the image
+        patch.setattr(java_job_server, "listens_here", lambda jar: True)
+        beam_options(parser, rest, streaming=getattr(arguments, "mode", None) == UNBOUNDED, prism=True)
+    return arguments
