@@ -30,8 +30,9 @@ def parse(command: list[str]) -> argparse.Namespace:
     parser = parser_of(name)
     if not SUBCOMMANDS[name].takes_beam_flags:
         return parser.parse_args(given)
-    arguments, rest = parser.parse_known_args(given)
-    with pytest.MonkeyPatch.context() as patch:  # the jar is in the image
+    with pytest.MonkeyPatch.context() as patch:  # directories and the jar are in the image, or of a volume
+        patch.setattr(Path, "is_dir", lambda path: True)
         patch.setattr(java_job_server, "listens_here", lambda jar: True)
+        arguments, rest = parser.parse_known_args(given)
         beam_options(parser, rest, streaming=getattr(arguments, "mode", None) == UNBOUNDED, prism=True)
     return arguments
