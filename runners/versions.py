@@ -1,6 +1,6 @@
-"""The versions of Flink, Spark and Beam's Java artifacts that are installed here; docs/clusters.md says which others work.
+"""The versions of Flink, Spark and Beam's Java artifacts that are installed here (docs/clusters.md has others).
 
-To try other ones change them here, then run ``make test-runner-limits``.
+To try other ones change them here, then run the tests of ``tests/services/test_runner_limits.py``.
 """
 
 from typing import Final

@@ -123,7 +123,7 @@ def pip_install(name: str, requirement: str, file: str) -> Program:
 
 
 def beam_job_server(name: str, pom: Path, properties: Mapping[str, str]) -> Program:
-    """Beam's job server in Java that a pom.xml with these properties and ``buildDirectory`` puts together as one jar."""
+    """Beam's job server in Java as one jar, made by a pom.xml with these properties and ``buildDirectory``."""
     # Relative to the folder of the pom.xml: the place of this work tree is not in the hash.
     script = os.path.relpath(_BEAM_JAVA, pom.parent)
     given = (f"-D{key}={value}" for key, value in properties.items())

@@ -24,7 +24,7 @@ def installed(program: Program) -> str:
 
 
 def parse(command: list[str]) -> argparse.Namespace:
-    """The arguments of a ``prestacop`` command line, by its own parsers and Beam's; exits for a flag that neither has."""
+    """The arguments of a ``prestacop`` command line; exits for a flag that neither its parser nor Beam's has."""
     name, *given = command[1:]
     assert command[0] == "prestacop"
     parser = parser_of(name)

@@ -125,7 +125,12 @@ def test_each_object_fits_the_schema_of_kubernetes(setting: str) -> None:
     for document in documents:
         kubernetes_validate.validate(document, KUBERNETES, strict=True)
     for name, pod in pods(setting).items():
-        document = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, **pod["metadata"]}, "spec": pod["spec"]}
+        document = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name, **pod["metadata"]},
+            "spec": pod["spec"],
+        }
         kubernetes_validate.validate(document, KUBERNETES, strict=True)
 
 

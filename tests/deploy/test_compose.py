@@ -99,7 +99,9 @@ def test_each_secret_is_a_variable_of_the_example_and_has_no_value() -> None:
 def test_each_image_is_named_once_with_the_version_that_is_tested_here() -> None:
     images = re.findall(r"^    image: (\S+)", TEXT, re.MULTILINE)
     assert len(images) == len({*images})
-    kafka = re.search(r"<artifactId>kafka_2.13</artifactId>\s*<version>(.*)<", (ROOT / "runners/services/kafka/pom.xml").read_text())
+    kafka = re.search(
+        r"<artifactId>kafka_2.13</artifactId>\s*<version>(.*)<", (ROOT / "runners/services/kafka/pom.xml").read_text()
+    )
     assert kafka and f"apache/kafka:{kafka[1]}" in images
     assert S3.program.file == "versitygw"
 

@@ -65,7 +65,9 @@ def test_systemd_finds_no_fault(tmp_path: Path) -> None:
         if file.suffix in (".service", ".timer", ".conf"):
             copy = tmp_path / file.relative_to(FOLDER)
             copy.parent.mkdir(exist_ok=True)
-            copy.write_text(re.sub(r"^ExecStart=prestacop", f"ExecStart={program}", file.read_text(), flags=re.MULTILINE))
+            copy.write_text(
+                re.sub(r"^ExecStart=prestacop", f"ExecStart={program}", file.read_text(), flags=re.MULTILINE)
+            )
     # Without the generators and targets of a running system: an empty path after it would add those.
     units = [str(tmp_path / file.name) for file in (*SERVICES, *FOLDER.glob("*.timer"))]
     done = subprocess.run(
