@@ -156,7 +156,8 @@ def test_the_pipeline_fits_the_schema_of_the_flink_operator(setting: str) -> Non
 def test_every_container_is_locked_down_and_has_limits(setting: str) -> None:
     for name, pod in pods(setting).items():
         security = pod["spec"]["securityContext"]
-        assert security["runAsNonRoot"] and security["runAsUser"] >= 1000, name
+        assert security["runAsNonRoot"], name
+        assert security["runAsUser"] >= 1000, name
         assert security["seccompProfile"] == {"type": "RuntimeDefault"}, name
         for field in ("hostNetwork", "hostPID", "hostIPC"):
             assert not pod["spec"].get(field), name
@@ -201,7 +202,8 @@ def test_every_pod_is_reachable_from_named_pods_only(setting: str) -> None:
         assert chosen[0]["policyTypes"] == ["Ingress"]
         for peer in (peer for rule in chosen[0]["ingress"] for peer in rule["from"]):
             selectors = [selector["matchLabels"] for selector in peer.values() if selector]
-            assert selectors and all(selectors), f"{peer} lets everybody in"
+            assert selectors, f"{peer} lets everybody in"
+            assert all(selectors), f"{peer} lets everybody in"
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
