@@ -102,10 +102,3 @@ def test_each_image_is_named_once_with_the_version_that_is_tested_here() -> None
     pom = (ROOT / "runners/services/kafka/pom.xml").read_text(encoding="utf-8")
     kafka = re.findall(r"<artifactId>kafka_2.13</artifactId>\s*<version>(.*)<", pom)
     assert {f"apache/kafka:{version}" for version in kafka} < {*images}
-
-
-def test_each_file_that_is_mounted_exists() -> None:
-    for service in SERVICES.values():
-        for volume in service.get("volumes", ()):
-            source = volume.partition(":")[0]
-            assert not source.startswith(".") or (DEPLOY / source).exists(), source

@@ -41,11 +41,14 @@ class UpTo(RestrictionProvider):  # type: ignore[misc]  # Beam's classes are unt
         return int(restriction.size())
 
 
+TRACKER = beam.DoFn.RestrictionParam(UpTo())
+
+
 class OneAtATime(beam.DoFn):  # type: ignore[misc]
     """Gives a number and defers the others."""
 
     @beam.DoFn.unbounded_per_element()
-    def process(self, element: int, tracker: Any = beam.DoFn.RestrictionParam(UpTo())) -> Iterator[int]:
+    def process(self, element: int, tracker: Any = TRACKER) -> Iterator[int]:
         position = tracker.current_restriction().start
         if tracker.try_claim(position):
             yield position
@@ -56,7 +59,7 @@ class OneAtATimeInABatch(OneAtATime):
     """The same for a bounded pipeline."""
 
     @beam.DoFn.bounded_per_element()
-    def process(self, element: int, tracker: Any = beam.DoFn.RestrictionParam(UpTo())) -> Iterator[int]:
+    def process(self, element: int, tracker: Any = TRACKER) -> Iterator[int]:
         yield from super().process(element, tracker)
 
 
