@@ -26,8 +26,9 @@ SUBCOMMANDS_OF = {
 }
 OTHER_PROGRAMS = {"--require-hashes", "--add-opens", "--spark-master-url", "--job-port", "--hypothesis-profile",
                   "--bootstrap-server", "--add", "--topic", "--operation", "--allow-principal",
-                  "--packages", "--conf"}  # fmt: skip
-"""Flags of pip, java, pytest, kafka-acls and spark-sql."""
+                  "--packages", "--conf", "--build", "--detach", "--volumes", "--env-file", "--from-literal", "--values",
+                  "--requirement", "--no-deps", "--no-build-isolation", "--now"}  # fmt: skip
+"""Flags of pip, java, pytest, kafka-acls, spark-sql, docker, kubectl, helm and systemctl."""
 
 page = pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 
