@@ -26,7 +26,7 @@ SUBCOMMANDS_OF = {
 }
 OTHER_PROGRAMS = {"--require-hashes", "--add-opens", "--spark-master-url", "--job-port", "--hypothesis-profile",
                   "--bootstrap-server", "--add", "--topic", "--operation", "--allow-principal",
-                  "--packages", "--conf", "--build", "--detach", "--volumes", "--env-file", "--from-literal", "--values",
+                  "--packages", "--conf", "--build", "--detach", "--volumes", "--from-literal", "--values",
                   "--requirement", "--no-deps", "--no-build-isolation", "--now"}  # fmt: skip
 """Flags of pip, java, pytest, kafka-acls, spark-sql, docker, kubectl, helm and systemctl."""
 
