@@ -47,7 +47,7 @@ TRACKER = beam.DoFn.RestrictionParam(UpTo())
 class OneAtATime(beam.DoFn):  # type: ignore[misc]
     """Gives a number and defers the others."""
 
-    @beam.DoFn.unbounded_per_element()
+    @beam.DoFn.unbounded_per_element()  # type: ignore[untyped-decorator]
     def process(self, element: int, tracker: Any = TRACKER) -> Iterator[int]:
         position = tracker.current_restriction().start
         if tracker.try_claim(position):
@@ -58,7 +58,7 @@ class OneAtATime(beam.DoFn):  # type: ignore[misc]
 class OneAtATimeInABatch(OneAtATime):
     """The same for a bounded pipeline."""
 
-    @beam.DoFn.bounded_per_element()
+    @beam.DoFn.bounded_per_element()  # type: ignore[untyped-decorator]
     def process(self, element: int, tracker: Any = TRACKER) -> Iterator[int]:
         yield from super().process(element, tracker)
 
