@@ -138,6 +138,11 @@ GROUPS: dict[str, dict[str, Subcommand]] = {
             "runners.clean:parser",
             "remove what was installed and generated here",
         ),
+        "config": Subcommand(
+            "prestacop.config",
+            "prestacop.config:parser",
+            "print the settings in force, and where each comes from",
+        ),
     },
 }
 SUBCOMMANDS = {name: command for group in GROUPS.values() for name, command in group.items()}

@@ -1,17 +1,17 @@
 """``prestacop``: finds the sub-command, imports it alone, and runs it."""
 
-import argparse
-import difflib
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from prestacop import __version__
 from prestacop.commands import GROUPS, SUBCOMMANDS
 
-EPILOG = "Completion: source <(prestacop completion bash); exit codes: docs/exit-codes.md"
-USAGE_LINE = "usage: prestacop COMMAND [FLAGS] | COMMAND --help | --version"
+if TYPE_CHECKING:
+    from terminal.arguments import Parser
+
+USAGE_LINE = "usage: prestacop COMMAND [FLAGS] | COMMAND --help | --version | completion bash"
 HELP = ("-h", "--help")
 
 
@@ -36,12 +36,11 @@ def _report_unknown(name: str, rest: list[str]) -> NoReturn:
     # Imported here for the same reason.
     from terminal.arguments import USAGE, command_parser  # noqa: PLC0415
     from terminal.logs import COMMAND, set_up  # noqa: PLC0415
+    from terminal.settings import did_you_mean  # noqa: PLC0415
 
-    near = difflib.get_close_matches(name, SUBCOMMANDS, n=1)
-    meant = f"; did you mean {near[0]}?" if near else ""
     command_parser("prestacop", "", "").parse_known_args([w for w in rest if w not in HELP])  # the log's flags
     set_up()
-    text = f"prestacop has no command {name!r}{meant} (prestacop --help lists them)"
+    text = f"prestacop has no command {name!r}{did_you_mean(name, SUBCOMMANDS)} (prestacop --help lists them)"
     COMMAND.error("%s", text, extra={"exit_code": USAGE})
     sys.exit(USAGE)
 
@@ -52,16 +51,24 @@ def _run(name: str, rest: list[str]) -> int | None:
         code: int | None = completion.main(rest) if name == "completion" else completion.complete(rest)
         return code
     # --help and usage errors end the command here: its own imports take a second.
-    parser = parser_of(name)
-    (parser.parse_known_args if SUBCOMMANDS[name].takes_beam_flags else parser.parse_args)(rest)
+    parser = parse(name, rest)
+    if name != "config":  # which checks those of the command that it is about
+        import_module("prestacop.config").check_settings(parser, [name], rest)
     code = import_module(SUBCOMMANDS[name].module).main(rest)
     return code
 
 
-def parser_of(name: str) -> argparse.ArgumentParser:
+def parse(name: str, words: Sequence[str]) -> "Parser":
+    """Parse the words of a sub-command; exits with code 2 where they are wrong. Gives the parser."""
+    parser = parser_of(name)
+    (parser.parse_known_args if SUBCOMMANDS[name].takes_beam_flags else parser.parse_args)(words)
+    return parser
+
+
+def parser_of(name: str) -> "Parser":
     """The parser of a sub-command."""
     module, _, function = SUBCOMMANDS[name].parser.partition(":")
-    made: argparse.ArgumentParser = getattr(import_module(module), function)()
+    made: Parser = getattr(import_module(module), function)()
     return made
 
 
@@ -73,4 +80,4 @@ def usage() -> str:
         for title, group in GROUPS.items()
         for name, command in group.items()
     ]
-    return "\n".join([USAGE_LINE, *lines, EPILOG])
+    return "\n".join([USAGE_LINE, *lines])

@@ -22,6 +22,7 @@ from runners.local_flags import parser as flags
 from schemas.dead_letter_share import DEFAULT_SHARE
 from schemas.files.marks import Mark, make_folder
 from terminal import logs
+from terminal.settings import without_settings
 from transforms.stats import HOUR
 
 SEED = 1
@@ -82,6 +83,7 @@ def _make_input(arguments: argparse.Namespace) -> tuple[str, str]:
 
 def _simulate(*arguments: str, quiet: bool) -> None:
     command = [sys.executable, "-m", "prestacop", "simulate", *arguments, "--seed", str(SEED), *logs.flags()]
-    finished = subprocess.run([*command, "--quiet"] if quiet else command, check=False, env=os.environ)
+    words = [*command, "--quiet"] if quiet else command
+    finished = subprocess.run(words, check=False, env=without_settings(os.environ))
     if finished.returncode:
         sys.exit(finished.returncode)  # it has printed the reason

@@ -34,6 +34,7 @@ from schemas.errors import (
     PrestaCopError,
     ServiceUnavailable,
 )
+from terminal.settings import without_settings
 from terminal.signals import INTERRUPTED
 
 STOP_SECONDS = 15
@@ -93,6 +94,7 @@ class Child:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            env=without_settings(os.environ),
         )
         self._reader = threading.Thread(target=self._copy_output, args=(self._process.stdout,), daemon=True)
         self._reader.start()

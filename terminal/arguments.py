@@ -5,15 +5,16 @@ gives the value, or raises ArgumentTypeError, whose message says what to write.
 """
 
 import argparse
+import os
 import re
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from typing import Any, Final, NoReturn, TypeAlias, TypeVar
 
-from terminal import logs
+from terminal import logs, settings
 from terminal.printing import printable
 
 T = TypeVar("T")
@@ -47,41 +48,119 @@ USAGE: Final = 2
 """The exit code of a usage error."""
 
 
+CONFIG: Final = "--config"
+_HELP: Final = frozenset({"-h", "--help"})
+
+
 class Parser(argparse.ArgumentParser):
-    """A parser whose usage errors are records of the log with ``--log-format json``, wherever that flag is given."""
+    """A parser that takes from the environment and a file what the command line does not give (docs/configuration.md).
+
+    With ``--log-format json`` a usage error is a record of the log, wherever that flag is given.
+    """
 
     check: Callable[[argparse.Namespace], str | None] | None = None
     """Gives what is wrong with the arguments together; it is called after each has been parsed."""
+    taken: Mapping[str, settings.Setting] = {}
+    """The settings that the last command line was completed with, by flag."""
+
+    @property
+    def command(self) -> settings.Scope:
+        """The words of the command, such as flink submit."""
+        return tuple(self.prog.split()[1:])
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As argparse does it; a usage error exits with code 2."""
         words = sys.argv[1:] if args is None else list(args)
-        with suppress(argparse.ArgumentError):  # argparse reports it below
-            _LOG_FORMAT.parse_known_args(words)
+        config_file(words)
+        if CONFIG in self._option_string_actions and not _HELP.intersection(words):
+            words = [*self.words_of_settings(words), *words]
         arguments, rest = super().parse_known_args(words, namespace)
         if self.check and (problem := self.check(arguments)):
             self.error(problem)
         return arguments, rest
 
+    def words_of_settings(self, words: Sequence[str]) -> list[str]:
+        """The words of the flags that the environment and the file set and this command line does not."""
+        self.taken = {}
+        given = set(values_given(self, words))
+        given |= self._excluded_by(given)
+        added = self._words_of(settings.of_environment(os.environ), given)
+        path = config_file([*added, *words])
+        return [*added, *self._words_of(self._tables_of_file(path), given)] if path else added
+
+    def _tables_of_file(self, path: str) -> settings.Tables:
+        try:
+            tables = settings.of_file(path)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            self.error(f"{CONFIG} {path}: {reason}; docs/configuration.md shows such a file")
+        own = {scope: table for scope, table in tables.items() if scope[: len(self.command)] == self.command}
+        for problem in settings.unknown(own, {self.command: settable(self)}) if self.command else ():
+            self.error(problem)
+        return tables
+
+    def _words_of(self, tables: settings.Tables, given: set[str]) -> list[str]:
+        """What these tables set; the names of what lower ones cannot set any more are added to ``given``."""
+        flags, words = settable(self), list[str]()
+        for table in settings.layers(tables, self.command):
+            found = {key: action for key, action in flags.items() if key in table and action.dest not in given}
+            for key, action in found.items():
+                takes_many = isinstance(action, argparse._AppendAction)
+                added = self._take(f"--{key}", table[key], action.nargs is None, takes_many)
+                given |= {action.dest, *(self._excluded_by([action.dest]) if added else ())}
+                words += added
+        for table in settings.layers(tables, self.command, settings.BEAM):
+            for key, setting in table.items():
+                if f"--{key}" in self._option_string_actions:
+                    self.error(f"{setting.origin}: --{key} is a flag of {self.prog}, not one of Beam")
+                if key not in given:
+                    words += self._take(f"--{key}", setting, *settings.kind_for_beam(setting.value))
+                    given.add(key)
+        return words
+
+    def _take(self, flag: str, setting: settings.Setting, takes_value: bool, takes_many: bool) -> list[str]:
+        self.taken = {**self.taken, flag: setting}
+        try:
+            return settings.words(flag, setting.value, takes_value, takes_many)
+        except ValueError as error:
+            config_file([f"{flag}={setting.value}" for flag, setting in self.taken.items()])  # the log's format
+            self.error(str(error))
+
+    def _excluded_by(self, names: Collection[str]) -> set[str]:
+        """What may not be given together with one of these, by its name in the namespace."""
+        groups = [{action.dest for action in group._group_actions} for group in self._mutually_exclusive_groups]
+        return set().union(*(group for group in groups if group.intersection(names)))
+
     def error(self, message: str) -> NoReturn:
-        """Report a usage error in one line, as every error is, and exit with code 2."""
+        """Report a usage error in one line, as every error is, and exit with code 2.
+
+        Of each flag that the message names it says where it is set, if that is not the command line.
+        """
         logs.set_up()
-        logs.COMMAND.error("%s (%s --help lists the flags)", printable(message), self.prog, extra={"exit_code": USAGE})
+        origins = [
+            f"{flag} is set by {setting.origin}"
+            for flag, setting in self.taken.items()
+            if re.search(rf"(?<![\w-]){re.escape(flag)}(?![\w-])", message)
+        ]
+        text = printable("; ".join([message, *origins]))
+        logs.COMMAND.error("%s (%s --help lists the flags)", text, self.prog, extra={"exit_code": USAGE})
         self.exit(USAGE)
 
 
 def command_parser(prog: str, description: str, epilog: str) -> Parser:
-    """The parser of a command without sub-commands, which has the log's flags."""
+    """The parser of a command without sub-commands, which has the flags of all."""
     return add_log_flags(_parser(prog, description, epilog))
 
 
 def group_parser(prog: str, description: str, epilog: str) -> Parser:
-    """The parser of a command with sub-commands, each of which gets the log's flags."""
-    return _parser(prog, description, f"{epilog.rstrip()}\n\nEach of these also has --log-level and --log-format.")
+    """The parser of a command with sub-commands, each of which gets the flags of all."""
+    return _parser(
+        prog, description, f"{epilog.rstrip()}\n\nEach of these also has --log-level, --log-format and --config."
+    )
 
 
 def add_command(commands: Commands, name: str, summary: str, about: str, epilog: str) -> Parser:
-    """Add a sub-command, which has the log's flags; gives its parser."""
+    """Add a sub-command, which has the flags of all; gives its parser."""
     return add_log_flags(commands.add_parser(name, help=summary, **_form(about, epilog)))
 
 
@@ -114,7 +193,7 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
 
 
 def add_log_flags(parser: AnyParser) -> AnyParser:
-    """Add ``--log-level`` and ``--log-format``; gives the parser."""
+    """Add ``--log-level``, ``--log-format`` and ``--config``, which every command has; gives the parser."""
     parser.add_argument(
         "--log-level",
         dest="level",
@@ -125,11 +204,11 @@ def add_log_flags(parser: AnyParser) -> AnyParser:
         help="what is logged on stderr: error, warning (default), info or debug; the last two include the logs and "
         "tracebacks of Beam",
     )
-    _add_log_format(parser)
+    _add_first(parser)
     return parser
 
 
-def _add_log_format(group: argparse._ActionsContainer) -> None:
+def _add_first(group: argparse._ActionsContainer) -> None:
     group.add_argument(
         "--log-format",
         dest="form",
@@ -139,10 +218,25 @@ def _add_log_format(group: argparse._ActionsContainer) -> None:
         metavar="FORMAT",
         help="text (default) or json: one object per line, no progress bar",
     )
+    group.add_argument(
+        CONFIG,
+        default=argparse.SUPPRESS,
+        metavar="FILE",
+        help="a TOML file with values of flags; the environment sets them too, as PRESTACOP_LAKE sets --lake: "
+        "docs/configuration.md",
+    )
 
 
-_LOG_FORMAT: Final = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-_add_log_format(_LOG_FORMAT)
+_FIRST: Final = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+_add_first(_FIRST)
+
+
+def config_file(words: Sequence[str]) -> str | None:
+    """The file that a command line or else the environment names. Chooses the log's format, too, for what is wrong with
+    the rest of the line."""
+    with suppress(argparse.ArgumentError):  # the command's own parser reports it
+        return getattr(_FIRST.parse_known_args(words)[0], "config", os.environ.get(settings.FILE)) or None
+    return None
 
 
 def add_lake(parser: argparse._ActionsContainer) -> None:
@@ -239,15 +333,53 @@ port = whole(1, 2**16 - 1)
 """A TCP port."""
 
 
-def flags_of(parser: argparse.ArgumentParser) -> dict[tuple[str, ...], list[str]]:
+def leaves(parser: Parser) -> dict[settings.Scope, Parser]:
+    """A parser and those of its sub-commands, by the words of the sub-command."""
+    nested = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    children = {word: child for action in nested for word, child in action.choices.items()}
+    found = {(word, *words): leaf for word, child in children.items() for words, leaf in leaves(child).items()}
+    return {(): parser, **found}
+
+
+def flags_of(parser: Parser) -> dict[settings.Scope, list[str]]:
     """The flags of a parser and its sub-commands, by the words of the sub-command: for completion."""
-    found: dict[tuple[str, ...], list[str]] = {(): []}
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            for word, child in action.choices.items():
-                found |= {(word, *words): flags for words, flags in flags_of(child).items()}
-        elif action.help != argparse.SUPPRESS:
-            found[()] += [flag for flag in action.option_strings if flag.startswith("--")]
+    return {
+        words: [
+            flag
+            for action in leaf._actions
+            if action.help != argparse.SUPPRESS
+            for flag in action.option_strings
+            if flag.startswith("--")
+        ]
+        for words, leaf in leaves(parser).items()
+    }
+
+
+def settable(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
+    """The flags that the environment and a file may set, by their names: not those that print and stop."""
+    return {
+        flag.removeprefix("--"): action
+        for action in parser._actions
+        if action.nargs is None or isinstance(action, argparse._StoreConstAction)
+        if action.help != argparse.SUPPRESS
+        for flag in action.option_strings
+        if flag.startswith("--") and flag != CONFIG
+    }
+
+
+def values_given(parser: argparse.ArgumentParser, words: Sequence[str]) -> dict[str, list[str]]:
+    """What a command line gives, by the name in the namespace; flags that are passed on to Beam by their own name."""
+    found: dict[str, list[str]] = {}
+    until = words.index("--") if "--" in words else len(words)
+    for at, word in enumerate(words[:until]):
+        flag, is_joined, value = word.partition("=")
+        action = parser._option_string_actions.get(flag)
+        if not is_joined:
+            following = "".join(words[at + 1 : at + 2])
+            is_switch = action.nargs == 0 if action else following.startswith("--") or not following
+            value = "true" if is_switch else following
+        if action or flag.startswith("--"):
+            found.setdefault(action.dest if action else flag.removeprefix("--"), []).append(value)
     return found
 
 

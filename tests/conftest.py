@@ -21,6 +21,7 @@ from lake.storage import storage
 from pipelines.cli.data_buffers import send_whole_elements
 from pipelines.cli.loopback import listen_here_alone
 from runners.services import ports
+from terminal.settings import without_settings
 from tests import starts
 from tests.faulty_s3 import FaultyS3, faulty_server
 
@@ -32,6 +33,9 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 MAKES_OWN = "MAKEFLAGS MAKELEVEL MFLAGS ARGS DATA LAKE REPORT HISTORY MESSAGES CODES REASON ID UNIT EVERY YES"
 for inherited in MAKES_OWN.split():
     os.environ.pop(inherited, None)
+# Whoever runs the tests may have settings for commands.
+for setting in os.environ.keys() - without_settings(os.environ).keys():
+    del os.environ[setting]
 
 listen_here_alone()  # as every command does
 send_whole_elements()

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from terminal.arguments import Parser
+
 Place = Callable[[PipelineOptions], AbstractContextManager[PipelineOptions]]
 """Gives the options that run the body's pipelines there. May raise :class:`JobEnded`."""
 
@@ -23,8 +25,8 @@ class JobEnded(Exception):
 class Cluster(NamedTuple):
     """A cluster that a command submits to."""
 
-    command: str
-    """The command line, for messages."""
+    parser: Parser
+    """Of the command that submits."""
     place: Place
     refuses_unbounded: str | None = None
     """Why it has no unbounded runs, and what to do instead."""

@@ -262,11 +262,10 @@ def check(arguments: argparse.Namespace) -> str | None:
     return None
 
 
-def parser(prog: str = "prestacop run") -> Parser:
-    """Of ``prestacop run``, and of what submits the graph to a cluster."""
-    made = command_parser(
-        prog, "Read drone messages and ticket history into a Parquet lake, exactly once, with statistics.", EXAMPLES
-    )
+def parser() -> Parser:
+    """Of ``prestacop run``."""
+    about = "Read drone messages and ticket history into a Parquet lake, exactly once, with statistics."
+    made = command_parser("prestacop run", about, EXAMPLES)
     made.check = check
     add_arguments(made)
     return made

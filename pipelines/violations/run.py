@@ -62,8 +62,7 @@ SPARK_IS_BOUNDED = (
 def main(argv: Sequence[str] | None = None, cluster: Cluster | None = None) -> None:
     """The command; where a cluster is given, it runs there."""
     argv = sys.argv[1:] if argv is None else argv
-    prog = cluster.command if cluster else "prestacop run"
-    parser = flags.parser(prog)
+    parser = cluster.parser if cluster else flags.parser()
     arguments, rest = parser.parse_known_args(argv)
     unbounded = arguments.mode == UNBOUNDED
     if arguments.live:
@@ -82,7 +81,7 @@ def main(argv: Sequence[str] | None = None, cluster: Cluster | None = None) -> N
         parser.error(cluster.refuses_unbounded)
     else:
         place = cluster.place
-    again = shlex.join([*prog.split(), *argv])
+    again = shlex.join([*parser.prog.split(), *argv])
     done = cluster.leaving if cluster else "Units in the ledger are done"
     run(
         lambda: _command(arguments, options, place, shown_by_ledger=cluster is not None),

@@ -3,7 +3,6 @@
 import argparse
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 from runners.flink.cluster import GROUP, JobManager
 from runners.services import Services
@@ -57,22 +56,19 @@ COMMAND = GroupCommand(
 )
 
 
-def _submit(argv: list[str]) -> None:
+def _submit(argv: list[str], parser: Parser) -> None:
     # These import Beam, which takes a second: up, status and --help do without.
     from pipelines.cli.cluster import Cluster  # noqa: PLC0415
     from pipelines.violations.run import main as run  # noqa: PLC0415
     from runners.flink import jobs  # noqa: PLC0415
     from runners.flink.submit import on_flink  # noqa: PLC0415
 
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--go-on", action="store_true")
-    known, rest = parser.parse_known_args(argv)
+    given, _ = parser.parse_known_args(argv)
     use_local_servers()
-    services = Services(data=known.data, group=GROUP)
-    if known.go_on:
-        rest += ["--savepoint_path", jobs.snapshot_to_resume_from(services)]
-    run(rest, Cluster(f"{_PROG} submit", partial(on_flink, services=services), leaving=_LEAVING))
+    services = Services(data=given.data, group=GROUP)
+    if given.go_on:
+        argv += ["--savepoint_path", jobs.snapshot_to_resume_from(services)]
+    run(argv, Cluster(parser, partial(on_flink, services=services), leaving=_LEAVING))
 
 
 def parser() -> argparse.ArgumentParser:

@@ -11,7 +11,7 @@ from pipelines.violations.options import add_arguments, check
 from runners.services.programs import HOME
 from runners.services.services import Group, Services, State
 from schemas.errors import PrestaCopError, ServiceUnavailable
-from terminal.arguments import Commands, Parser, add_log_flags, group_parser, port
+from terminal.arguments import Commands, Parser, add_log_flags, group_parser, leaves, port
 from terminal.exits import report
 from terminal.signals import INTERRUPTED
 
@@ -35,16 +35,20 @@ class GroupCommand(NamedTuple):
     """Adds actions to the first, with the flags of the second; each sets ``do``, as below."""
 
 
-def run_command(command: GroupCommand, argv: Sequence[str], submit: Callable[[list[str]], None] | None = None) -> int:
+Submit = Callable[[list[str], Parser], None]
+
+
+def run_command(command: GroupCommand, argv: Sequence[str], submit: Submit | None = None) -> int:
     """Run it; gives its exit code.
 
     Args:
-        submit: is called with the flags after the word ``submit``.
+        submit: is called with the flags after the word ``submit``, and the parser of these.
     """
     try:
+        parser = parser_of(command)
         if submit and argv[:1] == ["submit"]:
-            submit(list(argv[1:]))
-        arguments = parser_of(command).parse_args(argv)
+            submit(list(argv[1:]), leaves(parser)["submit",])
+        arguments = parser.parse_args(argv)
         ports = {kind.name: getattr(arguments, _flag(kind.name)) for kind in command.group.kinds}
         services = Services(arguments.home, arguments.data, ports, command.group)
         code: int = arguments.do(services, arguments)
@@ -56,7 +60,7 @@ def run_command(command: GroupCommand, argv: Sequence[str], submit: Callable[[li
         return INTERRUPTED
 
 
-def parser_of(command: GroupCommand) -> argparse.ArgumentParser:
+def parser_of(command: GroupCommand) -> Parser:
     """Of the command and its actions."""
     group = command.group
     names = [kind.name for kind in group.kinds]

@@ -3,12 +3,12 @@
 import argparse
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 from runners.services import Services
 from runners.services.clients import use_local_servers
 from runners.services.group_command import GroupCommand, add_submit, parser_of, run_command
 from runners.spark.cluster import GROUP
+from terminal.arguments import Parser
 
 _PROG = "prestacop spark"
 
@@ -26,19 +26,17 @@ COMMAND = GroupCommand(
 )
 
 
-def _submit(argv: list[str]) -> None:
+def _submit(argv: list[str], parser: Parser) -> None:
     # These import Beam, which takes a second: up, status and --help do without.
     from pipelines.cli.cluster import Cluster  # noqa: PLC0415
     from pipelines.violations.run import SPARK_IS_BOUNDED  # noqa: PLC0415
     from pipelines.violations.run import main as run  # noqa: PLC0415
     from runners.spark.submit import on_spark  # noqa: PLC0415
 
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--data", type=Path)
-    known, rest = parser.parse_known_args(argv)
+    given, _ = parser.parse_known_args(argv)
     use_local_servers()
-    place = partial(on_spark, services=Services(data=known.data, group=GROUP))
-    run(rest, Cluster(f"{_PROG} submit", place, refuses_unbounded=SPARK_IS_BOUNDED))
+    place = partial(on_spark, services=Services(data=given.data, group=GROUP))
+    run(argv, Cluster(parser, place, refuses_unbounded=SPARK_IS_BOUNDED))
 
 
 def parser() -> argparse.ArgumentParser:

@@ -27,7 +27,7 @@ def parse(command: list[str]) -> argparse.Namespace:
     """The arguments of a ``prestacop`` command line; exits for a flag that neither its parser nor Beam's has."""
     name, *given = command[1:]
     assert command[0] == "prestacop"
-    parser = parser_of(name)
+    parser: argparse.ArgumentParser = parser_of(name)
     if not SUBCOMMANDS[name].takes_beam_flags:
         return parser.parse_args(given)
     with pytest.MonkeyPatch.context() as patch:  # directories and the jar are in the image, or of a volume

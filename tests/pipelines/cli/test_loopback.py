@@ -106,6 +106,7 @@ COMMANDS: dict[str, Callable[[At], list[str]]] = {
     "simulate drones": lambda at: ["simulate", "drones", *FLEET, "--output", f"file:{at.new}"],
     "run-local": lambda at: ["run-local", "--data", str(at.new), "--rows", "2000", *FLEET, "--quiet"],
     "doctor": lambda at: ["doctor"],
+    "config": lambda at: ["config"],
 }
 """Those that need no server and end by themselves."""
 
