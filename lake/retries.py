@@ -3,6 +3,8 @@
 import math
 import os
 import re
+import threading
+from collections import Counter
 from collections.abc import Callable
 from typing import TypeVar, cast
 
@@ -40,6 +42,31 @@ _CONNECTIONS = (ConnectionError, HTTPClientError, IncompleteReadError, ResponseS
 T = TypeVar("T")
 
 
+class Requests:
+    """The requests of this process to S3, safe for threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.made: Counter[str] = Counter()
+        """By operation."""
+        self.failed = 0
+        """Calls that failed in a way that may pass."""
+
+    def count(self, operation: str) -> None:
+        """One more was made."""
+        with self._lock:
+            self.made[operation] += 1
+
+    def count_failed(self, error: Exception) -> None:
+        """One more has failed so."""
+        with self._lock:
+            self.failed += 1
+
+
+requests = Requests()
+"""Of this process; those that pyarrow and the library of the Delta tables make are not among them."""
+
+
 class Contradiction(ServiceUnavailable):
     """S3 says of a key that it exists and that it does not. It passes where somebody removes the object just now."""
 
@@ -72,7 +99,14 @@ def patiently(call: Callable[[], T], seconds: float | None = None) -> T:
     Raises the last error.
     """
     timeout = patience() if seconds is None else seconds
-    again = Retry(passes, initial=_FIRST_PAUSE_S, maximum=_LONGEST_PAUSE_S, multiplier=2, timeout=timeout)
+    again = Retry(
+        passes,
+        initial=_FIRST_PAUSE_S,
+        maximum=_LONGEST_PAUSE_S,
+        multiplier=2,
+        timeout=timeout,
+        on_error=requests.count_failed,
+    )
     try:
         return cast(T, again(call)())
     except RetryError as error:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
-from terminal.arguments import port
+from terminal.arguments import duration, port
 
 if TYPE_CHECKING:
     from metrics.server import Pages
@@ -24,6 +24,18 @@ def add_metrics(parser: argparse._ActionsContainer) -> None:
         default="127.0.0.1",
         metavar="ADDRESS",
         help="address that --metrics-port listens on (default: 127.0.0.1)",
+    )
+
+
+def add_stuck_after(parser: argparse._ActionsContainer) -> None:
+    """Add ``--stuck-after``, in seconds."""
+    parser.add_argument(
+        "--stuck-after",
+        type=duration,
+        default=300,
+        metavar="TIME",
+        help="a pipeline is stuck where messages of a Kafka topic wait for so long and nothing is committed: "
+        "30s, 5m (default)",
     )
 
 

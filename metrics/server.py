@@ -4,13 +4,14 @@ import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import accumulate
 from socketserver import TCPServer, ThreadingMixIn
 from typing import Any, Final
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from prometheus_client import CollectorRegistry, ProcessCollector, make_wsgi_app
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 from metrics.metric import Kind, Metric
@@ -20,7 +21,7 @@ _SILENT_SECONDS: Final = 10.0
 """A client that sends nothing for so long is cut off."""
 _TEXT: Final = [("Content-Type", "text/plain; charset=utf-8")]
 
-Family = CounterMetricFamily | GaugeMetricFamily
+Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
 Samples = Iterable[tuple[tuple[str, ...], float]]
 """Values of labels, and a value."""
 
@@ -32,6 +33,22 @@ def family(metric: Metric, samples: Samples) -> Family:
     )
     for labels, value in sorted(samples):
         made.add_metric(list(labels), value)
+    return made
+
+
+def histograms(
+    metric: Metric, bounds: Sequence[float], samples: Iterable[tuple[tuple[str, ...], Sequence[int], float]]
+) -> Family:
+    """A metric of histograms.
+
+    Args:
+        bounds: the buckets' upper bounds but the last, which is infinity.
+        samples: values of labels, the count in each bucket, and the sum.
+    """
+    made = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
+    for labels, counts, total in sorted(samples):
+        upto = zip((*map(str, bounds), "+Inf"), accumulate(counts), strict=True)
+        made.add_metric(list(labels), buckets=list(upto), sum_value=total)
     return made
 
 

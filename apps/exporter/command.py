@@ -4,12 +4,12 @@ import sys
 import time
 from collections.abc import Sequence
 
+from metrics.lake.collector import Metrics
+from metrics.lake.parts import LakePart, TopicPart
 from metrics.server import Pages, serving
 from schemas.lake import Source
 
-from .collector import Metrics
 from .flags import parser
-from .parts import LakePart, TopicPart
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -18,12 +18,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     urls = ((given.messages, Source.DRONES), (given.images, Source.IMAGES))
     lake = LakePart(given.lake, given.every)
     topics = [TopicPart(url, source, lake, given.kafka_group, given.every) for url, source in urls if url]
-    metrics = Metrics(lake, topics)
+    metrics = Metrics(lake, topics, stuck_after=given.stuck_after)
     with serving(Pages(metrics, missing=metrics.old_looks), given.host, given.port, "--port") as port:
         host = f"[{given.host}]" if ":" in given.host else given.host
         print(f"metrics: http://{host}:{port}/metrics  (Ctrl-C ends it)", flush=True)
         while True:
             began = time.monotonic()
-            for part in metrics.parts:
-                part.attempt()
+            if error := metrics.look():
+                raise error
             time.sleep(max(given.every - (time.monotonic() - began), 0.1))

@@ -4,6 +4,7 @@ import argparse
 from typing import Final
 
 from messaging.urls import KafkaUrl, kafka_url
+from metrics.flags import add_stuck_after
 from terminal.arguments import add_lake, command_parser, duration, port, readable
 
 _EPILOG: Final = """\
@@ -47,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="TIME",
         help="how often lake and topics are looked at: 15s (default), 1m",
     )
+    add_stuck_after(made)
     made.add_argument(
         "--host", default="127.0.0.1", metavar="ADDRESS", help="address to listen on (default: 127.0.0.1)"
     )

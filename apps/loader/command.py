@@ -7,10 +7,11 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from messaging.retry import Patience
 from messaging.urls import KAFKA, PUBSUB, kafka_url, pubsub_url
+from metrics.flags import add_metrics, serving_metrics
 from schemas.errors import InputUnusable, NotPermitted, PrestaCopError
 from schemas.files.kinds import Packing
 from schemas.files.urls import local_path, plain_path
@@ -20,8 +21,12 @@ from terminal.signals import INTERRUPTED
 
 from .journal import folder
 from .load import LoadOptions, load
+from .progress import progress
 from .status import status
 from .target import Target, TargetChanged
+
+if TYPE_CHECKING:
+    from metrics.server import Pages
 
 _FORMS: Final = "kafka://HOST:PORT/TOPIC?OPTION=VALUE, pubsub://PROJECT/TOPIC, s3://BUCKET/PREFIX or file:DIR"
 
@@ -62,7 +67,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             arguments.restart,
             arguments.quiet,
         )
-        return max([_load(path, options) for path in arguments.files])
+        progress.begin(len(arguments.files))
+        with serving_metrics(arguments, _pages):
+            return max([_load(path, options) for path in arguments.files])
     except PrestaCopError as error:
         return _fail(error)
     except BrokenPipeError:  # the reader of our output, such as head, has exited
@@ -81,9 +88,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
+def _pages() -> "Pages":
+    from .metrics import pages  # noqa: PLC0415
+
+    return pages(progress)
+
+
 def _load(path: Path, options: LoadOptions) -> int:
     try:
         print(load(path, options), flush=True)
+        progress.file_done()
     except TargetChanged as error:  # the other files can still be loaded
         return _fail(error)
     return 0
@@ -202,4 +216,5 @@ def parser() -> argparse.ArgumentParser:
         help="directory of the saved progress (default: %(default)s)",
     )
     add_quiet(made)
+    add_metrics(made)
     return made

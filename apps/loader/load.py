@@ -12,6 +12,7 @@ from terminal.bars import Bar
 from . import journal
 from .journal import Journal
 from .pieces import Place
+from .progress import progress
 from .source import SourceFile, look_at
 from .target import Target
 
@@ -52,7 +53,7 @@ def load(path: Path, options: LoadOptions) -> str:
         with Bar(desc=path.name, unit="B", quiet=options.quiet, total=source.size, done=before) as bar:
 
             def report(note: str) -> None:
-                bar.note = note
+                bar.note = progress.trouble = note
                 bar.update()
 
             begun = bool(written.begun) and not written.done
@@ -77,6 +78,12 @@ def _load(source: SourceFile, target: Target, written: Journal, options: LoadOpt
         written.begin({**facts, "fingerprint": source.fingerprint, **target.begin(source)})
         at = target.resume(source, written.known, Place(0)) or Place(0)
     began, first, sent, last, read = time.monotonic(), at.offset, 0, time.monotonic(), written.read
+
+    def acknowledged() -> None:
+        place = target.arrived()
+        written.arrived(place, read, target.where())
+        progress.advance(place.offset, read / max(source.size, 1))
+
     with source.open(target.text) as file:
         try:
             for chunk, behind in target.chunks(source, file, at):
@@ -85,19 +92,20 @@ def _load(source: SourceFile, target: Target, written: Journal, options: LoadOpt
                 target.send(chunk, behind)
                 at = behind
                 sent += len(chunk)
+                progress.sent += len(chunk)
                 read = source.read_of(file)
-                bar.note = ""
+                bar.note = progress.trouble = ""
                 bar.update(read - bar.n)
                 if time.monotonic() - last > WRITTEN_EVERY_S:
-                    written.arrived(target.arrived(), read, target.where())
+                    acknowledged()
                     last = time.monotonic()
                 if options.max_rate:
                     time.sleep(max(sent / options.max_rate - (time.monotonic() - began), 0))
             source.check(file)
-            written.arrived(target.arrived(), read, target.where())
+            acknowledged()
             target.finish()
         except KeyboardInterrupt:
-            written.arrived(target.arrived(), read, target.where())
+            acknowledged()
             raise
     written.finished(at, target.where())
     took = max(time.monotonic() - began, 1e-3)

@@ -12,7 +12,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from lake.faults import code, faults
-from lake.retries import FIRST_CONTACT_S, Contradiction, doublings, patience, patiently
+from lake.retries import FIRST_CONTACT_S, Contradiction, doublings, patience, patiently, requests
 from lake.storage.base import CONNECTIONS, BucketStorage, not_found
 from schemas.errors import OutputUnusable
 
@@ -133,6 +133,13 @@ def s3_endpoint() -> str | None:
 
 def _s3_client(session: boto3.Session) -> Any:  # boto3's clients have no static type
     # botocore's own retries share one quota between all calls: half a minute's outage uses it up.
-    return session.client(
+    client = session.client(
         "s3", config=Config(max_pool_connections=CONNECTIONS, retries={"mode": "standard", "total_max_attempts": 1})
     )
+    client.meta.events.register("before-call.s3", _count)
+    return client
+
+
+def _count(model: Any, **_: Any) -> None:
+    """Called by botocore for each request."""
+    requests.count(model.name)

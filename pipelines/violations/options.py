@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from messaging.urls import KAFKA, PUBSUB, KafkaUrl, PubSubUrl, topic_url
+from metrics.flags import add_metrics, add_stuck_after
 from pipelines.cli.beam_flags import by_runner
 from schemas.dead_letter_share import DEFAULT_SHARE, MIN_ROWS, percent
 from schemas.files.urls import FILE, local_path, plain_path
@@ -238,6 +239,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("this run")
     group.add_argument("--dry-run", action="store_true", help="print what would be read and written, and stop")
     add_quiet(group)
+    add_metrics(group)
+    add_stuck_after(group)
     group.add_argument(
         "--help-beam", nargs=0, action=printing(by_runner), help="print the flags of Beam and its runners, and stop"
     )

@@ -162,24 +162,42 @@ def _command(arguments: argparse.Namespace, options: PipelineOptions, place: Pla
         open_channel(target).close()  # an error here is one line; in a worker it would be a traceback
     if not arguments.dry_run:
         _probe(settings)
-    quiet = arguments.quiet
     if arguments.dry_run:
         print("\n".join(dry_run(reading, settings.root)))
-    elif arguments.mode == UNBOUNDED:
+        return 0
+    with _metrics(arguments):
+        _read(arguments, reading, settings, options, place, shown_by_ledger)
+    return 0
+
+
+def _metrics(arguments: argparse.Namespace) -> AbstractContextManager[None]:
+    if arguments.metrics_port is None:
+        return nullcontext()
+    from pipelines.violations.metrics import serving_run  # noqa: PLC0415
+
+    return serving_run(arguments)
+
+
+def _read(
+    arguments: argparse.Namespace, reading: ReadOptions, settings: Settings, options: PipelineOptions, place: Place,
+    shown_by_ledger: bool,
+) -> None:  # fmt: skip
+    """Run the graph in the mode of the arguments."""
+    quiet = arguments.quiet
+    if arguments.mode == UNBOUNDED:
         with place(options) as on:
             shown = committed_line(settings.root, quiet) if shown_by_ledger else stream_line(quiet)
             follow(reading, settings, on, arguments.skew, shown)
-    else:
+        return
 
-        def run_once() -> None:
-            shown = committed_line(settings.root, quiet) if shown_by_ledger else progress_bar("reading", quiet)
-            with place(options) as on:
-                print("\n".join(run_and_summarize(reading, settings, on, shown)), flush=True)
+    def run_once() -> None:
+        shown = committed_line(settings.root, quiet) if shown_by_ledger else progress_bar("reading", quiet)
+        with place(options) as on:
+            print("\n".join(run_and_summarize(reading, settings, on, shown)), flush=True)
 
-        if arguments.every:
-            _run_every(run_once, arguments.every)
-        run_once()
-    return 0
+    if arguments.every:
+        _run_every(run_once, arguments.every)
+    run_once()
 
 
 def _probe(settings: Settings) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from apps.console.metrics import METRICS as OF_THE_CONSOLE
-from apps.exporter.metrics import METRICS as OF_THE_LAKE
+from metrics.lake.names import METRICS as OF_THE_LAKE
 from metrics.metric import Metric, table
 
 PAGE = Path(__file__).parents[2] / "docs/metrics.md"

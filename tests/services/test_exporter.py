@@ -6,8 +6,8 @@ import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions
 from confluent_kafka.admin import AdminClient
 
-from apps.exporter.parts import LakePart, TopicPart
 from messaging.urls import kafka_url
+from metrics.lake.parts import LakePart, TopicPart
 from tests.services.support import make_topic, payloads_of, publish, read_up_to_now
 from tests.support import make_messages
 

@@ -4,16 +4,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from apps.exporter.collector import Metrics
-from apps.exporter.metrics import METRICS
-from apps.exporter.parts import Ends, LakePart, TopicPart
-from apps.exporter.totals import OTHER, REASONS
 from lake.ledger import commit
 from lake.publication import publish
 from lake.storage import LocalStorage
 from messaging.urls import kafka_url
+from metrics.lake.collector import Metrics
+from metrics.lake.latency import BOUNDS, MOST_WAITING, Histogram, Latencies
+from metrics.lake.names import METRICS
+from metrics.lake.parts import Ends, LakePart, TopicPart
+from metrics.lake.totals import OTHER, REASONS
 from metrics.server import Pages
 from schemas.errors import LakeDamaged, ServiceUnavailable
 from tests.faulty_s3 import FaultyS3, Weather
@@ -21,7 +23,6 @@ from tests.lakes import Said, refuse, write
 from tests.metrics.support import check_page, get, samples
 
 EVERY = 15.0
-PAGE = Path(__file__).resolve().parents[3] / "docs" / "metrics.md"
 Samples = dict[tuple[str, ...], float]
 
 
@@ -96,12 +97,12 @@ def test_dead_letters_are_counted_by_reason_since_the_exporter_began(
     metrics = Metrics(part, [])
     assert samples(metrics, "prestacop_dead_letters_total") == {}
     assert samples(metrics, "prestacop_committed_rows_total")["drones", "dead_letters"] == 1
-    monkeypatch.setattr("apps.exporter.totals.REASONS", frozenset())
+    monkeypatch.setattr("metrics.lake.totals.REASONS", frozenset())
     commit(root, [refuse(root, unit(1), [b"x", b"y"])])
     publish(root)
     part.attempt()
-    monkeypatch.setattr("apps.exporter.totals.REASONS", frozenset({"empty"}))
-    monkeypatch.setattr("apps.exporter.parts._WHOLE_BYTES", 0)
+    monkeypatch.setattr("metrics.lake.totals.REASONS", frozenset({"empty"}))
+    monkeypatch.setattr("metrics.lake.parts._WHOLE_BYTES", 0)
     commit(root, [refuse(root, unit(2), [b"x", b"y", b"z"])])
     part.attempt()
     commit(root, [refuse(root, unit(3), [b"x"])])
@@ -147,6 +148,79 @@ def test_messages_behind_are_those_of_the_topic_that_no_unit_has(tmp_path: Path,
     assert again.totals.places == part.totals.places
 
 
+def test_a_pipeline_is_stuck_where_messages_wait_and_nothing_is_committed(tmp_path: Path, clock: Clock) -> None:
+    root, part = str(tmp_path), LakePart(str(tmp_path), EVERY, clock)
+    commit(root, [row(root, 2, 4)])
+    topic = topic_part({0: 4}, part, clock)
+    metrics = Metrics(part, [topic], clock, stuck_after=300)
+
+    def stuck(seconds: float, end: int) -> list[str]:
+        """What is stuck so much later, when the topic has this end."""
+        clock.now += seconds
+
+        def look() -> None:
+            topic.found = Ends("drones-kafka-fleet", {0: 2}, {0: end})
+            topic.note()
+
+        topic.look = look  # type: ignore[method-assign]
+        assert metrics.look() is None
+        return metrics.stuck()
+
+    assert stuck(0, 4) == stuck(10_000, 4) == []  # nothing waits, for hours
+    assert stuck(15, 9) == []  # messages have come a moment ago
+    assert stuck(284, 9) == []
+    assert stuck(16, 9) == ["drones: nothing was committed for 300 s, and 5 messages wait"]
+    pages = Pages(metrics, metrics.stuck, metrics.old_looks)
+    line = "drones: nothing was committed for 300 s, and 5 messages wait\n"
+    assert get(pages, "/healthz") == ("503 Service Unavailable", line)
+    assert samples(metrics, "prestacop_pipeline_stuck") == {("drones",): 1}
+    commit(root, [row(root, 4, 6)])
+    assert stuck(15, 12) == []  # it is behind, and works
+    assert stuck(290, 14) == []
+    assert get(pages, "/healthz") == ("200 OK", "ok\n")
+    clock.now += 10_000  # no look succeeds: nothing is known
+    assert metrics.stuck() == []
+    assert stuck(0, 14) != []
+    assert stuck(15, 6) == []
+
+
+def test_latencies_are_those_of_a_sample_of_the_new_units(tmp_path: Path, clock: Clock) -> None:
+    root, part = str(tmp_path), LakePart(str(tmp_path), EVERY, clock)
+    metrics = Metrics(part, [], clock)
+    names = [f"prestacop_event_to_{end}_seconds_count" for end in ("commit", "publication")]
+
+    def counts() -> list[Samples]:
+        assert part.attempt() is None
+        return [samples(metrics, name) for name in names]
+
+    commit(root, [row(root, 0, 3, published=1_900_000_000)])
+    assert counts() == [{}, {}]  # of before the process began
+    commit(root, [row(root, 3, 5), row(root, 5, 9, published=1_900_000_000)])  # the first was published to no topic
+    assert counts() == [{("drones",): 4}, {}]
+    publish(root)
+    commit(root, [row(root, n, n + 1, published=1_900_000_000) for n in range(10, 20)])
+    assert counts() == [{("drones",): 4 + 8}, {("drones",): 4}]
+    commit(root, [row(root, 30, 31, published=1_900_000_000)])
+    publish(root)  # committed and published between two looks
+    assert counts() == [{("drones",): 4 + 8 + 1}, {("drones",): 4 + 8 + 1}]
+    assert samples(metrics, "prestacop_event_to_commit_seconds_sum")["drones",] > 0
+
+
+def test_a_histogram_counts_by_upper_bounds() -> None:
+    histogram = Histogram()
+    histogram.add(np.array([-5.0, 1.0, 1.5, 4_000.0]))
+    assert histogram.counts.tolist() == [2, 1, *([0] * (len(BOUNDS) - 2)), 1]
+    assert histogram.sum == 4_002.5
+
+
+def test_a_unit_that_is_never_published_is_forgotten() -> None:
+    latencies = Latencies()
+    for n in range(MOST_WAITING + 1):
+        latencies.add_committed("drones", str(n), 10.0, np.array([9.0]))
+    latencies.add_published({20.0: [str(n) for n in range(MOST_WAITING + 1)]})
+    assert latencies.to_publication["drones"].counts.sum() == MOST_WAITING
+
+
 def test_a_failed_look_leaves_the_figures_and_shows_their_age(
     tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -180,7 +254,7 @@ def test_a_failed_look_leaves_the_figures_and_shows_their_age(
     ]
 
 
-@pytest.mark.parametrize("step", ["_reasons", "_published"])
+@pytest.mark.parametrize("step", ["_reasons", "_times"])
 def test_a_look_that_fails_at_its_end_counts_nothing_twice(
     tmp_path: Path, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -188,7 +262,7 @@ def test_a_look_that_fails_at_its_end_counts_nothing_twice(
     part.attempt()
     commit(root, [refuse(root, unit(0), [b"x"])])
     with monkeypatch.context() as patch:
-        patch.setattr(f"apps.exporter.parts.{step}", _fail)
+        patch.setattr(f"metrics.lake.parts.{step}", _fail)
         part.attempt()
     assert part.failures == 1
     publish(root)
@@ -205,8 +279,7 @@ def _fail(*_: Any) -> None:
 def test_what_no_retry_fixes_ends_the_command_at_the_first_look_alone(tmp_path: Path) -> None:
     (tmp_path / "format.json").write_text("{}")
     root = str(tmp_path)
-    with pytest.raises(LakeDamaged):
-        LakePart(root, EVERY).attempt()
+    assert isinstance(LakePart(root, EVERY).attempt(), LakeDamaged)
     (tmp_path / "format.json").unlink()
     part = LakePart(root, EVERY)
     part.attempt()
@@ -242,8 +315,8 @@ def test_a_look_makes_a_request_for_each_new_row_and_a_few_more(faulty_s3: Fault
 
     requests(*(row(root, n, n + 1) for n in range(5)))
     assert requests() <= 3  # the next commit of the folded ledger, changes, units
-    assert requests(*(row(root, n, n + 1) for n in range(5, 8))) <= 3 + 3 + 1  # the footer of one file
-    assert requests(refuse(root, unit(100), [b"x"])) <= 3 + 1 + 1 + 1  # the reasons
+    assert requests(*(row(root, n, n + 1) for n in range(5, 8))) <= 3 + 3 + 3  # the times of each
+    assert requests(refuse(root, unit(100), [b"x"])) <= 3 + 1 + 1 + 1  # the reasons, the times
     requests(published=True)
     assert requests(row(root, 200, 201), published=True) <= 3 + 1 + 3  # a commit, a file of its chain, one of changes
     assert requests() <= 3

@@ -1,4 +1,4 @@
-"""The metrics: names and units as Prometheus' conventions have them. docs/metrics.md is made of this list."""
+"""The metrics of a lake and of its topics."""
 
 from typing import Final
 
@@ -58,10 +58,30 @@ BEHIND: Final = Metric(
 )
 TAIL: Final = Metric("prestacop_tail_units", Kind.GAUGE, "Units that are committed and not published yet")
 CHANGE: Final = Metric("prestacop_last_change_number", Kind.GAUGE, "The number of the lake's last change")
+STUCK: Final = Metric(
+    "prestacop_pipeline_stuck",
+    Kind.GAUGE,
+    "1 where messages of the Kafka topic wait and no unit of the source was committed for `--stuck-after` (5 minutes), "
+    "else 0; it does not change while looks fail",
+    ("source",),
+)
+TO_COMMIT: Final = Metric(
+    "prestacop_event_to_commit_seconds",
+    Kind.HISTOGRAM,
+    "Time from an event to the commit of its unit, by the messages' own clocks: of the largest file of up to 8 units a "
+    "look and source, since the process began; not of recordings",
+    ("source",),
+)
+TO_PUBLICATION: Final = Metric(
+    "prestacop_event_to_publication_seconds",
+    Kind.HISTOGRAM,
+    "Time from an event to the publication of its unit in the Delta tables: of the same units",
+    ("source",),
+)
 PUBLICATION_AGE: Final = Metric("prestacop_publication_age_seconds", Kind.GAUGE, "Seconds since the last publication")
 
 METRICS: Final = (
     UP, LOOK_AGE, LOOK_DURATION, LOOKS, FAILURES, UNITS, ROWS_READ, ROWS, MOVED, LETTERS, COMMIT_AGE, WATERMARK, BEHIND,
-    TAIL, CHANGE, PUBLICATION_AGE,
+    TAIL, CHANGE, PUBLICATION_AGE, STUCK, TO_COMMIT, TO_PUBLICATION,
 )  # fmt: skip
 """All of them."""

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lake.changes import PUBLICATION
+from metrics.lake.latency import Latencies
 from schemas import history, messages
 from schemas.lake import DUPLICATES, Dataset
 
@@ -66,6 +67,7 @@ class Totals:
     """When the newest committed message was published, in seconds since the epoch."""
     places: dict[str, Place] = field(default_factory=dict)
     """By chain (:func:`lake.merged_ledger.chain_of`)."""
+    latencies: Latencies = field(default_factory=Latencies)
     publication: float | None = None
     """When the last one was made, in seconds since the epoch."""
 

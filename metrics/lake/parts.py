@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from lake.changes import PUBLICATION
 from lake.faults import damaged, faults
 from lake.merged_ledger import kafka_stream
 from lake.storage import storage
@@ -21,10 +22,10 @@ from lake.watch import Watch
 from messaging.kafka import Topic
 from messaging.retry import Patience
 from messaging.urls import KafkaUrl
+from metrics.lake.latency import Times
+from metrics.lake.totals import COLUMNS, Place, Totals, seconds
 from schemas.errors import FINAL, LakeDamaged, PrestaCopError
-from schemas.lake import Dataset
-
-from .totals import COLUMNS, Place, Totals, seconds
+from schemas.lake import MICROSECONDS, Dataset, Source
 
 _LOG: Final = logging.getLogger(__name__)
 _FRESH: Final = 3
@@ -34,7 +35,12 @@ _READS: Final = 8
 _WHOLE_BYTES: Final = 1 << 20
 """A file up to this size is read in one request; of a larger one the part that is needed."""
 _TOPIC_PATIENCE: Final = 10.0
+_STREAMS: Final = (Source.DRONES, Source.IMAGES)
+_SAMPLED: Final = 8
+"""Units of a source of which a look reads times: however many are new."""
+_SAMPLED_ROWS: Final = 1000
 _PUBLISHED: Final = "published_at"
+_EVENT: Final = "event_time"
 
 Clock = Callable[[], float]
 
@@ -61,28 +67,27 @@ class Part(ABC):
     def look(self) -> None:
         """Read what is new. Raises PrestaCopError, and then changes nothing."""
 
-    def attempt(self) -> None:
-        """Look; a failure is logged where it is not that of the look before.
-
-        Raises the error of a first look that no retry fixes.
-        """
+    def attempt(self) -> PrestaCopError | None:
+        """Look; a failure is logged where it is not that of the look before. Gives the error that no retry fixes of a
+        look before which none has succeeded."""
         began = self._clock()
         try:
             self.look()
         except PrestaCopError as error:
             self.failures += 1
             if self._good_at is None and isinstance(error, FINAL):
-                raise
+                return error
             if self._failing != str(error):
                 _LOG.warning("the look at %s failed, and is repeated every %g s: %s", self.name, self._every, error)
             self._failing = str(error)
-            return
+            return None
         self._good_at = self._clock()
         self.looks += 1
         self.duration = max(self._good_at - began, 0.0)
         if self._failing:
             _LOG.warning("the look at %s succeeds again", self.name)
         self._failing = ""
+        return None
 
     @property
     def age(self) -> float | None:
@@ -113,30 +118,42 @@ class LakePart(Part):
             raise damaged(error, self.watch.root) from error
 
     def _look(self) -> None:
-        totals, root = self.totals.copy(), self.watch.root
+        totals, root, is_first = self.totals.copy(), self.watch.root, self.watch.is_first
         letters: list[_File] = []
-        newest: dict[str, list[_File]] = {}
+        recent: list[_Recent] = []
+        publications: dict[float, list[str]] = {}
 
         def add_units(rows: pa.Table) -> None:
             totals.add_units(rows)
-            if "files" in rows.column_names:
+            if not is_first:
                 letters.extend(_letters(rows))
-                newest.update(_newest(rows, totals))
+                recent.extend(_recent(rows))
 
-        columns = COLUMNS if self.watch.is_first else [*COLUMNS, "files"]
+        def add_changes(rows: pa.Table) -> None:
+            totals.add_changes(rows)
+            if not is_first:
+                published = rows.filter(pc.equal(rows["path"], PUBLICATION)).select(["committed_at", "units"])
+                publications.update({seconds(row["committed_at"]): row["units"] for row in published.to_pylist()})
+
         # What a watch has given counts as given from here on.
         watch = self.watch.copy()
-        watch.look(add_units, totals.add_changes, columns)
-        if self.watch.is_first:
-            newest = {s: _files(s, watch.files_of(of.unit, s)) for s, of in totals.newest.items()}
+        watch.look(add_units, add_changes, COLUMNS if is_first else [*COLUMNS, "files"])
+        if is_first:
+            newest = ((source, of) for source, of in totals.newest.items() if source in _STREAMS)
+            found = (_Recent(s, of.unit, of.at, _files(s, watch.files_of(of.unit, s))) for s, of in newest)
+            recent = [unit for unit in found if unit.files]
+        sampled = [unit for source in _STREAMS for unit in _newest(recent, source)]
         with ThreadPoolExecutor(_READS) as pool:
             reasons = list(pool.map(partial(_reasons, root), letters))
+            times = list(pool.map(partial(_times, root), sampled))
         for file, column in zip(letters, reasons, strict=True):
             totals.add_letters(file.source, column)
-        for source, files in newest.items():
-            at = _published(root, max(files, key=lambda file: file.rows)) if files else None
-            totals.published[source] = max(at or 0.0, totals.published.get(source, 0.0))
-        totals.published = {source: at for source, at in totals.published.items() if at}
+        for unit, found_times in zip(sampled, times, strict=True):
+            if found_times is not None:
+                totals.published[unit.source] = max(found_times.published, totals.published.get(unit.source, 0.0))
+                if not is_first:
+                    totals.latencies.add_committed(unit.source, unit.unit, unit.at, found_times.events)
+        totals.latencies.add_published(publications)
         self.totals, self.watch = totals, watch
 
 
@@ -160,11 +177,31 @@ def _letters(rows: pa.Table) -> list[_File]:
     return [file for file in files if file.dataset == Dataset.DEAD_LETTERS]
 
 
-def _newest(rows: pa.Table, totals: Totals) -> dict[str, list[_File]]:
-    """By source the files of the last unit, if it is among these rows."""
-    names = pa.array([newest.unit for newest in totals.newest.values()], pa.string())
-    found = rows.filter(pc.is_in(rows["unit"], names)).select(["source", "files"]).to_pylist()
-    return {row["source"]: _files(row["source"], row["files"]) for row in found}
+class _Recent(NamedTuple):
+    """A unit of a stream that was committed since the look before."""
+
+    source: str
+    unit: str
+    at: float
+    """When it was committed, in seconds since the epoch."""
+    files: list[_File]
+
+
+def _recent(rows: pa.Table) -> list[_Recent]:
+    """Those that have files."""
+    streams = rows.filter(pc.is_in(rows["source"], pa.array(_STREAMS))).select(
+        ["source", "unit", "committed_at", "files"]
+    )
+    found = (
+        _Recent(row["source"], row["unit"], seconds(row["committed_at"]), _files(row["source"], row["files"]))
+        for row in streams.to_pylist()
+    )
+    return [unit for unit in found if unit.files]
+
+
+def _newest(units: list[_Recent], source: str) -> list[_Recent]:
+    """The sample of a look, the oldest unit first."""
+    return sorted((unit for unit in units if unit.source == source), key=lambda unit: unit.at)[-_SAMPLED:]
 
 
 @contextmanager
@@ -186,18 +223,29 @@ def _reasons(root: str, file: _File) -> pa.ChunkedArray:
         return pa.chunked_array([pa.nulls(file.rows, pa.string())])
 
 
-def _published(root: str, file: _File) -> float | None:
-    """When the newest message of a file was published: its footer has it."""
+class _Times(NamedTuple):
+    """Of messages, in seconds since the epoch."""
+
+    published: float
+    """When the newest of them was published."""
+    events: Times
+    """When events of some of them happened."""
+
+
+def _times(root: str, unit: _Recent) -> _Times | None:
+    """Of the largest file of a unit; None of a recording, whose messages were published to no topic."""
     try:
-        with _opened(root, file) as parquet:
-            metadata = parquet.metadata
+        with _opened(root, max(unit.files, key=lambda file: file.rows)) as parquet:
+            wanted = {_PUBLISHED, _EVENT} & {*parquet.schema_arrow.names}
+            rows = parquet.read(sorted(wanted))
     except FileNotFoundError:  # a compaction has replaced it, and a vacuum has removed it
         return None
-    if _PUBLISHED not in metadata.schema.names:
+    newest = pc.max(rows[_PUBLISHED]).as_py() if _PUBLISHED in wanted else None
+    if newest is None:
         return None
-    place = metadata.schema.names.index(_PUBLISHED)
-    groups = [metadata.row_group(n).column(place).statistics for n in range(metadata.num_row_groups)]
-    return max((seconds(group.max) for group in groups if group is not None and group.has_min_max), default=None)
+    events = rows[_EVENT] if _EVENT in wanted else pa.chunked_array([], pa.timestamp("us", "UTC"))
+    some = events.take(pa.array(range(0, len(events), max(1, len(events) // _SAMPLED_ROWS))))
+    return _Times(seconds(newest), some.cast(pa.int64()).to_numpy() / MICROSECONDS)
 
 
 class Ends(NamedTuple):
@@ -206,6 +254,24 @@ class Ends(NamedTuple):
     stream: str
     firsts: dict[int, int]
     ends: dict[int, int]
+
+
+class Stall:
+    """For how long messages have waited while nothing was committed.
+
+    It counts from the first to the last look of them: while looks fail it does not grow, since nothing is known then.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._since = 0.0
+        self._units: int | None = None
+
+    def note(self, at: float, units: int, waits: bool) -> None:
+        """What a look has found then: the number of committed units, and whether messages wait."""
+        if not waits or units != self._units:
+            self._since, self._units = at, units
+        self.seconds = at - self._since
 
 
 class TopicPart(Part):
@@ -223,6 +289,7 @@ class TopicPart(Part):
         super().__init__(source, every, clock)
         self.source = source
         self.found: Ends | None = None
+        self.stall = Stall()
         self._lake = lake
         self._group = group
         self._written: dict[int, int] = {}
@@ -231,10 +298,16 @@ class TopicPart(Part):
     def look(self) -> None:
         stream = kafka_stream(self.source, self._topic.identity())
         self.found = Ends(stream, self._topic.firsts(), self._topic.ends())
+        self.note()
         offsets = {partition: place.next for partition, place in self._places().items()}
         if self._group and offsets and offsets != self._written:
             self._topic.commit_offsets(self._group, offsets)
             self._written = offsets
+
+    def note(self) -> None:
+        """Note whether the pipeline makes progress; after each look, while what is known of the lake is fresh."""
+        if self._lake.is_fresh:
+            self.stall.note(self._clock(), self._lake.totals.units[self.source], any(self.behind().values()))
 
     def _places(self) -> dict[int, Place]:
         """By partition the committed offsets; none of a partition without units."""

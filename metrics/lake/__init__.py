@@ -1,0 +1,1 @@
+"""The metrics of a lake and of its topics, whatever runner fills the lake."""
