@@ -266,11 +266,14 @@ class Stall:
         self.seconds = 0.0
         self._since = 0.0
         self._units: int | None = None
+        """At the last look; None where no message waited."""
 
     def note(self, at: float, units: int, waits: bool) -> None:
         """What a look has found then: the number of committed units, and whether messages wait."""
-        if not waits or units != self._units:
-            self._since, self._units = at, units
+        now = units if waits else None
+        if now is None or now != self._units:
+            self._since = at
+        self._units = now
         self.seconds = at - self._since
 
 

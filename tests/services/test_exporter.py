@@ -1,17 +1,31 @@
 """The exporter beside a real broker: messages wait until a run has committed them, and Kafka's tools see the same."""
 
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
-from confluent_kafka import ConsumerGroupTopicPartitions
-from confluent_kafka.admin import AdminClient
 
 from messaging.urls import kafka_url
 from metrics.lake.parts import LakePart, TopicPart
+from runners.services import HOME
+from runners.services.kafka import broker
+from runners.services.kafka.broker import Kafka
+from runners.services.programs import TARGET, Program
 from tests.services.support import make_topic, payloads_of, publish, read_up_to_now
 from tests.support import make_messages
 
 pytestmark = pytest.mark.services
+POM = Path(broker.__file__).with_name("pom.xml")
+VERSION = re.findall(r"<version>(.+)</version>", POM.read_text())[1]
+TOOLS = Program(
+    "kafka-tools",
+    ("mvn", "-q", "-B", "-f", "pom.xml", "dependency:copy", f"-Dartifact=org.apache.kafka:kafka-tools:{VERSION}",
+     f"-DoutputDirectory={TARGET}/lib"),
+    "lib",
+    sources=(POM,),
+)  # fmt: skip
+"""kafka-consumer-groups, which the broker does not need."""
 
 
 def test_messages_are_behind_until_a_run_has_committed_them(kafka: str, tmp_path: Path) -> None:
@@ -33,7 +47,16 @@ def test_messages_are_behind_until_a_run_has_committed_them(kafka: str, tmp_path
     publish(kafka, "watched", payloads[:3], partition=1)
     assert behind() == {0: 0, 1: 3}
 
-    admin = AdminClient({"bootstrap.servers": kafka})
-    groups = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions("watchers")])
-    places = groups["watchers"].result(timeout=30).topic_partitions
-    assert [(place.topic, place.partition, place.offset) for place in places] == [("watched", 1, len(payloads))]
+    ends = len(payloads)
+    assert described_group(kafka, "watchers") == [("watched", 1, ends, ends + 3, 3)]
+
+
+def described_group(broker: str, group: str) -> list[tuple[str, int, int, int, int]]:
+    """What kafka-consumer-groups says of a group: topic, partition, offset, end and lag of each."""
+    jars = f"{Kafka.program.install(HOME)}/*:{TOOLS.install(HOME)}/*"
+    tool = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
+    quiet = "-Dorg.slf4j.simpleLogger.defaultLogLevel=error"
+    command = ["java", quiet, "-cp", jars, tool, "--bootstrap-server", broker, "--describe", "--group", group]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)
+    rows = [line.split() for line in done.stdout.splitlines() if line.startswith(group)]
+    return [(topic, *map(int, numbers)) for _, topic, *numbers in (row[:6] for row in rows)]  # type: ignore[misc]

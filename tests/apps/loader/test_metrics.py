@@ -7,6 +7,7 @@ import pytest
 from apps.loader.command import main
 from apps.loader.metrics import METRICS, LoaderMetrics, pages
 from apps.loader.progress import Progress
+from tests.apps.loader.loads import HEADER, ROWS
 from tests.metrics.support import check_page, get, samples
 
 
@@ -56,7 +57,7 @@ def test_a_load_reports_its_progress(tmp_path: Path, monkeypatch: pytest.MonkeyP
         monkeypatch.setattr(f"apps.loader.{module}.progress", progress)
     names = [tmp_path / f"{n}.csv" for n in range(2)]
     for n, name in enumerate(names):
-        name.write_text(f"Summons Number,Plate ID\n{n},ABC\n")
+        name.write_bytes(HEADER + (n + 1) * ROWS)
     flags = ["--to", f"file:{tmp_path / 'there'}", "--journal", str(tmp_path / "journal"), "--quiet"]
     assert main([*map(str, names), *flags]) == 0
     size = sum(name.stat().st_size for name in names)
