@@ -51,12 +51,12 @@ def test_messages_are_behind_until_a_run_has_committed_them(kafka: str, tmp_path
     assert described_group(kafka, "watchers") == [("watched", 1, ends, ends + 3, 3)]
 
 
-def described_group(broker: str, group: str) -> list[tuple[str, int, int, int, int]]:
+def described_group(address: str, group: str) -> list[tuple[str, int, int, int, int]]:
     """What kafka-consumer-groups says of a group: topic, partition, offset, end and lag of each."""
     jars = f"{Kafka.program.install(HOME)}/*:{TOOLS.install(HOME)}/*"
     tool = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
     quiet = "-Dorg.slf4j.simpleLogger.defaultLogLevel=error"
-    command = ["java", quiet, "-cp", jars, tool, "--bootstrap-server", broker, "--describe", "--group", group]
+    command = ["java", quiet, "-cp", jars, tool, "--bootstrap-server", address, "--describe", "--group", group]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)
     rows = [line.split() for line in done.stdout.splitlines() if line.startswith(group)]
     return [(topic, *map(int, numbers)) for _, topic, *numbers in (row[:6] for row in rows)]  # type: ignore[misc]
