@@ -259,21 +259,25 @@ class Ends(NamedTuple):
 class Stall:
     """For how long messages have waited while nothing was committed.
 
-    It counts from the first to the last look of them: while looks fail it does not grow, since nothing is known then.
+    It begins again after a pause without looks that succeeded, since nothing is known of that time.
+
+    Args:
+        pause: seconds.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, pause: float) -> None:
         self.seconds = 0.0
-        self._since = 0.0
+        self._pause = pause
+        self._since = self._at = 0.0
         self._units: int | None = None
         """At the last look; None where no message waited."""
 
     def note(self, at: float, units: int, waits: bool) -> None:
         """What a look has found then: the number of committed units, and whether messages wait."""
         now = units if waits else None
-        if now is None or now != self._units:
+        if now is None or now != self._units or at - self._at > self._pause:
             self._since = at
-        self._units = now
+        self._at, self._units = at, now
         self.seconds = at - self._since
 
 
@@ -292,7 +296,7 @@ class TopicPart(Part):
         super().__init__(source, every, clock)
         self.source = source
         self.found: Ends | None = None
-        self.stall = Stall()
+        self.stall = Stall(_FRESH * every + _TOPIC_PATIENCE)
         self._lake = lake
         self._group = group
         self._written: dict[int, int] = {}
