@@ -223,5 +223,6 @@ def _wait(service: Service, background: Background, record: Record) -> None:
 
 def _environment() -> dict[str, str]:
     """The variables that servers need, without those that they would take for settings."""
-    known = {key: os.environ[key] for key in ("PATH", "HOME", "TMPDIR", "LANG", "JAVA_HOME") if key in os.environ}
+    names = ("PATH", "HOME", "TMPDIR", "LANG", "JAVA_HOME", "JDK_JAVA_OPTIONS")
+    known = {key: os.environ[key] for key in names if key in os.environ}
     return known | ({"TMPDIR": outside(known["TMPDIR"])} if "TMPDIR" in known else {})

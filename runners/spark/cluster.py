@@ -92,7 +92,7 @@ class Worker(Service):
             "SPARK_LOCAL_DIRS": str(self.scratch / "local"),
             "SPARK_HOME": str(program),
             "SPARK_SCALA_VERSION": "2.12",
-            "JDK_JAVA_OPTIONS": OPENED,
+            "JDK_JAVA_OPTIONS": f"{os.environ.get('JDK_JAVA_OPTIONS', '')} {OPENED}",
         }
 
     def is_ready(self) -> bool:

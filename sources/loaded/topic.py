@@ -279,8 +279,7 @@ def tidy(root: str) -> int:
     store.put(merged, data)
     store.flush()
     gone = [*single, *sorted(lists - {merged})]
-    for path in gone:
-        store.delete(path)
+    store.delete_all(gone)
     return len(gone)
 
 

@@ -49,16 +49,18 @@ def tidy(root: str, spool: str = "spool") -> int:
         info.path.removeprefix(f"{store.base}/") for folder in (f"plans/{spool}", spool) for info in store.list(folder)
     }
     segments = {f"{path.removeprefix('plans/').removesuffix('.arrow')}.arrow" for path in paths}
-    removed = 0
-    for path in sorted(segments):
+    done = []
+    for path in segments:
         _, _, stream_and_name = path.partition("/")
         stream, _, name = stream_and_name.rpartition("/")
         found = NAME.fullmatch(name)
         source = stream.partition("-")[0]
         if found and source in list(Source) and read_back(root, Source(source), found["unit"]):
-            forget(root, path)
-            removed += len({path, voucher(path)} & paths)
-    return removed
+            done.append(path)
+    vouchers = [voucher(path) for path in done]
+    store.delete_all(vouchers)
+    store.delete_all(done)
+    return len(paths & {*done, *vouchers})
 
 
 def with_payloads(root: str, has_it: Callable[[bytes], bool]) -> list[str]:

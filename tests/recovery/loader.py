@@ -34,7 +34,6 @@ ROWS: Final = {"file": 12_000, "kafka": 12_000, "pubsub": 12_000, "s3": 120_000}
 RATE: Final = {"file": "4M", "kafka": "4M", "pubsub": "4M", "s3": "40M"}
 LONGEST_S: Final = 1.2
 """Of a life. A tenth of it is spent on starting."""
-BUCKET: Final = "loaded"
 ROOT: Final = Path(__file__).resolve().parents[2]
 
 
@@ -146,19 +145,19 @@ def main() -> int:
     return 0 if good else 1
 
 
-def up(services: Services, target: str) -> str:
-    """Start a target's server, with an empty place for a load; gives its URL."""
+def up(services: Services, target: str, name: str = "killed") -> str:
+    """Start a target's server, with an empty place of that name for a load; gives its URL."""
     if target == "file":
         return ""
     services.up(target)
     os.environ.update(services.environment(target))
     if target == "kafka":
-        return make_topic(os.environ["KAFKA_BOOTSTRAP_SERVERS"], "killed", partitions=2)
+        return make_topic(os.environ["KAFKA_BOOTSTRAP_SERVERS"], name, partitions=2)
     if target == "pubsub":
-        with Subscription("killed") as subscription:
+        with Subscription(name) as subscription:
             return subscription.url
-    boto3.client("s3").create_bucket(Bucket=BUCKET)
-    return f"s3://{BUCKET}/history"
+    boto3.client("s3").create_bucket(Bucket=name)
+    return f"s3://{name}/history"
 
 
 if __name__ == "__main__":

@@ -15,6 +15,14 @@ if TYPE_CHECKING:
     from tests.services.clusters import Cluster
 
 
+@pytest.fixture(scope="session", autouse=True)
+def quick_java() -> Iterator[None]:
+    """Some fifty JVMs live for seconds: C2 takes more processor time than its code saves (decision 225)."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+        yield
+
+
 @pytest.fixture(scope="session")
 def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     """The servers of this session; none runs before a test asks for it."""

@@ -50,15 +50,15 @@ def s3(services: Services, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """More than one cell of tickets."""
-    return make_history(tmp_path_factory.mktemp("history") / "tickets.csv", 100_000)
+    """Tickets, some of them odd."""
+    return make_history(tmp_path_factory.mktemp("history") / "tickets.csv", 20_000)
 
 
 @pytest.fixture(scope="module")
 def messages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Messages with copies, v0 lines and spoiled ones."""
     dirt = ("--duplicates", "0.05", "--corrupt", "0.01", "--v0-share", "0.2", "--disorder", "30")
-    return make_messages(tmp_path_factory.mktemp("messages") / "fleet.jsonl", 200, 120, *dirt)
+    return make_messages(tmp_path_factory.mktemp("messages") / "fleet.jsonl", 200, 60, *dirt)
 
 
 @pytest.mark.parametrize("runner", RUNNERS)

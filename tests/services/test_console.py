@@ -211,7 +211,7 @@ def test_the_loop_from_a_drone_to_an_officer_and_into_the_lake(
         assert errors == []
 
 
-@pytest.mark.parametrize("sabotage", ["", SLOW_MARKS])
+@pytest.mark.parametrize("sabotage", [pytest.param("", marks=pytest.mark.nightly), SLOW_MARKS])
 def test_killed_at_random_each_answer_that_is_done_is_published_as_one_message(
     kafka: str, tmp_path: Path, sabotage: str
 ) -> None:
@@ -221,6 +221,7 @@ def test_killed_at_random_each_answer_that_is_done_is_published_as_one_message(
     assert outcome.repeats > 0 or not sabotage
 
 
+@pytest.mark.nightly
 def test_without_a_commit_before_done_the_same_campaign_finds_answers_twice(kafka: str, tmp_path: Path) -> None:
     outcome = campaign(tmp_path, kafka, 8, sabotage=GROUPED_COMMITS)
     assert outcome.lost + outcome.twice > 0, outcome

@@ -25,7 +25,8 @@ from runners.spark.cluster import SPARK
 from tests.services import trino
 from tests.tables import DUCKDB, EXAMPLE, VIEWS, Dialect, Filled, answers, examples, fill, text_of
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
+# In one worker, which fills one lake for all.
+pytestmark = [pytest.mark.services, pytest.mark.timeout(900), pytest.mark.xdist_group("engines")]
 
 FOLDER = Path(__file__).with_name("engines")
 CLICKHOUSE = Dialect(

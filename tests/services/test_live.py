@@ -300,7 +300,7 @@ def test_a_second_ctrl_c_ends_it_at_once_and_the_next_run_resumes(
     assert (ends(broker, "drones", 2), ends(broker, "images", 1)) == in_lake
 
 
-@pytest.mark.parametrize("stream", ["kafka", "pubsub"])
+@pytest.mark.parametrize("stream", ["kafka", pytest.param("pubsub", marks=pytest.mark.nightly)])
 def test_an_officer_answers_in_a_console_that_may_be_killed_and_ctrl_c_stops_everything(
     place: Place, monkeypatch: pytest.MonkeyPatch, stream: str
 ) -> None:

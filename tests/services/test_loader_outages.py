@@ -18,9 +18,10 @@ from apps.loader.command import main as loader
 from lake.storage import storage
 from messaging import retry as waiting
 from messaging.urls import kafka_url
-from runners.services import Services
+from runners.services import NAMES, Services
 from tests.recovery.loader import hash_there, up
 from tests.recovery.outage import arrived, away, hung
+from tests.services.conftest import need
 from tests.services.support import make_topic
 from tests.support import make_history
 
@@ -38,7 +39,7 @@ class Load:
 
     def __init__(self, services: Services, target: str, folder: Path, url: str = "") -> None:
         self.target, self.folder, self.journals = target, folder, folder / "journals"
-        self.url = url or up(services, target)
+        self.url = url or up(services, target, folder.name.replace("_", "-"))
         self.source = make_history(folder / "tickets.csv", 60_000 if target == "s3" else 12_000)
         self.third = self.source.stat().st_size // 3
 
@@ -71,28 +72,36 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     os.environ.update(before)
 
 
+@pytest.fixture
+def servers(services: Services) -> Services:
+    """This worker's: whatever happens to one of them, the next test starts it again."""
+    for name in NAMES:
+        need(services, name)
+    return services
+
+
 @pytest.mark.parametrize("target", ["kafka", "pubsub", "s3"])
-def test_a_server_that_hangs_in_the_middle_is_waited_for(alone: Services, tmp_path: Path, target: str) -> None:
-    load = Load(alone, target, tmp_path)
-    with away(alone, target, HANGS_S, load.journals, load.third) as back:
+def test_a_server_that_hangs_in_the_middle_is_waited_for(servers: Services, tmp_path: Path, target: str) -> None:
+    load = Load(servers, target, tmp_path)
+    with away(servers, target, HANGS_S, load.journals, load.third) as back:
         assert load.run(slow=True) == 0
         assert back.is_set()
     assert load.is_there()
 
 
 @pytest.mark.parametrize("target", ["kafka", "s3"])
-def test_a_server_that_is_killed_in_the_middle_is_waited_for(alone: Services, tmp_path: Path, target: str) -> None:
-    load = Load(alone, target, tmp_path)
-    with away(alone, target, HANGS_S, load.journals, load.third, dead=True) as back:
+def test_a_server_that_is_killed_in_the_middle_is_waited_for(servers: Services, tmp_path: Path, target: str) -> None:
+    load = Load(servers, target, tmp_path)
+    with away(servers, target, HANGS_S, load.journals, load.third, dead=True) as back:
         assert load.run(slow=True) == 0
         assert back.is_set()
     assert load.is_there()
 
 
-def test_what_the_client_gave_up_is_sent_again(alone: Services, tmp_path: Path) -> None:
+def test_what_the_client_gave_up_is_sent_again(servers: Services, tmp_path: Path) -> None:
     """``message.timeout.ms`` is an option that a URL may have."""
-    load = Load(alone, "kafka", tmp_path)
-    with away(alone, "kafka", HANGS_S, load.journals, load.third) as back:
+    load = Load(servers, "kafka", tmp_path)
+    with away(servers, "kafka", HANGS_S, load.journals, load.third) as back:
         assert load.run(slow=True, options="&message.timeout.ms=1500") == 0
         assert back.is_set()
     assert load.is_there()
@@ -100,12 +109,12 @@ def test_what_the_client_gave_up_is_sent_again(alone: Services, tmp_path: Path) 
 
 @pytest.mark.parametrize("target", ["kafka", "s3"])
 def test_the_loader_waits_for_a_server_that_starts_later(
-    alone: Services, tmp_path: Path, target: str, monkeypatch: pytest.MonkeyPatch
+    servers: Services, tmp_path: Path, target: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waiting, "START_SECONDS", 60.0)  # a broker takes longer where much else runs
-    load = Load(alone, target, tmp_path)
-    alone.kill(target)
-    late = threading.Timer(HANGS_S, alone.up, [target])
+    monkeypatch.setattr(waiting, "START_SECONDS", 180.0)  # a broker takes longer where much else runs
+    load = Load(servers, target, tmp_path)
+    servers.kill(target)
+    late = threading.Timer(HANGS_S, servers.up, [target])
     late.start()
     assert load.run() == 0
     late.join()
@@ -114,13 +123,13 @@ def test_the_loader_waits_for_a_server_that_starts_later(
 
 @pytest.mark.parametrize("target", ["kafka", "pubsub", "s3"])
 def test_a_load_that_has_begun_waits_for_its_server_at_the_start_too(
-    alone: Services, tmp_path: Path, target: str, monkeypatch: pytest.MonkeyPatch
+    servers: Services, tmp_path: Path, target: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As after a power cut: the computer is there again before the network is."""
-    load = Load(alone, target, tmp_path)
+    load = Load(servers, target, tmp_path)
     assert stopped_by_ctrl_c(load) == 130
     monkeypatch.setattr(waiting, "START_SECONDS", 2.0)
-    away_again = threading.Thread(target=hung, args=(alone, target, HANGS_S))
+    away_again = threading.Thread(target=hung, args=(servers, target, HANGS_S))
     away_again.start()
     time.sleep(0.2)
     assert load.run() == 0
@@ -128,9 +137,9 @@ def test_a_load_that_has_begun_waits_for_its_server_at_the_start_too(
     assert load.is_there()
 
 
-def test_ctrl_c_ends_it_while_the_server_hangs(alone: Services, tmp_path: Path) -> None:
-    load = Load(alone, "kafka", tmp_path)
-    with away(alone, "kafka", HANGS_S, load.journals, load.third) as back:
+def test_ctrl_c_ends_it_while_the_server_hangs(servers: Services, tmp_path: Path) -> None:
+    load = Load(servers, "kafka", tmp_path)
+    with away(servers, "kafka", HANGS_S, load.journals, load.third) as back:
         assert stopped_by_ctrl_c(load) == 130
         assert not back.is_set()
     assert load.run() == 0
@@ -138,20 +147,22 @@ def test_ctrl_c_ends_it_while_the_server_hangs(alone: Services, tmp_path: Path) 
 
 
 def test_a_broker_that_lost_acknowledged_messages_is_reported_and_the_same_command_starts_from_the_beginning(
-    alone: Services, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    servers: Services, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Its power failed before its disk had all, and no other broker had it."""
-    load = Load(alone, "kafka", tmp_path)
+    load = Load(servers, "kafka", tmp_path)
 
     def lose() -> None:
         while arrived(load.journals) < load.third:
             time.sleep(0.02)
-        alone.kill("kafka")
-        for log in (tmp_path / "data/kafka/topics").glob("killed-*/*.log"):
+        servers.kill("kafka")
+        (state,) = servers.status("kafka")
+        topic = f"topics/{kafka_url(load.url).topic}-*"
+        for log in state.log.parent.glob(f"{topic}/*.log"):
             os.truncate(log, log.stat().st_size // 2)
-        for snapshot in (tmp_path / "data/kafka/topics").glob("killed-*/*.snapshot"):
+        for snapshot in state.log.parent.glob(f"{topic}/*.snapshot"):
             snapshot.unlink()
-        alone.up("kafka")
+        servers.up("kafka")
 
     thread = threading.Thread(target=lose)
     thread.start()

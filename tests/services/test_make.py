@@ -40,20 +40,7 @@ echo "$@"
     return make
 
 
-def test_the_console_needs_kafka_only(make: Make, alone: Services) -> None:
-    alone.up("pubsub")
-    done = make("console")
-    assert (done.returncode == 0, done.stdout) == (False, "")
-    assert done.stderr.startswith("error: kafka does not run here: make services-up ARGS=kafka, or ")
-    alone.up("kafka")
-    done = make("console", "--port 8301")
-    assert (done.returncode, done.stderr) == (0, "")
-    broker = alone.environment("kafka")["KAFKA_BOOTSTRAP_SERVERS"]
-    assert f"-m prestacop console --alerts kafka://{broker}/alerts" in done.stdout
-    assert done.stdout.endswith("--port 8301\n")
-
-
-def test_topics_are_made_at_the_services_that_run(make: Make, alone: Services) -> None:
+def test_topics_are_made_at_the_services_that_run_and_the_console_needs_kafka_only(make: Make, alone: Services) -> None:
     done = make("topics")
     assert (done.returncode == 0, done.stdout) == (False, "")
     assert done.stderr.startswith("error: no service runs here: make services-up, or ")
@@ -61,9 +48,16 @@ def test_topics_are_made_at_the_services_that_run(make: Make, alone: Services) -
     done = make("topics", "--dry-run")
     assert (done.returncode, done.stdout) == (0, "-m prestacop topics --pubsub local-dev --dry-run\n")
     assert [line.split()[0] for line in done.stderr.splitlines()] == ["left", "kafka", "s3"]
+    done = make("console")
+    assert (done.returncode == 0, done.stdout) == (False, "")
+    assert done.stderr.startswith("error: kafka does not run here: make services-up ARGS=kafka, or ")
     alone.up("kafka")
     broker = alone.environment("kafka")["KAFKA_BOOTSTRAP_SERVERS"]
     assert make("topics").stdout == f"-m prestacop topics --kafka {broker} --pubsub local-dev\n"
+    done = make("console", "--port 8301")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"-m prestacop console --alerts kafka://{broker}/alerts" in done.stdout
+    assert done.stdout.endswith("--port 8301\n")
 
 
 def test_what_says_where_needs_no_service(make: Make, alone: Services) -> None:

@@ -121,46 +121,58 @@ def jars(folder: Path) -> list[Path]:
     return found
 
 
+def stream_life(here: Here, kafka: str, folder: Path) -> None:
+    """A stream on a Flink that runs: submit, status, stop, and what it refuses to resume from."""
+    root, live = folder / "lake", folder / "live"
+    manager = here.services.running(JobManager)
+    stream = ["--mode", "unbounded", "--lake", str(root), "--quiet", "--checkpointing_interval", "2000"]
+    stream += ["--messages", published(kafka, root, f"ports-{folder.name}")]
+    log = folder / "submitted"
+    with (
+        log.open("wb") as file,
+        subprocess.Popen(
+            here.line("submit", "--live", f"file:{live}", "--job_name", "my-stream", *stream),
+            stdout=file,
+            stderr=file,
+        ) as submitted,
+        watching(lambda: (submitted.pid, *here.pids())) as seen,
+    ):
+        wait_until(lambda: submitted.poll() is not None or (root.exists() and rows_in(root)))
+        printed = here.run("status")
+        assert f"RUNNING      {jobs.running_ids(manager)[0]}  " in printed
+        assert printed.count("my-stream") == 1
+        assert jars(here.folder), "else nothing shows that it is removed"
+        (savepoint,) = (line.split()[1] for line in here.run("stop").splitlines() if line.startswith("savepoint"))
+        assert submitted.wait(60) == 0
+    # A job that was ended on purpose ends its submit in one line, without a traceback.
+    assert log.read_text().strip().splitlines() == [
+        f"the job my-stream was stopped with a savepoint; --go-on resumes from it: {savepoint}"
+    ]
+    assert seen.reachable == set()
+    printed = here.run("submit", "--go-on", *stream, code=3)
+    assert printed.startswith(f"error: {savepoint} has the state of steps that this graph does not have. Give ")
+    assert len(printed.splitlines()) == 1
+    wait_until(lambda: not jars(here.folder))
+    printed = here.run("submit", "--savepoint_path", f"file:{folder}/none", *stream, code=3)
+    assert printed.startswith(f"error: Flink cannot resume from file:{folder}/none: Cannot find checkpoint or savepoi")
+
+
+@FLINK
+def test_a_stream_on_flink_listens_on_loopback_only(
+    clusters: Callable[[str], Cluster], kafka: str, tmp_path: Path
+) -> None:
+    assert listens_here(JOB_SERVER.install(HOME))
+    cluster = clusters("flink")
+    stream_life(Here("flink", cluster.services, cluster.data, []), kafka, tmp_path)
+
+
+@pytest.mark.nightly  # it starts a cluster of its own
 def test_flink_listens_on_loopback_only(kafka: str, tmp_path: Path) -> None:
-    """The life of a stream there, by its commands."""
-    root, live = tmp_path / "lake", tmp_path / "live"
     with group("flink", prepared("flink", tmp_path / "flink"), tmp_path / "flink") as here:
         here.run("install")
-        assert listens_here(JOB_SERVER.install(HOME))
         here.run("up")
         manager = here.services.running(JobManager)
-        stream = ["--mode", "unbounded", "--lake", str(root), "--quiet", "--checkpointing_interval", "2000"]
-        stream += ["--messages", published(kafka, root, "ports-flink")]
-        log = tmp_path / "submitted"
-        with (
-            log.open("wb") as file,
-            subprocess.Popen(
-                here.line("submit", "--live", f"file:{live}", "--job_name", "my-stream", *stream),
-                stdout=file,
-                stderr=file,
-            ) as submitted,
-            watching(lambda: (submitted.pid, *here.pids())) as seen,
-        ):
-            wait_until(lambda: submitted.poll() is not None or (root.exists() and rows_in(root)))
-            printed = here.run("status")
-            assert f"RUNNING      {jobs.running_ids(manager)[0]}  " in printed
-            assert printed.count("my-stream") == 1
-            assert jars(here.folder), "else nothing shows that it is removed"
-            (savepoint,) = (line.split()[1] for line in here.run("stop").splitlines() if line.startswith("savepoint"))
-            assert submitted.wait(60) == 0
-        # A job that was ended on purpose ends its submit in one line, without a traceback.
-        assert log.read_text().strip().splitlines() == [
-            f"the job my-stream was stopped with a savepoint; --go-on resumes from it: {savepoint}"
-        ]
-        assert seen.reachable == set()
-        printed = here.run("submit", "--go-on", *stream, code=3)
-        assert printed.startswith(f"error: {savepoint} has the state of steps that this graph does not have. Give ")
-        assert len(printed.splitlines()) == 1
-        wait_until(lambda: not jars(here.folder))
-        printed = here.run("submit", "--savepoint_path", f"file:{tmp_path}/none", *stream, code=3)
-        assert printed.startswith(
-            f"error: Flink cannot resume from file:{tmp_path}/none: Cannot find checkpoint or savepoi"
-        )
+        stream_life(here, kafka, tmp_path)
         here.services.kill(JobManager.name)
         here.services.up(JobManager.name)
         here.run("down")
