@@ -25,6 +25,9 @@ from transforms.messages.rows import dead_letters
 from transforms.qualify import BRANCHES, split
 from transforms.stats import Counter
 
+S3_NIGHTLY = pytest.mark.parametrize("root", ["local", pytest.param("s3", marks=pytest.mark.nightly)], indirect=True)
+"""For tests whose use of S3 quicker ones check (decision 226)."""
+
 
 class Said(NamedTuple):
     """A message."""

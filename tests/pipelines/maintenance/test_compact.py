@@ -23,7 +23,7 @@ from pipelines.maintenance.compact import _command, compact
 from pipelines.maintenance.reconcile import reconcile
 from schemas.errors import InputUnusable
 from schemas.lake import Dataset, Source
-from tests.lakes import Said, all_views, power_fails_at, write
+from tests.lakes import S3_NIGHTLY, Said, all_views, power_fails_at, write
 from tests.support import LOCAL, content, make_history, make_messages, run_graph
 
 pytestmark = pytest.mark.embedded  # slow: many runs over many lakes
@@ -58,6 +58,7 @@ def rows(root: str) -> dict[str, list[tuple[object, ...]]]:
     return {view: found[view] for view in ALL}
 
 
+@S3_NIGHTLY
 def test_files_become_few_and_sorted_and_readers_see_what_they_saw(root: str) -> None:
     for number in range(6):
         add(root, number)
@@ -105,6 +106,7 @@ def test_very_many_files_become_few_in_several_compactions(tmp_path: Path, monke
     assert rows(root) == before
 
 
+@S3_NIGHTLY
 def test_a_redelivery_after_a_compaction_is_hidden_and_removed_by_the_next(root: str) -> None:
     for number in range(3):
         add(root, number)
@@ -131,6 +133,7 @@ def test_units_whose_files_were_replaced_are_still_done(tmp_path: Path) -> None:
     assert commit(root, [write(root, "drones-00001", [Said("other")])]) == []
 
 
+@S3_NIGHTLY
 def test_open_readers_go_on_until_a_vacuum(root: str) -> None:
     for number in range(3):
         add(root, number)
@@ -191,6 +194,7 @@ def test_a_change_of_a_number_that_is_taken_is_refused(root: str) -> None:
     assert read_changes(root).num_rows == 1
 
 
+@S3_NIGHTLY
 @pytest.mark.parametrize(
     "stops",
     [(1, 4, 6, 9, 30), pytest.param(range(1, 31), marks=pytest.mark.nightly)],

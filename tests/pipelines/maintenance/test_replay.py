@@ -26,6 +26,7 @@ from schemas.answers import new_key
 from schemas.errors import InputUnusable
 from schemas.history import Reason
 from schemas.lake import LEDGER_ROW, STATS, Source
+from tests.lakes import S3_NIGHTLY
 from tests.support import LOCAL, content, make_history, make_messages, run_graph
 from tests.transforms.messages.test_officer_answers import KEYS, answer, wire
 from transforms.history.repair import Time
@@ -70,6 +71,7 @@ def test_a_mended_rule_of_the_history(root: str, tmp_path: Path, monkeypatch: py
     assert lake(root).changes.num_rows == changes
 
 
+@S3_NIGHTLY
 def test_a_mended_rule_of_messages_between_compactions(
     root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,7 +31,7 @@ from pipelines.violations.inputs import ReadOptions
 from pipelines.violations.run import run_and_summarize
 from schemas.errors import InputUnusable, NotReconciled
 from schemas.lake import Source
-from tests.lakes import Said, all_views, compacted, power_fails_at, write
+from tests.lakes import S3_NIGHTLY, Said, all_views, compacted, power_fails_at, write
 from tests.support import LOCAL, content, make_history, make_messages, run_graph
 
 pytestmark = pytest.mark.embedded  # slow: many runs over many lakes
@@ -69,7 +69,11 @@ def without(units: int, *gone: int, copies: bool = True) -> dict[str, list[tuple
         return rows(other)
 
 
-@pytest.mark.parametrize(("number", "is_compacted"), [(1, False), (0, True)])
+@pytest.mark.parametrize(
+    ("root", "number", "is_compacted"),
+    [("local", 1, False), ("local", 0, True), ("s3", 0, True), pytest.param("s3", 1, False, marks=pytest.mark.nightly)],
+    indirect=["root"],
+)
 def test_undo_and_back_restore_the_lake_exactly(root: str, tmp_path: Path, number: int, is_compacted: bool) -> None:
     names = [add(root, n) for n in range(3)]
     before = messages(root)
@@ -147,6 +151,7 @@ def test_a_unit_without_copies_elsewhere_is_taken_out_after_a_vacuum_too_and_not
     assert reconcile(root) == []
 
 
+@S3_NIGHTLY
 @pytest.mark.parametrize(
     "stops",
     [(1, 4, *range(6, 20)), pytest.param(range(1, 20), marks=pytest.mark.nightly)],
