@@ -191,7 +191,7 @@ topics: install ## create topics and bucket rules at the services here, or by AR
 PYTEST = $(PY) -m pytest
 COVERAGE = $(PY) -m coverage
 # Three workers on two cores: these tests often wait (decision 131).
-SERVICES_TIER = -n 3 --dist loadgroup -m "services and not nightly"
+SERVICES_TIER = -n 3 --dist loadscope -m "services and not nightly"
 
 .PHONY: test
 test: install ## unit tests: no other process, no server (2 minutes on 2 cores)

@@ -6,17 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
 from runners.flink import cluster as flink
 from runners.services import Services, free_port
 from runners.services.services import Group
 from runners.spark import cluster as spark
 from tests.services.conftest import need
-
-FLINK = pytest.mark.xdist_group("flink")
-"""What uses the session's Flink runs in one worker of xdist, which has it."""
-SPARK = pytest.mark.xdist_group("spark")
 
 
 class Cluster:

@@ -43,6 +43,9 @@ def clusters(services: Services, tmp_path_factory: pytest.TempPathFactory) -> It
 
         @cache
         def cluster(name: str) -> "Cluster":
+            assert name in os.environ["PYTEST_CURRENT_TEST"], (
+                "tests.conftest.OneWorkerEach looks for the name in the id"
+            )
             with pytest.MonkeyPatch.context() as patch:
                 for service in ("s3", "pubsub"):
                     for variable, value in up(services, service).items():

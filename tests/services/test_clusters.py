@@ -25,7 +25,7 @@ from tests.recovery.campaign import Attack, campaign
 from tests.recovery.flink import Flow
 from tests.recovery.flink import campaign as flink_campaign
 from tests.recovery.soak import is_exact, make_recording, make_topic
-from tests.services.clusters import FLINK, SPARK, Cluster
+from tests.services.clusters import Cluster
 from tests.services.conftest import need, up
 from tests.services.support import make_topic as make_topic_of_kafka
 from tests.services.support import payloads_of, publish, rows_in
@@ -34,7 +34,7 @@ from tests.support import content, make_history, make_messages, run_graph, wait_
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
 
-RUNNERS = ("prism", pytest.param("flink", marks=FLINK), pytest.param("spark", marks=SPARK))
+RUNNERS = ("prism", "flink", "spark")
 Clusters = Callable[[str], Cluster]
 
 
@@ -117,7 +117,6 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
 EACH = ("taskmanager-1", "jobmanager", "taskmanager-2", "savepoint", "taskmanager-1", "taskmanager-2")
 
 
-@FLINK
 @pytest.mark.parametrize(
     ("stream", "rate", "blows"),
     [
@@ -149,7 +148,6 @@ def test_flink_reads_a_stream_exactly_once_through_kills(
     assert stream == "pubsub" or found.read_once, found
 
 
-@FLINK
 def test_statistics_come_on_time_from_flink(s3: None, kafka: str, clusters: Clusters, tmp_path: Path) -> None:
     root, live = tmp_path / "lake", tmp_path / "live"
     url = make_topic_of_kafka(kafka, "on-time")
@@ -177,7 +175,6 @@ def ends_not(process: subprocess.Popen[bytes]) -> None:
     assert process.poll() is None, f"it ended with {process.returncode}"
 
 
-@SPARK
 @pytest.mark.parametrize(("kills", "longest"), [(2, 5), pytest.param(3, 25, marks=pytest.mark.nightly)])
 def test_spark_follows_a_topic_exactly_once_through_kills(
     kills: int,

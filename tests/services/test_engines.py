@@ -25,8 +25,7 @@ from runners.spark.cluster import SPARK
 from tests.services import trino
 from tests.tables import DUCKDB, EXAMPLE, VIEWS, Dialect, Filled, answers, examples, fill, text_of
 
-# In one worker, which fills one lake for all.
-pytestmark = [pytest.mark.services, pytest.mark.timeout(900), pytest.mark.xdist_group("engines")]
+pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
 
 FOLDER = Path(__file__).with_name("engines")
 CLICKHOUSE = Dialect(

@@ -12,7 +12,7 @@ from runners.flink import cluster as flink
 from runners.services import HOME, free_port
 from runners.spark import cluster as spark
 from runners.workers.service import Workers
-from tests.services.clusters import FLINK, SPARK, Cluster, prepared
+from tests.services.clusters import Cluster, prepared
 from tests.services.support import make_topic, payloads_of, publish, rows_in
 from tests.support import content, make_history, make_messages, run_graph, wait_until
 
@@ -31,7 +31,6 @@ def graph(runner: str, workers: str, *flags: str) -> subprocess.CompletedProcess
     return subprocess.run(line, capture_output=True, text=True, check=False, timeout=240)
 
 
-@FLINK
 def test_a_flink_that_runs_takes_the_graph(clusters: Callable[[str], Cluster], tmp_path: Path) -> None:
     history, root, direct = make_history(tmp_path / "t.csv", ROWS), tmp_path / "lake", tmp_path / "direct"
     cluster = clusters("flink")
@@ -44,7 +43,6 @@ def test_a_flink_that_runs_takes_the_graph(clusters: Callable[[str], Cluster], t
     assert content(root) == content(direct)
 
 
-@SPARK
 def test_a_spark_that_runs_takes_the_graph_from_a_job_server(
     clusters: Callable[[str], Cluster], tmp_path: Path
 ) -> None:

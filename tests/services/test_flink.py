@@ -16,10 +16,10 @@ from runners.flink import jobs
 from runners.flink.cluster import JobManager
 from runners.flink.submit import on_flink
 from schemas.errors import ServiceUnavailable
-from tests.services.clusters import FLINK, Cluster
+from tests.services.clusters import Cluster
 from tests.support import wait_until
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(900), FLINK]
+pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
 
 FLAGS = ("--checkpointing_interval=500", "--parallelism=1")
 

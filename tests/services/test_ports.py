@@ -13,7 +13,7 @@ from pipelines.cli.loopback import reachable
 from runners.flink import jobs
 from runners.flink.cluster import JOB_SERVER, JobManager
 from runners.services import HOME, NAMES, Services, free_port
-from tests.services.clusters import FLINK, SPARK, Cluster, prepared
+from tests.services.clusters import Cluster, prepared
 from tests.services.conftest import need
 from tests.services.support import make_topic, payloads_of, publish, rows_in
 from tests.services.test_unbounded import recorded_now
@@ -157,7 +157,6 @@ def stream_life(here: Here, kafka: str, folder: Path) -> None:
     assert printed.startswith(f"error: Flink cannot resume from file:{folder}/none: Cannot find checkpoint or savepoi")
 
 
-@FLINK
 def test_a_stream_on_flink_listens_on_loopback_only(
     clusters: Callable[[str], Cluster], kafka: str, tmp_path: Path
 ) -> None:
@@ -180,7 +179,7 @@ def test_flink_listens_on_loopback_only(kafka: str, tmp_path: Path) -> None:
         assert jars(here.folder) == []
 
 
-@pytest.mark.parametrize("name", [pytest.param("flink", marks=FLINK), pytest.param("spark", marks=SPARK)])
+@pytest.mark.parametrize("name", ["flink", "spark"])
 def test_the_processes_of_a_cluster_listen_on_loopback_only(name: str, clusters: Callable[[str], Cluster]) -> None:
     pids = [state.pid for state in clusters(name).services.status() if state.pid]
     assert all(listening(pid) for pid in pids)
