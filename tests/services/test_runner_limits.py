@@ -20,7 +20,7 @@ from apache_beam.utils.timestamp import Duration
 from runners.flink import cluster as flink
 from runners.flink.submit import on_flink
 from runners.spark.submit import on_spark
-from tests.services.clusters import FLINK, SPARK, Cluster
+from tests.services.clusters import Cluster
 from tests.support import wait_until
 
 pytestmark = [pytest.mark.services, pytest.mark.nightly, pytest.mark.timeout(480)]
@@ -71,7 +71,6 @@ def append(path: str) -> Callable[[int], None]:
     return write
 
 
-@SPARK
 @pytest.mark.xfail(strict=True, raises=RuntimeError, reason="Beam 2.70 on Spark has no handler of deferred residuals")
 def test_spark_runs_a_source_that_defers_its_residual(clusters: Callable[[str], Cluster], tmp_path: Path) -> None:
     cluster, seen = clusters("spark"), tmp_path / "seen"
@@ -83,7 +82,6 @@ def test_spark_runs_a_source_that_defers_its_residual(clusters: Callable[[str], 
     assert sorted(map(int, seen.read_text().split())) == list(range(5))
 
 
-@FLINK
 @pytest.mark.xfail(strict=True, raises=AssertionError, reason="Beam 2.70 on Flink keeps each deferred residual")
 def test_checkpoints_of_flink_do_not_grow_with_deferred_residuals(
     clusters: Callable[[str], Cluster], tmp_path: Path
