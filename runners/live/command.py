@@ -26,6 +26,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         given.data,
         {name: getattr(given, f"{name}_port") for name in PORTS},
         given.console_port,
+        given.exporter_port,
+        given.console_metrics_port,
     )
     run(
         lambda: live(options),

@@ -20,8 +20,9 @@ seconds. Servers that ran before (make services-up) keep running. The lake is co
 the fleet, reads the messages that are left and ends; a second Ctrl-C ends everything at once. Logs and live statistics
 are in DIR/live of --data DIR; each log keeps the last 40 MB.
 
-A server, the graph, the console or the fleet that ends by itself is started again, after 1, 2, 4 ... 30 seconds. One
-that ends five times within a minute, or is not well for ten minutes, ends the run with its exit code.
+A server, the graph, the console, the exporter or the fleet that ends by itself is started again, after 1, 2, 4 ... 30
+seconds; so is one whose health page is not well for half a minute. One that ends five times within a minute, or is not
+well for ten minutes, ends the run with its exit code.
 
 exit codes: 0 done, 2 wrong usage, 4 a service is not available or a process was killed again and again, 130 interrupted
 """
@@ -93,5 +94,11 @@ def parser() -> argparse.ArgumentParser:
     )
     for name, usual in PORTS.items():
         add(f"--{name}-port", type=port, default=usual, metavar="N", help=f"port of {name} (default: {usual})")
-    add("--console-port", type=port, default=8300, metavar="N", help="port of the officers' console (default: 8300)")
+    others = (
+        ("--console-port", 8300, "the officers' console"),
+        ("--exporter-port", 9464, "the metrics of lake and topics"),
+        ("--console-metrics-port", 9465, "the console's metrics"),
+    )
+    for flag, usual, what in others:
+        add(flag, type=port, default=usual, metavar="N", help=f"port of {what} (default: {usual})")
     return parser

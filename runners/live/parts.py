@@ -1,8 +1,12 @@
-"""The parts of a live run: its topics, and the processes of the simulator, the graph and the console."""
+"""The parts of a live run: its topics, and the processes of the simulator, the graph, the console and the exporter."""
 
 import os
 import time
 from collections.abc import Callable
+from contextlib import closing
+from functools import partial
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,9 +31,15 @@ MISHAPS = (
     *("--corrupt", "0.0005", "--v0-share", "0.1"),
 )
 """A few duplicates, late, disordered and corrupt messages."""
-CONSOLE_START_SECONDS = 60
+START_SECONDS = 60
+"""So long console and exporter may take until they answer."""
+_LOOK = "5s"
+"""How often the exporter looks at lake and topics."""
 _READY = "console: http"
+_METRICS = "metrics: http"
 _PASSWORD = "one-time password"
+HEALTH_SECONDS = 2.0
+"""So long a part has to answer a request for its health page."""
 
 
 class LiveOptions(NamedTuple):
@@ -51,6 +61,9 @@ class LiveOptions(NamedTuple):
     data: Path
     ports: dict[str, int]
     console_port: int
+    exporter_port: int
+    """Of the exporter's metrics."""
+    console_metrics_port: int
 
 
 class TopicUrl(NamedTuple):
@@ -93,6 +106,8 @@ class Parts:
         self.simulator = Child("simulator", "prestacop", _simulator_command(options, urls), folder / "simulator.log")
         self.graph = Child("graph", "runners.live.graph", graph, folder / "graph.log")
         self.console = Child("console", "prestacop", self._console_command(options, urls), folder / "console.log")
+        self.exporter = Child("exporter", "prestacop", _exporter_command(options, urls), folder / "exporter.log")
+        self._ports = {"console": options.console_metrics_port, "exporter": options.exporter_port}
 
     def _graph_flags(self, options: LiveOptions, urls: dict[str, TopicUrl]) -> list[str]:
         # The console makes its key pair at its first start, which is before the graph's.
@@ -104,6 +119,7 @@ class Parts:
 
     def _console_command(self, options: LiveOptions, urls: dict[str, TopicUrl]) -> list[str]:
         where = ["--data", str(self._console_data), "--host", HOST, "--port", str(options.console_port)]
+        where += ["--metrics-port", str(options.console_metrics_port)]
         write = ["--answers", urls["drones"].publish, "--commands", urls["commands"].publish]
         read = [
             text for name in ("alerts", "images", "confirmations") for text in (f"--{name}", urls[name].read(CONSOLE))
@@ -115,12 +131,16 @@ class Parts:
         effects = (
             (self.graph, "no message is stored"),
             (self.console, "officers cannot answer"),
+            (self.exporter, "no metrics and no alerts of the pipeline"),
             (self.simulator, "no drone sends messages"),
         )
-        return [
-            Part(child.name, effect, str(child.log), child.is_running, child.start, child.why_ended)
-            for child, effect in effects
-        ]
+        return [self._part(child, effect) for child, effect in effects]
+
+    def _part(self, child: Child, effect: str) -> Part:
+        is_well = partial(is_healthy, self._ports[child.name]) if child.name in self._ports else None
+        return Part(
+            child.name, effect, str(child.log), child.is_running, child.start, child.why_ended, child.kill, is_well
+        )
 
 
 def server_part(services: Services, name: str, start: Callable[[str], None]) -> Part:
@@ -134,7 +154,21 @@ def server_part(services: Services, name: str, start: Callable[[str], None]) -> 
     def why() -> ServiceUnavailable:
         return ServiceUnavailable(f"{name} ended; see {state.log}")
 
-    return Part(name, effect, str(state.log), is_running, lambda: start(name), why, is_server=True)
+    def kill() -> None:
+        services.kill(name)
+
+    return Part(name, effect, str(state.log), is_running, lambda: start(name), why, kill, is_server=True)
+
+
+def is_healthy(port: int) -> bool:
+    """Whether the health page of a part says that it is well."""
+    connection = HTTPConnection(HOST, port, timeout=HEALTH_SECONDS)
+    with closing(connection):
+        try:
+            connection.request("GET", "/healthz")
+            return connection.getresponse().status == HTTPStatus.OK
+        except (OSError, HTTPException):
+            return False
 
 
 def _simulator_command(options: LiveOptions, urls: dict[str, TopicUrl]) -> list[str]:
@@ -146,23 +180,38 @@ def _simulator_command(options: LiveOptions, urls: dict[str, TopicUrl]) -> list[
     return ["simulate", "drones", "--live", "--seconds", "0", "--seed", seed, *fleet, *MISHAPS, *where, *logs.flags()]
 
 
+def _exporter_command(options: LiveOptions, urls: dict[str, TopicUrl]) -> list[str]:
+    topics = [("--messages", "drones"), ("--images", "images")] if options.stream == "kafka" else []
+    behind = [text for flag, name in topics for text in (flag, urls[name].publish)]
+    where = ["--host", HOST, "--port", str(options.exporter_port), "--every", _LOOK]
+    return ["exporter", "--lake", options.lake, *behind, *where, *logs.flags()]
+
+
 def compaction(lake: str) -> list[str]:
     """The command that publishes, merges and vacuums the lake."""
     return ["compact", "--lake", lake, "--quiet", *logs.flags()]
 
 
-def start_console(console: Child) -> str:
-    """Start the console and wait until it answers; gives its address, and the password if it has just made one.
+def start_pages(console: Child, exporter: Child, console_metrics_port: int) -> str:
+    """Start console and exporter, and wait until they answer; gives the console's address, its password if it has just
+    made one, and the addresses of the metrics.
 
     Raises:
-        ServiceUnavailable: it ended, or did not answer in time.
+        ServiceUnavailable: one ended, or did not answer in time.
     """
-    console.start()
-    end = time.monotonic() + CONSOLE_START_SECONDS
-    while _READY not in console.output():
-        console.check_running()
+    for child in (console, exporter):
+        child.start()
+    _wait_for(console, _READY)
+    _wait_for(exporter, _METRICS)
+    lines = [line for line in console.output().splitlines() if line.startswith((_READY[:8], _PASSWORD))]
+    metrics = next(line.split()[1] for line in exporter.output().splitlines() if line.startswith(_METRICS))
+    return "\n".join([*lines, f"metrics: {metrics} and http://{HOST}:{console_metrics_port}/metrics"])
+
+
+def _wait_for(child: Child, printed: str) -> None:
+    end = time.monotonic() + START_SECONDS
+    while printed not in child.output():
+        child.check_running()
         if time.monotonic() > end:
-            raise ServiceUnavailable(f"the console did not answer in {CONSOLE_START_SECONDS} s; see {console.log}")
+            raise ServiceUnavailable(f"the {child.name} did not answer in {START_SECONDS} s; see {child.log}")
         time.sleep(0.1)
-    lines = console.output().splitlines()
-    return "\n".join(line for line in lines if line.startswith((_READY[:8], _PASSWORD)))

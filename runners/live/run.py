@@ -7,7 +7,7 @@ from lake.format import check
 from pipelines.cli.commit_progress import Committed, kept_up_to_date
 from runners.live.maintenance import Maintenance
 from runners.live.metrics import Metrics
-from runners.live.parts import LiveOptions, Parts, compaction, create_topics, server_part, start_console
+from runners.live.parts import LiveOptions, Parts, compaction, create_topics, server_part, start_pages
 from runners.live.shutdown import locked_folder, running_servers, stopping
 from runners.live.summary import next_steps, published_count, summary
 from runners.live.supervisor import Supervisor
@@ -56,9 +56,10 @@ def live(options: LiveOptions) -> int:
             watch = Watch(title, parts.simulator, parts.graph, metrics, supervisor, warnings)
             with (
                 stopping(maintenance.stop, maintenance.kill),
+                stopping(parts.exporter.stop, parts.exporter.kill),
                 stopping(parts.console.stop, parts.console.kill),
             ):
-                print(start_console(parts.console), flush=True)
+                print(start_pages(parts.console, parts.exporter, options.console_metrics_port), flush=True)
                 maintenance.start()
                 with stopping(watch.stop, watch.kill), kept_up_to_date(committed):
                     code = watch.run(options.seconds)

@@ -1,4 +1,4 @@
-"""Starts the parts of a live run again when they end by themselves: after pauses that double, and not for ever."""
+"""Starts parts of a live run again that end by themselves or hang: after pauses that double, and not for ever."""
 
 import threading
 import time
@@ -19,6 +19,11 @@ MOST_ENDS = 5
 PATIENCE_SECONDS = 600.0
 """Nor is one that was not well for so long."""
 CHECK_SECONDS = 0.5
+HEALTH_EVERY_SECONDS = 5.0
+HANGS_SECONDS = 30.0
+"""A part whose health page was not well for so long is killed, and so started again."""
+HANGS_AT_START_SECONDS = 120.0
+"""The same of one whose page was never well since its start."""
 
 
 class Part(NamedTuple):
@@ -34,6 +39,9 @@ class Part(NamedTuple):
     """Raises PrestaCopError."""
     why: Callable[[], PrestaCopError]
     """Why it ended, with the exit code that the run has if it gives up."""
+    kill: Callable[[], object]
+    is_well: Callable[[], bool] | None = None
+    """Whether its health page says so; None where it has none."""
     is_server: bool = False
     """The parts after it need it: they are not started while it does not run."""
 
@@ -49,6 +57,9 @@ class _History:
     """None while it does not run."""
     due: float = 0.0
     """When it is started again."""
+    well_at: float | None = None
+    """When its health page was last well; None: never since its start."""
+    health_due: float = 0.0
 
 
 class Supervisor:
@@ -102,7 +113,7 @@ class Supervisor:
         for part in self._parts.values():
             history, now = self._histories[part.name], self._clock()
             if part.is_running():
-                self._runs(part, history, now)
+                self._runs(part, history, now, blocked)
             elif history.runs_since is not None:
                 self._has_ended(part, history, now, part.why())
             elif now >= history.due and not blocked and not self._stopped.is_set():
@@ -115,11 +126,18 @@ class Supervisor:
         while not self._stopped.wait(CHECK_SECONDS) and not self.failure:
             self.check()
 
-    def _runs(self, part: Part, history: _History, now: float) -> None:
+    def _runs(self, part: Part, history: _History, now: float, blocked: bool) -> None:
         if history.runs_since is None:  # somebody else has started it
-            history.runs_since = now
+            history.runs_since, history.well_at = now, None
         if history.times and now - history.runs_since >= WELL_SECONDS:
             history.times = 0
+        if part.is_well and now >= history.health_due:
+            history.health_due = now + HEALTH_EVERY_SECONDS
+            if blocked or part.is_well():  # without a server it can do nothing, and a restart would not help
+                history.well_at = now
+            elif now - (history.well_at or history.runs_since) >= _patience_of(history):
+                self._news.append(State(Level.RED, f"{part.name} hangs: {part.effect}. It is killed; see {part.log}"))
+                part.kill()
 
     def _start(self, part: Part, history: _History) -> None:
         try:
@@ -127,7 +145,7 @@ class Supervisor:
         except PrestaCopError as error:
             self._has_ended(part, history, self._clock(), error)
         else:
-            history.runs_since = self._clock()
+            history.runs_since, history.well_at = self._clock(), None
             self._news.append(State(Level.GREEN, f"{part.name} was started again"))
 
     def _has_ended(self, part: Part, history: _History, now: float, why: PrestaCopError) -> None:
@@ -148,3 +166,7 @@ class Supervisor:
         wait = max(history.due - self._clock(), 0)
         again = f"; it has ended {history.times} times, see {part.log}" if history.times > 1 else f"; see {part.log}"
         return f"{part.name} does not run: {part.effect}. It is started again in {wait:.0f} s{again}"
+
+
+def _patience_of(history: _History) -> float:
+    return HANGS_AT_START_SECONDS if history.well_at is None else HANGS_SECONDS

@@ -55,7 +55,8 @@ def place(services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     ports = {name: free_port() for name in NAMES}
     own = Services(data=tmp_path, ports=ports)
     flags = [text for name, port in ports.items() for text in (f"--{name}-port", str(port))]
-    flags += ["--console-port", str(free_port())]
+    for name in ("console", "exporter", "console-metrics"):
+        flags += [f"--{name}-port", str(free_port())]
     storage.cache_clear()
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it would keep the keys of another test's server
     yield Place(own, tmp_path, ["--data", str(tmp_path), *flags])

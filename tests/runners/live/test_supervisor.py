@@ -1,7 +1,16 @@
-"""A part of a live run that ends is started again, and one that ends again and again ends the run."""
+"""A part of a live run that ends or hangs is started again, and one that ends again and again ends the run."""
 
 from runners.live.metrics import Level
-from runners.live.supervisor import MOST_ENDS, PATIENCE_SECONDS, WELL_SECONDS, Part, Supervisor
+from runners.live.supervisor import (
+    HANGS_AT_START_SECONDS,
+    HANGS_SECONDS,
+    HEALTH_EVERY_SECONDS,
+    MOST_ENDS,
+    PATIENCE_SECONDS,
+    WELL_SECONDS,
+    Part,
+    Supervisor,
+)
 from schemas.errors import InputUnusable, PrestaCopError, ServiceUnavailable
 from tests.support import wait_until
 
@@ -12,7 +21,9 @@ class Process:
     def __init__(self, name: str = "graph", is_server: bool = False) -> None:
         self.now = 0.0
         self.running = True
+        self.is_well = True
         self.starts: list[float] = []
+        self.kills: list[float] = []
         self.refuses: PrestaCopError | None = None
         self.part = Part(
             name,
@@ -21,6 +32,8 @@ class Process:
             lambda: self.running,
             self.start,
             lambda: InputUnusable(f"the {name} ended with exit code 3"),
+            self.kill,
+            None if is_server else lambda: self.is_well,
             is_server,
         )
 
@@ -30,6 +43,11 @@ class Process:
             raise self.refuses
         self.running = True
         self.starts.append(self.now)
+
+    def kill(self) -> None:
+        """It ends."""
+        self.running = False
+        self.kills.append(self.now)
 
     def clock(self) -> float:
         """The time of the test."""
@@ -112,6 +130,36 @@ def test_a_part_waits_for_the_servers_that_it_needs() -> None:
     pass_time(graph, supervisor, 10)
     assert kafka.running
     assert graph.running
+
+
+def test_a_part_that_hangs_is_killed_and_started_again() -> None:
+    graph = Process()
+    supervisor = Supervisor([graph.part], graph.clock)
+    pass_time(graph, supervisor, 100)
+    assert graph.kills == []
+    graph.is_well, hangs = False, graph.now
+    pass_time(graph, supervisor, int(HANGS_SECONDS + HEALTH_EVERY_SECONDS) + 2)
+    (killed,) = graph.kills
+    assert hangs + HANGS_SECONDS - HEALTH_EVERY_SECONDS <= killed <= hangs + HANGS_SECONDS + HEALTH_EVERY_SECONDS
+    assert graph.starts == [killed + 2]  # it is found ended a second later, and the pause is a second
+    assert supervisor.news() == [
+        (Level.RED, "graph hangs: no message is stored. It is killed; see graph.log"),
+        (Level.RED, "graph does not run: no message is stored. It is started again in 1 s; see graph.log"),
+        (Level.GREEN, "graph was started again"),
+    ]
+    pass_time(graph, supervisor, int(HANGS_AT_START_SECONDS) - 5)  # a start takes its time
+    assert len(graph.kills) == 1
+    pass_time(graph, supervisor, 10)
+    assert len(graph.kills) == 2
+
+
+def test_a_part_is_not_killed_while_a_server_that_it_needs_does_not_run() -> None:
+    kafka, graph = Process("kafka", is_server=True), Process()
+    supervisor = Supervisor([kafka.part, graph.part], graph.clock)
+    pass_time(graph, supervisor, 10)
+    kafka.running, kafka.refuses, graph.is_well = False, ServiceUnavailable("not yet"), False
+    pass_time(graph, supervisor, 200)
+    assert graph.kills == []
 
 
 def test_a_part_that_is_released_or_a_run_that_stops_is_left_alone() -> None:

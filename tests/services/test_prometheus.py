@@ -1,0 +1,152 @@
+"""A real Prometheus beside make live: each fault fires its alert, which resolves when the fault ends."""
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import requests
+
+from runners.services import free_port
+from runners.services.ports import HOST
+from tests.apps.console.process import Running, answer_next, log_in_first
+from tests.prometheus import OBSERVABILITY, prometheus, queries
+from tests.services.support import publish
+from tests.services.test_live import Live, Place, live, part, place  # noqa: F401  # a fixture
+from tests.support import wait_until
+
+pytestmark = pytest.mark.services
+
+SECONDS = 20
+"""All times of the rules."""
+WITHIN = "[15m]"
+"""Longer than the test."""
+
+
+def shortened(rules: str) -> str:
+    """The rules with short times."""
+    rules = re.sub(r"\bfor: \d+m", "for: 1s", rules)
+    rules = re.sub(r"\[\d+m\]", f"[{SECONDS}s]", rules)
+    return re.sub(r"(_seconds (?:>|<=)) \d+", rf"\1 {SECONDS}", rules)
+
+
+class Server:
+    """A Prometheus that runs."""
+
+    def __init__(self, port: int) -> None:
+        self._url = f"http://{HOST}:{port}/api/v1"
+
+    def query(self, text: str) -> list[Any]:
+        """The samples of an instant query; none while it does not answer yet."""
+        try:
+            answer = requests.get(f"{self._url}/query", {"query": text}, timeout=30).json()
+        except requests.ConnectionError:
+            return []
+        assert answer["status"] == "success", (text, answer)
+        return list(answer["data"]["result"])
+
+    def value(self, text: str) -> float:
+        """The value of the only sample."""
+        ((sample),) = self.query(text)
+        return float(sample["value"][1])
+
+    def fired(self, *names: str) -> bool:
+        """Whether all these alerts have fired by now."""
+        return set(names) <= self._names(f'count_over_time(ALERTS{{alertstate="firing"}}{WITHIN})')
+
+    def is_quiet(self, *names: str) -> bool:
+        """Whether none of them fires now."""
+        return not set(names) & self._names('ALERTS{alertstate="firing"}')
+
+    def history(self) -> Iterator[str]:
+        """When each alert fired first and last, as lines."""
+        samples = self.query(f'ALERTS{{alertstate="firing"}}{WITHIN}')
+        begin = min(sample["values"][0][0] for sample in self.query(f"up{WITHIN}"))
+        for sample in sorted(samples, key=lambda sample: float(sample["values"][0][0])):
+            labels = [sample["metric"].get(name, "") for name in ("alertname", "source", "part", "topic", "job")]
+            first, last = (sample["values"][end][0] - begin for end in (0, -1))
+            yield f"{' '.join(filter(None, labels)):60} fired at {first:4.0f} s, resolved at {last + 1:4.0f} s"
+
+    def _names(self, text: str) -> set[str]:
+        return {sample["metric"]["alertname"] for sample in self.query(text)}
+
+
+@contextmanager
+def watching(program: Path, folder: Path, targets: list[str]) -> Iterator[Server]:
+    """Run Prometheus with the example's configuration, for these addresses, and the rules with short times."""
+    port = free_port()
+    config = (OBSERVABILITY / "prometheus.yml").read_text().replace("15s", "1s")
+    for usual, target in zip(("127.0.0.1:9464", "127.0.0.1:9465"), targets, strict=True):
+        config = config.replace(usual, target)
+    (folder / "prometheus.yml").write_text(config)
+    (folder / "alerts.yml").write_text(shortened((OBSERVABILITY / "alerts.yml").read_text()))
+    command = [str(program), f"--web.listen-address={HOST}:{port}", f"--storage.tsdb.path={folder}/tsdb"]
+    with (
+        (folder / "prometheus.log").open("wb") as log,
+        subprocess.Popen([*command, f"--config.file={folder}/prometheus.yml"], stdout=log, stderr=log) as process,
+    ):
+        try:
+            yield Server(port)
+        finally:
+            process.kill()
+
+
+def test_each_fault_fires_its_alert_until_it_ends_and_dashboards_have_data(
+    place: Place,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    program = prometheus()  # skips the test before anything is started
+    with live(place, "--drones", "50", "--rate", "2") as run, ExitStack() as stack:
+        run.wait_for(lambda printed: "metrics: " in printed)
+        server = stack.enter_context(watching(program, tmp_path, re.findall(r"([\d.:]+)/metrics", run.printed())))
+        run.wait_for(lambda _: run.committed() > 0)
+        running = Running(run.process, place.data / "output.txt")
+        with closing(log_in_first(running)) as officer:
+            broker = place.services.environment("kafka")["KAFKA_BOOTSTRAP_SERVERS"]
+            publish(broker, "drones", [b"poison"] * 1_000)
+            wait_until(lambda: server.fired("DeadLetters", "AlertsUnanswered"))
+
+            kafka = psutil.Process(place.services.status("kafka")[0].pid)
+            kafka.suspend()
+            while "Take alert" in officer.get("/queue").text or officer.get("/desk").url.path == "/desk":
+                answer_next(officer, "40")
+            of_kafka = ("LookFails", "OutboxStuck", "ConsoleTopicDown")
+            wait_until(lambda: server.fired(*of_kafka))
+            kafka.resume()
+            wait_until(lambda: server.is_quiet("DeadLetters", "AlertsUnanswered", *of_kafka))
+
+            console = part(run, "console")
+            assert console is not None
+            console.kill()
+            stop_graph(run, server)
+            of_graph = ("TargetDown", "PipelineStuck", "PipelineBehind", "PublicationOld")
+            wait_until(lambda: server.fired(*of_graph))
+            run.wait_for(lambda printed: re.search("graph hangs: .*graph was started again", printed, re.DOTALL))
+            wait_until(lambda: server.is_quiet(*of_graph))
+
+        print(*server.history(), sep="\n")
+        for path in (OBSERVABILITY / "dashboards").glob("*.json"):
+            for query in queries(json.loads(path.read_text())):
+                assert server.query(query), f"{path.name}: {query}"
+
+
+def stop_graph(run: Live, server: Server) -> None:
+    """Suspend it at a moment at which units are committed and not published."""
+    graph = part(run, "runners.live.graph")
+    assert graph is not None
+
+    def has_tail() -> bool:
+        graph.suspend()
+        looks = server.value('prestacop_looks_total{part="lake"}')
+        wait_until(lambda: server.value('prestacop_looks_total{part="lake"}') > looks + 1)
+        if server.value("prestacop_tail_units") > 0:
+            return True
+        graph.resume()
+        return False
+
+    wait_until(has_tail)
