@@ -29,7 +29,7 @@ from deltalake.transaction import AddAction, RemoveAction
 
 from lake.faults import S3_CHECK, faults
 from lake.layout import partitions
-from lake.retries import Contradiction, doublings, patience, patiently
+from lake.retries import Contradiction, patience, patiently
 from lake.storage import S3, LocalStorage, S3Storage, s3_endpoint, storage
 from schemas.errors import InputChanged, LakeDamaged, OutputUnusable, PrestaCopError, ServiceUnavailable
 from schemas.lake import SCHEMAS, Dataset
@@ -40,6 +40,8 @@ LOG: Final = "_delta_log"
 APP: Final = "prestacop"
 """The transaction of a table whose version is the number of its last change."""
 _VACUUM: Final = "prestacop vacuum"
+_RETRIES: Final = 1_000_000
+"""Time limits them: deltalake waits a random time between two, so a few may be over within seconds."""
 _READS: Final = 8
 """Footers, and files of the log, read in parallel."""
 
@@ -111,7 +113,8 @@ class Table:
     @property
     def number(self) -> int:
         """The number of the last change that the table has; 0 for none."""
-        return self._table.transaction_version(APP) or 0
+        with table_faults(self._root, self._form.name):  # it may read the log
+            return self._table.transaction_version(APP) or 0
 
     @property
     def version(self) -> int:
@@ -364,7 +367,7 @@ def options(root: str) -> dict[str, str]:
     options = {
         "aws_conditional_put": "etag",
         "aws_region": store.session.region_name or "us-east-1",
-        "max_retries": str(doublings(patience())),
+        "max_retries": str(_RETRIES),
         "retry_timeout": f"{math.ceil(patience())}s",
     }
     if credentials := store.session.get_credentials():

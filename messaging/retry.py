@@ -11,6 +11,8 @@ T = TypeVar("T")
 
 START_SECONDS: Final = 20.0
 """How long a service may be silent that never answered: the address may be wrong."""
+PATIENCE_SECONDS: Final = 600.0
+"""How long a service may be away that a run reads from or publishes to."""
 LONGEST_NAP_SECONDS: Final = 30.0
 HINT: Final = "Check the network, the address and that the server runs; then run the same command again"
 _QUIET_SECONDS: Final = 2.0

@@ -29,6 +29,7 @@ from lake.publication import publish
 from lake.retries import PATIENCE
 from lake.storage import storage
 from lake.tables import check_name
+from messaging.retry import PATIENCE_SECONDS
 from pipelines.cli.app import PRISM, beam_options, committed_line, progress_bar, run, stream_line
 from pipelines.cli.cluster import Cluster, Place, job_name
 from pipelines.cli.prism import find_prism, on_prism
@@ -50,8 +51,6 @@ from transforms.publish import PublishEvery
 
 FAILURES = 3
 """``--every`` ends after so many runs in a row that failed because a service did not answer."""
-S3_PATIENCE_S = 300
-"""How long an unbounded run retries requests to S3."""
 
 SPARK_IS_BOUNDED = (
     "Spark has no unbounded runs: Beam's runner for it (2.70) has no handler for a source that defers its residual. "
@@ -115,7 +114,7 @@ def follow(
     reading: ReadOptions, settings: Settings, options: PipelineOptions, skew: float, shown: AbstractContextManager[None]
 ) -> None:
     """Read topics continuously until the process is stopped; the options name a runner for unbounded runs."""
-    os.environ.setdefault(PATIENCE, str(S3_PATIENCE_S))
+    os.environ.setdefault(PATIENCE, str(PATIENCE_SECONDS))
     share_memory()
     pipeline = beam.Pipeline(options=options)
     violations(pipeline, follow_inputs(reading, settings.root, skew), settings)

@@ -9,12 +9,10 @@ from typing import Final, NamedTuple
 from confluent_kafka import KafkaError, Message, TopicPartition
 
 from messaging.kafka import Connection, Topic, open_consumer
-from messaging.retry import Patience
+from messaging.retry import PATIENCE_SECONDS, Patience
 from messaging.urls import KafkaUrl
 from schemas.errors import InputUnusable
 
-PATIENCE_SECONDS = 120.0
-"""How long a broker that has answered may be silent."""
 FETCHING: Final[Mapping[str, int]] = {
     "fetch.wait.max.ms": 100,
     "fetch.message.max.bytes": 4 << 20,

@@ -19,7 +19,7 @@ from lake.large_payloads import bounded
 from lake.ledger import is_committed, read_back
 from lake.storage import storage
 from messaging.pubsub import Subscriber
-from messaging.retry import START_SECONDS, Patience
+from messaging.retry import PATIENCE_SECONDS, START_SECONDS, Patience
 from messaging.urls import PubSubUrl
 from schemas.errors import LakeDamaged
 from schemas.lake import MICROSECONDS, Source, timestamps
@@ -43,7 +43,6 @@ PULL_SECONDS = 20.0
 LOOK_SECONDS = 1.0
 QUIET_SECONDS = 2.0
 """After so long without a message a request that does not wait shows whether the subscription is empty."""
-PATIENCE_SECONDS = 120
 
 
 class PubSubStream(Stream):

@@ -1,16 +1,12 @@
 """Alerts to a topic of Kafka or Pub/Sub, known there by message_id."""
 
 from collections.abc import Sequence
-from typing import Final
 
 from messaging.kafka import Topic, TopicProducer
 from messaging.pubsub import Publisher, message
-from messaging.retry import START_SECONDS, Patience
+from messaging.retry import PATIENCE_SECONDS, START_SECONDS, Patience
 from messaging.urls import KafkaUrl, PubSubUrl
 from schemas.alerts import MESSAGE_ID, Alert, encode
-
-PATIENCE_SECONDS: Final = 60
-"""How long a service may be away while alerts wait for it."""
 
 
 class KafkaAlerts:
@@ -19,7 +15,7 @@ class KafkaAlerts:
     def __init__(self, url: KafkaUrl) -> None:
         """Find it. Raises InputUnusable, NotPermitted, OptionsRefused, ServiceUnavailable."""
         Topic(url, Patience(START_SECONDS)).identity()  # a producer's own look-up would create it
-        settings = {"linger.ms": 5, "message.timeout.ms": PATIENCE_SECONDS * 1000}
+        settings = {"linger.ms": 5, "message.timeout.ms": int(PATIENCE_SECONDS * 1000)}
         self._producer = TopicProducer(url, settings, Patience(PATIENCE_SECONDS, answered=True))
 
     def send(self, alerts: Sequence[Alert]) -> None:
