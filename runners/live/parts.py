@@ -3,15 +3,13 @@
 import os
 import time
 from collections.abc import Callable
-from contextlib import closing
 from functools import partial
-from http import HTTPStatus
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import NamedTuple
 
 from messaging.urls import kafka_url
 from pipelines.violations.options import UNBOUNDED
+from runners.live.health import GraphHealth, HasUnits, is_healthy
 from runners.live.supervisor import Part
 from runners.processes import Child
 from runners.provision import pubsub
@@ -38,8 +36,6 @@ _LOOK = "5s"
 _READY = "console: http"
 _METRICS = "metrics: http"
 _PASSWORD = "one-time password"
-HEALTH_SECONDS = 2.0
-"""So long a part has to answer a request for its health page."""
 
 
 class LiveOptions(NamedTuple):
@@ -126,21 +122,20 @@ class Parts:
         ]
         return ["console", *where, "--panes", str(self.panes), *write, *read, *logs.flags()]
 
-    def supervised(self) -> list[Part]:
-        """The parts that are started again when they end."""
-        effects = (
-            (self.graph, "no message is stored"),
-            (self.console, "officers cannot answer"),
-            (self.exporter, "no metrics and no alerts of the pipeline"),
-            (self.simulator, "no drone sends messages"),
-        )
-        return [self._part(child, effect) for child, effect in effects]
+    def supervised(self, committed: HasUnits) -> list[Part]:
+        """The parts that are started again when they end or hang."""
+        console, exporter = (partial(is_healthy, self._ports[name]) for name in ("console", "exporter"))
+        return [
+            _part(self.graph, "no message is stored", GraphHealth(self.progress_file, committed)),
+            _part(self.console, "officers cannot answer", console),
+            _part(self.exporter, "no metrics and no alerts of the pipeline", exporter),
+            _part(self.simulator, "no drone sends messages"),
+        ]
 
-    def _part(self, child: Child, effect: str) -> Part:
-        is_well = partial(is_healthy, self._ports[child.name]) if child.name in self._ports else None
-        return Part(
-            child.name, effect, str(child.log), child.is_running, child.start, child.why_ended, child.kill, is_well
-        )
+
+def _part(child: Child, effect: str, is_well: Callable[[], bool] | None = None) -> Part:
+    log = str(child.log)
+    return Part(child.name, effect, log, child.is_running, child.start, child.why_ended, child.kill, is_well)
 
 
 def server_part(services: Services, name: str, start: Callable[[str], None]) -> Part:
@@ -158,17 +153,6 @@ def server_part(services: Services, name: str, start: Callable[[str], None]) -> 
         services.kill(name)
 
     return Part(name, effect, str(state.log), is_running, lambda: start(name), why, kill, is_server=True)
-
-
-def is_healthy(port: int) -> bool:
-    """Whether the health page of a part says that it is well."""
-    connection = HTTPConnection(HOST, port, timeout=HEALTH_SECONDS)
-    with closing(connection):
-        try:
-            connection.request("GET", "/healthz")
-            return connection.getresponse().status == HTTPStatus.OK
-        except (OSError, HTTPException):
-            return False
 
 
 def _simulator_command(options: LiveOptions, urls: dict[str, TopicUrl]) -> list[str]:

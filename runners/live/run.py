@@ -51,7 +51,7 @@ def live(options: LiveOptions) -> int:
                     create_topics(name)  # the Pub/Sub server keeps none
 
             servers = [server_part(services, name, start_server) for name in names]
-            supervisor = Supervisor([*servers, *parts.supervised()])
+            supervisor = Supervisor([*servers, *parts.supervised(committed)])
             title = f"{options.drones:,} drones → {options.stream} → {options.lake}"
             watch = Watch(title, parts.simulator, parts.graph, metrics, supervisor, warnings)
             with (
