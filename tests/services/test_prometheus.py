@@ -16,9 +16,9 @@ from runners.services import free_port
 from runners.services.ports import HOST
 from tests.apps.console.process import Running, answer_next, log_in_first
 from tests.prometheus import OBSERVABILITY, prometheus, queries
-from tests.services.support import publish
+from tests.services.support import payloads_of, publish
 from tests.services.test_live import Live, Place, live, part, place  # noqa: F401  # a fixture
-from tests.support import wait_until
+from tests.support import make_messages, wait_until
 
 pytestmark = pytest.mark.services
 
@@ -96,19 +96,22 @@ def watching(program: Path, folder: Path, targets: list[str]) -> Iterator[Server
             process.kill()
 
 
+@pytest.mark.timeout(600)
 def test_each_fault_fires_its_alert_until_it_ends_and_dashboards_have_data(
     place: Place,  # noqa: F811
     tmp_path: Path,
 ) -> None:
     program = prometheus()  # skips the test before anything is started
-    with live(place, "--drones", "50", "--rate", "2") as run, ExitStack() as stack:
+    with live(place, "--drones", "20", "--rate", "1") as run, ExitStack() as stack:
         run.wait_for(lambda printed: "metrics: " in printed)
         server = stack.enter_context(watching(program, tmp_path, re.findall(r"([\d.:]+)/metrics", run.printed())))
         run.wait_for(lambda _: run.committed() > 0)
         running = Running(run.process, place.data / "output.txt")
         with closing(log_in_first(running)) as officer:
             broker = place.services.environment("kafka")["KAFKA_BOOTSTRAP_SERVERS"]
-            publish(broker, "drones", [b"poison"] * 1_000)
+            unqualified = ["--violation-share", "0.5", "--unqualified-share", "0.5"]
+            alerts = payloads_of(make_messages(tmp_path / "alerts", 2, 10, *unqualified))
+            publish(broker, "drones", [*alerts, *[b"poison"] * 100])
             wait_until(lambda: server.fired("DeadLetters", "AlertsUnanswered"))
 
             kafka = psutil.Process(place.services.status("kafka")[0].pid)
