@@ -1,10 +1,13 @@
 """A real Prometheus beside make live: each fault fires its alert, which resolves when the fault ends."""
 
 import json
+import math
 import re
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -55,22 +58,25 @@ class Server:
         ((sample),) = self.query(text)
         return float(sample["value"][1])
 
-    def fired(self, *names: str) -> bool:
-        """Whether all these alerts have fired by now."""
-        return set(names) <= self._names(f'count_over_time(ALERTS{{alertstate="firing"}}{WITHIN})')
+    def fired(self, since: float, *names: str) -> bool:
+        """Whether all these alerts have fired since this time, in seconds since the epoch."""
+        seconds = math.ceil(time.time() - since)
+        return set(names) <= self._names(f'count_over_time(ALERTS{{alertstate="firing"}}[{seconds}s])')
 
     def is_quiet(self, *names: str) -> bool:
         """Whether none of them fires now."""
         return not set(names) & self._names('ALERTS{alertstate="firing"}')
 
     def history(self) -> Iterator[str]:
-        """When each alert fired first and last, as lines."""
-        samples = self.query(f'ALERTS{{alertstate="firing"}}{WITHIN}')
-        begin = min(sample["values"][0][0] for sample in self.query(f"up{WITHIN}"))
-        for sample in sorted(samples, key=lambda sample: float(sample["values"][0][0])):
-            labels = [sample["metric"].get(name, "") for name in ("alertname", "source", "part", "topic", "job")]
-            first, last = (sample["values"][end][0] - begin for end in (0, -1))
-            yield f"{' '.join(filter(None, labels)):60} fired at {first:4.0f} s, resolved at {last + 1:4.0f} s"
+        """When each alert fired, from when to when, in seconds since Prometheus began; one per line."""
+        began = min(sample["values"][0][0] for sample in self.query(f"up{WITHIN}"))
+        for sample in self.query(f'ALERTS{{alertstate="firing"}}{WITHIN}'):
+            labels = [sample["metric"].get(name, "") for name in ("alertname", "source", "part", "topic")]
+            times = [value[0] - began for value in sample["values"]]
+            starts = [at for before, at in pairwise([-math.inf, *times]) if at > before + 3]
+            ends = [at for at, after in pairwise([*times, math.inf]) if after > at + 3]
+            periods = (f"{start:.0f}-{end + 1:.0f} s" for start, end in zip(starts, ends, strict=True))
+            yield f"{' '.join(filter(None, labels)):32} {', '.join(periods)}"
 
     def _names(self, text: str) -> set[str]:
         return {sample["metric"]["alertname"] for sample in self.query(text)}
@@ -111,25 +117,28 @@ def test_each_fault_fires_its_alert_until_it_ends_and_dashboards_have_data(
             broker = place.services.environment("kafka")["KAFKA_BOOTSTRAP_SERVERS"]
             unqualified = ["--violation-share", "0.5", "--unqualified-share", "0.5"]
             alerts = payloads_of(make_messages(tmp_path / "alerts", 2, 10, *unqualified))
+            began = time.time()
             publish(broker, "drones", [*alerts, *[b"poison"] * 100])
-            wait_until(lambda: server.fired("DeadLetters", "AlertsUnanswered"))
+            wait_until(lambda: server.fired(began, "DeadLetters", "AlertsUnanswered"))
 
             kafka = psutil.Process(place.services.status("kafka")[0].pid)
+            began = time.time()
             kafka.suspend()
             while "Take alert" in officer.get("/queue").text or officer.get("/desk").url.path == "/desk":
                 answer_next(officer, "40")
             wait_until(lambda: server.is_quiet("AlertsUnanswered"))
             of_kafka = ("LookFails", "OutboxStuck", "ConsoleTopicDown")
-            wait_until(lambda: server.fired(*of_kafka))
+            wait_until(lambda: server.fired(began, *of_kafka))
             kafka.resume()
             wait_until(lambda: server.is_quiet("DeadLetters", *of_kafka))
 
             console = part(run, "console")
             assert console is not None
+            began = time.time()
             console.kill()
             stop_graph(run, server)
             of_graph = ("TargetDown", "PipelineStuck", "PipelineBehind", "PublicationOld")
-            wait_until(lambda: server.fired(*of_graph))
+            wait_until(lambda: server.fired(began, *of_graph))
             run.wait_for(lambda printed: re.search("graph hangs: .*graph was started again", printed, re.DOTALL))
             wait_until(lambda: server.is_quiet(*of_graph))
 
