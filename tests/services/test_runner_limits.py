@@ -47,7 +47,6 @@ TRACKER = beam.DoFn.RestrictionParam(UpTo())
 class OneAtATime(beam.DoFn):  # type: ignore[misc]
     """Gives a number and defers the others."""
 
-    @beam.DoFn.unbounded_per_element()  # type: ignore[untyped-decorator]
     def process(self, element: int, tracker: Any = TRACKER) -> Iterator[int]:
         position = tracker.current_restriction().start
         if tracker.try_claim(position):
@@ -55,10 +54,10 @@ class OneAtATime(beam.DoFn):  # type: ignore[misc]
             tracker.defer_remainder(Duration(micros=10_000))
 
 
-class OneAtATimeInABatch(OneAtATime):
-    """The same for a bounded pipeline."""
+class OneAtATimeForEver(OneAtATime):
+    """The same for an unbounded pipeline."""
 
-    @beam.DoFn.bounded_per_element()  # type: ignore[untyped-decorator]
+    @beam.DoFn.unbounded_per_element()  # type: ignore[untyped-decorator]
     def process(self, element: int, tracker: Any = TRACKER) -> Iterator[int]:
         yield from super().process(element, tracker)
 
@@ -78,7 +77,7 @@ def test_spark_runs_a_source_that_defers_its_residual(clusters: Callable[[str], 
         on_spark(PipelineOptions(), cluster.services) as options,
         beam.Pipeline(options=options) as pipeline,
     ):
-        _ = pipeline | beam.Create([5]) | beam.ParDo(OneAtATimeInABatch()) | beam.Map(append(str(seen)))
+        _ = pipeline | beam.Create([5]) | beam.ParDo(OneAtATime()) | beam.Map(append(str(seen)))
     assert sorted(map(int, seen.read_text().split())) == list(range(5))
 
 
@@ -92,7 +91,7 @@ def test_checkpoints_of_flink_do_not_grow_with_deferred_residuals(
 
     def run() -> None:
         with on_flink(PipelineOptions(flags), cluster.services) as options, beam.Pipeline(options=options) as pipeline:
-            _ = pipeline | beam.Create([10**9]) | beam.ParDo(OneAtATime()) | beam.Map(append(str(seen)))
+            _ = pipeline | beam.Create([10**9]) | beam.ParDo(OneAtATimeForEver()) | beam.Map(append(str(seen)))
 
     def sizes() -> list[int]:
         for job in manager.request("jobs/overview")["jobs"]:
