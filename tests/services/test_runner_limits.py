@@ -6,6 +6,7 @@ docs/clusters.md says what follows from each. They are run when ``runners/versio
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.transforms.core import RestrictionProvider
 from apache_beam.utils.timestamp import Duration
 
+from pipelines.cli.cluster import JobEnded
 from runners.flink import cluster as flink
 from runners.flink.submit import on_flink
 from runners.spark.submit import on_spark
@@ -90,7 +92,11 @@ def test_checkpoints_of_flink_do_not_grow_with_deferred_residuals(
     flags = ["--streaming", "--checkpointing_interval=500", "--job_name=limits", "--parallelism=1"]
 
     def run() -> None:
-        with on_flink(PipelineOptions(flags), cluster.services) as options, beam.Pipeline(options=options) as pipeline:
+        with (
+            suppress(JobEnded),  # it is cancelled below
+            on_flink(PipelineOptions(flags), cluster.services) as options,
+            beam.Pipeline(options=options) as pipeline,
+        ):
             _ = pipeline | beam.Create([10**9]) | beam.ParDo(OneAtATimeForEver()) | beam.Map(append(str(seen)))
 
     def sizes() -> list[int]:
