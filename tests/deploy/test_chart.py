@@ -254,6 +254,16 @@ def test_the_pipeline_runs_the_flink_that_is_tested_here() -> None:
     assert {"name": "ENABLE_BUILT_IN_PLUGINS", "value": f"flink-s3-fs-presto-{versions.FLINK}.jar"} in main["env"]
 
 
+def test_the_prometheus_operator_gets_the_alerts_and_every_page_of_metrics() -> None:
+    (rule,) = of_kind("full", "PrometheusRule")
+    assert rule["spec"] == yaml.safe_load((DEPLOY / "observability/alerts.yml").read_text(encoding="utf-8"))
+    example = yaml.safe_load((DEPLOY / "observability/prometheus.yml").read_text(encoding="utf-8"))
+    jobs = {job["job_name"] for job in example["scrape_configs"]}
+    monitors = [monitor["spec"]["endpoints"] for monitor in of_kind("full", "ServiceMonitor")]
+    assert {endpoint["relabelings"][0]["replacement"] for (endpoint,) in monitors} == jobs
+    assert not of_kind("default", *EXTENSIONS[1:])
+
+
 def test_no_secret_is_in_an_object() -> None:
     assert not of_kind("full", "Secret")
     for name, container, _ in containers("full"):

@@ -112,3 +112,20 @@ def test_each_image_is_named_once_with_the_version_that_is_tested_here() -> None
     pom = (ROOT / "runners/services/kafka/pom.xml").read_text(encoding="utf-8")
     kafka = re.findall(r"<artifactId>kafka_2.13</artifactId>\s*<version>(.*)<", pom)
     assert {f"apache/kafka:{version}" for version in kafka} < {*images}
+
+
+def test_prometheus_reads_every_page_of_metrics_under_the_name_that_the_alerts_know() -> None:
+    example = yaml.safe_load((DEPLOY / "observability/prometheus.yml").read_text(encoding="utf-8"))
+    ours = yaml.safe_load(MODEL["configs"]["prometheus"]["content"])
+    ports: dict[str, dict[str, str]] = {}
+    for name, config in (("example", example), ("ours", ours)):
+        jobs = {job["job_name"]: job["static_configs"][0]["targets"][0] for job in config["scrape_configs"]}
+        ports[name] = {job: target.rpartition(":")[2] for job, target in jobs.items()}
+    assert ports["ours"] == ports["example"]
+
+
+def test_each_file_that_is_mounted_exists() -> None:
+    for service in SERVICES.values():
+        for volume in service.get("volumes", ()):
+            source = volume.partition(":")[0]
+            assert not source.startswith(".") or (DEPLOY / source).exists(), source
