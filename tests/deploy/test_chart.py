@@ -159,6 +159,7 @@ def test_every_container_is_locked_down_and_has_limits(setting: str) -> None:
         assert security["runAsNonRoot"], name
         assert security["runAsUser"] >= 1000, name
         assert security["seccompProfile"] == {"type": "RuntimeDefault"}, name
+        assert pod["spec"]["enableServiceLinks"] is False, name
         for field in ("hostNetwork", "hostPID", "hostIPC"):
             assert not pod["spec"].get(field), name
         assert {next(iter(volume.keys() - {"name"})) for volume in pod["spec"]["volumes"]} <= {

@@ -22,6 +22,7 @@ imagePullPolicy: {{ .root.Values.pullPolicy }}
 {{- define "prestacop.pod" -}}
 serviceAccountName: {{ .root.Release.Name }}-{{ .component }}
 automountServiceAccountToken: {{ .token | default false }}
+enableServiceLinks: false # Kubernetes' own variables, such as PRESTACOP_CONSOLE_PORT, would be taken for flags
 {{- with .root.Values.pullSecrets }}
 imagePullSecrets:
   {{- range . }}
