@@ -18,7 +18,7 @@ _INSTALL: Final = f"({_GET} || (apt-get update && {_GET})) && dpkg -x {_PACKAGE}
 _PROMETHEUS: Final = Program(
     "prometheus", ("sh", "-c", f"cd {TARGET} && {_INSTALL}"), "usr/bin/prometheus", tool="apt-get"
 )
-_NAME: Final = re.compile(r"\bprestacop_\w+")
+_NAME: Final = re.compile(r"\bprestacop_\w+?(?=(?:_bucket)?\b)")
 _ANY: Final = {"$instance": ".+", "$__rate_interval": "1m", "$__range": "1m"}
 """Values of Grafana's variables."""
 

@@ -43,6 +43,12 @@ class Server:
 
     def __init__(self, port: int) -> None:
         self._url = f"http://{HOST}:{port}/api/v1"
+        self._faults: list[tuple[float, str]] = []
+
+    def note(self, fault: str) -> float:
+        """Note that a fault begins or ends now; the time."""
+        self._faults.append((time.time(), fault))
+        return self._faults[-1][0]
 
     def query(self, text: str) -> list[Any]:
         """The samples of an instant query; none while it does not answer yet."""
@@ -68,8 +74,9 @@ class Server:
         return not set(names) & self._names('ALERTS{alertstate="firing"}')
 
     def history(self) -> Iterator[str]:
-        """When each alert fired, from when to when, in seconds since Prometheus began; one per line."""
+        """When faults began and ended, and when alerts fired, in seconds since Prometheus began; one per line."""
         began = min(sample["values"][0][0] for sample in self.query(f"up{WITHIN}"))
+        yield from (f"{at - began:.0f} s: {fault}" for at, fault in self._faults)
         for sample in self.query(f'ALERTS{{alertstate="firing"}}{WITHIN}'):
             labels = [sample["metric"].get(name, "") for name in ("alertname", "source", "part", "topic")]
             times = [value[0] - began for value in sample["values"]]
@@ -117,12 +124,12 @@ def test_each_fault_fires_its_alert_until_it_ends_and_dashboards_have_data(
             broker = place.services.environment("kafka")["KAFKA_BOOTSTRAP_SERVERS"]
             unqualified = ["--violation-share", "0.5", "--unqualified-share", "0.5"]
             alerts = payloads_of(make_messages(tmp_path / "alerts", 2, 10, *unqualified))
-            began = time.time()
+            began = server.note("dead letters and alerts are published")
             publish(broker, "drones", [*alerts, *[b"poison"] * 100])
             wait_until(lambda: server.fired(began, "DeadLetters", "AlertsUnanswered"))
 
             kafka = psutil.Process(place.services.status("kafka")[0].pid)
-            began = time.time()
+            began = server.note("Kafka is stopped, and all alerts are answered")
             kafka.suspend()
             while "Take alert" in officer.get("/queue").text or officer.get("/desk").url.path == "/desk":
                 answer_next(officer, "40")
@@ -130,16 +137,18 @@ def test_each_fault_fires_its_alert_until_it_ends_and_dashboards_have_data(
             of_kafka = ("LookFails", "OutboxStuck", "ConsoleTopicDown")
             wait_until(lambda: server.fired(began, *of_kafka))
             kafka.resume()
+            server.note("Kafka goes on")
             wait_until(lambda: server.is_quiet("DeadLetters", *of_kafka))
 
             console = part(run, "console")
             assert console is not None
-            began = time.time()
+            began = server.note("the console is killed, the graph is stopped")
             console.kill()
             stop_graph(run, server)
             of_graph = ("TargetDown", "PipelineStuck", "PipelineBehind", "PublicationOld")
             wait_until(lambda: server.fired(began, *of_graph))
             run.wait_for(lambda printed: re.search("graph hangs: .*graph was started again", printed, re.DOTALL))
+            server.note("the graph was started again")
             wait_until(lambda: server.is_quiet(*of_graph))
 
         print(*server.history(), sep="\n")
