@@ -16,9 +16,17 @@ INK, MUTED, LINE, BAND, ACCENT = "var(--ink)", "var(--muted)", "var(--line)", "v
 HEADROOM: Final = 1.22
 """Room above the highest column for the texts of the bands."""
 BAR_GAP: Final = 0.12
+WIDEST_LETTER: Final = 0.62
+"""The mean width of letters of a wide font, by font size."""
 NOTE_WIDTH: Final = 125
 """The width of a count and a share at the end of a line."""
-_FONT: Final = ' font-family="sans-serif"'
+ROW_NAMES: Final = {"wide": 220, "narrow": 110}
+"""The width of the longest names of rows, in pixels."""
+_NOISE: Final = re.compile(r' font-family="sans-serif"| role="graphics-[^"]*"| aria-roledescription="[^"]*"')
+"""What Vega writes on each part of a drawing: its font, and roles without a name, which a screen reader would list."""
+
+_ATTRIBUTE: Final = re.compile('="[^"]*"')
+_DECIMALS: Final = re.compile(r"(\.\d\d)\d+")
 
 Spec = Any
 """An Altair chart, of whichever layers."""
@@ -53,8 +61,15 @@ class Ranked(NamedTuple):
     note: str
 
 
+class Label(NamedTuple):
+    """A chart's name and description for screen readers."""
+
+    name: str
+    description: str
+
+
 def columns(
-    label: str,
+    label: Label,
     stacks: Mapping[str, Sequence[int]],
     *,
     x_title: str,
@@ -66,7 +81,6 @@ def columns(
     """Columns of counts side by side, stacked by source; SVG for both sizes.
 
     Args:
-        label: a description for screen readers.
         stacks: by source the height of each column; column i spans i to i + 1.
         ticks: the labels of the x axis, by position.
         few_ticks: the same for a phone, where it differs.
@@ -82,14 +96,7 @@ def columns(
 
     def chart(size: Size) -> Spec:
         shown = ticks if size.name == "wide" or few_ticks is None else few_ticks
-        names = "{" + ", ".join(f"'{at:g}': '{name}'" for at, name in shown.items()) + "}"
-        axis = alt.Axis(
-            values=list(shown),
-            labelExpr=f"({names})[toString(datum.value)]",
-            labelOverlap=False,
-            labelFlush=False,
-            grid=False,
-        )
+        axis = _named_ticks(shown)
         x = alt.X("from:Q", bin="binned", scale=alt.Scale(domain=[0, n], nice=False), axis=axis, title=x_title)
         y = alt.Y(
             "n:Q", stack="zero", scale=alt.Scale(domain=[0, top], nice=False), title=y_title, axis=_counts(grid=True)
@@ -104,7 +111,7 @@ def columns(
     return _both(chart, label)
 
 
-def ranking(label: str, bars: Sequence[Ranked], *, x_title: str, color: str = ACCENT) -> Markup:
+def ranking(label: Label, bars: Sequence[Ranked], *, x_title: str, color: str = ACCENT) -> Markup:
     """Bars below each other, each with its name above it, the highest first; SVG for both sizes."""
     rows = [{"place": place, **bar._asdict()} for place, bar in enumerate(bars)]
     top = max(bar.value for bar in bars) or 1
@@ -124,29 +131,52 @@ def ranking(label: str, bars: Sequence[Ranked], *, x_title: str, color: str = AC
     return _both(chart, label)
 
 
-def week(label: str, by_hour: Sequence[int], weekdays: Sequence[str], *, legend: str) -> Markup:
-    """The hours of a week as squares, the darker the more; SVG for both sizes."""
-    rows = [
-        {"day": weekdays[hour // 24][:3], "hour": hour % 24, "to": hour % 24 + 1, "n": n}
-        for hour, n in enumerate(by_hour)
+def heat(
+    label: Label,
+    rows: Mapping[str, Sequence[float]],
+    *,
+    x_title: str,
+    ticks: Mapping[float, str],
+    few_ticks: Mapping[float, str] | None = None,
+    legend: str,
+    gap: float = 1,
+) -> Markup:
+    """Rows of squares, the darker the more; SVG for both sizes.
+
+    Args:
+        rows: by name the values of its squares; square i spans i to i + 1.
+        ticks: the labels of the x axis, by position.
+        few_ticks: the same for a phone, where it differs.
+        legend: what a square counts.
+        gap: between squares, in pixels.
+    """
+    squares = [
+        {"row": name, "from": place, "to": place + 1, "n": n}
+        for name, values in rows.items()
+        for place, n in enumerate(values)
     ]
+    end = max(map(len, rows.values()))
 
     def chart(size: Size) -> Spec:
         few = size.name == "narrow"
-        axis = alt.Axis(values=list(range(0, 25, 6 if few else 2)), grid=False)
-        hours = alt.Scale(domain=[0, 24], nice=False)
+        axis = _named_ticks(few_ticks if few and few_ticks is not None else ticks)
         shown = alt.Legend(
             orient="top", direction="horizontal", symbolType="square", symbolFillColor=ACCENT, symbolStrokeWidth=0,
             symbolSize=180, format="~s" if few else ",~f", tickCount=4, titleLimit=0,
             labelExpr="datum.value ? datum.label : '0'",
         )  # fmt: skip
-        squares = alt.Chart(_data(rows)).mark_rect(color=ACCENT, stroke="var(--page)", strokeWidth=1)
-        return squares.encode(
-            x=alt.X("hour:Q", scale=hours, axis=axis, title="hour of the day (New York)"),
+        edges = alt.value("var(--page)") if gap else alt.Undefined
+        drawn = alt.Chart(_data(squares)).mark_rect(color=ACCENT, strokeWidth=gap or alt.Undefined)
+        # The browser's font may be wider than the one that Vega measures with.
+        widest = min(ROW_NAMES[size.name], max(map(len, rows)) * size.font * WIDEST_LETTER)
+        names = alt.Axis(grid=False, labelLimit=ROW_NAMES[size.name], minExtent=widest)
+        return drawn.encode(
+            x=alt.X("from:Q", scale=alt.Scale(domain=[0, end], nice=False), axis=axis, title=x_title),
             x2="to:Q",
-            y=alt.Y("day:O", sort=[day[:3] for day in weekdays], axis=alt.Axis(grid=False), title=None),
+            y=alt.Y("row:O", sort=list(rows), axis=names, title=None),
             opacity=alt.Opacity("n:Q", scale=alt.Scale(range=[0.06, 1], zero=True), legend=shown, title=legend),
-        ).properties(height=7 * 26)
+            stroke=edges,
+        ).properties(height=len(rows) * 26)
 
     return _both(chart, label)
 
@@ -174,6 +204,17 @@ def _before(bands: Sequence[Band], axis: alt.Axis, size: Size) -> list[Spec]:
     return [*words, rule.encode(x=alt.X("start:Q", axis=axis), x2="end:Q", y="mean:Q")]
 
 
+def _named_ticks(ticks: Mapping[float, str]) -> alt.Axis:
+    names = "{" + ", ".join(f"'{at:g}': '{name}'" for at, name in ticks.items()) + "}"
+    return alt.Axis(
+        values=list(ticks),
+        labelExpr=f"({names})[toString(datum.value)]",
+        labelOverlap=False,
+        labelFlush=False,
+        grid=False,
+    )
+
+
 def _counts(grid: bool) -> alt.Axis:
     return alt.Axis(format=",~f", tickCount=5, grid=grid)
 
@@ -188,19 +229,24 @@ def _data(rows: Sequence[Mapping[str, Any]]) -> alt.InlineData:
     return alt.InlineData(values=list(rows))
 
 
-def _both(chart: Any, label: str) -> Markup:
+def _both(chart: Any, label: Label) -> Markup:
     return Markup().join(_svg(chart(size), size, label) for size in SIZES)
 
 
-def _svg(chart: Spec, size: Size, label: str) -> Markup:
+def _svg(chart: Spec, size: Size, label: Label) -> Markup:
     spec = chart.properties(width=size.width, autosize=alt.AutoSizeParams(type="fit-x", contains="padding"))
     drawn = vlc.vegalite_to_svg({**spec.to_dict(), "config": _theme(size)})
     # A page needs no name spaces; size and font come from its style sheet.
     start, _, rest = drawn.partition(">")
     view = re.search(r'viewBox="[^"]*"', start)
     assert view is not None, "vl-convert writes a viewBox"
-    start = f'<svg class="{size.name}" role="img" aria-label="{escape(label)}" {view[0]}>'
-    return Markup(start + rest.replace(_FONT, ""))
+    start = f'<svg class="{size.name}" role="img" aria-label="{escape(label.name)}" {view[0]}>'
+    return Markup(f"{start}<desc>{escape(label.description)}</desc>{_small(rest)}")
+
+
+def _small(drawn: str) -> str:
+    """The drawing without :data:`_NOISE`, its attributes with two decimals."""
+    return _ATTRIBUTE.sub(lambda found: _DECIMALS.sub(r"\1", found[0]), _NOISE.sub("", drawn))
 
 
 def _theme(size: Size) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from schemas.lake import Dataset
 from sources.progress import progress
 
 
-def answers(lake_root: str, options: PipelineOptions, place: str | None = None) -> Answers:
+def answers(lake_root: str, options: PipelineOptions, place: str | None = None, show_plates: bool = False) -> Answers:
     """Compute the answers; the lake is only read.
 
     Args:
@@ -33,6 +33,7 @@ def answers(lake_root: str, options: PipelineOptions, place: str | None = None) 
         options: Beam's.
         place: a directory or ``s3://BUCKET/PREFIX`` for the file :data:`pipelines.analysis.graph.RESULT`; without it a
             temporary directory of this machine.
+        show_plates: whether the plates of the vehicles with most violations are whole, not masked.
 
     Raises:
         InputUnusable: there is no lake.
@@ -44,7 +45,7 @@ def answers(lake_root: str, options: PipelineOptions, place: str | None = None) 
     progress.planned(sum(file.bytes for file in files))
     with TemporaryDirectory() if place is None else nullcontext(place) as reached:
         with beam.Pipeline(options=options) as pipeline:
-            questions(pipeline, lk, reached)
+            questions(pipeline, lk, reached, show_plates)
         try:
             return msgspec.json.decode(storage(reached).read(RESULT), type=Answers)
         except FileNotFoundError as error:
@@ -75,7 +76,7 @@ def _command(arguments: argparse.Namespace, options: PipelineOptions) -> int:
         storage(arguments.answers).probe()
     with reading(arguments.lake, "analysis"):
         with progress_bar("reading", arguments.quiet):
-            found = answers(arguments.lake, options, arguments.answers)
+            found = answers(arguments.lake, options, arguments.answers, arguments.show_plates)
         if rates is not None:
             found = msgspec.structs.replace(found, fines=fines(lake(arguments.lake), rates))
     print_answers(found)

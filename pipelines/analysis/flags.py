@@ -39,7 +39,8 @@ def analyze() -> argparse.ArgumentParser:
     """Of ``prestacop analyze``."""
     parser = command_parser(
         "prestacop analyze",
-        "Answer when, where and for what violations are written, and how many need an officer; write the report.",
+        "Answer when, where and for what violations are written, by which vehicles and agencies, how many need an "
+        "officer and what is unusual; write the report.",
         ANALYZE,
     )
     add_lake(parser)
@@ -55,6 +56,9 @@ def analyze() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--answers", metavar=LAKE, help="also write the numbers to answers.json in this directory or prefix"
+    )
+    parser.add_argument(
+        "--show-plates", action="store_true", help="show whole plates; else all but the last two characters are masked"
     )
     add_quiet(parser)
     return parser

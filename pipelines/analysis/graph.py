@@ -3,10 +3,12 @@
 files of violations ──► Reshuffle ─► Count ─┬─► Sum ─┬─► few numbers ──────┐
 all drones' units ────► Across units ───────┘        └─► areas ─► the most ┤
                          └─► officers ─────────────────────────────────────┼─► Together ─► Write: answers.json
+each source's files ──► Reshuffle ─► Details ──────────────────────────────┤
 files of dead letters ► Reshuffle ─► Read ────► Sum by reason ─────────────┤
 ledger's totals ───────────────────────────────────────────────────────────┘
 
-An element is a file, and of each file a few columns are read, batch by batch; only counts travel on.
+An element is a file, and of each file a few columns are read, batch by batch; only counts travel on. Streets and
+vehicles are too many to travel: for them an element is all files of a source (:mod:`pipelines.analysis.details`).
 """
 
 from collections import Counter
@@ -26,7 +28,19 @@ from lake.reader import LakeFile
 from lake.storage import storage
 from lake.views import Parts
 from pipelines.analysis.cross_unit import VIOLATIONS, UnitsTogether
-from pipelines.analysis.results import HOURS, WEEKDAYS, Answers, Area, DeadLetters, Officers, Sample, Units, Violations
+from pipelines.analysis.details import details
+from pipelines.analysis.results import (
+    HOURS,
+    WEEKDAYS,
+    Answers,
+    Area,
+    DeadLetters,
+    Details,
+    Officers,
+    Sample,
+    Units,
+    Violations,
+)
 from pipelines.violations.summary import visible
 from schemas.history import TIME_ZONE
 from schemas.lake import MICROSECONDS, Dataset, Source
@@ -41,7 +55,7 @@ DAY, UNQUALIFIED_DAY = "day", "unqualified day"
 """What is counted: violations by hour of the week, month (YYYY-MM), code and area; rows by kind; violations of drones
 also by day (YYYY-MM-DD)."""
 UNQUALIFIED_ROWS, ANSWERS, CONFLICTS = "unqualified", "answers", "conflicts"
-COUNTS, AREAS, OFFICERS, LEDGER, LETTERS = "counts", "areas", "officers", "ledger", "letters"
+COUNTS, AREAS, OFFICERS, DETAILS, LEDGER, LETTERS = "counts", "areas", "officers", "details", "ledger", "letters"
 
 DRONES = str(Source.DRONES)
 TOP_AREAS = 12
@@ -168,6 +182,16 @@ def _batches(root: str, file: LakeFile, columns: list[str], size: int) -> Iterat
         yield from pq.ParquetFile(opened, pre_buffer=True).iter_batches(size, columns=columns)
 
 
+class _Details(beam.DoFn):  # type: ignore[misc]
+    def __init__(self, root: str, show_plates: bool) -> None:
+        self._root = root
+        self._show_plates = show_plates
+
+    def process(self, element: tuple[str, dict[Dataset, Parts]]) -> Iterator[Details]:
+        source, parts = element
+        yield details(self._root, source, parts, self._show_plates)
+
+
 class _WriteAnswers(beam.DoFn):  # type: ignore[misc]
     def __init__(self, root: str, place: str) -> None:
         self._root = root
@@ -180,7 +204,7 @@ class _WriteAnswers(beam.DoFn):  # type: ignore[misc]
 
 def together(root: str, parts: Iterable[tuple[str, Any]]) -> Answers:
     """Combine the results of the graph's branches, each named by its branch, into the answers."""
-    found: dict[str, list[Any]] = {branch: [] for branch in (COUNTS, AREAS, OFFICERS, LEDGER, LETTERS)}
+    found: dict[str, list[Any]] = {branch: [] for branch in (COUNTS, AREAS, OFFICERS, DETAILS, LEDGER, LETTERS)}
     for branch, part in parts:
         found[branch].append(part)
     counts: dict[str, dict[str, dict[str, int]]] = {}
@@ -191,13 +215,16 @@ def together(root: str, parts: Iterable[tuple[str, Any]]) -> Answers:
     letters = [DeadLetters(source, reason, n, samples) for (source, reason), (n, samples) in found[LETTERS]]
     asked_at, units = found[LEDGER][0]
     sources = [_violations(name, of, areas.get(name, ())) for name, of in counts.items() if WEEK in of]
+    sources.sort(key=lambda v: (-v.total, v.source))
+    of_source = {found.source: found for found in found[DETAILS]}
     return Answers(
         lake=root,
         asked_at=asked_at,
         units=units,
-        sources=tuple(sorted(sources, key=lambda v: (-v.total, v.source))),
+        sources=tuple(sources),
         officers=next(iter(found[OFFICERS]), Officers()),
         dead_letters=tuple(sorted(letters, key=lambda d: (-d.n, d.source, d.reason))),
+        details=tuple(of_source[v.source] for v in sources),
     )
 
 
@@ -228,10 +255,12 @@ def ledger_totals(lk: Lake) -> tuple[Units, ...]:
     )
 
 
-def questions(pipeline: beam.Pipeline, lk: Lake, place: str) -> beam.PCollection:
+def questions(pipeline: beam.Pipeline, lk: Lake, place: str, show_plates: bool = False) -> beam.PCollection:
     """Build the graph over the units of the ledger as ``lk`` has read it; its last step writes RESULT into the place, a
     directory or ``s3://`` URL. The lake is only read."""
-    root, drones = lk.root, {dataset: lk.parts(dataset).of(Source.DRONES) for dataset in Dataset}
+    root, parts = lk.root, {dataset: lk.parts(dataset) for dataset in Dataset}
+    by_source = {str(source): {dataset: found.of(source) for dataset, found in parts.items()} for source in Source}
+    drones = by_source[DRONES]
     now = datetime.now(UTC).isoformat(timespec="seconds")
     violations = _each(pipeline, "files of violations", lk.entries(*VIOLATIONS))
     counted = violations | "Count" >> beam.ParDo(_CountFile(root))
@@ -248,13 +277,24 @@ def questions(pipeline: beam.Pipeline, lk: Lake, place: str) -> beam.PCollection
         | "By source" >> beam.Map(_area_by_source)
         | "Most frequent" >> beam.combiners.Top.PerKey(TOP_AREAS)
     )
+    of_sources = [
+        (source, found) for source, found in by_source.items() if any(found[dataset] for dataset in VIOLATIONS)
+    ]
+    detailed = _each(pipeline, "sources", of_sources) | "Details" >> beam.ParDo(_Details(root, show_plates))
     letters = (
         _each(pipeline, "files of dead letters", lk.entries(Dataset.DEAD_LETTERS))
         | "Read" >> beam.ParDo(_ReadLetters(root))
         | "Sum by reason" >> beam.CombinePerKey(join_letters)
     )
     ledger = pipeline | "Ledger" >> beam.Create([(now, ledger_totals(lk))])
-    branches = {COUNTS: numbers, AREAS: areas, OFFICERS: across[OFFICERS], LETTERS: letters, LEDGER: ledger}
+    branches = {
+        COUNTS: numbers,
+        AREAS: areas,
+        OFFICERS: across[OFFICERS],
+        DETAILS: detailed,
+        LETTERS: letters,
+        LEDGER: ledger,
+    }
     return (
         [_named(branch, name) for name, branch in branches.items()]
         | "All answers" >> beam.Flatten()
@@ -268,7 +308,7 @@ def _area_by_source(item: tuple[Key, int]) -> tuple[str, tuple[int, str]]:
     return source, (n, area)
 
 
-def _each(pipeline: beam.Pipeline, what: str, files: list[LakeFile]) -> beam.PCollection:
+def _each(pipeline: beam.Pipeline, what: str, files: list[Any]) -> beam.PCollection:
     return pipeline | what.capitalize() >> beam.Create(files) | f"Spread {what}" >> beam.Reshuffle()
 
 

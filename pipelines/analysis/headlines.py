@@ -1,8 +1,9 @@
 """The answers as sentences: the headings of the report and of the text."""
 
-from pipelines.analysis.results import HOURS, MONTHS, WEEKDAYS, Answers, Share
+from pipelines.analysis.results import HOURS, MONTHS, WEEKDAYS, Answers, Details, Group, Share, UnusualMonth, Violations
 from schemas.lake import Source
 from schemas.messages import UNQUALIFIED
+from schemas.places import area_of, place_name
 
 NBSP = "\u00a0"
 
@@ -10,6 +11,15 @@ WHEN = {"morning": "in the morning", "afternoon": "in the afternoon", "other": "
 PART_HOURS = {"morning": "6:00–12:59", "afternoon": "13:00–19:59", "other": "20:00–5:59"}
 QUARTER_MONTHS = {"Q1": "January–March", "Q2": "April–June", "Q3": "July–September", "Q4": "October–December"}
 COUNTIES = {"NY": "Manhattan", "K": "Brooklyn", "Q": "Queens", "BX": "Bronx", "R": "Staten Island"}
+
+PRECINCTS = ((35, "Manhattan"), (53, "Bronx"), (95, "Brooklyn"), (117, "Queens"), (124, "Staten Island"))
+"""Ends of the numbers of precincts, and their borough."""
+AGENCIES = {
+    "A": "Port Authority", "F": "Fire Department", "H": "Housing Authority", "K": "Parks Department",
+    "M": "Transit Authority", "O": "State court officers", "P": "Police Department", "S": "Department of Sanitation",
+    "T": "Traffic", "V": "Department of Transportation", "X": "other",
+}  # fmt: skip
+"""The city's codes of issuing agencies."""
 
 OWNERS: dict[str, str] = {Source.DRONES: "drones'", Source.HISTORY: "history's"}
 
@@ -40,13 +50,41 @@ def duration(seconds: float) -> str:
 
 
 def area_name(source: str, area: str) -> str:
-    """A county's name, or a cell's south-west corner as people write it."""
+    """A county's name, or the neighbourhood of a drones' cell."""
     if not area:
         return "not given"
-    if source == Source.DRONES:
-        latitude, _, longitude = area.partition(",")
-        return f"{_degrees(latitude, 'NS')} {_degrees(longitude, 'EW')}"
-    return COUNTIES.get(area, area)
+    return place_name(area_of(area)) if source == Source.DRONES else COUNTIES.get(area, area)
+
+
+def areas(v: Violations) -> list[tuple[str, Share]]:
+    """The areas of a source by name; those that share a name have their corner, too."""
+    names = [area_name(v.source, area.name) for area in v.areas]
+    return [
+        (name if names.count(name) == 1 else f"{name} ({area.name.replace(',', ', ')})", Share(area.n, v.total))
+        for name, area in zip(names, v.areas, strict=True)
+    ]
+
+
+def precinct_name(number: str) -> str:
+    """``precinct 17, Manhattan``; 0 is the number on tickets of cameras.
+
+    >>> precinct_name("17"), precinct_name("0"), precinct_name("997")
+    ('precinct 17, Manhattan', 'no precinct (cameras)', 'precinct 997')
+    """
+    if number == "0":
+        return "no precinct (cameras)"
+    borough = next((name for end, name in PRECINCTS if int(number) < end), "")
+    return f"precinct {number}, {borough}" if borough else f"precinct {number}"
+
+
+def street_name(street: Group) -> str:
+    """A street and its county, as there is a street of one name in several."""
+    return f"{street.name}, {COUNTIES.get(street.county, street.county) or 'county not given'}"
+
+
+def agency_name(agency: str) -> str:
+    """``Traffic (T)``."""
+    return f"{AGENCIES[agency]} ({agency})" if agency in AGENCIES else agency or "not given"
 
 
 def part_of_day(found: Answers) -> str:
@@ -81,8 +119,8 @@ def busiest_hour(found: Answers) -> str:
 def where(found: Answers) -> str:
     """The area that leads, of the source with most violations."""
     most = found.sources[0]
-    share = round_percent(Share(most.areas[0].n, most.total))
-    return f"{area_name(most.source, most.areas[0].name)} leads in the {most.source}, with {share}"
+    name, share = areas(most)[0]
+    return f"{name} leads in the {most.source}, with {round_percent(share)}"
 
 
 def refused(found: Answers) -> str:
@@ -143,7 +181,78 @@ def officers(found: Answers) -> str:
 def conflicts(found: Answers) -> str:
     """How many rows have another message's identity; empty where none has."""
     rows = sum(v.conflicts for v in found.sources)
-    return f"{rows:,} messages share a message_id with other content: all are counted (view conflicts)." if rows else ""
+    return f"{rows:,} messages share a message_id with other content: all are counted." if rows else ""
+
+
+def streets(of: Details) -> str:
+    """Question 6."""
+    parts = [f"{street_name(street)} leads the streets" for street in of.streets.top[:1]]
+    real = [group for group in of.precincts if group.name != "0"]
+    parts += [f"{precinct_name(group.name)} the precincts" for group in real[:1]]
+    return ", ".join(parts)
+
+
+def vehicles(of: Details) -> str:
+    """Question 7."""
+    share = of.vehicles.of_top(1)
+    return f"The 1{NBSP}% of vehicles with most violations have {round_percent(share)} of them"
+
+
+def again(of: Details) -> str:
+    """How many vehicles come again, and after how long."""
+    found = of.vehicles
+    if found.p50_gap_days is None:
+        return f"None of {found.vehicles:,} vehicles comes again."
+    return (
+        f"{found.repeaters.n:,} of {found.vehicles:,} vehicles ({percent(found.repeaters)}) come again, half of the "
+        f"times within {duration(found.p50_gap_days * DAY)}. {found.without_plate:,} violations have no plate."
+    )
+
+
+def registered(of: Details) -> str:
+    """Question 8."""
+    parts = [
+        f"{round_percent(Share(groups.top[0].n, groups.given))} {text.format(name(groups.top[0].name))}"
+        for groups, text, name in (
+            (of.states, "are of vehicles registered in {}", str),
+            (of.makes, "of make {}", str),
+            (of.agencies, "written by {}", agency_name),
+        )
+        if groups.top
+    ]
+    return ", ".join(parts)
+
+
+def hour_of_week(number: int) -> str:
+    """``Tue 13:00``."""
+    day, hour = divmod(number, HOURS)
+    return f"{WEEKDAYS[day][:3]} {hour}:00"
+
+
+def busiest_of_week(week: tuple[int, ...]) -> str:
+    """``Tue 13:00``, of counts by hour of the week."""
+    return hour_of_week(max(range(len(week)), key=week.__getitem__))
+
+
+def weeks(of: Details) -> str:
+    """Question 9."""
+    code, week = next(iter(of.weeks.items()))
+    return f"Code {code} is written most on {busiest_of_week(week)}"
+
+
+def unusual(of: Details) -> str:
+    """Question 10."""
+    found = of.unusual
+    if not found.compared:
+        return "No month has a past of six months to be compared with"
+    if not found.found:
+        return f"None of {found.compared:,} months of the city and its precincts is unusual"
+    return f"{found.found:,} of {found.compared:,} months of the city and its precincts are unusual"
+
+
+def unusual_month(month: UnusualMonth) -> str:
+    """``precinct 17, Manhattan, Mar 2015``."""
+    return f"{precinct_name(month.precinct) if month.precinct else 'the city'}, {month_name(month.month)}"
 
 
 def fines(found: Answers) -> str:
@@ -162,14 +271,11 @@ def covered(found: Answers) -> str:
     months = sorted({month for v in found.sources for month in v.months})
     if not months:
         return "no month"
-    first, last = _month(months[0]), _month(months[-1])
+    first, last = month_name(months[0]), month_name(months[-1])
     return first if first == last else f"{first} to {last}"
 
 
-def _month(month: str) -> str:
+def month_name(month: str) -> str:
+    """``Mar 2015``."""
     year, _, number = month.rpartition("-")
     return f"{MONTHS[int(number) - 1]}{NBSP}{year}"
-
-
-def _degrees(text: str, hemispheres: str) -> str:
-    return f"{text.lstrip('-')}°{hemispheres[text.startswith('-')]}"

@@ -2,7 +2,7 @@
 
 import os
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -12,15 +12,21 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from pipelines.analysis import headlines
-from pipelines.analysis.charts import Band, Ranked, columns, ranking, week
-from pipelines.analysis.headlines import NBSP, area_name, duration, percent, round_percent
+from pipelines.analysis.charts import Band, Label, Ranked, columns, heat, ranking
+from pipelines.analysis.headlines import NBSP, duration, percent, round_percent
 from pipelines.analysis.results import (
+    GAP_DAYS,
+    HOURS,
     LEDGER_COUNTS,
     MONTHS,
+    UNUSUAL_FROM,
     WEEKDAYS,
     WITHIN_SECONDS,
     WORKING_DAYS,
     Answers,
+    Details,
+    Group,
+    Groups,
     Share,
     Violations,
 )
@@ -35,8 +41,14 @@ LEAST_PERCENT = 0.1
 """An area with a smaller share is in the table, not in the chart: most of them are typing errors."""
 VIOLATIONS = "violations"
 HOUR_TICKS: dict[float, str] = {hour: str(hour) for hour in range(25)}
+TWO_HOUR_TICKS: dict[float, str] = {hour: str(hour) for hour in range(0, 25, 2)}
+SIX_HOUR_TICKS: dict[float, str] = {hour: str(hour) for hour in range(0, 25, 6)}
 FEW_HOUR_TICKS: dict[float, str] = {0: "0", 6: "6", 13: "13", 20: "20", 24: "24"}
 WITHIN: Final = (*map(duration, WITHIN_SECONDS), "more")
+GAPS: Final = ("a day", "7 days", "30 days", "90 days", "a year", "more")
+assert len(GAPS) == len(GAP_DAYS) + 1
+TOP_PLACES = 10
+LAST_MONTHS = 24
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 
 
@@ -109,10 +121,14 @@ def render(found: Answers) -> str:
         headlines=headlines,
         charts=Charts,
         by_source=_by_source,
-        area_name=area_name,
+        reasons=_reasons(found),
         area_kind=_area_kind,
         ends=WITHIN,
+        gaps=GAPS,
+        months_shown=_months,
+        places=_places,
         COUNTS=LEDGER_COUNTS,
+        UNUSUAL_FROM=UNUSUAL_FROM,
         officers=[
             ("code", "by an officer", by_code[:TOP_CODES]),
             ("day", "without a code", list(found.officers_by_day.items())[:LAST_DAYS]),
@@ -137,6 +153,24 @@ def _by_source(found: Answers, what: str) -> tuple[list[str], list[tuple[str, ..
     return [what, *shown, "share"], rows
 
 
+def _reasons(found: Answers) -> tuple[list[str], list[tuple[str, ...]]]:
+    """The head and the rows of the table of dead letters by reason and source."""
+    sources = list(dict.fromkeys(letters.source for letters in found.dead_letters))
+    counts: dict[str, dict[str, int]] = {}
+    for letters in found.dead_letters:
+        counts.setdefault(letters.reason, {})[letters.source] = letters.n
+    total = sum(letters.n for letters in found.dead_letters)
+    rows = [
+        (
+            reason.replace("_", " "),
+            *(f"{of.get(source, 0):,}" for source in sources),
+            percent(Share(sum(of.values()), total)),
+        )
+        for reason, of in sorted(counts.items(), key=lambda item: (-sum(item[1].values()), item[0]))
+    ]
+    return ["reason", *(f"the {source}" for source in sources), "share"], rows
+
+
 def _counts(v: Violations, what: str, years: Sequence[str] = ()) -> list[int]:
     if what == "year":
         return [sum(n for month, n in v.months.items() if month[:-3] == year) for year in years]
@@ -148,7 +182,7 @@ def _stacks(found: Answers, what: str) -> dict[str, list[int]]:
 
 
 def _area_kind(source: str) -> str:
-    return "cell of 0.01° (its south-west corner)" if source == Source.DRONES else "county"
+    return "neighbourhood (cell of 0.01°)" if source == Source.DRONES else "county"
 
 
 def _spoken(counts: Iterable[tuple[str, int]]) -> str:
@@ -168,7 +202,7 @@ class Charts:
             Band(13, 20, "afternoon", notes["afternoon"]),
             Band(20, 24, "other", ""),
         ]
-        label = "Violations by hour of the day: " + _spoken((name, share.n) for name, share in parts.items())
+        label = Label("Violations by hour of the day", _spoken((name, share.n) for name, share in parts.items()))
         return columns(
             label, _stacks(found, "hour"), x_title="hour of the day (New York)", y_title=VIOLATIONS, ticks=HOUR_TICKS,
             few_ticks=FEW_HOUR_TICKS, bands=bands,
@@ -183,15 +217,19 @@ class Charts:
         ]
         total = found.over_sources(lambda v: v.weekdays)
         ticks = {place + 0.5: name[:3] for place, name in enumerate(WEEKDAYS)}
-        label = "Violations by weekday: " + _spoken((WEEKDAYS[day], n) for day, n in total.items())
+        label = Label("Violations by weekday", _spoken((WEEKDAYS[day], n) for day, n in total.items()))
         return columns(
             label, _stacks(found, "weekday"), x_title="weekday", y_title=VIOLATIONS, ticks=ticks, bands=bands
         )
 
     @staticmethod
     def week(found: Answers) -> Markup:
-        label = f"Violations by hour of the week. {headlines.busiest_hour(found)}"
-        return week(label, found.week, WEEKDAYS, legend="violations in that hour")
+        label = Label("Violations by hour of the week", headlines.busiest_hour(found))
+        days = {name[:3]: found.week[day * HOURS : (day + 1) * HOURS] for day, name in enumerate(WEEKDAYS)}
+        return heat(
+            label, days, x_title="hour of the day (New York)", ticks=TWO_HOUR_TICKS, few_ticks=SIX_HOUR_TICKS,
+            legend="violations in that hour",
+        )  # fmt: skip
 
     @staticmethod
     def months(found: Answers) -> Markup:
@@ -200,7 +238,8 @@ class Charts:
             Band(3 * place, 3 * place + 3, name, round_percent(share))
             for place, (name, share) in enumerate(quarters.items())
         ]
-        label = "Violations by month of the calendar: " + _spoken((name, share.n) for name, share in quarters.items())
+        spoken = _spoken((name, share.n) for name, share in quarters.items())
+        label = Label("Violations by month of the calendar", spoken)
         return columns(
             label, _stacks(found, "month"), x_title="month of the calendar, all years together", y_title=VIOLATIONS,
             ticks={place + 0.5: name for place, name in enumerate(MONTHS)},
@@ -210,8 +249,7 @@ class Charts:
     @staticmethod
     def codes(found: Answers) -> Markup:
         top = [(code_name(code), share) for code, share in list(found.codes.items())[:TOP_CODES]]
-        label = f"The {len(top)} most frequent codes: " + _spoken((name, share.n) for name, share in top)
-        return ranking(label, [_bar(name, share) for name, share in top], x_title=VIOLATIONS)
+        return _shares(f"The {len(top)} most frequent codes", top)
 
     @staticmethod
     def human_work(found: Answers) -> Markup:
@@ -219,14 +257,14 @@ class Charts:
             Ranked(f"the {source}", share.percent, f"{share.n:,} of {share.of:,} · {percent(share)}")
             for source, share in found.needing_officer.items()
         ]
-        label = "Share of violations without a code: " + "; ".join(f"{bar.label} {bar.note}" for bar in bars)
+        label = Label("Share of violations without a code", "; ".join(f"{bar.label} {bar.note}" for bar in bars))
         return ranking(label, bars, x_title="came without a code (% of violations)")
 
     @staticmethod
     def answer_times(found: Answers) -> Markup:
         within = found.officers.within
         return columns(
-            "Answered violations by time to the answer: " + _spoken(zip(WITHIN, within, strict=True)),
+            Label("Answered violations by time to the answer", _spoken(zip(WITHIN, within, strict=True))),
             {str(Source.DRONES): list(within)},
             x_title="time from the violation to the answer, up to", y_title="answered violations",
             ticks={place + 0.5: end for place, end in enumerate(WITHIN)},
@@ -240,16 +278,107 @@ class Charts:
         assert found.fines is not None
         fined = [(code_name(code), fine.dollars) for code, fine in found.fines.codes.items() if fine.dollars]
         top = [(name, Share(dollars, found.fines.dollars)) for name, dollars in fined[:TOP_CODES]]
-        label = f"The {len(top)} codes with most dollars: " + _spoken((name, share.n) for name, share in top)
+        label = Label(f"The {len(top)} codes with most dollars", _spoken((name, share.n) for name, share in top))
         return ranking(label, [_bar(name, share, "$") for name, share in top], x_title="dollars")
 
     @staticmethod
     def areas(v: Violations) -> Markup:
-        shares = [(area_name(v.source, area.name), Share(area.n, v.total)) for area in v.areas]
+        shares = headlines.areas(v)
         bars = [_bar(name, share) for name, share in shares if share.percent >= LEAST_PERCENT]
         spoken = _spoken((name, share.n) for name, share in shares)
-        label = f"Violations of the {v.source} by {_area_kind(v.source)}: {spoken}"
+        label = Label(f"Violations of the {v.source} by {_area_kind(v.source)}", spoken)
         return ranking(label, bars, x_title=VIOLATIONS, color=f"var(--{v.source})")
+
+    @staticmethod
+    def streets(of: Details) -> Markup:
+        top = [(headlines.street_name(s), Share(s.n, of.streets.given)) for s in of.streets.top[:TOP_PLACES]]
+        return _shares(f"The {len(top)} streets with most violations", top)
+
+    @staticmethod
+    def precincts(of: Details) -> Markup:
+        total = sum(group.n for group in of.precincts)
+        top = [(headlines.precinct_name(p.name), Share(p.n, total)) for p in of.precincts[:TOP_PLACES]]
+        return _shares(f"The {len(top)} precincts with most violations", top)
+
+    @staticmethod
+    def place_hours(of: Details) -> Markup:
+        rows = {name: _percents(group.hours) for name, group in _places(of)}
+        label = Label("Streets and precincts by hour of the day", _peaks(rows, [f"{hour}:00" for hour in range(HOURS)]))
+        return heat(
+            label, rows, x_title="hour of the day (New York)", ticks=TWO_HOUR_TICKS, few_ticks=SIX_HOUR_TICKS,
+            legend="% of the row",
+        )  # fmt: skip
+
+    @staticmethod
+    def place_months(of: Details) -> Markup:
+        months = _months(of)
+        rows = {name: _percents([group.months.get(month, 0) for month in months]) for name, group in _places(of)}
+        names = [headlines.month_name(month) for month in months]
+        every, few = max(1, len(months) // 6), max(1, len(months) // 2)
+        return heat(
+            Label("Streets and precincts by month", _peaks(rows, names)), rows, x_title="month",
+            ticks={place + 0.5: name for place, name in enumerate(names) if place % every == 0},
+            few_ticks={place + 0.5: name for place, name in enumerate(names) if place % few == 0},
+            legend="% of the row",
+        )  # fmt: skip
+
+    @staticmethod
+    def vehicles(of: Details) -> Markup:
+        return columns(
+            Label("Times to a vehicle's next violation", _spoken(zip(GAPS, of.vehicles.again, strict=True))),
+            {of.source: of.vehicles.again},
+            x_title="time to the next violation, up to", y_title=VIOLATIONS,
+            ticks={place + 0.5: name for place, name in enumerate(GAPS)},
+        )  # fmt: skip
+
+    @staticmethod
+    def groups(of: Details, what: str) -> Markup:
+        groups: Groups = getattr(of, what)
+        name = headlines.agency_name if what == "agencies" else str
+        return _shares(f"Violations by {what}", [(name(g.name), Share(g.n, groups.given)) for g in groups.top])
+
+    @staticmethod
+    def weeks(of: Details) -> Markup:
+        rows = {code_name(code): _percents(week) for code, week in of.weeks.items()}
+        spoken = ", ".join(f"{code_name(code)} {headlines.busiest_of_week(week)}" for code, week in of.weeks.items())
+        return heat(
+            Label("The week of each code: its busiest hour", spoken), rows, x_title="hour of the week (New York)",
+            ticks={day * HOURS + HOURS / 2: name[:3] for day, name in enumerate(WEEKDAYS)}, legend="% of the row",
+            gap=0,
+        )  # fmt: skip
+
+    @staticmethod
+    def unusual(of: Details) -> Markup:
+        months = of.unusual.months[:TOP_PLACES] or [of.unusual.most]
+        bars = [Ranked(headlines.unusual_month(m), abs(m.score), f"{m.n:,} for {m.expected:,.0f}") for m in months if m]
+        spoken = "; ".join(f"{bar.label}: {bar.note}" for bar in bars)
+        return ranking(Label("The months farthest from their past", spoken), bars, x_title="robust z-score")
+
+
+def _places(of: Details) -> list[tuple[str, Group]]:
+    half = TOP_PLACES // 2
+    streets = [(headlines.street_name(street), street) for street in of.streets.top[:half]]
+    return streets + [(headlines.precinct_name(group.name), group) for group in of.precincts[:half]]
+
+
+def _months(of: Details) -> list[str]:
+    """The last months that were compared or could be: those with enough violations."""
+    return list(of.unusual.covered[-LAST_MONTHS:])
+
+
+def _percents(values: Sequence[int]) -> list[float]:
+    total = sum(values) or 1
+    return [100 * n / total for n in values]
+
+
+def _peaks(rows: Mapping[str, Sequence[float]], names: Sequence[str]) -> str:
+    """The name of the highest value of each row."""
+    return ", ".join(f"{row} {names[max(range(len(of)), key=of.__getitem__)]}" for row, of in rows.items() if of)
+
+
+def _shares(name: str, shares: Sequence[tuple[str, Share]]) -> Markup:
+    spoken = _spoken((of, share.n) for of, share in shares)
+    return ranking(Label(name, spoken), [_bar(of, share) for of, share in shares], x_title=VIOLATIONS)
 
 
 def _bar(name: str, share: Share, unit: str = "") -> Ranked:

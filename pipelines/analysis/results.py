@@ -4,6 +4,7 @@ All times of the day, weekdays and months are New York's. A violation is counted
 officer's answer is not a second violation, it gives the code of the one that it answers.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -22,6 +23,11 @@ QUARTERS = ("Q1", "Q2", "Q3", "Q4")
 
 WITHIN_SECONDS = (60, 300, 900, 3600, 4 * 3600, 24 * 3600)
 """Upper ends of the bins of the time to an answer; one more bin holds the longer ones."""
+
+UNUSUAL_FROM = 3.5
+"""Robust z-scores from here on are unusual (Iglewicz and Hoaglin, How to Detect and Handle Outliers, 1993)."""
+GAP_DAYS = (1, 7, 30, 90, 365)
+"""Upper ends of the bins of the time to a vehicle's next violation; one more bin holds the longer ones."""
 
 
 class Units(msgspec.Struct, frozen=True):
@@ -157,6 +163,151 @@ class Fines(msgspec.Struct, frozen=True):
         return sum(fine.unsure_more for fine in self.codes.values())
 
 
+class Group(msgspec.Struct, frozen=True):
+    """The violations of a street, precinct, state, make or agency."""
+
+    name: str
+    n: int
+    county: str = ""
+    """Of a street."""
+    hours: tuple[int, ...] = ()
+    """Of a street or precinct: by hour of the day."""
+    months: dict[str, int] = {}
+    """Likewise: by ``YYYY-MM``."""
+
+
+class Groups(msgspec.Struct, frozen=True):
+    """The values of a column."""
+
+    given: int
+    """Violations that have one."""
+    distinct: int
+    top: tuple[Group, ...]
+    """The most frequent."""
+
+
+class Folding(msgspec.Struct, frozen=True):
+    """What a rule did to the spellings of streets."""
+
+    rule: str
+    spellings: int
+    """Those that it changed."""
+    violations: int
+    """With these spellings."""
+    example: str
+    """The most frequent of them."""
+    street: str
+    """What all rules together make of the example."""
+
+
+class Streets(msgspec.Struct, frozen=True):
+    """Violations by street: by folded name and county."""
+
+    given: int
+    """Violations that have a street."""
+    spellings: int
+    names: int
+    """What is left of the spellings when they are folded."""
+    top: tuple[Group, ...]
+    """The most frequent."""
+    rules: tuple[Folding, ...]
+    """Those that changed a spelling."""
+
+
+class Vehicle(msgspec.Struct, frozen=True):
+    """A vehicle with many violations."""
+
+    state: str
+    plate: str
+    """Masked, if not requested."""
+    n: int
+    days: float
+    """From its first violation to its last."""
+
+
+class Vehicles(msgspec.Struct, frozen=True):
+    """Violations by vehicle: by plate and the state that it is registered in."""
+
+    without_plate: int
+    """Violations that are no vehicle's."""
+    tickets: dict[int, int]
+    """How many vehicles have so many violations."""
+    again: tuple[int, ...]
+    """From each violation of a vehicle to its next one: counts by time, a bin below each of GAP_DAYS and one more."""
+    p50_gap_days: float | None
+    """The median of these times; None where no vehicle comes again."""
+    top: tuple[Vehicle, ...]
+
+    @property
+    def vehicles(self) -> int:
+        return sum(self.tickets.values())
+
+    @property
+    def violations(self) -> int:
+        return sum(n * vehicles for n, vehicles in self.tickets.items())
+
+    @property
+    def repeaters(self) -> "Share":
+        """Vehicles with more than one violation."""
+        return Share(self.vehicles - self.tickets.get(1, 0), self.vehicles)
+
+    def of_top(self, percent: float) -> "Share":
+        """The violations of the vehicles with most of them: so many percent of all vehicles, rounded up."""
+        left, violations = math.ceil(self.vehicles * percent / 100), 0
+        for n, vehicles in sorted(self.tickets.items(), reverse=True):
+            violations += n * min(vehicles, left)
+            left -= min(vehicles, left)
+        return Share(violations, self.violations)
+
+
+class UnusualMonth(msgspec.Struct, frozen=True):
+    """A month and its past (:func:`pipelines.analysis.details.unusual`)."""
+
+    precinct: str
+    """Empty: the month of all violations."""
+    month: str
+    n: int
+    expected: float
+    spread: float
+    score: float
+    """How many spreads n is from what is expected."""
+    past: int
+    """Earlier months that it is compared with."""
+
+
+class Unusual(msgspec.Struct, frozen=True):
+    """The months of the city and of its precincts that are far from their past."""
+
+    months: tuple[UnusualMonth, ...]
+    """The farthest first."""
+    found: int
+    """How many there are, also those that are not listed."""
+    compared: int
+    """Months of all series that have a long enough past."""
+    covered: tuple[str, ...]
+    """The months with enough violations to be compared, in order."""
+    left_out: int
+    """Violations in other months."""
+    most: UnusualMonth | None
+    """The farthest month, unusual or not."""
+
+
+class Details(msgspec.Struct, frozen=True):
+    """Answers 6 to 10 for one source; what the source does not have is empty."""
+
+    source: str
+    streets: Streets
+    precincts: tuple[Group, ...]
+    """The most frequent first."""
+    vehicles: Vehicles
+    states: Groups
+    makes: Groups
+    agencies: Groups
+    weeks: dict[int, tuple[int, ...]]
+    """Of the most frequent codes: by hour of the week."""
+    unusual: Unusual
+
+
 class Share(NamedTuple):
     """Of how many violations something holds."""
 
@@ -182,6 +333,8 @@ class Answers(msgspec.Struct, frozen=True):
     """The most frequent first."""
     fines: Fines | None = None
     """None where the city's rates were not given."""
+    details: tuple[Details, ...] = ()
+    """Of the same sources, in the same order."""
 
     @property
     def total(self) -> int:

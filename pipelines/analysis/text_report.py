@@ -4,14 +4,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 
 from pipelines.analysis import headlines as findings
-from pipelines.analysis.headlines import area_name, percent
-from pipelines.analysis.results import LEDGER_COUNTS, WEEKDAYS, Answers, Share
+from pipelines.analysis.headlines import percent
+from pipelines.analysis.results import HOURS, LEDGER_COUNTS, WEEKDAYS, Answers, Details, Share
 from schemas.violation_codes import code_name
 
 BAR = 24
 TOP_CODES = 10
 TOP_AREAS = 6
 LAST_DAYS = 7
+TOP_VEHICLES = 5
 LABEL = 34
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _HEIGHTS = "▁▂▃▄▅▆▇█"
@@ -62,6 +63,9 @@ def _answers(found: Answers) -> Iterator[str]:
     for day, share in list(found.officers_by_day.items())[:LAST_DAYS]:
         yield _share(f"without a code on {day}", share)
 
+    for of in found.details:
+        yield from _details(of)
+
     yield from _heading("", findings.fines(found))
     if found.fines is None:
         yield "  give it as --codes FILE: data.cityofnewyork.us/d/ncbg-6agr, as CSV"
@@ -70,8 +74,41 @@ def _answers(found: Answers) -> Iterator[str]:
 
     yield from _heading("", "Where")
     for v in found.sources:
-        areas = [(f"{v.source}: {area_name(v.source, a.name)}", Share(a.n, v.total)) for a in v.areas[:TOP_AREAS]]
-        yield from _shares(areas)
+        yield from _shares((f"{v.source}: {name}", share) for name, share in findings.areas(v)[:TOP_AREAS])
+
+
+def _details(of: Details) -> Iterator[str]:
+    if of.streets.top or of.precincts:
+        yield from _heading("6", f"{of.source}: {findings.streets(of)}")
+        total = max(of.streets.given, 1)
+        yield from _shares((findings.street_name(s), Share(s.n, total)) for s in of.streets.top[:TOP_AREAS])
+        yield f"  {of.streets.spellings:,} spellings are {of.streets.names:,} streets; by rule:"
+        for rule in of.streets.rules:
+            yield f"  {rule.rule:20} {rule.spellings:>9,} spellings  {rule.example} → {rule.street}"
+        given = sum(group.n for group in of.precincts)
+        for group in of.precincts[:TOP_AREAS]:
+            yield f"{_share(findings.precinct_name(group.name), Share(group.n, given))}  {sparkline(group.hours)}"
+    if of.vehicles.vehicles:
+        yield from _heading("7", f"{of.source}: {findings.vehicles(of)}")
+        yield "  " + findings.again(of)
+        for vehicle in of.vehicles.top[:TOP_VEHICLES]:
+            within = findings.duration(vehicle.days * findings.DAY)
+            yield f"  {vehicle.plate:>12} {vehicle.state:3} {vehicle.n:>6,} within {within}"
+    if of.states.top or of.makes.top or of.agencies.top:
+        yield from _heading("8", f"{of.source}: {findings.registered(of)}")
+        for groups, name in ((of.states, str), (of.makes, str), (of.agencies, findings.agency_name)):
+            yield from _shares((name(group.name), Share(group.n, groups.given)) for group in groups.top[:TOP_AREAS])
+    yield from _heading("9", f"{of.source}: the week of each code from Monday, by three hours")
+    for code, week in of.weeks.items():
+        line = sparkline([sum(week[hour : hour + 3]) for hour in range(0, len(week), 3)])
+        days = " ".join(line[day : day + HOURS // 3] for day in range(0, len(line), HOURS // 3))
+        yield f"  {_cut(code_name(code)):{LABEL}} {days}"
+    yield from _heading("10", f"{of.source}: {findings.unusual(of)}")
+    for month in of.unusual.months[:TOP_CODES] or ([of.unusual.most] if of.unusual.most else ()):
+        yield (
+            f"  {findings.unusual_month(month):{LABEL}} {month.n:>9,} for {month.expected:,.0f}, "
+            f"score {month.score:+.1f} ({month.past} earlier months)"
+        )
 
 
 def _ledger(found: Answers) -> Iterator[str]:
@@ -99,8 +136,11 @@ def _shares(rows: Iterable[tuple[str, Share]]) -> Iterator[str]:
 
 
 def _share(label: str, share: Share, width: float = 0) -> str:
-    shown = label if len(label) <= LABEL else label[: LABEL - 1] + "…"
-    return f"  {shown:{LABEL}} {share.n:>14,} {percent(share):>10}  {bar(width)}".rstrip()
+    return f"  {_cut(label):{LABEL}} {share.n:>14,} {percent(share):>10}  {bar(width)}".rstrip()
+
+
+def _cut(label: str) -> str:
+    return label if len(label) <= LABEL else label[: LABEL - 1] + "…"
 
 
 def bar(width: float) -> str:

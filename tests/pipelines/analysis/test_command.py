@@ -25,7 +25,7 @@ from lake.files import WrittenFile, in_ledger, write_unit
 from lake.ledger import commit
 from pipelines.analysis.command import answers, print_answers
 from pipelines.analysis.graph import SAMPLES, TOP_AREAS, count
-from pipelines.analysis.headlines import area_name, duration, percent
+from pipelines.analysis.headlines import area_name, areas, duration, percent
 from pipelines.analysis.html_report import render, write_report
 from pipelines.analysis.results import Answers, Area, DeadLetters, Officers, Sample, Share, Violations
 from pipelines.analysis.text_report import lines
@@ -61,6 +61,8 @@ class Filled(NamedTuple):
     truth: dict[str, list[Seen]]
     refused: Counter[tuple[str, str]]
     found: Answers
+    history: list[dict[str, Any]]
+    """The truth of the history."""
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +86,8 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Filled:
     refused = truth_of_dead_letters(history)
     parts = range(2 * third), range(third, len(payloads))
     refused["drones", ""] = sum(line in part for line in unreadable for part in parts)
-    return Filled(root, {"history": truth_of_history(history), "drones": drones}, refused, answers(root, OPTIONS))
+    rows = pq.read_table(f"{history}.truth.parquet").to_pylist()
+    return Filled(root, {"history": truth_of_history(history), "drones": drones}, refused, answers(root, OPTIONS), rows)
 
 
 def truth_of_history(path: Path) -> list[Seen]:
@@ -172,6 +175,22 @@ def test_the_four_questions(filled: Filled) -> None:
     assert {code: share.n for code, share in found.codes.items()} == codes
     ranked = [share.n for share in found.codes.values()]
     assert ranked == sorted(ranked, reverse=True)
+
+
+def test_the_weeks_of_codes_are_those_of_all_violations(filled: Filled) -> None:
+    assert [of.source for of in filled.found.details] == [v.source for v in filled.found.sources]
+    for of, v in zip(filled.found.details, filled.found.sources, strict=True):
+        first = sorted(((code, n) for code, n in v.codes.items() if code), key=lambda item: (-item[1], item[0]))[:10]
+        assert {code: sum(week) for code, week in of.weeks.items()} == dict(first)
+        assert of.vehicles.violations + of.vehicles.without_plate == v.total
+
+
+def test_streets_and_plates_of_a_dirty_history(filled: Filled) -> None:
+    found = next(of for of in filled.found.details if of.source == "history")
+    truth = [row for row in filled.history if row["branch"] != "dead_letters"]
+    assert found.streets.given == sum(row["street"] is not None for row in truth)
+    assert found.streets.spellings == len({row["street"] for row in truth} - {None})
+    assert found.vehicles.without_plate == sum(row["plate_id"] is None for row in truth)
 
 
 def test_a_message_in_two_recordings_counts_once(filled: Filled) -> None:
@@ -299,6 +318,7 @@ def test_officers_answers(tmp_path: Path) -> None:
     officers = msgspec.structs.replace(found.officers, p95_seconds=114.0)
     assert officers == Officers(3, 60.0, 114.0, (2, 1, 0, 0, 0, 0, 0), {0: 1, 14: 2}, 1)
     assert found.officers_by_code == {14: Share(2, 2)}
+    assert {code: sum(week) for code, week in found.details[0].weeks.items()} == {14: 2, 21: 1}
     assert found.officers_by_day == {"2026-01-15": Share(3, 4)}
     assert found.needing_officer == {"drones": Share(3, 4)}
     printed = "\n".join(lines(found)).replace("\u00a0", " ")
@@ -306,7 +326,8 @@ def test_officers_answers(tmp_path: Path) -> None:
     assert "Still open: 0; no violation: 1; second answers, kept and not counted: 1." in printed
     assert "without a code on 2026-01-15" in printed
     page = render(found)
-    assert "Answered violations by time to the answer: 1\u00a0min 2, 5\u00a0min 1" in page
+    assert 'aria-label="Answered violations by time to the answer"' in page
+    assert "<desc>1\u00a0min 2, 5\u00a0min 1" in page
     assert '<tr><th scope="row">2026-01-15</th><td>3</td><td>4</td><td>75.0\u00a0%</td></tr>' in page
 
 
@@ -366,6 +387,7 @@ class Page(HTMLParser):
         self.open: list[str] = []
         self.titles: list[str] = []
         self.labels: list[list[str]] = []
+        self.descriptions: list[str] = []
         self.tables_of_figures: list[int] = []
         self.used: set[str] = set()
         self.feed(page)
@@ -380,6 +402,8 @@ class Page(HTMLParser):
         if tag == "svg":
             assert given["role"] == "img"
             self.labels[-1].append(given["aria-label"] or "")
+        if tag != "svg" and "svg" in self.open:
+            assert "role" not in given, "a part of a drawing with a role and no name"
         if tag == "figure":
             self.tables_of_figures.append(0)
         if tag == "table" and "details" in self.open and "figure" in self.open:
@@ -396,6 +420,8 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self.open[-1:] == ["h2"]:
             self.titles.append(data)
+        if self.open[-2:] == ["svg", "desc"]:
+            self.descriptions.append(data)
 
 
 @pytest.fixture(scope="module")
@@ -411,12 +437,23 @@ def test_the_page_needs_nothing_else(page: str) -> None:
 
 def test_a_chart_for_each_question(page: str) -> None:
     read = Page(page)
-    assert len(read.titles) == 8
-    fines = next(place for place, title in enumerate(read.titles) if "rates was not given" in title)
-    for labels in (labels for place, labels in enumerate(read.labels[:7]) if place != fines):
+    assert len(read.titles) == 14
+    for labels in read.labels[:13]:
         assert labels, "a section without a chart"
         assert all(labels)
+    assert len(read.descriptions) == sum(map(len, read.labels))
     assert all(read.tables_of_figures)
+
+
+def test_the_page_is_for_the_city_not_for_operators(page: str) -> None:
+    texts = re.sub(r"<style>.*?</style>|<details>.*?</details>|<[^>]*>", " ", page, flags=re.DOTALL)
+    assert not re.search(r"--[a-z]|prestacop [a-z]", texts)
+
+
+def test_one_table_of_reasons(filled: Filled, page: str) -> None:
+    assert page.count('<th scope="col">reason</th>') == 1
+    for reason in {letters.reason for letters in filled.found.dead_letters}:
+        assert page.count(f'<th scope="row">{reason.replace("_", " ")}</th>') == 1
 
 
 def test_headings_say_what_was_found(filled: Filled, page: str) -> None:
@@ -502,7 +539,15 @@ def test_duration(seconds: float, text: str) -> None:
 @pytest.mark.parametrize(
     ("source", "area", "name"),
     [("history", "K", "Brooklyn"), ("history", "", "not given"), ("history", "ZZ", "ZZ"),
-     ("drones", "40.75,-73.99", "40.75°N 73.99°W")],
+     ("drones", "40.75,-73.99", "Midtown, Manhattan")],
 )  # fmt: skip
 def test_area_name(source: str, area: str, name: str) -> None:
     assert area_name(source, area) == name
+
+
+def test_cells_of_one_name_are_told_apart(filled: Filled) -> None:
+    cells = tuple(Area(name, 1) for name in ("40.75,-73.99", "40.75,-73.98", "40.80,-73.95"))
+    found = areas(msgspec.structs.replace(of(filled.found, "drones"), areas=cells))
+    assert [name for name, _ in found] == [
+        "Midtown, Manhattan (40.75, -73.99)", "Midtown, Manhattan (40.75, -73.98)", "Harlem, Manhattan",
+    ]  # fmt: skip
