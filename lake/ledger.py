@@ -4,6 +4,7 @@ Once a unit is published its row is folded into :mod:`lake.merged_ledger`, and i
 """
 
 import io
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
@@ -21,7 +22,9 @@ from lake.merged_ledger import MergedLedger, chain_of, folded, folded_ends
 from lake.storage import storage
 from schemas.errors import NotReconciled
 from schemas.lake import LEDGER, LEDGER_ROW, Source
+from terminal.logs import about
 
+_LOG = logging.getLogger(__name__)
 PUTS = 8
 """Rows written in parallel."""
 _KEPT = (
@@ -90,7 +93,11 @@ def commit(root: str, rows: list[dict[str, Any]]) -> list[str]:
     for row in new:
         if row["unit"] in old:
             storage(root).delete(ledger_path(Source(row["source"]), row["unit"]))
-    return [row["unit"] for row in new if row["unit"] not in old]
+    committed = [row for row in new if row["unit"] not in old]
+    for row in committed:
+        extra = about(row["source"], row["unit"], row["path"], row["range_start"])
+        _LOG.info("committed unit %s of %s: %d rows", row["unit"], row["path"], row["rows_in"], extra=extra)
+    return [row["unit"] for row in committed]
 
 
 def _put(root: str, row: dict[str, Any]) -> bool:

@@ -17,6 +17,7 @@ from apache_beam.coders import typecoders
 
 from lake.files import WrittenFile
 from schemas.lake import Source
+from terminal.logs import about
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,11 @@ class Unit:
     """The names of the columns of a CSV file, as they are written there."""
     separator: str = ","
     """Between the fields of a CSV file."""
+
+    @property
+    def about(self) -> dict[str, object]:
+        """The ``extra`` of records of the log that concern it."""
+        return about(self.source, self.name or None, self.path, self.start)
 
 
 class UnitBatch(NamedTuple):

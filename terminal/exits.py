@@ -33,8 +33,14 @@ def report(error: PrestaCopError) -> int:
     logs.set_up()
     # The traceback is for --log-level debug.
     logs.COMMAND.debug("raised here:", exc_info=error)
-    logs.COMMAND.error("%s", printable(str(error)), extra={"exit_code": error.exit_code})
-    return error.exit_code
+    return report_text(str(error), error.exit_code)
+
+
+def report_text(text: str, code: int) -> int:
+    """Print why a command ends; returns its exit code."""
+    logs.set_up()
+    logs.COMMAND.error("%s", printable(text), extra={"exit_code": code})
+    return code
 
 
 def ended(command: Callable[[], int | None], stopped: str, known: Callable[[Exception], PrestaCopError | None]) -> int:

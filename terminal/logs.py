@@ -3,8 +3,8 @@
 At the levels ``error`` and ``warning`` (default) what Beam's workers log is left out, and what librdkafka logs of a
 connection: the command itself ends with the same error in one line. ``info`` and ``debug`` show everything: Beam,
 workers and their tracebacks, botocore, librdkafka. With ``json`` each record is one JSON object a line: time (UTC),
-level, logger, message, and where there is one exit_code and traceback. Secrets are replaced by ``***`` before anything
-is written.
+level, logger, message, what the record is :func:`about`, and where there is one exit_code and traceback. Secrets are
+replaced by ``***`` before anything is written.
 """
 
 import json
@@ -27,6 +27,8 @@ WORKERS: Final = logging.getLogger("apache_beam.worker")
 LIBRDKAFKA: Final = logging.getLogger("librdkafka")
 """For what the client of Kafka logs."""
 
+_ABOUT: Final = ("unit", "source", "partition", "offset")
+_PARTITION: Final = re.compile(r"kafka:.*/(\d+)", re.DOTALL)
 _CONNECTION_FAILS: Final = ("FAIL ", "ERROR ", "REQTMOUT ")
 """Librdkafka's records of a connection, which it also reports to the command."""
 _SECRET_NAME = re.compile(r"PASSWORD|SECRET|TOKEN|ACCESS_KEY|API_KEY|CREDENTIAL")
@@ -34,6 +36,7 @@ _SECRET_TEXT = re.compile(
     r"(?i)(authorization|x-amz-security-token|x-amz-signature|signature|[\w.-]*password|[\w.-]*secret|[\w-]*token)"
     r"(['\"]?\s*[:=]\s*(?:b?['\"])?)((?:(?:bearer|basic|aws4-hmac-sha256)\s+)?[^\s'\"&]{4,})"
 )
+_IN_URL: Final = re.compile(r"(\w://[^\s/:@]*:)[^\s/@]+@")
 _SHORTEST_SECRET: Final = 6
 """A shorter value of a variable is more likely a word that occurs in other places too."""
 
@@ -82,12 +85,31 @@ class _Json(logging.Formatter):
             "logger": record.name,
             "message": without_secrets(record.getMessage().strip()),
         }
-        if (code := getattr(record, "exit_code", None)) is not None:
-            fields["exit_code"] = code
+        for name in (*_ABOUT, "exit_code"):
+            if (value := getattr(record, name, None)) is not None:
+                fields[name] = without_secrets(value) if isinstance(value, str) else value
         trace = getattr(record, "traceback", None) or (record.exc_info and self.formatException(record.exc_info))
         if trace:
             fields["traceback"] = without_secrets(trace)
         return json.dumps(fields, ensure_ascii=False)
+
+
+def about(
+    source: str | None = None, unit: str | None = None, path: str | None = None, offset: int | None = None
+) -> dict[str, object]:
+    """The ``extra`` of a record that concerns a source, or a unit of it: fields of their own in JSON.
+
+    Args:
+        path: of the unit's input; that of a stream, ``kafka:TOPIC/PARTITION``, gives the partition.
+        offset: where the unit, or what is wrong in it, begins: of a partition, or in bytes of a file.
+
+    >>> about("drones", path="kafka:fleet/3", offset=0)
+    {'source': 'drones', 'partition': 3, 'offset': 0}
+    """
+    found = _PARTITION.fullmatch(path) if path else None
+    partition = int(found[1]) if found else None
+    fields = {"unit": unit, "source": None if source is None else str(source), "partition": partition, "offset": offset}
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _time(record: logging.LogRecord) -> str:
@@ -150,11 +172,13 @@ def without_secrets(text: str) -> str:
     'sasl.password=*** of x'
     >>> without_secrets("'Authorization': b'AWS4-HMAC-SHA256 Credential=AK/2026', 'Host': b'x'")
     "'Authorization': b'***', 'Host': b'x'"
+    >>> without_secrets("POST https://me:hunter22@example.org/hook?token=hunter23&x=1 failed")
+    'POST https://me:***@example.org/hook?token=***&x=1 failed'
     """
     for name, value in os.environ.items():
         if len(value) >= _SHORTEST_SECRET and _SECRET_NAME.search(name.upper()) and value in text:
             text = text.replace(value, "***")
-    return _SECRET_TEXT.sub(r"\1\2***", text)
+    return _IN_URL.sub(r"\1***@", _SECRET_TEXT.sub(r"\1\2***", text))
 
 
 class TracebacksAsRecords:

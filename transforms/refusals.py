@@ -132,7 +132,7 @@ class Parser(PerUnit[_Counts]):
         self._above.inc()
         if time.monotonic() - self._warned >= WARN_SECONDS:
             self._warned = time.monotonic()
-            _log.warning("%s It is committed, as dead letters of a topic stop no run", excess)
+            _log.warning("%s It is committed, as dead letters of a topic stop no run", excess, extra=unit.about)
 
 
 def _excess(unit: Unit, counts: _Counts, share: Fraction) -> str:

@@ -1,10 +1,10 @@
 """``prestacop console``: parses the command line and serves the console."""
 
 import argparse
+import logging
 import signal
 import socket
 import ssl
-import sys
 from collections.abc import Sequence
 from functools import partial
 from ipaddress import ip_address, ip_network
@@ -19,6 +19,7 @@ from messaging.urls import topic_url
 from metrics.flags import add_metrics, serving_metrics
 from schemas.errors import InputUnusable, PrestaCopError, ServiceUnavailable
 from terminal.arguments import command_parser, port, readable, whole
+from terminal.exits import report_text
 from terminal.signals import INTERRUPTED
 
 from . import log
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from metrics.server import Pages
 
 _BACKLOG: Final = 1024
+_LOG: Final = logging.getLogger(__name__)
 _MOST_HEADER_BYTES: Final = 16 * 1024
 _EPILOG: Final = """\
 examples:
@@ -50,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     given = parser().parse_args(arguments)
     if bool(given.tls_cert) != bool(given.tls_key):
-        return _fail("--tls-cert and --tls-key go together", 2)
+        return report_text("--tls-cert and --tls-key go together", 2)
     wiring = Wiring(
         alerts=given.alerts,
         answers=given.answers,
@@ -64,12 +66,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         allow_files(given.max_connections)
         console = Console(given.data, read_codes(given.codes), wiring, new_key=given.new_key)
     except PrestaCopError as error:
-        return _fail(str(error), error.exit_code)
+        return report_text(str(error), error.exit_code)
     try:
         with serving_metrics(given, partial(_pages, console)):
             return _serve(console, given)
     except PrestaCopError as error:
-        return _fail(str(error), error.exit_code)
+        return report_text(str(error), error.exit_code)
     finally:
         console.stop()
 
@@ -152,9 +154,7 @@ class _Server(uvicorn.Server):
         self._console.start()
         scheme = "https" if self._given.tls_cert else "http"
         if scheme == "http" and not _is_here(self._given.host):
-            print(
-                "warning: passwords travel in the clear: --tls-cert and --tls-key, or a proxy with TLS", file=sys.stderr
-            )
+            _LOG.warning("passwords travel in the clear: --tls-cert and --tls-key, or a proxy with TLS")
         print(f"the graph verifies answers with {self._given.data / PUBLIC_KEY}", flush=True)
         password = self._console.accounts.first_password()
         if password:
@@ -178,11 +178,6 @@ def _is_here(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _fail(message: str, code: int) -> int:
-    print(f"error: {message}", file=sys.stderr)
-    return code
 
 
 def _network(text: str) -> str:

@@ -5,6 +5,8 @@ import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
+from terminal.logs import about
+
 from .database import Database, is_of_the_disk
 
 MOST_REFUSED: Final = 500
@@ -53,7 +55,8 @@ def take(
             [(topic, partition, offset) for partition, offset in positions.items()],
         )
     if refused:
-        _log.warning("%d messages of %s were refused, the last one: %s", len(refused), topic, refused[-1][1])
+        text = "%d messages of %s were refused, the last one: %s"
+        _log.warning(text, len(refused), topic, refused[-1][1], extra=about(topic))
 
 
 def refused(database: Database) -> int:

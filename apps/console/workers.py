@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from schemas.errors import PrestaCopError
+from terminal.logs import about
 
 from .database import DISK_ERRORS
 
@@ -69,7 +70,7 @@ class Worker:
                 )
             except BaseException as error:  # noqa: BLE001  # any error: a thread that ends would go unnoticed
                 self._trouble = f"{self.name}: {type(error).__name__}: {str(error)[:200]}. It is tried again"
-                _log.exception("%s failed and is tried again in %.0f s", self.name, self._nap)
+                _log.exception("%s failed and is tried again in %.0f s", self.name, self._nap, extra=about(self.name))
             else:
                 continue
             self.stopping.wait(self._nap)

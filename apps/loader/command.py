@@ -16,7 +16,7 @@ from schemas.errors import InputUnusable, NotPermitted, PrestaCopError
 from schemas.files.kinds import Packing
 from schemas.files.urls import local_path, plain_path
 from terminal.arguments import add_quiet, bytes_a_second, command_parser, duration, whole
-from terminal.exits import PIPE_CLOSED
+from terminal.exits import PIPE_CLOSED, report_text
 from terminal.signals import INTERRUPTED
 
 from .journal import folder
@@ -113,8 +113,7 @@ def _status(journals: Path) -> int:
 
 
 def _fail(error: PrestaCopError) -> int:
-    print(f"error: {error}".replace("\n", " "), file=sys.stderr, flush=True)
-    return error.exit_code
+    return report_text(str(error).replace("\n", " "), error.exit_code)
 
 
 Make = Callable[[int, Patience], Target]

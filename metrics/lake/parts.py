@@ -26,6 +26,7 @@ from metrics.lake.latency import Times
 from metrics.lake.totals import COLUMNS, Place, Totals, seconds
 from schemas.errors import FINAL, LakeDamaged, PrestaCopError
 from schemas.lake import MICROSECONDS, Dataset, Source
+from terminal.logs import about
 
 _LOG: Final = logging.getLogger(__name__)
 _FRESH: Final = 3
@@ -62,6 +63,8 @@ class Part(ABC):
         self._clock = clock
         self._good_at: float | None = None
         self._failing = ""
+        self._about: dict[str, object] = {}
+        """The ``extra`` of its records of the log."""
 
     @abstractmethod
     def look(self) -> None:
@@ -78,14 +81,15 @@ class Part(ABC):
             if self._good_at is None and isinstance(error, FINAL):
                 return error
             if self._failing != str(error):
-                _LOG.warning("the look at %s failed, and is repeated every %g s: %s", self.name, self._every, error)
+                text = "the look at %s failed, and is repeated every %g s: %s"
+                _LOG.warning(text, self.name, self._every, error, extra=self._about)
             self._failing = str(error)
             return None
         self._good_at = self._clock()
         self.looks += 1
         self.duration = max(self._good_at - began, 0.0)
         if self._failing:
-            _LOG.warning("the look at %s succeeds again", self.name)
+            _LOG.warning("the look at %s succeeds again", self.name, extra=self._about)
         self._failing = ""
         return None
 
@@ -295,6 +299,7 @@ class TopicPart(Part):
         """Raises OptionsRefused."""
         super().__init__(source, every, clock)
         self.source = source
+        self._about = about(source)
         self.found: Ends | None = None
         self.stall = Stall(_FRESH * every + _TOPIC_PATIENCE)
         self._lake = lake

@@ -13,6 +13,7 @@ from schemas.files.compression import unpacked
 from schemas.files.kinds import FIRST_BYTES, kind_of
 from sources.files.grid import Cell
 from sources.files.read import Format, units_of
+from terminal.logs import about
 
 _HEAD_BYTES = 1 << 16
 """Only files with equal beginnings are compared as a whole, since that reads them."""
@@ -43,6 +44,7 @@ def once(cells: Iterable[Cell], form: Format) -> list[Cell]:
                     cell.start,
                     cell.end,
                     known[names[0]],
+                    extra=about(cell.source, names[0], offset=cell.start),
                 )
                 continue
             known |= dict.fromkeys(names, cell.path)

@@ -16,6 +16,7 @@ from sources.reading import ReadSplit
 from sources.streams.base import Stream
 from sources.ticks import FollowTicks
 from sources.units import Unit
+from terminal.logs import about
 
 _log = logging.getLogger(__name__)
 
@@ -41,7 +42,8 @@ class LoadedFiles(Input):
         # A stream forgets whole units, so a part of a file that was read may be left.
         awaited = [file for file in files if not file.is_complete and file.fingerprint not in before]
         for file in awaited:
-            _log.warning("%s: %d bytes are there, and its end is not; a later run reads it", file.path, file.there)
+            text = "%s: %d bytes are there, and its end is not; a later run reads it"
+            _log.warning(text, file.path, file.there, extra=about(self.source, offset=file.there))
         self._cells = [cell for file in self._files for cell in cells_of(file, self._stream, self._form, root)]
         self._spent = spent(files, awaited, refusals)
         return [Split(loaded, loaded.cell.end - loaded.cell.start) for loaded in self._cells]

@@ -203,7 +203,7 @@ class LoadedTopic:
                 parts_of_file.append(Part(piece._replace(data=b""), piece.size, span, _headers_before(piece)))
         if refusals:
             Metrics.counter("source", "pieces_refused").inc(refusals.messages)
-            _log.warning("%s; refused, the messages behind it are read", refusals)
+            _log.warning("%s; refused, the messages behind it are read", refusals, extra=unit.about)
             self._refusals[unit] = refusals
         return [part for parts_of_file in parts.values() for part in parts_of_file]
 

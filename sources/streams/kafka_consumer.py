@@ -12,6 +12,7 @@ from messaging.kafka import Connection, Topic, open_consumer
 from messaging.retry import PATIENCE_SECONDS, Patience
 from messaging.urls import KafkaUrl
 from schemas.errors import InputUnusable
+from terminal.logs import about
 
 FETCHING: Final[Mapping[str, int]] = {
     "fetch.wait.max.ms": 100,
@@ -99,7 +100,7 @@ def consume(topic: Access, partition: int, start: int, end: int) -> Iterator[lis
                 parked.consumer.assign([TopicPartition(topic.url.topic, partition, place)])
             else:
                 parked.broker.check(error)
-                _log.warning("%s: %s", parked.broker.name, error)
+                _log.warning("%s: %s", parked.broker.name, error, extra=_about(topic, partition, place))
         if messages:
             place = max(place, offset_of(messages[-1]) + 1)  # the end may have come in the same chunk
             size = max(*map(len, messages), size // 2, 1)
@@ -156,7 +157,7 @@ def _after_loss(topic: Access, partition: int, place: int, end: int) -> int:
     first = shared(topic.url).firsts([partition])[partition]
     if first <= place:
         raise InputUnusable(
-            f"kafka:{topic.url.topic}/{partition} ends before offset {place:,}, and messages up to {end - 1:,} were "
+            f"{_path(topic, partition)} ends before offset {place:,}, and messages up to {end - 1:,} were "
             "planned: the topic was truncated, or created again. Restore it, or read it into a new lake"
         )
     _lose(topic, partition, place, first)
@@ -165,13 +166,21 @@ def _after_loss(topic: Access, partition: int, place: int, end: int) -> int:
 
 def _lose(topic: Access, partition: int, start: int, end: int) -> None:
     """Raise InputUnusable unless the loss is accepted."""
-    lost = f"kafka:{topic.url.topic}/{partition}: messages {start:,} to {end - 1:,} are gone"
+    lost = f"{_path(topic, partition)}: messages {start:,} to {end - 1:,} are gone"
     if not topic.accept_loss:
         raise InputUnusable(
             f"{lost}: the topic's retention deleted them before they were read. Lengthen it; to continue without "
             "them run again with --accept-loss"
         )
-    _log.error("%s, and skipped because of --accept-loss", lost)
+    _log.error("%s, and skipped because of --accept-loss", lost, extra=_about(topic, partition, start))
+
+
+def _path(topic: Access, partition: int) -> str:
+    return f"kafka:{topic.url.topic}/{partition}"
+
+
+def _about(topic: Access, partition: int, offset: int) -> dict[str, object]:
+    return about(path=_path(topic, partition), offset=offset)
 
 
 def topic_of(url: KafkaUrl, answered: bool = False) -> Topic:

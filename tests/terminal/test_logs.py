@@ -11,6 +11,8 @@ from datetime import datetime
 import pytest
 
 from schemas.errors import DiskFull, PrestaCopError
+from schemas.lake import Source
+from sources.units import Unit
 from terminal import logs
 from terminal.arguments import command_parser
 from terminal.bars import Bar
@@ -88,6 +90,15 @@ def test_json_is_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     offset = datetime.fromisoformat(records[0]["time"]).utcoffset()
     assert offset is not None
     assert not offset
+
+
+def test_json_has_the_unit_its_source_partition_and_offset(capsys: pytest.CaptureFixture[str]) -> None:
+    parser().parse_args(["--log-format", "json"])
+    unit = Unit(Source.DRONES, "kafka:fleet/3", 7, 9, "drones-kafka-fleet-00003-0000000000000000007")
+    logging.getLogger("x").warning("it has dead letters", extra=unit.about)
+    record = json.loads(capsys.readouterr().err)
+    fields = {name: record.get(name) for name in ("source", "unit", "partition", "offset")}
+    assert fields == {"source": "drones", "unit": unit.name, "partition": 3, "offset": 7}
 
 
 def test_json_has_no_progress_bar(capsys: pytest.CaptureFixture[str]) -> None:
