@@ -190,8 +190,8 @@ topics: install ## create topics and bucket rules at the services here, or by AR
 
 PYTEST = $(PY) -m pytest
 COVERAGE = $(PY) -m coverage
-# Three workers on two cores: these tests often wait (decision 131).
-SERVICES_TIER = -n 3 --dist loadscope -m "services and not nightly"
+# Four workers on two cores: these tests often wait (decision 225).
+SERVICES_TIER = -n 4 --dist loadscope -m "services and not nightly"
 
 .PHONY: test
 test: install ## unit tests: no other process, no server (2 minutes on 2 cores)

@@ -23,7 +23,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def attacked(
     services: Services, recording: Path, stream: str, mode: str, monkeypatch: pytest.MonkeyPatch, sabotage: str = ""
 ) -> Outcome:
-    """A campaign of three kills, the second of which hits the object storage too."""
+    """A campaign of two kills, the second of which hits the object storage too."""
     for service in (stream, "s3"):
         for name, value in up(services, service).items():
             monkeypatch.setenv(name, value)
@@ -34,7 +34,7 @@ def attacked(
         how=("--mode", mode),
         messages=read_from,
         root=f"s3://prestacop/{stream}-{name}",
-        kills=3,
+        kills=2,
         longest=min(LONGEST[stream, mode], 2.0),
         settle=SETTLE[stream],
         victims=("s3",),

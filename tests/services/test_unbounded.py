@@ -316,7 +316,7 @@ def test_bounded_runs_beside_one_without_end_take_nothing_from_it(
     root = tmp_path / "lake"
     recording = make_messages(tmp_path / "m", 200, 20, "--corrupt", "0.02")
     payloads = payloads_of(recording)
-    files = [make_history(tmp_path / f"{n}.csv", 3_000, "--dirt", "30", "--seed", str(n)) for n in range(3)]
+    files = [make_history(tmp_path / f"{n}.csv", 3_000, "--dirt", "30", "--seed", str(n)) for n in range(2)]
     with Subscription("fleet-shared") as fleet, Subscription("tickets-shared") as tickets:
         names: list[str] = []
         with follow(root, fleet.url, "--history", tickets.url) as following:
@@ -332,7 +332,7 @@ def test_bounded_runs_beside_one_without_end_take_nothing_from_it(
             printed = following.printed()
     assert (code, "Traceback" in printed) == (130, False)
     found = lake(str(root))
-    assert found.sql("SELECT count(*) AS n FROM ledger WHERE source = 'history'").to_pylist() == [{"n": 3}]
+    assert found.sql("SELECT count(*) AS n FROM ledger WHERE source = 'history'").to_pylist() == [{"n": 2}]
     drones = Counter({row: n for row, n in seen(root).items() if row[0] is not None})
     assert drones == truth(recording, names)
     assert reconcile(str(root)) == []
