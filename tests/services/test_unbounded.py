@@ -202,6 +202,7 @@ def test_a_topic_is_followed_until_ctrl_c(kafka: str, tmp_path: Path, follow: Ca
     assert reconcile(str(root)) == []
 
 
+@pytest.mark.nightly  # tests/services/test_recovery.py kills such runs, too
 def test_a_killed_run_resumes_and_nothing_is_lost_or_duplicated(
     kafka: str, tmp_path: Path, follow: Callable[..., Any]
 ) -> None:
@@ -270,7 +271,7 @@ def forgotten(root: Path, url: str) -> bool:
     return KafkaStream(kafka_url(url), Source.HISTORY).everything(str(root)) == []
 
 
-@pytest.mark.parametrize("stream", ["kafka", "pubsub"])
+@pytest.mark.parametrize("stream", ["kafka", pytest.param("pubsub", marks=pytest.mark.nightly)])
 def test_files_that_are_loaded_meanwhile_are_read_when_they_are_there(
     stream: str, kafka: str, pubsub: str, tmp_path: Path, follow: Callable[..., Any]
 ) -> None:
