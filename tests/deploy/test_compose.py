@@ -52,7 +52,7 @@ def test_each_service_is_locked_down_and_comes_back(name: str) -> None:
     service = SERVICES[name]
     assert service["restart"] == ("on-failure" if name in ONE_SHOT else "unless-stopped")
     assert service["read_only"]
-    assert service["tmpfs"] == ["/tmp"]
+    assert service["tmpfs"] == (["/tmp:exec,mode=1777"] if name == "kafka" else ["/tmp"])
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert int(service["user"].partition(":")[0]) > 0
