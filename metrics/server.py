@@ -19,7 +19,7 @@ from schemas.errors import ServiceUnavailable
 
 _SILENT_SECONDS: Final = 10.0
 """A client that sends nothing for so long is cut off."""
-_TEXT: Final = [("Content-Type", "text/plain; charset=utf-8")]
+_TEXT: Final = ("Content-Type", "text/plain; charset=utf-8")
 
 Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
 Samples = Iterable[tuple[tuple[str, ...], float]]
@@ -84,7 +84,7 @@ class Pages:
             status, lines = "503 Service Unavailable", list(reasons)
         else:
             status, lines = "200 OK", ["ok"]
-        start_response(status, _TEXT)
+        start_response(status, [_TEXT])  # a list of its own: the server adds the length
         return [line.replace("\n", " ").encode() + b"\n" for line in lines]
 
 

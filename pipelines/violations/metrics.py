@@ -20,7 +20,7 @@ from schemas.lake import Source
 from sources.progress import progress
 
 _EVERY_SECONDS: Final = 15.0
-"""Between two looks at the lake and the topics."""
+"""Between two looks at the lake and the topics; less where a run is stuck sooner."""
 
 MESSAGES: Final = Metric(
     "prestacop_run_read_messages", Kind.COUNTER, "Messages that workers of this process have read", ("source",)
@@ -91,10 +91,11 @@ def serving_run(given: argparse.Namespace) -> Iterator[None]:
 
     Raises OptionsRefused; ServiceUnavailable where the port cannot be had.
     """
-    lake = LakePart(given.lake, _EVERY_SECONDS)
+    every = min(_EVERY_SECONDS, max(given.stuck_after / 4, 1.0))
+    lake = LakePart(given.lake, every)
     urls = ((given.messages, Source.DRONES), (given.images, Source.IMAGES))
-    topics = [TopicPart(url, source, lake, None, _EVERY_SECONDS) for url, source in urls if isinstance(url, KafkaUrl)]
+    topics = [TopicPart(url, source, lake, None, every) for url, source in urls if isinstance(url, KafkaUrl)]
     metrics = Metrics(lake, topics, stuck_after=given.stuck_after)
     pages = Pages(RunMetrics(metrics), metrics.stuck, metrics.old_looks)
-    with serving(pages, given.metrics_host, given.metrics_port, "--metrics-port"), watching(metrics, _EVERY_SECONDS):
+    with serving(pages, given.metrics_host, given.metrics_port, "--metrics-port"), watching(metrics, every):
         yield

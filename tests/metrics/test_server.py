@@ -1,5 +1,6 @@
 """The pages and their server."""
 
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 
@@ -48,10 +49,16 @@ def test_another_page_is_not_there() -> None:
 
 @pytest.mark.embedded
 def test_it_is_served_and_a_port_that_is_taken_is_an_error_that_names_the_flag() -> None:
-    pages = Pages(Sea())
+    faults: list[str] = []
+    pages = Pages(Sea(), lambda: faults)
     with serving(pages, "127.0.0.1", 0, "--metrics-port") as port:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=60) as page:
             assert page.read() == b"ok\n"
+        faults.append("a thread has ended")
+        with pytest.raises(urllib.error.HTTPError) as refused_page:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=60)
+        with refused_page.value as page:
+            assert page.read() == b"a thread has ended\n"
         refused = pytest.raises(ServiceUnavailable, match="name another port with --metrics-port")
         with refused, serving(pages, "127.0.0.1", port, "--metrics-port"):
             pass
