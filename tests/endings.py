@@ -1,18 +1,34 @@
-"""How commands end, called in the test's own process with the fixture ``leaving``."""
+"""How commands end, called in the test's own process."""
 
-from collections.abc import Callable, Sequence
+import atexit
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from unittest.mock import patch
 
 import pytest
 
 Main = Callable[[Sequence[str]], object]
 
 
+@contextmanager
+def leaving() -> Iterator[None]:
+    """Commands end here by an exception, and the process lives."""
+    before = signal.getsignal(signal.SIGTERM)
+    with patch.object(os, "_exit", sys.exit), patch.object(atexit, "_run_exitfuncs"):
+        yield
+    signal.signal(signal.SIGTERM, before)
+
+
 def code_of(main: Main, *argv: str) -> int:
     """The exit code of a command."""
-    try:
-        code = main(argv)
-    except SystemExit as end:
-        code = end.code
+    with leaving():
+        try:
+            code = main(argv)
+        except SystemExit as end:
+            code = end.code
     return int(str(code or 0))
 
 

@@ -25,8 +25,6 @@ from tests.endings import Main, ending
 from tests.faulty_s3 import FaultyS3
 from tests.support import make_messages
 
-pytestmark = pytest.mark.usefixtures("leaving")
-
 
 def history(path: Path) -> str:
     """A file of one row."""

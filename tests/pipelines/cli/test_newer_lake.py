@@ -12,8 +12,6 @@ from schemas.errors import LakeTooNew
 from terminal.arguments import flags_of
 from tests.endings import ending
 
-pytestmark = pytest.mark.usefixtures("leaving")
-
 REST: dict[tuple[str, ...], list[str]] = {
     ("run",): ["--messages", "file:m.jsonl"],
     ("run", "--dry-run"): ["--messages", "file:m.jsonl"],

@@ -22,8 +22,6 @@ from terminal import bars
 from tests.endings import Main, code_of
 from tests.support import make_history, make_messages, run_graph
 
-pytestmark = pytest.mark.usefixtures("leaving")
-
 COMMANDS: dict[str, tuple[Main, Callable[[Path], list[str]]]] = {
     "violations": (violations, lambda f: ["--history", f"{f}/h.csv", "--lake", f"{f}/new"]),
     "analysis": (analysis, lambda f: ["--lake", f"{f}/lake", "--report", f"{f}/report.html"]),

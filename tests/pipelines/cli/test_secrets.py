@@ -26,7 +26,7 @@ from tests.lakes import Said, write
 from tests.logs import own_log
 from tests.support import make_messages, wait_until
 
-pytestmark = [pytest.mark.embedded, pytest.mark.usefixtures("leaving")]
+pytestmark = pytest.mark.embedded
 
 SECRETS = {
     "AWS_SECRET_ACCESS_KEY": "canary/access+key/93f1c0",

@@ -48,7 +48,6 @@ def hold() -> "subprocess.Popen[str]":
 
 
 @pytest.mark.embedded
-@pytest.mark.usefixtures("leaving")
 def test_commands_leave_nothing(place: Path, tmp_path: Path) -> None:
     history, root = make_history(tmp_path / "h.csv", 300), str(tmp_path / "lake")
     commands: list[tuple[Main, list[str]]] = [

@@ -16,7 +16,7 @@ from tests.endings import Main, ending
 from tests.pipelines.maintenance.test_damage import CHANGE, LEDGER_D, MERGED, QUALIFIED_D, newest, sound
 
 __all__ = ["sound"]
-pytestmark = [pytest.mark.embedded, pytest.mark.usefixtures("leaving")]  # slow: many runs over many lakes
+pytestmark = pytest.mark.embedded  # slow: many runs over many lakes
 
 CODES = "CODE,DEFINITION,Manhattan 96th St. & below,All Other Areas\n21,STREET CLEANING,65,45\n"
 COMMANDS: dict[str, tuple[Main, Callable[[str, Path], list[str]]]] = {

@@ -19,8 +19,6 @@ from pipelines.maintenance.trace import main as trace
 from tests.endings import Main, code_of
 from tests.support import make_history, make_messages, run_graph
 
-pytestmark = pytest.mark.usefixtures("leaving")
-
 READERS: dict[str, tuple[Main, list[str]]] = {
     "analysis": (analysis, ["--lake", "LAKE", "--report", "REPORT", "--codes", "CODES", "--quiet"]),
     "fines": (fines, ["--lake", "LAKE", "--codes", "CODES"]),
