@@ -1,5 +1,7 @@
 """The pages and their server."""
 
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -62,3 +64,10 @@ def test_it_is_served_and_a_port_that_is_taken_is_an_error_that_names_the_flag()
         refused = pytest.raises(ServiceUnavailable, match="name another port with --metrics-port")
         with refused, serving(pages, "127.0.0.1", port, "--metrics-port"):
             pass
+
+
+@pytest.mark.embedded
+def test_without_a_port_the_client_library_is_not_imported() -> None:
+    code = "import sys, apps.console.command, apps.loader.command, pipelines.violations.run; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "prometheus_client" not in done.stdout.split()
