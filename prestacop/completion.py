@@ -43,11 +43,14 @@ def complete(words: Sequence[str]) -> int:
     from prestacop.main import parser_of  # noqa: PLC0415  # that module imports this one
 
     name, *rest = words or [""]
+    if name == "config" and rest[:1] and rest[0] in SUBCOMMANDS:  # the flags of that command follow
+        name, *rest = rest
     if name == "completion":
         print("\n".join(sorted(SCRIPTS)))
     elif name in SUBCOMMANDS:
         found = flags_of(parser_of(name))
         given = tuple(word for word in rest if (word,) in found)[:1]
         nested = [at[0] for at in found if len(at) == 1] if not given else []
+        nested += SUBCOMMANDS if name == "config" else ()
         print("\n".join([*nested, *found[given]]))
     return 0

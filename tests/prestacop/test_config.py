@@ -1,6 +1,7 @@
 """``prestacop config``, and the settings of the commands as they are."""
 
 import argparse
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -161,3 +162,14 @@ def test_a_key_that_no_command_knows_is_an_error(
     assert code == 3 or ("did you mean" in error and str(path) in error)
     if code == 3:
         assert printed(capsys)[0] == 2  # config looks at all
+
+
+def test_the_file_in_the_docs_is_valid(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text()
+    (example,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    path = tmp_path / "prestacop.toml"
+    path.write_text(example)
+    for name in ("run", "console"):
+        code, rows, error = printed(capsys, "--config", str(path), name, "--log-format", "text")
+        assert (code, error) == (0, "")
+        assert any(str(path) in row[1] for row in rows.values())

@@ -101,6 +101,8 @@ def test_one_flag_name_for_the_lake() -> None:
         (["flink", "submit"], "--go-on"),
         (["simulate", "history"], "--rows"),
         (["completion"], "zsh"),
+        (["config"], "run"),
+        (["config", "flink", "submit"], "--go-on"),
     ],
 )
 def test_completion_offers_flags_and_sub_commands(
