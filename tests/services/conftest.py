@@ -15,6 +15,16 @@ if TYPE_CHECKING:
     from tests.services.clusters import Cluster
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Services tests that may take long begin first, so that no worker ends long after the others."""
+    items.sort(key=lambda item: -_minutes(item) if item.get_closest_marker("services") else 0)
+
+
+def _minutes(item: pytest.Item) -> float:
+    mark = item.get_closest_marker("timeout")
+    return float(mark.args[0]) / 60 if mark else 0
+
+
 @pytest.fixture(scope="session", autouse=True)
 def quick_java() -> Iterator[None]:
     """Some fifty JVMs live for seconds: C2 takes more processor time than its code saves (decision 225)."""

@@ -39,7 +39,7 @@ from tests.services.support import run as run_bounded
 from tests.support import content, make_history, make_messages, run_graph, wait_until
 from transforms.qualify import BRANCHES
 
-pytestmark = pytest.mark.services
+pytestmark = [pytest.mark.services, pytest.mark.timeout(480)]
 
 WINDOW, SKEW = 10, 2
 
