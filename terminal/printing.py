@@ -43,6 +43,11 @@ class _Guarded:
         return getattr(self.unguarded, name)
 
 
+def number_of(n: int, noun: str) -> str:
+    """``1 unit``, ``1,200 units``."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
 @contextmanager
 def guarded_output() -> Iterator[None]:
     """Escape what the body prints on stdout and stderr, also what their encoding cannot write. One that was closed

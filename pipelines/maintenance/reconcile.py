@@ -32,6 +32,7 @@ from schemas.errors import LakeDamaged
 from schemas.history import TIME_ZONE
 from schemas.lake import DUPLICATES, LEDGER_ROW, Dataset
 from terminal.bars import Bar
+from terminal.printing import number_of
 from transforms.outputs import OUTPUT_DATASETS
 from transforms.qualify import ANSWERS, BRANCHES
 
@@ -188,7 +189,8 @@ def _command(root: str, quiet: bool) -> int:
             "checked. A compaction writes checksums for the files that it merges"
         )
     print(
-        f"{state.ledger.num_rows:,} units: " + ", ".join(f"{n:,} {what.replace('_', ' ')}" for what, n in total.items())
+        f"{number_of(state.ledger.num_rows, 'unit')}: "
+        + ", ".join(f"{n:,} {what.replace('_', ' ')}" for what, n in total.items())
     )
     for line in conflicts(lake(root)) if not faults else ():
         print(line)

@@ -17,6 +17,7 @@ from pipelines.cli.app import progress_bar, run
 from pipelines.maintenance import flags
 from pipelines.maintenance.undo_unit import FoundUnits, find_units, put_back, read_again, undo
 from schemas.lake import DUPLICATES, UNDONE
+from terminal.printing import number_of
 
 
 def describe(found: FoundUnits) -> Iterator[str]:
@@ -43,7 +44,7 @@ def summary(change: dict[str, Any]) -> str:
     rows = sum(move["rows"] for move in change["moves"] if UNDONE in (move["into"], move["out_of"]))
     copies = sum(move["rows"] for move in change["moves"] if move["out_of"] == DUPLICATES and move["into"] != UNDONE)
     again = f"; {copies:,} duplicates of their messages in other units restored" if copies else ""
-    return f"{change['path']}: {len(units):,} units, {rows:,} rows{again} ({change['unit']})"
+    return f"{change['path']}: {number_of(len(units), 'unit')}, {number_of(rows, 'row')}{again} ({change['unit']})"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -75,7 +76,7 @@ def command(arguments: argparse.Namespace) -> int:
             + ("none of the units is undone" if back or again else "the units are undone already, or have no rows")
         )
         return 0
-    task = f"{'restore' if back else 'read again' if again else 'undo'} {len(todo):,} units"
+    task = f"{'restore' if back else 'read again' if again else 'undo'} {number_of(len(todo), 'unit')}"
     if arguments.dry_run:
         print(f"would {task}; nothing was changed")
         return 0

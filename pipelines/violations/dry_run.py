@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from lake.layout import data_path, ledger_path, partitions
 from pipelines.violations.inputs import ReadOptions, inputs_of
 from schemas.lake import Dataset, Source
+from terminal.printing import number_of
 
 
 def dry_run(options: ReadOptions, root: str) -> Iterator[str]:
@@ -12,7 +13,7 @@ def dry_run(options: ReadOptions, root: str) -> Iterator[str]:
     found = [(of.source, of.preview(root)) for of in inputs_of(options)]
     previews = [preview for _, preview in found]
     if splits := sum(preview.splits for preview in previews):
-        yield f"{splits} units of work would be read:"
+        yield f"{number_of(splits, 'unit')} of work would be read:"
         yield from (f"  {line}" for preview in previews if preview.splits for line in preview.lines)
         size = sum(preview.size for preview in previews)
         yield f"{size / 1e6:.1f} MB in all; units that the ledger has are skipped."

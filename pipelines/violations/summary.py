@@ -10,7 +10,7 @@ from lake.changes import undone
 from lake.news import Mark, committed_since, part_since
 from lake.views import with_moves
 from schemas.lake import DUPLICATES, Source
-from terminal.printing import printable
+from terminal.printing import number_of, printable
 from transforms.outputs import OUTPUT_DATASETS
 
 BRANCHES = (*OUTPUT_DATASETS, DUPLICATES)
@@ -36,10 +36,11 @@ def summary(root: str, before: Mark, seconds: float) -> Iterator[str]:
     rows = pc.sum(added["rows_in"]).as_py() or 0
     gone = undone(lk.repairs)
     now = lk.units - len(gone)
-    yield f"{added.num_rows:,} units, {rows:,} rows in {seconds:.1f} s: {root} now has {now:,} units"
+    units = number_of(added.num_rows, "unit")
+    yield f"{units}, {number_of(rows, 'row')} in {seconds:.1f} s: {root} now has {number_of(now, 'unit')}"
     if passed := sum(not of.again for of in gone.values()):
         yield (
-            f"{passed:,} units of this lake are undone, and runs skip their input: prestacop undo "
+            f"undone: {number_of(passed, 'unit')} of this lake, whose input runs skip: prestacop undo "
             f"--lake {shlex.quote(root)} --list lists them, --back restores them, --again reads their input again"
         )
     if not rows:

@@ -9,6 +9,7 @@ from runners.live.metrics import Metrics
 from runners.live.terminal import clock
 from schemas.lake import Source
 from sources.units import ROWS_IN
+from terminal.printing import number_of
 
 _PUBLISHED = re.compile(r"simulator: ([\d,]+) (?:messages|published)")
 _SERVICES = "prestacop services"
@@ -30,7 +31,7 @@ def summary(published: int, metrics: Metrics) -> Iterator[str]:
     """The counts of the whole run; ``published`` is in messages."""
     now, committed, windows = metrics.update(), metrics.committed, metrics.windows
     sources = (Source.DRONES, Source.IMAGES)
-    yield f"{committed.units:,} units, {committed.files:,} files in {clock(now.seconds)}"
+    yield f"{number_of(committed.units, 'unit')}, {number_of(committed.files, 'file')} in {clock(now.seconds)}"
     yield ""
     yield _line("", sources)
     yield _line("published", [f"{published:,}"])

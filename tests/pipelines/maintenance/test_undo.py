@@ -254,7 +254,7 @@ def test_tickets_that_were_taken_for_messages_are_undone_and_read_as_tickets(tmp
     run_graph(root, messages=tickets)
     assert undo(root, [str(tickets)], "undo")
     told = run_and_summarize(ReadOptions(messages=str(tickets)), Settings(root, 3600), LOCAL, nullcontext())
-    assert any("1 units of this lake are undone" in line and "--list" in line for line in told)
+    assert any("undone: 1 unit of this lake" in line and "--list" in line for line in told)
     run_graph(root, tickets)
     run_graph(tmp_path / "other", tickets, messages)
     found, expected = content(root), content(tmp_path / "other")
@@ -344,13 +344,13 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeyp
         assert command(parser().parse_args(["--lake", root, "--quiet", *arguments])) == 0
         return capsys.readouterr().out
 
-    assert "would undo 1 units; nothing was changed" in ran(name, "--dry-run")
+    assert "would undo 1 unit; nothing was changed" in ran(name, "--dry-run")
     for answer in ("", "n", "no", "yes please"):
         monkeypatch.setattr("builtins.input", lambda question, answer=answer: answer)
         assert "nothing was changed" in ran(name)
     assert lake(root).changes.num_rows == 0
     said = ran(name, "--yes", "--reason", "wrong file")
-    assert "wrong file: 1 units, 7 rows" in said
+    assert "wrong file: 1 unit, 7 rows" in said
     assert f"--back {name}" in said
     listed = ran("--list").splitlines()
     assert len(listed) == 2
@@ -358,7 +358,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeyp
     assert "undone" not in next(line for line in listed if other in line)
     assert "nothing to do" in ran(name, "--yes")
     monkeypatch.setattr("builtins.input", lambda question: "y")
-    assert "1 units, 7 rows" in ran(name, "--back")
+    assert "1 unit, 7 rows" in ran(name, "--back")
     assert "nothing to do" in ran(name, "--back", "--yes")
 
 

@@ -165,7 +165,7 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(tmp_path: Path) -> None:
     history = make_history(tmp_path / "h.csv", 500)
     done = command("--history", history, "--lake", tmp_path / "lake", "--dry-run")
     assert done.returncode == 0
-    assert "1 units of work" in done.stdout
+    assert "1 unit of work" in done.stdout
     assert "qualified/source=history/month=YYYY-MM/UNIT.parquet" in done.stdout
     assert not (tmp_path / "lake").exists()
 
