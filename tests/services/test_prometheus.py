@@ -29,6 +29,8 @@ SECONDS = 20
 """All times of the rules."""
 WITHIN = "[15m]"
 """Longer than the test."""
+OF_KAFKA = ("LookFails", "OutboxStuck", "ConsoleTopicDown")
+OF_PARTS = ("TargetDown", "PipelineStuck", "PipelineBehind", "PublicationOld")
 
 
 def shortened(rules: str) -> str:
@@ -134,22 +136,21 @@ def test_each_fault_fires_its_alert_until_it_ends_and_dashboards_have_data(
             while "Take alert" in officer.get("/queue").text or officer.get("/desk").url.path == "/desk":
                 answer_next(officer, "40")
             wait_until(lambda: server.is_quiet("AlertsUnanswered"))
-            of_kafka = ("LookFails", "OutboxStuck", "ConsoleTopicDown")
-            wait_until(lambda: server.fired(began, *of_kafka))
+            wait_until(lambda: server.fired(began, *OF_KAFKA))
             kafka.resume()
             server.note("Kafka goes on")
-            wait_until(lambda: server.is_quiet("DeadLetters", *of_kafka))
+            wait_until(lambda: server.is_quiet("DeadLetters", *OF_KAFKA, *OF_PARTS))
 
             console = part(run, "console")
             assert console is not None
-            began = server.note("the console is killed, the graph is stopped")
-            console.kill()
+            began = server.note("console and graph are stopped")
+            console.suspend()
             stop_graph(run, server)
-            of_graph = ("TargetDown", "PipelineStuck", "PipelineBehind", "PublicationOld")
-            wait_until(lambda: server.fired(began, *of_graph))
-            run.wait_for(lambda printed: re.search("graph hangs: .*graph was started again", printed, re.DOTALL))
-            server.note("the graph was started again")
-            wait_until(lambda: server.is_quiet(*of_graph))
+            wait_until(lambda: server.fired(began, *OF_PARTS))
+            for name in ("console", "graph"):
+                run.wait_for(re.compile(f"{name} hangs: .*{name} was started again", re.DOTALL).search)
+            server.note("both were started again")
+            wait_until(lambda: server.is_quiet(*OF_PARTS))
 
         print(*server.history(), sep="\n")
         for path in (OBSERVABILITY / "dashboards").glob("*.json"):
