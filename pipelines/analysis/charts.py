@@ -20,7 +20,7 @@ WIDEST_LETTER: Final = 0.62
 """The mean width of letters of a wide font, by font size."""
 NOTE_WIDTH: Final = 125
 """The width of a count and a share at the end of a line."""
-ROW_NAMES: Final = {"wide": 220, "narrow": 110}
+ROW_NAMES: Final = {"wide": 220, "narrow": 170}
 """The width of the longest names of rows, in pixels."""
 _NOISE: Final = re.compile(r' font-family="sans-serif"| role="graphics-[^"]*"| aria-roledescription="[^"]*"')
 """What Vega writes on each part of a drawing: its font, and roles without a name, which a screen reader would list."""
@@ -120,7 +120,7 @@ def ranking(label: Label, bars: Sequence[Ranked], *, x_title: str, color: str = 
         base = alt.Chart(_data(rows)).encode(y=alt.Y("place:O", axis=None))
         scale = alt.Scale(domain=[0, top], nice=False)
         drawn = base.mark_bar(height=9, yOffset=10, cornerRadiusEnd=2, color=color).encode(
-            x=alt.X("value:Q", scale=scale, title=x_title, axis=_counts(grid=False))
+            x=alt.X("value:Q", scale=scale, title=x_title, axis=_counts(grid=False, ticks=size.width // 115))
         )
         text = base.encode(text="label:N", x=alt.value(0)).mark_text(
             align="left", dy=-8, color=INK, limit=size.width - NOTE_WIDTH
@@ -169,7 +169,7 @@ def heat(
         drawn = alt.Chart(_data(squares)).mark_rect(color=ACCENT, strokeWidth=gap or alt.Undefined)
         # The browser's font may be wider than the one that Vega measures with.
         widest = min(ROW_NAMES[size.name], max(map(len, rows)) * size.font * WIDEST_LETTER)
-        names = alt.Axis(grid=False, labelLimit=ROW_NAMES[size.name], minExtent=widest)
+        names = alt.Axis(grid=False, labelLimit=0.85 * ROW_NAMES[size.name], minExtent=widest)
         return drawn.encode(
             x=alt.X("from:Q", scale=alt.Scale(domain=[0, end], nice=False), axis=axis, title=x_title),
             x2="to:Q",
@@ -215,8 +215,8 @@ def _named_ticks(ticks: Mapping[float, str]) -> alt.Axis:
     )
 
 
-def _counts(grid: bool) -> alt.Axis:
-    return alt.Axis(format=",~f", tickCount=5, grid=grid)
+def _counts(grid: bool, ticks: int = 5) -> alt.Axis:
+    return alt.Axis(format=",~f", tickCount=ticks, grid=grid)
 
 
 def _sources(sources: list[str]) -> alt.Color:

@@ -329,6 +329,7 @@ class Charts:
             {of.source: of.vehicles.again},
             x_title="time to the next violation, up to", y_title=VIOLATIONS,
             ticks={place + 0.5: name for place, name in enumerate(GAPS)},
+            few_ticks={place + 0.5: f"{days} d" for place, days in enumerate(GAP_DAYS)},
         )  # fmt: skip
 
     @staticmethod
@@ -343,7 +344,8 @@ class Charts:
         spoken = ", ".join(f"{code_name(code)} {headlines.busiest_of_week(week)}" for code, week in of.weeks.items())
         return heat(
             Label("The week of each code: its busiest hour", spoken), rows, x_title="hour of the week (New York)",
-            ticks={day * HOURS + HOURS / 2: name[:3] for day, name in enumerate(WEEKDAYS)}, legend="% of the row",
+            ticks={day * HOURS + HOURS / 2: name[:3] for day, name in enumerate(WEEKDAYS)},
+            few_ticks={day * HOURS + HOURS / 2: name[0] for day, name in enumerate(WEEKDAYS)}, legend="% of the row",
             gap=0,
         )  # fmt: skip
 
