@@ -28,7 +28,7 @@ def test_readers_see_each_message_exactly_once_through_kills_and_pauses(
     topic, _ = make_topic(services, "kafka", f"compaction-{place}")
     root = str(tmp_path / "lake") if place == "local" else "s3://prestacop/compaction"
     try:
-        outcome = campaign(Attack(root, recording, topic, kills=4))  # about one round of TURNS
+        outcome = campaign(Attack(root, recording, topic, kills=6))
     finally:
         storage.cache_clear()
     assert outcome.seen.faults == []
