@@ -1,4 +1,4 @@
-"""What the operating system, S3 or Parquet says, as an error that says what to do and has the right exit code.
+"""What the operating system, a bucket or Parquet says, as an error that says what to do and has the right exit code.
 
 The same condition has the same code, whichever command meets it: no room 5, no right 7, not there 3, a service that
 does not answer 4, a place or a name that cannot be used 2 (of an output) or 3 (of an input).
@@ -20,6 +20,9 @@ from botocore.exceptions import (
     PartialCredentialsError,
     ProfileNotFound,
 )
+from google.api_core.exceptions import GoogleAPICallError, GoogleAPIError
+from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, RefreshError
+from requests.exceptions import RequestException
 
 from schemas.errors import (
     InputUnusable,
@@ -29,10 +32,21 @@ from schemas.errors import (
     PrestaCopError,
     ServiceUnavailable,
 )
+from schemas.files.urls import GS, S3
 from schemas.os_errors import of_the_system
 from schemas.s3_errors import refusal
 
-S3_CHECK = "Check the bucket, AWS_ENDPOINT_URL and the credentials"
+_CHECK = {
+    S3: "Check the bucket, AWS_ENDPOINT_URL and the credentials",
+    GS: "Check the bucket, STORAGE_EMULATOR_HOST and the credentials",
+}
+_GCS_CREDENTIALS = (
+    "Set GOOGLE_APPLICATION_CREDENTIALS, or run gcloud auth application-default login; the account needs the role "
+    "roles/storage.objectUser on the bucket"
+)
+_OF_GCS = re.compile(r"[^\n]*google::cloud::Status\((\w+)[^\n]*")
+_GCS_STATUSES = {"INVALID_ARGUMENT": 400, "UNAUTHENTICATED": 401, "PERMISSION_DENIED": 403, "NOT_FOUND": 404}
+"""pyarrow has Google's names of these HTTP statuses."""
 _OF_AWS = re.compile(r"[^\n]*AWS Error .*")
 _CODE_OF_AWS = re.compile(r"ExceptionName: (\w+)|AWS Error (?!UNKNOWN)(\w+)")
 _STATUS_OF_AWS = re.compile(r"HTTP status (\d+)")
@@ -59,7 +73,11 @@ def faults(where: str, unusable: type[PrestaCopError] = OutputUnusable) -> Itera
         yield
     except FileNotFoundError:
         raise
-    except (OSError, UnicodeError, BotoCoreError, ClientError) as error:
+    except (OSError, UnicodeError, BotoCoreError, ClientError, GoogleAPIError, GoogleAuthError) as error:
+        raise meaning(error, where, unusable) from error
+    except pa.ArrowException as error:
+        if not _OF_GCS.search(str(error)):
+            raise
         raise meaning(error, where, unusable) from error
 
 
@@ -76,6 +94,10 @@ def meaning(
     """
     if isinstance(error, ClientError | BotoCoreError):
         return _of_s3(error, where)
+    if isinstance(error, GoogleAPIError | GoogleAuthError | RequestException):
+        return _of_gcs(error, where)
+    if found := _OF_GCS.search(str(error)):
+        return _refused_by_gcs(where, found[0], _GCS_STATUSES.get(found[1])) or no_answer(where, found[0])
     if told := _OF_AWS.search(str(error)):
         return _of_s3_told(told[0], where)
     if isinstance(error, OSError | UnicodeError):
@@ -87,7 +109,9 @@ def meaning(
 
 def is_fault(error: BaseException) -> bool:
     """Whether :func:`meaning` can tell what an error means, of whatever type; of a worker's there is but the text."""
-    if isinstance(error, OSError | BotoCoreError | ClientError) or _OF_AWS.search(str(error)):
+    if isinstance(error, OSError | BotoCoreError | ClientError):
+        return True
+    if _OF_AWS.search(str(error)) or _OF_GCS.search(str(error)):
         return True
     if type(error) is duckdb.Error:  # what reads Parquet raises it where nobody foresaw what a file holds
         return True
@@ -103,7 +127,8 @@ def damaged(error: Exception, where: str) -> LakeDamaged:
 
 def is_damage(error: BaseException) -> bool:
     """Whether the text of an error of pyarrow or DuckDB speaks of a file's inside."""
-    return "AWS Error" not in str(error) and bool(_PARQUET.search(str(error)))
+    text = str(error)
+    return not ("AWS Error" in text or "google::cloud" in text) and bool(_PARQUET.search(text))
 
 
 def _of_s3(error: ClientError | BotoCoreError, where: str) -> PrestaCopError:
@@ -118,7 +143,36 @@ def _of_s3(error: ClientError | BotoCoreError, where: str) -> PrestaCopError:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         if refused := refusal(where, error, code(error), status):
             return refused
-    return ServiceUnavailable(f"{where}: {error}. {S3_CHECK}")
+    return no_answer(where, error)
+
+
+def _of_gcs(error: Exception, where: str) -> PrestaCopError:
+    if isinstance(error, DefaultCredentialsError | RefreshError) and not getattr(error, "retryable", False):
+        return NotPermitted(f"{where}: {error}. {_GCS_CREDENTIALS}")
+    status = error.code if isinstance(error, GoogleAPICallError) else None
+    return _refused_by_gcs(where, error, status) or no_answer(where, error)
+
+
+def _refused_by_gcs(where: str, answer: object, status: int | None) -> PrestaCopError | None:
+    if status in (401, 403):
+        return NotPermitted(f"{where}: {answer}. {_GCS_CREDENTIALS}")
+    if status == 404:
+        return _no_bucket(where)
+    if status == 400:
+        return OutputUnusable(f"{where}: {answer}. Write {GS}BUCKET/PREFIX, and check the name of the bucket")
+    return None
+
+
+def refused_by_bucket(where: str, answer: str, code: str, status: int | None) -> PrestaCopError | None:
+    """The error of an answer of a bucket's server that no waiting changes; none where it is another kind of answer."""
+    if where.startswith(GS):
+        return None if status == 404 else _refused_by_gcs(where, answer, status)
+    return refusal(where, answer, code, status)
+
+
+def no_answer(where: str, said: object) -> ServiceUnavailable:
+    """The error of a bucket whose server does not answer, or with an error of its own."""
+    return ServiceUnavailable(f"{where}: {said}. {_CHECK[GS if where.startswith(GS) else S3]}")
 
 
 def _of_s3_told(said: str, where: str) -> PrestaCopError:
@@ -129,9 +183,10 @@ def _of_s3_told(said: str, where: str) -> PrestaCopError:
         return _no_bucket(where)
     if refused := refusal(where, said, word, int(status) if status else None):
         return refused
-    return ServiceUnavailable(f"{where}: {said}. {S3_CHECK}")
+    return no_answer(where, said)
 
 
 def _no_bucket(where: str) -> InputUnusable:
-    bucket = where.removeprefix("s3://").partition("/")[0]
-    return InputUnusable(f"{where}: there is no bucket {bucket}; check the name and AWS_ENDPOINT_URL, or make it first")
+    bucket = re.sub("^(s3|gs)://", "", where).partition("/")[0]
+    variable = "STORAGE_EMULATOR_HOST" if where.startswith(GS) else "AWS_ENDPOINT_URL"
+    return InputUnusable(f"{where}: there is no bucket {bucket}; check the name and {variable}, or make it first")

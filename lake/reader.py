@@ -60,7 +60,7 @@ class Size(NamedTuple):
 
 
 class Lake:
-    """A lake at a directory or ``s3://`` URL, as it is when it is opened.
+    """A lake at a directory, ``s3://`` or ``gs://`` URL, as it is when it is opened.
 
     Opening costs by the tail; what all units and changes of all time are read for is read when it is used.
     """
@@ -319,7 +319,7 @@ def earlier(lk: Lake, number: int) -> PartOfLake:
 
 
 def lake(root: str) -> Lake:
-    """Open the lake at a directory or ``s3://BUCKET/PREFIX``."""
+    """Open the lake at a directory, ``s3://BUCKET/PREFIX`` or ``gs://BUCKET/PREFIX``."""
     return Lake(root)
 
 

@@ -1,4 +1,4 @@
-"""What of a call to S3 passes when it is made again, and for how long it is made again: by time, not by count."""
+"""What of a call to a bucket passes when it is made again, and for how long it is made again: by time, not by count."""
 
 import math
 import os
@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TypeVar, cast
 
+import pyarrow as pa
 from botocore.exceptions import (
     ClientError,
     ConnectionError,
@@ -16,8 +17,10 @@ from botocore.exceptions import (
     ResponseStreamingError,
     SSLError,
 )
-from google.api_core.exceptions import RetryError
+from google.api_core.exceptions import GoogleAPICallError, RetryError
 from google.api_core.retry import Retry
+from google.auth.exceptions import TransportError
+from requests import exceptions as http
 
 from schemas.errors import ServiceUnavailable
 
@@ -31,13 +34,17 @@ _LONGEST_PAUSE_S = 10.0
 _CONFLICT = "ConditionalRequestConflict"
 """Another write of this key was going on: nothing is said about who won."""
 _CODES = frozenset({_CONFLICT, "OperationAborted", "RequestTimeout", "SlowDown", "Throttling", "ThrottlingException"})
-_STATUSES = frozenset({429, 500, 502, 503, 504})
+_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 _OF_PYARROW = re.compile(
     r"AWS Error (NETWORK_CONNECTION|REQUEST_TIMEOUT|SLOW_DOWN|SERVICE_UNAVAILABLE|INTERNAL_FAILURE|THROTTLING)"
     r"|HTTP status (409|429|50[0234])\b|curlCode"
+    r"|google::cloud::Status\((UNAVAILABLE|DEADLINE_EXCEEDED|INTERNAL|RESOURCE_EXHAUSTED|ABORTED|DATA_LOSS)"
 )
-"""pyarrow says in its message alone what S3 has answered."""
-_CONNECTIONS = (ConnectionError, HTTPClientError, IncompleteReadError, ResponseStreamingError)
+"""pyarrow has the server's answer in its message alone."""
+_CONNECTIONS = (
+    ConnectionError, HTTPClientError, IncompleteReadError, ResponseStreamingError,
+    TransportError, http.ConnectionError, http.Timeout, http.ChunkedEncodingError,
+)  # fmt: skip
 
 T = TypeVar("T")
 
@@ -68,7 +75,7 @@ requests = Requests()
 
 
 class Contradiction(ServiceUnavailable):
-    """S3 says of a key that it exists and that it does not. It passes where somebody removes the object just now."""
+    """The server says of a key that it exists and that it does not: it passes where somebody removes the object now."""
 
 
 def patience() -> float:
@@ -86,11 +93,13 @@ def passes(error: Exception) -> bool:
     if isinstance(error, ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         return status in _STATUSES or error.response.get("Error", {}).get("Code") in _CODES
+    if isinstance(error, GoogleAPICallError):
+        return error.code in _STATUSES
     if isinstance(error, Contradiction):
         return True
-    if isinstance(error, OSError) and _OF_PYARROW.search(str(error)):
+    if isinstance(error, OSError | pa.ArrowException) and _OF_PYARROW.search(str(error)):
         return True
-    return isinstance(error, _CONNECTIONS) and not isinstance(error, SSLError)
+    return isinstance(error, _CONNECTIONS) and not isinstance(error, SSLError | http.SSLError)
 
 
 def patiently(call: Callable[[], T], seconds: float | None = None) -> T:

@@ -27,21 +27,18 @@ from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Sc
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
-from lake.faults import S3_CHECK, faults
+from lake.faults import faults, no_answer, refused_by_bucket
 from lake.layout import partitions
-from lake.retries import Contradiction, patience, patiently
-from lake.storage import S3, LocalStorage, S3Storage, s3_endpoint, storage
-from schemas.errors import InputChanged, LakeDamaged, OutputUnusable, PrestaCopError, ServiceUnavailable
+from lake.retries import Contradiction, patiently
+from lake.storage import BucketStorage, LocalStorage, storage
+from schemas.errors import InputChanged, LakeDamaged, OutputUnusable, PrestaCopError
 from schemas.lake import SCHEMAS, Dataset
 from schemas.os_errors import of_the_system
-from schemas.s3_errors import refusal
 
 LOG: Final = "_delta_log"
 APP: Final = "prestacop"
 """The transaction of a table whose version is the number of its last change."""
 _VACUUM: Final = "prestacop vacuum"
-_RETRIES: Final = 1_000_000
-"""Time limits them: deltalake waits a random time between two, so a few may be over within seconds."""
 _READS: Final = 8
 """Footers, and files of the log, read in parallel."""
 
@@ -309,10 +306,10 @@ def _meaning(error: Exception, root: str, name: str) -> PrestaCopError:
         return of_the_system(OSError(int(found[1]), os.strerror(int(found[1])), root), root, OutputUnusable)
     status = found[1] if (found := _STATUS.search(said)) else ""
     code = found[1] if (found := _CODE.search(said)) else status
-    if refused := refusal(root, said, code, int(status) if status else None):
+    if refused := refused_by_bucket(root, said, code, int(status) if status else None):
         return refused
-    if isinstance(storage(root), S3Storage) and (status or isinstance(error, OSError) or _NO_ANSWER.search(said)):
-        return ServiceUnavailable(f"{root}: {said}. {S3_CHECK}")
+    if isinstance(storage(root), BucketStorage) and (status or isinstance(error, OSError) or _NO_ANSWER.search(said)):
+        return no_answer(root, said)
     return LakeDamaged(
         f"{root}: {name}/{LOG}, the log of a table, is damaged: {said[:200]}; restore it from a backup, or, but for "
         "that of the ledger, remove this folder and run prestacop compact; prestacop reconcile checks the rest"
@@ -320,7 +317,7 @@ def _meaning(error: Exception, root: str, name: str) -> PrestaCopError:
 
 
 def _opened(root: str, form: Form) -> DeltaTable:
-    return DeltaTable(_uri(root, form), storage_options=options(root))
+    return DeltaTable(_uri(root, form), storage_options=storage(root).table_options())
 
 
 def _created(root: str, form: Form) -> DeltaTable:
@@ -337,7 +334,7 @@ def _created(root: str, form: Form) -> DeltaTable:
                 partition_by=list(form.partitions),
                 name=form.name,
                 configuration=_CONFIGURATION,
-                storage_options=options(root),
+                storage_options=storage(root).table_options(),
             )
         except DeltaError as error:
             try:
@@ -356,27 +353,8 @@ def _created(root: str, form: Form) -> DeltaTable:
 
 def _uri(root: str, form: Form) -> str:
     store = storage(root)
-    return Path(store.full(form.name)).as_uri() if isinstance(store, LocalStorage) else f"{S3}{store.base}/{form.name}"
-
-
-def options(root: str) -> dict[str, str]:
-    """Options for deltalake: the same credentials, region and endpoint as those of :mod:`lake.storage`."""
-    store = storage(root)
-    if not isinstance(store, S3Storage):
-        return {}
-    options = {
-        "aws_conditional_put": "etag",
-        "aws_region": store.session.region_name or "us-east-1",
-        "max_retries": str(_RETRIES),
-        "retry_timeout": f"{math.ceil(patience())}s",
-    }
-    if credentials := store.session.get_credentials():
-        keys = credentials.get_frozen_credentials()
-        options |= {"aws_access_key_id": str(keys.access_key), "aws_secret_access_key": str(keys.secret_key)}
-        options |= {"aws_session_token": keys.token} if keys.token else {}
-    if endpoint := s3_endpoint():
-        options |= {"aws_endpoint": endpoint, "aws_allow_http": str(endpoint.startswith("http://")).lower()}
-    return options
+    full = store.full(form.name)
+    return store.scheme + full if isinstance(store, BucketStorage) else Path(full).as_uri()
 
 
 def _values(path: str) -> dict[str, str | None]:

@@ -264,7 +264,7 @@ def _register_files(connection: duckdb.DuckDBPyConnection, root: str, view: str,
         return
     store, paths = storage(root), parts.published if part == "published" else parts.tail
     if paths and (not isinstance(store, LocalStorage) or any(c in store.base for c in "*?[=")):
-        # DuckDB's S3 reader is an extension that it would download, and it takes such names for patterns and
+        # DuckDB's reader of buckets is an extension that it would download, and it takes such names for patterns and
         # directories above the lake for partitions.
         connection.register(view, parquet_dataset(root, dataset, paths))
         return

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from pipelines.violations.options import add_max_dead_letters, history_url, recording, take_once
+from schemas.files.urls import PLACE
 from terminal.arguments import LAKE, add_quiet, command_parser, whole
 
 EXAMPLES = """\
@@ -34,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="directory of the simulated input (default: data)",
     )
-    made.add_argument("--lake", metavar=LAKE, help="the lake: a directory or s3://BUCKET/PREFIX (default: DIR/lake)")
+    made.add_argument("--lake", metavar=LAKE, help=f"the lake: {PLACE} (default: DIR/lake)")
     made.add_argument("--report", type=Path, metavar="PATH", help="the HTML page to write (default: DIR/report.html)")
     made.add_argument(
         "--history",

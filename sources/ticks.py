@@ -14,6 +14,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import apache_beam as beam
 from apache_beam.io.restriction_trackers import OffsetRange, OffsetRestrictionTracker
 from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
+from apache_beam.options.pipeline_options import StandardOptions
 from apache_beam.transforms.core import RestrictionProvider
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Duration, Timestamp
@@ -56,7 +57,13 @@ class FollowTicks(beam.PTransform):  # type: ignore[misc]  # Beam's classes are 
         self._read = read
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> Any:
+        begin_streaming(pbegin)
         return pbegin | beam.Impulse() | "Plan" >> beam.ParDo(self._plan) | "Read" >> Read(self._read)
+
+
+def begin_streaming(pbegin: beam.pvalue.PBegin) -> None:
+    """Make the pipeline of an unbounded input a streaming one: not every runner infers it from the graph."""
+    pbegin.pipeline.options.view_as(StandardOptions).streaming = True
 
 
 class Ticks(RestrictionProvider):  # type: ignore[misc]

@@ -14,6 +14,7 @@ from contextlib import suppress
 from importlib import import_module
 from typing import Any, Final, NoReturn, TypeAlias, TypeVar
 
+from schemas.files.urls import PLACE
 from terminal import logs, settings
 from terminal.printing import printable
 
@@ -24,11 +25,11 @@ _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _SIZES: Final = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
 MOST_SECONDS: Final = 86_399_999_999_999.0
 """What a timedelta holds."""
-LAKE: Final = "DIR_OR_S3_URL"
+LAKE: Final = "DIR_OR_URL"
 """The metavar of ``--lake``."""
-BEAM_AND_S3: Final = """\
+BEAM_AND_BUCKETS: Final = """\
 Beam's own flags may follow (--help-beam of prestacop run lists them). S3 keys and the endpoint come from the AWS
-credential chain and AWS_ENDPOINT_URL."""
+credential chain and AWS_ENDPOINT_URL, those of gs:// from Application Default Credentials."""
 """For the help of commands that run a graph over a lake."""
 
 
@@ -241,7 +242,7 @@ def config_file(words: Sequence[str]) -> str | None:
 
 def add_lake(parser: argparse._ActionsContainer) -> None:
     """Add ``--lake``, which has to be given."""
-    parser.add_argument("--lake", required=True, metavar=LAKE, help="the lake: a directory or s3://BUCKET/PREFIX")
+    parser.add_argument("--lake", required=True, metavar=LAKE, help=f"the lake: {PLACE}")
 
 
 def add_quiet(parser: argparse._ActionsContainer) -> None:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from moto.server import DomainDispatcherApplication, create_backend_app
@@ -62,11 +62,10 @@ class Weather:
         if method == "GET":  # also of a listing
             kinds += [Fault(method, "", "", cut=True), Fault(method, "", "", cut=True, reset=True)]
         if "HTTP_IF_NONE_MATCH" in environ:
-            kinds += [
-                Fault(method, "409 Conflict", "ConditionalRequestConflict", applied=applied),
-                # Something between sent the request twice: the second one met what the first one had put.
-                Fault(method, "412 Precondition Failed", "PreconditionFailed", applied=True),
-            ]
+            kinds.append(Fault(method, "409 Conflict", "ConditionalRequestConflict", applied=applied))
+        if "HTTP_IF_NONE_MATCH" in environ or "ifGenerationMatch=0" in environ["QUERY_STRING"]:
+            # Something between sent the request twice: the second one met what the first one had put.
+            kinds.append(Fault(method, "412 Precondition Failed", "PreconditionFailed", applied=True))
         return self._random.choice(kinds)
 
 
@@ -118,14 +117,18 @@ def half(body: bytes, connection: socket.socket) -> Iterator[bytes]:
 
 
 @contextmanager
-def faulty_server() -> Iterator[FaultyS3]:
-    """Start one, on a free port."""
-    app = DomainDispatcherApplication(create_backend_app)
+def faulty_server(app: Any = None) -> Iterator[FaultyS3]:
+    """Start one, on a free port.
+
+    Args:
+        app: the WSGI application whose answers it gives; None for moto's S3.
+    """
+    app = app or DomainDispatcherApplication(create_backend_app)
 
     def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         fault = controller.due(environ)
         if fault is None:
-            return app(environ, start_response)  # type: ignore[no-any-return]
+            return cast(Iterable[bytes], app(environ, start_response))
         begun: list[Any] = []
         if fault.applied or fault.cut:
             own = b"".join(app(environ, lambda *begin: begun.extend(begin)))
@@ -154,6 +157,7 @@ def faulty_server() -> Iterator[FaultyS3]:
     finally:
         server.shutdown()
         thread.join()
+        server.server_close()
 
 
 class Clock:

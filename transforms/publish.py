@@ -9,7 +9,7 @@ from apache_beam.utils.timestamp import Timestamp
 
 from lake.publication import publish
 from schemas.errors import ServiceUnavailable
-from sources.ticks import PlanTicks, Tick
+from sources.ticks import PlanTicks, Tick, begin_streaming
 
 _LOG = logging.getLogger(__name__)
 
@@ -37,4 +37,5 @@ class PublishEvery(beam.PTransform):  # type: ignore[misc]  # Beam's classes are
         self._ticks = PlanTicks(partial(_Publisher, root), seconds)
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> Any:
+        begin_streaming(pbegin)
         return pbegin | beam.Impulse() | "Publish" >> beam.ParDo(self._ticks)

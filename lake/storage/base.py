@@ -15,15 +15,17 @@ from typing import IO, Any, ClassVar, cast
 import pyarrow.fs as pafs
 
 from lake.faults import faults
-from lake.retries import patiently
+from lake.retries import Contradiction, patiently
 from schemas.errors import OutputUnusable, PrestaCopError, UnsafePath
 
 DELETES = 16
 """Files removed in parallel."""
 OBJECT_BYTES = 8 << 20
-"""Least bytes per request of an object that pyarrow cannot open."""
+"""Least bytes per request of an object that is not opened by pyarrow."""
 CONNECTIONS = 64
 """Of a client of a bucket: each unit that is read uploads pictures with 16 threads."""
+TABLE_RETRIES = 1_000_000
+"""Of deltalake: time limits them, since it waits a random time between two, so a few may be over within seconds."""
 _NO_NAME = re.compile(r"[\0\ud800-\udfff]")
 """Characters that no UTF-8 file name contains."""
 
@@ -103,6 +105,10 @@ class Storage(ABC):
             infos = patiently(partial(self.filesystem.get_file_info, selector))
         return sorted((i for i in infos if i.type == pafs.FileType.File), key=lambda i: str(i.path))
 
+    def table_options(self) -> dict[str, str]:
+        """Options for deltalake: the same credentials and endpoint as those of this storage."""
+        return {}
+
     def temporaries(self) -> tuple[pafs.FileInfo, ...]:
         """Files that are being written, or that a killed process has left half-written."""
         return ()
@@ -118,6 +124,8 @@ class BucketStorage(Storage):
     logs."""
 
     scheme: ClassVar[str]
+    service: ClassVar[str]
+    """Its name, for people."""
 
     def __init__(self, root: str) -> None:
         self.root = root
@@ -128,6 +136,22 @@ class BucketStorage(Storage):
             raise OutputUnusable(f"{root}: the bucket is missing; {usage}")
         if self.prefix and any(part in ("", ".", "..") for part in self.prefix.split("/")):
             raise OutputUnusable(f"{root}: the prefix has an empty part, '.' or '..'; {usage}")
+
+    @abstractmethod
+    def upload(self, key: str, body: bytes) -> None:
+        """Write an object; replaces an older one of that key."""
+
+    @abstractmethod
+    def create(self, key: str, body: bytes) -> bool:
+        """Write an object unless one of that key exists; returns whether the server accepted it."""
+
+    @abstractmethod
+    def remove(self, key: str) -> None:
+        """Remove an object, if it exists."""
+
+    @abstractmethod
+    def download(self, key: str) -> bytes:
+        """The whole object. Raises FileNotFoundError."""
 
     @abstractmethod
     def keys(self, beginning: str, below: bool) -> Iterator[str]:
@@ -147,9 +171,46 @@ class BucketStorage(Storage):
 
     def open_object(self, key: str) -> IO[bytes]:
         """An object of the bucket, whatever its key. Raises FileNotFoundError."""
-        if any(part in ("", ".", "..") for part in key.split("/")):  # pyarrow would normalize the key
-            return cast(IO[bytes], io.BufferedReader(_Object(self, key), OBJECT_BYTES))
-        return cast(IO[bytes], self.filesystem.open_input_file(f"{self.bucket}/{key}"))
+        return cast(IO[bytes], io.BufferedReader(_Object(self, key), OBJECT_BYTES))
+
+    def put(self, path: str, data: bytes | memoryview) -> None:
+        key, body = self._key(path), bytes(data)
+        with faults(self.root):
+            patiently(lambda: self.upload(key, body))
+
+    def put_new(self, path: str, data: bytes | memoryview) -> bool:
+        key, body = self._key(path), bytes(data)
+
+        def create() -> bool:
+            if self.create(key, body):
+                return True
+            # An earlier attempt may have written it, whose answer was lost, or a proxy sent the request twice: then it
+            # is this call's own.
+            try:
+                return self.download(key) == body
+            except FileNotFoundError as gone:
+                raise Contradiction(
+                    f"{self.root}: {self.service} refuses to write {key} because it exists, and does not find it when "
+                    f"it is read; remove that object by {self.service}'s own tools, and run the same command again"
+                ) from gone
+
+        with faults(self.root):
+            return patiently(create)
+
+    def delete(self, path: str) -> None:
+        key = self._key(path)
+        with faults(self.root):
+            patiently(lambda: self.remove(key))
+
+    def read(self, path: str) -> bytes:
+        key = self._key(path)
+        with faults(self.root):
+            return patiently(lambda: self.download(key))
+
+    def names(self) -> list[str]:
+        beginning = f"{self.prefix}/" if self.prefix else ""
+        found = (key.removeprefix(beginning).removesuffix("/") for key in self.keys(beginning, below=False))
+        return sorted(filter(None, found))
 
     def flush(self) -> None:
         pass  # an upload is durable when it is answered

@@ -1,10 +1,9 @@
 """A bucket of S3: a file is one PUT."""
 
-import os
+import math
 from collections.abc import Iterator
 from functools import partial
-from typing import Any, Final
-from urllib.parse import urlsplit
+from typing import IO, Any, Final, cast
 
 import boto3
 import pyarrow.fs as pafs
@@ -12,11 +11,11 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from lake.faults import code, faults
-from lake.retries import FIRST_CONTACT_S, Contradiction, doublings, patience, patiently, requests
-from lake.storage.base import CONNECTIONS, BucketStorage, not_found
-from schemas.errors import OutputUnusable
+from lake.retries import FIRST_CONTACT_S, doublings, patience, patiently, requests
+from lake.storage.base import CONNECTIONS, TABLE_RETRIES, BucketStorage, not_found
+from lake.storage.endpoints import endpoint
+from schemas.files.urls import S3
 
-S3: Final = "s3://"
 _EXISTS: Final = "PreconditionFailed"
 
 
@@ -25,67 +24,46 @@ class S3Storage(BucketStorage):
     ``AWS_ENDPOINT_URL``."""
 
     scheme = S3
+    service = "S3"
 
     def __init__(self, root: str) -> None:
         super().__init__(root)
-        endpoint = s3_endpoint()
         with faults(root):
-            self.session = boto3.Session()
-            self._client = _s3_client(self.session)
+            self._session = boto3.Session()
+            self._client = _s3_client(self._session)
             # A missing bucket would look like an empty lake. HeadBucket's answer has no error text.
             look = partial(self._client.list_objects_v2, Bucket=self.bucket, Prefix=self.prefix, MaxKeys=1)
             patiently(look, FIRST_CONTACT_S)
             self.filesystem = pafs.S3FileSystem(
-                endpoint_override=endpoint,
+                endpoint_override=s3_endpoint(),
                 # The standard strategy shares one retry quota between all calls: half a minute's outage uses it up.
                 retry_strategy=pafs.AwsDefaultS3RetryStrategy(max_attempts=doublings(patience())),
             )
 
-    def put(self, path: str, data: bytes | memoryview) -> None:
-        put = partial(self._client.put_object, Bucket=self.bucket, Key=self._key(path), Body=bytes(data))
-        with faults(self.root):
-            patiently(put)
+    def upload(self, key: str, body: bytes) -> None:
+        self._client.put_object(Bucket=self.bucket, Key=key, Body=body)
 
-    def put_new(self, path: str, data: bytes | memoryview) -> bool:
-        key, body = self._key(path), bytes(data)
+    def create(self, key: str, body: bytes) -> bool:
+        try:
+            self._client.put_object(Bucket=self.bucket, Key=key, Body=body, IfNoneMatch="*")
+        except ClientError as error:
+            if code(error) == _EXISTS:
+                return False
+            raise
+        return True
 
-        def put() -> bool:
-            try:
-                self._client.put_object(Bucket=self.bucket, Key=key, Body=body, IfNoneMatch="*")
-            except ClientError as error:
-                if code(error) == _EXISTS:
-                    # An earlier attempt may have written it, whose answer was lost, or a proxy sent the request
-                    # twice: then it is this call's own.
-                    try:
-                        return self.read(path) == body
-                    except FileNotFoundError as gone:
-                        raise Contradiction(
-                            f"{self.root}: S3 refuses to write {key} because it exists, and does not find it when it "
-                            "is read; remove that object by S3's own tools, and run the same command again"
-                        ) from gone
+    def remove(self, key: str) -> None:
+        self._client.delete_object(Bucket=self.bucket, Key=key)
+
+    def download(self, key: str) -> bytes:
+        try:
+            return bytes(self._client.get_object(Bucket=self.bucket, Key=key)["Body"].read())
+        except ClientError as error:
+            if code(error) == "404":  # the body was lost, which tells a missing key from a missing bucket
+                self._client.head_bucket(Bucket=self.bucket)
+            elif code(error) != "NoSuchKey":
                 raise
-            return True
-
-        with faults(self.root):
-            return patiently(put)
-
-    def delete(self, path: str) -> None:
-        with faults(self.root):
-            patiently(partial(self._client.delete_object, Bucket=self.bucket, Key=self._key(path)))
-
-    def read(self, path: str) -> bytes:
-        def get() -> bytes:
-            return bytes(self._client.get_object(Bucket=self.bucket, Key=self._key(path))["Body"].read())
-
-        with faults(self.root):
-            try:
-                return patiently(get)
-            except ClientError as error:
-                if code(error) == "404":  # the body was lost, which tells a missing key from a missing bucket
-                    patiently(partial(self._client.head_bucket, Bucket=self.bucket))
-                elif code(error) != "NoSuchKey":
-                    raise
-                raise not_found(f"{self.root}/{path}") from error
+            raise not_found(f"{S3}{self.bucket}/{key}") from error
 
     def keys(self, beginning: str, below: bool) -> Iterator[str]:
         request = {"Bucket": self.bucket, "Prefix": beginning} | ({} if below else {"Delimiter": "/"})
@@ -102,6 +80,11 @@ class S3Storage(BucketStorage):
                 return
             token = {"ContinuationToken": page["NextContinuationToken"]}
 
+    def open_object(self, key: str) -> IO[bytes]:
+        if any(part in ("", ".", "..") for part in key.split("/")):  # pyarrow would normalize the key
+            return super().open_object(key)
+        return cast(IO[bytes], self.filesystem.open_input_file(f"{self.bucket}/{key}"))
+
     def object_bytes(self, key: str) -> int:
         try:
             return int(patiently(partial(self._client.head_object, Bucket=self.bucket, Key=key))["ContentLength"])
@@ -115,20 +98,25 @@ class S3Storage(BucketStorage):
         get = partial(self._client.get_object, Bucket=self.bucket, Key=key, Range=span)
         return patiently(lambda: bytes(get()["Body"].read()))
 
+    def table_options(self) -> dict[str, str]:
+        options = {
+            "aws_conditional_put": "etag",
+            "aws_region": self._session.region_name or "us-east-1",
+            "max_retries": str(TABLE_RETRIES),
+            "retry_timeout": f"{math.ceil(patience())}s",
+        }
+        if credentials := self._session.get_credentials():
+            keys = credentials.get_frozen_credentials()
+            options |= {"aws_access_key_id": str(keys.access_key), "aws_secret_access_key": str(keys.secret_key)}
+            options |= {"aws_session_token": keys.token} if keys.token else {}
+        if url := s3_endpoint():
+            options |= {"aws_endpoint": url, "aws_allow_http": str(url.startswith("http://")).lower()}
+        return options
+
 
 def s3_endpoint() -> str | None:
     """The endpoint of the environment, if any. Raises OutputUnusable where it is not the URL of a server."""
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    if not endpoint:
-        return None
-    try:
-        parts = urlsplit(endpoint)
-        is_one = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # the port is not a number, or out of range
-        is_one = False
-    if not is_one:
-        raise OutputUnusable(f"AWS_ENDPOINT_URL is {endpoint!r}; write http://HOST:PORT or https://HOST")
-    return endpoint
+    return endpoint("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 
 
 def _s3_client(session: boto3.Session) -> Any:  # boto3's clients have no static type

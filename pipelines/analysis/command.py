@@ -29,9 +29,9 @@ def answers(lake_root: str, options: PipelineOptions, place: str | None = None, 
     """Compute the answers; the lake is only read.
 
     Args:
-        lake_root: a directory or ``s3://BUCKET/PREFIX``.
+        lake_root: a directory, ``s3://BUCKET/PREFIX`` or ``gs://BUCKET/PREFIX``.
         options: Beam's.
-        place: a directory or ``s3://BUCKET/PREFIX`` for the file :data:`pipelines.analysis.graph.RESULT`; without it a
+        place: a directory or URL of a bucket for the file :data:`pipelines.analysis.graph.RESULT`; without it a
             temporary directory of this machine.
         show_plates: whether the plates of the vehicles with most violations are whole, not masked.
 
@@ -51,7 +51,7 @@ def answers(lake_root: str, options: PipelineOptions, place: str | None = None, 
         except FileNotFoundError as error:
             raise OutputUnusable(
                 f"{reached}: the runner's workers cannot write there; give --answers a place that they and this "
-                "machine can reach, such as s3://BUCKET/PREFIX"
+                "machine can reach, such as s3://BUCKET/PREFIX or gs://BUCKET/PREFIX"
             ) from error
 
 

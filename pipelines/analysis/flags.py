@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from pipelines.violations.options import window_seconds
-from terminal.arguments import BEAM_AND_S3, LAKE, add_lake, add_quiet, command_parser
+from terminal.arguments import BEAM_AND_BUCKETS, LAKE, add_lake, add_quiet, command_parser
 
 GET_IT = "get it at https://data.cityofnewyork.us/d/ncbg-6agr (Export, CSV)"
 
@@ -14,8 +14,9 @@ examples:
   prestacop analyze --lake s3://prestacop/lake --report fiscal-2015.html
   prestacop analyze --lake data/lake --codes dof_violation_codes.csv
 
-{BEAM_AND_S3} The lake is only read. A runner whose workers are on other machines needs --answers: a place that they
-and this machine can reach.
+{BEAM_AND_BUCKETS}
+The lake is only read. A runner whose workers are on other machines needs --answers: a place that they and this machine
+can reach.
 
 exit codes: 0 done, 2 wrong usage or the report cannot be written there, 3 no lake there, 4 service unavailable, 5 disk
 full, 6 a vacuum removed what it was to read: run it again, 7 no permission

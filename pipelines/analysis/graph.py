@@ -257,7 +257,7 @@ def ledger_totals(lk: Lake) -> tuple[Units, ...]:
 
 def questions(pipeline: beam.Pipeline, lk: Lake, place: str, show_plates: bool = False) -> beam.PCollection:
     """Build the graph over the units of the ledger as ``lk`` has read it; its last step writes RESULT into the place, a
-    directory or ``s3://`` URL. The lake is only read."""
+    directory, ``s3://`` or ``gs://`` URL. The lake is only read."""
     root, parts = lk.root, {dataset: lk.parts(dataset) for dataset in Dataset}
     by_source = {str(source): {dataset: found.of(source) for dataset, found in parts.items()} for source in Source}
     drones = by_source[DRONES]

@@ -19,7 +19,7 @@ from pipelines.cli.commit_progress import Committed, kept_up_to_date
 from pipelines.cli.data_buffers import send_whole_elements
 from pipelines.cli.java_job_server import refusal
 from pipelines.cli.loopback import listen_here_alone
-from pipelines.cli.runner_options import FLINK_STREAMS
+from pipelines.cli.runner_options import DATAFLOW, FLINK_STREAMS, dataflow_faults
 from pipelines.cli.temporary import own_temporary_folder
 from pipelines.cli.worker_errors import known
 from sources.progress import progress
@@ -66,8 +66,12 @@ def beam_options(
         parser.error(f"--runner {name}: Beam would fetch a Prism that the whole network can reach; leave --runner out")
     if not given["listen_on_all"] and (why := refusal(runner, PipelineOptions(list(rest)))):
         parser.error(why)
+    if given["dry_run"] and name != DATAFLOW:
+        parser.error(f"--dry_run is an option of the {DATAFLOW} alone; --dry-run prints what would be read and written")
+    if name == DATAFLOW and (fault := next(dataflow_faults(PipelineOptions(list(rest))), None)):
+        parser.error(fault)
     if streaming or given.get("runner") not in (None, "DirectRunner"):
-        flags = [*(FLINK_STREAMS if streaming else ()), *rest]
+        flags = [*(FLINK_STREAMS if streaming and name != DATAFLOW else ()), *rest]
         # By default Beam cancels a job after 300 s without a message from the job server.
         return PipelineOptions(flags, streaming=streaming, job_server_timeout=WITHOUT_END_SECONDS)
     send_whole_elements()

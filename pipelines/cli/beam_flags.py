@@ -4,7 +4,7 @@ from typing import Final
 
 BY_RUNNER: Final = {
     "every runner": {
-        "--runner": "DirectRunner (default), PrismRunner, FlinkRunner, SparkRunner, PortableRunner",
+        "--runner": "DirectRunner (default), PrismRunner, FlinkRunner, SparkRunner, DataflowRunner, PortableRunner",
         "--job_name": "its name in the cluster's pages",
     },
     "DirectRunner": {
@@ -24,6 +24,14 @@ BY_RUNNER: Final = {
         "--savepoint_path": "a savepoint or checkpoint to resume from",
         "--allow_non_restored_state": "skip the state of steps that no longer exist",
         "--state_backend_storage_path": "where checkpoints are kept",
+    },
+    "DataflowRunner (docs/dataflow.md; needs the extra gcp)": {
+        "--project": "the project of Google Cloud that pays for the job",
+        "--region": "where its workers are",
+        "--temp_location": "gs://BUCKET/PREFIX for the job's own files",
+        "--sdk_container_image": "the image of deploy/Dockerfile, with this project in it",
+        "--service_account_email": "the account of the workers",
+        "--dry_run=true": "build the job and submit nothing",
     },
     "SparkRunner (make submit-spark fills in the first three)": {
         "--spark_master_url": "spark://HOST:PORT, yarn, or local[N]",

@@ -1,10 +1,12 @@
-"""The options of runners that Beam does not declare."""
+"""The options of runners that Beam does not declare, and what the DataflowRunner needs before a graph is built."""
 
 import argparse
+from collections.abc import Iterator
 from typing import Final
 
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
+DATAFLOW: Final = "DataflowRunner"
 FLINK_STREAMS: Final = ("--finish_bundle_before_checkpointing", "--operator_chaining=false")
 """Without them Flink loses the output of a bundle during a checkpoint, and a savepoint restores to another parallelism
 only where neither is 1 (decision 012)."""
@@ -24,7 +26,7 @@ class FlinkJobOptions(PipelineOptions):  # type: ignore[misc]  # Beam's classes 
             "--operator_chaining", choices=("true", "false"), help="run steps in one thread where possible"
         )
         parser.add_argument("--state_backend", help="hashmap or rocksdb")
-        parser.add_argument("--state_backend_storage_path", help="where checkpoints are kept: file:, s3:, ...")
+        parser.add_argument("--state_backend_storage_path", help="where checkpoints are kept: file:, s3:, gs:, ...")
 
 
 class OpenPorts(PipelineOptions):  # type: ignore[misc]  # Beam's classes are untyped
@@ -34,3 +36,17 @@ class OpenPorts(PipelineOptions):  # type: ignore[misc]  # Beam's classes are un
     def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
         text = "start a job server in Java that others did not build here, whose ports the whole network reaches"
         parser.add_argument("--listen-on-all", "--listen_on_all", action="store_true", default=None, help=text)
+
+
+def dataflow_faults(options: PipelineOptions) -> Iterator[str]:
+    """What keeps the DataflowRunner from building a job: Beam itself would end with a traceback, or make a bucket."""
+    try:
+        from apache_beam.runners.dataflow.internal import apiclient  # noqa: F401, PLC0415
+    except ImportError as error:
+        yield f"--runner {DATAFLOW} needs a package that is not installed ({error}): pip install 'prestacop[gcp]'"
+    google = options.view_as(GoogleCloudOptions)
+    for name in ("project", "region", "temp_location"):
+        if not getattr(google, name):
+            yield f"--runner {DATAFLOW} needs --{name}"
+    if google.temp_location and not google.temp_location.startswith("gs://"):
+        yield f"--temp_location {google.temp_location}: write gs://BUCKET/PREFIX"

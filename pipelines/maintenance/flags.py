@@ -5,7 +5,8 @@ from datetime import UTC, date, datetime, time
 from pathlib import Path
 
 from schemas import history, messages
-from terminal.arguments import BEAM_AND_S3, LAKE, add_lake, add_quiet, command_parser, duration, whole
+from schemas.files.urls import PLACE
+from terminal.arguments import BEAM_AND_BUCKETS, LAKE, add_lake, add_quiet, command_parser, duration, whole
 from terminal.printing import printable
 
 MAX_REASON = 200
@@ -27,7 +28,7 @@ files that were replaced longer ago than the retention, which is how long reader
 and how far back versions of the tables can be read. --deep lists all files, and deletes also those that killed
 compactions have left.
 
-{BEAM_AND_S3}
+{BEAM_AND_BUCKETS}
 
 exit codes: 0 done, 1 the lake does not add up, 2 wrong usage, 3 there is no lake, 4 service unavailable, 5 disk full,
 6 a vacuum removed what it was to read: run it again
@@ -43,7 +44,7 @@ Run it after a rule was fixed. A dead letter that passes now moves to its datase
 number; one that another rule refuses gets the new reason; the rest stays. It is idempotent, safe to run while others
 write and read, and safe to stop: its result becomes visible atomically.
 
-{BEAM_AND_S3}
+{BEAM_AND_BUCKETS}
 
 exit codes: 0 done, 2 wrong usage, 3 there is no lake, 4 service unavailable, 5 disk full,
 6 a vacuum removed what it was to read: run it again
@@ -184,7 +185,7 @@ def reconcile() -> argparse.ArgumentParser:
         RECONCILE,
     )
     lake_flags = parser.add_mutually_exclusive_group(required=True)
-    lake_flags.add_argument("--lake", metavar=LAKE, help="the lake: a directory or s3://BUCKET/PREFIX")
+    lake_flags.add_argument("--lake", metavar=LAKE, help=f"the lake: {PLACE}")
     lake_flags.add_argument("--output", dest="lake", help=argparse.SUPPRESS)  # the flag's former name
     add_quiet(parser)
     return parser
@@ -204,7 +205,7 @@ def trace() -> argparse.ArgumentParser:
         "--lake",
         default="data/lake",
         metavar=LAKE,
-        help="the lake: a directory or s3://BUCKET/PREFIX (default: data/lake)",
+        help=f"the lake: {PLACE} (default: data/lake)",
     )
     return parser
 

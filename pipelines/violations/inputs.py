@@ -117,6 +117,11 @@ def _limit(of: Input, splits: list[Split], options: ReadOptions, root: str) -> M
     return MaxDeadLetters(options.max_dead_letters, stops)
 
 
+def unplanned(options: ReadOptions, root: str) -> Inputs:
+    """The inputs of a bounded run that reads nothing: its graph."""
+    return {of.source: Reading(of.read([], root)) for of in inputs_of(options)}
+
+
 def follow(options: ReadOptions, root: str, skew: float) -> Inputs:
     """What an unbounded run reads: topics continuously, files up to their end.
 

@@ -10,7 +10,7 @@ from messaging.urls import KAFKA, PUBSUB, KafkaUrl, PubSubUrl, topic_url
 from metrics.flags import add_metrics, add_stuck_after
 from pipelines.cli.beam_flags import by_runner
 from schemas.dead_letter_share import DEFAULT_SHARE, MIN_ROWS, percent
-from schemas.files.urls import FILE, local_path, plain_path
+from schemas.files.urls import FILE, PLACE, local_path, plain_path
 from terminal.arguments import LAKE, Parser, add_quiet, command_parser, duration, imported, printing, readable
 
 BOUNDED, UNBOUNDED = "bounded", "unbounded"
@@ -33,7 +33,8 @@ examples:
 
 A run resumes a topic after the last committed offset. A bounded run stops at the current end of the topic; an unbounded
 run is continuous (on Prism on this machine, or on Flink). Options of librdkafka may follow the topic. Passwords come
-from the environment (KAFKA_SASL_PASSWORD), S3 keys and the endpoint from the AWS credential chain and AWS_ENDPOINT_URL.
+from the environment (KAFKA_SASL_PASSWORD), S3 keys and the endpoint from the AWS credential chain and AWS_ENDPOINT_URL,
+those of gs:// from Application Default Credentials.
 Beam's own flags may follow: --help-beam lists them by runner.
 
 exit codes: 0 done, 1 the rows do not add up, 2 wrong usage or output, 3 input unusable or mostly refused, 4 service
@@ -58,7 +59,7 @@ def source_url(text: str) -> str | KafkaUrl | PubSubUrl:
 
 
 def history_url(text: str) -> str | KafkaUrl | PubSubUrl:
-    """A path or pattern, ``s3://...``, ``kafka://...`` or ``pubsub://...``. Raises ArgumentTypeError."""
+    """A path or pattern, ``s3://...``, ``gs://...``, ``kafka://...`` or ``pubsub://...``. Raises ArgumentTypeError."""
     return readable(topic_url)(text) if text.startswith((KAFKA, PUBSUB)) else plain_path(text)
 
 
@@ -126,8 +127,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--history",
         metavar="GLOB_OR_URL",
         type=history_url,
-        help="ticket CSV files of the city, plain or packed: a path, a quoted pattern, s3://BUCKET/KEY, or the topic "
-        "that prestacop load has sent them to: kafka://HOST:PORT/TOPIC, pubsub://PROJECT/SUBSCRIPTION",
+        help="ticket CSV files of the city, plain or packed: a path, a quoted pattern, s3://BUCKET/KEY, "
+        "gs://BUCKET/KEY, or the topic that prestacop load has sent them to: kafka://HOST:PORT/TOPIC, pubsub://PROJECT/SUBSCRIPTION",
     )
     group.add_argument(
         "--messages",
@@ -170,7 +171,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_max_dead_letters(group)
     group = parser.add_argument_group("output")
-    group.add_argument("--lake", metavar=LAKE, help="the lake: a directory or s3://BUCKET/PREFIX; created if missing")
+    group.add_argument("--lake", metavar=LAKE, help=f"the lake: {PLACE}; created if missing")
     group.add_argument("--output", dest="lake", help=argparse.SUPPRESS)  # the flag's former name
     group.add_argument(
         "--publish",

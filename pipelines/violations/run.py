@@ -18,6 +18,7 @@ from apache_beam.options.pipeline_options import (
     PipelineOptions,
     PrismRunnerOptions,
     StandardOptions,
+    TestOptions,
 )
 
 from lake import Lake
@@ -33,11 +34,12 @@ from messaging.retry import PATIENCE_SECONDS
 from pipelines.cli.app import PRISM, beam_options, committed_line, progress_bar, run, stream_line
 from pipelines.cli.cluster import Cluster, Place, job_name
 from pipelines.cli.prism import find_prism, on_prism
+from pipelines.cli.runner_options import DATAFLOW
 from pipelines.cli.worker_errors import known
 from pipelines.violations import options as flags
 from pipelines.violations.dry_run import dry_run
-from pipelines.violations.graph import Settings, violations
-from pipelines.violations.inputs import ReadOptions, plan
+from pipelines.violations.graph import Inputs, Settings, violations
+from pipelines.violations.inputs import ReadOptions, plan, unplanned
 from pipelines.violations.inputs import follow as follow_inputs
 from pipelines.violations.options import UNBOUNDED
 from pipelines.violations.summary import summary
@@ -83,7 +85,7 @@ def main(argv: Sequence[str] | None = None, cluster: Cluster | None = None) -> N
     again = shlex.join([*parser.prog.split(), *argv])
     done = cluster.leaving if cluster else "Units in the ledger are done"
     run(
-        lambda: _command(arguments, options, place, shown_by_ledger=cluster is not None),
+        lambda: _command(arguments, options, place, shown_by_ledger=cluster is not None or runner == DATAFLOW),
         f"{done}; to go on with the others run again:\n  {again}",
     )
 
@@ -117,15 +119,38 @@ def follow(
     os.environ.setdefault(PATIENCE, str(PATIENCE_SECONDS))
     share_memory()
     pipeline = beam.Pipeline(options=options)
-    violations(pipeline, follow_inputs(reading, settings.root, skew), settings)
-    if settings.publish_every is not None:
-        _ = pipeline | "Tables" >> PublishEvery(settings.root, settings.publish_every)
+    unbounded_graph(pipeline, follow_inputs(reading, settings.root, skew), settings)
     try:
         with shown:
             pipeline.run().wait_until_finish()
     except KeyboardInterrupt:
         threading.excepthook = lambda _: None  # threads of the worker fail when their runner ends
         raise
+
+
+def unbounded_graph(pipeline: beam.Pipeline, inputs: Inputs, settings: Settings) -> None:
+    """Build the graph of a continuous run."""
+    violations(pipeline, inputs, settings)
+    if settings.publish_every is not None:
+        _ = pipeline | "Tables" >> PublishEvery(settings.root, settings.publish_every)
+
+
+def translated(reading: ReadOptions, settings: Settings, options: PipelineOptions, skew: float | None) -> str:
+    """Build the job of a run, and submit none; returns a line about it.
+
+    Args:
+        skew: of an unbounded run; None for a bounded one. What it would read is not planned: that would write to the
+            lake, and acknowledge messages.
+    """
+    pipeline = beam.Pipeline(options=options)
+    if skew is None:
+        violations(pipeline, unplanned(reading, settings.root), settings)
+    else:
+        unbounded_graph(pipeline, follow_inputs(reading, settings.root, skew), settings)
+    job = pipeline.run().job
+    kind = "streaming" if pipeline.options.view_as(StandardOptions).streaming else "batch"
+    steps = len(job.proto_pipeline.components.transforms)
+    return f"{DATAFLOW}: a {kind} job of {steps} transforms, {job.proto.name}, is built and not submitted"
 
 
 def _on_prism_or_as_given(parser: argparse.ArgumentParser, options: PipelineOptions) -> Place:
@@ -159,10 +184,14 @@ def _command(arguments: argparse.Namespace, options: PipelineOptions, place: Pla
     )  # fmt: skip
     for target in settings.alerts:
         open_channel(target).close()  # an error here is one line; in a worker it would be a traceback
-    if not arguments.dry_run:
+    only_translated = options.view_as(TestOptions).dry_run
+    if not (arguments.dry_run or only_translated):
         _probe(settings)
     if arguments.dry_run:
         print("\n".join(dry_run(reading, settings.root)))
+        return 0
+    if only_translated:
+        print(translated(reading, settings, options, arguments.skew if arguments.mode == UNBOUNDED else None))
         return 0
     with _metrics(arguments):
         _read(arguments, reading, settings, options, place, shown_by_ledger)

@@ -6,6 +6,7 @@ from pathlib import Path
 from pipelines.violations.options import window_seconds
 from runners.services import HOME
 from runners.services.services import DATA, PORTS
+from schemas.files.urls import PLACE
 from terminal.arguments import LAKE, MOST_SECONDS, above_zero, between, command_parser, port, share, whole
 
 EXAMPLES = """\
@@ -76,7 +77,7 @@ def parser() -> argparse.ArgumentParser:
         "--lake",
         default="s3://prestacop/lake",
         metavar=LAKE,
-        help="the lake: a directory or s3://BUCKET/PREFIX (default: s3://prestacop/lake)",
+        help=f"the lake: {PLACE} (default: s3://prestacop/lake)",
     )
     add(
         "--home",

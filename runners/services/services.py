@@ -14,7 +14,7 @@ from runners.processes import Background, Record
 from runners.services.kafka.broker import Kafka
 from runners.services.lock import locked
 from runners.services.ports import HOST, is_free
-from runners.services.programs import HOME, PYTHON, TARGET, Program, missing, need
+from runners.services.programs import HOME, PYTHON, TARGET, Program, go_install, missing, need
 from runners.services.pubsub.server import PubSub
 from runners.services.s3 import S3
 from runners.services.service import Service
@@ -25,6 +25,8 @@ _BUILD = Path(__file__).parent / "prism" / "build.py"
 # Without cgo no C compiler is needed.
 PRISM = Program("prism", (PYTHON, _BUILD.name, TARGET), "prism", (_BUILD,), {"CGO_ENABLED": "0"}, tool="go")
 """Beam's runner for one machine, of Beam's own version; the pipeline starts and stops it."""
+FAKE_GCS = go_install("fake-gcs-server", "github.com/fsouza/fake-gcs-server@v1.56.1")
+"""A server of Google Cloud Storage's API, for tests."""
 
 S = TypeVar("S", bound=Service)
 
@@ -40,7 +42,7 @@ class Group(NamedTuple):
     """The default folder of their state."""
 
 
-SERVERS = Group((Kafka, PubSub, S3), (PRISM,), HOME / "data")
+SERVERS = Group((Kafka, PubSub, S3), (PRISM, FAKE_GCS), HOME / "data")
 DATA = SERVERS.data
 PORTS = {kind.name: kind.usual_port for kind in SERVERS.kinds}
 NAMES = tuple(PORTS)

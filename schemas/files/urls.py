@@ -1,4 +1,4 @@
-"""``file://`` URLs: their escapes are decoded, as RFC 8089 specifies."""
+"""URLs of files and buckets. The escapes of a ``file://`` URL are decoded, as RFC 8089 specifies."""
 
 import os
 import re
@@ -7,6 +7,10 @@ from typing import Final
 from urllib.parse import unquote
 
 FILE: Final = "file://"
+S3: Final = "s3://"
+GS: Final = "gs://"
+PLACE: Final = "a directory, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX"
+"""Where a lake can be, for people."""
 _ESCAPED: Final = re.compile("(?:%[0-9A-Fa-f]{2})+")
 
 

@@ -55,7 +55,7 @@ class _Place(Protocol):
 
 
 def expand(pattern: str) -> list[str]:
-    """The files that a path, a ``file://`` or ``s3://`` URL, or a pattern of either matches, sorted.
+    """The files that a path, a ``file://``, ``s3://`` or ``gs://`` URL, or a pattern of either matches, sorted.
 
     Raises InputUnusable where it matches no file, NotPermitted, ServiceUnavailable.
     """

@@ -12,7 +12,7 @@ from sources.reading import ReadSplit
 
 
 class Files(Input):
-    """Files that a path, a glob, or an ``s3://`` URL of either names, all of one format."""
+    """Files that a path or a glob, on a disk or in a bucket, names, all of one format."""
 
     def __init__(self, pattern: str, form: Format) -> None:
         self.source = form.source

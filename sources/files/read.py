@@ -66,7 +66,7 @@ class Format(Protocol):
 
 
 def plan(pattern: str, form: Format) -> list[Cell]:
-    """The cells of the files that ``pattern`` (a path, a glob, or an ``s3://`` URL of either) names.
+    """The cells of the files that ``pattern`` names: a path, a glob, or the URL of a bucket with either.
 
     Raises InputUnusable where there is none, or one is not of this format.
     """

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from lake import Lake, lake, tables
+from lake import Lake, lake
 from lake.ledger import commit, is_committed
 from lake.retries import PATIENCE, PATIENCE_S
-from lake.storage import open_file, storage
+from lake.storage import S3Storage, open_file, storage
 from lake.tables import Table, form_of
 from lake.vacuum import vacuum
 from pipelines.cli.worker_errors import known
@@ -256,9 +256,9 @@ def test_a_lake_is_the_same_whatever_call_fails(
     """``python -m tests.recovery.s3_faults`` does it with the commands, thousands of times."""
     without_waiting(monkeypatch)
     monkeypatch.setenv(PATIENCE, "1")
-    real = tables.options
+    real = S3Storage.table_options
     pauses = {"backoff_config.init_backoff": "1ms", "backoff_config.max_backoff": "20ms"}
-    monkeypatch.setattr(tables, "options", lambda root: real(root) and real(root) | pauses)
+    monkeypatch.setattr(S3Storage, "table_options", lambda store: real(store) | pauses)
     faulty_s3.weather = Weather(7, 0.1)
     for step in steps(ROOT):
         while not succeeds(step):

@@ -113,9 +113,9 @@ def test_a_server_that_does_not_answer_is_reported(monkeypatch: pytest.MonkeyPat
     assert clock.now <= FIRST_CONTACT_S
 
 
-@pytest.mark.parametrize("root", ["gs://bucket/lake", "hdfs://x/y", "s3://"])
+@pytest.mark.parametrize("root", ["gs://", "hdfs://x/y", "s3://"])
 def test_other_schemes_are_refused(root: str) -> None:
-    with pytest.raises(OutputUnusable, match="s3://BUCKET/PREFIX"):
+    with pytest.raises(OutputUnusable, match=r"(s3|gs)://BUCKET/PREFIX"):
         storage.__wrapped__(root)
 
 

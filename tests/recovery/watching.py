@@ -17,7 +17,6 @@ from deltalake.exceptions import TableNotFoundError
 
 from lake import Lake, lake
 from lake.storage import storage
-from lake.tables import options
 from pipelines.maintenance.reconcile import lake_faults
 from schemas.lake import Dataset
 from transforms.qualify import BRANCHES
@@ -141,7 +140,7 @@ def _watch_tables(root: str, parent: Connection) -> None:
         last = parent.poll()
         for dataset in _KINDS:
             try:
-                table = DeltaTable(f"{root}/{dataset}", storage_options=options(root))
+                table = DeltaTable(f"{root}/{dataset}", storage_options=storage(root).table_options())
                 rows = table.to_pyarrow_table(columns=["unit", "record"])
             except TableNotFoundError:
                 continue
