@@ -28,6 +28,7 @@ class S3Storage(BucketStorage):
 
     def __init__(self, root: str) -> None:
         super().__init__(root)
+        url = s3_endpoint()
         with faults(root):
             self._session = boto3.Session()
             self._client = _s3_client(self._session)
@@ -35,7 +36,7 @@ class S3Storage(BucketStorage):
             look = partial(self._client.list_objects_v2, Bucket=self.bucket, Prefix=self.prefix, MaxKeys=1)
             patiently(look, FIRST_CONTACT_S)
             self.filesystem = pafs.S3FileSystem(
-                endpoint_override=s3_endpoint(),
+                endpoint_override=url,
                 # The standard strategy shares one retry quota between all calls: half a minute's outage uses it up.
                 retry_strategy=pafs.AwsDefaultS3RetryStrategy(max_attempts=doublings(patience())),
             )
