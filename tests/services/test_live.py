@@ -330,7 +330,7 @@ def test_an_officer_answers_in_a_console_that_may_be_killed_and_ctrl_c_stops_eve
         page.keyboard.press("Enter")
         if stream == "kafka":
             page.get_by_text("Your answer “40” is kept in this browser").wait_for()
-        page.get_by_text("Done: Code 40").wait_for(timeout=90_000)
+        page.get_by_text("Done: Fire hydrant").wait_for(timeout=90_000)
 
         def officers() -> list[dict[str, Any]]:
             query = "SELECT answers, officer_id, violation_code FROM qualified WHERE status = 'officer'"
