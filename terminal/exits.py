@@ -43,6 +43,12 @@ def report_text(text: str, code: int) -> int:
     return code
 
 
+def report_interrupt(text: str) -> int:
+    """Print that a command was stopped, and how to go on; returns its exit code."""
+    logs.COMMAND.warning("\nstopped. %s", text, extra={"exit_code": INTERRUPTED})
+    return INTERRUPTED
+
+
 def ended(command: Callable[[], int | None], stopped: str, known: Callable[[Exception], PrestaCopError | None]) -> int:
     """Run a command and report how it ended; returns the exit code.
 
@@ -56,8 +62,7 @@ def ended(command: Callable[[], int | None], stopped: str, known: Callable[[Exce
             code = command() or 0
             sys.stdout.flush()  # what cannot be written any more is an error of the command too
     except KeyboardInterrupt:
-        logs.COMMAND.warning("\nstopped. %s", stopped, extra={"exit_code": INTERRUPTED})
-        code = INTERRUPTED
+        code = report_interrupt(stopped)
     except Exception as error:  # noqa: BLE001  # it is reported, and the process ends
         if isinstance(error, BrokenPipeError) and _nobody_reads():
             code = PIPE_CLOSED

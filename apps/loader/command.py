@@ -16,8 +16,7 @@ from schemas.errors import InputUnusable, NotPermitted, PrestaCopError
 from schemas.files.kinds import Packing
 from schemas.files.urls import local_path, plain_path
 from terminal.arguments import add_quiet, bytes_a_second, command_parser, duration, whole
-from terminal.exits import PIPE_CLOSED, report_text
-from terminal.signals import INTERRUPTED
+from terminal.exits import PIPE_CLOSED, report_interrupt, report_text
 
 from .journal import folder
 from .load import LoadOptions, load
@@ -84,8 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         going_on = [argument for argument in argv if argument != "--restart"]
         again = shlex.join(["prestacop", "load", *going_on])
-        print(f"\nstopped. The progress is saved; to resume run:\n  {again}", file=sys.stderr)
-        return INTERRUPTED
+        return report_interrupt(f"The progress is saved; to resume run:\n  {again}")
 
 
 def _pages() -> "Pages":

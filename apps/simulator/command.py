@@ -2,7 +2,6 @@
 
 import argparse
 import errno
-import sys
 from collections.abc import Sequence
 from typing import Final
 
@@ -10,6 +9,7 @@ from apps.simulator.fleet.options import add_drones
 from apps.simulator.tickets.options import add_history
 from schemas.errors import DiskFull, NotPermitted, OutputUnusable, PrestaCopError
 from terminal.arguments import group_parser
+from terminal.exits import report_text
 from terminal.signals import INTERRUPTED
 
 _EPILOG: Final = """\
@@ -29,20 +29,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code: int = options.run(options)
     except KeyboardInterrupt:
-        return _fail("interrupted, no file was written", INTERRUPTED)
+        return report_text("interrupted, no file was written", INTERRUPTED)
     except PrestaCopError as error:
-        return _fail(str(error), error.exit_code)
+        return report_text(str(error), error.exit_code)
     except PermissionError as error:
-        return _fail(f"cannot write the output: {error}; give this user the permission", NotPermitted.exit_code)
+        return report_text(f"cannot write the output: {error}; give this user the permission", NotPermitted.exit_code)
     except (OSError, UnicodeError) as error:  # UnicodeError: a name that is not UTF-8
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return _fail(f"the disk is full: {error}", DiskFull.exit_code)
-        return _fail(f"cannot write the output: {error}; choose another place or name", OutputUnusable.exit_code)
-    return code
-
-
-def _fail(message: str, code: int) -> int:
-    print(f"simulator: {message}", file=sys.stderr)
+            return report_text(f"the disk is full: {error}", DiskFull.exit_code)
+        return report_text(f"cannot write the output: {error}; choose another place or name", OutputUnusable.exit_code)
     return code
 
 

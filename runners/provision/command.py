@@ -13,8 +13,7 @@ from runners.provision.kafka import KafkaTopics
 from runners.provision.lifecycle import Keep
 from runners.provision.spec import ROLES, Topic, spoken, topics
 from schemas.errors import PrestaCopError, TopicUnusable
-from terminal.exits import PIPE_CLOSED, report
-from terminal.signals import INTERRUPTED
+from terminal.exits import PIPE_CLOSED, report, report_interrupt
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,8 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes at its end
         return PIPE_CLOSED
     except KeyboardInterrupt:
-        print("\nstopped. Run it again: it is idempotent", file=sys.stderr)
-        return INTERRUPTED
+        return report_interrupt("Run it again: it is idempotent")
     return 0 if well or not arguments.strict else TopicUnusable.exit_code
 
 

@@ -2,7 +2,6 @@
 
 import argparse
 import shlex
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,8 +11,7 @@ from runners.services.programs import HOME
 from runners.services.services import Group, Services, State
 from schemas.errors import PrestaCopError, ServiceUnavailable
 from terminal.arguments import Commands, Parser, add_log_flags, group_parser, leaves, port
-from terminal.exits import report
-from terminal.signals import INTERRUPTED
+from terminal.exits import report, report_interrupt
 
 
 def _nothing(*_: object) -> None:
@@ -56,8 +54,7 @@ def run_command(command: GroupCommand, argv: Sequence[str], submit: Submit | Non
     except PrestaCopError as error:
         return report(error)
     except KeyboardInterrupt:
-        print(f"\nstopped; {command.prog} status shows what still runs", file=sys.stderr)
-        return INTERRUPTED
+        return report_interrupt(f"{command.prog} status shows what still runs")
 
 
 def parser_of(command: GroupCommand) -> Parser:

@@ -170,7 +170,7 @@ def test_the_second_ctrl_c_does_not_wait(mock_kafka: MockKafka, tmp_path: Path) 
     running.send_signal(signal.SIGINT)
     _, errors = running.communicate(timeout=20)
     assert running.returncode == 130
-    assert errors.decode() == "simulator: interrupted, no file was written\n"
+    assert errors.decode() == "error: interrupted, no file was written\n"
     assert list(tmp_path.iterdir()) == []
 
 
