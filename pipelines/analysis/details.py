@@ -46,6 +46,8 @@ FEWEST_PAST_MONTHS = 6
 COVERED = 1 / 20
 """A month with a smaller part of the violations of the largest month is not compared: wrong dates make such months."""
 MAD_TO_SIGMA = 1.4826
+PASS_ROWS = 20_000_000
+"""Violations whose vehicles are counted at once: DuckDB does not spill a GROUP BY of any size within its memory."""
 MASK = "•"
 _SHOWN_OF_PLATE = 2
 _HOUR: Final = 3_600_000_000
@@ -107,17 +109,19 @@ _OF_PRECINCTS: Final = """
     SELECT precinct AS place, month, hour, count(*) AS n FROM violations JOIN hours USING (h)
     WHERE precinct IS NOT NULL GROUP BY ALL
 """
-_VEHICLES: Final = """
-    CREATE TEMP TABLE vehicles AS
+_PASS: Final = "plate_id IS NOT NULL AND hash(plate_id) % $passes = $number"
+_VEHICLES: Final = f"""
+    CREATE OR REPLACE TEMP TABLE vehicles AS
     SELECT state, plate_id, count(*) AS n, min(event_time) AS first, max(event_time) AS last
-    FROM violations WHERE plate_id IS NOT NULL GROUP BY ALL
+    FROM violations WHERE {_PASS} GROUP BY ALL
 """
 _GAPS: Final = f"""
     SELECT gap, count(*) FROM (
         SELECT (t - lag(t) OVER (PARTITION BY state, plate_id ORDER BY t)) // {_HOUR} AS gap
-        FROM (SELECT state, plate_id, epoch_us(event_time) AS t FROM violations WHERE plate_id IS NOT NULL)
-    ) WHERE gap IS NOT NULL GROUP BY gap ORDER BY gap
+        FROM (SELECT state, plate_id, epoch_us(event_time) AS t FROM violations WHERE {_PASS})
+    ) WHERE gap IS NOT NULL GROUP BY gap
 """
+_TOP_VEHICLES: Final = f"ORDER BY n DESC, coalesce(state, ''), plate_id LIMIT {TOP_VEHICLES}"
 
 
 def details(root: str, source: str, parts: Mapping[Dataset, Parts], show_plates: bool = False) -> Details:
@@ -218,23 +222,27 @@ class _Counts:
         return dict(self._rows("SELECT day, count(*) FROM violations JOIN hours USING (h) GROUP BY day ORDER BY day"))
 
     def vehicles(self, show_plates: bool) -> Vehicles:
-        self._connection.execute(_VEHICLES)
-        tickets = dict(self._rows("SELECT n, count(*) FROM vehicles GROUP BY n ORDER BY n"))
-        gaps = self._rows(_GAPS)
-        ranked = f"FROM vehicles ORDER BY n DESC, state, plate_id LIMIT {TOP_VEHICLES}"
-        top = self._rows(f"SELECT state, plate_id, n, epoch(last - first)::DOUBLE {ranked}")
-        without = self._rows("SELECT count(*) FROM violations WHERE plate_id IS NULL")[0][0]
+        rows, without = self._rows("SELECT count(plate_id), count(*) - count(plate_id) FROM violations")[0]
+        passes = max(1, math.ceil(rows / PASS_ROWS))
+        tickets, gaps, top = Counter[int](), Counter[int](), list[tuple[Any, ...]]()
+        for number in range(passes):
+            part = {"passes": passes, "number": number}
+            self._connection.execute(_VEHICLES, part)
+            tickets.update(dict(self._rows("SELECT n, count(*) FROM vehicles GROUP BY n")))
+            gaps.update(dict(self._connection.execute(_GAPS, part).fetchall()))
+            top += self._rows(f"SELECT n, state, plate_id, epoch(last - first)::DOUBLE FROM vehicles {_TOP_VEHICLES}")
+        top.sort(key=lambda row: (-row[0], row[1] or "", row[2]))
         bins = [0] * (len(GAP_DAYS) + 1)
-        for hours, n in gaps:
+        for hours, n in gaps.items():
             bins[sum(hours >= 24 * days for days in GAP_DAYS)] += n
         return Vehicles(
             without_plate=without,
-            tickets=tickets,
+            tickets=dict(sorted(tickets.items())),
             again=tuple(bins),
-            p50_gap_days=_weighted_median(gaps) / 24 if gaps else None,
+            p50_gap_days=_weighted_median(sorted(gaps.items())) / 24 if gaps else None,
             top=tuple(
                 Vehicle(_visible(state or ""), _visible(plate if show_plates else masked(plate)), n, seconds / 86_400)
-                for state, plate, n, seconds in top
+                for n, state, plate, seconds in top[:TOP_VEHICLES]
             ),
         )
 

@@ -12,6 +12,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from apps.simulator.command import main as simulate
 from lake import lake
+from lake.views import Parts
 from pipelines.analysis.details import TOP_GROUPS, TOP_STREETS, details, masked, unusual
 from pipelines.analysis.results import GAP_DAYS, UNUSUAL_FROM, Details, Groups
 from pipelines.cli.app import LOCAL_RUNNER
@@ -34,6 +35,8 @@ class Told(NamedTuple):
     rows: pl.DataFrame
     found: Details
     shown: Details
+    root: str
+    parts: dict[Dataset, Parts]
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +71,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
         hour=local.dt.hour(), month=local.dt.strftime("%Y-%m"), day=local.dt.date(),
         week=(local.dt.weekday().cast(pl.Int32) - 1) * 24 + local.dt.hour(),
     )  # fmt: skip
-    return Told(rows, details(root, "history", parts), details(root, "history", parts, show_plates=True))
+    return Told(rows, details(root, "history", parts), details(root, "history", parts, show_plates=True), root, parts)
 
 
 def test_streets_with_their_hours_and_months(told: Told) -> None:
@@ -130,6 +133,11 @@ def test_vehicles_that_come_again(told: Told) -> None:
     ranked = counted.sort(["len", *keys], descending=[True, False, False]).head(10)
     assert [(v.state, v.plate, v.n) for v in told.shown.vehicles.top] == ranked.select(*keys, "len").rows()
     assert [v.days for v in told.shown.vehicles.top] == pytest.approx(ranked["days"].to_list())
+
+
+def test_vehicles_are_counted_in_passes(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.analysis.details.PASS_ROWS", ROWS // 3)
+    assert details(told.root, "history", told.parts, show_plates=True).vehicles == told.shown.vehicles
 
 
 def test_plates_are_masked(told: Told) -> None:
