@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Build the image prestacop without a Docker daemon, and run it: its version, and a small run-local with a read-only lake of
-# programs. Debian is the base, by debootstrap, and Go that of this machine; layers are in TMPDIR, 10 GB, and removed.
+# Build the image prestacop without a Docker daemon, and run it: its version, and a small run-local as a user without
+# rights. Debian is the base, by debootstrap, and Go that of this machine; layers are in TMPDIR, 10 GB, and removed.
 #   tests/image.sh     or: make image
 # Needs root, debootstrap, buildah and Go (Debian: apt-get install debootstrap buildah), and a network. What the builder needs of this
 # machine (pip.conf, hosts, certificate authorities) is in the base: the image is for this test alone.
@@ -38,11 +38,11 @@ rm -rf "$work/base"
 echo "== deploy/Dockerfile, target prestacop"
 buildah bud --quiet --layers=false --network=host --file deploy/Dockerfile --target prestacop --tag prestacop \
     --build-arg BASE=localhost/base --build-arg GO=localhost/go .
-container=$(buildah from prestacop)
+container=$(buildah from --pull-never localhost/prestacop)
 run() { buildah run --network=host "$container" -- "$@"; }
 run prestacop --version
 run id
 run prestacop run-local --data /tmp/data --rows 2000 --drones 5 --seconds 60 --quiet
-run prism --help >/dev/null 2>&1 || run test -x /usr/local/bin/prism
+run test -x /usr/local/bin/prism
 run python -c 'import importlib.util, sys; sys.exit(importlib.util.find_spec("pytest") is not None)'
-echo "== it runs: $(buildah images --format '{{.Size}}' prestacop)"
+echo "== it runs: $(buildah images --format '{{.Size}}' localhost/prestacop)"
