@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Build the image prestacop without a Docker daemon, and run it: its version, and a small run-local as a user without
 # rights. Debian is the base, by debootstrap, and Go that of this machine; layers are in TMPDIR, 10 GB, and removed.
-#   tests/image.sh     or: make image
+#   tests/image.sh
 # Needs root, debootstrap, buildah and Go (Debian: apt-get install debootstrap buildah), and a network. What the builder needs of this
 # machine (pip.conf, hosts, certificate authorities) is in the base: the image is for this test alone.
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
-[ "$(id -u)" = 0 ] || { echo "error: chroot needs root: sudo make image" >&2; exit 2; }
+[ "$(id -u)" = 0 ] || { echo "error: chroot needs root: sudo tests/image.sh" >&2; exit 2; }
 for tool in debootstrap buildah go; do
     command -v "$tool" >/dev/null || { echo "error: install $tool" >&2; exit 2; }
 done
