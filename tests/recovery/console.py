@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
-from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 from apps.console.console import PUBLIC_KEY
 from runners.services import NAMES, Services, free_port
@@ -25,6 +24,7 @@ from schemas.answers import answer_id, load_public_keys, verify
 from schemas.messages import DroneMessage
 from tests.apps.console.process import log_in_first, started
 from tests.apps.console.support import alert
+from tests.apps.topics import consumed
 from tests.recovery.officer import Officer
 from tests.services.support import make_topic, publish
 from tests.support import wait_until
@@ -117,7 +117,8 @@ def campaign(folder: Path, broker: str, kills: int, seed: int = 1, sabotage: str
             officer.stop()
             if running.end(signal.SIGTERM) != 130:
                 raise RuntimeError(f"the last console did not end as it should:\n{running.printed()}")
-    return _compare(officer, kills, _all_in(broker, f"{name}-drones"), load_public_keys(state / PUBLIC_KEY))
+    sent = consumed(broker, f"{name}-drones")
+    return _compare(officer, kills, [m.value() or b"" for m in sent], load_public_keys(state / PUBLIC_KEY))
 
 
 def _compare(officer: Officer, kills: int, payloads: list[bytes], keys: tuple[bytes, ...]) -> Outcome:
@@ -139,18 +140,6 @@ def _compare(officer: Officer, kills: int, payloads: list[bytes], keys: tuple[by
         unsigned=sum(not verify(message, keys) for message in messages),
         twice=len(done) - len({alert for _, alert, _ in done}),
     )
-
-
-def _all_in(broker: str, topic: str) -> list[bytes]:
-    """Of a topic of one partition."""
-    consumer = Consumer({"bootstrap.servers": broker, "group.id": "test", "enable.auto.commit": False})
-    consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
-    end = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=30)[1]
-    found: list[bytes] = []
-    while len(found) < end:
-        found += [message.value() or b"" for message in consumer.consume(1_000, 1)]
-    consumer.close()
-    return found
 
 
 def main() -> int:

@@ -71,5 +71,5 @@ class Officer(threading.Thread):
 
     def _decide(self, page: str) -> Answer | None:
         lease = re.search(r'name="lease" value="([^"]+)"', page)
-        about = re.search(r'<dt>Message</dt><dd class="id">([^<]+)<', page)
+        about = re.search(r'data-message="([^"]+)"', page)
         return Answer(about[1], lease[1], self._chance.randrange(100)) if lease and about else None

@@ -14,9 +14,8 @@ import boto3
 import psutil
 import pytest
 from botocore.exceptions import ClientError
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer
 from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
 from google.api_core.exceptions import MethodNotImplemented
 from google.cloud import pubsub_v1
 
@@ -24,6 +23,7 @@ from runners.services import Services
 from runners.services.pubsub.server import PubSub
 from schemas.errors import OutputUnusable, ServiceUnavailable
 from schemas.files.marks import MARK
+from tests.services.support import make_topic, publish
 from tests.support import wait_until
 
 pytestmark = pytest.mark.services
@@ -229,20 +229,6 @@ def command(*arguments: str, path: str | None = None) -> subprocess.CompletedPro
     environment = os.environ | ({"PATH": path} if path else {})
     line = [sys.executable, "-m", "prestacop", "services", *arguments]
     return subprocess.run(line, capture_output=True, text=True, check=False, env=environment)
-
-
-def make_topic(broker: str, topic: str) -> None:
-    """One of three partitions."""
-    admin = AdminClient({"bootstrap.servers": broker})  # by name: what it has not done ends with it
-    admin.create_topics([NewTopic(topic, 3, 1)])[topic].result(timeout=30)
-
-
-def publish(broker: str, topic: str, messages: list[bytes], timestamp: int = 0) -> None:
-    """Publish them, and wait until the broker has them all."""
-    producer = Producer({"bootstrap.servers": broker, "message.max.bytes": 16_000_000})
-    for message in messages:
-        producer.produce(topic, message, timestamp=timestamp)
-    assert producer.flush(30) == 0
 
 
 def consume(broker: str, topic: str, count: int) -> list[bytes]:

@@ -17,7 +17,8 @@ from google.pubsub_v1 import PublisherClient, SubscriberClient
 
 from runners.provision.command import main
 from schemas.messages import MAX_IMAGE_BYTES
-from tests.services.test_services import consume, publish
+from tests.services.support import publish
+from tests.services.test_services import consume
 
 pytestmark = pytest.mark.services
 
