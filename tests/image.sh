@@ -12,8 +12,13 @@ for tool in debootstrap buildah go; do
     command -v "$tool" >/dev/null || { echo "error: install $tool" >&2; exit 2; }
 done
 work=$(mktemp -d "${TMPDIR:-/tmp}/image-XXXXXX")
-trap 'rm -rf --one-file-system "$work"' EXIT
-export STORAGE_DRIVER=vfs BUILDAH_ISOLATION=chroot XDG_RUNTIME_DIR=$work/run
+clean() {
+    buildah rm --all >/dev/null 2>&1 || true  # it has mounts, below a mount of its own
+    umount "$work/storage/overlay" 2>/dev/null || true
+    rm -rf --one-file-system "$work"
+}
+trap clean EXIT
+export BUILDAH_ISOLATION=chroot XDG_RUNTIME_DIR=$work/run
 mkdir "$XDG_RUNTIME_DIR"
 buildah() { command buildah --root "$work/storage" --runroot "$work/runroot" "$@"; }
 
