@@ -65,7 +65,7 @@ TABLE: dict[str, tuple[str, dict[str, str], dict[str, tuple[Main, list[str]]], i
     "no bucket named": ("s3://", NOWHERE, S3_ALONE, 2),
     "nor after three slashes": ("s3:///lake", NOWHERE, S3_ALONE, 2),
     "no bucket's name": ("s3://B_%/lake", NOWHERE, S3_ALONE, 2),
-    "no such scheme": ("gs://b/lake", {}, ALL, 2),
+    "no such scheme": ("az://b/lake", {}, ALL, 2),
     "endpoint without scheme": ("s3://b/lake", {"AWS_ENDPOINT_URL": "127.0.0.1:9"}, S3_ALONE, 2),
     "endpoint with a word for a port": ("s3://b/lake", {"AWS_ENDPOINT_URL": "http://127.0.0.1:x"}, S3_ALONE, 2),
     "endpoint with no such port": ("s3://b/lake", {"AWS_ENDPOINT_URL": "http://127.0.0.1:99999"}, S3_ALONE, 2),
