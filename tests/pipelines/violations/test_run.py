@@ -98,7 +98,7 @@ def test_a_header_alone_is_a_history_without_rows(tmp_path: Path) -> None:
         (["--history", "x.csv", "--lake", "lake", "--window", "7m"], "is not a window"),
         (["--messages", "ftp://x", "--lake", "lake"], "file:PATH"),
         (["--messages", "file:x", "--messages", "file:y", "--lake", "lake"], "--messages: it is given twice"),
-        (["--history", "x.csv", "--lake", "gs://x"], ""),
+        (["--history", "x.csv", "--lake", "hdfs://x"], ""),
     ],
 )
 def test_wrong_usage_ends_with_2(tmp_path: Path, arguments: list[str], expected: str) -> None:
