@@ -20,6 +20,8 @@ COUNTS = (ROWS_IN, *map(str, OUTPUT_DATASETS), DUPLICATES)
 EVERY_SECONDS = 2.0
 SHARE = 0.1
 """The share of the time that may be spent on listing: a ledger of many units takes long."""
+LONGEST_SECONDS = 10.0
+"""Between two refreshes, however long one took: it may have waited for a service that was away."""
 
 
 class Committed:
@@ -65,6 +67,15 @@ class Committed:
             rows.update({move["out_of"]: -move["rows"], move["into"]: move["rows"]})
 
 
+def pause(took: float) -> float:
+    """How many seconds after a refresh that took so long the next one follows.
+
+    >>> [pause(took) for took in (0.05, 0.5, 60)]
+    [2.0, 5.0, 10.0]
+    """
+    return min(max(EVERY_SECONDS, took / SHARE), LONGEST_SECONDS)
+
+
 @contextmanager
 def kept_up_to_date(committed: Committed) -> Iterator[None]:
     """Refresh it every few seconds, in a thread, while the body runs."""
@@ -78,7 +89,7 @@ def kept_up_to_date(committed: Committed) -> Iterator[None]:
                 committed.refresh()
             except PrestaCopError:
                 continue  # the graph needs the same service, and reports the outage
-            wait = max(EVERY_SECONDS, (time.monotonic() - began) / SHARE)
+            wait = pause(time.monotonic() - began)
 
     threading.Thread(target=refresh_again, daemon=True).start()
     try:
