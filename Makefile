@@ -202,7 +202,7 @@ test-embedded: install ## commands as processes, kills, Chromium, moto's S3 serv
 	@$(PYTEST) -n 2 --dist worksteal -m "embedded and not (services or nightly)" $(ARGS)
 
 .PHONY: test-services
-test-services: install ## with the real Kafka, Pub/Sub, S3, Prism, Flink and Spark (10 minutes, once these are installed)
+test-services: install ## with the real Kafka, Pub/Sub, S3, Prism, Flink and Spark (11 minutes, once these are installed)
 	@$(PYTEST) $(SERVICES_TIER) $(ARGS)
 
 .PHONY: test-nightly
