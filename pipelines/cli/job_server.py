@@ -1,13 +1,12 @@
 """The job server that passes pipelines to a runner, as a child of this process: Prism, or one in Java."""
 
-import ctypes
 import os
-import signal
+import shlex
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
 from pipelines.cli.loopback import reachable
@@ -15,7 +14,13 @@ from schemas.errors import ServiceUnavailable
 
 START_SECONDS = 60
 GONE_SECONDS = 1
-_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
+_UNTIL_PARENT_ENDS = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG; exec keeps it
+if os.getppid() == int(sys.argv[1]):
+    os.execvp(sys.argv[2], sys.argv[2:])
+"""
+"""It runs after exec: between fork and exec the fork handlers of gRPC may abort in a process with threads."""
 
 
 @contextmanager
@@ -39,16 +44,17 @@ def job_server(
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    words = command(port)
     with subprocess.Popen(
-        command(port),
+        [*_until_this_process_ends(), *words],
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
         env=os.environ | (environment or {}),
-        preexec_fn=_die_with_parent,  # noqa: PLW1509
+        process_group=0,  # Ctrl-C in the terminal is handled by this process
     ) as process:
         try:
-            _wait(name, process, port)
+            _wait(name, words, process, port)
             _refuse_if_reachable(name, process)
             with _blamed(name, process):
                 yield f"127.0.0.1:{port}"
@@ -56,14 +62,14 @@ def job_server(
             process.kill()  # it has no state
 
 
-def _wait(name: str, process: subprocess.Popen[bytes], port: int) -> None:
+def _wait(name: str, command: Sequence[str], process: subprocess.Popen[bytes], port: int) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.05)
-    raise ServiceUnavailable(f"{name} did not start: {process.args!r}")
+    raise ServiceUnavailable(f"{name} did not start ({process.poll()}): {shlex.join(command)}")
 
 
 def _refuse_if_reachable(name: str, process: subprocess.Popen[bytes]) -> None:
@@ -88,7 +94,8 @@ def _blamed(name: str, process: subprocess.Popen[bytes]) -> Iterator[None]:
         raise
 
 
-def _die_with_parent() -> None:
-    os.setpgrp()  # Ctrl-C in the terminal is handled by this process
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)
+def _until_this_process_ends() -> list[str]:
+    """Words before a command, so that it is killed when this process ends, even by SIGKILL."""
+    if sys.platform != "linux":
+        return []
+    return [sys.executable, "-ISc", _UNTIL_PARENT_ENDS, str(os.getpid())]

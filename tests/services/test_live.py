@@ -165,7 +165,8 @@ def assert_all_once(printed: str, lk: Lake, is_restarted: bool = False) -> None:
     (row,) = lk.sql(f"SELECT count(*) AS n, count(DISTINCT message_id) AS different FROM ({ids})").to_pylist()
     assert row["n"] == row["different"]
     command = [sys.executable, "-m", "prestacop", "reconcile", "--lake", LAKE, "--quiet"]
-    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+    reconciled = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert reconciled.returncode == 0, reconciled.stdout + reconciled.stderr
 
 
 def left(place: Place, family: list[psutil.Process]) -> list[str]:

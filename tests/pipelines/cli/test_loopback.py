@@ -317,3 +317,22 @@ def test_a_job_server_that_others_reach_is_ended(monkeypatch: pytest.MonkeyPatch
         pytest.fail("the body ran")
     with closing(socket.socket()) as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+@pytest.mark.embedded
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no signal at the death of a parent")
+def test_a_job_server_is_killed_with_the_process_that_started_it() -> None:
+    script = f"""
+import sys, time
+from pipelines.cli.job_server import job_server
+with job_server("Prism", lambda port: [sys.executable, "-c", {EVERYWHERE!r}, "AF_INET", "127.0.0.1", str(port)]):
+    print("runs", flush=True)
+    time.sleep(600)
+"""
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "runs\n"
+        (server,) = psutil.Process(process.pid).children()
+        process.kill()
+    psutil.wait_procs([server], timeout=60)
+    assert not server.is_running() or server.status() == psutil.STATUS_ZOMBIE
