@@ -56,22 +56,20 @@ class Counter:
 
     def counts(self, unit: str) -> pa.RecordBatch:
         """The sums, as rows of :data:`schemas.lake.STATS` sorted by window."""
-        keys, area = np.concatenate(self._keys), np.concatenate(self._places)
-        _, first, n = np.unique(joined(keys, area, len(self._areas)), return_index=True, return_counts=True)
-        area = area[first]
-        rest, code = np.divmod(keys[first], _CODES)
+        keys, area, n = sum_pairs(np.concatenate(self._keys), np.concatenate(self._places), len(self._areas))
+        rest, code = np.divmod(keys, _CODES)
         step, dataset = np.divmod(rest, len(COUNTED))
         start = step * self._step
-        part = part_of_day(start * MICROSECONDS)
+        part = part_of_day(start * MICROSECONDS).astype(np.int64)
         window = start // self._window_seconds
         start = window * self._window_seconds
         if self._window_seconds > HOUR:  # several steps are one window
             high = ((window * len(COUNTED) + dataset) * _CODES + code) * len(PARTS_OF_DAY) + part
-            packed = joined(high.astype(np.int64), area, len(self._areas))
-            _, first, group = np.unique(packed, return_index=True, return_inverse=True)
-            n = np.bincount(group, weights=n).astype(np.int64)
-            start, dataset, code = start[first], dataset[first], code[first]
-            part, area = part[first], area[first]
+            high, area, n = sum_pairs(high, area, len(self._areas), n)
+            rest, part = np.divmod(high, len(PARTS_OF_DAY))
+            rest, code = np.divmod(rest, _CODES)
+            window, dataset = np.divmod(rest, len(COUNTED))
+            start = window * self._window_seconds
         areas = pa.array(list(self._areas), pa.string())
         columns = [
             constant(unit, len(n)),
@@ -86,15 +84,23 @@ class Counter:
         return pa.RecordBatch.from_arrays(columns, schema=STATS)
 
 
-def joined(high: Ints, low: Ints, size: int) -> Ints:
-    """A number for each pair, equal where both are and in the order of the pairs, whatever their range.
+def sum_pairs(high: Ints, low: Ints, size: int, n: Ints | None = None) -> tuple[Ints, Ints, Ints]:
+    """The distinct pairs of numbers in order, whatever their range, and the sum of ``n``, or the count, of each.
 
     Args:
         low: from 0 to below ``size``.
     """
+    ranks = None
     if len(high) and max(int(high.max()), -int(high.min())) >= _MOST // max(size, 1):
-        high = np.unique(high, return_inverse=True)[1]  # as many as there are rows at most
-    return high * size + low
+        ranks, high = np.unique(high, return_inverse=True)  # as many as there are rows at most
+    pairs = high * size + low
+    if n is None:
+        pairs, n = np.unique(pairs, return_counts=True)  # without indices, it is a sort of integers, 10 times faster
+    else:
+        pairs, group = np.unique(pairs, return_inverse=True)
+        n = np.bincount(group, weights=n).astype(np.int64)
+    high, low = np.divmod(pairs, max(size, 1))
+    return high if ranks is None else ranks[high], low, n
 
 
 def _named(index: npt.NDArray[np.integer], names: list[str]) -> pa.DictionaryArray:

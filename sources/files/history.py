@@ -1,6 +1,9 @@
 """The city's history: CSV files of tickets, plain or packed, read as blocks of whole records."""
 
+import io
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import IO
 
 import numpy as np
@@ -19,9 +22,8 @@ _HEADER = r"summons[^a-z0-9\n]*number"
 _SCANNED_BYTES = 8 << 20
 
 
-def header_lines(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """The lines of column names in ``data``, which begins at a line, each with its offset."""
-    place = 0
+def header_lines(data: bytes, place: int = 0) -> Iterator[tuple[int, bytes]]:
+    """The lines of column names in ``data`` from ``place`` on, where a line begins, each with its offset."""
     while place < len(data):
         hit = _find_header(data, place)
         if hit < 0:
@@ -30,6 +32,28 @@ def header_lines(data: bytes) -> Iterator[tuple[int, bytes]]:
         place = data.find(b"\n", place + hit) + 1 or len(data)
         if column_names(data[start:place]):
             yield start, data[start:place]
+
+
+def _file_header_lines(file: IO[bytes]) -> list[tuple[int, bytes]]:
+    """The lines of column names in a file, each with its offset; one block is searched while the next is read."""
+
+    def search(data: bytes, begin: int, end: int) -> list[tuple[int, bytes]]:
+        first = data.find(b"\n") + 1 if begin else 0
+        if begin and not first:
+            return []
+        return [(begin + at, line) for at, line in header_lines(data, first) if begin + at < end]
+
+    found: deque[Future[list[tuple[int, bytes]]]] = deque()
+    lines: list[tuple[int, bytes]] = []
+    size = file.seek(0, io.SEEK_END)
+    with ThreadPoolExecutor(1) as pool:
+        for start in range(0, size, _SCANNED_BYTES):
+            begin, end = max(start - 1, 0), start + _SCANNED_BYTES  # the byte before shows whether a line begins here
+            file.seek(begin)
+            found.append(pool.submit(search, file.read(end + MAX_HEADER_BYTES - begin), begin, end))
+            if len(found) > 1:
+                lines += found.popleft().result()
+        return lines + [line for future in found for line in future.result()]
 
 
 def may_hold_header(data: bytes) -> bool:
@@ -92,23 +116,12 @@ class HistoryCsv:
     def mark(self, cells: list[Cell], file: IO[bytes], header: Header) -> list[Cell]:
         if len(cells) == 1:
             return cells
-        marked, other, buffer, position = [], b"", b"", 0
-        known = layout(_names(header))
-        file.seek(0)
+        known, headers = layout(_names(header)), deque(_file_header_lines(file))
+        marked, other = [], b""
         for cell in cells:
-            if cell.number:  # all lines that begin before it; they may end in it
-                new = [buffer]
-                while position < cell.start + MAX_HEADER_BYTES and (block := file.read(_SCANNED_BYTES)):
-                    new.append(block)
-                    position += len(block)
-                buffer = b"".join(new)
-                begin = position - len(buffer)
-                for at, line in header_lines(buffer[: cell.start - begin + MAX_HEADER_BYTES]):
-                    if begin + at < cell.start:
-                        other = line if self._is_other(known, line) else b""
-                # Of a line that is too long for a header, what is kept is too long as well.
-                most = cell.start - begin - MAX_HEADER_BYTES
-                buffer = buffer[max(buffer.rfind(b"\n", 0, cell.start - begin) + 1, most, 0) :]
+            while headers and headers[0][0] < cell.start:  # it may end in the cell
+                line = headers.popleft()[1]
+                other = line if self._is_other(known, line) else b""
             marked.append(cell._replace(other=other))
         return marked
 

@@ -1,5 +1,6 @@
 """Exact statistics add up, whatever the window."""
 
+import collections
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from schemas.lake import STATS, Source
 from sources.units import Unit, UnitBatch
 from transforms.clock import PARTS_OF_DAY
-from transforms.stats import CountByWindow, Counter, joined
+from transforms.stats import CountByWindow, Counter, sum_pairs
 
 Row = tuple[int, int | None, str | None]
 """Seconds since the epoch, code, area."""
@@ -167,11 +168,12 @@ def test_more_areas_than_a_million_stay_with_their_code() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(-(2**62), 2**62), st.integers(0, 9)), max_size=20))
-def test_joined_numbers_are_those_of_their_pairs_whatever_the_range(pairs: list[tuple[int, int]]) -> None:
+def test_sum_pairs_adds_up_those_of_each_pair_whatever_the_range(pairs: list[tuple[int, int]]) -> None:
     high, low = (np.array([pair[place] for pair in pairs], np.int64) for place in (0, 1))
-    found = joined(high, low, 10).tolist()
-    assert sorted(range(len(pairs)), key=found.__getitem__) == sorted(range(len(pairs)), key=pairs.__getitem__)
-    assert len(set(found)) == len(set(pairs))
+    expected = sorted(collections.Counter(pairs).items())
+    for n, factor in ((None, 1), (np.full(len(pairs), 7, np.int64), 7)):
+        found = zip(*(column.tolist() for column in sum_pairs(high, low, 10, n)), strict=True)
+        assert [((a, b), count) for a, b, count in found] == [(pair, factor * count) for pair, count in expected]
 
 
 def test_a_code_that_has_no_room_in_the_counts_is_an_error() -> None:

@@ -49,6 +49,7 @@ def read(path: Path, sizes: Sizes) -> Found:
     data, rows_in, before, found, units = b"", 0, 0, [], []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cells, "CELL_BYTES", sizes.cell)
+        patch.setattr("sources.files.history._SCANNED_BYTES", sizes.cell)
         patch.setattr(cells, "BLOCK_BYTES", sizes.block)
         patch.setattr(cells, "LOOKBACK_BYTES", sizes.look_back)
         patch.setattr(cells, "_LOOKAHEAD_BYTES", sizes.look_ahead)
