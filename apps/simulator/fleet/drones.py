@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from apps.simulator.fleet.battery import Batteries, Floats
 
 BEATS: Final = (
     (40.722, 40.738, -74.004, -73.982, 0.14),
@@ -28,9 +28,6 @@ FASTEST_M_S: Final = 15.0
 
 _METRES_A_DEGREE: Final = 111_320.0
 _LONGITUDE: Final = np.cos(np.radians(40.7))
-_DRAIN_PCT_S: Final = 100 / 1800
-_CHARGE_PCT_S: Final = 100 / 900
-_FULL_PCT: Final = 98.0
 _RESERVE_PCT: Final = 10.0
 _PATROL, _RETURN, _CHARGE, _HOLD = range(4)
 
@@ -39,12 +36,20 @@ class Fleet:
     """The state of all drones as columns; arrays have the shape ``(drones,)``.
 
     A drone flies from one random point of its beat to the next, returns to its dock while the battery still lasts for
-    the way, charges there, and flies again. One that is ordered to hold stays where it is until its battery is low; one
+    the way, charges there, rests, and flies again. One that is ordered to hold stays where it is until its battery is low; one
     that is ordered to return stays in its dock. A drone in its dock holds there.
+
+    Args:
+        batteries: those of the drones; None for new ones.
+        rest_s: how long a charged drone rests on average, in seconds.
     """
 
-    def __init__(self, rng: np.random.Generator, drones: int) -> None:
+    def __init__(
+        self, rng: np.random.Generator, drones: int, batteries: Batteries | None = None, rest_s: float = 0.0
+    ) -> None:
         self._rng = rng
+        self._rest_s = rest_s
+        self.batteries = batteries or Batteries(np.random.default_rng(drones), drones)
         beats = np.array(BEATS)
         self._beat = beats[rng.choice(len(beats), drones, p=beats[:, 4] / beats[:, 4].sum())]
         everyone = np.arange(drones)
@@ -90,19 +95,28 @@ class Fleet:
         # A new array each time: callers keep the old one.
         self.position = self.position + (self._goal - self.position) * np.where(still, 0.0, share)[:, None]
 
-        change = np.where(charging, _CHARGE_PCT_S, -_DRAIN_PCT_S) * seconds
-        self.battery_pct = np.clip(self.battery_pct + change, 0.0, 100.0)
+        before = self.battery_pct
+        batteries = self.batteries
+        change = np.where(charging, batteries.charge_pct_s, -batteries.discharge_pct_s) * seconds
+        # A charge that ended early is not resumed, and nothing is lost by a rest.
+        most = np.where(charging & ~self._grounded, np.maximum(batteries.full_pct, before), 100.0)
+        self.battery_pct = np.clip(before + change, 0.0, most)
+        batteries.step(seconds, self.battery_pct - before)
 
         self._arrive(np.flatnonzero(arrived & ~still))
-        self._take_off(np.flatnonzero(charging & (self.battery_pct >= _FULL_PCT) & ~self._grounded))
+        self._take_off(np.flatnonzero(charging & (self.battery_pct >= batteries.full_pct) & ~self._grounded), seconds)
         self._turn_back()
 
     def _arrive(self, drones: npt.NDArray[np.intp]) -> None:
         home = self._state[drones] == _RETURN
         self._state[drones[home]] = _CHARGE
+        self.batteries.land(drones[home])
         self._wander(drones[~home])
 
-    def _take_off(self, drones: npt.NDArray[np.intp]) -> None:
+    def _take_off(self, drones: npt.NDArray[np.intp], seconds: float) -> None:
+        if self._rest_s:
+            drones = drones[self._rng.random(len(drones)) < seconds / self._rest_s]
+        self.batteries.take_off(drones)
         self._state[drones] = _PATROL
         self._wander(drones)
 
@@ -112,7 +126,7 @@ class Fleet:
 
     def _turn_back(self) -> None:
         home = (self._dock - self.position) * (_METRES_A_DEGREE, _METRES_A_DEGREE * _LONGITUDE)
-        needed = np.hypot(home[:, 0], home[:, 1]) / FASTEST_M_S * _DRAIN_PCT_S
+        needed = np.hypot(home[:, 0], home[:, 1]) / FASTEST_M_S * self.batteries.discharge_pct_s
         away = (self._state == _PATROL) | (self._state == _HOLD)
         self._go_home(np.flatnonzero(away & (self.battery_pct < needed + _RESERVE_PCT)))
 

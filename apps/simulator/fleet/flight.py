@@ -14,6 +14,7 @@ import numpy.typing as npt
 from apps.simulator.city import tickets as city
 from apps.simulator.city.plates import Plates
 from apps.simulator.city.weighted import draw, quantile_table
+from apps.simulator.fleet.battery import Batteries, Floats
 from apps.simulator.fleet.drones import Fleet
 from apps.simulator.fleet.identity import Identities
 from apps.simulator.fleet.images import Picture
@@ -50,11 +51,13 @@ class Flight:
     unqualified_share: float = 0.01
     image_share: float = 1.0
     days: int | None = field(default=None, repr=False)
+    battery_days: float = field(default=0.0, repr=False)
 
     @property
     def identity(self) -> str:
         """All that may differ between two flights."""
-        return repr(self) + (f" over {self.days} days" if self.days else "")
+        days = f" over {self.days} days" if self.days else ""
+        return repr(self) + days + (f" batteries of {self.battery_days} days" if self.battery_days else "")
 
     @property
     def ticks(self) -> int:
@@ -85,7 +88,7 @@ class Block:
     """Messages in the order of their event times, and the images that belong to them.
 
     The lists and arrays but ``pictures`` have one entry a message; ``event_us`` is in microseconds since 1970, and
-    ``until_us`` where the next block begins.
+    ``until_us`` where the next block begins; ``capacities`` are those of the batteries, relative to new ones.
     """
 
     payloads: list[bytes]
@@ -95,6 +98,7 @@ class Block:
     event_us: npt.NDArray[np.int64]
     until_us: int
     pictures: list[Picture]
+    capacities: Floats
 
 
 def fly(flight: Flight, *, block_s: float = math.inf, reader: CommandReader | None = None) -> Iterator[Block]:
@@ -106,7 +110,9 @@ def fly(flight: Flight, *, block_s: float = math.inf, reader: CommandReader | No
     # Identities depend on all fields: flights with different starts share none.
     flight = replace(flight, start=start)
     rng = np.random.default_rng(flight.seed)
-    fleet = Fleet(rng, flight.drones)
+    # Random numbers of their own: the drones fly the same way, whatever their batteries are.
+    batteries = Batteries(np.random.default_rng((flight.seed, 2)), flight.drones, flight.battery_days)
+    fleet = Fleet(rng, flight.drones, batteries)
     writer = _Writer(flight, rng)
     # Each drone publishes at its own moment of a tick. The numbers follow that order, the names another.
     phases = np.sort(rng.random(flight.drones))
@@ -122,7 +128,7 @@ def fly(flight: Flight, *, block_s: float = math.inf, reader: CommandReader | No
         for _ in ticks:
             fleet.step(1 / flight.rate)
             sequences = np.where(rng.random(flight.drones) < _REBOOTS_A_MESSAGE, 1, sequences + 1)
-            states.append((*fleet.position.T, fleet.altitude_m, fleet.battery_pct, sequences))
+            states.append((*fleet.position.T, fleet.altitude_m, fleet.battery_pct, sequences, batteries.capacity))
         moments = (np.array(ticks)[:, None] + phases).ravel() / flight.rate
         pauses_us = np.repeat([flight.pause_us(tick) for tick in ticks], flight.drones)
         yield writer.block(
@@ -166,11 +172,11 @@ class _Writer:
         until_us: int,
         silent: npt.NDArray[np.bool_],
     ) -> Block:
-        """Messages from number ``first`` on; ``states`` are latitude, longitude, altitude, battery and sequence,
-        ``silent`` marks the drones that report no violations."""
+        """Messages from number ``first`` on; ``states`` are latitude, longitude, altitude, battery, sequence and
+        capacity, ``silent`` marks the drones that report no violations."""
         count = len(event_us)
         ticks = count // self._flight.drones
-        latitude, longitude, altitude, battery, sequence = states
+        latitude, longitude, altitude, battery, sequence, capacities = states
         drones, v0 = self.names * ticks, self._speaks_v0 * ticks
         ids = self._identities.of(np.arange(first, first + count, dtype=np.uint64))
         times = _rfc3339(event_us)
@@ -208,6 +214,7 @@ class _Writer:
             event_us=event_us,
             until_us=until_us,
             pictures=pictures,
+            capacities=capacities,
         )
 
     def _violations(

@@ -47,7 +47,8 @@ class Published(msgspec.Struct, gc=False):
     """A published message.
 
     ``at_us`` is when it is published, in microseconds since 1970; ``message_id`` is None if it cannot be decoded;
-    ``branch`` is the output of the graph that it belongs in.
+    ``branch`` is the output of the graph that it belongs in, ``capacity`` that of the drone's battery, relative to a new
+    one.
     """
 
     at_us: int
@@ -55,6 +56,7 @@ class Published(msgspec.Struct, gc=False):
     drone: str
     message_id: str | None
     branch: str
+    capacity: float
 
 
 class Delays:
@@ -127,10 +129,13 @@ def _messages(block: Block, mishaps: Mishaps, rng: np.random.Generator, choices:
 
     delay_s = rng.random(count) * mishaps.disorder_s + (rng.random(count) < mishaps.late_share) * mishaps.late_s
     at_us = block.event_us + (delay_s * _SECOND_US).astype(np.int64)
-    messages = list(map(Published, at_us.tolist(), payloads, block.drones, ids, branches))
+    capacities = block.capacities.tolist()
+    messages = list(map(Published, at_us.tolist(), payloads, block.drones, ids, branches, capacities))
 
     again_us = at_us + 1 + (rng.random(count) * mishaps.duplicates_within_s * _SECOND_US).astype(np.int64)
     for place in np.flatnonzero(rng.random(count) < mishaps.duplicates).tolist():
         branch = branches[place] if ids[place] is None else "duplicates"
-        messages.append(Published(int(again_us[place]), payloads[place], block.drones[place], ids[place], branch))
+        messages.append(
+            Published(int(again_us[place]), payloads[place], block.drones[place], ids[place], branch, capacities[place])
+        )
     return messages

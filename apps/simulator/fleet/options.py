@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 _DRONES: Final = f"""\
 Publish the messages of a simulated fleet of drones over New York. A URL is {TARGETS}.
-With a file FILE it also writes FILE.truth.parquet: the id of each line's message, and the expected output of the graph.
+With a file FILE it also writes FILE.truth.parquet: the id of each line's message, the expected output of the graph, and
+the capacity of the drone's battery, relative to a new one.
 The same arguments always give the same file.
 
 Messages are published as fast as the topic acknowledges them, or with --live each one when it is due. In Kafka the
@@ -130,6 +131,13 @@ def _add_fleet(fleet: argparse._ArgumentGroup) -> None:
         help="spread the --seconds over N days, some at the beginning of each hour (default: one flight)",
     )
     add(
+        "--battery-days",
+        type=between(0, 3650),
+        default=0.0,
+        metavar="N",
+        help="batteries have been used for up to N days at take-off, ten flights a day (default: 0, all are new)",
+    )
+    add(
         "--v0-share",
         type=share,
         default=0.0,
@@ -224,6 +232,7 @@ def _run(options: argparse.Namespace) -> int:
         unqualified_share=options.unqualified_share,
         image_share=options.image_share,
         days=options.days,
+        battery_days=options.battery_days,
     )
     mishaps = Mishaps(
         duplicates=options.duplicates,
