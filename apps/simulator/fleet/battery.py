@@ -12,6 +12,7 @@ flight. The model has no knee, and was fitted to cells that are charged and disc
 are discharged in half of that. No message has a temperature, so that here it never changes.
 """
 
+import math
 from typing import Final
 
 import numpy as np
@@ -81,7 +82,7 @@ class Batteries:
     @property
     def discharge_pct_s(self) -> Floats:
         """How fast drones that fly now discharge, in percent of the present capacity a second."""
-        return DISCHARGE_PCT_S * self._drone * self._flight * np.exp(self._weather) / self.capacity
+        return DISCHARGE_PCT_S * self._drone * self._flight * math.exp(self._weather) / self.capacity
 
     @property
     def charge_pct_s(self) -> Floats:
@@ -93,7 +94,7 @@ class Batteries:
         self._ah += np.abs(change_pct) / 100 * self.capacity * _CELL_AH
         self._days += seconds / _DAY_S
         share = min(seconds / _WEATHER_S, 1.0)
-        self._weather += -self._weather * share + _WEATHER * np.sqrt(2 * share) * self._rng.normal()
+        self._weather += -self._weather * share + _WEATHER * math.sqrt(2 * share) * self._rng.normal()
 
     def take_off(self, drones: npt.NDArray[np.intp]) -> None:
         """A flight begins: some winds and loads take more power than others."""

@@ -36,8 +36,8 @@ class Fleet:
     """The state of all drones as columns; arrays have the shape ``(drones,)``.
 
     A drone flies from one random point of its beat to the next, returns to its dock while the battery still lasts for
-    the way, charges there, rests, and flies again. One that is ordered to hold stays where it is until its battery is low; one
-    that is ordered to return stays in its dock. A drone in its dock holds there.
+    the way, charges there, rests, and flies again. One that is ordered to hold stays where it is until its battery is
+    low; one that is ordered to return stays in its dock. A drone in its dock holds there.
 
     Args:
         batteries: those of the drones; None for new ones.

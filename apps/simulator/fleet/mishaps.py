@@ -47,8 +47,8 @@ class Published(msgspec.Struct, gc=False):
     """A published message.
 
     ``at_us`` is when it is published, in microseconds since 1970; ``message_id`` is None if it cannot be decoded;
-    ``branch`` is the output of the graph that it belongs in, ``capacity`` that of the drone's battery, relative to a new
-    one.
+    ``branch`` is the output of the graph that it belongs in, ``capacity`` that of the drone's battery, relative to a
+    new one.
     """
 
     at_us: int

@@ -25,7 +25,7 @@ def step(*delays_ms: int, pictures: tuple[int, ...] = ()) -> Step:
     """Messages and pictures that are due so many milliseconds from now."""
     now = now_us()
     return Step(
-        [Published(now + 1000 * delay, b"%d" % delay, "drone", None, "dead_letters") for delay in delays_ms],
+        [Published(now + 1000 * delay, b"%d" % delay, "drone", None, "dead_letters", 1.0) for delay in delays_ms],
         [Picture(now + 1000 * delay, f"img-{delay}", "", False, "", "") for delay in pictures],
     )
 
