@@ -64,6 +64,8 @@ class Fleet:
         self.silent = np.zeros(drones, bool)
         """Which drones report no violations any more."""
         self._grounded = np.zeros(drones, bool)
+        self.drain: Floats = np.ones(drones)
+        """How many times faster than usual each battery loses its charge."""
 
     @property
     def altitude_m(self) -> Floats:
@@ -97,7 +99,7 @@ class Fleet:
 
         before = self.battery_pct
         batteries = self.batteries
-        change = np.where(charging, batteries.charge_pct_s, -batteries.discharge_pct_s) * seconds
+        change = np.where(charging, batteries.charge_pct_s, -batteries.discharge_pct_s * self.drain) * seconds
         # A charge that ended early is not resumed, and nothing is lost by a rest.
         most = np.where(charging & ~self._grounded, np.maximum(batteries.full_pct, before), 100.0)
         self.battery_pct = np.clip(before + change, 0.0, most)

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import compress
 from typing import Any, Final
 
 import msgspec
@@ -16,6 +17,7 @@ from apps.simulator.city.plates import Plates
 from apps.simulator.city.weighted import draw, quantile_table
 from apps.simulator.fleet.battery import Batteries, Floats
 from apps.simulator.fleet.drones import Fleet
+from apps.simulator.fleet.faults import Faults
 from apps.simulator.fleet.identity import Identities
 from apps.simulator.fleet.images import Picture
 from apps.simulator.transport.command_reader import CommandReader
@@ -38,7 +40,8 @@ class Flight:
     ``unqualified_share`` of the violations and ``image_share`` of the qualified ones; each unqualified one has an
     image, unless ``image_share`` is 0. Where ``seconds`` is infinite the flight never ends; where ``start`` is None it
     begins with the first block. With ``days`` the flight is cut into as many short flights as there are hours in so
-    many days, and each hour begins with one of them.
+    many days, and each hour begins with one of them. ``faults`` is the share of the drones that have a fault
+    (:mod:`apps.simulator.fleet.faults`).
     """
 
     drones: int
@@ -52,12 +55,14 @@ class Flight:
     image_share: float = 1.0
     days: int | None = field(default=None, repr=False)
     battery_days: float = field(default=0.0, repr=False)
+    faults: float = field(default=0.0, repr=False)
 
     @property
     def identity(self) -> str:
         """All that may differ between two flights."""
         days = f" over {self.days} days" if self.days else ""
-        return repr(self) + days + (f" batteries of {self.battery_days} days" if self.battery_days else "")
+        batteries = f" batteries of {self.battery_days} days" if self.battery_days else ""
+        return repr(self) + days + batteries + (f" with faults {self.faults}" if self.faults else "")
 
     @property
     def ticks(self) -> int:
@@ -99,6 +104,8 @@ class Block:
     until_us: int
     pictures: list[Picture]
     capacities: Floats
+    faults: Faults
+    """Of the whole flight."""
 
 
 def fly(flight: Flight, *, block_s: float = math.inf, reader: CommandReader | None = None) -> Iterator[Block]:
@@ -113,11 +120,11 @@ def fly(flight: Flight, *, block_s: float = math.inf, reader: CommandReader | No
     # Random numbers of their own: the drones fly the same way, whatever their batteries are.
     batteries = Batteries(np.random.default_rng((flight.seed, 2)), flight.drones, flight.battery_days)
     fleet = Fleet(rng, flight.drones, batteries)
-    writer = _Writer(flight, rng)
+    start_us = (start - _EPOCH) // timedelta(microseconds=1)
+    writer = _Writer(flight, rng, start_us)
     # Each drone publishes at its own moment of a tick. The numbers follow that order, the names another.
     phases = np.sort(rng.random(flight.drones))
     sequences = np.zeros(flight.drones, dtype=np.int64)
-    start_us = (start - _EPOCH) // timedelta(microseconds=1)
     block_ticks = max(1, int(min(_BLOCK_MESSAGES // flight.drones, block_s * flight.rate)))
     numbers = {name: number for number, name in enumerate(writer.names)}
     for first in range(0, flight.ticks, block_ticks):
@@ -125,7 +132,8 @@ def fly(flight: Flight, *, block_s: float = math.inf, reader: CommandReader | No
             _obey(reader, fleet, numbers, start_us + flight.begins_us(first))
         ticks = range(first, min(first + block_ticks, flight.ticks))
         states = []
-        for _ in ticks:
+        for tick in ticks:
+            fleet.drain = writer.faults.drain(start_us + flight.begins_us(tick))
             fleet.step(1 / flight.rate)
             sequences = np.where(rng.random(flight.drones) < _REBOOTS_A_MESSAGE, 1, sequences + 1)
             states.append((*fleet.position.T, fleet.altitude_m, fleet.battery_pct, sequences, batteries.capacity))
@@ -153,7 +161,7 @@ def _obey(reader: CommandReader, fleet: Fleet, numbers: Mapping[str, int], now_u
 class _Writer:
     """Turns the states of drones into messages."""
 
-    def __init__(self, flight: Flight, rng: np.random.Generator) -> None:
+    def __init__(self, flight: Flight, rng: np.random.Generator, start_us: int) -> None:
         self._flight = flight
         self._rng = rng
         self._identities = Identities(flight.identity)
@@ -163,6 +171,9 @@ class _Writer:
         self._codes = quantile_table(list(codes.values()), 65_536)
         self._code_numbers = np.array(list(codes))
         self._plates = Plates()
+        seconds = 3600.0 if math.isinf(flight.seconds) else flight.begins_us(flight.ticks) / _SECOND_US
+        # Random numbers of their own: the flight is the same until a fault begins.
+        self.faults = Faults(np.random.default_rng((flight.seed, 3)), self.names, flight.faults, start_us, seconds)
 
     def block(
         self,
@@ -179,16 +190,17 @@ class _Writer:
         latitude, longitude, altitude, battery, sequence, capacities = states
         drones, v0 = self.names * ticks, self._speaks_v0 * ticks
         ids = self._identities.of(np.arange(first, first + count, dtype=np.uint64))
-        times = _rfc3339(event_us)
+        shown_us = event_us + self.faults.clock_us(event_us)
+        times = _rfc3339(shown_us)
         violation = (self._rng.random(count) < self._flight.violation_share) & ~np.tile(silent, ticks)
         codes, plates, has_image = self._violations(violation)
         rows = zip(
             drones,
             ids,
             sequence.tolist(),
-            event_us.tolist(),
+            shown_us.tolist(),
             times,
-            latitude.round(6).tolist(),
+            (latitude + self.faults.jump(event_us)).round(6).tolist(),
             longitude.round(6).tolist(),
             altitude.round(1).tolist(),
             battery.round(1).tolist(),
@@ -197,24 +209,33 @@ class _Writer:
             strict=True,
         )
         payloads = [(_v0_payload if old else _v1_payload)(*row) for old, row in zip(v0, rows, strict=True)]
+        speaks = self.faults.speaks(event_us)
         pictures = []
-        for place in np.flatnonzero(has_image).tolist():
+        for place in np.flatnonzero(has_image & speaks).tolist():
             at_us = int(event_us[place])
-            time = _epoch(at_us) if v0[place] else times[place]
+            time = _epoch(int(shown_us[place])) if v0[place] else times[place]
             name = _image_id(ids[place])
             pictures.append(Picture(at_us, name, time, v0[place], drones[place], plates[place] or ""))
+        ids = [
+            v0_message_id(payload) if old else identity
+            for old, identity, payload in zip(v0, ids, payloads, strict=True)
+        ]
+        branches = [_BRANCHES.get(code, "qualified") for code in codes]
+        if not speaks.all():
+            sent = speaks.tolist()
+            payloads, drones = list(compress(payloads, sent)), list(compress(drones, sent))
+            ids, branches = list(compress(ids, sent)), list(compress(branches, sent))
+            event_us, capacities = event_us[speaks], capacities[speaks]
         return Block(
             payloads=payloads,
             drones=drones,
-            ids=[
-                v0_message_id(payload) if old else identity
-                for old, identity, payload in zip(v0, ids, payloads, strict=True)
-            ],
-            branches=[_BRANCHES.get(code, "qualified") for code in codes],
+            ids=ids,
+            branches=branches,
             event_us=event_us,
             until_us=until_us,
-            pictures=pictures,
+            pictures=self.faults.sent(pictures),
             capacities=capacities,
+            faults=self.faults,
         )
 
     def _violations(

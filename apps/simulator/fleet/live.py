@@ -33,7 +33,7 @@ def paced(steps: Iterator[Step], stop: Stop) -> Iterator[Step]:
 
 
 def _due(step: Step, stop: Stop) -> Iterator[Step]:
-    messages, pictures = step
+    messages, pictures, faults = step
     sent = sent_pictures = 0
     earliest_us = 0
     while (sent < len(messages) or sent_pictures < len(pictures)) and not stop.requested:
@@ -47,7 +47,7 @@ def _due(step: Step, stop: Stop) -> Iterator[Step]:
         before, pictures_before = sent, sent_pictures
         sent = bisect_right(messages, now_us, sent, key=_AT)
         sent_pictures = bisect_right(pictures, now_us, sent_pictures, key=_AT)
-        yield Step(messages[before:sent], pictures[pictures_before:sent_pictures])
+        yield Step(messages[before:sent], pictures[pictures_before:sent_pictures], faults)
 
 
 def _now_us() -> int:

@@ -3,7 +3,7 @@
 import heapq
 import math
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Final, NamedTuple
@@ -13,6 +13,7 @@ import numpy as np
 
 from apps.simulator.arguments import DUPLICATE_WITHIN_S
 from apps.simulator.fleet.corrupt import corrupt
+from apps.simulator.fleet.faults import Fault
 from apps.simulator.fleet.flight import Block, Flight, fly
 from apps.simulator.fleet.images import Picture
 from apps.simulator.transport.command_reader import CommandReader
@@ -98,6 +99,8 @@ class Step(NamedTuple):
 
     messages: list[Published]
     pictures: list[Picture]
+    faults: Sequence[Fault] = ()
+    """Of the whole flight."""
 
 
 def publish(
@@ -113,7 +116,7 @@ def publish(
         if mishaps.delays:
             delays.add(messages)
             messages = delays.due(block.until_us)
-        yield Step(messages, block.pictures)
+        yield Step(messages, block.pictures, block.faults.faults)
     yield Step(delays.rest(), [])
 
 

@@ -62,7 +62,9 @@ def add_drones(commands: Commands) -> None:
     """Add the command to the parser."""
     drones = add_command(commands, "drones", "drone messages", _DRONES, _DRONES_EXAMPLES)
     drones.set_defaults(run=_run, refuse=drones.error)
-    _add_fleet(drones.add_argument_group("the fleet"))
+    fleet = drones.add_argument_group("the fleet")
+    _add_fleet(fleet)
+    _add_faults(fleet)
     _add_mishaps(drones.add_argument_group("faults on the way"))
     add = drones.add_argument_group("output").add_argument
     add("--output", type=readable(target_of), required=True, metavar="URL", help="publish the messages there")
@@ -89,6 +91,12 @@ def add_drones(commands: Commands) -> None:
         type=Path,
         metavar="FILE",
         help="write the expected output of the graph there, as Parquet (default: FILE.truth.parquet beside a file)",
+    )
+    add(
+        "--faults-truth",
+        type=Path,
+        metavar="FILE",
+        help="with --faults: write there, as Parquet, which drone has which fault, and from when on",
     )
     add("--live", action="store_true", help="publish each message when it is due, by the clock of this machine")
     add(
@@ -168,6 +176,17 @@ def _add_fleet(fleet: argparse._ArgumentGroup) -> None:
     )
 
 
+def _add_faults(fleet: argparse._ArgumentGroup) -> None:
+    fleet.add_argument(
+        "--faults",
+        type=share,
+        default=0.0,
+        metavar="SHARE",
+        help="share of the drones that have one fault each, in turn: silent for 3 minutes, a battery that drains six "
+        "times too fast, a position that jumps, a clock that is 2 minutes off, no pictures (default: 0)",
+    )
+
+
 def _add_mishaps(mishaps: argparse._ArgumentGroup) -> None:
     add = mishaps.add_argument
     add(
@@ -233,6 +252,7 @@ def _run(options: argparse.Namespace) -> int:
         image_share=options.image_share,
         days=options.days,
         battery_days=options.battery_days,
+        faults=options.faults,
     )
     mishaps = Mishaps(
         duplicates=options.duplicates,
@@ -249,6 +269,7 @@ def _run(options: argparse.Namespace) -> int:
         truth=options.truth,
         commands=options.commands,
         confirmations=options.confirmations,
+        faults=options.faults_truth,
     )
     outcome = write_drones(flight, mishaps, outputs, live=options.live, quiet=options.quiet)
     _report(outcome, options, flight.drones * flight.rate * (1 + mishaps.duplicates))
@@ -277,6 +298,8 @@ def _check(options: argparse.Namespace) -> None:
         options.refuse("--image-bytes and --draw-images need --images")
     if options.image_bytes and options.draw_images:
         options.refuse("--image-bytes is the size of images that are not drawn: leave out --draw-images")
+    if options.faults_truth and not options.faults:
+        options.refuse("--faults-truth needs --faults")
     if options.live and isinstance(options.output, Path):
         options.refuse("--live needs a topic: a file is written as fast as possible")
     if options.days and options.live:
@@ -289,8 +312,11 @@ def _check(options: argparse.Namespace) -> None:
         options.refuse("--confirmations needs --commands")
     places = [
         place
-        for place in (options.output, options.images, options.truth, options.commands, options.confirmations)
+        for place in (options.output, options.images, options.truth, options.faults_truth, options.commands,
+                      options.confirmations)
         if place
-    ]
+    ]  # fmt: skip
     if any(place in places[:at] for at, place in enumerate(places)):
-        options.refuse("two of --output, --images, --truth, --commands and --confirmations are the same place")
+        options.refuse(
+            "two of --output, --images, --truth, --faults-truth, --commands and --confirmations are the same place"
+        )

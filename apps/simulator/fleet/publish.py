@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from apps.simulator.files import appearing
+from apps.simulator.fleet.faults import Fault, write_faults
 from apps.simulator.fleet.flight import Flight
 from apps.simulator.fleet.images import DRAWN_BYTES, Picture
 from apps.simulator.fleet.live import BLOCK_S, paced
@@ -45,7 +46,8 @@ class Outputs:
 
     Images have at least ``image_bytes``, or are drawn where that is None. The ``truth`` is written beside a file of
     messages if no place is given. The fleet obeys the ``commands`` (a topic of Kafka, a subscription of Pub/Sub) that
-    come after take-off and publishes to ``confirmations`` that it does.
+    come after take-off and publishes to ``confirmations`` that it does. ``faults`` is where the truth of the drones'
+    faults is written.
     """
 
     messages: Target
@@ -54,6 +56,7 @@ class Outputs:
     truth: Path | None = None
     commands: Topic | None = None
     confirmations: Topic | None = None
+    faults: Path | None = None
 
     @property
     def truth_file(self) -> Path | None:
@@ -71,6 +74,12 @@ class _Writer(NamedTuple):
     image_bytes: int | None
     truth: DroneTruth | None
     commands: CommandReader | None
+    faults: Path | None
+
+    def write_faults(self, faults: Sequence[Fault]) -> None:
+        """Write the truth of the faults, with the first step."""
+        if self.faults is not None and not self.faults.exists():
+            write_faults(self.faults, faults)
 
     def write(self, step: Step) -> int:
         """Publish; gives how many payloads are not acknowledged yet."""
@@ -103,6 +112,7 @@ def write_drones(
         began = time.perf_counter()
         steps = publish(flight, mishaps, block_s=BLOCK_S if live else math.inf, reader=writer.commands)
         for step in paced(steps, stop) if live else steps:
+            writer.write_faults(step.faults)
             waiting = writer.write(step)
             count += len(step.messages)
             if live and step.messages:
@@ -119,7 +129,8 @@ def write_drones(
 @contextmanager
 def _opened(outputs: Outputs) -> Iterator[_Writer]:
     """The open outputs; files get their names when the block ends without an error."""
-    files = [target for target in (outputs.truth_file, outputs.images, outputs.messages) if isinstance(target, Path)]
+    places = (outputs.truth_file, outputs.faults, outputs.images, outputs.messages)
+    files = [target for target in places if isinstance(target, Path)]
     with ExitStack() as stack:
         parts = dict(zip(files, stack.enter_context(appearing(*files)), strict=True))
 
@@ -131,7 +142,9 @@ def _opened(outputs: Outputs) -> Iterator[_Writer]:
         images = sink(outputs.images) if outputs.images else None
         confirming = sink(outputs.confirmations) if outputs.confirmations else None
         commands = stack.enter_context(open_command_reader(outputs.commands, confirming)) if outputs.commands else None
-        yield _Writer(messages, images, outputs.image_bytes, truth, commands)
+        yield _Writer(
+            messages, images, outputs.image_bytes, truth, commands, parts[outputs.faults] if outputs.faults else None
+        )
 
 
 def _expected(flight: Flight, mishaps: Mishaps) -> int | None:

@@ -32,7 +32,7 @@ def step(*delays_ms: int, pictures: tuple[int, ...] = ()) -> Step:
 
 def test_messages_are_given_when_they_are_due() -> None:
     messages, pictures = [], []
-    for due, shown in paced(iter([step(-50, 0, 100, 101), step(200, 500, pictures=(150, 300))]), Stop()):
+    for due, shown, _ in paced(iter([step(-50, 0, 100, 101), step(200, 500, pictures=(150, 300))]), Stop()):
         now = now_us()
         assert all(item.at_us <= now for item in due)
         assert all(item.at_us <= now for item in shown)
@@ -45,12 +45,12 @@ def test_messages_are_given_when_they_are_due() -> None:
 def test_empty_steps_are_given_while_nothing_is_due() -> None:
     beats = list(paced(iter([step(550)]), Stop()))
     assert 2 <= len(beats) <= 8
-    assert [len(due) for due, _ in beats] == [0] * (len(beats) - 1) + [1]
+    assert [len(due) for due, *_ in beats] == [0] * (len(beats) - 1) + [1]
 
 
 def test_overdue_messages_are_given_at_once_and_together() -> None:
     late = step(*range(-5000, 0))
-    assert [due for due, _ in paced(iter([late]), Stop())] == [late.messages]
+    assert [due for due, *_ in paced(iter([late]), Stop())] == [late.messages]
 
 
 def test_it_ends_when_a_stop_is_requested() -> None:
@@ -61,7 +61,7 @@ def test_it_ends_when_a_stop_is_requested() -> None:
             yield step(0, 10_000)
 
     came = []
-    for due, _ in paced(steps(), stop):
+    for due, *_ in paced(steps(), stop):
         came += due
         stop.requested = True
     assert len(came) == 1
