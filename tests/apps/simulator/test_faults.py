@@ -3,6 +3,7 @@
 import json
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,11 @@ def flown(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], dic
     """The faults by drone, the messages by drone, and the ids of the pictures that were sent."""
     folder = tmp_path_factory.mktemp("faults")
     flight = Flight(drones=40, seconds=900, rate=0.5, seed=3, start=START, faults=0.5)
-    places = {"messages": folder / "a.jsonl", "images": folder / "images.jsonl", "faults": folder / "faults.parquet"}
+    places: dict[str, Any] = {
+        "messages": folder / "a.jsonl",
+        "images": folder / "images.jsonl",
+        "faults": folder / "faults.parquet",
+    }
     write_drones(flight, Mishaps(), Outputs(**places), quiet=True)
     faults = {row["drone_id"]: row for row in pq.read_table(places["faults"]).to_pylist()}
     drones = defaultdict(list)
@@ -35,8 +40,8 @@ def flown(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], dic
 def test_each_kind_of_fault_is_in_the_messages(flown: Any) -> None:
     faults, drones, pictures = flown
     assert sorted(row["kind"] for row in faults.values()) == sorted(FAULT_KINDS * 4)
-    steps = {name: [(b["at"] - a["at"]).total_seconds() for a, b in _pairs(rows)] for name, rows in drones.items()}
-    jumps = {name: max(abs(b["latitude"] - a["latitude"]) for a, b in _pairs(rows)) for name, rows in drones.items()}
+    steps = {name: [(b["at"] - a["at"]).total_seconds() for a, b in pairwise(rows)] for name, rows in drones.items()}
+    jumps = {name: max(abs(b["latitude"] - a["latitude"]) for a, b in pairwise(rows)) for name, rows in drones.items()}
     for name, fault in faults.items():
         begins = fault["begins"]
         after = [row for row in drones[name] if row["at"] >= begins]
@@ -53,7 +58,7 @@ def test_each_kind_of_fault_is_in_the_messages(flown: Any) -> None:
 
 
 def test_a_fleet_with_faults_flies_the_same_until_they_begin(tmp_path: Path) -> None:
-    def positions(faults: float) -> dict[str, list[tuple[float, float]]]:
+    def positions(faults: float) -> dict[str, list[Any]]:
         flight = Flight(drones=20, seconds=300, rate=1, seed=3, start=START, faults=faults)
         write_drones(flight, Mishaps(), Outputs(messages=tmp_path / "b.jsonl"), quiet=True)
         found = defaultdict(list)
@@ -65,7 +70,3 @@ def test_a_fleet_with_faults_flies_the_same_until_they_begin(tmp_path: Path) -> 
     calm, faulty = positions(0.0), positions(0.25)
     assert [calm[name][:50] for name in calm] == [faulty[name][:50] for name in calm]
     assert calm != faulty
-
-
-def _pairs(rows: list[Any]) -> list[tuple[Any, Any]]:
-    return list(zip(rows, rows[1:], strict=False))
