@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lake.changes import replaced_by
+from lake.changes import attempted_change, replaced_by
 from lake.checksums import own_checksum_holds, sha256
 from lake.format import check
 from lake.layout import CHANGE, change_path, ledger_path, months, partitions, unit_of
@@ -28,12 +28,12 @@ from lake.tables import LOG
 from lake.views import with_moves
 from schemas.errors import NotPermitted, PrestaCopError, ServiceUnavailable, UnsafePath
 from schemas.lake import CHANGES, LEDGER, LEDGER_ROW, MERGED_LEDGER, Dataset, Source
+from terminal.printing import number_of
 
 READS = 8
 """Files that are read in parallel."""
 _CHANGE = re.compile(r"^change-(\d{6,})$")
 _ATTEMPT_AT = re.compile(r"^change-(\d{6,})-")
-_ATTEMPT = re.compile(r"^change-(\d{6,})-[0-9a-f]+-\d+$")
 OF_A_STREAM = re.compile(r"^(.+-kafka-.+)-(\d{5})-(\d{19})$")
 _OBJECT = re.compile(r"^(?:pictures|payloads)/[0-9a-f]{2}/([0-9a-f]{64})(?:\.jpg)?$")
 _DATA = re.compile(rf"^(?:{'|'.join(Dataset)})/source=\w+/(?:month=[^/]+/)?[^/]+\.parquet$")
@@ -285,7 +285,7 @@ def orphan_faults(state: LakeState) -> Iterator[str]:
                 continue  # of the dataset's table
             if not _DATA.match(path):
                 yield f"{path} is not a file of the dataset; readers that list the directory would read it: remove it"
-            elif path not in named:
+            elif path not in named and attempted_change(path) is None:
                 found.setdefault(unit_of(path), []).append(path)
     for info in store.list(MERGED_LEDGER):
         if not _FOLDED.match(path := relative(state.root, info.path)):
@@ -296,22 +296,30 @@ def orphan_faults(state: LakeState) -> Iterator[str]:
     committed = {PurePosixPath(info.path).stem for info in store.list(LEDGER)}
     known = set(state.as_committed["unit"].to_pylist())
     for unit, paths in sorted(found.items()):
-        attempt = _ATTEMPT.match(unit)
-        if attempt and (int(attempt[1]) <= state.changes.num_rows or f"change-{attempt[1]}" in committed):
-            continue  # an attempt that lost, or a change that was committed meanwhile
-        if attempt:
-            why = f"change {int(attempt[1])}: it has files and no row of the ledger: compaction or replay was killed"
-        elif unit in known:
+        if unit in known:
             yield f"unit {unit}: its row of the ledger does not name {', '.join(paths)}; no reader opens it: remove it"
-            continue
-        elif unit in committed or is_open(state, unit):
-            continue
-        else:
-            why = f"unit {unit}: it has files and no row of the ledger: the run was killed, or is still running"
-        yield (
-            f"{why}, or the row was removed; run the same command again, or, if its input is gone, restore the row "
-            f"from a copy ({len(paths)} files, such as {paths[0]})"
-        )
+        elif unit not in committed and not is_open(state, unit):
+            yield (
+                f"unit {unit}: it has files and no row of the ledger: the run was killed, or is still running, or the "
+                "row was removed; run the same command again, or, if its input is gone, restore the row from a copy "
+                f"({len(paths)} files, such as {paths[0]})"
+            )
+
+
+def uncommitted_changes(state: LakeState) -> Iterator[str]:
+    """A notice on changes later than the last one that have files. No reader opens these, and what the change was to
+    replace is still there. Where the row of a committed change was removed, the tables are ahead, which is a fault."""
+    store, found = storage(state.root), Counter[int]()
+    for folder in Dataset:
+        found.update(attempted_change(info.path) or 0 for info in store.list(folder))
+    committed = {PurePosixPath(info.path).stem for info in store.list(change_path(1).rpartition("/")[0])}
+    for number in sorted(number for number in found if number > state.changes.num_rows):
+        if PurePosixPath(change_path(number)).stem not in committed:
+            yield (
+                f"change {number} has {number_of(found[number], 'file')} and no row of the ledger: a publication, "
+                "compaction or replay was killed, or is still running. No row is lost: a publication repeats itself, "
+                "and the other commands are run again. After the next change prestacop compact --deep deletes the files"
+            )
 
 
 def is_open(state: LakeState, unit: str) -> bool:

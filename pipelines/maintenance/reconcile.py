@@ -23,6 +23,7 @@ from pipelines.maintenance.integrity import (
     orphan_faults,
     read_state,
     replaced_faults,
+    uncommitted_changes,
     without_checksum,
 )
 from pipelines.maintenance.stream_integrity import notices, plan_faults, spool_faults
@@ -194,7 +195,11 @@ def _command(root: str, quiet: bool) -> int:
     )
     for line in conflicts(lake(root)) if not faults else ():
         print(line)
-    for notice in (*notices(state), *((*lagging(root, read_tables(root)), *_lost(root)) if not faults else ())):
+    for notice in (
+        *notices(state),
+        *uncommitted_changes(state),
+        *((*lagging(root, read_tables(root)), *_lost(root)) if not faults else ()),
+    ):
         print(f"notice: {notice}")
     print(f"{len(faults)} faults" if faults else "everything adds up")
     return 1 if faults else 0
