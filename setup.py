@@ -50,7 +50,7 @@ setup(
     package_data={
         "apps.console": ["schema.sql", "static/*", "templates/*"],
         "apps.simulator": ["fleet/*.svg"],
-        "pipelines.analysis": ["templates/*"],
+        "pipelines.analysis": ["static/*", "templates/*"],
     },
     install_requires=[
         "apache-beam[aws]",

@@ -1,8 +1,10 @@
 """What several tests need: input with its truth, a lake compared with it, an S3 server."""
 
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -10,6 +12,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from apps.simulator.command import main as simulate
 from lake import lake
+from pipelines.analysis.results import Share
 from pipelines.violations.graph import Settings
 from pipelines.violations.inputs import ReadOptions
 from pipelines.violations.run import run_graph as run
@@ -108,3 +111,11 @@ def _differences(connection: duckdb.DuckDBPyConnection) -> pa.Table:
            OR t.street IS DISTINCT FROM g.street OR t.repairs IS DISTINCT FROM g.repairs
            OR (g.branch <> 'dead_letters' AND t.summons_number IS DISTINCT FROM g.summons_number)
     """).to_arrow_table()
+
+
+def together(shares: Iterable[Mapping[Any, Share]]) -> dict[Any, int]:
+    """The violations of several sources' answers to one question, added up."""
+    found = Counter[Any]()
+    for each in shares:
+        found.update({name: share.n for name, share in each.items() if share.n})
+    return dict(found)

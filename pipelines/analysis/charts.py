@@ -10,11 +10,14 @@ from typing import Any, Final, NamedTuple
 
 import altair as alt
 import vl_convert as vlc
+from altair.utils.schemapi import debug_mode
 from markupsafe import Markup, escape
 
 INK, MUTED, LINE, BAND, ACCENT = "var(--ink)", "var(--muted)", "var(--line)", "var(--band)", "var(--accent)"
 HEADROOM: Final = 1.22
 """Room above the highest column for the texts of the bands."""
+TONES: Final = 16
+"""Shades of squares that touch: neighbours of one shade are drawn at once, as the page is large otherwise."""
 BAR_GAP: Final = 0.12
 WIDEST_LETTER: Final = 0.62
 """The mean width of letters of a wide font, by font size."""
@@ -70,42 +73,34 @@ class Label(NamedTuple):
 
 def columns(
     label: Label,
-    stacks: Mapping[str, Sequence[int]],
+    values: Sequence[int],
     *,
+    color: str,
     x_title: str,
     y_title: str,
     ticks: Mapping[float, str],
     few_ticks: Mapping[float, str] | None = None,
     bands: Sequence[Band] = (),
 ) -> Markup:
-    """Columns of counts side by side, stacked by source; SVG for both sizes.
+    """Columns of counts side by side; SVG for both sizes.
 
     Args:
-        stacks: by source the height of each column; column i spans i to i + 1.
+        values: the height of each column; column i spans i to i + 1.
         ticks: the labels of the x axis, by position.
         few_ticks: the same for a phone, where it differs.
         bands: drawn behind the columns, every other one in a tone of its own.
     """
-    n = max(map(len, stacks.values()))
-    rows = [
-        {"from": place, "to": place + 1, "source": source, "n": value, "order": order}
-        for order, (source, values) in enumerate(stacks.items())
-        for place, value in enumerate(values)
-    ]
-    top = max(sum(values) for values in zip(*stacks.values(), strict=True)) * (HEADROOM if bands else 1.02) or 1
+    n = len(values)
+    rows = [{"from": place, "to": place + 1, "n": value} for place, value in enumerate(values)]
+    top = max(values) * (HEADROOM if bands else 1.02) or 1
 
     def chart(size: Size) -> Spec:
         shown = ticks if size.name == "wide" or few_ticks is None else few_ticks
         axis = _named_ticks(shown)
         x = alt.X("from:Q", bin="binned", scale=alt.Scale(domain=[0, n], nice=False), axis=axis, title=x_title)
-        y = alt.Y(
-            "n:Q", stack="zero", scale=alt.Scale(domain=[0, top], nice=False), title=y_title, axis=_counts(grid=True)
-        )
-        bars = (
-            alt.Chart(_data(rows))
-            .mark_bar(binSpacing=size.width / n * BAR_GAP)
-            .encode(x=x, x2="to:Q", y=y, color=_sources(list(stacks)), order="order:Q")
-        )
+        y = alt.Y("n:Q", scale=alt.Scale(domain=[0, top], nice=False), title=y_title, axis=_counts(grid=True))
+        bars = alt.Chart(_data(rows)).mark_bar(binSpacing=size.width / n * BAR_GAP, color=color)
+        bars = bars.encode(x=x, x2="to:Q", y=y)
         return alt.layer(*_behind(bands, axis), bars, *_before(bands, axis, size)).properties(height=260)
 
     return _both(chart, label)
@@ -122,10 +117,10 @@ def ranking(label: Label, bars: Sequence[Ranked], *, x_title: str, color: str = 
         drawn = base.mark_bar(height=9, yOffset=10, cornerRadiusEnd=2, color=color).encode(
             x=alt.X("value:Q", scale=scale, title=x_title, axis=_counts(grid=False, ticks=size.width // 115))
         )
-        text = base.encode(text="label:N", x=alt.value(0)).mark_text(
+        text = base.encode(text="label:N", x=alt.XValue(0)).mark_text(
             align="left", dy=-8, color=INK, limit=size.width - NOTE_WIDTH
         )
-        note = base.encode(text="note:N", x=alt.value("width")).mark_text(align="right", dy=-8, color=MUTED)
+        note = base.encode(text="note:N", x=alt.XValue("width")).mark_text(align="right", dy=-8, color=MUTED)
         return alt.layer(drawn, text, note).properties(height=42 * len(bars))
 
     return _both(chart, label)
@@ -148,14 +143,17 @@ def heat(
         ticks: the labels of the x axis, by position.
         few_ticks: the same for a phone, where it differs.
         legend: what a square counts.
-        gap: between squares, in pixels.
+        gap: between squares, in pixels; without one, neighbours of one tone are one square.
     """
-    squares = [
-        {"row": name, "from": place, "to": place + 1, "n": n}
-        for name, values in rows.items()
-        for place, n in enumerate(values)
-    ]
-    end = max(map(len, rows.values()))
+    end, top = max(map(len, rows.values())), max(map(max, rows.values())) or 1
+    squares = []
+    for name, values in rows.items():
+        tones = [round(TONES * n / top) for n in values]
+        starts = [at for at in range(len(values)) if gap or not at or tones[at] != tones[at - 1]]
+        squares += [
+            {"row": name, "from": start, "to": stop, "n": values[start] if gap else tones[start] * top / TONES}
+            for start, stop in zip(starts, [*starts[1:], len(values)], strict=True)
+        ]
 
     def chart(size: Size) -> Spec:
         few = size.name == "narrow"
@@ -165,7 +163,7 @@ def heat(
             symbolSize=180, format="~s" if few else ",~f", tickCount=4, titleLimit=0,
             labelExpr="datum.value ? datum.label : '0'",
         )  # fmt: skip
-        edges = alt.value("var(--page)") if gap else alt.Undefined
+        edges = alt.StrokeValue("var(--page)") if gap else alt.Undefined
         drawn = alt.Chart(_data(squares)).mark_rect(color=ACCENT, strokeWidth=gap or alt.Undefined)
         # The browser's font may be wider than the one that Vega measures with.
         widest = min(ROW_NAMES[size.name], max(map(len, rows)) * size.font * WIDEST_LETTER)
@@ -194,8 +192,8 @@ def _before(bands: Sequence[Band], axis: alt.Axis, size: Size) -> list[Spec]:
         return []
     at = alt.Chart(_data(rows)).encode(x=alt.X("middle:Q", axis=axis))
     words = [
-        at.encode(text="name:N", y=alt.value(12)).mark_text(color=MUTED),
-        at.encode(text="note:N", y=alt.value(16 + size.font)).mark_text(color=INK, fontWeight="bold"),
+        at.encode(text="name:N", y=alt.YValue(12)).mark_text(color=MUTED),
+        at.encode(text="note:N", y=alt.YValue(16 + size.font)).mark_text(color=INK, fontWeight="bold"),
     ]
     means = [row for row in rows if row["mean"] is not None]
     if not means:
@@ -219,23 +217,19 @@ def _counts(grid: bool, ticks: int = 5) -> alt.Axis:
     return alt.Axis(format=",~f", tickCount=ticks, grid=grid)
 
 
-def _sources(sources: list[str]) -> alt.Color:
-    legend = alt.Legend(orient="top", title=None, symbolType="square") if len(sources) > 1 else None
-    scale = alt.Scale(domain=sources, range=[f"var(--{source})" for source in sources])
-    return alt.Color("source:N", scale=scale, legend=legend)
-
-
 def _data(rows: Sequence[Mapping[str, Any]]) -> alt.InlineData:
     return alt.InlineData(values=list(rows))
 
 
 def _both(chart: Any, label: Label) -> Markup:
-    return Markup().join(_svg(chart(size), size, label) for size in SIZES)
+    # The check of each part against Vega-Lite's schema takes longer than the drawing.
+    with debug_mode(False):
+        return Markup().join(_svg(chart(size), size, label) for size in SIZES)
 
 
 def _svg(chart: Spec, size: Size, label: Label) -> Markup:
     spec = chart.properties(width=size.width, autosize=alt.AutoSizeParams(type="fit-x", contains="padding"))
-    drawn = vlc.vegalite_to_svg({**spec.to_dict(), "config": _theme(size)})
+    drawn = vlc.vegalite_to_svg({**spec.to_dict(validate=False), "config": _theme(size)})
     # A page needs no name spaces; size and font come from its style sheet.
     start, _, rest = drawn.partition(">")
     view = re.search(r'viewBox="[^"]*"', start)

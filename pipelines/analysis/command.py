@@ -14,6 +14,7 @@ from lake import filled_lake, lake
 from lake.changes import reading
 from lake.storage import storage
 from pipelines.analysis import flags
+from pipelines.analysis.explore import NO_SHAPES, read_shapes
 from pipelines.analysis.fines import fines, read_rates
 from pipelines.analysis.graph import RESULT, questions
 from pipelines.analysis.html_report import check_report, write_report
@@ -71,6 +72,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _command(arguments: argparse.Namespace, options: PipelineOptions) -> int:
     rates = read_rates(arguments.codes) if arguments.codes else None
+    shapes = read_shapes(arguments.shapes) if arguments.shapes else NO_SHAPES
     check_report(arguments.report)
     if arguments.answers:
         storage(arguments.answers).probe()
@@ -80,6 +82,6 @@ def _command(arguments: argparse.Namespace, options: PipelineOptions) -> int:
         if rates is not None:
             found = msgspec.structs.replace(found, fines=fines(lake(arguments.lake), rates))
     print_answers(found)
-    write_report(found, arguments.report)
+    write_report(found, arguments.report, shapes)
     print(f"\nreport  {arguments.report}")
     return 0

@@ -4,6 +4,7 @@ What is counted here has many distinct values, so DuckDB counts it, over the fil
 on disk: spellings of streets and vehicles are never all in memory.
 """
 
+import gzip
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ from statistics import median
 from typing import Any, Final
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 from duckdb.func import PythonUDFType
 
@@ -19,8 +21,12 @@ from lake.views import NO_ROWS, Parts, connected, spilling
 from pipelines.analysis.results import (
     GAP_DAYS,
     HOURS,
+    OTHER,
+    OTHER_CODES,
     UNUSUAL_FROM,
     WEEKDAYS,
+    Cube,
+    CubePlace,
     Details,
     Folding,
     Group,
@@ -34,7 +40,7 @@ from pipelines.analysis.results import (
 from pipelines.analysis.streets import fold
 from pipelines.violations.summary import visible
 from schemas.history import TIME_ZONE
-from schemas.lake import Dataset
+from schemas.lake import Dataset, Source
 from schemas.messages import UNQUALIFIED
 
 TOP_STREETS = 20
@@ -48,14 +54,18 @@ COVERED = 1 / 20
 MAD_TO_SIGMA = 1.4826
 PASS_ROWS = 20_000_000
 """Violations whose vehicles are counted at once: DuckDB does not spill a GROUP BY of any size within its memory."""
+MOST_PLACES, MOST_CODES, MOST_MONTHS = 120, 30, 36
+"""Of a cube: the rarer places and codes are folded; more months than these are folded to years. So the page has at most
+three million counts of a source, which are a few megabytes where all of them are there."""
+GZIP_LEVEL = 6
 MASK = "•"
 _SHOWN_OF_PLATE = 2
 _HOUR: Final = 3_600_000_000
 _SEPARATOR: Final = "\x1f"
 
 _COLUMNS: Final = (
-    "county::VARCHAR AS county, street, precinct, plate_id, registration_state::VARCHAR AS state, "
-    "vehicle_make::VARCHAR AS make, agency::VARCHAR AS agency"
+    "county::VARCHAR AS county, area::VARCHAR AS area, street, precinct, plate_id, "
+    "registration_state::VARCHAR AS state, vehicle_make::VARCHAR AS make, agency::VARCHAR AS agency"
 )
 _VIOLATIONS: Final = f"""
     CREATE TEMP VIEW violations AS
@@ -139,6 +149,7 @@ def details(root: str, source: str, parts: Mapping[Dataset, Parts], show_plates:
         connection.execute(_HOURS)
         found = _Counts(connection)
         precincts = found.precincts()
+        far = unusual(found.days(), {group.name: group.months for group in precincts})
         return Details(
             source=source,
             streets=found.streets(),
@@ -148,7 +159,8 @@ def details(root: str, source: str, parts: Mapping[Dataset, Parts], show_plates:
             makes=found.groups("make"),
             agencies=found.groups("agency"),
             weeks=found.weeks(),
-            unusual=unusual(found.days(), {group.name: group.months for group in precincts}),
+            unusual=far,
+            cube=found.cube("area" if source == Source.DRONES else "precinct", far.covered),
         )
 
 
@@ -218,6 +230,59 @@ class _Counts:
         ranked = sorted(weeks.items(), key=lambda item: (-sum(item[1]), item[0]))
         return {code: tuple(week) for code, week in ranked[:TOP_CODES]}
 
+    def cube(self, place: str, covered: Sequence[str]) -> Cube:
+        """The counts that the page filters.
+
+        Args:
+            place: the column that has the places; drones have cells and no counties.
+            covered: the months with enough violations to be compared.
+        """
+        length = len("YYYY-MM") if len(covered) <= MOST_MONTHS else len("YYYY")
+        county = "NULL::VARCHAR" if place == "area" else "county"
+        self._connection.execute(f"""
+            CREATE TEMP TABLE cube_places AS
+            SELECT county, place, row_number() OVER (ORDER BY n DESC, county, place) - 1 AS number
+            FROM (SELECT {county} AS county, {place} AS place, count(*) AS n FROM violations GROUP BY ALL)
+            QUALIFY number < {MOST_PLACES}
+        """)
+        self._connection.execute(f"""
+            CREATE TEMP TABLE cube_codes AS
+            SELECT violation_code, row_number() OVER (ORDER BY n DESC, violation_code) - 1 AS number
+            FROM (SELECT violation_code, count(*) AS n FROM violations GROUP BY ALL) QUALIFY number < {MOST_CODES}
+        """)
+        self._connection.execute(
+            f"""
+            CREATE TEMP TABLE cube_months AS
+            SELECT month, row_number() OVER (ORDER BY month) - 1 AS number
+            FROM (SELECT DISTINCT month[:{length}] AS month FROM hours WHERE list_contains($covered, month))
+        """,
+            {"covered": list(covered)},
+        )
+        places, codes, months = (
+            [row[:-1] for row in self._rows(f"FROM cube_{table} ORDER BY number")]
+            for table in ("places", "codes", "months")
+        )
+        # The last one of each is that of all others.
+        shape = len(places) + 1, len(codes) + 1, len(months) + 1, HOURS
+        cells = self._connection.sql(f"""
+            SELECT ((coalesce(p.number, {len(places)}) * {shape[1]} + coalesce(c.number, {len(codes)})) * {shape[2]}
+                    + coalesce(m.number, {len(months)})) * {HOURS} + hour AS cell, count(*) AS n
+            FROM violations v JOIN hours USING (h)
+            LEFT JOIN cube_places p ON v.{place} IS NOT DISTINCT FROM p.place
+                AND {"p.county IS NULL" if place == "area" else "v.county IS NOT DISTINCT FROM p.county"}
+            LEFT JOIN cube_codes c USING (violation_code)
+            LEFT JOIN cube_months m ON hours.month[:{length}] = m.month
+            GROUP BY cell
+        """).to_arrow_table()
+        counts = np.zeros(math.prod(shape), "<u4")
+        counts[cells["cell"].to_numpy()] = cells["n"].to_numpy()
+        return Cube(
+            places=(*(CubePlace(county or "", _text(place)) for county, place in places), CubePlace("", OTHER)),
+            codes=(*(code for (code,) in codes), OTHER_CODES),
+            months=(*(month for (month,) in months), OTHER),
+            counts=gzip.compress(counts.view("u1").reshape(-1, counts.itemsize).T.tobytes(), GZIP_LEVEL, mtime=0),
+        )
+
     def days(self) -> dict[str, int]:
         return dict(self._rows("SELECT day, count(*) FROM violations JOIN hours USING (h) GROUP BY day ORDER BY day"))
 
@@ -255,6 +320,10 @@ def masked(plate: str) -> str:
     """
     shown = plate[-_SHOWN_OF_PLATE:] if len(plate) > 2 * _SHOWN_OF_PLATE else ""
     return MASK * (len(plate) - len(shown)) + shown
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)
 
 
 def _visible(text: str) -> str:

@@ -61,6 +61,13 @@ def analyze() -> argparse.ArgumentParser:
     parser.add_argument(
         "--show-plates", action="store_true", help="show whole plates; else all but the last two characters are masked"
     )
+    parser.add_argument(
+        "--shapes",
+        type=Path,
+        metavar="FILE",
+        help="the shapes of the precincts for the report's map, as GeoJSON whose features have a property precinct: "
+        "NYC Open Data, Police Precincts; without them the map of the history has the counties",
+    )
     add_quiet(parser)
     return parser
 

@@ -52,8 +52,7 @@ RESULT = "answers.json"
 
 WEEK, MONTH, CODE, AREA, KIND = "week", "month", "code", "area", "kind"
 DAY, UNQUALIFIED_DAY = "day", "unqualified day"
-"""What is counted: violations by hour of the week, month (YYYY-MM), code and area; rows by kind; violations of drones
-also by day (YYYY-MM-DD)."""
+"""What is counted: violations by hour of the week, month (YYYY-MM), day (YYYY-MM-DD), code and area; rows by kind."""
 UNQUALIFIED_ROWS, ANSWERS, CONFLICTS = "unqualified", "answers", "conflicts"
 COUNTS, AREAS, OFFICERS, DETAILS, LEDGER, LETTERS = "counts", "areas", "officers", "details", "ledger", "letters"
 
@@ -91,8 +90,8 @@ def count(dataset: str, source: str, rows: pa.RecordBatch) -> Counter[Key]:
     for week, day, n in zip(*_local(seen.field("values")), seen.field("counts").to_pylist(), strict=True):
         numbers[WEEK, source, week] += n
         numbers[MONTH, source, day[: len("YYYY-MM")]] += n
+        numbers[DAY, source, day] += n
         if source == DRONES:
-            numbers[DAY, source, day] += n
             numbers[UNQUALIFIED_DAY, source, day] += n if dataset == Dataset.UNQUALIFIED else 0
     numbers.update({(CODE, source, str(code)): n for code, n in _pairs(rows["violation_code"])})
     numbers.update({(AREA, source, area or ""): n for area, n in _pairs(rows["area"])})

@@ -23,6 +23,9 @@ AGENCIES = {
 
 OWNERS: dict[str, str] = {Source.DRONES: "drones'", Source.HISTORY: "history's"}
 
+A_DAY, A_WEEK, A_YEAR = 2, 7, 360
+"""The days that a source must span for an answer by hour of the day, weekday and quarter."""
+
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 
 
@@ -87,13 +90,13 @@ def agency_name(agency: str) -> str:
     return f"{AGENCIES[agency]} ({agency})" if agency in AGENCIES else agency or "not given"
 
 
-def part_of_day(found: Answers) -> str:
+def part_of_day(found: Violations) -> str:
     """Question 1."""
     name, share = max(found.parts_of_day.items(), key=lambda item: item[1].n)
     return f"{round_percent(share)} of violations happen {WHEN[name]}"
 
 
-def working_days(found: Answers) -> str:
+def working_days(found: Violations) -> str:
     """Question 2."""
     working, weekend = found.working_days.n / 5, found.weekends.n / 2
     if not weekend:
@@ -107,7 +110,7 @@ def working_days(found: Answers) -> str:
     return f"{days[0]} sees {more / less:,.1f} times the violations of {days[1]}"
 
 
-def busiest_hour(found: Answers) -> str:
+def busiest_hour(found: Violations) -> str:
     """Of the week."""
     by_hour = found.week
     busiest = max(range(len(by_hour)), key=by_hour.__getitem__)
@@ -129,15 +132,15 @@ def refused(found: Answers) -> str:
     return f"{letters:,} of {rows:,} rows were refused" if letters else f"None of {rows:,} rows was refused"
 
 
-def quarter(found: Answers) -> str:
+def quarter(found: Violations) -> str:
     """Question 3."""
     name, share = max(found.quarters.items(), key=lambda item: item[1].n)
     return f"{name} is the busiest quarter, with {round_percent(share)}"
 
 
-def codes(found: Answers) -> str:
+def codes(found: Violations) -> str:
     """Question 4."""
-    ranked = list(found.codes.items())
+    ranked = list(found.ranked_codes.items())
     if not ranked:
         return "No violation has a code"
     sums, half = 0, 0
@@ -266,13 +269,27 @@ def fines(found: Answers) -> str:
     return f"${found.fines.dollars:,} of fines; code {first[0]} brings {round_percent(share)} of them"
 
 
-def covered(found: Answers) -> str:
-    """From which month to which the violations are: ``Jul 2014 to Jun 2015``."""
-    months = sorted({month for v in found.sources for month in v.months})
-    if not months:
-        return "no month"
-    first, last = month_name(months[0]), month_name(months[-1])
-    return first if first == last else f"{first} to {last}"
+def covered(found: Violations) -> str:
+    """From which day to which the violations of a source are: ``1 Jul 2014 to 30 Jun 2015``."""
+    span = found.span
+    if not span.days:
+        return "no day"
+    days = day_name(span.first) if span.days == 1 else f"{day_name(span.first)} to {day_name(span.last)}"
+    return f"{days} ({span.outside:,} are dated outside)" if span.outside else days
+
+
+def too_short(found: Violations, days: int) -> str:
+    """Why a question is not answered of a source that is shorter than so many days; empty where it is."""
+    span = found.span
+    if span.days >= days:
+        return ""
+    last = f"The violations of the {found.source} span {span.days:,} day{'s' * (span.days != 1)}"
+    return f"{last} ({covered(found)}): the question needs {days:,}."
+
+
+def day_name(day: str) -> str:
+    """``5 Mar 2015``."""
+    return f"{int(day[-2:])}{NBSP}{month_name(day[:-3])}"
 
 
 def month_name(month: str) -> str:

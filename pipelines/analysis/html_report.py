@@ -1,9 +1,12 @@
-"""The answers as one HTML page that needs nothing else: no network, no script."""
+"""The answers as one HTML page that needs no network: the printed part has no script, the interactive one its own."""
 
+import base64
 import os
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Final
@@ -13,6 +16,7 @@ from markupsafe import Markup
 
 from pipelines.analysis import headlines
 from pipelines.analysis.charts import Band, Label, Ranked, columns, heat, ranking
+from pipelines.analysis.explore import NO_SHAPES, Shapes, explore
 from pipelines.analysis.headlines import NBSP, duration, percent, round_percent
 from pipelines.analysis.results import (
     GAP_DAYS,
@@ -52,12 +56,15 @@ LAST_MONTHS = 24
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 
 
-def write_report(found: Answers, path: Path) -> None:
+def write_report(found: Answers, path: Path, shapes: Shapes = NO_SHAPES) -> None:
     """Write the page, whole or not at all.
+
+    Args:
+        shapes: of precincts, for the map.
 
     Raises OutputUnusable, NotPermitted, DiskFull where it cannot be written.
     """
-    page = render(found)
+    page = render(found, shapes)
     with _written(path) as target:
         target.write_text(page, encoding="utf-8")
 
@@ -101,8 +108,13 @@ def _written(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def render(found: Answers) -> str:
-    """The page."""
+def render(found: Answers, shapes: Shapes = NO_SHAPES) -> str:
+    """The page.
+
+    Args:
+        shapes: of precincts, for the map.
+    """
+    script = (_TEMPLATES / "explore.js").read_text(encoding="utf-8")
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -118,9 +130,13 @@ def render(found: Answers) -> str:
     by_code = [(code_name(code), share) for code, share in found.officers_by_code.items()]
     return environment.get_template("report.html.j2").render(
         found=found,
+        exploring=explore(found, shapes) if found.sources and found.details else None,
+        script=Markup(script),
+        script_hash=base64.b64encode(sha256(script.encode()).digest()).decode(),
         headlines=headlines,
         charts=Charts,
-        by_source=_by_source,
+        by=_by,
+        with_details=list(zip(found.sources, found.details, strict=False)),
         reasons=_reasons(found),
         area_kind=_area_kind,
         ends=WITHIN,
@@ -136,21 +152,10 @@ def render(found: Answers) -> str:
     )
 
 
-def _by_source(found: Answers, what: str) -> tuple[list[str], list[tuple[str, ...]]]:
-    """The head and the rows of the table of violations by hour, weekday, month or year, and source."""
-    years = sorted({month[:-3] for v in found.sources for month in v.months})
-    names: Sequence[str] = {
-        "hour": [f"{hour}:00–{hour}:59" for hour in range(24)], "weekday": WEEKDAYS, "month": MONTHS, "year": years,
-    }[what]  # fmt: skip
-    shown = {f"the {v.source}": _counts(v, what, years) for v in found.sources}
-    total = [sum(row) for row in zip(*shown.values(), strict=True)]
-    if len(shown) > 1:
-        shown["together"] = total
-    rows = [
-        (name, *(f"{values[place]:,}" for values in shown.values()), percent(Share(total[place], found.total)))
-        for place, name in enumerate(names)
-    ]
-    return [what, *shown, "share"], rows
+def _by(v: Violations, what: str) -> tuple[list[str], list[tuple[str, ...]]]:
+    """The head and the rows of the table of a source's violations by hour, weekday, month or year."""
+    counts = _counts(v, what)
+    return [what, VIOLATIONS, "share"], [(name, f"{n:,}", percent(Share(n, v.total))) for name, n in counts.items()]
 
 
 def _reasons(found: Answers) -> tuple[list[str], list[tuple[str, ...]]]:
@@ -171,14 +176,21 @@ def _reasons(found: Answers) -> tuple[list[str], list[tuple[str, ...]]]:
     return ["reason", *(f"the {source}" for source in sources), "share"], rows
 
 
-def _counts(v: Violations, what: str, years: Sequence[str] = ()) -> list[int]:
+def _counts(v: Violations, what: str) -> dict[str, int]:
     if what == "year":
-        return [sum(n for month, n in v.months.items() if month[:-3] == year) for year in years]
-    return list({"hour": v.hours, "weekday": v.weekdays, "month": v.calendar_months}[what].values())
+        years = Counter[str]()
+        for month, n in v.months.items():
+            years[month[: len("YYYY")]] += n
+        return years
+    names: Sequence[str] = {
+        "hour": [f"{hour}:00–{hour}:59" for hour in range(HOURS)], "weekday": WEEKDAYS, "month": MONTHS,
+    }[what]  # fmt: skip
+    counts = {"hour": v.hours, "weekday": v.weekdays, "month": v.calendar_months}[what]
+    return dict(zip(names, counts.values(), strict=True))
 
 
-def _stacks(found: Answers, what: str) -> dict[str, list[int]]:
-    return {v.source: _counts(v, what) for v in found.sources}
+def _color(source: str) -> str:
+    return f"var(--{source})"
 
 
 def _area_kind(source: str) -> str:
@@ -193,8 +205,8 @@ class Charts:
     """The drawings of the page, as SVG."""
 
     @staticmethod
-    def hours(found: Answers) -> Markup:
-        parts = found.parts_of_day
+    def hours(v: Violations) -> Markup:
+        parts = v.parts_of_day
         notes = {name: round_percent(share) for name, share in parts.items()}
         bands = [
             Band(0, 6, "other", notes["other"]),
@@ -204,51 +216,51 @@ class Charts:
         ]
         label = Label("Violations by hour of the day", _spoken((name, share.n) for name, share in parts.items()))
         return columns(
-            label, _stacks(found, "hour"), x_title="hour of the day (New York)", y_title=VIOLATIONS, ticks=HOUR_TICKS,
-            few_ticks=FEW_HOUR_TICKS, bands=bands,
+            label, list(v.hours.values()), color=_color(v.source), x_title="hour of the day (New York)",
+            y_title=VIOLATIONS, ticks=HOUR_TICKS, few_ticks=FEW_HOUR_TICKS, bands=bands,
         )  # fmt: skip
 
     @staticmethod
-    def weekdays(found: Answers) -> Markup:
-        working, weekend = found.working_days.n / WORKING_DAYS, found.weekends.n / (len(WEEKDAYS) - WORKING_DAYS)
+    def weekdays(v: Violations) -> Markup:
+        working, weekend = v.working_days.n / WORKING_DAYS, v.weekends.n / (len(WEEKDAYS) - WORKING_DAYS)
         bands = [
             Band(WORKING_DAYS, len(WEEKDAYS), "weekend", f"⌀ {weekend:,.0f}", weekend),
             Band(0, WORKING_DAYS, "working days", f"⌀ {working:,.0f}", working),
         ]
-        total = found.over_sources(lambda v: v.weekdays)
-        ticks = {place + 0.5: name[:3] for place, name in enumerate(WEEKDAYS)}
-        label = Label("Violations by weekday", _spoken((WEEKDAYS[day], n) for day, n in total.items()))
+        counts = _counts(v, "weekday")
         return columns(
-            label, _stacks(found, "weekday"), x_title="weekday", y_title=VIOLATIONS, ticks=ticks, bands=bands
-        )
+            Label("Violations by weekday", _spoken(counts.items())), list(counts.values()), color=_color(v.source),
+            x_title="weekday", y_title=VIOLATIONS,
+            ticks={place + 0.5: name[:3] for place, name in enumerate(WEEKDAYS)}, bands=bands,
+        )  # fmt: skip
 
     @staticmethod
-    def week(found: Answers) -> Markup:
-        label = Label("Violations by hour of the week", headlines.busiest_hour(found))
-        days = {name[:3]: found.week[day * HOURS : (day + 1) * HOURS] for day, name in enumerate(WEEKDAYS)}
+    def week(v: Violations) -> Markup:
+        label = Label("Violations by hour of the week", headlines.busiest_hour(v))
+        days = {name[:3]: v.week[day * HOURS : (day + 1) * HOURS] for day, name in enumerate(WEEKDAYS)}
         return heat(
             label, days, x_title="hour of the day (New York)", ticks=TWO_HOUR_TICKS, few_ticks=SIX_HOUR_TICKS,
             legend="violations in that hour",
         )  # fmt: skip
 
     @staticmethod
-    def months(found: Answers) -> Markup:
-        quarters = found.quarters
+    def months(v: Violations) -> Markup:
+        quarters = v.quarters
         bands = [
             Band(3 * place, 3 * place + 3, name, round_percent(share))
             for place, (name, share) in enumerate(quarters.items())
         ]
         spoken = _spoken((name, share.n) for name, share in quarters.items())
-        label = Label("Violations by month of the calendar", spoken)
         return columns(
-            label, _stacks(found, "month"), x_title="month of the calendar, all years together", y_title=VIOLATIONS,
+            Label("Violations by month of the calendar", spoken), list(v.calendar_months.values()),
+            color=_color(v.source), x_title="month of the calendar, all years together", y_title=VIOLATIONS,
             ticks={place + 0.5: name for place, name in enumerate(MONTHS)},
             few_ticks={place + 0.5: name[0] for place, name in enumerate(MONTHS)}, bands=bands,
         )  # fmt: skip
 
     @staticmethod
-    def codes(found: Answers) -> Markup:
-        top = [(code_name(code), share) for code, share in list(found.codes.items())[:TOP_CODES]]
+    def codes(v: Violations) -> Markup:
+        top = [(code_name(code), share) for code, share in list(v.ranked_codes.items())[:TOP_CODES]]
         return _shares(f"The {len(top)} most frequent codes", top)
 
     @staticmethod
@@ -265,7 +277,8 @@ class Charts:
         within = found.officers.within
         return columns(
             Label("Answered violations by time to the answer", _spoken(zip(WITHIN, within, strict=True))),
-            {str(Source.DRONES): list(within)},
+            within,
+            color=_color(Source.DRONES),
             x_title="time from the violation to the answer, up to", y_title="answered violations",
             ticks={place + 0.5: end for place, end in enumerate(WITHIN)},
             few_ticks={
@@ -287,7 +300,7 @@ class Charts:
         bars = [_bar(name, share) for name, share in shares if share.percent >= LEAST_PERCENT]
         spoken = _spoken((name, share.n) for name, share in shares)
         label = Label(f"Violations of the {v.source} by {_area_kind(v.source)}", spoken)
-        return ranking(label, bars, x_title=VIOLATIONS, color=f"var(--{v.source})")
+        return ranking(label, bars, x_title=VIOLATIONS, color=_color(v.source))
 
     @staticmethod
     def streets(of: Details) -> Markup:
@@ -326,7 +339,8 @@ class Charts:
     def vehicles(of: Details) -> Markup:
         return columns(
             Label("Times to a vehicle's next violation", _spoken(zip(GAPS, of.vehicles.again, strict=True))),
-            {of.source: of.vehicles.again},
+            of.vehicles.again,
+            color=_color(of.source),
             x_title="time to the next violation, up to", y_title=VIOLATIONS,
             ticks={place + 0.5: name for place, name in enumerate(GAPS)},
             few_ticks={place + 0.5: f"{days} d" for place, days in enumerate(GAP_DAYS)},

@@ -6,7 +6,7 @@ officer's answer is not a second violation, it gives the code of the one that it
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from datetime import date
 from typing import NamedTuple
 
 import msgspec
@@ -26,8 +26,31 @@ WITHIN_SECONDS = (60, 300, 900, 3600, 4 * 3600, 24 * 3600)
 
 UNUSUAL_FROM = 3.5
 """Robust z-scores from here on are unusual (Iglewicz and Hoaglin, How to Detect and Handle Outliers, 1993)."""
+OUTSIDE = 0.001
+"""The largest share of a source's violations that its span leaves out."""
 GAP_DAYS = (1, 7, 30, 90, 365)
 """Upper ends of the bins of the time to a vehicle's next violation; one more bin holds the longer ones."""
+
+
+class Share(NamedTuple):
+    """Of how many violations something holds."""
+
+    n: int
+    of: int
+
+    @property
+    def percent(self) -> float:
+        return 100 * self.n / self.of if self.of else 0.0
+
+
+class Span(NamedTuple):
+    """From which day to which, ``YYYY-MM-DD``, violations are."""
+
+    first: str
+    last: str
+    days: int
+    outside: int
+    """Violations of other days."""
 
 
 class Units(msgspec.Struct, frozen=True):
@@ -72,15 +95,32 @@ class Violations(msgspec.Struct, frozen=True):
     answers: int
     """Rows with the status ``officer``."""
     days: dict[str, int] = {}
-    """Of drones, by ``YYYY-MM-DD``."""
+    """By ``YYYY-MM-DD``, in order."""
     unqualified_days: dict[str, int] = {}
-    """Those of them that came without a code."""
+    """Of drones: those of a day that came without a code."""
     conflicts: int = 0
     """Rows of drones, positions too, with the message_id of another row and other content."""
 
     @property
     def total(self) -> int:
         return sum(self.week)
+
+    @property
+    def span(self) -> Span:
+        """The shortest time that holds all violations but a thousandth: wrong dates are far outside of it."""
+        days, counts = list(self.days), list(self.days.values())
+        least = math.ceil(self.total * (1 - OUTSIDE))
+        first, inside, shortest = 0, 0, Span("", "", 0, self.total)
+        for last, n in enumerate(counts):
+            inside += n
+            while inside - counts[first] >= least:
+                inside -= counts[first]
+                first += 1
+            if inside >= least:
+                length = (date.fromisoformat(days[last]) - date.fromisoformat(days[first])).days + 1
+                if not shortest.days or length < shortest.days:
+                    shortest = Span(days[first], days[last], length, self.total - inside)
+        return shortest
 
     @property
     def hours(self) -> dict[int, int]:
@@ -98,6 +138,39 @@ class Violations(msgspec.Struct, frozen=True):
         for month, n in self.months.items():
             found[int(month.rpartition("-")[2]) - 1] += n
         return dict(found)
+
+    @property
+    def parts_of_day(self) -> dict[str, Share]:
+        """Morning, afternoon and other."""
+        return {
+            name: Share(sum(n for hour, n in self.hours.items() if PART_OF_HOUR[hour] == part), self.total)
+            for part, name in enumerate(PARTS_OF_DAY)
+        }
+
+    @property
+    def working_days(self) -> Share:
+        """Monday to Friday."""
+        return Share(sum(self.week[: WORKING_DAYS * HOURS]), self.total)
+
+    @property
+    def weekends(self) -> Share:
+        """Saturday and Sunday."""
+        return Share(sum(self.week[WORKING_DAYS * HOURS :]), self.total)
+
+    @property
+    def quarters(self) -> dict[str, Share]:
+        """By quarter of the calendar, whatever the year."""
+        months = self.calendar_months
+        return {
+            name: Share(sum(months[month] for month in range(3 * q, 3 * q + 3)), self.total)
+            for q, name in enumerate(QUARTERS)
+        }
+
+    @property
+    def ranked_codes(self) -> dict[int, Share]:
+        """By code, the most frequent first. Violations without a code are left out, but part of the total."""
+        ranked = sorted(self.codes.items(), key=lambda item: (-item[1], item[0]))
+        return {code: Share(n, self.total) for code, n in ranked if code != UNQUALIFIED and n}
 
 
 class Officers(msgspec.Struct, frozen=True):
@@ -247,11 +320,11 @@ class Vehicles(msgspec.Struct, frozen=True):
         return sum(n * vehicles for n, vehicles in self.tickets.items())
 
     @property
-    def repeaters(self) -> "Share":
+    def repeaters(self) -> Share:
         """Vehicles with more than one violation."""
         return Share(self.vehicles - self.tickets.get(1, 0), self.vehicles)
 
-    def of_top(self, percent: float) -> "Share":
+    def of_top(self, percent: float) -> Share:
         """The violations of the vehicles with most of them: so many percent of all vehicles, rounded up."""
         left, violations = math.ceil(self.vehicles * percent / 100), 0
         for n, vehicles in sorted(self.tickets.items(), reverse=True):
@@ -292,6 +365,34 @@ class Unusual(msgspec.Struct, frozen=True):
     """The farthest month, unusual or not."""
 
 
+class CubePlace(NamedTuple):
+    """A place of a cube: both are empty where the row has none."""
+
+    county: str
+    """As the row has it; empty for drones."""
+    place: str
+    """The precinct's number or, for drones, the cell; OTHER: all that are not listed by themselves."""
+
+
+OTHER = "other"
+"""A place of a cube in place of the rarer ones."""
+OTHER_CODES = -1
+"""A code of a cube in place of the rarer ones."""
+
+
+class Cube(msgspec.Struct, frozen=True):
+    """The violations of a source by place, code, month and hour of the day: what the page filters."""
+
+    places: tuple[CubePlace, ...]
+    codes: tuple[int, ...]
+    """UNQUALIFIED: no code."""
+    months: tuple[str, ...]
+    """``YYYY-MM``, or ``YYYY`` where there are many of them; OTHER: those with too few violations to be compared."""
+    counts: bytes
+    """gzip of the counts as little-endian 32-bit numbers, in the order of places, codes, months and hours; first the
+    lowest byte of each number, then the next one of each, to the highest."""
+
+
 class Details(msgspec.Struct, frozen=True):
     """Answers 6 to 10 for one source; what the source does not have is empty."""
 
@@ -306,17 +407,7 @@ class Details(msgspec.Struct, frozen=True):
     weeks: dict[int, tuple[int, ...]]
     """Of the most frequent codes: by hour of the week."""
     unusual: Unusual
-
-
-class Share(NamedTuple):
-    """Of how many violations something holds."""
-
-    n: int
-    of: int
-
-    @property
-    def percent(self) -> float:
-        return 100 * self.n / self.of if self.of else 0.0
+    cube: Cube
 
 
 class Answers(msgspec.Struct, frozen=True):
@@ -340,54 +431,6 @@ class Answers(msgspec.Struct, frozen=True):
     def total(self) -> int:
         """All violations."""
         return sum(source.total for source in self.sources)
-
-    def over_sources(self, of: Callable[[Violations], Mapping[int, int]]) -> dict[int, int]:
-        """Counts summed over the sources."""
-        found: Counter[int] = Counter()
-        for source in self.sources:
-            found.update(of(source))
-        return dict(found)
-
-    @property
-    def week(self) -> list[int]:
-        """By hour of the week, all sources together."""
-        return [sum(n) for n in zip(*(v.week for v in self.sources), strict=True)]
-
-    @property
-    def parts_of_day(self) -> dict[str, Share]:
-        """Morning, afternoon and other."""
-        hours = self.over_sources(lambda v: v.hours)
-        return {
-            name: Share(sum(n for hour, n in hours.items() if PART_OF_HOUR[hour] == part), self.total)
-            for part, name in enumerate(PARTS_OF_DAY)
-        }
-
-    @property
-    def working_days(self) -> Share:
-        """Monday to Friday."""
-        days = self.over_sources(lambda v: v.weekdays)
-        return Share(sum(days.get(day, 0) for day in range(WORKING_DAYS)), self.total)
-
-    @property
-    def weekends(self) -> Share:
-        """Saturday and Sunday."""
-        return Share(self.total - self.working_days.n, self.total)
-
-    @property
-    def quarters(self) -> dict[str, Share]:
-        """By quarter of the calendar, whatever the year."""
-        months = self.over_sources(lambda v: v.calendar_months)
-        return {
-            name: Share(sum(months.get(month, 0) for month in range(3 * q, 3 * q + 3)), self.total)
-            for q, name in enumerate(QUARTERS)
-        }
-
-    @property
-    def codes(self) -> dict[int, Share]:
-        """By code, the most frequent first. Violations without a code are left out, but part of the total."""
-        codes = self.over_sources(lambda v: v.codes)
-        ranked = sorted(codes.items(), key=lambda item: (-item[1], item[0]))
-        return {code: Share(n, self.total) for code, n in ranked if code != UNQUALIFIED and n}
 
     @property
     def needing_officer(self) -> dict[str, Share]:

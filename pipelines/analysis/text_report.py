@@ -1,11 +1,11 @@
 """The answers as text for a terminal."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from itertools import accumulate
 
 from pipelines.analysis import headlines as findings
 from pipelines.analysis.headlines import percent
-from pipelines.analysis.results import HOURS, LEDGER_COUNTS, WEEKDAYS, Answers, Details, Share
+from pipelines.analysis.results import HOURS, LEDGER_COUNTS, WEEKDAYS, Answers, Details, Share, Violations
 from schemas.violation_codes import code_name
 
 BAR = 24
@@ -20,8 +20,8 @@ _HEIGHTS = "▁▂▃▄▅▆▇█"
 
 def lines(found: Answers) -> Iterator[str]:
     """The answers, line by line."""
-    sources = ", ".join(f"{v.source} {v.total:,}" for v in found.sources)
-    yield f"{found.total:,} violations ({sources}), {findings.covered(found)}, New York time"
+    yield f"{found.total:,} violations, New York time"
+    yield from (f"  {v.source}: {v.total:,}, {findings.covered(v)}" for v in found.sources)
     if found.total:
         yield from _answers(found)
     yield from _heading("", "What is in the lake")
@@ -29,28 +29,27 @@ def lines(found: Answers) -> Iterator[str]:
 
 
 def _answers(found: Answers) -> Iterator[str]:
-    yield from _heading("1", findings.part_of_day(found))
-    parts = found.parts_of_day.items()
-    yield from _shares((f"{name} {findings.PART_HOURS[name]}", share) for name, share in parts)
-    hours = found.over_sources(lambda v: v.hours)
-    yield f"  {'hours 0 to 23':{LABEL}} {sparkline([hours[hour] for hour in sorted(hours)])}"
-
-    yield from _heading("2", findings.working_days(found))
-    for name, share, days in (("working days", found.working_days, 5), ("weekends", found.weekends, 2)):
-        yield f"{_share(name, share)}  {share.n / days:,.1f} a day"
-    weekdays = found.over_sources(lambda v: v.weekdays)
-    yield from _shares((WEEKDAYS[day], Share(n, found.total)) for day, n in weekdays.items())
-
-    yield from _heading("3", findings.quarter(found))
-    quarters = found.quarters.items()
-    yield from _shares((f"{name} {findings.QUARTER_MONTHS[name]}", share) for name, share in quarters)
-
-    yield from _heading("4", findings.codes(found))
-    top = list(found.codes.items())[:TOP_CODES]
-    cumulated = accumulate(share.n for _, share in top)
-    for (code, share), n in zip(top, cumulated, strict=True):
-        width = BAR * share.n / top[0][1].n
-        yield f"{_share(code_name(code), share)}  Σ {percent(Share(n, found.total)):>6}  {bar(width)}"
+    for v in found.sources:
+        if (yield from _question("1", v, findings.part_of_day(v), findings.A_DAY)):
+            parts = v.parts_of_day.items()
+            yield from _shares((f"{name} {findings.PART_HOURS[name]}", share) for name, share in parts)
+            yield f"  {'hours 0 to 23':{LABEL}} {sparkline(list(v.hours.values()))}"
+    for v in found.sources:
+        if (yield from _question("2", v, findings.working_days(v), findings.A_WEEK)):
+            for name, share, days in (("working days", v.working_days, 5), ("weekends", v.weekends, 2)):
+                yield f"{_share(name, share)}  {share.n / days:,.1f} a day"
+            yield from _shares((WEEKDAYS[day], Share(n, v.total)) for day, n in v.weekdays.items())
+    for v in found.sources:
+        if (yield from _question("3", v, findings.quarter(v), findings.A_YEAR)):
+            quarters = v.quarters.items()
+            yield from _shares((f"{name} {findings.QUARTER_MONTHS[name]}", share) for name, share in quarters)
+    for v in found.sources:
+        yield from _heading("4", f"{v.source}: {findings.codes(v)}")
+        top = list(v.ranked_codes.items())[:TOP_CODES]
+        cumulated = accumulate(share.n for _, share in top)
+        for (code, share), n in zip(top, cumulated, strict=True):
+            width = BAR * share.n / top[0][1].n
+            yield f"{_share(code_name(code), share)}  Σ {percent(Share(n, v.total)):>6}  {bar(width)}"
 
     yield from _heading("5", findings.human_work(found))
     for v in found.sources:
@@ -63,8 +62,8 @@ def _answers(found: Answers) -> Iterator[str]:
     for day, share in list(found.officers_by_day.items())[:LAST_DAYS]:
         yield _share(f"without a code on {day}", share)
 
-    for of in found.details:
-        yield from _details(of)
+    for v, of in zip(found.sources, found.details, strict=False):
+        yield from _details(v, of)
 
     yield from _heading("", findings.fines(found))
     if found.fines is None:
@@ -77,7 +76,7 @@ def _answers(found: Answers) -> Iterator[str]:
         yield from _shares((f"{v.source}: {name}", share) for name, share in findings.areas(v)[:TOP_AREAS])
 
 
-def _details(of: Details) -> Iterator[str]:
+def _details(v: Violations, of: Details) -> Iterator[str]:
     if of.streets.top or of.precincts:
         yield from _heading("6", f"{of.source}: {findings.streets(of)}")
         total = max(of.streets.given, 1)
@@ -98,8 +97,10 @@ def _details(of: Details) -> Iterator[str]:
         yield from _heading("8", f"{of.source}: {findings.registered(of)}")
         for groups, name in ((of.states, str), (of.makes, str), (of.agencies, findings.agency_name)):
             yield from _shares((name(group.name), Share(group.n, groups.given)) for group in groups.top[:TOP_AREAS])
-    yield from _heading("9", f"{of.source}: the week of each code from Monday, by three hours")
-    for code, week in of.weeks.items():
+    weeks = of.weeks
+    if not (yield from _question("9", v, "the week of each code from Monday, by three hours", findings.A_WEEK)):
+        weeks = {}
+    for code, week in weeks.items():
         line = sparkline([sum(week[hour : hour + 3]) for hour in range(0, len(week), 3)])
         days = " ".join(line[day : day + HOURS // 3] for day in range(0, len(line), HOURS // 3))
         yield f"  {_cut(code_name(code)):{LABEL}} {days}"
@@ -109,6 +110,13 @@ def _details(of: Details) -> Iterator[str]:
             f"  {findings.unusual_month(month):{LABEL}} {month.n:>9,} for {month.expected:,.0f}, "
             f"score {month.score:+.1f} ({month.past} earlier months)"
         )
+
+
+def _question(number: str, v: Violations, finding: str, days: int) -> Generator[str, None, bool]:
+    """The heading of a question, and whether the source spans so many days; where it does not, that it does not."""
+    short = findings.too_short(v, days)
+    yield from _heading(number, short or f"{v.source}: {finding}")
+    return not short
 
 
 def _ledger(found: Answers) -> Iterator[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.analysis.command import answers
-from tests.support import LOCAL, make_history, make_messages, run_graph
+from tests.support import LOCAL, make_history, make_messages, run_graph, together
 
 NOTEBOOK = Path(__file__).parents[2] / "docs" / "notebook" / "questions.py"
 
@@ -20,12 +20,11 @@ def test_its_answers_are_those_of_the_analysis(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(sys, "argv", ["questions.py", "--lake", root])
     outputs, shown = runpy.run_path(str(NOTEBOOK))["app"].run()
     found = answers(root, LOCAL)
-    assert dict(shown["parts"].rows()) == {name: share.n for name, share in found.parts_of_day.items()}
-    assert {name: n for name, n, _ in shown["days"].rows()} == {
-        "working days": found.working_days.n, "weekends": found.weekends.n
-    }  # fmt: skip
-    assert dict(shown["quarters"].rows()) == {name: share.n for name, share in found.quarters.items() if share.n}
-    assert dict(shown["codes"].rows()) == {code: share.n for code, share in found.codes.items()}
+    assert {name: n for name, n in shown["parts"].rows() if n} == together(v.parts_of_day for v in found.sources)
+    days = ({"working days": v.working_days, "weekends": v.weekends} for v in found.sources)
+    assert {name: n for name, n, _ in shown["days"].rows()} == together(days)
+    assert dict(shown["quarters"].rows()) == together(v.quarters for v in found.sources)
+    assert dict(shown["codes"].rows()) == together(v.ranked_codes for v in found.sources)
     assert {source: (n, of) for source, of, n in shown["officers"].rows()} == dict(found.needing_officer)
     assert sum(shown["ledger"]["units"]) == 2
     pages = [output._repr_html_() for output in outputs if hasattr(output, "_repr_html_")]

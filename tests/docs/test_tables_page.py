@@ -11,6 +11,7 @@ from deltalake import DeltaTable
 
 from pipelines.analysis.command import answers as analyze
 from schemas.lake import Dataset
+from tests.support import together
 from tests.tables import EXAMPLE, LAKE, Filled, answers, examples, fill, text_of
 
 
@@ -33,13 +34,13 @@ def test_the_four_questions_have_the_answers_of_the_analysis(filled: Filled) -> 
     exec(code.replace(EXAMPLE, filled.root), scope)
     found, violations = analyze(filled.root, PipelineOptions([])), scope["violations"]
     parts = dict(violations.group_by(scope["part"]).len().rows())
-    assert parts == {name: share.n for name, share in found.parts_of_day.items() if share.n}
+    assert parts == together(v.parts_of_day for v in found.sources)
     weekends = dict(violations.group_by("weekend").len().rows())
-    assert weekends == {False: found.working_days.n, True: found.weekends.n}
+    assert weekends == together({False: v.working_days, True: v.weekends} for v in found.sources)
     quarters = {f"Q{quarter}": n for quarter, n in violations.group_by("quarter").len().rows()}
-    assert quarters == {name: share.n for name, share in found.quarters.items() if share.n}
+    assert quarters == together(v.quarters for v in found.sources)
     codes = dict(scope["codes"].collect().rows())
-    assert codes == {code: share.n for code, share in found.codes.items()}
+    assert codes == together(v.ranked_codes for v in found.sources)
 
 
 def test_pyarrow_reads_the_tables(filled: Filled) -> None:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,7 +25,7 @@ from lake.files import WrittenFile, in_ledger, write_unit
 from lake.ledger import commit
 from pipelines.analysis.command import answers, print_answers
 from pipelines.analysis.graph import SAMPLES, TOP_AREAS, count
-from pipelines.analysis.headlines import area_name, areas, duration, percent
+from pipelines.analysis.headlines import area_name, areas, covered, duration, percent
 from pipelines.analysis.html_report import render, write_report
 from pipelines.analysis.results import Answers, Area, DeadLetters, Officers, Sample, Share, Violations
 from pipelines.analysis.text_report import lines
@@ -159,8 +159,9 @@ def test_the_drones_flew_while_the_clocks_changed(filled: Filled) -> None:
     assert hours[3] > 0
 
 
-def test_the_four_questions(filled: Filled) -> None:
-    truth, found = [seen for some in filled.truth.values() for seen in some], filled.found
+@pytest.mark.parametrize("source", ["history", "drones"])
+def test_the_four_questions(filled: Filled, source: str) -> None:
+    truth, found = filled.truth[source], of(filled.found, source)
     n = found.total
     assert n == len(truth)
     morning = sum(6 <= seen.local.hour <= 12 for seen in truth)
@@ -172,9 +173,38 @@ def test_the_four_questions(filled: Filled) -> None:
     quarters = Counter((seen.local.month + 2) // 3 for seen in truth)
     assert found.quarters == {f"Q{quarter}": (quarters[quarter], n) for quarter in (1, 2, 3, 4)}
     codes = Counter(seen.code for seen in truth if seen.code)
-    assert {code: share.n for code, share in found.codes.items()} == codes
-    ranked = [share.n for share in found.codes.values()]
+    assert {code: share.n for code, share in found.ranked_codes.items()} == codes
+    ranked = [share.n for share in found.ranked_codes.values()]
     assert ranked == sorted(ranked, reverse=True)
+
+
+def test_a_source_that_is_too_short_for_a_question_is_not_added_to_another(filled: Filled, page: str) -> None:
+    drones = of(filled.found, "drones")
+    assert drones.span == ("2026-03-08", "2026-03-08", 1, 0)
+    assert "Q1 is the busiest" not in page
+    for text in (page, "\n".join(lines(filled.found))):
+        plain = text.replace("\u00a0", " ")
+        for days in (2, 7, 360, 7):
+            question = f"The violations of the drones span 1 day (8 Mar 2026): the question needs {days}."
+            assert question in plain
+            plain = plain.replace(question, "", 1)
+        assert "span" not in re.sub(r"<style>.*?</style>", "", plain, flags=re.DOTALL).replace("<span", "")
+
+
+def test_wrong_dates_are_outside_of_the_span(filled: Filled) -> None:
+    local = sorted(seen.local.date() for seen in filled.truth["history"])
+    span = of(filled.found, "history").span
+    first, last = date.fromisoformat(span.first), date.fromisoformat(span.last)
+    assert span.outside == sum(not first <= day <= last for day in local) > 0
+    assert span.outside <= len(local) / 1000
+    assert (span.days, last - first) == ((last - first).days + 1, timedelta(days=span.days - 1))
+    assert (local[0], local[-1]) != (first, last)
+    assert timedelta(days=355) < last - first < timedelta(days=366)
+    year = {f"2015-{month:02}-{day:02}": 3 for month in range(1, 13) for day in range(1, 29)}
+    history, week = of(filled.found, "history"), (1009,) + (0,) * 167
+    made = msgspec.structs.replace(history, days={"1999-01-01": 1, **year}, week=week)
+    assert made.span == ("2015-01-01", "2015-12-28", 362, 1)
+    assert covered(made).replace("\u00a0", " ") == "1 Jan 2015 to 28 Dec 2015 (1 are dated outside)"
 
 
 def test_the_weeks_of_codes_are_those_of_all_violations(filled: Filled) -> None:
@@ -255,6 +285,7 @@ def test_hours_of_new_york(start: str) -> None:
     week = Counter(str(time.weekday() * 24 + time.hour) for time in local)
     assert {key[2]: n for key, n in numbers.items() if key[0] == "week"} == week
     assert {key[2]: n for key, n in numbers.items() if key[0] == "month"} == Counter(f"{t:%Y-%m}" for t in local)
+    assert {key[2]: n for key, n in numbers.items() if key[0] == "day"} == Counter(f"{t:%Y-%m-%d}" for t in local)
 
 
 # Officers
@@ -399,6 +430,7 @@ class Page(HTMLParser):
         self.used |= {tag, *given}
         if tag == "section":
             self.labels.append([])
+            self.titles.append("")
         if tag == "svg":
             assert given["role"] == "img"
             self.labels[-1].append(given["aria-label"] or "")
@@ -419,7 +451,7 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if self.open[-1:] == ["h2"]:
-            self.titles.append(data)
+            self.titles[-1] = data
         if self.open[-2:] == ["svg", "desc"]:
             self.descriptions.append(data)
 
@@ -430,23 +462,28 @@ def page(filled: Filled) -> str:
 
 
 def test_the_page_needs_nothing_else(page: str) -> None:
-    assert not re.search(r"(?:https?:)?//[a-z]", page)
-    assert not re.search(r"url\((?!#)|@import|javascript:", page)
-    assert not {"script", "link", "img", "iframe", "src", "onclick", "onload", "xmlns"} & Page(page).used
+    plain = re.sub(r'<script type="application/json".*?</script>', "", page, flags=re.DOTALL)
+    assert not re.search(r"(?:https?:)?//[a-z]", plain)
+    assert not re.search(r"url\((?!#)|@import|javascript:", plain)
+    assert not {"link", "img", "iframe", "src", "onclick", "onload", "xmlns"} & Page(page).used
+    assert "default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-" in page
 
 
 def test_a_chart_for_each_question(page: str) -> None:
     read = Page(page)
-    assert len(read.titles) == 14
-    for labels in read.labels[:13]:
-        assert labels, "a section without a chart"
+    *questions, lake, explore = read.titles
+    assert lake.endswith("rows were refused")
+    assert explore == "Filter the violations"
+    assert len(list(filter(None, questions))) == 13
+    for title, labels in zip(questions, read.labels, strict=False):
+        assert bool(labels) == bool(title), "a section without a chart, or a chart of a source that is too short"
         assert all(labels)
     assert len(read.descriptions) == sum(map(len, read.labels))
     assert all(read.tables_of_figures)
 
 
 def test_the_page_is_for_the_city_not_for_operators(page: str) -> None:
-    texts = re.sub(r"<style>.*?</style>|<details>.*?</details>|<[^>]*>", " ", page, flags=re.DOTALL)
+    texts = re.sub(r"<(style|script)\b.*?</\1>|<details>.*?</details>|<[^>]*>", " ", page, flags=re.DOTALL)
     assert not re.search(r"--[a-z]|prestacop [a-z]", texts)
 
 
@@ -457,7 +494,7 @@ def test_one_table_of_reasons(filled: Filled, page: str) -> None:
 
 
 def test_headings_say_what_was_found(filled: Filled, page: str) -> None:
-    share = max(filled.found.parts_of_day.values())
+    share = max(of(filled.found, "history").parts_of_day.values())
     assert Page(page).titles[0].startswith(f"{share.percent:.0f}\u00a0% of violations happen in the ")
     assert f"{filled.found.total:,} parking violations" in page
 
@@ -477,7 +514,8 @@ def test_a_hostile_text_is_escaped(filled: Filled) -> None:
     )
     page = render(found)
     Page(page)
-    for text in ("<script", "<i>", "<path>", "<reason>", "<lake>", "<county>"):
+    assert page.count("<script") == 2, "the data and the script of the interactive part"
+    for text in ("<i>", "<path>", "<reason>", "<lake>", "<county>"):
         assert text not in page
     assert "&lt;script&gt;&#34;&amp;" in page
     assert "&lt;county&gt; 100, &#39;&#34; 50" in page
@@ -510,9 +548,9 @@ def test_the_command_prints_the_answers_and_writes_the_page(
     print_answers(filled.found)
     assert printed == capsys.readouterr().out + f"\nreport  {path}\n"
     assert path.exists()
-    working = filled.found.working_days.n
+    working = of(filled.found, "history").working_days.n
     assert re.search(rf"working days +{working:,} .* {working / 5:,.1f} a day\n", printed)
-    code, share = next(iter(filled.found.codes.items()))
+    code, share = next(iter(of(filled.found, "history").ranked_codes.items()))
     assert re.search(rf" {code} · .* {share.n:,} +{percent(share)}", printed)
 
 
