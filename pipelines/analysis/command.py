@@ -14,6 +14,7 @@ from lake import filled_lake, lake
 from lake.changes import reading
 from lake.storage import storage
 from pipelines.analysis import flags
+from pipelines.analysis.cross_unit import VIOLATIONS
 from pipelines.analysis.explore import NO_SHAPES, read_shapes
 from pipelines.analysis.fines import fines, read_rates
 from pipelines.analysis.graph import RESULT, questions
@@ -42,7 +43,8 @@ def answers(lake_root: str, options: PipelineOptions, place: str | None = None, 
         ServiceUnavailable: the storage does not answer.
     """
     lk = filled_lake(lake_root)
-    files = lk.entries(Dataset.QUALIFIED, Dataset.UNQUALIFIED, Dataset.DEAD_LETTERS)
+    # Violations are read twice: to count them, and for streets and vehicles.
+    files = lk.entries(*VIOLATIONS, *VIOLATIONS, Dataset.DEAD_LETTERS)
     progress.planned(sum(file.bytes for file in files))
     with TemporaryDirectory() if place is None else nullcontext(place) as reached:
         with beam.Pipeline(options=options) as pipeline:

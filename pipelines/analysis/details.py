@@ -6,9 +6,11 @@ on disk: spellings of streets and vehicles are never all in memory.
 
 import gzip
 import math
+import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
@@ -52,8 +54,10 @@ FEWEST_PAST_MONTHS = 6
 COVERED = 1 / 20
 """A month with a smaller part of the violations of the largest month is not compared: wrong dates make such months."""
 MAD_TO_SIGMA = 1.4826
-PASS_ROWS = 20_000_000
-"""Violations whose vehicles are counted at once: DuckDB does not spill a GROUP BY of any size within its memory."""
+STEPS = 9
+"""Queries over all violations beside those of vehicles, for the progress bar."""
+PASS_ROWS = 4_000_000
+"""Violations whose vehicles are counted at once, in memory: what DuckDB spills of them takes many times as long."""
 MOST_PLACES, MOST_CODES, MOST_MONTHS = 120, 30, 36
 """Of a cube: the rarer places and codes are folded; more months than these are folded to years. So the page has at most
 three million counts of a source, which are a few megabytes where all of them are there."""
@@ -119,27 +123,34 @@ _OF_PRECINCTS: Final = """
     SELECT precinct AS place, month, hour, count(*) AS n FROM violations JOIN hours USING (h)
     WHERE precinct IS NOT NULL GROUP BY ALL
 """
-_PASS: Final = "plate_id IS NOT NULL AND hash(plate_id) % $passes = $number"
-_VEHICLES: Final = f"""
+_WITH_PLATE: Final = "SELECT state, plate_id, epoch_us(event_time) AS t FROM violations WHERE plate_id IS NOT NULL"
+_SEEN: Final = "CREATE OR REPLACE TEMP TABLE seen AS "
+_VEHICLES: Final = """
     CREATE OR REPLACE TEMP TABLE vehicles AS
-    SELECT state, plate_id, count(*) AS n, min(event_time) AS first, max(event_time) AS last
-    FROM violations WHERE {_PASS} GROUP BY ALL
+    SELECT state, plate_id, count(*) AS n, max(t) - min(t) AS us FROM seen GROUP BY ALL
 """
 _GAPS: Final = f"""
     SELECT gap, count(*) FROM (
         SELECT (t - lag(t) OVER (PARTITION BY state, plate_id ORDER BY t)) // {_HOUR} AS gap
-        FROM (SELECT state, plate_id, epoch_us(event_time) AS t FROM violations WHERE {_PASS})
+        FROM seen SEMI JOIN (FROM vehicles WHERE n > 1) USING (plate_id)
     ) WHERE gap IS NOT NULL GROUP BY gap
 """
 _TOP_VEHICLES: Final = f"ORDER BY n DESC, coalesce(state, ''), plate_id LIMIT {TOP_VEHICLES}"
 
 
-def details(root: str, source: str, parts: Mapping[Dataset, Parts], show_plates: bool = False) -> Details:
+def details(
+    root: str,
+    source: str,
+    parts: Mapping[Dataset, Parts],
+    show_plates: bool = False,
+    advance: Callable[[float], None] = lambda _: None,
+) -> Details:
     """The answers to questions 6 to 10.
 
     Args:
         parts: the files of this source.
         show_plates: whether plates are whole; else all but their last characters are masked.
+        advance: is called with the share of the work that is done, after each step.
     """
     with ExitStack() as stack:
         connection = stack.enter_context(spilling(connected(root, NO_ROWS, parts)))
@@ -147,7 +158,7 @@ def details(root: str, source: str, parts: Mapping[Dataset, Parts], show_plates:
         connection.create_function("fold", _fold_column, ["varchar"], "varchar", type=PythonUDFType.ARROW)
         connection.execute(_VIOLATIONS)
         connection.execute(_HOURS)
-        found = _Counts(connection)
+        found = _Counts(connection, advance)
         precincts = found.precincts()
         far = unusual(found.days(), {group.name: group.months for group in precincts})
         return Details(
@@ -172,15 +183,28 @@ def _fold_column(spellings: pa.Array) -> pa.Array:
 class _Counts:
     """Queries over the violations of one source."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, advance: Callable[[float], None]) -> None:
         self._connection = connection
+        self._advance = advance
+        self._with_plate, self._without_plate = self._rows(
+            "SELECT count(plate_id), count(*) - count(plate_id) FROM violations"
+        )[0]
+        self._parts = max(1, math.ceil(self._with_plate / PASS_ROWS))
+        self._steps_done = 0
+
+    def _step(self) -> None:
+        """A step is done."""
+        self._steps_done += 1
+        self._advance(self._steps_done / (STEPS + self._parts))
 
     def _rows(self, query: str) -> list[tuple[Any, ...]]:
         return self._connection.sql(query).fetchall()
 
     def streets(self) -> Streets:
         self._connection.execute(_SPELLINGS)
+        self._step()
         self._connection.execute(_OF_STREETS)
+        self._step()
         spellings, names, given = self._rows(
             "SELECT count(DISTINCT street), count(DISTINCT name), coalesce(sum(n), 0)::BIGINT "
             "FROM spellings JOIN folds USING (street)"
@@ -197,6 +221,7 @@ class _Counts:
 
     def precincts(self) -> tuple[Group, ...]:
         self._connection.execute(_OF_PRECINCTS)
+        self._step()
         found = self._rows("SELECT place, sum(n)::BIGINT AS n FROM of_precincts GROUP BY place ORDER BY n DESC, place")
         return tuple(self._with_times({place: Group(str(place), n) for place, n in found}, "of_precincts"))
 
@@ -215,6 +240,7 @@ class _Counts:
 
     def groups(self, column: str) -> Groups:
         rows = self._rows(f"SELECT coalesce({column}, '') AS name, count(*) AS n FROM violations GROUP BY ALL")
+        self._step()
         given = sorted((row for row in rows if row[0]), key=lambda row: (-row[1], row[0]))
         top = tuple(Group(_visible(name), n) for name, n in given[:TOP_GROUPS])
         return Groups(sum(n for _, n in given), len(given), top)
@@ -224,6 +250,7 @@ class _Counts:
             "SELECT violation_code, week, count(*) FROM violations JOIN hours USING (h) "
             f"WHERE violation_code <> {UNQUALIFIED} GROUP BY ALL ORDER BY ALL"
         )
+        self._step()
         weeks: dict[int, list[int]] = {}
         for code, hour, n in rows:
             weeks.setdefault(code, [0] * (len(WEEKDAYS) * HOURS))[hour] = n
@@ -274,6 +301,7 @@ class _Counts:
             LEFT JOIN cube_months m ON hours.month[:{length}] = m.month
             GROUP BY cell
         """).to_arrow_table()
+        self._step()
         counts = np.zeros(math.prod(shape), "<u4")
         counts[cells["cell"].to_numpy()] = cells["n"].to_numpy()
         return Cube(
@@ -284,24 +312,25 @@ class _Counts:
         )
 
     def days(self) -> dict[str, int]:
-        return dict(self._rows("SELECT day, count(*) FROM violations JOIN hours USING (h) GROUP BY day ORDER BY day"))
+        days = self._rows("SELECT day, count(*) FROM violations JOIN hours USING (h) GROUP BY day ORDER BY day")
+        self._step()
+        return dict(days)
 
     def vehicles(self, show_plates: bool) -> Vehicles:
-        rows, without = self._rows("SELECT count(plate_id), count(*) - count(plate_id) FROM violations")[0]
-        passes = max(1, math.ceil(rows / PASS_ROWS))
         tickets, gaps, top = Counter[int](), Counter[int](), list[tuple[Any, ...]]()
-        for number in range(passes):
-            part = {"passes": passes, "number": number}
-            self._connection.execute(_VEHICLES, part)
+        for part in self._parts_by_plate():
+            self._connection.execute(_SEEN + part)
+            self._connection.execute(_VEHICLES)
             tickets.update(dict(self._rows("SELECT n, count(*) FROM vehicles GROUP BY n")))
-            gaps.update(dict(self._connection.execute(_GAPS, part).fetchall()))
-            top += self._rows(f"SELECT n, state, plate_id, epoch(last - first)::DOUBLE FROM vehicles {_TOP_VEHICLES}")
+            gaps.update(dict(self._rows(_GAPS)))
+            top += self._rows(f"SELECT n, state, plate_id, us / 1e6 FROM vehicles {_TOP_VEHICLES}")
+            self._step()
         top.sort(key=lambda row: (-row[0], row[1] or "", row[2]))
         bins = [0] * (len(GAP_DAYS) + 1)
         for hours, n in gaps.items():
             bins[sum(hours >= 24 * days for days in GAP_DAYS)] += n
         return Vehicles(
-            without_plate=without,
+            without_plate=self._without_plate,
             tickets=dict(sorted(tickets.items())),
             again=tuple(bins),
             p50_gap_days=_weighted_median(sorted(gaps.items())) / 24 if gaps else None,
@@ -310,6 +339,21 @@ class _Counts:
                 for n, state, plate, seconds in top[:TOP_VEHICLES]
             ),
         )
+
+    def _parts_by_plate(self) -> Iterator[str]:
+        """Queries of the rows with a plate, all those of a plate in one of them; more than one part are written to
+        temporary files first, so that each row is read from the lake once."""
+        if self._parts == 1:
+            yield _WITH_PLATE
+            return
+        folder = Path(self._rows("SELECT current_setting('temp_directory')")[0][0], "plates")
+        self._connection.execute(f"""
+            COPY (SELECT *, hash(plate_id) % {self._parts} AS part FROM ({_WITH_PLATE}))
+            TO '{folder}' (FORMAT parquet, PARTITION_BY (part))
+        """)
+        for part in sorted(folder.iterdir()):
+            yield f"SELECT state, plate_id, t FROM read_parquet('{part}/*', hive_partitioning = false)"
+            shutil.rmtree(part)
 
 
 def masked(plate: str) -> str:

@@ -186,9 +186,16 @@ class _Details(beam.DoFn):  # type: ignore[misc]
         self._root = root
         self._show_plates = show_plates
 
-    def process(self, element: tuple[str, dict[Dataset, Parts]]) -> Iterator[Details]:
-        source, parts = element
-        yield details(self._root, source, parts, self._show_plates)
+    def process(self, element: tuple[str, dict[Dataset, Parts], int]) -> Iterator[Details]:
+        source, parts, size = element
+        shown = 0
+
+        def advance(done: float) -> None:
+            nonlocal shown
+            progress.advance(int(size * done) - shown)
+            shown = int(size * done)
+
+        yield details(self._root, source, parts, self._show_plates, advance)
 
 
 class _WriteAnswers(beam.DoFn):  # type: ignore[misc]
@@ -276,9 +283,10 @@ def questions(pipeline: beam.Pipeline, lk: Lake, place: str, show_plates: bool =
         | "By source" >> beam.Map(_area_by_source)
         | "Most frequent" >> beam.combiners.Top.PerKey(TOP_AREAS)
     )
-    of_sources = [
-        (source, found) for source, found in by_source.items() if any(found[dataset] for dataset in VIOLATIONS)
-    ]
+    sizes = Counter[str]()
+    for file in lk.entries(*VIOLATIONS):
+        sizes[file.source] += file.bytes
+    of_sources = [(source, by_source[source], size) for source, size in sizes.items()]
     detailed = _each(pipeline, "sources", of_sources) | "Details" >> beam.ParDo(_Details(root, show_plates))
     letters = (
         _each(pipeline, "files of dead letters", lk.entries(Dataset.DEAD_LETTERS))

@@ -188,7 +188,7 @@ def test_a_source_that_is_too_short_for_a_question_is_not_added_to_another(fille
             question = f"The violations of the drones span 1 day (8 Mar 2026): the question needs {days}."
             assert question in plain
             plain = plain.replace(question, "", 1)
-        assert "span" not in re.sub(r"<style>.*?</style>", "", plain, flags=re.DOTALL).replace("<span", "")
+        assert "The violations of the" not in plain, "the history is long enough"
 
 
 def test_wrong_dates_are_outside_of_the_span(filled: Filled) -> None:
