@@ -117,10 +117,8 @@ def ranking(label: Label, bars: Sequence[Ranked], *, x_title: str, color: str = 
         drawn = base.mark_bar(height=9, yOffset=10, cornerRadiusEnd=2, color=color).encode(
             x=alt.X("value:Q", scale=scale, title=x_title, axis=_counts(grid=False, ticks=size.width // 115))
         )
-        text = base.encode(text="label:N", x=alt.XValue(0)).mark_text(
-            align="left", dy=-8, color=INK, limit=size.width - NOTE_WIDTH
-        )
-        note = base.encode(text="note:N", x=alt.XValue("width")).mark_text(align="right", dy=-8, color=MUTED)
+        text = base.encode(text="label:N").mark_text(x=0, align="left", dy=-8, color=INK, limit=size.width - NOTE_WIDTH)
+        note = base.encode(text="note:N").mark_text(x="width", align="right", dy=-8, color=MUTED)
         return alt.layer(drawn, text, note).properties(height=42 * len(bars))
 
     return _both(chart, label)
@@ -163,8 +161,8 @@ def heat(
             symbolSize=180, format="~s" if few else ",~f", tickCount=4, titleLimit=0,
             labelExpr="datum.value ? datum.label : '0'",
         )  # fmt: skip
-        edges = alt.StrokeValue("var(--page)") if gap else alt.Undefined
-        drawn = alt.Chart(_data(squares)).mark_rect(color=ACCENT, strokeWidth=gap or alt.Undefined)
+        edges: dict[str, Any] = {"stroke": "var(--page)", "strokeWidth": gap} if gap else {}
+        drawn = alt.Chart(_data(squares)).mark_rect(color=ACCENT, **edges)
         # The browser's font may be wider than the one that Vega measures with.
         widest = min(ROW_NAMES[size.name], max(map(len, rows)) * size.font * WIDEST_LETTER)
         names = alt.Axis(grid=False, labelLimit=0.85 * ROW_NAMES[size.name], minExtent=widest)
@@ -173,7 +171,6 @@ def heat(
             x2="to:Q",
             y=alt.Y("row:O", sort=list(rows), axis=names, title=None),
             opacity=alt.Opacity("n:Q", scale=alt.Scale(range=[0.06, 1], zero=True), legend=shown, title=legend),
-            stroke=edges,
         ).properties(height=len(rows) * 26)
 
     return _both(chart, label)
@@ -192,8 +189,8 @@ def _before(bands: Sequence[Band], axis: alt.Axis, size: Size) -> list[Spec]:
         return []
     at = alt.Chart(_data(rows)).encode(x=alt.X("middle:Q", axis=axis))
     words = [
-        at.encode(text="name:N", y=alt.YValue(12)).mark_text(color=MUTED),
-        at.encode(text="note:N", y=alt.YValue(16 + size.font)).mark_text(color=INK, fontWeight="bold"),
+        at.encode(text="name:N").mark_text(y=12, color=MUTED),
+        at.encode(text="note:N").mark_text(y=16 + size.font, color=INK, fontWeight="bold"),
     ]
     means = [row for row in rows if row["mean"] is not None]
     if not means:

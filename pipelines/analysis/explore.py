@@ -52,7 +52,8 @@ def _precinct(properties: Mapping[str, Any]) -> str:
 
 
 def _rings(geometry: Mapping[str, Any]) -> list[Ring]:
-    polygons = {"Polygon": lambda of: [of], "MultiPolygon": lambda of: of}[geometry["type"]](geometry["coordinates"])
+    corners = geometry["coordinates"]
+    polygons = {"Polygon": [corners], "MultiPolygon": corners}[geometry["type"]]
     return [ring for polygon in polygons for ring in polygon]
 
 
