@@ -16,6 +16,7 @@ What each dependency is for:
   starlette, uvicorn, Jinja2   the console: routes, the server, pages; Jinja2 for the report, too
   argon2-cffi           the console's passwords
   polars                the simulator's CSV writer
+  scipy                 the robust regression of `prestacop fleet` (theilslopes, with its interval); 140 MB
   psutil                what this machine has, for the doctor
   prometheus-client     the exporter's page of metrics
   google-cloud-storage (gcp)           lakes and inputs at gs://
@@ -73,6 +74,7 @@ setup(
         "argon2-cffi",
         "polars",
         "psutil",
+        "scipy",
         "prometheus-client",
     ],
     extras_require={

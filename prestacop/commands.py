@@ -47,6 +47,11 @@ GROUPS: dict[str, dict[str, Subcommand]] = {
             "pipelines.analysis.flags:fines",
             "compute the fines by time window and violation code, as CSV",
         ),
+        "fleet": Subcommand(
+            "pipelines.analysis.fleet",
+            "pipelines.analysis.flags:fleet",
+            "estimate the health of the drones' batteries",
+        ),
         "trace": Subcommand(
             "pipelines.maintenance.trace",
             "pipelines.maintenance.flags:trace",

@@ -73,7 +73,7 @@ def parser_of(name: str) -> "Parser":
 
 
 def usage() -> str:
-    """What ``prestacop --help`` prints: it fits a terminal of 24 lines with 80 columns, and the next prompt."""
+    """What ``prestacop --help`` prints: it fits a terminal of 30 lines with 80 columns, and the next prompt."""
     width = max(map(len, SUBCOMMANDS))
     lines = [
         f"{title if name == next(iter(group)) else '':8}  {name:{width}}  {command.summary}"

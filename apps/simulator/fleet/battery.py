@@ -89,6 +89,12 @@ class Batteries:
         """How fast drones that charge now do."""
         return CHARGE_PCT_S * self._charger * self._charge / self.capacity
 
+    def flights_until(self, capacity: float) -> Floats:
+        """Flights of 88 % until this capacity, by use alone; 0 where it is lower already."""
+        by_use = (1 - capacity) / self._speed - _BY_AGE * self._days**0.75
+        ah = (np.maximum(by_use, 0) / _BY_USE) ** 2 - self._ah
+        return np.maximum(ah, 0) / (2 * _CELL_AH * _DEPTH * (1 + capacity) / 2)
+
     def step(self, seconds: float, change_pct: Floats) -> None:
         """Move on by ``seconds``, in which the charge changed by so many percent."""
         self._ah += np.abs(change_pct) / 100 * self.capacity * _CELL_AH
