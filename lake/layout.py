@@ -15,7 +15,8 @@ from schemas.lake import CHANGES, LEDGER, Dataset, Source
 NEW_YORK = ZoneInfo(TIME_ZONE)
 CHANGE: Final = "change-"
 """Prefix of the names of changes and of their files."""
-_PART = re.compile(r"\.part-\d{5}$")
+_PART = re.compile(r"\.part-\d{5}(?=$|\.found-)")
+_FOUND = re.compile(r"\.found-[0-9a-f]{16}$")
 
 
 def partitions(dataset: Dataset) -> tuple[str, ...]:
@@ -41,13 +42,30 @@ def part_name(unit: str, part: int) -> str:
     return f"{unit}.part-{part:05d}" if part else unit
 
 
+def found_name(name: str, found: str) -> str:
+    """The file name of a unit's part whose rows depend on which uploaded pictures an attempt has found: attempts that
+    have found others write other files, of which the ledger names one.
+
+    Args:
+        found: 16 hexadecimal digits of a hash of the rows.
+    """
+    return f"{name}.found-{found}"
+
+
+def depends_on_pictures(path: str) -> bool:
+    """Whether the file has a name of :func:`found_name`."""
+    return _FOUND.search(path.removesuffix(".parquet")) is not None
+
+
 def unit_of(path: str) -> str:
     """The unit that wrote the file of this path, or the name of a file of a change.
 
     >>> unit_of("dead_letters/source=drones/drones-00000-ab.part-00002.parquet")
     'drones-00000-ab'
+    >>> unit_of("images/source=images/month=2026-01/images-00000-ab.part-00002.found-0123456789abcdef.parquet")
+    'images-00000-ab'
     """
-    return _PART.sub("", PurePosixPath(path).name.removesuffix(".parquet"))
+    return _PART.sub("", _FOUND.sub("", PurePosixPath(path).name.removesuffix(".parquet")))
 
 
 def is_part(path: str) -> bool:

@@ -67,7 +67,7 @@ three bytes of memory per pixel."""
 
 
 class ImageMessage(msgspec.Struct, kw_only=True, gc=False):
-    """A v1 message of the images' own topic; v0 is the line ``epoch;image_id;data``."""
+    """A v1 message of the images' own topic, with the picture in it; v0 is the line ``epoch;image_id;data``."""
 
     schema_version: Literal[1]
     image_id: Id
@@ -75,6 +75,20 @@ class ImageMessage(msgspec.Struct, kw_only=True, gc=False):
     """RFC 3339, UTC."""
     data: str
     """A JPEG in base64."""
+
+
+class UploadedImageMessage(msgspec.Struct, kw_only=True, gc=False):
+    """A v2 message of the images' topic: its sender has uploaded the picture to the lake before
+    (:func:`schemas.pictures.picture_path`), and sends only what identifies it."""
+
+    schema_version: Literal[2]
+    image_id: Id
+    event_time: Annotated[str, msgspec.Meta(max_length=MAX_ID_CHARS)]
+    """RFC 3339, UTC."""
+    sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
+    """Of the JPEG: its name in the lake is made of it."""
+    bytes: Annotated[int, msgspec.Meta(ge=1, le=MAX_IMAGE_BYTES)]
+    """The size of the JPEG."""
 
 
 def v0_message_id(line: bytes) -> str:
@@ -106,5 +120,9 @@ class Reason:
     IMAGE_NOT_BASE64: Final = "image_not_base64"
     IMAGE_NOT_JPEG: Final = "image_not_jpeg"
     IMAGE_TOO_MANY_PIXELS: Final = "image_too_many_pixels"
+    IMAGE_NOT_UPLOADED: Final = "image_not_uploaded"
+    """The lake has no picture of the ``sha256`` of a v2 message. Once it is uploaded, replay finds it."""
+    IMAGE_SIZE_DIFFERS: Final = "image_size_differs"
+    """The picture of a v2 message has another size in the lake than the message says."""
     ANSWER_UNSIGNED: Final = "answer_unsigned"
     """``status="officer"`` without the signature of a known key (:mod:`schemas.answers`)."""

@@ -1,4 +1,4 @@
-"""Decode image messages, v1 and v0, and check their limits."""
+"""Decode image messages, v2, v1 and v0, and check their limits."""
 
 import binascii
 import re
@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from schemas.decoding import TEXT, Undecodable, decode_checked, load_object
+from schemas.decoding import TEXT, Undecodable, decode_checked, decode_json, load_object
 from schemas.jpeg import NoJpegError, claimed_pixels
 from schemas.messages import (
     EVENT_SECONDS,
@@ -17,6 +17,7 @@ from schemas.messages import (
     Id,
     ImageMessage,
     Reason,
+    UploadedImageMessage,
 )
 from schemas.times import event_time_of
 
@@ -24,10 +25,11 @@ _BEGINS_JSON: Final = re.compile(rb"[ \t\r\n]*\{")
 _EPOCH: Final = re.compile(r"-?\d{1,30}(?:\.\d{1,30})?(?:[eE][-+]?\d{1,3})?", re.ASCII)
 _TOO_LARGE: Final = f"more than {MAX_IMAGE_BYTES} bytes"
 _DECODER: Final = msgspec.json.Decoder(ImageMessage)
+_UPLOADED: Final = msgspec.json.Decoder(UploadedImageMessage)
 
 
 class Picture(NamedTuple):
-    """A decoded picture."""
+    """A picture that was in its message."""
 
     image_id: str
     event_time: int
@@ -35,13 +37,36 @@ class Picture(NamedTuple):
     jpeg: bytes
 
 
-def decode_picture(payload: bytes) -> Picture:
-    """The picture in a payload. Raises Undecodable."""
+class UploadedPicture(NamedTuple):
+    """A picture that its sender has uploaded."""
+
+    image_id: str
+    event_time: int
+    """Microseconds since the epoch."""
+    sha256: str
+    """Hexadecimal."""
+    bytes: int
+
+
+def picture_path(sha256: str) -> str:
+    """The path below the lake's root of a picture: the same picture always has the same name.
+
+    >>> picture_path("0a1b")
+    'pictures/0a/0a1b.jpg'
+    """
+    return f"pictures/{sha256[:2]}/{sha256}.jpg"
+
+
+def decode_picture(payload: bytes) -> Picture | UploadedPicture:
+    """The picture in a payload, or of v2 what identifies it. Raises Undecodable."""
     if not payload or payload.isspace():
         raise Undecodable(Reason.EMPTY)
     if len(payload) > MAX_IMAGE_PAYLOAD_BYTES:
         raise Undecodable(Reason.TOO_LARGE, _TOO_LARGE)
-    image_id, event_time, data = _of_json(payload) if _BEGINS_JSON.match(payload) else _of_line(payload)
+    found = _of_json(payload) if _BEGINS_JSON.match(payload) else _of_line(payload)
+    if isinstance(found, UploadedPicture):
+        return found
+    image_id, event_time, data = found
     if len(data) > MAX_IMAGE_BYTES * 4 // 3 + 4:  # before decoding a text of any length
         raise Undecodable(Reason.TOO_LARGE, _TOO_LARGE)
     try:
@@ -50,25 +75,36 @@ def decode_picture(payload: bytes) -> Picture:
         raise Undecodable(Reason.IMAGE_NOT_BASE64, str(error)) from error
     if len(jpeg) > MAX_IMAGE_BYTES:
         raise Undecodable(Reason.TOO_LARGE, _TOO_LARGE)
+    check_jpeg(jpeg)
+    return Picture(image_id, event_time, jpeg)
+
+
+def check_jpeg(jpeg: bytes) -> None:
+    """Raises Undecodable where bytes are not a JPEG, or claim more pixels than a decoder should be given."""
     try:
         pixels = claimed_pixels(jpeg)
     except NoJpegError as error:
         raise Undecodable(Reason.IMAGE_NOT_JPEG, str(error)) from error
     if pixels > MAX_IMAGE_PIXELS:
         raise Undecodable(Reason.IMAGE_TOO_MANY_PIXELS, f"{pixels}, more than {MAX_IMAGE_PIXELS}")
-    return Picture(image_id, event_time, jpeg)
 
 
-def _of_json(payload: bytes) -> tuple[str, int, str]:
+def _of_json(payload: bytes) -> tuple[str, int, str] | UploadedPicture:
     # The picture is the longest text; the rest is as small as any message and cheap to check.
     longest = max(TEXT.finditer(payload), key=lambda found: found.end() - found.start(), default=None)
     rest = payload[: longest.start()] + b'""' + payload[longest.end() :] if longest else payload
-    load_object(rest, MAX_BYTES)
+    if load_object(rest, MAX_BYTES).get("schema_version") == 2:
+        uploaded = decode_json(payload, _UPLOADED)
+        return UploadedPicture(uploaded.image_id, _micros(uploaded.event_time), uploaded.sha256, uploaded.bytes)
     message = decode_checked(payload, _DECODER)
-    event_time = event_time_of(message.event_time)
-    if event_time is None:
-        raise Undecodable(Reason.EVENT_TIME_UNREADABLE, message.event_time)
-    return message.image_id, event_time, message.data
+    return message.image_id, _micros(message.event_time), message.data
+
+
+def _micros(event_time: str) -> int:
+    found = event_time_of(event_time)
+    if found is None:
+        raise Undecodable(Reason.EVENT_TIME_UNREADABLE, event_time)
+    return found
 
 
 def _of_line(payload: bytes) -> tuple[str, int, str]:

@@ -21,7 +21,7 @@ from lake.tombstones import tombstones
 from schemas.dead_letter_share import MIN_ROWS, percent
 from schemas.errors import InputUnusable
 from sources.units import Unit, UnitBatch
-from transforms.outputs import DEAD_LETTERS, Parsed
+from transforms.outputs import DEAD_LETTERS, UPLOADED, Parsed
 from transforms.per_unit import PerUnit
 
 REASONS: Final = 3
@@ -118,6 +118,9 @@ class Parser(PerUnit[_Counts]):
         table = pa.Table.from_batches([rows])
         bury_pictures(self._root, them, pictures(them, table))
         erased = them.erased(table)
+        if UPLOADED.name in rows.schema.names:
+            # The publication erases these, and deletes their objects where no other row names them.
+            erased &= ~rows[UPLOADED.name].to_numpy(zero_copy_only=False)
         return rows.filter(pa.array(~erased)) if erased.any() else rows
 
     def _check(self, unit: Unit, counts: _Counts) -> None:

@@ -1,10 +1,12 @@
 """Write the rows of a unit to the lake, and commit the unit to the ledger."""
 
 from collections.abc import Iterable, Iterator
+from hashlib import blake2b
 from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
+import pyarrow.compute as pc
 from apache_beam.coders import PickleCoder, StrUtf8Coder
 from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import (
@@ -22,13 +24,16 @@ from apache_beam.utils.windowed_value import WindowedValue
 from lake.changes import Move
 from lake.files import in_ledger, write_unit
 from lake.large_payloads import store_large_payloads
-from lake.layout import part_name
+from lake.layout import found_name, part_name
 from lake.ledger import commit, is_committed
 from schemas.errors import NotReconciled
 from schemas.lake import DUPLICATES, ERASED, Dataset, Source
+from schemas.messages import Reason
 from sources.units import ROWS_IN, Tally, UnitBatch, UnitTally
-from transforms.outputs import OUTPUT_DATASETS
+from transforms.outputs import OUTPUT_DATASETS, UPLOADED
 from transforms.per_unit import PerUnit
+
+_OF_UPLOADS = pa.array([Reason.IMAGE_NOT_UPLOADED, Reason.IMAGE_SIZE_DIFFERS])
 
 
 class _UnitRows:
@@ -74,8 +79,28 @@ class _Write(PerUnit[_UnitRows]):
 def write_tally(root: str, dataset: Dataset, batch: UnitBatch, batches: list[pa.RecordBatch]) -> Tally:
     """Write all rows of one part of a unit in one dataset; gives what was written."""
     name = part_name(batch.unit.name, batch.part)
+    if found := _found(dataset, batches):
+        name = found_name(name, found)
     written = write_unit(root, dataset, batch.unit.source, name, batches)
     return Tally(str(dataset), sum(b.num_rows for b in batches), tuple(written))
+
+
+def _found(dataset: Dataset, batches: list[pa.RecordBatch]) -> str | None:
+    """A hash of the rows where they depend on which pictures were uploaded already (:func:`found_name`), else None."""
+    if dataset == Dataset.IMAGES:
+        columns = ["record"]
+        depends = any(pc.any(rows[UPLOADED.name]).as_py() for rows in batches if UPLOADED.name in rows.schema.names)
+    elif dataset == Dataset.DEAD_LETTERS:
+        columns = ["record", "reason", "detail"]
+        depends = any(pc.any(pc.is_in(rows["reason"].cast(pa.string()), _OF_UPLOADS)).as_py() for rows in batches)
+    else:
+        return None
+    if not depends:
+        return None
+    digest = blake2b(digest_size=8)
+    for rows in batches:
+        digest.update(repr(rows.select(columns).to_pydict()).encode())
+    return digest.hexdigest()
 
 
 class Write(beam.PTransform):  # type: ignore[misc]

@@ -18,7 +18,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from messaging.urls import topic_url
 from metrics.flags import add_metrics, serving_metrics
 from schemas.errors import InputUnusable, PrestaCopError, ServiceUnavailable
-from terminal.arguments import command_parser, port, readable, whole
+from terminal.arguments import LAKE, command_parser, port, readable, whole
 from terminal.exits import report_text
 from terminal.signals import INTERRUPTED
 
@@ -60,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         commands=given.commands,
         confirmations=given.confirmations,
         panes=given.panes,
+        lake=given.lake,
     )
     log.set_up()
     try:
@@ -215,6 +216,11 @@ def parser() -> argparse.ArgumentParser:
         type=topic,
         metavar="URL",
         help="read the drones' pictures from this topic or subscription (default: no pictures)",
+    )
+    add(
+        "--lake",
+        metavar=LAKE,
+        help="fetch the pictures of alerts that drones have uploaded from this lake (default: none is uploaded)",
     )
     add("--commands", type=topic, metavar="URL", help="publish commands to drones to this topic (default: no commands)")
     add(

@@ -31,6 +31,7 @@ from .readers import Reader
 from .reading import positions
 from .streams import Streams
 from .topics import Backlog, Follower, open_publisher, open_reader
+from .uploaded import fetch
 from .workers import Worker
 
 KEY: Final = "console-key.pem"
@@ -52,6 +53,8 @@ class Wiring:
     commands: Topic | None = None
     confirmations: Topic | None = None
     panes: Path | None = None
+    lake: str | None = None
+    """Where drones upload their pictures; None where no message names an uploaded one."""
 
 
 class Console:
@@ -106,6 +109,8 @@ class Console:
         self._workers = [Worker(DATABASE, self._look_after)]
         if self.panes is not None:
             self._workers.append(Worker("panes", partial(self._follow_panes, self.panes)))
+        if wiring.images is not None:
+            self._workers.append(Worker("uploaded pictures", partial(self._fetch_pictures, wiring.lake)))
 
     def start(self) -> None:
         """Start reading, publishing and expiring leases."""
@@ -204,6 +209,11 @@ class Console:
                 self.pictures.tidy()
                 self.desk.tidy()
             self._workers[0].works()
+
+    def _fetch_pictures(self, root: str | None, stopping: threading.Event) -> None:
+        while not stopping.wait(_TICK_S):
+            self.pictures.fetch(partial(fetch, root))
+            self._workers[-1].works()
 
     def _follow_panes(self, panes: Panes, stopping: threading.Event) -> None:
         quiet = 0

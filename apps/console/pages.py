@@ -133,7 +133,7 @@ def _queue(console: Console, visit: Visit) -> dict[str, Any]:
     order = "newest" if visit.request.query_params.get("order") == "newest" else "oldest"
     direction = "DESC" if order == "newest" else "ASC"
     rows = console.database.rows(
-        "SELECT shown.*, leases.officer, pictures.file IS NOT NULL AS pictured FROM shown_alerts AS shown"
+        "SELECT shown.*, leases.officer, coalesce(pictures.bytes, 0) > 0 AS pictured FROM shown_alerts AS shown"
         " LEFT JOIN leases ON leases.alert = shown.id AND leases.ended_at IS NULL LEFT JOIN pictures USING (image_id)"
         f" WHERE answered = 0 ORDER BY kept_raised_at {direction}, shown.id {direction} LIMIT ?",
         _ON_MAP,

@@ -1,27 +1,32 @@
 """Pictures from the images' topic, which may arrive before or after their alerts.
 
 The graph puts them into the lake under names that only its own readers find; an officer needs one within seconds, so
-the console keeps the newest itself. Their names on the disk are hashes: no part of a message is ever part of a
-path.
+the console keeps the newest itself. Their names on the disk are hashes: no other part of a message is ever part of a
+path. One that its drone has uploaded (v2) is fetched from the lake when there is an alert with it.
 """
 
 import hashlib
 import os
+import secrets
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from schemas.pictures import decode_picture
+from schemas.decoding import Undecodable
+from schemas.pictures import UploadedPicture, decode_picture
 
 from .database import Database
-from .reading import take
+from .reading import refuse, take
 
 IMAGES: Final = "images"
 MOST_PICTURES: Final = 50_000
 KEPT_BYTES: Final = 2 * 1024**3
 """Limit of stored pictures; beyond it the oldest are removed, those of answered alerts first, never one of an open
 alert. Where none can be removed, further pictures wait in their topic (backpressure)."""
+_NOT_FETCHED: Final = 0
+"""The size in the database of a picture that is in the lake only."""
+_FETCHED_AT_ONCE: Final = 20
 _FREED: Final = 0.05
 """Bytes freed at once."""
 _OF_OPEN: Final = "EXISTS (SELECT 1 FROM alerts WHERE alerts.image_id = pictures.image_id AND answered = 0)"
@@ -57,14 +62,14 @@ class Pictures:
         written: list[str] = []
 
         def save(payload: bytes) -> tuple[str, str, int]:
-            """Write a picture; gives its image_id, file name and size."""
-            image_id, _, jpeg = decode_picture(payload)
-            name = hashlib.sha256(jpeg).hexdigest() + ".jpg"
-            partial = self._folder / f"{name}.part"
-            written.extend((partial.name, name))
-            partial.write_bytes(jpeg)
-            os.replace(partial, self._folder / name)
-            return image_id, name, len(jpeg)
+            """Write a picture, if it came with its message; gives its image_id, file name and size."""
+            picture = decode_picture(payload)
+            if isinstance(picture, UploadedPicture):
+                return picture.image_id, f"{picture.sha256}.jpg", _NOT_FETCHED
+            name = hashlib.sha256(picture.jpeg).hexdigest() + ".jpg"
+            written.append(name)
+            self._write(name, picture.jpeg)
+            return picture.image_id, name, len(picture.jpeg)
 
         def keep(connection: sqlite3.Connection, picture: tuple[str, str, int]) -> None:
             connection.execute("INSERT INTO pictures VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", (*picture, now))
@@ -76,9 +81,49 @@ class Pictures:
         self.tidy()
         self._changed()
 
+    def fetch(self, fetch: Callable[[str], bytes]) -> None:
+        """Fetch the pictures of alerts that were uploaded; one that cannot be had is refused.
+
+        Args:
+            fetch: gives a picture by its SHA-256. Raises Undecodable where there is none, anything else for a fault of
+                the lake.
+        """
+        waiting = self._database.rows(
+            f"SELECT file, min(image_id) AS image_id FROM pictures WHERE bytes = {_NOT_FETCHED} AND {_OF_ANY}"
+            f" GROUP BY file ORDER BY min(came_at) LIMIT {_FETCHED_AT_ONCE}"
+        )
+        for row in waiting:
+            try:
+                jpeg = fetch(row["file"].removesuffix(".jpg"))
+            except Undecodable as error:
+                with self._database.transaction() as connection:
+                    refuse(connection, IMAGES, [(row["image_id"].encode(), str(error))], self._clock())
+                    connection.execute(
+                        f"DELETE FROM pictures WHERE file = ? AND bytes = {_NOT_FETCHED}", (row["file"],)
+                    )
+                continue
+            self._write(row["file"], jpeg)
+            with self._database.transaction() as connection:
+                connection.execute("UPDATE pictures SET bytes = ? WHERE file = ?", (len(jpeg), row["file"]))
+            self._remove_unknown([row["file"]])  # where it was tidied meanwhile
+        if waiting:
+            self.tidy()
+            self._changed()
+
+    def _write(self, name: str, jpeg: bytes) -> None:
+        partial = self._folder / f"{name}.{secrets.token_hex(4)}.part"
+        try:
+            partial.write_bytes(jpeg)
+            os.replace(partial, self._folder / name)
+        finally:
+            partial.unlink(missing_ok=True)
+
     def of(self, alert: int) -> Path | None:
         """The picture of an alert, if it has arrived."""
-        row = self._database.row("SELECT file FROM alerts JOIN pictures USING (image_id) WHERE alerts.id = ?", alert)
+        row = self._database.row(
+            f"SELECT file FROM alerts JOIN pictures USING (image_id) WHERE alerts.id = ? AND bytes > {_NOT_FETCHED}",
+            alert,
+        )
         return self._folder / row["file"] if row else None
 
     def has_room(self) -> bool:

@@ -105,6 +105,7 @@ CREATE TABLE IF NOT EXISTS pictures (
     came_at REAL NOT NULL
 );
 CREATE INDEX IF NOT EXISTS picture_files ON pictures (file);
+CREATE INDEX IF NOT EXISTS pictures_in_the_lake ON pictures (came_at) WHERE bytes = 0;
 
 CREATE TABLE IF NOT EXISTS accounts (
     name TEXT PRIMARY KEY,

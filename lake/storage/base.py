@@ -113,6 +113,12 @@ class Storage(ABC):
         """Files that are being written, or that a killed process has left half-written."""
         return ()
 
+    def size(self, path: str) -> int | None:
+        """The size of a file in bytes; None where it does not exist."""
+        with faults(self.root):
+            info = patiently(partial(self.filesystem.get_file_info, self.full(path)))
+        return int(info.size) if info.is_file else None
+
     def read(self, path: str) -> bytes:
         """The whole file. Raises FileNotFoundError."""
         with faults(self.root), self.filesystem.open_input_stream(self.full(path)) as stream:
@@ -201,6 +207,12 @@ class BucketStorage(Storage):
         key = self._key(path)
         with faults(self.root):
             patiently(lambda: self.remove(key))
+
+    def size(self, path: str) -> int | None:
+        found = super().size(path)
+        if found is None:  # or the bucket is missing, which listing reports
+            next(self.keys(self._key(path), below=True), None)
+        return found
 
     def read(self, path: str) -> bytes:
         key = self._key(path)

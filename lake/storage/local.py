@@ -42,6 +42,10 @@ class LocalStorage(Storage):
         self._inside(Path(self.full(path)))
         return super().read(path)
 
+    def size(self, path: str) -> int | None:
+        self._inside(Path(self.full(path)))
+        return super().size(path)
+
     def put(self, path: str, data: bytes | memoryview) -> None:
         with self._written(path, data) as (temporary, target):
             os.replace(temporary, target)

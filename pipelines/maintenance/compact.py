@@ -13,7 +13,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from lake import Lake, filled_lake
 from lake.changes import COMPACTION, Change, published
 from lake.storage import storage
-from lake.vacuum import Vacuumed, delete, find_due
+from lake.uploads import delete_unnamed, unnamed_pictures
+from lake.vacuum import Removable, Vacuumed, delete, find_due
 from pipelines.cli.app import beam_options, progress_bar, run
 from pipelines.maintenance import flags
 from pipelines.maintenance.compaction_graph import ROUND_BYTES, commit_change, compaction, plan, with_checksums
@@ -66,7 +67,9 @@ def _amount(sizes: Iterable[int]) -> _Amount:
     return _Amount(len(each), sum(each))
 
 
-def preview(root: str, target: int, retention: timedelta, deep: bool, only_vacuum: bool) -> Iterator[str]:
+def preview(
+    root: str, target: int, retention: timedelta, deep: bool, only_vacuum: bool, keep_uploads: float
+) -> Iterator[str]:
     """Lines that say by dataset what a run would publish, merge and delete. Raises InputUnusable where there is no
     lake."""
     lk = filled_lake(root)
@@ -82,7 +85,13 @@ def preview(root: str, target: int, retention: timedelta, deep: bool, only_vacuu
         )
         if any(amount.files for amount in amounts):
             yield f"  {dataset.replace('_', ' '):14}" + "".join(f"{amount!s:>26}" for amount in amounts)
+    if deep:
+        yield f"{_uploads(unnamed_pictures(root, keep_uploads))} to be deleted"
     yield "nothing was changed (--dry-run)"
+
+
+def _uploads(pictures: Sequence[Removable]) -> str:
+    return f"{_amount(picture.bytes for picture in pictures)} of pictures that no message has named"
 
 
 def summary(before: Lake, after: Lake, deleted: Vacuumed) -> Iterator[str]:
@@ -118,18 +127,24 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _command(arguments: argparse.Namespace, options: PipelineOptions) -> int:
     root, target, retention = arguments.lake, arguments.file_mb << 20, timedelta(seconds=arguments.retention)
+    keep = arguments.keep_uploads
     if arguments.dry_run:
-        print(*preview(root, target, retention, arguments.deep, arguments.vacuum), sep="\n")
+        print(*preview(root, target, retention, arguments.deep, arguments.vacuum, keep), sep="\n")
         return 0
-    before = filled_lake(root)
+    before, uploads = filled_lake(root), list[Removable]()
     with progress_bar("compacting", arguments.quiet):
         if not arguments.vacuum:
             storage(root).probe()
             compact(root, target, options)
         found = find_due(root, retention, arguments.deep)
-        progress.planned(sum(file.bytes for due in found for file in due.files))
+        if arguments.deep:
+            uploads = unnamed_pictures(root, keep)
+        progress.planned(sum(file.bytes for file in (*uploads, *(file for due in found for file in due.files))))
         deleted = delete(root, found, retention, progress.advance)
+        uploads = delete_unnamed(root, uploads, keep, progress.advance)
     if not arguments.vacuum and (tidied := tidy(root)):
         print(f"{tidied:,} plans, spooled segments and notes of committed units deleted")
+    if uploads:
+        print(f"{_uploads(uploads)} deleted")
     print(*([vacuumed(deleted)] if arguments.vacuum else summary(before, Lake(root), deleted)), sep="\n")
     return 0

@@ -26,7 +26,7 @@ Run it by cron, every few minutes: it is safe while pipelines write, readers rea
 at any moment; the next run goes on. It publishes what is committed to the tables, merges their small files, and deletes
 files that were replaced longer ago than the retention, which is how long readers that have opened the lake may go on,
 and how far back versions of the tables can be read. --deep lists all files, and deletes also those that killed
-compactions have left.
+compactions have left, and pictures that drones have uploaded and no message has named for --keep-uploads.
 
 {BEAM_AND_BUCKETS}
 
@@ -145,7 +145,17 @@ def compact() -> argparse.ArgumentParser:
     )
     parser.add_argument("--vacuum", action="store_true", help="publish and merge nothing, only delete replaced files")
     parser.add_argument(
-        "--deep", action="store_true", help="list all files, and delete also those that killed compactions have left"
+        "--deep",
+        action="store_true",
+        help="list all files, and delete also those that killed compactions have left, and old uploads without a row",
+    )
+    parser.add_argument(
+        "--keep-uploads",
+        type=duration,
+        default=30 * 86_400,
+        metavar="TIME",
+        help="with --deep: keep uploaded pictures that no message has named for this time, which must be longer than "
+        "the images' topic keeps messages (default: 30d)",
     )
     parser.add_argument("--dry-run", action="store_true", help="print what would be published, merged and deleted")
     add_quiet(parser)

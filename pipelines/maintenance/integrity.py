@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import chain
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
@@ -20,7 +21,7 @@ import pyarrow.parquet as pq
 from lake.changes import attempted_change, replaced_by
 from lake.checksums import own_checksum_holds, sha256
 from lake.format import check
-from lake.layout import CHANGE, change_path, ledger_path, months, partitions, unit_of
+from lake.layout import CHANGE, change_path, depends_on_pictures, ledger_path, months, partitions, unit_of
 from lake.merged_ledger import MergedLedger
 from lake.reader import check_is_there
 from lake.storage import storage
@@ -295,8 +296,11 @@ def orphan_faults(state: LakeState) -> Iterator[str]:
     # Runs that go on meanwhile may have committed some of them by now.
     committed = {PurePosixPath(info.path).stem for info in store.list(LEDGER)}
     known = set(state.as_committed["unit"].to_pylist())
+    attempts = {unit_of(path) for path in (*named, *chain(*found.values())) if depends_on_pictures(path)}
     for unit, paths in sorted(found.items()):
         if unit in known:
+            if unit in attempts:
+                continue  # an attempt that found other uploaded pictures
             yield f"unit {unit}: its row of the ledger does not name {', '.join(paths)}; no reader opens it: remove it"
         elif unit not in committed and not is_open(state, unit):
             yield (

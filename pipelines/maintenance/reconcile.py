@@ -12,6 +12,7 @@ from typing import Any
 from lake import Lake, lake
 from lake.changes import check_not_removed, reading
 from lake.reader import no_lake
+from lake.uploads import unnamed_pictures
 from lake.vacuum import lost_files
 from pipelines.cli.app import run
 from pipelines.maintenance import flags
@@ -38,6 +39,7 @@ from transforms.outputs import OUTPUT_DATASETS
 from transforms.qualify import ANSWERS, BRANCHES
 
 RECONCILIATION = "reconciliation"
+_ON_THE_WAY_SECONDS = 3_600.0
 SHOWN = 3
 """Differing statistics of a unit that are printed."""
 
@@ -170,6 +172,15 @@ def _lost(root: str) -> Iterator[str]:
         )
 
 
+def _unnamed(root: str) -> Iterator[str]:
+    """A notice on uploaded pictures without a row; of the last hour the messages may be on their way."""
+    if pictures := unnamed_pictures(root, _ON_THE_WAY_SECONDS):
+        yield (
+            f"{len(pictures):,} pictures, {sum(picture.bytes for picture in pictures) / 1e6:,.2f} MB, that no message "
+            f"has named, such as {pictures[0].path}; prestacop compact --deep deletes those older than --keep-uploads"
+        )
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """The command."""
     parser = flags.reconcile()
@@ -198,7 +209,7 @@ def _command(root: str, quiet: bool) -> int:
     for notice in (
         *notices(state),
         *uncommitted_changes(state),
-        *((*lagging(root, read_tables(root)), *_lost(root)) if not faults else ()),
+        *((*lagging(root, read_tables(root)), *_lost(root), *_unnamed(root)) if not faults else ()),
     ):
         print(f"notice: {notice}")
     print(f"{len(faults)} faults" if faults else "everything adds up")

@@ -20,6 +20,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         given.seconds,
         given.violation_share,
         given.image_share,
+        given.upload_images,
         given.window,
         given.lake,
         given.home,

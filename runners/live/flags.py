@@ -67,6 +67,12 @@ def parser() -> argparse.ArgumentParser:
         help="share of the violations that have an image; each that goes to an officer has one (default: 0.05)",
     )
     add(
+        "--upload-images",
+        action="store_true",
+        help="drones upload their images to the lake and send messages that name them (default: the images are in the "
+        "messages)",
+    )
+    add(
         "--window",
         type=window_seconds,
         default=10,

@@ -50,6 +50,8 @@ class LiveOptions(NamedTuple):
     """How long the fleet flies; 0: until Ctrl-C."""
     violation_share: float
     image_share: float
+    upload_images: bool
+    """To the lake: their messages name them."""
     window_seconds: int
     """Of the live windows."""
     lake: str
@@ -120,7 +122,8 @@ class Parts:
         read = [
             text for name in ("alerts", "images", "confirmations") for text in (f"--{name}", urls[name].read(CONSOLE))
         ]
-        return ["console", *where, "--panes", str(self.panes), *write, *read, *logs.flags()]
+        lake = ["--lake", options.lake] if options.upload_images else []
+        return ["console", *where, "--panes", str(self.panes), *write, *read, *lake, *logs.flags()]
 
     def supervised(self, committed: HasUnits) -> list[Part]:
         """The parts that are started again when they end or hang."""
@@ -160,6 +163,7 @@ def _simulator_command(options: LiveOptions, urls: dict[str, TopicUrl]) -> list[
     fleet += ["--violation-share", str(options.violation_share), "--image-share", str(options.image_share)]
     seed = str(int.from_bytes(os.urandom(4)))  # with the seed of the last run all messages would be duplicates
     where = ["--output", urls["drones"].publish, "--images", urls["images"].publish]
+    where += ["--upload-images", options.lake] if options.upload_images else []
     where += ["--commands", urls["commands"].read(FLEET), "--confirmations", urls["confirmations"].publish]
     return ["simulate", "drones", "--live", "--seconds", "0", "--seed", seed, *fleet, *MISHAPS, *where, *logs.flags()]
 

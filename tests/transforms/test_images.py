@@ -155,6 +155,9 @@ class SlowStorage:
             raise ServiceUnavailable("told to fail")
         self.kept[path] = data
 
+    def size(self, path: str) -> int | None:
+        return len(self.kept[path]) if path in self.kept else None
+
 
 def test_pictures_are_put_at_the_same_time_and_stay_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     slow = SlowStorage(PUTS)

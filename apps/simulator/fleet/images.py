@@ -1,6 +1,7 @@
 """Valid JPEG pictures for the topic of images, all different: small ones, or drawings of a parked car."""
 
 import base64
+import hashlib
 import random
 from collections.abc import Iterator
 from functools import cache
@@ -12,7 +13,7 @@ from xml.sax.saxutils import escape
 import msgspec
 import vl_convert
 
-from schemas.messages import SCHEMA_VERSION, ImageMessage
+from schemas.messages import SCHEMA_VERSION, ImageMessage, UploadedImageMessage
 
 # The smallest baseline JPEG: 8 x 8 grey pixels, one table of each kind, and the two codes for "no change".
 _START: Final = b"\xff\xd8"
@@ -48,15 +49,30 @@ class Picture(msgspec.Struct, gc=False):
     drone: str
     plate: str
 
-    def payload(self, size: int | None) -> bytes:
-        """The message, with a picture of at least ``size`` bytes in it, or without a size a drawing."""
-        picture = parked_car(self.image_id, self.drone, self.plate) if size is None else jpeg(self.image_id, size)
+    def jpeg(self, size: int | None) -> bytes:
+        """A picture of at least ``size`` bytes, or without a size a drawing."""
+        return parked_car(self.image_id, self.drone, self.plate) if size is None else jpeg(self.image_id, size)
+
+    def payload(self, picture: bytes) -> bytes:
+        """The message with the picture in it, v1 or v0."""
         data = base64.b64encode(picture)
         if self.old:
             return f"{self.time};{self.image_id};".encode() + data
         return msgspec.json.encode(
             ImageMessage(
                 schema_version=SCHEMA_VERSION, image_id=self.image_id, event_time=self.time, data=data.decode()
+            )
+        )
+
+    def uploaded_payload(self, picture: bytes) -> bytes:
+        """The message on the uploaded picture, v2."""
+        return msgspec.json.encode(
+            UploadedImageMessage(
+                schema_version=2,
+                image_id=self.image_id,
+                event_time=self.time,
+                sha256=hashlib.sha256(picture).hexdigest(),
+                bytes=len(picture),
             )
         )
 

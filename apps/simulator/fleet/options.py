@@ -12,6 +12,7 @@ from apps.simulator.transport.open import TARGETS, target_of
 from messaging.urls import topic_url
 from schemas.messages import MAX_IMAGE_BYTES
 from terminal.arguments import (
+    LAKE,
     MOST_SECONDS,
     Commands,
     above_zero,
@@ -45,6 +46,8 @@ examples:
       --v0-share 0.2 --duplicates 0.01 --disorder 5 --late-share 0.001 --late 900 --corrupt 0.001
   prestacop simulate drones --drones 10 --seconds 60 --rate 10 --seed 1 --output file:drones.jsonl \\
       --images file:images.jsonl
+  prestacop simulate drones --drones 10 --seconds 60 --seed 1 --output kafka://localhost:9092/drones \\
+      --images kafka://localhost:9092/images --upload-images s3://prestacop/lake
   prestacop simulate drones --drones 10000 --seconds 0 --live --output kafka://localhost:9092/drones
   prestacop simulate drones --drones 100 --seconds 0 --live --output kafka://localhost:9092/drones \\
       --commands kafka://localhost:9092/commands --confirmations kafka://localhost:9092/confirmations
@@ -85,6 +88,12 @@ def add_drones(commands: Commands) -> None:
         "--draw-images",
         action="store_true",
         help="draw a parked car with its plate in each image: 30 KB, and 30 ms of a core",
+    )
+    add(
+        "--upload-images",
+        metavar=LAKE,
+        help="upload the images to this lake, and publish messages that name them (v2); drones of version 0 do not "
+        "(default: the images are in the messages)",
     )
     add(
         "--truth",
@@ -266,6 +275,7 @@ def _run(options: argparse.Namespace) -> int:
         messages=options.output,
         images=options.images,
         image_bytes=None if options.draw_images else options.image_bytes,
+        uploads=options.upload_images,
         truth=options.truth,
         commands=options.commands,
         confirmations=options.confirmations,
@@ -294,8 +304,8 @@ def _check(options: argparse.Namespace) -> None:
     """Refuse options that contradict each other."""
     if bool(options.late_share) != bool(options.late):
         options.refuse("--late-share needs --late, and --late needs --late-share")
-    if (options.image_bytes or options.draw_images) and not options.images:
-        options.refuse("--image-bytes and --draw-images need --images")
+    if (options.image_bytes or options.draw_images or options.upload_images) and not options.images:
+        options.refuse("--image-bytes, --draw-images and --upload-images need --images")
     if options.image_bytes and options.draw_images:
         options.refuse("--image-bytes is the size of images that are not drawn: leave out --draw-images")
     if options.faults_truth and not options.faults:

@@ -15,6 +15,7 @@ from apps.simulator.fleet.images import DRAWN_BYTES, Picture
 from apps.simulator.fleet.live import BLOCK_S, paced
 from apps.simulator.fleet.mishaps import Mishaps, Step, publish
 from apps.simulator.fleet.truth import DroneTruth
+from apps.simulator.fleet.upload import Uploads
 from apps.simulator.interrupt import Stop, graceful_stop
 from apps.simulator.transport.command_reader import CommandReader
 from apps.simulator.transport.open import Target, open_command_reader, open_sink
@@ -44,7 +45,8 @@ class Outcome:
 class Outputs:
     """Where messages and images go, and the topic that commands come from.
 
-    Images have at least ``image_bytes``, or are drawn where that is None. The ``truth`` is written beside a file of
+    Images have at least ``image_bytes``, or are drawn where that is None. With ``uploads``, a lake, those of drones
+    with JSON messages are uploaded there first, and their messages name them. The ``truth`` is written beside a file of
     messages if no place is given. The fleet obeys the ``commands`` (a topic of Kafka, a subscription of Pub/Sub) that
     come after take-off and publishes to ``confirmations`` that it does. ``faults`` is where the truth of the drones'
     faults is written.
@@ -53,6 +55,7 @@ class Outputs:
     messages: Target
     images: Target | None = None
     image_bytes: int | None = 0
+    uploads: str | None = None
     truth: Path | None = None
     commands: Topic | None = None
     confirmations: Topic | None = None
@@ -72,6 +75,7 @@ class _Writer(NamedTuple):
     messages: Sink
     images: Sink | None
     image_bytes: int | None
+    uploads: Uploads | None
     truth: DroneTruth | None
     commands: CommandReader | None
     faults: Path | None
@@ -88,7 +92,7 @@ class _Writer(NamedTuple):
             self.truth.add(step.messages)
         waiting = self.messages.waiting()
         if self.images is not None:
-            _write_images(self.images, step.pictures, self.image_bytes)
+            _write_images(self.images, step.pictures, self.image_bytes, self.uploads)
             waiting += self.images.waiting()
         return waiting
 
@@ -142,18 +146,26 @@ def _opened(outputs: Outputs) -> Iterator[_Writer]:
         images = sink(outputs.images) if outputs.images else None
         confirming = sink(outputs.confirmations) if outputs.confirmations else None
         commands = stack.enter_context(open_command_reader(outputs.commands, confirming)) if outputs.commands else None
-        yield _Writer(
-            messages, images, outputs.image_bytes, truth, commands, parts[outputs.faults] if outputs.faults else None
-        )
+        uploads = Uploads(outputs.uploads) if outputs.uploads else None
+        faults = parts[outputs.faults] if outputs.faults else None
+        yield _Writer(messages, images, outputs.image_bytes, uploads, truth, commands, faults)
 
 
 def _expected(flight: Flight, mishaps: Mishaps) -> int | None:
     return None if math.isinf(flight.seconds) else round(flight.messages * (1 + mishaps.duplicates))
 
 
-def _write_images(sink: Sink, pictures: Sequence[Picture], size: int | None) -> None:
+def _write_images(sink: Sink, pictures: Sequence[Picture], size: int | None, uploads: Uploads | None) -> None:
     """Make and publish the images, a few at a time to save memory."""
     portion = max(1, _PORTION_BYTES // max(DRAWN_BYTES if size is None else size, 1_000))
     for at in range(0, len(pictures), portion):
         some = pictures[at : at + portion]
-        sink.write([picture.payload(size) for picture in some], [picture.image_id for picture in some])
+        made = [(picture, picture.jpeg(size)) for picture in some]
+        if uploads is None:
+            payloads = [picture.payload(jpeg) for picture, jpeg in made]
+        else:
+            uploads.put([jpeg for picture, jpeg in made if not picture.old])
+            payloads = [
+                picture.payload(jpeg) if picture.old else picture.uploaded_payload(jpeg) for picture, jpeg in made
+            ]
+        sink.write(payloads, [picture.image_id for picture in some])

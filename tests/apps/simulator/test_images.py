@@ -1,14 +1,17 @@
 """Pictures of any size: every marker of the JPEG is where a decoder looks for it."""
 
 import base64
+from pathlib import Path
 
 import msgspec
 import pytest
 
 from apps.simulator.fleet.images import Picture, jpeg, parked_car
+from apps.simulator.fleet.upload import Uploads
 from schemas.jpeg import claimed_pixels
 from schemas.messages import MAX_IMAGE_BYTES, ImageMessage
-from schemas.pictures import decode_picture
+from schemas.pictures import Picture as DecodedPicture
+from schemas.pictures import UploadedPicture, decode_picture, picture_path
 
 NAME = "img-0123456789abcdef0123456789abcdef"
 SMALLEST = len(jpeg(NAME))
@@ -56,16 +59,29 @@ def test_a_picture_is_small_by_default() -> None:
 
 def test_messages_carry_the_picture() -> None:
     picture = Picture(1_768_478_400_250_000, NAME, "2026-01-15T12:00:00.250000Z", False, "d1", "ABC1234")
-    message = msgspec.json.decode(picture.payload(1_000), type=ImageMessage)
+    message = msgspec.json.decode(picture.payload(picture.jpeg(1_000)), type=ImageMessage)
     assert (message.image_id, message.event_time) == (NAME, "2026-01-15T12:00:00.250000Z")
     assert base64.b64decode(message.data) == jpeg(NAME, 1_000)
     old = Picture(1_768_478_400_250_000, NAME, "1768478400.250000", True, "d1", "")
-    assert old.payload(1_000) == f"1768478400.250000;{NAME};".encode() + base64.b64encode(jpeg(NAME, 1_000))
+    assert old.payload(old.jpeg(1_000)) == f"1768478400.250000;{NAME};".encode() + base64.b64encode(jpeg(NAME, 1_000))
+
+
+def test_an_uploaded_picture_is_named_by_its_message(tmp_path: Path) -> None:
+    picture = Picture(1_768_478_400_250_000, NAME, "2026-01-15T12:00:00.250000Z", False, "d1", "ABC1234")
+    made = picture.jpeg(1_000)
+    Uploads(str(tmp_path)).put([made])
+    found = decode_picture(picture.uploaded_payload(made))
+    assert isinstance(found, UploadedPicture)
+    assert found[:2] == (NAME, picture.at_us)
+    assert (tmp_path / picture_path(found.sha256)).read_bytes() == made
+    assert found.bytes == len(made)
 
 
 def test_a_drawing_shows_the_plate() -> None:
     picture = Picture(1_768_478_400_250_000, NAME, "2026-01-15T12:00:00.250000Z", False, "d1", "ABC1234")
-    drawn = decode_picture(picture.payload(None)).jpeg
+    decoded = decode_picture(picture.payload(picture.jpeg(None)))
+    assert isinstance(decoded, DecodedPicture)
+    drawn = decoded.jpeg
     assert drawn == parked_car(NAME, "d1", "ABC1234")
     assert claimed_pixels(drawn) == 640 * 400
     assert drawn != parked_car(NAME, "d1", "ABC1235")
