@@ -54,7 +54,11 @@ def _run(name: str, rest: list[str]) -> int | None:
     parser = parse(name, rest)
     if name != "config":  # which checks those of the command that it is about
         import_module("prestacop.config").check_settings(parser, [name], rest)
-    code = import_module(SUBCOMMANDS[name].module).main(rest)
+    from pipelines.cli.beam_imports import quick_imports  # noqa: PLC0415
+
+    with quick_imports():
+        command = import_module(SUBCOMMANDS[name].module)
+    code = command.main(rest)
     return code
 
 

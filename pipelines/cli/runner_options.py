@@ -6,6 +6,8 @@ from typing import Final
 
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
+from pipelines.cli.beam_imports import import_dataflow
+
 DATAFLOW: Final = "DataflowRunner"
 FLINK_STREAMS: Final = ("--finish_bundle_before_checkpointing", "--operator_chaining=false")
 """Without them Flink loses the output of a bundle during a checkpoint, and a savepoint restores to another parallelism
@@ -41,7 +43,7 @@ class OpenPorts(PipelineOptions):  # type: ignore[misc]  # Beam's classes are un
 def dataflow_faults(options: PipelineOptions) -> Iterator[str]:
     """What keeps the DataflowRunner from building a job: Beam itself would end with a traceback, or make a bucket."""
     try:
-        from apache_beam.runners.dataflow.internal import apiclient  # noqa: F401, PLC0415
+        import_dataflow()
     except ImportError as error:
         yield f"--runner {DATAFLOW} needs a package that is not installed ({error}): pip install 'prestacop[gcp]'"
     google = options.view_as(GoogleCloudOptions)

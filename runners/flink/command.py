@@ -57,11 +57,13 @@ COMMAND = GroupCommand(
 
 
 def _submit(argv: list[str], parser: Parser) -> None:
-    # These import Beam, which takes a second: up, status and --help do without.
-    from pipelines.cli.cluster import Cluster  # noqa: PLC0415
-    from pipelines.violations.run import main as run  # noqa: PLC0415
-    from runners.flink import jobs  # noqa: PLC0415
-    from runners.flink.submit import on_flink  # noqa: PLC0415
+    from pipelines.cli.beam_imports import quick_imports  # noqa: PLC0415
+
+    with quick_imports():  # of Beam: up, status and --help do without
+        from pipelines.cli.cluster import Cluster  # noqa: PLC0415
+        from pipelines.violations.run import main as run  # noqa: PLC0415
+        from runners.flink import jobs  # noqa: PLC0415
+        from runners.flink.submit import on_flink  # noqa: PLC0415
 
     given, _ = parser.parse_known_args(argv)
     use_local_servers()
