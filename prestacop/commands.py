@@ -52,6 +52,11 @@ GROUPS: dict[str, dict[str, Subcommand]] = {
             "pipelines.analysis.flags:fleet",
             "estimate the health of the drones' batteries",
         ),
+        "officers": Subcommand(
+            "pipelines.analysis.officers",
+            "pipelines.analysis.flags:officers",
+            "report officers' work, and what drones should learn next",
+        ),
         "trace": Subcommand(
             "pipelines.maintenance.trace",
             "pipelines.maintenance.flags:trace",

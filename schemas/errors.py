@@ -136,7 +136,7 @@ class InputChanged(PrestaCopError):
     exit_code = 6
     condition = "an input was changed while it was read, or a vacuum removed a file that was to be read"
     hint = "run the same command again"
-    commands = "run, load, analyze, fines, fleet, trace, reconcile, compact, replay, undo, forget"
+    commands = "run, load, analyze, fines, fleet, officers, trace, reconcile, compact, replay, undo, forget"
 
 
 class NotPermitted(PrestaCopError):

@@ -52,6 +52,19 @@ exit codes: 0 done, 2 wrong usage, 3 no lake there, 4 service unavailable, 5 dis
 6 a vacuum removed what it was to read: run it again
 """
 
+OFFICERS = """\
+examples:
+  prestacop officers --lake data/lake
+  prestacop officers --lake s3://prestacop/lake --since 2026-01-01 --format json
+
+From the first answers to alerts in the lake: how much work each code was, so which one drones should learn next, what
+each officer answered (by number, not by name), and the time to answer by hour of the day in New York. The lake has
+no start of the work on an alert: it is estimated (docs/officers.md).
+
+exit codes: 0 done, 2 wrong usage, 3 no lake there, 4 service unavailable, 5 disk full,
+6 a vacuum removed what it was to read: run it again
+"""
+
 
 def analyze() -> argparse.ArgumentParser:
     """Of ``prestacop analyze``."""
@@ -128,6 +141,19 @@ def fleet() -> argparse.ArgumentParser:
         help="how long a new battery flies from 100 to 0 %% (default: what the first flights of each drone say)",
     )
     parser.add_argument("--format", choices=("table", "csv", "json"), default="table", help="(default: table)")
+    return parser
+
+
+def officers() -> argparse.ArgumentParser:
+    """Of ``prestacop officers``."""
+    parser = command_parser(
+        "prestacop officers",
+        "Report how much work each violation code is for officers, and how long alerts wait for an answer.",
+        OFFICERS,
+    )
+    add_lake(parser)
+    parser.add_argument("--since", type=_day, metavar="DATE", help="only events since this day (UTC): 2026-01-31")
+    parser.add_argument("--format", choices=("table", "json"), default="table", help="(default: table)")
     return parser
 
 

@@ -1,0 +1,148 @@
+"""``prestacop officers``: the officers' work, and which codes drones should learn next.
+
+An answer in the lake has its time and the alert that it answers, not when the officer took the alert. The work on it is
+therefore estimated: it began with the alert, or with the officer's answer before it if that was later, and lasted for
+:data:`LONGEST_S` at most, which is how long the console leases an alert. A pause
+before an answer counts as work, up to that limit. Only first answers count; officers are numbered by how much they
+answered, and not named.
+"""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from lake import Lake, filled_lake
+from lake.changes import reading
+from lake.layout import NEW_YORK
+from lake.views import Parts, spilling
+from pipelines.analysis import flags
+from pipelines.cli.app import run
+from schemas.history import TIME_ZONE
+from schemas.lake import Dataset, Source
+from schemas.violation_codes import code_name
+
+LONGEST_S: Final = 120
+"""The duration of a lease of the console."""
+
+_WORK: Final = f"""
+    CREATE TEMP TABLE work AS
+    SELECT answered_code AS code, seconds_to_answer AS waited, hour(event_time AT TIME ZONE '{TIME_ZONE}') AS hour,
+           dense_rank() OVER (ORDER BY answers DESC, officer_id) AS officer,
+           greatest(least(epoch(answered_at - greatest(event_time, before)), {LONGEST_S}), 0) AS seconds
+    FROM (
+        SELECT *, lag(answered_at) OVER (PARTITION BY officer_id ORDER BY answered_at, answer_id) AS before,
+               count(*) OVER (PARTITION BY officer_id) AS answers
+        FROM alerts WHERE answered AND {{where}}
+    )
+"""
+_SUMS: Final = """
+    SELECT {key}, count(*) AS answers, sum(seconds) / 60 AS minutes, sum(seconds) / sum(sum(seconds)) OVER () AS share,
+           median(seconds) AS seconds, median(waited) AS waited, quantile_cont(waited, 0.95) AS waited_p95
+    FROM work GROUP BY ALL ORDER BY {order}
+"""
+
+
+class Work(msgspec.Struct, frozen=True):
+    """The answers of one code, officer or hour."""
+
+    key: int
+    """A violation code (0: no violation), an officer's number, or an hour of New York's clock in which alerts came."""
+    answers: int
+    minutes: float
+    """Of work, estimated."""
+    share: float
+    """Of all minutes."""
+    seconds: float
+    """Of work, the median answer."""
+    waited: float
+    """Seconds from the event to the answer, median."""
+    waited_p95: float
+
+
+class Officers(msgspec.Struct, frozen=True):
+    """Of a lake."""
+
+    alerts: int
+    open: int
+    codes: list[Work]
+    """The code with most minutes first."""
+    officers: list[Work]
+    hours: list[Work]
+
+
+def officers(lk: Lake, since: datetime | None = None) -> Officers:
+    """The work of officers.
+
+    Args:
+        since: only alerts of events since then count, and files of earlier months are not opened; None for all.
+    """
+    where, month = "true", ""
+    if since:
+        where, month = f"event_time >= '{since.isoformat()}'::TIMESTAMPTZ", f"{since.astimezone(NEW_YORK):%Y-%m}"
+    query = "FROM alerts"
+    parts = {dataset: _since(lk.parts(dataset), month) for dataset in (Dataset.QUALIFIED, Dataset.UNQUALIFIED)}
+    with spilling(lk.connect(parts, query)) as connection:
+        connection.execute(_WORK.format(where=where))
+        alerts, unanswered = connection.sql(
+            f"SELECT count(*), count(*) FILTER (NOT answered) FROM alerts WHERE {where}"
+        ).fetchall()[0]
+        tables = [
+            [Work(*row) for row in connection.sql(_SUMS.format(key=key, order=order)).fetchall()]
+            for key, order in (("code", "minutes DESC, code"), ("officer", "officer"), ("hour", "hour"))
+        ]
+    return Officers(alerts, unanswered, *tables)
+
+
+def _since(parts: Parts, month: str) -> Parts:
+    """The files of drones since a month: the history has no answers."""
+    drones = parts.of(Source.DRONES)
+    published, tail = (
+        [path for path in paths if path.partition("/month=")[2] >= month] for paths in (drones.published, drones.tail)
+    )
+    return Parts(published, tail, drones.known)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The command."""
+    parser = flags.officers()
+    arguments = parser.parse_args(argv)
+    run(lambda: _command(arguments), "The lake was only read; run it again.")
+
+
+def _command(arguments: argparse.Namespace) -> int:
+    with reading(arguments.lake, "officers"):
+        found = officers(filled_lake(arguments.lake), arguments.since)
+    if arguments.format == "json":
+        print(msgspec.json.format(msgspec.json.encode(found)).decode())
+    else:
+        print("\n".join(_text(found)))
+    return 0
+
+
+def _text(found: Officers) -> Iterator[str]:
+    yield f"{found.alerts:,} alerts, {found.open:,} of them open"
+    if found.codes:
+        yield from _table("codes that drones should learn next", found.codes, _code)
+        yield from _table("officers", found.officers, lambda number: f"officer {number}")
+        yield from _table("alerts by hour, New York", found.hours, lambda hour: f"{hour:02d}:00")
+        yield ""
+        yield f"minutes, work: estimated since the alert or the officer's answer before, at most {LONGEST_S} s."
+        yield "to answer: from the event to the answer."
+
+
+def _code(code: int) -> str:
+    return f"{code_name(code)} ({code})" if code else "No violation"
+
+
+def _table(title: str, rows: Sequence[Work], name: Any) -> Iterator[str]:
+    width = max(len(title), *(len(name(row.key)) for row in rows))
+    yield ""
+    yield f"{title:{width}}  {'answers':>7}  {'minutes':>8}  {'share':>6}  {'work':>6}  {'to answer':>9}  {'95 %':>8}"
+    for row in rows:
+        yield (
+            f"{name(row.key):{width}}  {row.answers:>7,}  {row.minutes:>8,.1f}  {row.share:>6.1%}  "
+            f"{row.seconds:>4.0f} s  {row.waited:>7,.0f} s  {row.waited_p95:>6,.0f} s"
+        )
