@@ -6,11 +6,17 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def every(seconds: float, do: Callable[[], None]) -> Iterator[None]:
-    """Call ``do``, which raises nothing, every ``seconds`` in a thread while the body runs; none runs behind it."""
+def every(seconds: float, do: Callable[[], object], is_awaited: bool = True) -> Iterator[None]:
+    """Call ``do`` at once and then every ``seconds``, in a thread, while the body runs.
+
+    Args:
+        do: raises nothing.
+        is_awaited: at the end of the body, wait for a call that is under way.
+    """
     done = threading.Event()
 
     def repeat() -> None:
+        do()
         while not done.wait(seconds):
             do()
 
@@ -20,4 +26,5 @@ def every(seconds: float, do: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         done.set()
-        thread.join()
+        if is_awaited:
+            thread.join()

@@ -29,7 +29,7 @@ def desk(console: Console, renderer: Renderer, visit: Visit) -> Response:
             console.accounts.notify(visit.who, _LOST[ending])
         return to(f"/queue?order={_order(visit.request.query_params.get('order'))}")
     alert = held.alert
-    likely = [code for code in likely_codes(console.database) if code in console.codes.choices]
+    likely = likely_codes(console.database)
     here = Point(alert["latitude"], alert["longitude"], "here", 6, alert["drone_id"])
     return renderer.page(
         "desk.html",
@@ -39,7 +39,7 @@ def desk(console: Console, renderer: Renderer, visit: Visit) -> Response:
         place=place_of(alert["latitude"], alert["longitude"]) or "Outside the city",
         map=city_map([here], "Where the alert is on the map of New York"),
         codes=console.codes.beginning_with(likely).items(),
-        likely=len(likely),
+        likely=likely,
         work=work(console.database, visit.who.name, console.clock()),
     )
 

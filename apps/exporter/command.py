@@ -4,10 +4,8 @@ import sys
 import time
 from collections.abc import Sequence
 
-from metrics.lake.collector import Metrics
-from metrics.lake.parts import LakePart, TopicPart
+from metrics.lake.collector import metrics_of
 from metrics.server import Pages, serving
-from schemas.lake import Source
 
 from .flags import parser
 
@@ -15,10 +13,7 @@ from .flags import parser
 def main(argv: Sequence[str] | None = None) -> None:
     """The command; Ctrl-C ends it."""
     given = parser().parse_args(sys.argv[1:] if argv is None else argv)
-    urls = ((given.messages, Source.DRONES), (given.images, Source.IMAGES))
-    lake = LakePart(given.lake, given.every)
-    topics = [TopicPart(url, source, lake, given.kafka_group, given.every) for url, source in urls if url]
-    metrics = Metrics(lake, topics, stuck_after=given.stuck_after)
+    metrics = metrics_of(given, given.every, given.kafka_group)
     with serving(Pages(metrics, missing=metrics.old_looks), given.host, given.port, "--port") as port:
         host = f"[{given.host}]" if ":" in given.host else given.host
         print(f"metrics: http://{host}:{port}/metrics  (Ctrl-C ends it)", flush=True)

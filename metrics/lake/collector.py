@@ -1,10 +1,12 @@
 """Parts that were looked at -> metrics, at the time of a scrape: what is an age grows by itself."""
 
+import argparse
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from prometheus_client.registry import Collector
 
+from messaging.urls import KafkaUrl
 from metrics.lake import names
 from metrics.lake.latency import BOUNDS, Histogram
 from metrics.lake.parts import LakePart, Part, TopicPart
@@ -12,6 +14,7 @@ from metrics.lake.totals import Totals
 from metrics.metric import Metric
 from metrics.server import Family, Samples, family, histograms
 from schemas.errors import PrestaCopError
+from schemas.lake import Source
 
 
 class Metrics(Collector):
@@ -93,6 +96,21 @@ class Metrics(Collector):
         yield _latencies(names.TO_PUBLICATION, totals.latencies.to_publication)
         at = totals.publication
         yield family(names.PUBLICATION_AGE, [] if at is None else [((), max(now - at, 0.0))])
+
+
+def metrics_of(given: argparse.Namespace, every: float, group: str | None = None) -> Metrics:
+    """The metrics of the lake and of the Kafka topics that the flags of a command name.
+
+    Args:
+        every: seconds between two looks.
+        group: the consumer group that gets the committed offsets.
+
+    Raises OptionsRefused.
+    """
+    lake = LakePart(given.lake, every)
+    urls = ((given.messages, Source.DRONES), (given.images, Source.IMAGES))
+    topics = [TopicPart(url, source, lake, group, every) for url, source in urls if isinstance(url, KafkaUrl)]
+    return Metrics(lake, topics, stuck_after=given.stuck_after)
 
 
 def _ages(now: float, times: Mapping[str, float]) -> dict[str, float]:

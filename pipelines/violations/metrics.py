@@ -9,15 +9,12 @@ from typing import Final
 from prometheus_client.registry import Collector
 
 from lake.retries import requests
-from messaging.urls import KafkaUrl
-from metrics.lake.collector import Metrics
+from metrics.lake.collector import Metrics, metrics_of
 from metrics.lake.names import METRICS as OF_THE_LAKE
-from metrics.lake.parts import LakePart, TopicPart
-from metrics.lake.watching import watching
 from metrics.metric import Kind, Metric
 from metrics.server import Family, Pages, family, serving
-from schemas.lake import Source
 from sources.progress import progress
+from terminal.every import every
 
 _EVERY_SECONDS: Final = 15.0
 """Between two looks at the lake and the topics; less where a run is stuck sooner."""
@@ -91,11 +88,10 @@ def serving_run(given: argparse.Namespace) -> Iterator[None]:
 
     Raises OptionsRefused; ServiceUnavailable where the port cannot be had.
     """
-    every = min(_EVERY_SECONDS, max(given.stuck_after / 4, 1.0))
-    lake = LakePart(given.lake, every)
-    urls = ((given.messages, Source.DRONES), (given.images, Source.IMAGES))
-    topics = [TopicPart(url, source, lake, None, every) for url, source in urls if isinstance(url, KafkaUrl)]
-    metrics = Metrics(lake, topics, stuck_after=given.stuck_after)
+    seconds = min(_EVERY_SECONDS, max(given.stuck_after / 4, 1.0))
+    metrics = metrics_of(given, seconds)
     pages = Pages(RunMetrics(metrics), metrics.stuck, metrics.old_looks)
-    with serving(pages, given.metrics_host, given.metrics_port, "--metrics-port"), watching(metrics, every):
+    address = (given.metrics_host, given.metrics_port, "--metrics-port")
+    # A look may wait for a broker, for which the end of the run does not.
+    with serving(pages, *address), every(seconds, metrics.look, is_awaited=False):
         yield
