@@ -5,19 +5,20 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
 
 import psutil
 
-from pipelines.cli.loopback import reachable
+from pipelines.cli.loopback import is_loopback
 
 LISTEN = "0A"
 """A state in /proc/net/tcp."""
 LOOK_AGAIN_S = 0.2
-"""A process may get into the family after its socket listens."""
+"""A process may get into the family after its socket listens; the longer no socket was opened, the less likely."""
 
 
 class Watched(NamedTuple):
@@ -45,15 +46,20 @@ def watching(pids: Callable[[], Iterable[int]]) -> Iterator[Sockets]:
     seen, done = Sockets(), threading.Event()
 
     def look() -> None:
-        # To find the sockets of a family of processes takes a core: only where there are other ones, or anyway soon.
-        known, again = frozenset[str](), 0.0
+        # To find the sockets of a family of processes takes time: only where there are others than those known.
+        ours, known = set[str](), frozenset[str]()
+        changed = again = 0.0
         while not done.wait(0.01):
-            if (now := _listening_inodes()) == known and time.monotonic() < again:
+            listeners, now = _listeners(), time.monotonic()
+            if listeners.keys() != known:
+                known, changed, again = frozenset(listeners), now, now
+            if now < again or listeners.keys() <= ours:
                 continue
-            known, again = now, time.monotonic() + LOOK_AGAIN_S
-            for pid in pids():
-                seen.listened.update(listening(pid))
-                seen.reachable.update(reachable(pid))
+            again = now + max(LOOK_AGAIN_S, (now - changed) / 5)
+            new = listeners.keys() & _sockets(pids()) - ours
+            ours |= new
+            seen.listened |= {listeners[socket] for socket in new}
+            seen.reachable |= {listeners[socket] for socket in new if not is_loopback(_host(listeners[socket]))}
 
     thread = threading.Thread(target=look)
     thread.start()
@@ -85,20 +91,40 @@ def watched(
     return Watched(process.returncode, log.read_text(), seen.listened, seen.reachable)
 
 
-def _listening_inodes() -> frozenset[str]:
-    """Of all sockets of this machine that listen now."""
-    tables = [table for name in ("tcp", "tcp6") if (table := Path("/proc/net", name)).exists()]
-    lines = [line.split() for table in tables for line in table.read_text().splitlines()[1:]]
-    return frozenset(line[9] for line in lines if line[3] == LISTEN)
-
-
 def listening(pid: int) -> set[str]:
     """The addresses at which a process and its children listen now."""
-    found = set[str]()
-    try:
-        for process in (one := psutil.Process(pid), *one.children(recursive=True)):
-            sockets = process.net_connections("tcp")
-            found |= {f"{s.laddr.ip}:{s.laddr.port}" for s in sockets if s.status == psutil.CONN_LISTEN}
-    except psutil.NoSuchProcess:  # it ends just now
-        return found
+    sockets = _sockets([pid])
+    return {address for socket, address in _listeners().items() if socket in sockets}
+
+
+def _listeners() -> dict[str, str]:
+    """The address of each socket of this machine that listens now."""
+    tables = [table for name in ("tcp", "tcp6") if (table := Path("/proc/net", name)).exists()]
+    lines = [line.split() for table in tables for line in table.read_text().splitlines()[1:]]
+    return {f"socket:[{line[9]}]": _address(line[1]) for line in lines if line[3] == LISTEN}
+
+
+def _address(text: str) -> str:
+    """``HOST:PORT`` of hexadecimal digits, those of the host by words of four bytes, the last byte first."""
+    host, port = text.split(":")
+    words = [bytes.fromhex(host[at : at + 8])[::-1] for at in range(0, len(host), 8)]
+    return f"{ip_address(b''.join(words))}:{int(port, 16)}"
+
+
+def _host(address: str) -> str:
+    return address.rpartition(":")[0]
+
+
+def _sockets(pids: Iterable[int]) -> set[str]:
+    """All sockets that these processes and their children have."""
+    children: dict[int, list[int]] = {}
+    for process in psutil.process_iter(["ppid"]):
+        children.setdefault(process.info["ppid"], []).append(process.pid)
+    found, family = set[str](), list(pids)
+    for pid in family:  # which grows
+        family += children.get(pid, [])
+        with suppress(FileNotFoundError, ProcessLookupError):  # it ends just now
+            for entry in os.scandir(f"/proc/{pid}/fd"):
+                with suppress(FileNotFoundError):
+                    found.add(os.readlink(entry))
     return found

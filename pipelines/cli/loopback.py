@@ -45,10 +45,11 @@ def reachable(pid: int) -> list[str]:
 
 def _listening(process: psutil.Process) -> set[str]:
     sockets = (socket for socket in process.net_connections("tcp") if socket.status == psutil.CONN_LISTEN)
-    return {f"{socket.laddr.ip}:{socket.laddr.port}" for socket in sockets if not _is_loopback(socket.laddr.ip)}
+    return {f"{socket.laddr.ip}:{socket.laddr.port}" for socket in sockets if not is_loopback(socket.laddr.ip)}
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether an address, without its port, is one of this machine alone."""
     address = ip_address(host)
     if isinstance(address, IPv6Address) and address.ipv4_mapped:  # as Java listens
         address = address.ipv4_mapped
