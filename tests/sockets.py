@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -99,9 +100,15 @@ def listening(pid: int) -> set[str]:
 
 def _listeners() -> dict[str, str]:
     """The address of each socket of this machine that listens now."""
-    tables = [table for name in ("tcp", "tcp6") if (table := Path("/proc/net", name)).exists()]
-    lines = [line.split() for table in tables for line in table.read_text().splitlines()[1:]]
-    return {f"socket:[{line[9]}]": _address(line[1]) for line in lines if line[3] == LISTEN}
+    found = {}
+    for path in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
+        if path.exists():
+            with path.open() as table:
+                lines = map(str.split, islice(table, 1, None))
+                # Linux lists these first; the rest, thousands of closed connections, would take 20 ms.
+                for line in takewhile(lambda line: line[3] == LISTEN, lines):
+                    found[f"socket:[{line[9]}]"] = _address(line[1])
+    return found
 
 
 def _address(text: str) -> str:
