@@ -191,7 +191,8 @@ topics: install ## create topics and bucket rules at the services here, or by AR
 PYTEST = $(PY) -m pytest
 COVERAGE = $(PY) -m coverage
 # Four workers on two cores: these tests often wait (decision 225).
-SERVICES_TIER = -n 4 --dist loadscope -m "services and not nightly"
+# Their folders: four workers that each collect all tests take ten seconds more.
+SERVICES_TIER = -n 4 --dist loadscope -m "services and not nightly" tests/services tests/deploy
 
 .PHONY: test
 test: install ## unit tests: no other process, no server (2 minutes on 2 cores)

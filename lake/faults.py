@@ -48,6 +48,7 @@ _OF_GCS = re.compile(r"[^\n]*google::cloud::Status\((\w+)[^\n]*")
 _GCS_STATUSES = {"INVALID_ARGUMENT": 400, "UNAUTHENTICATED": 401, "PERMISSION_DENIED": 403, "NOT_FOUND": 404}
 """pyarrow has Google's names of these HTTP statuses."""
 _OF_AWS = re.compile(r"[^\n]*AWS Error .*")
+_GONE = re.compile(r"AWS Error (NO_SUCH_KEY|RESOURCE_NOT_FOUND) during GetObject")
 _CODE_OF_AWS = re.compile(r"ExceptionName: (\w+)|AWS Error (?!UNKNOWN)(\w+)")
 _STATUS_OF_AWS = re.compile(r"HTTP status (\d+)")
 _PARQUET = re.compile(
@@ -79,6 +80,11 @@ def faults(where: str, unusable: type[PrestaCopError] = OutputUnusable) -> Itera
         if not _OF_GCS.search(str(error)):
             raise
         raise meaning(error, where, unusable) from error
+
+
+def is_gone(error: OSError) -> bool:
+    """Whether a file is not there, of S3 also where pyarrow had found it and it was removed before it was read."""
+    return isinstance(error, FileNotFoundError) or bool(_GONE.search(str(error)))
 
 
 def meaning(

@@ -16,6 +16,7 @@ import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
 from lake.checksums import own_checksum_holds, with_checksum
+from lake.faults import is_gone
 from lake.format import check, mark_new
 from lake.layout import change_path, ledger_path
 from lake.merged_ledger import MergedLedger, chain_of, folded, folded_ends
@@ -125,9 +126,17 @@ def chains(root: str) -> set[str]:
 
 
 def read_rows(root: str, paths: list[str]) -> pa.Table:
-    """The rows of the ledger's files among these full paths, sorted by unit."""
+    """The rows of the ledger's files among these full paths, sorted by unit.
+
+    Raises FileNotFoundError where another process has removed one, as its rows are folded.
+    """
     paths = [path for path in paths if path.endswith(".parquet")]
     if not paths:
         return LEDGER_ROW.empty_table()
     rows = pads.dataset(paths, schema=LEDGER_ROW, format="parquet", filesystem=storage(root).filesystem)
-    return rows.to_table(cache_metadata=False).sort_by("unit")  # many small files, read many at a time
+    try:
+        return rows.to_table(cache_metadata=False).sort_by("unit")  # many small files, read many at a time
+    except OSError as error:
+        if is_gone(error):
+            raise FileNotFoundError(str(error)) from error
+        raise

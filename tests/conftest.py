@@ -87,6 +87,9 @@ settings.load_profile("fast")  # --hypothesis-profile=thorough: as make test-nig
 
 TIERS = ("nightly", "services", "embedded")
 """Markers, the strongest first; a test without one is a unit test."""
+TESTS = Path(__file__).parent
+WITH_SERVICES = ("services", "deploy")
+"""The folders that ``make test-services`` collects."""
 SERVERS = {"s3", "faulty_s3", "mock_kafka", "pubsub_double"}
 """Fixtures that serve on a socket of this process: what takes one is embedded, and needs no marker."""
 
@@ -98,8 +101,12 @@ def tier(item: pytest.Item) -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Before ``-m`` selects, what takes a server is embedded."""
+    """Before ``-m`` selects, what takes a server is embedded, and tests with real servers are where make looks."""
     for item in items:
+        if tier(item) == "services" and item.path.relative_to(TESTS).parts[0] not in WITH_SERVICES:
+            raise pytest.UsageError(
+                f"{item.nodeid} is marked services: make test-services looks in {WITH_SERVICES} only"
+            )
         if tier(item) == "unit" and SERVERS.intersection(getattr(item, "fixturenames", ())):
             item.add_marker("embedded")
 

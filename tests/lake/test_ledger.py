@@ -9,9 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from lake import lake
-from lake.ledger import commit, is_committed
-from lake.storage import LocalStorage, Storage
+from lake.layout import ledger_path
+from lake.ledger import commit, is_committed, read_rows
+from lake.storage import LocalStorage, Storage, storage
 from schemas.lake import LEDGER_ROW, Source
+from tests.faulty_s3 import FaultyS3
 
 
 def row(unit: str, rows: int = 3, source: Source = Source.DRONES) -> dict[str, Any]:
@@ -41,6 +43,16 @@ def test_of_many_that_commit_a_unit_one_does_and_its_row_stays(root: str) -> Non
     assert lake(root).as_committed["rows_in"].to_pylist() == [done.index(True)]
     assert commit(root, [row("drones-a", 99)]) == []
     assert lake(root).as_committed["rows_in"].to_pylist() == [done.index(True)]
+
+
+def test_a_row_that_is_removed_between_two_requests_of_its_reader_is_not_there(faulty_s3: FaultyS3) -> None:
+    root = "s3://lake/removed"
+    commit(root, [row("drones-a")])
+    path = storage(root).full(ledger_path(Source.DRONES, "drones-a"))
+    assert read_rows(root, [path]).num_rows == 1
+    faulty_s3.fail("GET", "404 Not Found", "NoSuchKey")  # HEAD finds it
+    with pytest.raises(FileNotFoundError):
+        read_rows(root, [path])
 
 
 def test_a_unit_of_one_source_is_none_of_another(root: str) -> None:

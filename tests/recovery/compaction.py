@@ -69,7 +69,7 @@ class Attack(NamedTuple):
     recording: Path
     topic: str
     kills: int
-    """Of compactions and vacuums, at least."""
+    """Of compactions and vacuums, at least; one of them while a compaction writes."""
     log: Path = Path(os.devnull)
     """Gets what the pipelines say."""
 
@@ -156,7 +156,8 @@ class _Beside:
 
     @property
     def _over(self) -> bool:
-        return self.stopped or self._publishing.done or self.killed >= self._attack.kills
+        enough = self.killed >= self._attack.kills and self.inside > 0
+        return self.stopped or self._publishing.done or enough
 
     def write(self) -> None:
         """Take what is published into the lake, one process after another; every second commits before it is killed."""

@@ -28,7 +28,7 @@ from pipelines.violations.inputs import ReadOptions, Url
 from pipelines.violations.run import run_graph
 from schemas.messages import ImageMessage
 from sources.streams import kafka_consumer
-from tests.support import LOCAL, make_messages
+from tests.support import LOCAL, make_messages, wait_until
 
 T = TypeVar("T")
 PROJECT = "prestacop-sources"
@@ -62,8 +62,14 @@ def publish(
     """Publish to one partition, or to all in turns, and wait until the broker has all; where each is, in order."""
     sent: dict[int, Sent] = {}
     producer = Producer({"bootstrap.servers": broker, "message.max.bytes": LARGEST, **ROOMY})
-    while not (partitions := len(producer.list_topics(topic, timeout=30).topics[topic].partitions)):
-        time.sleep(0.05)  # a topic that was created a moment ago may not be known to the broker yet
+    partitions = 0
+
+    def has_partitions() -> bool:
+        nonlocal partitions
+        partitions = len(producer.list_topics(topic, timeout=30).topics[topic].partitions)
+        return partitions > (partition or 0)
+
+    wait_until(has_partitions)  # the broker may not know yet those that were created a moment ago
 
     def arrived(place: int, error: object, at: Message) -> None:
         assert error is None, error

@@ -22,6 +22,7 @@ from confluent_kafka import Consumer, TopicPartition
 from apps.console.accounts import ADMIN
 from lake import Lake, lake
 from lake.storage import storage
+from pipelines.maintenance.reconcile import reconcile
 from runners.services import NAMES, Services, free_port
 from tests.apps.console.browser import chromium, collect_errors, log_in_first
 from tests.services.conftest import need
@@ -164,9 +165,7 @@ def assert_all_once(printed: str, lk: Lake, is_restarted: bool = False) -> None:
     ids = " UNION ALL ".join(f"SELECT message_id FROM {view}" for view in views[:3])
     (row,) = lk.sql(f"SELECT count(*) AS n, count(DISTINCT message_id) AS different FROM ({ids})").to_pylist()
     assert row["n"] == row["different"]
-    command = [sys.executable, "-m", "prestacop", "reconcile", "--lake", LAKE, "--quiet"]
-    reconciled = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert reconciled.returncode == 0, reconciled.stdout + reconciled.stderr
+    assert reconcile(LAKE) == []
 
 
 def left(place: Place, family: list[psutil.Process]) -> list[str]:
