@@ -18,7 +18,7 @@ from lake.files import parquet_dataset, partition_columns
 from lake.layout import is_history, partitions
 from lake.storage import LocalStorage, storage
 from schemas.history import TIME_ZONE
-from schemas.lake import DUPLICATES, ERASED, LEDGER_ROW, SCHEMAS, UNDONE, Dataset, Source
+from schemas.lake import DERIVED, DUPLICATES, ERASED, LEDGER_ROW, SCHEMAS, UNDONE, Dataset, Source
 
 MEMORY: Final = "1GB"
 """The message_ids of 100 M messages would be 20 GB."""
@@ -55,7 +55,7 @@ _CONFLICTING: Final = " UNION ALL ".join(
     f"FROM {d} WHERE message_id IS NOT NULL"
     for d in _MESSAGES
 )
-_COUNTS = [*(str(d) for d in Dataset if d != Dataset.STATS), DUPLICATES]
+_COUNTS = [*(str(d) for d in Dataset if d not in DERIVED), DUPLICATES]
 _MOVED = {
     **{count: (f"target = '{count}'", f"out_of = '{count}'") for count in _COUNTS},
     "counted": tuple(f"{end} IN ({', '.join(repr(str(d)) for d in _MESSAGES)})" for end in ("target", "out_of")),
@@ -83,6 +83,7 @@ _SQL: Final = {
     **{f"{d}_hidden": copies_view(d) for d in IDENTITIES},
     **{f"{d}_shown": f"FROM {d}_tail ANTI JOIN {d}_hidden USING (unit, record)" for d in IDENTITIES},
     **{str(d): f"FROM {d}_published UNION ALL FROM {d}_shown" for d in IDENTITIES},
+    str(Dataset.DRONE_EVENTS): f"FROM {Dataset.DRONE_EVENTS}_published UNION ALL FROM {Dataset.DRONE_EVENTS}_tail",
     **_LEDGER,
     "hidden": " UNION ALL ".join(f"FROM {d}_hidden" for d in IDENTITIES),
     "duplicates": "FROM hidden",

@@ -8,6 +8,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
+from schemas.drone_health import DroneEvent
 from schemas.messages import MAX_ID_CHARS, Id
 
 MESSAGE_ID: Final = "message_id"
@@ -39,7 +40,7 @@ class Alert(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
 _decoder: Final = msgspec.json.Decoder(Alert)
 
 
-def encode(alert: Alert) -> bytes:
+def encode(alert: Alert | DroneEvent) -> bytes:
     """The payload on the wire."""
     return msgspec.json.encode(alert)
 

@@ -22,6 +22,11 @@ class Dataset(StrEnum):
     DEAD_LETTERS = "dead_letters"
     STATS = "stats"
     IMAGES = "images"
+    DRONE_EVENTS = "drone_events"
+
+
+DERIVED = (Dataset.STATS, Dataset.DRONE_EVENTS)
+"""The datasets whose rows are made of input rows: they are not part of rows in = rows out."""
 
 
 class Source(StrEnum):
@@ -30,6 +35,8 @@ class Source(StrEnum):
     HISTORY = "history"
     DRONES = "drones"
     IMAGES = "images"
+    HEALTH = "health"
+    """Events of drones: no input, but made of the rows of drones."""
 
 
 LEDGER = "ledger"
@@ -151,6 +158,23 @@ IMAGE = pa.schema(
 )
 """``object`` is the picture's path in the lake, named by its content."""
 
+DRONE_EVENT = pa.schema(
+    [
+        *ORIGIN,
+        pa.field("event_id", pa.string(), nullable=False),
+        pa.field("kind", ENUM, nullable=False),
+        pa.field("drone_id", ENUM, nullable=False),
+        pa.field("event_time", UTC, nullable=False),
+        pa.field("latitude", pa.float64()),
+        pa.field("longitude", pa.float64()),
+        pa.field("battery_pct", pa.float64()),
+        pa.field("value", pa.float64()),
+        pa.field("image_id", pa.string()),
+    ]
+)
+"""An event of a drone (:mod:`schemas.drone_health`), which is a unit of its own, named by ``event_id``. ``event_time``
+is when it began."""
+
 FILES = pa.list_(
     pa.struct([("dataset", pa.string()), ("path", pa.string()), ("rows", pa.int64()), ("bytes", pa.int64())]),
 )
@@ -209,6 +233,7 @@ SCHEMAS: dict[Dataset, pa.Schema] = {
     Dataset.DEAD_LETTERS: DEAD_LETTER,
     Dataset.STATS: STATS,
     Dataset.IMAGES: IMAGE,
+    Dataset.DRONE_EVENTS: DRONE_EVENT,
 }
 
 

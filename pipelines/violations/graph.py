@@ -8,6 +8,8 @@ messages ────► Read ─► Decode ─► Dedupe ─┤               �
                                         └┴─► Count live ─► panes                    │
 images ──────► Read ─► Store ─► images   ─► Write ──────────────────────────────────┘
                         └► dead letters
+
+messages, images ─► Watch drones ─► alerts, drone_events
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,6 +21,7 @@ from schemas.lake import Dataset, Source
 from sources.units import BATCHES, TALLIES
 from transforms.alerts.channels import Target
 from transforms.alerts.publish import PublishAlerts
+from transforms.health.health import WatchHealth
 from transforms.history.parse import ParseHistory
 from transforms.images import StoreImages
 from transforms.live.windows import AppendPanes, CountLive
@@ -38,6 +41,8 @@ class Reading(NamedTuple):
     """Gives ``batches`` and ``tallies``."""
     limit: MaxDeadLetters = ANY_NUMBER
     """The share of a unit's rows that may be dead letters."""
+    name: str = ""
+    """Of the input, by which the lake remembers what was seen of its drones; "" watches none."""
 
 
 Inputs = Mapping[Source, Reading]
@@ -58,14 +63,16 @@ class Settings(NamedTuple):
     officer_keys: tuple[bytes, ...] = ()
     """The public keys of officers' answers, 32 bytes each."""
     alerts: tuple[Target, ...] = ()
-    """Where unqualified violations of drones are published."""
+    """Where unqualified violations of drones are published, and to topics also events of drones."""
     publish_every: float | None = None
     """Seconds between two publications of an unbounded run; a bounded one publishes at its end. None: never."""
+    with_pictures: bool = False
+    """Whether the run reads pictures, even if there is no new one."""
 
 
 def violations(pipeline: beam.Pipeline, inputs: Inputs, settings: Settings) -> beam.PCollection:
     """Build the graph; returns the names of the units that it commits to the lake."""
-    tallies = []
+    tallies, watched = [], []
     if history := inputs.get(Source.HISTORY):
         read = pipeline | "History" >> history.read
         parsed = read[BATCHES] | "Parse history" >> ParseHistory(history.limit, settings.root)
@@ -77,6 +84,7 @@ def violations(pipeline: beam.Pipeline, inputs: Inputs, settings: Settings) -> b
         fresh = decoded[ROWS] | "Drop duplicates" >> DropDuplicates()
         landed = land("messages", fresh[ROWS], decoded[DEAD_LETTERS], settings, settings.alerts)
         tallies += [read[TALLIES], fresh[TALLIES], *landed]
+        watched = [fresh[ROWS]]
         if settings.live:
             counted = fresh[ROWS], decoded[DEAD_LETTERS]
             panes = counted | "Count live" >> CountLive(settings.live_window_seconds, settings.allowed_lateness)
@@ -87,6 +95,10 @@ def violations(pipeline: beam.Pipeline, inputs: Inputs, settings: Settings) -> b
         kept = stored[ROWS] | "Write images" >> Write(settings.root, Dataset.IMAGES)
         refused = stored[DEAD_LETTERS] | "Write dead letters of images" >> Write(settings.root, Dataset.DEAD_LETTERS)
         tallies += [read[TALLIES], kept, refused]
+        watched += [stored[ROWS]] if watched else []
+    if messages and messages.name:
+        watch = WatchHealth(settings.root, messages.name, settings.alerts, settings.with_pictures)
+        _ = tuple(watched) | "Watch drones" >> watch
     return tallies | "All tallies" >> beam.Flatten() | "Commit" >> Commit(settings.root)
 
 

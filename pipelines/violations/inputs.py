@@ -58,6 +58,11 @@ def _input(url: Url, source: Source, accept_loss: bool) -> Input:
     return LoadedFiles(stream, HistoryCsv()) if source == Source.HISTORY else stream
 
 
+def _name(of: Input) -> str:
+    """What the lake remembers an input by; "" for one without drones."""
+    return of.path if isinstance(of, Stream | Files) and of.source == Source.DRONES else ""
+
+
 class PlannedInput(NamedTuple):
     """An input of a bounded run."""
 
@@ -98,7 +103,10 @@ class Planned(NamedTuple):
 
     def _read(self, run: dict[int, list[Any]]) -> Inputs:
         chosen = [(self.inputs[number], places) for number, places in run.items()]
-        return {of.input.source: Reading(of.input.read(places, self.root), of.limit) for of, places in chosen}
+        return {
+            of.input.source: Reading(of.input.read(places, self.root), of.limit, _name(of.input))
+            for of, places in chosen
+        }
 
 
 def plan(options: ReadOptions, root: str) -> Planned:
@@ -119,7 +127,7 @@ def _limit(of: Input, splits: list[Split], options: ReadOptions, root: str) -> M
 
 def unplanned(options: ReadOptions, root: str) -> Inputs:
     """The inputs of a bounded run that reads nothing: its graph."""
-    return {of.source: Reading(of.read([], root)) for of in inputs_of(options)}
+    return {of.source: Reading(of.read([], root), name=_name(of)) for of in inputs_of(options)}
 
 
 def follow(options: ReadOptions, root: str, skew: float) -> Inputs:
@@ -131,4 +139,4 @@ def follow(options: ReadOptions, root: str, skew: float) -> Inputs:
     Raises InputUnusable, NotPermitted, ServiceUnavailable.
     """
     limit = MaxDeadLetters(options.max_dead_letters, stops=False)
-    return {of.source: Reading(of.follow(root, skew), limit) for of in inputs_of(options)}
+    return {of.source: Reading(of.follow(root, skew), limit, _name(of)) for of in inputs_of(options)}

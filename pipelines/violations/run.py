@@ -181,6 +181,7 @@ def _command(arguments: argparse.Namespace, options: PipelineOptions, place: Pla
         load_public_keys(arguments.officer_keys) if arguments.officer_keys else (),
         tuple(filter(None, (arguments.alerts, arguments.alert_webhook, arguments.alert_email))),
         arguments.publish_every if arguments.publish == flags.ON else None,
+        with_pictures=arguments.images is not None,
     )  # fmt: skip
     for target in settings.alerts:
         open_channel(target).close()  # an error here is one line; in a worker it would be a traceback

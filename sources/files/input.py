@@ -16,10 +16,10 @@ class Files(Input):
 
     def __init__(self, pattern: str, form: Format) -> None:
         self.source = form.source
-        self._pattern, self._form = pattern, form
+        self.path, self._form = pattern, form
 
     def plan(self, root: str) -> list[Split]:
-        cells = once(plan(self._pattern, self._form), self._form)
+        cells = once(plan(self.path, self._form), self._form)
         return [Split(cell, cell.end - cell.start) for cell in cells]
 
     def reader(self, root: str) -> ReadSplit:

@@ -7,6 +7,7 @@ from messaging.pubsub import Publisher, message
 from messaging.retry import PATIENCE_SECONDS, START_SECONDS, Patience
 from messaging.urls import KafkaUrl, PubSubUrl
 from schemas.alerts import MESSAGE_ID, Alert, encode
+from schemas.drone_health import DroneEvent
 
 
 class KafkaAlerts:
@@ -18,7 +19,7 @@ class KafkaAlerts:
         settings = {"linger.ms": 5, "message.timeout.ms": int(PATIENCE_SECONDS * 1000)}
         self._producer = TopicProducer(url, settings, Patience(PATIENCE_SECONDS, answered=True))
 
-    def send(self, alerts: Sequence[Alert]) -> None:
+    def send(self, alerts: Sequence[Alert | DroneEvent]) -> None:
         """See :class:`transforms.alerts.channels.Channel`."""
         self._producer.send(map(encode, alerts), [alert.message_id for alert in alerts])
         self._producer.finish()
@@ -36,7 +37,7 @@ class PubSubAlerts:
         self._publisher = Publisher(url, Patience(PATIENCE_SECONDS, answered=True))
         self._publisher.find(Patience(START_SECONDS))
 
-    def send(self, alerts: Sequence[Alert]) -> None:
+    def send(self, alerts: Sequence[Alert | DroneEvent]) -> None:
         """See :class:`transforms.alerts.channels.Channel`."""
         self._publisher.publish(message(encode(alert), **{MESSAGE_ID: alert.message_id}) for alert in alerts)
 
