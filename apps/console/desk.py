@@ -18,6 +18,7 @@ from schemas.times import event_time_of
 
 from .accounts import RequestRefused
 from .database import Database
+from .drone_events import Event, keep_event, read_event
 from .outbox import ANSWERS, post
 from .reading import refuse, take
 
@@ -78,10 +79,13 @@ class Desk:
         """Answers since the start, by result."""
 
     def take(self, payloads: Sequence[bytes], positions: Mapping[int, int]) -> None:
-        """Store alerts, deduplicated by message_id; invalid messages are stored as refused."""
+        """Store alerts and events of drones, deduplicated by message_id; invalid messages are stored as refused."""
         now = self._clock()
 
-        def keep(connection: sqlite3.Connection, read: tuple[bytes, Alert, float]) -> None:
+        def keep(connection: sqlite3.Connection, read: tuple[bytes, Alert, float] | Event) -> None:
+            if isinstance(read, Event):
+                keep_event(connection, read)
+                return
             payload, alert, raised_at = read
             known = connection.execute("SELECT payload FROM alerts WHERE message_id = ?", [alert.message_id]).fetchone()
             if known is not None:
@@ -283,11 +287,13 @@ def _check_same(alert: Alert, known: bytes) -> None:
         raise Undecodable("conflict", f"another alert is known by message_id {alert.message_id}")
 
 
-def _read(payload: bytes) -> tuple[bytes, Alert, float]:
-    """A payload, the alert in it, and the time when it was raised in seconds since the epoch.
+def _read(payload: bytes) -> tuple[bytes, Alert, float] | Event:
+    """A payload, the alert in it, and the time when it was raised in seconds since the epoch; or an event of a drone.
 
     Raises Undecodable, MsgspecError: it is none.
     """
+    if (event := read_event(payload)) is not None:
+        return event
     alert = decode_json(payload, _DECODER)
     moments = [event_time_of(alert.event_time), event_time_of(alert.alert_time)]
     if moments[0] is None or moments[1] is None:

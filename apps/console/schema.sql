@@ -67,6 +67,17 @@ CREATE TABLE IF NOT EXISTS commands (
 );
 CREATE INDEX IF NOT EXISTS commands_to ON commands (drone_id);
 
+CREATE TABLE IF NOT EXISTS drone_events (
+    event_id TEXT PRIMARY KEY,
+    drone_id TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    began_at REAL NOT NULL,
+    value REAL,
+    battery_pct REAL,
+    image_id TEXT
+);
+CREATE INDEX IF NOT EXISTS drone_events_by_time ON drone_events (began_at);
+
 CREATE TABLE IF NOT EXISTS outbox (
     number INTEGER PRIMARY KEY,
     topic TEXT NOT NULL,  -- answers, commands

@@ -22,12 +22,13 @@ from schemas.lake import LEDGER, MERGED_LEDGER, Dataset, Source
 from sources.loaded.topic import remembered, remembered_fault
 from sources.streams.plans import CHECKSUM, floors_in, plan_in, read_floors, source_of
 from sources.streams.segments import NAME, segment_in, voucher
+from transforms.health.recall import FOLDER as HEALTH
 
 _PLAN = re.compile(r"^plans/(?P<stream>[^/]+)/(?P<partition>\d{5})/(?P<start>\d{19})\.json$")
 _VOUCHER = re.compile(r"^plans/spool/[^/]+/([^/]+)$")
 _TOPICS = ("kafka://", "pubsub://")
 _OWN = frozenset(
-    {*Dataset, LEDGER, MERGED_LEDGER, MARK, "pictures", "payloads", "plans", "spool", "again", TOMBSTONES, FILE}
+    {*Dataset, LEDGER, MERGED_LEDGER, MARK, "pictures", "payloads", "plans", "spool", "again", TOMBSTONES, FILE, HEALTH}
 )
 """The names at a lake's root."""
 _EARLIER = frozenset({"analysis"})
