@@ -46,6 +46,7 @@ ACCESS: Final[Mapping[tuple[str, str], Roles | None]] = {
     ("POST", "/desk/back"): _OFFICERS,
     ("GET", "/drones"): _SUPERVISORS,
     ("GET", "/drones/list"): _SUPERVISORS,
+    ("GET", "/drones/fleet"): _SUPERVISORS,
     ("POST", "/drones"): _SUPERVISORS,
     ("GET", "/accounts"): _SUPERVISORS,
     ("POST", "/accounts"): _SUPERVISORS,

@@ -37,6 +37,7 @@ PAGES: Final[dict[tuple[str, str], Page]] = {
     ("POST", "/desk/back"): desk_pages.hand_back,
     ("GET", "/drones"): supervisor_pages.drones,
     ("GET", "/drones/list"): supervisor_pages.drones_list,
+    ("GET", "/drones/fleet"): supervisor_pages.drones_fleet,
     ("POST", "/drones"): supervisor_pages.command_drone,
     ("GET", "/accounts"): supervisor_pages.accounts,
     ("POST", "/accounts"): supervisor_pages.create_account,

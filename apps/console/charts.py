@@ -59,6 +59,17 @@ def share_bar(share: float) -> Markup:
     ).format(round(100 * share, 1))
 
 
+def battery_curve(points: Sequence[tuple[float, float]], seconds: float) -> Markup:
+    """A line: times and percents of a battery in so many seconds before the last one."""
+    end = points[-1][0] if points else 0.0
+    path = " ".join(f"{100 * (1 - (end - at) / seconds):.1f},{20 - pct / 5:.1f}" for at, pct in points)
+    label = f"Battery from {points[0][1]:.0f} % to {points[-1][1]:.0f} %" if points else "No battery known"
+    return Markup(
+        '<svg class="curve" viewBox="0 0 100 20" preserveAspectRatio="none" role="img" aria-label="{}">'
+        '<line x1="0" x2="100" y1="20" y2="20"/><polyline points="{}"/></svg>'
+    ).format(label, path)
+
+
 def nice_ceiling(most: int) -> int:
     """The top of the axis: the next of 2, 4, 10, 20, 40, 100 ..., whose half is a whole number too.
 

@@ -18,7 +18,7 @@ from schemas.times import event_time_of
 
 from .accounts import RequestRefused
 from .database import Database
-from .drone_events import Event, keep_event, read_event
+from .drone_events import Event, delete_old_events, keep_event, read_event
 from .outbox import ANSWERS, post
 from .reading import refuse, take
 
@@ -112,6 +112,8 @@ class Desk:
 
     def tidy(self) -> None:
         """Remove the oldest answered alerts beyond the limit; never an open or an unpublished one."""
+        with self._database.transaction() as connection:
+            delete_old_events(connection)
         n, size = self._size(answered=True)
         if n <= MOST_ANSWERED and size <= ANSWERED_BYTES:
             return

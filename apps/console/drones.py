@@ -23,6 +23,9 @@ ORDERS: Final[tuple[Order, ...]] = get_args(Order)
 CONFIRM_SECONDS: Final = 30.0
 """A drone that flies confirms a command within a second; so long after it the page says that none has."""
 _MOST_NAMES: Final = 100
+_MOST_SHOWN: Final = 500
+EVENT_SECONDS: Final = 86_400.0
+"""Events that began earlier are not shown."""
 _DECODER: Final = msgspec.json.Decoder(Confirmation)
 
 
@@ -33,12 +36,19 @@ class Drones:
         self._database = database
         self._clock = clock
 
+    def events(self, since: float) -> list[sqlite3.Row]:
+        """The newest events of drones that began since then, the newest first."""
+        return self._database.rows(
+            "SELECT * FROM drone_events WHERE began_at > ? ORDER BY began_at DESC, event_id LIMIT ?", since, _MOST_SHOWN
+        )
+
     def is_known(self, drone_id: str) -> bool:
-        """Whether an alert of the drone is stored, or it has confirmed a command."""
+        """Whether an alert or an event of the drone is stored, or it has confirmed a command."""
         return bool(
             self._database.number(
                 "SELECT EXISTS (SELECT 1 FROM alerts WHERE drone_id = ?1)"
-                " OR EXISTS (SELECT 1 FROM commands WHERE drone_id = ?1 AND confirmed_at IS NOT NULL)",
+                " OR EXISTS (SELECT 1 FROM commands WHERE drone_id = ?1 AND confirmed_at IS NOT NULL)"
+                " OR EXISTS (SELECT 1 FROM drone_events WHERE drone_id = ?1)",
                 drone_id,
             )
         )

@@ -16,6 +16,7 @@ from schemas.messages import EVENT_SECONDS, MAX_CODE
 from schemas.places import area_of
 
 from .areas import Areas
+from .drone_events import FLEET_LINE, Fleet
 
 QUALIFIED: Final = "qualified"
 UNQUALIFIED: Final = "unqualified"
@@ -170,6 +171,8 @@ class Panes:
 
     def __init__(self, path: Path) -> None:
         self.figures = Figures()
+        self.fleet = Fleet()
+        """The last message of each drone, which is in lines of its own."""
         self.unreadable = 0
         """Number of invalid lines."""
         self.why_unreadable = ""
@@ -209,6 +212,9 @@ class Panes:
         panes = []
         for line in lines.splitlines():
             try:
+                if line.startswith(FLEET_LINE):
+                    self.fleet.add(line)
+                    continue
                 panes.append(self._read(line))
             except Exception as error:  # noqa: BLE001  # no line may end the thread that reads
                 self._note(f"{error or type(error).__name__}"[:200])

@@ -1,26 +1,31 @@
 """Pages of a supervisor: drones, accounts, the audit log."""
 
-from typing import Any
+from typing import Any, Final
 
 from starlette.responses import Response
 
 from .access import Role
 from .accounts import RequestRefused
+from .charts import battery_curve
 from .console import Console
-from .drones import CONFIRM_SECONDS, ORDERS
+from .drone_events import KINDS, Fleet, rows_of
+from .drones import CONFIRM_SECONDS, EVENT_SECONDS, ORDERS
 from .rendering import Renderer
 from .web import Visit, number_of, to
 
+_MOST_ROWS: Final = 200
+"""Drones on the page; the others have no open event."""
+
 
 def drones(console: Console, renderer: Renderer, visit: Visit) -> Response:
-    """The drones page: commands and their state."""
+    """The drones page: drones and their events, commands and their state."""
     return renderer.page(
         "drones.html",
         visit.who,
         **_commands(console),
+        **_fleet(console),
         orders=ORDERS,
         known=console.drones.known(),
-        ready=console.commands_go_out,
         drone=visit.request.query_params.get("drone", ""),
     )
 
@@ -28,6 +33,26 @@ def drones(console: Console, renderer: Renderer, visit: Visit) -> Response:
 def drones_list(console: Console, renderer: Renderer, visit: Visit) -> Response:
     """The commands and their state, for updates."""
     return renderer.part("drones_list.html", visit.who, **_commands(console))
+
+
+def drones_fleet(console: Console, renderer: Renderer, visit: Visit) -> Response:
+    """The drones with their events, for updates."""
+    return renderer.part("drones_fleet.html", visit.who, **_fleet(console))
+
+
+def _fleet(console: Console) -> dict[str, Any]:
+    now = console.clock()
+    fleet = console.panes.fleet if console.panes else Fleet()
+    rows = rows_of(fleet, console.drones.events(now - EVENT_SECONDS), now)
+    return {
+        "fleet": rows[:_MOST_ROWS],
+        "others": max(len(rows) - _MOST_ROWS, 0),
+        "open": sum(bool(row.events) for row in rows),
+        "kinds": KINDS,
+        "curve": battery_curve,
+        "ready": console.commands_go_out,
+        "read_live": console.panes is not None,
+    }
 
 
 def _commands(console: Console) -> dict[str, Any]:
@@ -41,7 +66,8 @@ def command_drone(console: Console, renderer: Renderer, visit: Visit) -> Respons
     try:
         if not console.commands_go_out:
             raise RequestRefused("No topic of commands: start the console with --commands URL.")
-        if drone and not console.drones.is_known(drone):
+        is_live = console.panes is not None and drone in console.panes.fleet.drones
+        if drone and not is_live and not console.drones.is_known(drone):
             raise RequestRefused(f"Nobody knows a drone {drone}: no alert came from it. Nothing was sent.")
         console.drones.command(visit.who.name, drone, order)
     except RequestRefused as refused:

@@ -97,7 +97,7 @@ def violations(pipeline: beam.Pipeline, inputs: Inputs, settings: Settings) -> b
         tallies += [read[TALLIES], kept, refused]
         watched += [stored[ROWS]] if watched else []
     if messages and messages.name:
-        watch = WatchHealth(settings.root, messages.name, settings.alerts, settings.with_pictures)
+        watch = WatchHealth(settings.root, messages.name, settings.alerts, settings.live, settings.with_pictures)
         _ = tuple(watched) | "Watch drones" >> watch
     return tallies | "All tallies" >> beam.Flatten() | "Commit" >> Commit(settings.root)
 

@@ -201,6 +201,8 @@ class PaneFile:
 
     def _panes(self, lines: bytes) -> Iterator[Pane]:
         for line in lines.split(b"\n")[:-1]:
+            if line.startswith(b'{"drones":'):  # the last message of each drone, for the console
+                continue
             try:
                 yield self._decoder.decode(line)
             except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:

@@ -20,12 +20,14 @@ class WatchHealth(beam.PTransform):  # type: ignore[misc]  # Beam's classes are 
         root: the lake.
         name: of the input of drones, by which the lake remembers what was seen of it.
         targets: the events go to those of alerts that are topics.
+        live: the file of the live statistics, which gets the last message of each drone.
         with_pictures: whether the run reads pictures: without, none is missing.
     """
 
-    def __init__(self, root: str, name: str, targets: Sequence[Target], with_pictures: bool) -> None:
+    def __init__(self, root: str, name: str, targets: Sequence[Target], live: str | None, with_pictures: bool) -> None:
         super().__init__()
-        self._root, self._name, self._targets, self._with_pictures = root, name, targets, with_pictures
+        self._root, self._name, self._with_pictures = root, name, with_pictures
+        self._land = LandEvents(root, name, targets, live)
 
     def expand(self, inputs: Any) -> beam.PCollection:
         rows, *pictures = inputs
@@ -41,4 +43,4 @@ class WatchHealth(beam.PTransform):  # type: ignore[misc]  # Beam's classes are 
         ]
         out = [some | f"Out of windows {n}" >> beam.WindowInto(GlobalWindows()) for n, some in enumerate(samples)]
         found = out | "All samples" >> beam.Flatten() | "Watch" >> WatchDrones(bounded)
-        return found | "Land" >> LandEvents(self._root, self._name, self._targets)
+        return found | "Land" >> self._land

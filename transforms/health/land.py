@@ -26,6 +26,7 @@ from transforms.alerts.channels import Target
 from transforms.alerts.topics import KafkaAlerts, PubSubAlerts
 from transforms.health.recall import memory_path
 from transforms.health.watch import Found
+from transforms.live.windows import append_line
 from transforms.outputs import OUTPUT_DATASETS
 
 _WRITES: Final = 8
@@ -86,12 +87,14 @@ def _open(target: KafkaUrl | PubSubUrl) -> KafkaAlerts | PubSubAlerts:
 
 
 class _Land(beam.DoFn):  # type: ignore[misc]  # Beam's classes are untyped
-    def __init__(self, root: str, name: str, targets: Sequence[Target]) -> None:
-        self._root, self._name = root, name
+    def __init__(self, root: str, name: str, targets: Sequence[Target], live: str | None) -> None:
+        self._root, self._name, self._live = root, name, live
         self._targets = [target for target in targets if isinstance(target, KafkaUrl | PubSubUrl)]
         self._topics: list[KafkaAlerts | PubSubAlerts] = []
 
     def process(self, found: Found) -> None:
+        if found.fleet and self._live:
+            append_line(self._live, found.fleet + "\n")
         if found.events.num_rows:
             self._topics = self._topics or [_open(target) for target in self._targets]
             for topic in self._topics:
@@ -108,13 +111,14 @@ class _Land(beam.DoFn):  # type: ignore[misc]  # Beam's classes are untyped
 
 class LandEvents(beam.PTransform):  # type: ignore[misc]
     """Publish events, commit each as a unit of the dataset ``drone_events``, then save the memory; gives nothing out.
+    The last message of each drone goes to the file of the live statistics, if there is one.
 
     The alert comes before the commit, and again if the bundle fails in between: with the same ``message_id``.
     """
 
-    def __init__(self, root: str, name: str, targets: Sequence[Target]) -> None:
+    def __init__(self, root: str, name: str, targets: Sequence[Target], live: str | None) -> None:
         super().__init__()
-        self._root, self._name, self._targets = root, name, tuple(targets)
+        self._land = _Land(root, name, tuple(targets), live)
 
     def expand(self, found: beam.PCollection) -> beam.PCollection:
-        return found | "Land" >> beam.ParDo(_Land(self._root, self._name, self._targets))
+        return found | "Land" >> beam.ParDo(self._land)

@@ -5,6 +5,7 @@ thousand drones. The watermark follows the times of publication: when it passes 
 published until then are there, and what is settled then is settled for ever (:mod:`transforms.health.detect`).
 """
 
+import json
 import time
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -30,13 +31,15 @@ from apache_beam.utils.timestamp import Timestamp
 from schemas.lake import MICROSECONDS
 from sources.units import UnitBatch
 from transforms.health.detect import NEVER, detect, settled_before
-from transforms.health.samples import NO_SAMPLES, SAMPLE, pictures_of, samples_of
+from transforms.health.samples import MESSAGE, NO_SAMPLES, SAMPLE, pictures_of, samples_of
 
 KEY: Final = 0
 EVERY: Final = 10 * MICROSECONDS
 """How often an unbounded run looks for events, in event time."""
 SAVE_EVERY: Final = 60 * MICROSECONDS
 """How often it saves its state in the lake: after a crash it reads at most what was committed in about two minutes."""
+SHOW_EVERY: Final = 30 * MICROSECONDS
+"""How often the live statistics get the last message of each drone."""
 MARGIN: Final = 60 * MICROSECONDS
 """Clocks of brokers and workers differ by less."""
 
@@ -66,6 +69,8 @@ class Found(NamedTuple):
     """Rows of :data:`schemas.lake.DRONE_EVENT`, without ``unit``."""
     memory: bytes | None
     """The state to save once the events are in the lake; None where it was saved a moment ago."""
+    fleet: str | None
+    """A line of the live statistics: the last message of each drone; None where the last line is not old."""
 
 
 def decode(data: bytes) -> Memory:
@@ -153,8 +158,11 @@ class _Watch(beam.DoFn):  # type: ignore[misc]
             look.set(_next(until))
         else:
             armed.clear()
-        if found.events.num_rows or is_due or self._bounded:
-            yield Found(found.events, after.encode() if is_due or self._bounded else None)
+        save = is_due or self._bounded
+        show = self._bounded or until // SHOW_EVERY != before.until // SHOW_EVERY
+        if found.events.num_rows or save or show:
+            line = fleet_line(before.samples) if show else None
+            yield Found(found.events, after.encode() if save else None, line)
 
 
 def merge(parts: Iterable[Memory]) -> Memory:
@@ -163,6 +171,19 @@ def merge(parts: Iterable[Memory]) -> Memory:
     until, since = max(part.until for part in parts), max(part.since for part in parts)
     samples = [p.samples if p.until == until else settled_before(p.samples, until) for p in parts]
     return Memory(until, since, pa.concat_tables(samples))
+
+
+def fleet_line(samples: pa.Table) -> str:
+    """The last message of each drone, as JSON: id, time of publication, battery, latitude, longitude and altitude."""
+    messages = samples.filter(pc.equal(samples["role"], MESSAGE)).sort_by("published_us")
+    names = [name for name in _SHOWN if name != "drone_id"]
+    last = pa.TableGroupBy(messages, "drone_id", use_threads=False).aggregate([(name, "last") for name in names])
+    rows = last.select(["drone_id", *(f"{name}_last" for name in names)]).to_pylist()
+    drones = [[name, at / MICROSECONDS, *rest] for name, at, *rest in (row.values() for row in rows)]
+    return json.dumps({"drones": drones}, separators=(",", ":"))
+
+
+_SHOWN: Final = ("drone_id", "published_us", "battery_pct", "latitude", "longitude", "altitude_m")
 
 
 def _last(samples: pa.Table) -> int:

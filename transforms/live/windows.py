@@ -185,6 +185,12 @@ def _same(element: tuple[int, list[Count]]) -> tuple[int, list[Count]]:
     return element
 
 
+def append_line(path: str, lines: str) -> None:
+    """Append lines in one write, so that those of several workers do not mix."""
+    with faults(path), open(path, "a", encoding="utf-8") as file:
+        file.write(lines)
+
+
 class _Append(beam.DoFn):  # type: ignore[misc]
     def __init__(self, path: str) -> None:
         self._path = path
@@ -196,9 +202,7 @@ class _Append(beam.DoFn):  # type: ignore[misc]
         self._lines.append(json.dumps(pane) + "\n")
 
     def finish_bundle(self) -> None:
-        # One write to a file opened for appending, so that lines of several workers do not mix.
-        with faults(self._path), open(self._path, "a", encoding="utf-8") as file:
-            file.write("".join(self._lines))
+        append_line(self._path, "".join(self._lines))
 
 
 class AppendPanes(beam.PTransform):  # type: ignore[misc]
