@@ -164,8 +164,8 @@ def _row(name: str, drone: Drone | None, events: list[sqlite3.Row], now: float) 
 def _is_open(event: sqlite3.Row, drone: Drone | None, now: float) -> bool:
     """Whether an event lasts, as far as the drone's messages tell."""
     kind, began = str(event["kind"]), float(event["began_at"])
-    if kind == EventKind.SILENT and drone is not None:
-        return drone.heard_at <= began + SILENT_SECONDS
+    if kind == EventKind.SILENT:
+        return drone is None or drone.heard_at <= began + SILENT_SECONDS
     if kind == EventKind.BATTERY_LOW and drone is not None and drone.heard_at > began:
         return drone.flies or (drone.battery_pct is not None and drone.battery_pct < _CHARGED_PCT)
     return began > now - OPEN_SECONDS

@@ -14,13 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pyarrow as pa
 import pytest
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 
 from apps.loader.command import main as loader
+from apps.simulator.fleet.flight import Flight
+from apps.simulator.fleet.mishaps import Mishaps
+from apps.simulator.fleet.mishaps import publish as fly_with
 from lake import lake
 from messaging.urls import kafka_url
 from pipelines.cli.loopback import reachable
 from pipelines.maintenance.reconcile import reconcile
+from schemas.drone_health import decode
 from schemas.lake import Source
 from sources.streams.kafka import KafkaStream
 from tests.services.support import (
@@ -37,6 +43,8 @@ from tests.services.support import (
 )
 from tests.services.support import run as run_bounded
 from tests.support import content, make_history, make_messages, run_graph, wait_until
+from transforms.health.detect import NEVER, detect
+from transforms.health.samples import samples_of
 from transforms.qualify import BRANCHES
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(480)]
@@ -113,9 +121,9 @@ def recorded_now(path: Path, drones: int, seconds: int) -> Path:
 
 
 def panes(live: Path) -> list[dict[str, Any]]:
-    """All that were written up to now."""
+    """All that were written up to now, without the lines of drones."""
     lines = live.read_text().split("\n")[:-1] if live.exists() else []
-    return [json.loads(line) for line in lines]
+    return [pane for line in lines if "drones" not in (pane := json.loads(line))]
 
 
 def has_ended(live: Path, window: datetime) -> bool:
@@ -200,6 +208,57 @@ def test_a_topic_is_followed_until_ctrl_c(kafka: str, tmp_path: Path, follow: Ca
     assert f"run again:\n  prestacop run --quiet --lake {root}" in printed
     assert stored(root) == expected("followed", recording, sent)
     assert reconcile(str(root)) == []
+
+
+def test_a_killed_run_finds_each_event_of_drones_once(kafka: str, tmp_path: Path, follow: Callable[..., Any]) -> None:
+    """A flight of ten minutes that has just ended is read; the run is killed in the middle, and run again."""
+    root, live = tmp_path / "lake", tmp_path / "live"
+    url, alerts = make_topic(kafka, "watched"), make_topic(kafka, "watched-alerts")
+    start = datetime.now(UTC) - timedelta(seconds=620)
+    flight = Flight(drones=20, seconds=600, rate=0.5, seed=5, start=start, violation_share=0.03, faults=0.5)
+    messages = [message for step in fly_with(flight, Mishaps()) for message in step.messages]
+    producer = Producer({"bootstrap.servers": kafka})
+    for message in messages:
+        partition = int(message.drone[-4:]) % 4
+        producer.produce("watched", message.payload, partition=partition, timestamp=message.at_us // 1000)
+        producer.poll(0)
+    assert producer.flush(60) == 0
+    with follow(root, url, "--alerts", alerts) as following:
+        following.wait_until(lambda: rows_in(root) > 0)
+        assert following.end(signal.SIGKILL) == -signal.SIGKILL
+    found = "SELECT drone_id, kind, event_id FROM drone_events ORDER BY ALL"
+    with follow(root, url, "--alerts", alerts) as following:
+        following.wait_until(lambda: rows_in(root) == len(messages))
+        following.wait_until(lambda: lake(str(root)).sql(found).to_pylist() == events_of(root))
+        following.wait_until(lambda: '"drones":[["drone-' in live.read_text())
+        following.end(signal.SIGINT)
+    events = lake(str(root)).sql(found).to_pylist()
+    assert {event["kind"] for event in events} == {"silent", "battery_low", "position_jump", "clock_off"}
+    assert published_events(kafka, "watched-alerts") == {event["event_id"] for event in events}
+    assert reconcile(str(root)) == []
+
+
+def published_events(broker: str, topic: str) -> set[str]:
+    """The ids of the events in a topic of alerts."""
+    consumer = Consumer({"bootstrap.servers": broker, "group.id": "test", "enable.auto.commit": False})
+    consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in range(4)])
+    found, empty = set(), 0
+    while empty < 3:
+        messages = consumer.consume(1_000, 1)
+        empty = 0 if messages else empty + 1
+        payloads = [message.value() or b"" for message in messages]
+        found |= {decode(payload).message_id for payload in payloads if json.loads(payload)["kind"] != "violation"}
+    consumer.close()
+    return found
+
+
+def events_of(root: Path) -> list[dict[str, Any]]:
+    """The events that are in all rows of the lake."""
+    lk = lake(str(root))
+    samples = pa.concat_tables([samples_of(lk.sql(f"FROM {branch}"), with_violations=False) for branch in BRANCHES])
+    events = detect(samples, NEVER, time.time_ns() // 1000 - 60_000_000).events
+    names = ["drone_id", "kind", "event_id"]
+    return sorted(events.select(names).to_pylist(), key=lambda event: tuple(event[name] for name in names))
 
 
 @pytest.mark.nightly  # tests/services/test_recovery.py kills such runs, too

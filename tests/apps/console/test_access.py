@@ -19,8 +19,8 @@ OFFICERS = EVERYONE | {
     *("GET /desk", "GET /desk/events", "GET /desk/picture", "POST /desk/pick", "POST /desk/answer", "POST /desk/back"),
 }
 SUPERVISORS = OFFICERS | {
-    *("GET /drones", "GET /drones/list", "POST /drones", "GET /accounts", "POST /accounts", "POST /accounts/change"),
-    *("POST /accounts/reset", "GET /audit"),
+    *("GET /drones", "GET /drones/list", "GET /drones/fleet", "POST /drones", "GET /accounts", "POST /accounts"),
+    *("POST /accounts/change", "POST /accounts/reset", "GET /audit"),
 }
 ALLOWED = {"viewer": EVERYONE, "officer": OFFICERS, "supervisor": SUPERVISORS, "": set[str]()}
 OPEN = {"GET /healthz", "GET /readyz", "GET /login", "POST /login"}

@@ -153,7 +153,8 @@ def test_live_panes_of_a_message_and_a_dead_letter(tmp_path: Path) -> None:
     live = tmp_path / "live.jsonl"
     done = command("--messages", f"file:{tmp_path}/m.txt", "--live", f"file:{live}", "--lake", tmp_path / "lake")
     assert done.returncode == 0
-    panes = [json.loads(line) for line in live.read_text().splitlines()]
+    *panes, fleet = sorted(map(json.loads, live.read_text().splitlines()), key=lambda line: "drones" in line)
+    assert fleet == {"drones": [["d1", 1768478400, None, 40.7, -74, 10]]}
     by_code = {(pane["dataset"], pane["n"], pane["timing"]) for pane in panes if "areas" not in pane}
     assert by_code == {("positions", 1, "early"), ("dead_letters", 1, "early"), (None, 0, "on_time")}
     by_area = [(pane["dataset"], pane["areas"], pane["timing"]) for pane in panes if "areas" in pane]
