@@ -63,7 +63,7 @@ def delete_old_events(connection: sqlite3.Connection) -> None:
     connection.execute(
         "DELETE FROM drone_events WHERE began_at <"
         " (SELECT began_at FROM drone_events ORDER BY began_at DESC LIMIT 1 OFFSET ?)",
-        (MOST_EVENTS,),
+        (MOST_EVENTS - 1,),
     )
 
 

@@ -226,12 +226,15 @@ def test_a_killed_run_finds_each_event_of_drones_once(kafka: str, tmp_path: Path
     with follow(root, url, "--alerts", alerts) as following:
         following.wait_until(lambda: rows_in(root) > 0)
         assert following.end(signal.SIGKILL) == -signal.SIGKILL
+    before = live.read_text().count('{"drones":[["drone-') if live.exists() else 0
     found = "SELECT drone_id, kind, event_id FROM drone_events ORDER BY ALL"
     with follow(root, url, "--alerts", alerts) as following:
         following.wait_until(lambda: rows_in(root) == len(messages))
         following.wait_until(lambda: lake(str(root)).sql(found).to_pylist() == events_of(root))
-        following.wait_until(lambda: '"drones":[["drone-' in live.read_text())
-        following.end(signal.SIGINT)
+        following.wait_until(lambda: live.read_text().count('{"drones":[["drone-') > before)
+        assert following.runs(), following.printed()
+        code = following.end(signal.SIGINT)
+    assert code == 130
     events = lake(str(root)).sql(found).to_pylist()
     assert {event["kind"] for event in events} == {"silent", "battery_low", "position_jump", "clock_off"}
     assert published_events(kafka, "watched-alerts") == {event["event_id"] for event in events}

@@ -1,6 +1,7 @@
 """Events of drones on the console: stored once, shown while they are open, and a drone is sent home from its row."""
 
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,14 +26,11 @@ def line(*drones: tuple[Any, ...]) -> bytes:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def console(tmp_path: Path, clock: Clock) -> Console:
+def console(tmp_path: Path, clock: Clock) -> Iterator[Console]:
     (tmp_path / "panes").write_bytes(b"")
-    return make_console(tmp_path / "state", clock, panes=tmp_path / "panes")
+    made = make_console(tmp_path / "state", clock, panes=tmp_path / "panes")
+    yield made
+    made.stop()
 
 
 def test_an_event_is_stored_once_and_an_invalid_one_is_refused(console: Console, clock: Clock) -> None:
