@@ -5,8 +5,8 @@ import os
 import re
 import threading
 from collections import Counter
-from collections.abc import Callable
-from typing import TypeVar, cast
+from collections.abc import Callable, Mapping
+from typing import Final, TypeVar, cast
 
 import pyarrow as pa
 from botocore.exceptions import (
@@ -45,6 +45,9 @@ _CONNECTIONS = (
     ConnectionError, HTTPClientError, IncompleteReadError, ResponseStreamingError,
     TransportError, http.ConnectionError, http.Timeout, http.ChunkedEncodingError,
 )  # fmt: skip
+_FAILED: Final = "failed calls"
+_MADE: Final = "S3 "
+"""The names of counters in a report; that of requests has the operation behind it."""
 
 T = TypeVar("T")
 
@@ -68,6 +71,17 @@ class Requests:
         """One more has failed so."""
         with self._lock:
             self.failed += 1
+
+    def counts(self) -> Counter[str]:
+        """All of it by name, to be added in another process."""
+        with self._lock:
+            return Counter({_FAILED: self.failed, **{f"{_MADE}{name}": n for name, n in self.made.items()}})
+
+    def add(self, counts: Mapping[str, int]) -> None:
+        """Add what another process has counted."""
+        with self._lock:
+            self.failed += counts.get(_FAILED, 0)
+            self.made.update({name.removeprefix(_MADE): n for name, n in counts.items() if name.startswith(_MADE)})
 
 
 requests = Requests()

@@ -3,7 +3,13 @@
 import threading
 import time
 from collections import Counter
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+_DONE: Final = "bytes"
+_MESSAGE_BYTES: Final = "message bytes"
+_READ: Final = "read "
+"""The names of counters in a report; that of messages has the source behind it."""
 
 
 class Lag(NamedTuple):
@@ -58,6 +64,19 @@ class Progress:
             self.read[source] += messages
             self.message_bytes += size
 
+    def counts(self) -> Counter[str]:
+        """What was read, by name, to be added in another process."""
+        with self._lock:
+            by_source = {f"{_READ}{source}": n for source, n in self.read.items()}
+            return Counter({_DONE: self.bytes_done, _MESSAGE_BYTES: self.message_bytes, **by_source})
+
+    def add(self, counts: Mapping[str, int]) -> None:
+        """Add what another process has counted."""
+        with self._lock:
+            self.bytes_done += counts.get(_DONE, 0)
+            self.message_bytes += counts.get(_MESSAGE_BYTES, 0)
+            self.read.update({name.removeprefix(_READ): n for name, n in counts.items() if name.startswith(_READ)})
+
     def lags(self, source: str, lag: Lag) -> None:
         """How far the reader of a stream is behind."""
         with self._lock:
@@ -65,4 +84,4 @@ class Progress:
 
 
 progress = Progress()
-"""Of this process; workers elsewhere report through Beam's metrics."""
+"""Of this process and its worker processes; workers on a cluster report through Beam's metrics."""

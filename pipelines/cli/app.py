@@ -24,6 +24,7 @@ from pipelines.cli.temporary import own_temporary_folder
 from pipelines.cli.worker_errors import known
 from sources.progress import progress
 from sources.units import ROWS_IN
+from pipelines.cli import worker_process  # noqa: F401  # registers the class for workers as processes
 from terminal import logs
 from terminal.arguments import Parser
 from terminal.bars import Bar
@@ -77,6 +78,8 @@ def beam_options(
     send_whole_elements()
     usual: dict[str, str | int] = {"direct_running_mode": "multi_threading", "direct_num_workers": os.cpu_count() or 1}
     defaults = {name: value for name, value in usual.items() if not any(f.startswith(f"--{name}") for f in rest)}
+    if "direct_running_mode" in defaults:
+        defaults["processes_for_long_inputs"] = True
     return PipelineOptions(list(rest), runner=LOCAL_RUNNER, **defaults)
 
 

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Iterator
 from typing import Final
 
-from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
+from apache_beam.options.pipeline_options import DirectOptions, GoogleCloudOptions, PipelineOptions
 
 from pipelines.cli.beam_imports import import_dataflow
 
@@ -38,6 +38,24 @@ class OpenPorts(PipelineOptions):  # type: ignore[misc]  # Beam's classes are un
     def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
         text = "start a job server in Java that others did not build here, whose ports the whole network reaches"
         parser.add_argument("--listen-on-all", "--listen_on_all", action="store_true", default=None, help=text)
+
+
+class LocalOptions(PipelineOptions):  # type: ignore[misc]  # Beam's classes are untyped
+    """What the local runner does where ``--direct_running_mode`` is not given."""
+
+    @classmethod
+    def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
+        text = "read long inputs with worker processes, not threads; set where --direct_running_mode is not"
+        parser.add_argument("--processes_for_long_inputs", action="store_true", default=None, help=text)
+
+
+def for_long_input(options: PipelineOptions) -> PipelineOptions:
+    """The same options, with worker processes instead of threads where the user has not chosen and cores allow it."""
+    by_size = options.view_as(LocalOptions).processes_for_long_inputs
+    if not by_size or options.view_as(DirectOptions).direct_num_workers == 1:
+        return options
+    given = options.get_all_options(drop_default=True) | {"direct_running_mode": "multi_processing"}
+    return PipelineOptions.from_dictionary(given)
 
 
 def dataflow_faults(options: PipelineOptions) -> Iterator[str]:

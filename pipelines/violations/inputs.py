@@ -20,6 +20,8 @@ from transforms.refusals import MaxDeadLetters
 
 RUN_BYTES = 8 << 30
 """A local run keeps shuffled data in memory, so a long input is read in several runs."""
+LONG_BYTES = 300 << 20
+"""A million messages."""
 
 Url = str | KafkaUrl | PubSubUrl
 """A path or pattern of files, or a topic."""
@@ -80,6 +82,14 @@ class Planned(NamedTuple):
     def size(self) -> int:
         """The size in bytes, as far as it is known."""
         return sum(split.size for planned in self.inputs for split in planned.splits)
+
+    def is_long(self) -> bool:
+        """Whether worker processes read it faster than threads, although they take a second to start.
+
+        Decoding messages holds the interpreter's lock; reading files hardly does.
+        """
+        streams = (planned.splits for planned in self.inputs if isinstance(planned.input, Stream))
+        return sum(split.size for splits in streams for split in splits) >= LONG_BYTES
 
     def runs(self) -> Iterator[Inputs]:
         """The inputs of each run of the graph; a long input takes several."""

@@ -34,7 +34,7 @@ from messaging.retry import PATIENCE_SECONDS
 from pipelines.cli.app import PRISM, beam_options, committed_line, progress_bar, run, stream_line
 from pipelines.cli.cluster import Cluster, Place, job_name
 from pipelines.cli.prism import find_prism, on_prism
-from pipelines.cli.runner_options import DATAFLOW
+from pipelines.cli.runner_options import DATAFLOW, for_long_input
 from pipelines.cli.worker_errors import known
 from pipelines.violations import options as flags
 from pipelines.violations.dry_run import dry_run
@@ -94,6 +94,8 @@ def run_graph(reading: ReadOptions, settings: Settings, options: PipelineOptions
     """Read the inputs up to their current end; a long input is read by several pipelines, one after another."""
     planned = plan(reading, settings.root)
     progress.planned(planned.size())
+    if planned.is_long():
+        options = for_long_input(options)
     for inputs in planned.runs():
         with beam.Pipeline(options=options) as pipeline:
             violations(pipeline, inputs, settings)
