@@ -14,6 +14,7 @@ from apache_beam.runners.direct.direct_runner import SwitchingDirectRunner
 from apache_beam.runners.portability.prism_runner import PrismRunner
 from apache_beam.runners.runner import create_runner
 
+from pipelines.cli import worker_process  # noqa: F401  # registers the class for workers as processes
 from pipelines.cli.cluster import JobEnded
 from pipelines.cli.commit_progress import Committed, kept_up_to_date
 from pipelines.cli.data_buffers import send_whole_elements
@@ -24,7 +25,6 @@ from pipelines.cli.temporary import own_temporary_folder
 from pipelines.cli.worker_errors import known
 from sources.progress import progress
 from sources.units import ROWS_IN
-from pipelines.cli import worker_process  # noqa: F401  # registers the class for workers as processes
 from terminal import logs
 from terminal.arguments import Parser
 from terminal.bars import Bar

@@ -7,6 +7,7 @@ worker processes waits for ever for one that was killed, and does not show their
 
 import argparse
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -23,6 +24,7 @@ from apache_beam.runners.portability.fn_api_runner.worker_handlers import GrpcWo
 from apache_beam.runners.worker import sdk_worker_main
 from google.protobuf import json_format, text_format
 
+from lake.memory import share_memory
 from lake.retries import requests
 from schemas.errors import ServiceUnavailable
 from sources.progress import progress
@@ -122,6 +124,8 @@ def main() -> None:
     reports = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a library prints is no report
     threading.Thread(target=_exit_with_command, daemon=True).start()
+    share_memory()
+    logging.getLogger().handlers.clear()  # the import of Beam logs, and so makes one
     logs.set_up()
     add_log_flags(argparse.ArgumentParser()).parse_args()
     with redirect_stderr(cast(TextIO, logs.TracebacksAsRecords(sys.stderr))):

@@ -7,6 +7,7 @@ error.
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from operator import itemgetter
 from typing import Final
 
 import numpy as np
@@ -22,7 +23,7 @@ from schemas.lake import MICROSECONDS, Source, timestamps
 from sources.input import Split
 from sources.payloads import payload_batch
 from sources.streams.base import PlannedUnit, Planner, Polled, Stream
-from sources.streams.kafka_consumer import Access, consume, offset_of, shared, topic_of
+from sources.streams.kafka_consumer import PEEKING, Access, consume, offset_of, shared, topic_of
 from sources.streams.plans import Chain, Plan, check_not_begun, first_planned, read_floors, settle, trim, write_floors
 from sources.units import PART_BYTES, ROW_BYTES, Unit
 
@@ -97,14 +98,15 @@ class KafkaStream(Stream):
     def payloads(self, unit: Unit, root: str) -> Iterator[pa.RecordBatch]:
         partition = _partition(unit)
         messages: list[Message] = []
-        size = 0
+        ends = np.zeros(1, np.int64)
+        """Where each message ends, in bytes of the batch."""
         for some in consume(self.access, partition, unit.start, unit.end):
-            for message in some:  # so that batches do not depend on how many came at once
-                messages.append(message)
-                size += len(message)
-                if size >= BATCH_BYTES:
-                    yield _batch(messages, unit.start)
-                    messages, size = [], 0
+            messages += some
+            ends = np.append(ends, ends[-1] + np.cumsum(np.fromiter(map(len, some), np.int64, len(some))))
+            while ends[-1] >= BATCH_BYTES:  # so that batches do not depend on how many came at once
+                n = int(np.searchsorted(ends, BATCH_BYTES))
+                yield _batch(messages[:n], unit.start)
+                messages, ends = messages[n:], ends[n:] - ends[n]
         if unit.name and not unit.name.startswith(f"{self.plans(shared(self.url))}-"):
             raise InputUnusable(
                 f"{self.path}: the topic was deleted and created again since the unit {unit.name} was planned: run "
@@ -127,13 +129,16 @@ def _batch(messages: list[Message], start: int) -> pa.RecordBatch:
     # Compaction and the markers of transactions leave gaps between offsets.
     whole = last - first + 1 == n
     offsets = np.arange(first, last + 1) if whole else np.fromiter(map(offset_of, messages), np.int64, n)
-    published = timestamps(np.fromiter((m.timestamp()[1] for m in messages), np.int64, n), 1000)
-    return payload_batch([m.value() or b"" for m in messages], offsets - start, offsets, published)
+    times = map(itemgetter(1), map(Message.timestamp, messages))
+    published = timestamps(np.fromiter(times, np.int64, n), 1000)
+    values = [value or b"" for value in map(Message.value, messages)]
+    return payload_batch(values, offsets - start, offsets, published)
 
 
 class _KafkaPlanner(Planner):
     def __init__(self, stream: KafkaStream, root: str) -> None:
         self._stream = stream
+        self._peeking = stream.access._replace(fetching=PEEKING)
         self._root = root
         self._topic = topic_of(stream.url)
         self._name = stream.plans(self._topic)
@@ -219,7 +224,7 @@ class _KafkaPlanner(Planner):
         start, step = self._chains[partition].next, 1
         while start < end:
             stop = min(start + step, end)
-            messages = [m for some in consume(self._stream.access, partition, start, stop) for m in some]
+            messages = [m for some in consume(self._peeking, partition, start, stop) for m in some]
             if messages:
                 seen, before = len(messages[0]), self._sizes.get(partition, 0)
                 self._sizes[partition] = max(seen, (3 * before + seen) / 4)

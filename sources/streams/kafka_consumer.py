@@ -16,10 +16,16 @@ from terminal.logs import about
 
 FETCHING: Final[Mapping[str, int]] = {
     "fetch.wait.max.ms": 100,
-    "fetch.message.max.bytes": 4 << 20,
-    "queued.max.messages.kbytes": 16 << 10,
+    "fetch.message.max.bytes": 1 << 20,
+    "queued.max.messages.kbytes": 4 << 10,
     "fetch.queue.backoff.ms": 5,  # the default waits a second whenever the queue is full: 150 k messages/s, not 700 k
 }
+PEEKING: Final[Mapping[str, int]] = {
+    **FETCHING,
+    "fetch.message.max.bytes": 64 << 10,
+    "queued.max.messages.kbytes": 64,
+}
+"""For a planner, which reads one message in each unit: its consumers fetched 16 MiB each."""
 CHUNK_BYTES = 8 << 20
 """Bytes taken from librdkafka at once, estimated by the last messages; its own queue has 16 MiB more."""
 FIRST_CHUNK = 64
@@ -40,6 +46,13 @@ class Access(NamedTuple):
     """Messages taken from librdkafka at once."""
     accept_loss: bool
     """Continue after messages that were deleted before they were read."""
+    fetching: Mapping[str, int] = FETCHING
+    """Settings of librdkafka."""
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Of the consumers that may be used for it."""
+        return str(self.url), self.fetching["fetch.message.max.bytes"]
 
 
 def offset_of(message: Message) -> int:
@@ -53,8 +66,8 @@ def offset_of(message: Message) -> int:
 class _Parked:
     """A consumer between two units."""
 
-    def __init__(self, url: KafkaUrl) -> None:
-        self.broker = Connection(url)
+    def __init__(self, access: Access) -> None:
+        self.broker = Connection(access.url)
         self.place: tuple[int, int] = (-1, -1)
         """The partition and the offset of its next message."""
         settings = {
@@ -62,13 +75,14 @@ class _Parked:
             "enable.partition.eof": True,
             "isolation.level": "read_committed",
             "check.crcs": True,
-            **FETCHING,
+            **access.fetching,
         }
         self.consumer = open_consumer(self.broker, settings)
 
 
 _topics: dict[str, Topic] = {}
-_parked: defaultdict[str, list[_Parked]] = defaultdict(list)
+_parked: defaultdict[tuple[str, int], list[_Parked]] = defaultdict(list)
+"""By topic, and by the size of their fetches."""
 _parking = threading.Lock()
 
 
@@ -86,15 +100,14 @@ def consume(topic: Access, partition: int, start: int, end: int) -> Iterator[lis
     expected = start
     missing: int | None = None
     while place < end:
-        messages = []
         chunk = min(topic.at_once, end - place, max(CHUNK_BYTES // size, 1))
-        for message in parked.consumer.consume(chunk, timeout=0.2):
-            error = message.error()
-            offset = message.offset()
-            if error is None:
-                messages.append(message)
-            elif error.code() == KafkaError._PARTITION_EOF:
-                place = max(place, offset or 0)  # the rest are markers of transactions
+        came = parked.consumer.consume(chunk, timeout=0.2)
+        messages = [message for message in came if message.error() is None]
+        for message in came if len(messages) < len(came) else ():
+            if (error := message.error()) is None:
+                continue
+            if error.code() == KafkaError._PARTITION_EOF:
+                place = max(place, message.offset() or 0)  # the rest are markers of transactions
             elif error.code() in _GONE:
                 expected = place = _after_loss(topic, partition, place, end)
                 parked.consumer.assign([TopicPartition(topic.url.topic, partition, place)])
@@ -120,17 +133,17 @@ def consume(topic: Access, partition: int, start: int, end: int) -> Iterator[lis
         _check_not_deleted(topic, partition, missing, end)
     parked.place = partition, place
     with _parking:
-        _parked[str(topic.url)].append(parked)
+        _parked[topic.key].append(parked)
 
 
 def _take(topic: Access, partition: int, start: int) -> _Parked:
     """A consumer at that position already, else the one that was parked longest, or a new one."""
     with _parking:
-        parked = _parked[str(topic.url)]
+        parked = _parked[topic.key]
         for place, one in enumerate(parked):
             if one.place == (partition, start):
                 return parked.pop(place)
-        one = parked.pop(0) if len(parked) >= MAX_PARKED else _Parked(topic.url)
+        one = parked.pop(0) if len(parked) >= MAX_PARKED else _Parked(topic)
     one.consumer.assign([TopicPartition(topic.url.topic, partition, start)])
     return one
 

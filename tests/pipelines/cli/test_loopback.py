@@ -133,6 +133,7 @@ ELSEWHERE = {
 
 PARTS = {
     "pipelines.violations": "run",
+    "pipelines.cli.worker_process": "run",
     "runners.processes": "live",
     "runners.live.graph": "live",
     "runners.workers.pool": "flink up",
