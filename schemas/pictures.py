@@ -23,6 +23,8 @@ from schemas.times import event_time_of
 
 _BEGINS_JSON: Final = re.compile(rb"[ \t\r\n]*\{")
 _EPOCH: Final = re.compile(r"-?\d{1,30}(?:\.\d{1,30})?(?:[eE][-+]?\d{1,3})?", re.ASCII)
+_QUOTE: Final = re.compile(b'"')
+_FEW_QUOTES: Final = 100
 _TOO_LARGE: Final = f"more than {MAX_IMAGE_BYTES} bytes"
 _DECODER: Final = msgspec.json.Decoder(ImageMessage)
 _UPLOADED: Final = msgspec.json.Decoder(UploadedImageMessage)
@@ -91,8 +93,8 @@ def check_jpeg(jpeg: bytes) -> None:
 
 def _of_json(payload: bytes) -> tuple[str, int, str] | UploadedPicture:
     # The picture is the longest text; the rest is as small as any message and cheap to check.
-    longest = max(TEXT.finditer(payload), key=lambda found: found.end() - found.start(), default=None)
-    rest = payload[: longest.start()] + b'""' + payload[longest.end() :] if longest else payload
+    start, end = _longest_text(payload)
+    rest = payload[:start] + b'""' + payload[end:] if end else payload
     if load_object(rest, MAX_BYTES).get("schema_version") == 2:
         uploaded = decode_json(payload, _UPLOADED)
         return UploadedPicture(uploaded.image_id, _micros(uploaded.event_time), uploaded.sha256, uploaded.bytes)
@@ -105,6 +107,22 @@ def _micros(event_time: str) -> int:
     if found is None:
         raise Undecodable(Reason.EVENT_TIME_UNREADABLE, event_time)
     return found
+
+
+def _longest_text(payload: bytes) -> tuple[int, int]:
+    """From where to where the longest string of a JSON payload reaches; 0 and 0 where there is none.
+
+    >>> _longest_text(b'{"a": "bc"}'), _longest_text(b"{}")
+    ((6, 10), (0, 0))
+    """
+    if payload.count(b'"') <= _FEW_QUOTES and b"\\" not in payload:  # ten times as fast as the pattern
+        quotes = [found.start() for found in _QUOTE.finditer(payload)]
+        places = list(zip(quotes[::2], [quote + 1 for quote in quotes[1::2]], strict=False))
+        if len(quotes) % 2:
+            places.append((quotes[-1], len(payload)))
+    else:
+        places = [found.span() for found in TEXT.finditer(payload)]
+    return max(places, key=lambda place: place[1] - place[0], default=(0, 0))
 
 
 def _of_line(payload: bytes) -> tuple[str, int, str]:

@@ -87,11 +87,12 @@ class WorkerProcess(GrpcWorkerHandler):  # type: ignore[misc]  # Beam's classes 
         super().close()
 
     def stop_worker(self) -> None:
-        try:
-            self._process.wait(_END_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-        self._follower.join()
+        with self._process:
+            try:
+                self._process.wait(_END_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+            self._follower.join()
 
 
 def counts() -> Counter[str]:
