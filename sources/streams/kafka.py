@@ -7,7 +7,6 @@ error.
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from operator import itemgetter
 from typing import Final
 
 import numpy as np
@@ -98,15 +97,14 @@ class KafkaStream(Stream):
     def payloads(self, unit: Unit, root: str) -> Iterator[pa.RecordBatch]:
         partition = _partition(unit)
         messages: list[Message] = []
-        ends = np.zeros(1, np.int64)
-        """Where each message ends, in bytes of the batch."""
+        size = 0
         for some in consume(self.access, partition, unit.start, unit.end):
-            messages += some
-            ends = np.append(ends, ends[-1] + np.cumsum(np.fromiter(map(len, some), np.int64, len(some))))
-            while ends[-1] >= BATCH_BYTES:  # so that batches do not depend on how many came at once
-                n = int(np.searchsorted(ends, BATCH_BYTES))
-                yield _batch(messages[:n], unit.start)
-                messages, ends = messages[n:], ends[n:] - ends[n]
+            for message in some:  # so that batches do not depend on how many came at once
+                messages.append(message)
+                size += len(message)
+                if size >= BATCH_BYTES:
+                    yield _batch(messages, unit.start)
+                    messages, size = [], 0
         if unit.name and not unit.name.startswith(f"{self.plans(shared(self.url))}-"):
             raise InputUnusable(
                 f"{self.path}: the topic was deleted and created again since the unit {unit.name} was planned: run "
@@ -129,10 +127,8 @@ def _batch(messages: list[Message], start: int) -> pa.RecordBatch:
     # Compaction and the markers of transactions leave gaps between offsets.
     whole = last - first + 1 == n
     offsets = np.arange(first, last + 1) if whole else np.fromiter(map(offset_of, messages), np.int64, n)
-    times = map(itemgetter(1), map(Message.timestamp, messages))
-    published = timestamps(np.fromiter(times, np.int64, n), 1000)
-    values = [value or b"" for value in map(Message.value, messages)]
-    return payload_batch(values, offsets - start, offsets, published)
+    published = timestamps(np.fromiter((m.timestamp()[1] for m in messages), np.int64, n), 1000)
+    return payload_batch([m.value() or b"" for m in messages], offsets - start, offsets, published)
 
 
 class _KafkaPlanner(Planner):

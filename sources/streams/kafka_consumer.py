@@ -27,7 +27,7 @@ PEEKING: Final[Mapping[str, int]] = {
 }
 """For a planner, which reads one message in each unit: its consumers fetched 16 MiB each."""
 CHUNK_BYTES = 8 << 20
-"""Bytes taken from librdkafka at once, estimated by the last messages; its own queue has 16 MiB more."""
+"""Bytes taken from librdkafka at once, estimated by the last messages; its own queue has 4 MiB more."""
 FIRST_CHUNK = 64
 """Messages of the first chunk, whose size is not known."""
 MAX_PARKED = 8
@@ -100,14 +100,15 @@ def consume(topic: Access, partition: int, start: int, end: int) -> Iterator[lis
     expected = start
     missing: int | None = None
     while place < end:
+        messages = []
         chunk = min(topic.at_once, end - place, max(CHUNK_BYTES // size, 1))
-        came = parked.consumer.consume(chunk, timeout=0.2)
-        messages = [message for message in came if message.error() is None]
-        for message in came if len(messages) < len(came) else ():
-            if (error := message.error()) is None:
-                continue
-            if error.code() == KafkaError._PARTITION_EOF:
-                place = max(place, message.offset() or 0)  # the rest are markers of transactions
+        for message in parked.consumer.consume(chunk, timeout=0.2):
+            error = message.error()
+            offset = message.offset()
+            if error is None:
+                messages.append(message)
+            elif error.code() == KafkaError._PARTITION_EOF:
+                place = max(place, offset or 0)  # the rest are markers of transactions
             elif error.code() in _GONE:
                 expected = place = _after_loss(topic, partition, place, end)
                 parked.consumer.assign([TopicPartition(topic.url.topic, partition, place)])

@@ -14,6 +14,7 @@ from schemas.alerts import Alert
 from schemas.commands import Command, Confirmation
 from schemas.decoding import Undecodable, decode_json, is_too_deep, load_object
 from schemas.messages import MAX_BYTES, MAX_DEPTH, DroneMessage, ImageMessage, Reason
+from schemas.pictures import _longest_text
 
 TYPES = (Alert, Command, Confirmation, DroneMessage, ImageMessage)
 DECODERS: list[msgspec.json.Decoder[Any]] = [msgspec.json.Decoder(kind) for kind in TYPES]
@@ -182,3 +183,22 @@ def test_where_a_quote_is_a_text_is_found_so_that_no_byte_is_looked_at_twice(pay
 def test_what_is_no_object_is_refused(payload: bytes) -> None:
     with pytest.raises(Undecodable, match="not_an_object"):
         load_object(payload)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"{}",
+        b'{"a": "bc", "d": ""}',
+        b'{"a": "b',
+        b'"',
+        b'"" "a" "bb"',
+        b'{"a": "b\\"c", "d": "e"}',
+        b'"a' * 300,
+        b'\\"ab"',
+    ],
+)
+def test_the_longest_text_is_that_of_the_pattern_with_and_without_escapes(payload: bytes) -> None:
+    spans = [found.span() for found in decoding.TEXT.finditer(payload)]
+    assert _longest_text(payload) == max(spans, key=lambda span: span[1] - span[0], default=(0, 0))
