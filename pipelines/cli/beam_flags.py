@@ -9,7 +9,7 @@ BY_RUNNER: Final = {
     },
     "DirectRunner": {
         "--direct_num_workers": "threads or processes (the cores of this machine)",
-        "--direct_running_mode": "multi_threading (default); multi_processing: faster for millions of messages",
+        "--direct_running_mode": "multi_threading, or multi_processing (default where a million messages wait)",
     },
     "PrismRunner (--mode unbounded on this machine)": {
         "--prism_location": "the binary (the one that make services-install builds)",
