@@ -86,27 +86,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--rate", type=int, nargs="+", default=[10_000], metavar="R", help="messages a second there (10000)"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="the result (docs/performance/DATE-stream.json)")
+    parser.add_argument(
+        "--json",
+        type=Path,
+        metavar="FILE",
+        help="the result (docs/performance/DATE-stream.json); parts that are not measured stay",
+    )
     arguments = parser.parse_args(argv)
     facts = machine()
     words = " ".join(sys.argv[1:] if argv is None else argv)
-    result: dict[str, Any] = {"machine": facts, "command": f"make bench-stream ARGS='{words}'"}
+    path = arguments.json or _ROOT / "docs" / "performance" / f"{facts['date']}-stream.json"
+    result: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+
+    def save(part: str, found: Any) -> None:
+        result[part] = {"machine": facts, "command": f"make bench-stream ARGS='{words}'", "results": found}
+        path.write_text(json.dumps(result, indent=1) + "\n")
+
     with tempfile.TemporaryDirectory(prefix="prestacop-bench-") as folder:
         services = Services(data=Path(folder) / "services", ports={name: free_port() for name in NAMES})
         try:
             services.up("kafka")
             address = services.environment("kafka")["KAFKA_BOOTSTRAP_SERVERS"]
             if arguments.rounds:
-                result["throughput"] = _throughput(Path(folder), address, arguments.messages, arguments.rounds)
+                save("throughput", _throughput(Path(folder), address, arguments.messages, arguments.rounds))
             if arguments.pictures:
-                result["pictures"] = _pictures(Path(folder), address, services, arguments.pictures)
+                save("pictures", _pictures(Path(folder), address, services, arguments.pictures))
             if arguments.seconds:
                 live = _live(Path(folder), address, services, arguments.rate, arguments.seconds)
-                result["live"] = _report(live, arguments.rate, arguments.seconds)
+                save("live", _report(live, arguments.rate, arguments.seconds))
         finally:
             services.down(clean=True)
-    path = arguments.json or _ROOT / "docs" / "performance" / f"{facts['date']}-stream.json"
-    path.write_text(json.dumps(result, indent=1) + "\n")
     return 0
 
 
