@@ -33,7 +33,7 @@ MAX_OUTSTANDING = 16
 """Units that are planned and not committed, unless a topic has more partitions: more would only wait, and be read again
 after a crash."""
 TICK_SECONDS = 1.0
-"""Between two looks: a shorter time makes smaller units and more files, a longer one later statistics."""
+"""Between two polls of a topic: a shorter time makes smaller units and more files, a longer one later statistics."""
 MESSAGE_BYTES = 300
 """The size of a message in a progress bar, before it is known."""
 

@@ -72,8 +72,8 @@ class KafkaStream(Stream):
         planner = _KafkaPlanner(self, root)
         again = planner.resume()
         behind = planner.behind()
-        begun = f", {len(again)} units begun" if again else ""
-        return f"{behind:,} new messages in {planner.partitions} partitions of {self.url.topic}{begun}"
+        planned = f", {len(again)} units planned and not committed" if again else ""
+        return f"{behind:,} new messages in {planner.partitions} partitions of {self.url.topic}{planned}"
 
     def everything(self, root: str) -> list[Unit]:
         topic, step = topic_of(self.url), UNIT_MESSAGES[self.source]

@@ -40,7 +40,7 @@ PULLS = 4
 """Requests under way at once."""
 PULL_SECONDS = 20.0
 """A request is answered when there is a message, or after this time."""
-LOOK_SECONDS = 1.0
+POLL_SECONDS = 1.0
 QUIET_SECONDS = 2.0
 """After so long without a message a request that does not wait shows whether the subscription is empty."""
 
@@ -123,7 +123,7 @@ class _PubSubPlanner(Planner):
         self._root = root
         self._subscription = Subscription(stream.url)
         self._open: list[Unit] = []
-        self._heard = time.monotonic()
+        self._last_message = time.monotonic()
         self._until = 0
 
     def resume(self) -> list[PlannedUnit]:
@@ -142,8 +142,8 @@ class _PubSubPlanner(Planner):
         messages = self._subscription.pull_segment()
         units = self._spool_all(messages)
         if units:
-            self._heard, self._until = time.monotonic(), units[0].since
-        elif time.monotonic() - self._heard > QUIET_SECONDS:
+            self._last_message, self._until = time.monotonic(), units[0].since
+        elif time.monotonic() - self._last_message > QUIET_SECONDS:
             if messages := self._subscription.pull_now(PULL_MESSAGES):
                 units = self._spool_all(messages)
             else:
@@ -190,8 +190,8 @@ class Subscription(Subscriber):
         self.find(START_SECONDS)
 
     def pull_segment(self) -> list[ReceivedMessage]:
-        """What is there, up to the size of a segment; nothing if nothing came for LOOK_SECONDS."""
-        end = time.monotonic() + LOOK_SECONDS
+        """What is there, up to the size of a segment; nothing if nothing came for POLL_SECONDS."""
+        end = time.monotonic() + POLL_SECONDS
         found: list[ReceivedMessage] = []
         size = 0
         while len(found) < SEGMENT_MESSAGES and size < SEGMENT_BYTES:

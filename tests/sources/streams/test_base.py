@@ -46,7 +46,7 @@ class FakePlanner(Planner):
         self.planned: list[PlannedUnit] = []
         self.given_up = 0
         """Units that are committed."""
-        self.looks: list[int] = []
+        self.polls: list[int] = []
         """The room of each."""
         self.resumed = 0
         self.until = 1_000 * MICROSECONDS
@@ -61,11 +61,11 @@ class FakePlanner(Planner):
         return self.planned[self.given_up :]
 
     def poll(self, room: int) -> Polled:
-        self.looks.append(room)
+        self.polls.append(room)
         if room:
             self.planned.append(PlannedUnit(unit(len(self.planned)), self.until))
         if self.fails:
-            raise ServiceUnavailable("told to fail")
+            raise ServiceUnavailable("fails as the test wants")
         return Polled(self.planned[-1:] if room else [], self.until, behind=7)
 
     def outstanding(self) -> int:
@@ -193,7 +193,7 @@ class Backlog(FakePlanner):
         self.until = round((time.time() - 3600) * MICROSECONDS)
 
     def poll(self, room: int) -> Polled:
-        assert len(self.looks) < 10, "it does not end"
+        assert len(self.polls) < 10, "it does not end"
         self.until += 1000 * MICROSECONDS
         return super().poll(room)
 
@@ -202,8 +202,8 @@ def test_a_bounded_run_plans_up_to_now_and_not_what_arrives_meanwhile() -> None:
     planner = Backlog()
     units = plan_until_now(FakeStream(planner=planner), "")
     assert planner.resumed == 1
-    assert len(planner.looks) == 4  # 1,000 s each
-    assert all(room >= 10**9 for room in planner.looks)
+    assert len(planner.polls) == 4  # 1,000 s each
+    assert all(room >= 10**9 for room in planner.polls)
     assert units == [unit(n) for n in range(3 + 4)]
 
 
@@ -256,7 +256,7 @@ def test_bundles_of_a_pipeline_share_its_planner() -> None:
     assert following.tick(0) == [0]
     copied = pickle.loads(pickle.dumps(following.plan))
     assert [v.value.start for v in copied.process(b"", tracker(1), following.watermark)] == [1]
-    assert following.planner.looks == [MAX_OUTSTANDING, MAX_OUTSTANDING - 1]
+    assert following.planner.polls == [MAX_OUTSTANDING, MAX_OUTSTANDING - 1]
     assert other.tick(1) == [0]
     assert (following.planner.resumed, other.planner.resumed) == (1, 1)
 
@@ -265,17 +265,17 @@ def test_backpressure_bounds_the_outstanding_units() -> None:
     following = Following(FakePlanner())
     ticks = MAX_OUTSTANDING + 3
     assert [following.tick(n) for n in range(ticks)] == [[n] for n in range(MAX_OUTSTANDING)] + [[]] * 3
-    assert following.planner.looks[-4:] == [1, 0, 0, 0]
+    assert following.planner.polls[-4:] == [1, 0, 0, 0]
     following.planner.given_up = 5
     assert following.tick(ticks) == [MAX_OUTSTANDING]
-    assert following.planner.looks[-1] == 5
+    assert following.planner.polls[-1] == 5
 
 
 def test_more_outstanding_units_than_the_bound_are_resumed() -> None:
     planner = FakePlanner()
     planner.planned = [PlannedUnit(unit(n), 0) for n in range(MAX_OUTSTANDING + 5)]
     assert len(Following(planner).tick(0)) == MAX_OUTSTANDING + 5
-    assert planner.looks == [0]
+    assert planner.polls == [0]
 
 
 def test_units_of_a_tick_that_failed_halfway_are_resumed() -> None:
