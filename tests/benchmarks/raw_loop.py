@@ -13,7 +13,6 @@ from itertools import count
 import msgspec
 from confluent_kafka import Consumer, TopicPartition
 
-from lake.storage import storage
 from messaging.urls import kafka_config, kafka_url
 from schemas.messages import DroneMessage, ImageMessage
 from sources.streams.kafka_consumer import FETCHING
@@ -54,6 +53,8 @@ def decode(url: str, messages: int) -> None:
 
 def copy_pictures(url: str, messages: int, root: str) -> None:
     """Put the pictures of the messages into a lake."""
+    from lake.storage import storage  # noqa: PLC0415  # the loop that decodes starts without it
+
     read = msgspec.json.Decoder(ImageMessage).decode
     put, numbers = storage(root).put, count()
 
