@@ -20,13 +20,16 @@ from lake.changes import writer_of
 from lake.files import parquet_dataset
 from lake.reader import Lake
 from lake.storage import storage
-from schemas.lake import UTC, Dataset, Source
+from schemas.lake import MICROSECONDS, UTC, Dataset, Source
 from sources.ticks import PlanTicks, Tick, begin_streaming
 from transforms.health.detect import NEVER
-from transforms.health.samples import NO_SAMPLES, SAMPLE, pictures_of, samples_of
-from transforms.health.watch import KEY, MARGIN, Memory, decode
+from transforms.health.samples import NEEDED, NO_SAMPLES, pictures_of, samples_of
+from transforms.health.watch import KEY, Memory, decode
 
 FOLDER: Final = "health"
+FIRST_SECONDS: Final = 3600
+"""An unbounded run saves a memory some seconds after its first message, a bounded one at its end. A lake of an earlier
+version has none: its older messages are not judged."""
 TICK_SECONDS: Final = 1.0
 """The watermark of the watch is at most so far behind that of the messages."""
 _MESSAGES: Final = (Dataset.POSITIONS, Dataset.QUALIFIED, Dataset.UNQUALIFIED)
@@ -41,14 +44,12 @@ def memory_path(name: str) -> str:
 def recalled(root: str, name: str, with_pictures: bool) -> Memory:
     """The memory of an input, with the samples of the units that were committed since.
 
-    A lake that has none gets one: from then on what is committed is remembered.
+    Without a memory those of the last :data:`FIRST_SECONDS` count: perhaps a first run was killed.
     """
-    store, path, now = storage(root), memory_path(name), time.time_ns() // 1000
     try:
-        memory = decode(store.read(path))
+        memory = decode(storage(root).read(memory_path(name)))
     except FileNotFoundError:
-        memory = Memory(NEVER, now - MARGIN, NO_SAMPLES)
-        store.put_new(path, memory.encode())
+        memory = Memory(NEVER, time.time_ns() // 1000 - FIRST_SECONDS * MICROSECONDS, NO_SAMPLES)
     lk = Lake(root)
     late = pc.field("committed_at") >= pa.scalar(memory.since, pa.int64()).cast(UTC)
     columns = ["unit", "source", "path"]
@@ -76,7 +77,7 @@ def _is_of(row: dict[str, str], name: str) -> bool:
 
 def _samples(root: str, dataset: Dataset, paths: list[str], units: list[str], with_pictures: bool) -> pa.Table:
     rows = parquet_dataset(root, dataset, paths)
-    columns = [name for name in rows.schema.names if name in (*SAMPLE.names, "event_time", "published_at", "status")]
+    columns = [name for name in rows.schema.names if name in NEEDED]
     table = rows.to_table(columns=columns, filter=pc.field("unit").isin(units)).unify_dictionaries()
     return pictures_of(table) if dataset == Dataset.IMAGES else samples_of(table, with_pictures)
 

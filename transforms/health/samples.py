@@ -40,6 +40,8 @@ SAMPLE: Final = pa.schema(
 )
 """Times are microseconds since the epoch. ``time`` is the place of a row on the axis on which events are found: that of
 the event; of a row whose times differ too much, which is ``off``, that of its publication. A picture has no drone."""
+NEEDED: Final = frozenset({*SAMPLE.names, "event_time", "published_at", "status"})
+"""The columns of messages and pictures that samples are made of."""
 NO_SAMPLES: Final = SAMPLE.empty_table()
 
 
@@ -54,7 +56,7 @@ def samples_of(rows: pa.RecordBatch | pa.Table, with_violations: bool = True) ->
     event, published, off, judged = _times(rows)
     keep = judged & _differs(rows, "status", OFFICER)
     time = np.where(off, published, event)
-    places = _thin(_codes(rows["drone_id"]), time, off, event, np.flatnonzero(keep))
+    places = _thin(_codes(rows["drone_id"]), time, off, np.flatnonzero(keep))
     columns = {"time": time, "event_us": event, "published_us": published, "off": off}
     messages = _take(rows, columns, places, MESSAGE)
     if not with_violations or "image_id" not in rows.schema.names:
@@ -72,11 +74,9 @@ def pictures_of(rows: pa.RecordBatch | pa.Table) -> pa.Table:
 
 def thin(samples: pa.Table) -> pa.Table:
     """The samples without those that are not needed, each once, by drone and time."""
-    role, drone, time, off, event = (
-        samples["role"].to_numpy(), _codes(samples["drone_id"]), samples["time"].to_numpy(),
-        samples["off"].to_numpy(), samples["event_us"].to_numpy(),
-    )  # fmt: skip
-    parts = [samples.take(_thin(drone, time, off, event, np.flatnonzero(role == MESSAGE)))]
+    role, drone = samples["role"].to_numpy(), _codes(samples["drone_id"])
+    time, off = samples["time"].to_numpy(), samples["off"].to_numpy()
+    parts = [samples.take(_thin(drone, time, off, np.flatnonzero(role == MESSAGE)))]
     others = samples.filter(pa.array(role != MESSAGE))
     if others.num_rows:
         parts.append(others.group_by(SAMPLE.names).aggregate([]).select(SAMPLE.names).cast(SAMPLE))
@@ -84,13 +84,16 @@ def thin(samples: pa.Table) -> pa.Table:
     return found.sort_by([(name, "ascending") for name in SAMPLE.names if name != "published_us"])
 
 
-def _thin(drone: Ints, time: Ints, off: npt.NDArray[np.bool_], event: Ints, among: Ints) -> Ints:
+def _thin(drone: Ints, time: Ints, off: npt.NDArray[np.bool_], among: Ints) -> Ints:
     """The places of the first and the last row of each drone, of right and of wrong times, in each bucket."""
     if not len(among):
         return among
-    group = drone[among] * 2 + off[among]
-    order = among[np.lexsort((event[among], time[among], group))]
-    bucket, group = time[order] // BUCKET, drone[order] * 2 + off[order]
+    order = among[np.argsort(time[among], kind="stable")]
+    group = drone[order] * 2 + off[order]
+    # The stable sort of numbers of 16 bits takes a fraction of the time.
+    by_drone = np.argsort(group.astype(np.uint16) if drone.max() < 1 << 15 else group, kind="stable")
+    order, group = order[by_drone], group[by_drone]
+    bucket = time[order] // BUCKET
     begins = np.ones(len(order), bool)
     begins[1:] = (bucket[1:] != bucket[:-1]) | (group[1:] != group[:-1])
     ends, number, times = np.append(begins[1:], True), np.cumsum(begins) - 1, time[order]

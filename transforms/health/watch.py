@@ -31,13 +31,15 @@ from apache_beam.utils.timestamp import Timestamp
 from schemas.lake import MICROSECONDS
 from sources.units import UnitBatch
 from transforms.health.detect import NEVER, detect, settled_before
-from transforms.health.samples import MESSAGE, NO_SAMPLES, SAMPLE, pictures_of, samples_of
+from transforms.health.samples import MESSAGE, NEEDED, NO_SAMPLES, SAMPLE, pictures_of, samples_of
 
 KEY: Final = 0
 EVERY: Final = 10 * MICROSECONDS
 """How often an unbounded run looks for events, in event time."""
 SAVE_EVERY: Final = 60 * MICROSECONDS
 """How often it saves its state in the lake: after a crash it reads at most what was committed in about two minutes."""
+AT_ONCE: Final = 200_000
+"""Rows of a unit that wait for its end."""
 SHOW_EVERY: Final = 30 * MICROSECONDS
 """How often the live statistics get the last message of each drone."""
 MARGIN: Final = 60 * MICROSECONDS
@@ -95,19 +97,20 @@ def encode_samples(samples: pa.Table) -> tuple[int, bytes]:
 
 
 class Sample(beam.DoFn):  # type: ignore[misc]  # Beam's classes are untyped
-    """The samples of a bundle, as one element."""
+    """The samples of a unit, as one element; of a long one as several."""
 
     def __init__(self, with_violations: bool = False, of_pictures: bool = False) -> None:
         self._sample = pictures_of if of_pictures else partial(samples_of, with_violations=with_violations)
 
     def start_bundle(self) -> None:
-        self._samples: list[pa.Table] = []
+        self._batches: list[pa.RecordBatch] = []
 
     def process(self, batch: UnitBatch) -> Iterator[tuple[int, bytes]]:
-        self._samples.append(self._sample(batch.rows))
-        if batch.last:
-            samples, self._samples = pa.concat_tables(self._samples), []
-            if samples.num_rows:
+        names = [name for name in batch.rows.schema.names if name in NEEDED]
+        self._batches.append(batch.rows.select(names))
+        if batch.last or sum(rows.num_rows for rows in self._batches) >= AT_ONCE:
+            rows, self._batches = pa.Table.from_batches(self._batches).unify_dictionaries(), []
+            if (samples := self._sample(rows)).num_rows:
                 yield encode_samples(samples)
 
 
