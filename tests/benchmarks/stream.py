@@ -172,7 +172,19 @@ def _pictures(folder: Path, address: str, services: Services, pictures: int) -> 
         found.append({"job": job, "megabytes": megabytes, **used._asdict()})
         rates = f"{megabytes / used.wall_s:.0f} MB/s, {megabytes / used.cpu_s:.0f} MB a CPU second"
         print(f"pictures from Kafka to S3, {job}: {rates}, {used.peak_mb:.0f} MB of memory", flush=True)
-    return found
+    return [*found, _uploaded(folder, address, 10 * pictures)]
+
+
+def _uploaded(folder: Path, address: str, pictures: int) -> dict[str, Any]:
+    """A row: pictures that their drones have uploaded (v2), small ones, since the pipeline does not read them."""
+    images, lake = topic(address, "uploaded-pictures"), "s3://prestacop/uploaded"
+    flags = ["--violation-share", "1", "--images", images, "--upload-images", lake]
+    run(simulator(topic(address, "with-uploads"), 100, pictures // 100, *flags), _ROOT, folder / "simulator.log")
+    command = [sys.executable, "-m", "prestacop", "run", "--images", images, "--lake", lake, "--quiet"]
+    used = run(command, _ROOT, folder / "uploaded.log")
+    rates = f"{pictures / used.wall_s:,.0f} a second, {pictures / used.cpu_s:,.0f} a CPU second"
+    print(f"{pictures:,} uploaded pictures from Kafka, default: {rates}, {used.peak_mb:.0f} MB of memory", flush=True)
+    return {"job": "uploaded", "pictures": pictures, **used._asdict()}
 
 
 def _live(folder: Path, address: str, services: Services, rates: list[int], seconds: int) -> Live:
