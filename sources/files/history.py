@@ -19,7 +19,7 @@ from sources.files.read import Header
 from sources.units import UnitBlock
 
 _HEADER = r"summons[^a-z0-9\n]*number"
-_SCANNED_BYTES = 8 << 20
+_SCANNED_BYTES = 1 << 20
 
 
 def header_lines(data: bytes, place: int = 0) -> Iterator[tuple[int, bytes]]:
