@@ -21,6 +21,7 @@ from pipelines.analysis.fleet import CAVEAT, Battery, Fleet, estimate, fleet, ma
 from schemas.errors import InputUnusable
 from schemas.lake import Dataset
 from tests.benchmarks.fleet import write_positions
+from tests.endings import code_of
 
 START = datetime(2026, 1, 20, tzinfo=UTC)
 FLIGHTS_A_DAY = 8
@@ -225,9 +226,7 @@ def test_the_command_prints_each_format(tmp_path: Path, capsys: pytest.CaptureFi
     fill(root, MESSAGES, [0] * len(MESSAGES))
     printed = {}
     for form in ("table", "csv", "json"):
-        with pytest.raises(SystemExit) as ended:
-            main(["--lake", root, "--format", form])
-        assert ended.value.code == 0
+        assert code_of(main, "--lake", root, "--format", form) == 0
         printed[form] = capsys.readouterr().out
     assert "drone-1" in printed["table"]
     assert "give --new-minutes" in printed["table"]

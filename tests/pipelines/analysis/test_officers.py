@@ -16,6 +16,7 @@ from lake.files import in_ledger, write_unit
 from lake.ledger import commit
 from pipelines.analysis.officers import LONGEST_S, main, officers
 from schemas.lake import DUPLICATES, SCHEMAS, Dataset, Source
+from tests.endings import code_of
 from transforms.outputs import OUTPUT_DATASETS
 
 NOON = datetime(2026, 1, 31, 17, tzinfo=UTC).timestamp()
@@ -116,9 +117,7 @@ def test_since_opens_no_file_of_an_earlier_month(tmp_path: Path) -> None:
 def test_the_command_prints_text_and_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fill(str(tmp_path), [Answer("m1", 0, "kelly", 30, 14), Answer("m2", 1, None)])
     for form in ("table", "json"):
-        with pytest.raises(SystemExit) as ended:
-            main(["--lake", str(tmp_path), "--format", form])
-        assert ended.value.code == 0
+        assert code_of(main, "--lake", str(tmp_path), "--format", form) == 0
         printed = capsys.readouterr().out
         assert "kelly" not in printed
         if form == "json":

@@ -98,6 +98,8 @@ COMMANDS: dict[str, Callable[[At], list[str]]] = {
     ],
     "reconcile": lambda at: ["reconcile", "--lake", str(at.lake)],
     "fines": fines,
+    "fleet": lambda at: ["fleet", "--lake", str(at.lake)],
+    "officers": lambda at: ["officers", "--lake", str(at.lake)],
     "undo": lambda at: ["undo", "--lake", str(at.lake), "--list"],
     "forget": lambda at: ["forget", "--lake", str(at.lake), "--list"],
     "trace": trace,

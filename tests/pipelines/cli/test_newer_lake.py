@@ -18,6 +18,8 @@ REST: dict[tuple[str, ...], list[str]] = {
     ("run", "--mode", "unbounded"): ["--messages", "kafka://127.0.0.1:9/drones", "--prism_location", "/bin/true"],
     ("analyze",): ["--report", "report.html"],
     ("fines",): ["--codes", "codes.csv"],
+    ("fleet",): [],
+    ("officers",): [],
     ("trace",): ["m1"],
     ("reconcile",): [],
     ("compact",): [],
@@ -32,9 +34,9 @@ REST: dict[tuple[str, ...], list[str]] = {
     ("spark", "submit"): ["--messages", "file:m.jsonl"],
 }
 """The other arguments of each command, by its words."""
-OTHERS = {"topics", "live", "exporter"}
-"""The first opens no lake: its --lake names a bucket. The second checks the lake when its servers run, the third at
-each look, as it goes on."""
+OTHERS = {"topics", "console", "live", "exporter"}
+"""The first two open no lake: to one its --lake names a bucket, the other fetches pictures by their names. The third
+checks the lake when its servers run, the fourth at each look, as it goes on."""
 
 
 def test_the_table_has_all_commands_with_a_lake() -> None:
