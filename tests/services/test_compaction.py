@@ -30,9 +30,11 @@ def test_readers_see_each_message_exactly_once_through_kills_and_pauses(
     recording = make_recording(tmp_path / "recording", int(RATE * SECONDS))
     topic, _ = make_topic(services, "kafka", f"compaction-{place}-{kills}")
     root = str(tmp_path / "lake") if place == "local" else "s3://prestacop/compaction"
+    log = tmp_path / "log"
     try:
-        outcome = campaign(Attack(root, recording, topic, kills=kills))
+        outcome = campaign(Attack(root, recording, topic, kills, log))
     finally:
+        print(log.read_text(errors="replace")[-10_000:])  # pytest shows it where the test fails
         storage.cache_clear()
     assert outcome.seen.faults == []
     assert outcome.tables.faults == []
