@@ -49,6 +49,16 @@ def _no_sync(fd: Any = None) -> None:
 os.fsync = os.sync = _no_sync
 
 
+@pytest.fixture(autouse=True)
+def _no_end_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that is called here would end all tests of this worker: commands end by ``os._exit``."""
+
+    def refuse(code: int) -> None:
+        pytest.fail(f"a command would have ended the tests with {code}: call it by a function of tests/endings.py")
+
+    monkeypatch.setattr(os, "_exit", refuse)
+
+
 def _specs_once(specs: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Beam inspects all methods of a DoFn about seven times for its state and timers: once will do.
 
