@@ -13,6 +13,7 @@ from pipelines.cli.runner_options import FlinkJobOptions
 from runners.flink import jobs
 from runners.flink.cluster import JOB_SERVER, JobManager
 from runners.services import HOME, Services
+from runners.services.java import QUICK_START
 from runners.workers.service import Workers
 from schemas.errors import InputUnusable, ServiceUnavailable
 
@@ -39,7 +40,8 @@ def on_flink(options: PipelineOptions, services: Services) -> Iterator[PipelineO
     def command(port: int) -> list[str]:
         where = [f"--flink-master={manager.address}", "--job-host=127.0.0.1", f"--job-port={port}"]
         ports = ["--artifact-port=0", "--expansion-port=0", f"--artifacts-dir={manager.folder / 'artifacts'}"]
-        return ["java", "-Xmx512m", f"-Djava.io.tmpdir={temporary}", "-jar", str(jar), *where, *ports]
+        small = [QUICK_START, "-XX:+UseSerialGC", "-Xmx512m"]
+        return ["java", *small, f"-Djava.io.tmpdir={temporary}", "-jar", str(jar), *where, *ports]
 
     before, name = jobs.all_ids(manager), options.view_as(GoogleCloudOptions).job_name
     snapshot = options.view_as(FlinkJobOptions).savepoint_path

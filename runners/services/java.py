@@ -11,6 +11,8 @@ from typing import NamedTuple
 NEEDED = 17
 TOO_NEW = 23
 """There ``Subject.getSubject`` always raises, which Hadoop, and so Spark 3.5, calls at its start."""
+QUICK_START = "-XX:TieredStopAtLevel=1"
+"""The flag of a process that runs for seconds: without the second compiler it starts with half of the CPU time."""
 INSTALL = "Debian, Ubuntu: apt install openjdk-17-jre-headless"
 _VERSION = re.compile(r'\bversion "(?:1\.)?(\d+)[^"]*"')
 _SECONDS = 30
