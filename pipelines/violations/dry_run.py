@@ -30,4 +30,5 @@ def _datasets(source: Source) -> list[Dataset]:
     """The datasets to which a source's rows can be written."""
     if source == Source.IMAGES:
         return [Dataset.IMAGES, Dataset.DEAD_LETTERS]
-    return [d for d in Dataset if d != Dataset.IMAGES and (d, source) != (Dataset.POSITIONS, Source.HISTORY)]
+    others = {Dataset.IMAGES, Dataset.DRONE_EVENTS}
+    return [d for d in Dataset if d not in others and (d, source) != (Dataset.POSITIONS, Source.HISTORY)]
