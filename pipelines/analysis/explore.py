@@ -117,11 +117,12 @@ def _precinct_name(place: str) -> str:
 def _drones(source: str, cube: Cube) -> dict[str, Any]:
     names, counties, drawn = [], [], {}
     for _, place in cube.places:
-        if place in ("", OTHER):
-            names.append("other cells" if place else "cell not given")
+        try:
+            area = area_of(place)
+        except ValueError:  # no cell: OTHER, none, or a text of a lake that others wrote
+            names.append("other cells" if place == OTHER else place or "cell not given")
             counties.append("elsewhere")
             continue
-        area = area_of(place)
         names.append(f"{place_name(area)} ({place.replace(',', ', ')})")
         counties.append(borough_of(*area.middle) or "elsewhere")
         drawn[names[-1]] = _cell(area)

@@ -56,7 +56,12 @@ def area_name(source: str, area: str) -> str:
     """A county's name, or the neighbourhood of a drones' cell."""
     if not area:
         return "not given"
-    return place_name(area_of(area)) if source == Source.DRONES else COUNTIES.get(area, area)
+    if source != Source.DRONES:
+        return COUNTIES.get(area, area)
+    try:
+        return place_name(area_of(area))
+    except ValueError:  # no cell: shown as it is
+        return area
 
 
 def areas(v: Violations) -> list[tuple[str, Share]]:
