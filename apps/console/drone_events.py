@@ -41,7 +41,7 @@ def read_event(payload: bytes) -> Event | None:
     """The event in a payload; None where it is something else. Raises Undecodable, MsgspecError."""
     try:
         kind = _HEAD.decode(payload).kind
-    except msgspec.MsgspecError:  # the reader of alerts says what is wrong
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):  # the reader of alerts says what is wrong
         return None
     if not isinstance(kind, str) or kind not in _KINDS:
         return None

@@ -213,14 +213,14 @@ def test_a_topic_is_followed_until_ctrl_c(kafka: str, tmp_path: Path, follow: Ca
 def test_a_killed_run_finds_each_event_of_drones_once(kafka: str, tmp_path: Path, follow: Callable[..., Any]) -> None:
     """A flight of ten minutes that has just ended is read; the run is killed in the middle, and run again."""
     root, live = tmp_path / "lake", tmp_path / "live"
-    url, alerts = make_topic(kafka, "watched"), make_topic(kafka, "watched-alerts")
+    url, alerts = make_topic(kafka, "silent"), make_topic(kafka, "silent-alerts")
     start = datetime.now(UTC) - timedelta(seconds=620)
     flight = Flight(drones=20, seconds=600, rate=0.5, seed=5, start=start, violation_share=0.03, faults=0.5)
     messages = [message for step in fly_with(flight, Mishaps()) for message in step.messages]
     producer = Producer({"bootstrap.servers": kafka})
     for message in messages:
         partition = int(message.drone[-4:]) % 4
-        producer.produce("watched", message.payload, partition=partition, timestamp=message.at_us // 1000)
+        producer.produce("silent", message.payload, partition=partition, timestamp=message.at_us // 1000)
         producer.poll(0)
     assert producer.flush(60) == 0
     with follow(root, url, "--alerts", alerts) as following:
@@ -237,7 +237,7 @@ def test_a_killed_run_finds_each_event_of_drones_once(kafka: str, tmp_path: Path
     assert code == 130
     events = lake(str(root)).sql(found).to_pylist()
     assert {event["kind"] for event in events} == {"silent", "battery_low", "position_jump", "clock_off"}
-    assert published_events(kafka, "watched-alerts") == {event["event_id"] for event in events}
+    assert published_events(kafka, "silent-alerts") == {event["event_id"] for event in events}
     assert reconcile(str(root)) == []
 
 

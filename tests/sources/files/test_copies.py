@@ -33,7 +33,7 @@ def counted(folder: Path, messages: str) -> tuple[Counter[tuple[object, ...]], o
     sums: Counter[tuple[object, ...]] = Counter()
     for line in live.read_text().splitlines():
         pane = json.loads(line)
-        if pane["dataset"] and "areas" not in pane:
+        if pane.get("dataset") and "areas" not in pane:
             sums[pane["window_start"], pane["dataset"], pane["violation_code"]] += pane["n"]
     found = content(folder / "lake")
     del found["ledger"]
