@@ -30,6 +30,9 @@ class EventKind(StrEnum):
 SILENT_SECONDS: Final = 60
 """The longest pause between two messages of a drone that is heard. Issue: "silent for a minute"; drones send about one
 message a second."""
+REGULAR_SECONDS: Final = 20
+"""A drone whose message before the pause is older than this reports too rarely for a pause to say anything: in a
+recording of one message a minute each pause would be an event."""
 HEARD_SHARE: Final = 0.25
 """Where fewer messages of all drones come than this share of those of a minute before, it is the topic that is silent,
 or a recording that ends, and no drone."""

@@ -27,6 +27,7 @@ Bools = npt.NDArray[np.bool_]
 NEVER: Final = -(2**62)
 """Before all times."""
 _SILENT_US: Final = limits.SILENT_SECONDS * MICROSECONDS
+_REGULAR_US: Final = limits.REGULAR_SECONDS * MICROSECONDS
 _LATE_US: Final = limits.LATE_SECONDS * MICROSECONDS
 _PICTURE_US: Final = limits.PICTURE_SECONDS * MICROSECONDS
 _AGAIN_US: Final = limits.AGAIN_SECONDS * MICROSECONDS
@@ -155,11 +156,13 @@ def _of_messages(messages: pa.Table, after: int, until: int) -> Iterator[dict[st
 
 
 def _silent(right: _Drones, wrong: _Drones, due: Bools) -> Iterator[dict[str, Any]]:
-    """Drones of which the next message comes later than :data:`limits.SILENT_SECONDS`, or never, while others are heard
-    at the end of that time: else the topic is silent. A drone whose clock went wrong is heard."""
+    """Drones that were heard regularly and of which the next message comes later than :data:`limits.SILENT_SECONDS`, or
+    never, while others are heard at the end of that time: else the topic is silent. A drone whose clock went wrong is
+    heard."""
     following = np.append(right.time[1:], _DAY)
     following[np.append(right.drone[1:] != right.drone[:-1], True)] = _DAY
-    at = np.flatnonzero(due & (following - right.time > _SILENT_US))
+    is_regular = right.time[right.window(_REGULAR_US)] < right.time
+    at = np.flatnonzero(due & is_regular & (following - right.time > _SILENT_US))
     everyone, last = np.sort(right.time), right.time[at]
     heard, before = (
         np.searchsorted(everyone, end, "right") - np.searchsorted(everyone, end - BUCKET)

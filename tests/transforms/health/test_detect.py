@@ -101,6 +101,11 @@ def test_a_backlog_is_no_wrong_clock() -> None:
     assert found(rows + OTHER) == [("a", "silent", 95)]
 
 
+def test_a_drone_that_reports_once_a_minute_is_not_silent_each_time() -> None:
+    rows = [row("a", t) for t in range(0, 400, 65)]
+    assert found(rows + OTHER) == []
+
+
 def test_a_picture_that_does_not_come() -> None:
     def violation(t: int) -> dict[str, Any]:
         return row("a", t, role=1, image_id=f"img-{t}")
