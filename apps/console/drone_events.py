@@ -5,8 +5,8 @@ from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
 
-from schemas.decoding import Undecodable, decode_json
-from schemas.drone_health import SILENT_SECONDS, DroneEvent, EventKind
+from schemas.decoding import Undecodable, decode_checked, decode_json
+from schemas.drone_health import GROUND_METRES, SILENT_SECONDS, DroneEvent, EventKind
 from schemas.messages import EVENT_SECONDS, Id, Reason
 from schemas.times import event_time_of
 
@@ -38,14 +38,14 @@ class Event(NamedTuple):
 
 
 def read_event(payload: bytes) -> Event | None:
-    """The event in a payload; None where it is something else. Raises Undecodable, MsgspecError."""
+    """The event in a payload; None where it is something else. Raises Undecodable."""
     try:
-        kind = _HEAD.decode(payload).kind
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):  # the reader of alerts says what is wrong
+        kind = decode_json(payload, _HEAD).kind
+    except Undecodable:  # the reader of alerts says what is wrong
         return None
     if not isinstance(kind, str) or kind not in _KINDS:
         return None
-    event = decode_json(payload, _EVENT)
+    event = decode_checked(payload, _EVENT)
     began = event_time_of(event.event_time)
     if began is None or len(payload) > _MOST_BYTES:
         raise Undecodable(Reason.EVENT_TIME_UNREADABLE, event.event_time)
@@ -77,7 +77,6 @@ messages."""
 OPEN_SECONDS: Final = 3600
 """An event about which the drone's messages say nothing, such as a jump, is shown as open for so long."""
 _MOST_DRONES: Final = 20_000
-_GROUND_METRES: Final = 1.0
 _CHARGED_PCT: Final = 30.0
 
 _Share = Annotated[float, msgspec.Meta(ge=0, le=100)]
@@ -108,7 +107,7 @@ class Drone(NamedTuple):
     @property
     def flies(self) -> bool:
         """Whether it is in the air."""
-        return self.altitude_m is not None and self.altitude_m > _GROUND_METRES
+        return self.altitude_m is not None and self.altitude_m > GROUND_METRES
 
 
 class Fleet:

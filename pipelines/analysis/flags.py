@@ -131,9 +131,7 @@ def fleet() -> argparse.ArgumentParser:
         FLEET,
     )
     add_lake(parser)
-    parser.add_argument(
-        "--since", type=_day, metavar="DATE", help="read messages of this day (UTC) and later ones only"
-    )
+    _add_since(parser)
     parser.add_argument(
         "--new-minutes",
         type=above_zero,
@@ -152,9 +150,14 @@ def officers() -> argparse.ArgumentParser:
         OFFICERS,
     )
     add_lake(parser)
-    parser.add_argument("--since", type=_day, metavar="DATE", help="only events since this day (UTC): 2026-01-31")
+    _add_since(parser)
     parser.add_argument("--format", choices=("table", "json"), default="table", help="(default: table)")
     return parser
+
+
+def _add_since(parser: argparse.ArgumentParser) -> None:
+    help_text = "read what happened on this day (UTC) or later only: 2026-01-31"
+    parser.add_argument("--since", type=_day, metavar="DATE", help=help_text)
 
 
 def _day(text: str) -> datetime:

@@ -25,6 +25,7 @@ from sources.ticks import PlanTicks, Tick, begin_streaming
 from transforms.health.detect import NEVER
 from transforms.health.samples import NEEDED, NO_SAMPLES, pictures_of, samples_of
 from transforms.health.watch import KEY, Memory, decode
+from transforms.qualify import BRANCHES
 
 FOLDER: Final = "health"
 FIRST_SECONDS: Final = 3600
@@ -32,7 +33,6 @@ FIRST_SECONDS: Final = 3600
 version has none: its older messages are not judged."""
 TICK_SECONDS: Final = 1.0
 """The watermark of the watch is at most so far behind that of the messages."""
-_MESSAGES: Final = (Dataset.POSITIONS, Dataset.QUALIFIED, Dataset.UNQUALIFIED)
 _TOPICS: Final = ("kafka:", "pubsub:")
 
 
@@ -59,7 +59,7 @@ def recalled(root: str, name: str, with_pictures: bool) -> Memory:
     # A change can have taken rows of these units into files of its own.
     changes = pa.concat_tables([lk.merged.changes_in_order(late), lk.recent])["unit"].to_pylist()
     samples = [memory.samples]
-    for dataset in (*_MESSAGES, *((Dataset.IMAGES,) if with_pictures else ())) if ours else ():
+    for dataset in (*BRANCHES, *((Dataset.IMAGES,) if with_pictures else ())) if ours else ():
         writers = {*ours, *changes}
         paths = [path for path in lk.files(dataset) if writer_of(path) in writers]
         samples.append(_samples(root, dataset, paths, ours, with_pictures))
