@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from prestacop.commands import SUBCOMMANDS
+from prestacop.parsers import parser_of
 from terminal.arguments import command_parser, flags_of
 
 BASH: Final = """\
@@ -40,8 +41,6 @@ def main(argv: Sequence[str]) -> int:
 
 def complete(words: Sequence[str]) -> int:
     """Print what may follow these words of a command line: sub-commands and flags."""
-    from prestacop.main import parser_of  # noqa: PLC0415  # that module imports this one
-
     name, *rest = words or [""]
     if name == "config" and rest[:1] and rest[0] in SUBCOMMANDS:  # the flags of that command follow
         name, *rest = rest

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Final, NamedTuple
 
 from prestacop.commands import SUBCOMMANDS
-from prestacop.main import parse, parser_of
+from prestacop.parsers import parse, parser_of
 from terminal import settings
 from terminal.arguments import CONFIG, Parser, command_parser, config_file, leaves, settable, values_given
 from terminal.logs import without_secrets

@@ -3,13 +3,11 @@
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from prestacop import __version__
 from prestacop.commands import GROUPS, SUBCOMMANDS
-
-if TYPE_CHECKING:
-    from terminal.arguments import Parser
+from prestacop.parsers import parse
 
 USAGE_LINE = "usage: prestacop COMMAND [FLAGS] | COMMAND --help | --version | completion bash"
 HELP = ("-h", "--help")
@@ -60,20 +58,6 @@ def _run(name: str, rest: list[str]) -> int | None:
         command = import_module(SUBCOMMANDS[name].module)
     code = command.main(rest)
     return code
-
-
-def parse(name: str, words: Sequence[str]) -> "Parser":
-    """Parse the words of a sub-command; exits with code 2 where they are wrong. Gives the parser."""
-    parser = parser_of(name)
-    (parser.parse_known_args if SUBCOMMANDS[name].takes_beam_flags else parser.parse_args)(words)
-    return parser
-
-
-def parser_of(name: str) -> "Parser":
-    """The parser of a sub-command."""
-    module, _, function = SUBCOMMANDS[name].parser.partition(":")
-    made: Parser = getattr(import_module(module), function)()
-    return made
 
 
 def usage() -> str:

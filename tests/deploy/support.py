@@ -10,7 +10,7 @@ from pipelines.cli import java_job_server
 from pipelines.cli.app import beam_options
 from pipelines.violations.options import UNBOUNDED
 from prestacop.commands import SUBCOMMANDS
-from prestacop.main import parser_of
+from prestacop.parsers import parser_of
 from runners.services.programs import HOME, Program
 
 DEPLOY = Path(__file__).parents[2] / "deploy"

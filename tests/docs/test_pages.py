@@ -13,7 +13,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipelines.cli.beam_flags import by_runner
 from prestacop.commands import SUBCOMMANDS
-from prestacop.main import parser_of
+from prestacop.parsers import parser_of
 
 ROOT = Path(__file__).parents[2]
 DECISIONS = ROOT / "docs" / "decisions"

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from prestacop.commands import SUBCOMMANDS
-from prestacop.main import main, parser_of
+from prestacop.main import main
+from prestacop.parsers import parser_of
 from terminal.arguments import Parser, leaves, settable
 from tests.endings import ending
 from tests.logs import own_log

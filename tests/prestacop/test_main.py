@@ -10,7 +10,8 @@ import pytest
 from prestacop import __version__
 from prestacop.commands import SUBCOMMANDS
 from prestacop.completion import SCRIPTS, complete
-from prestacop.main import main, parser_of, usage
+from prestacop.main import main, usage
+from prestacop.parsers import parser_of
 from tests.logs import own_log
 
 HEAVY = ("apache_beam", "pyarrow", "duckdb", "deltalake")

@@ -23,7 +23,7 @@ from pipelines.cli import java_job_server, job_server, loopback
 from pipelines.cli.app import beam_options
 from pipelines.cli.loopback import reachable
 from prestacop.commands import SUBCOMMANDS
-from prestacop.main import parser_of
+from prestacop.parsers import parser_of
 from runners.services import free_port
 from schemas.errors import ServiceUnavailable
 from tests.apps.console.process import NOWHERE, console

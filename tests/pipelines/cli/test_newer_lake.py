@@ -7,7 +7,7 @@ import pytest
 
 from lake.format import FILE, FORMAT
 from prestacop.commands import SUBCOMMANDS
-from prestacop.main import parser_of
+from prestacop.parsers import parser_of
 from schemas.errors import LakeTooNew
 from terminal.arguments import flags_of
 from tests.endings import ending
