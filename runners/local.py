@@ -5,19 +5,25 @@ import os
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from lake import Lake
 from lake.format import check
+from lake.news import mark
 from lake.storage import storage
 from pipelines.analysis.command import answers, print_answers
 from pipelines.analysis.html_report import check_report, write_report
+from pipelines.analysis.kept import keep_answers, kept_answers, key_of
 from pipelines.cli.app import beam_options, progress_bar, run
 from pipelines.violations.graph import Settings
-from pipelines.violations.inputs import ReadOptions
+from pipelines.violations.inputs import ReadOptions, is_in_lake
 from pipelines.violations.run import run_and_summarize
+from pipelines.violations.summary import summary
 from runners.local_flags import parser as flags
 from schemas.dead_letter_share import DEFAULT_SHARE
 from schemas.files.marks import Mark, make_folder
@@ -53,13 +59,23 @@ def _command(arguments: argparse.Namespace, options: PipelineOptions) -> int:
         history, messages = _make_input(arguments)
     given = arguments.max_dead_letters
     read_options = ReadOptions(history, messages, max_dead_letters=DEFAULT_SHARE if given is None else given)
-    shown = progress_bar("reading", arguments.quiet)
-    lines = run_and_summarize(read_options, Settings(root, HOUR, publish_every=0), options, shown)
-    found = answers(root, options)
-    write_report(found, report)
+    key = partial(key_of, root, str(history), str(messages))
+    started = time.monotonic()
+    found = kept_answers(report, key())
+    if found and is_in_lake(read_options, root):
+        lines = list(summary(root, mark(Lake(root)), time.monotonic() - started))
+        remark = f", unchanged since {found.asked_at}"
+    else:
+        shown = progress_bar("reading", arguments.quiet)
+        lines = run_and_summarize(read_options, Settings(root, HOUR, publish_every=0), options, shown)
+        before = key()
+        found, remark = answers(root, options), ""
+        write_report(found, report)
+        if key() == before:  # else somebody wrote to the lake meanwhile
+            keep_answers(report, before, found)
     print("\n".join(lines), end="\n\n")
     print_answers(found)
-    print(f"\nlake    {root}\nreport  {report}")
+    print(f"\nlake    {root}\nreport  {report}{remark}")
     quoted = shlex.quote(root)
     print(f"next    make reconcile LAKE={quoted}    or    make analyze LAKE={quoted}")
     return 0

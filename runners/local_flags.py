@@ -13,7 +13,8 @@ examples:
   prestacop run-local --history 'tickets/*.csv' --lake /tmp/lake
   prestacop run-local --rows 5000 --drones 10 --seconds 60 --data small
 
-Input that is not given is simulated; a second run reads it again, and adds nothing to the lake.
+Input that is not given is simulated. A second run adds nothing to the lake; if lake, input and program are as they
+were, it prints the same answers and leaves the report unchanged.
 
 exit codes: 0 done, 1 the rows do not add up, 2 wrong usage or output, 3 input unusable or mostly refused, 5 disk full,
 7 no permission, 130 stopped

@@ -65,7 +65,7 @@ def write_report(found: Answers, path: Path, shapes: Shapes = NO_SHAPES) -> None
     Raises OutputUnusable, NotPermitted, DiskFull where it cannot be written.
     """
     page = render(found, shapes)
-    with _written(path) as target:
+    with written(path) as target:
         target.write_text(page, encoding="utf-8")
 
 
@@ -93,7 +93,7 @@ def _report_errors(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _written(path: Path) -> Iterator[Path]:
+def written(path: Path) -> Iterator[Path]:
     """A file to write, which replaces the path at the end."""
     with _report_errors(path):
         if _is_special(path):

@@ -1,7 +1,9 @@
 """Makes the inputs of a run from the flags, and plans what the graph reads of them."""
 
+import os
 from collections import defaultdict
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -117,6 +119,19 @@ class Planned(NamedTuple):
             of.input.source: Reading(of.input.read(places, self.root), of.limit, _name(of.input))
             for of, places in chosen
         }
+
+
+def is_in_lake(options: ReadOptions, root: str) -> bool:
+    """Whether the lake has every unit of the inputs, which are files; reads them. Of a topic it is not asked.
+
+    Raises InputUnusable, NotPermitted, ServiceUnavailable.
+    """
+    files = [of for of in inputs_of(options) if isinstance(of, Files)]
+    if len(files) < len(options.urls):
+        return False
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        cells = [(of, split.place) for of in files for split in of.plan(root)]
+        return all(pool.map(lambda cell: cell[0].has_units(cell[1], root), cells))
 
 
 def plan(options: ReadOptions, root: str) -> Planned:

@@ -6,7 +6,7 @@ import apache_beam as beam
 
 from sources.files.copies import once
 from sources.files.grid import Cell
-from sources.files.read import Format, plan, read_cell
+from sources.files.read import Format, has_units, plan, read_cell
 from sources.input import Input, Preview, Split
 from sources.reading import ReadSplit
 
@@ -21,6 +21,10 @@ class Files(Input):
     def plan(self, root: str) -> list[Split]:
         cells = once(plan(self.path, self._form), self._form)
         return [Split(cell, cell.end - cell.start) for cell in cells]
+
+    def has_units(self, cell: Cell, root: str) -> bool:
+        """Whether the ledger has all units of a planned cell; reads its bytes."""
+        return has_units(cell, self._form, root)
 
     def reader(self, root: str) -> ReadSplit:
         return partial(read_cell, form=self._form, lake_root=root)

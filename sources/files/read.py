@@ -82,6 +82,12 @@ def read_cell(cell: Cell, form: Format, lake_root: str) -> Iterator[UnitItem]:
         progress.advance(cell.end - cell.start)
 
 
+def has_units(cell: Cell, form: Format, lake_root: str) -> bool:
+    """Whether the ledger has all units in a cell; reads its bytes."""
+    found = ((unit.source, current_name(lake_root, unit.source, unit.name)) for _, _, unit, _ in units_of(cell, form))
+    return all(is_committed(lake_root, *unit) for unit in found)
+
+
 def units_of(cell: Cell, form: Format) -> Iterator[tuple[IO[bytes], Cell, Unit, Header]]:
     """The units in a planned cell, each with the open file, its own cell there and the file's header."""
     with _unpacked(cell) as file:

@@ -1,18 +1,21 @@
 """Run a job as a process of its own, and say what it took."""
 
 import contextlib
+import json
 import os
 import subprocess
+import sys
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Final, NamedTuple
 
 import psutil
 
 _LOOK_EVERY_S: Final = 0.5
 _KIB: Final = 1024
+_STARTER: Final = Path(__file__).with_name("starter.py")
 
 
 class Usage(NamedTuple):
@@ -35,36 +38,49 @@ def run(command: Sequence[str], root: Path, log: Path) -> Usage:
     Raises JobFailed.
     """
     os.sync()  # what an earlier job wrote must not be written during this one
-    with log.open("wb") as out:
-        began = time.perf_counter()
-        process = subprocess.Popen(command, cwd=root, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT)
-        family = _Family(process.pid)
+    with log.open("wb") as out, TemporaryFile() as result:
+        to = result.fileno()
+        words = [sys.executable, "-S", "-E", str(_STARTER), str(to), *command]
+        starter = subprocess.Popen(
+            words, cwd=root, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, pass_fds=(to,)
+        )
+        family = _Family(starter.pid)
         try:
-            _, status, used = os.wait4(process.pid, 0)
-            wall = time.perf_counter() - began
+            starter.wait()
         except BaseException:
-            process.kill()
-            process.wait()
+            family.kill()
+            starter.wait()
             raise
         finally:
             family.stop()
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
+        result.seek(0)
+        written = result.read()
+    code, wall, cpu, peak = json.loads(written) if written else (starter.returncode, 0.0, 0.0, 0)
+    if code:
         tail = log.read_text(errors="replace")[-2000:]
-        raise JobFailed(f"{' '.join(command)} ended with code {process.returncode}:\n{tail}")
-    peak = max(used.ru_maxrss * _KIB, family.peak)
-    return Usage(wall, used.ru_utime + used.ru_stime, peak / 1e6)
+        raise JobFailed(f"{' '.join(command)} ended with code {code}:\n{tail}")
+    return Usage(wall, cpu, max(peak * _KIB, family.peak) / 1e6)
 
 
 class _Family:
-    """Looks at the memory of a process and its descendants, while it has any."""
+    """Looks at the memory of a job and its descendants, while it has any.
 
-    def __init__(self, pid: int) -> None:
+    Args:
+        starter: the process whose child the job is.
+    """
+
+    def __init__(self, starter: int) -> None:
         self.peak = 0
-        self._process = psutil.Process(pid)
+        self._starter = psutil.Process(starter)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
         self._thread.start()
+
+    def kill(self) -> None:
+        """Kill the job; its starter then ends."""
+        with contextlib.suppress(psutil.Error):
+            for process in self._starter.children():
+                process.kill()
 
     def stop(self) -> None:
         self._stop.set()
@@ -73,6 +89,6 @@ class _Family:
     def _look(self) -> None:
         while not self._stop.wait(_LOOK_EVERY_S):
             with contextlib.suppress(psutil.Error):
-                children = self._process.children(recursive=True)
-                if children:
-                    self.peak = max(self.peak, sum(p.memory_info().rss for p in [self._process, *children]))
+                job = self._starter.children(recursive=True)
+                if len(job) > 1:
+                    self.peak = max(self.peak, sum(p.memory_info().rss for p in job))

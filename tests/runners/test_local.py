@@ -33,6 +33,25 @@ def test_it_makes_a_lake_and_a_report_and_a_second_run_adds_nothing(tmp_path: Pa
     assert sorted((tmp_path / "lake" / "ledger").rglob("*.parquet")) == ledger
     answers = first[first.index("violations, New York time") :].split("\nlake ")[0]
     assert answers in again
+    assert "report.html, unchanged since 20" in again
+
+
+def test_a_second_run_computes_nothing_unless_input_or_page_changed(tmp_path: Path) -> None:
+    report, kept = tmp_path / "report.html", tmp_path / ".report.html.answers"
+    run_local(tmp_path)
+    before, page = kept.stat(), report.read_bytes()
+    assert "unchanged since" in run_local(tmp_path)
+    assert (kept.stat().st_ino, report.read_bytes()) == (before.st_ino, page)
+    history = next((tmp_path / "input").glob("*.csv"))
+    with history.open("ab") as file:
+        file.write(history.read_bytes().splitlines(keepends=True)[1])
+    grown = run_local(tmp_path)
+    assert "6,001" in grown
+    assert "unchanged" not in grown
+    assert report.read_bytes() != page
+    report.write_text("not the page")
+    assert "unchanged" not in run_local(tmp_path)
+    assert report.stat().st_size > 10_000
 
 
 def test_the_doctor_finds_what_the_tests_run_on() -> None:
