@@ -11,6 +11,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from fractions import Fraction
 from importlib import import_module
 from typing import Any, Final, NoReturn, TypeAlias, TypeVar
 
@@ -286,6 +287,14 @@ def bytes_a_second(text: str) -> float:
     if not found or not int(found[1]):
         raise argparse.ArgumentTypeError(f"{text!r} is not a rate: write 500k, 2M, 1G, bytes a second")
     return float(int(found[1]) * _SIZES[found[2]])
+
+
+def percentage(text: str) -> Fraction:
+    """``2%``, ``0.5%`` as a share, 1 at most."""
+    found = re.fullmatch(r"(\d{1,3}(?:\.\d{1,6})?)%", text, re.ASCII)
+    if not found or Fraction(found[1]) > 100:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share: write 10%, 0.5%")
+    return Fraction(found[1]) / 100
 
 
 def whole(least: int = 0, most: int | None = None) -> Callable[[str], int]:

@@ -6,6 +6,7 @@ import signal
 import socket
 import ssl
 from collections.abc import Sequence
+from fractions import Fraction
 from functools import partial
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -18,7 +19,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from messaging.urls import topic_url
 from metrics.flags import add_metrics, serving_metrics
 from schemas.errors import InputUnusable, PrestaCopError, ServiceUnavailable
-from terminal.arguments import LAKE, command_parser, port, readable, whole
+from terminal.arguments import LAKE, command_parser, percentage, port, readable, whole
 from terminal.exits import report_text
 from terminal.signals import INTERRUPTED
 
@@ -65,7 +66,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     log.set_up()
     try:
         allow_files(given.max_connections)
-        console = Console(given.data, read_codes(given.codes), wiring, new_key=given.new_key)
+        console = Console(
+            given.data,
+            read_codes(given.codes),
+            wiring,
+            new_key=given.new_key,
+            second_look=float(given.second_look),
+        )
     except PrestaCopError as error:
         return report_text(str(error), error.exit_code)
     try:
@@ -240,6 +247,14 @@ def parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="FILE",
         help="the city's table of violation codes, a CSV with CODE and DEFINITION (default: short names)",
+    )
+    add(
+        "--second-look",
+        type=percentage,
+        default=Fraction(0),
+        metavar="SHARE",
+        help="show this share of answered alerts, chosen at random, to a second officer, who does not see the first "
+        "answer; prestacop officers --console reports how often they agree: 2%%, 0.5%% (default: 0%%)",
     )
     add(
         "--data",

@@ -58,7 +58,11 @@ class Wiring:
 
 
 class Console:
-    """Build the parts. Raises OutputUnusable, InputUnusable."""
+    """Build the parts. Raises OutputUnusable, InputUnusable.
+
+    Args:
+        second_look: see Desk.
+    """
 
     def __init__(
         self,
@@ -68,6 +72,7 @@ class Console:
         clock: Callable[[], float] = time.time,
         accounts: Callable[[Database, Callable[[], float]], Accounts] = Accounts,
         new_key: bool = False,
+        second_look: float = 0.0,
     ) -> None:
         self.clock = clock
         self.codes = codes
@@ -84,7 +89,7 @@ class Console:
         except PrestaCopError:
             self.database.close()
             raise
-        self.desk = Desk(self.database, key, clock, self._changed)
+        self.desk = Desk(self.database, key, clock, self._changed, second_look)
         self.drones = Drones(self.database, clock)
         self.pictures = Pictures(self.database, folder / "pictures", clock, self._changed, self._alerts_wait)
         self.presence = Presence(clock)

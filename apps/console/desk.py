@@ -21,6 +21,7 @@ from .database import Database
 from .drone_events import Event, delete_old_events, keep_event, read_event
 from .outbox import ANSWERS, post
 from .reading import refuse, take
+from .second_looks import choose_look, free_look, keep_look, look_waits
 
 ALERTS: Final = "alerts"
 _DECODER: Final = msgspec.json.Decoder(Alert)
@@ -45,6 +46,8 @@ class Held(NamedTuple):
     alert: sqlite3.Row
     taken_at: float
     deadline: float
+    is_second: bool
+    """Whether it is a second look at an answered alert."""
 
 
 class Answered(NamedTuple):
@@ -59,6 +62,8 @@ class Answered(NamedTuple):
     """Seconds from the pick to the answer."""
     waited: float
     """Seconds from the alert to the answer."""
+    is_second: bool = False
+    """Whether it is a second look, which is not published."""
 
 
 class Desk:
@@ -66,16 +71,23 @@ class Desk:
 
     Args:
         changed: called after each change that a page shows.
+        second_look: the share of answered alerts that a second officer looks at.
     """
 
     def __init__(
-        self, database: Database, key: Ed25519PrivateKey, clock: Callable[[], float], changed: Callable[[], None]
+        self,
+        database: Database,
+        key: Ed25519PrivateKey,
+        clock: Callable[[], float],
+        changed: Callable[[], None],
+        second_look: float = 0.0,
     ) -> None:
         self._database = database
         self._key = key
         self._clock = clock
         self._changed = changed
-        self.results: Counter[str] = Counter(violation=0, no_violation=0, not_first=0)
+        self.second_look = second_look
+        self.results: Counter[str] = Counter(violation=0, no_violation=0, not_first=0, second_look=0)
         """Answers since the start, by result."""
 
     def take(self, payloads: Sequence[bytes], positions: Mapping[int, int]) -> None:
@@ -133,6 +145,10 @@ class Desk:
                     "DELETE FROM outbox WHERE message_id IN (SELECT message_id FROM answers WHERE alert = ?)", one
                 )
                 connection.execute("DELETE FROM answers WHERE alert = ?", one)
+                connection.execute("DELETE FROM second_looks WHERE alert = ?", one)
+                connection.execute(
+                    "DELETE FROM second_leases WHERE lease IN (SELECT id FROM leases WHERE alert = ?)", one
+                )
                 connection.execute("DELETE FROM leases WHERE alert = ?", one)
                 connection.execute("DELETE FROM alerts WHERE id = ?", one)
                 n, size = n - 1, size - row["bytes"]
@@ -147,7 +163,7 @@ class Desk:
     def pick(self, officer: str, order: Order = "oldest", alert: int | None = None) -> Held | None:
         """Lease a free alert to an officer: the given one, or the first in the queue; None where there is none.
 
-        An officer who holds one keeps it.
+        An officer who holds one keeps it. Where no open alert is free, it is one that waits for a second look.
         """
         self.expire()
         direction = "ASC" if order == "oldest" else "DESC"
@@ -162,14 +178,24 @@ class Desk:
                     f" ORDER BY raised_at {direction}, id {direction} LIMIT 1",
                     {"alert": alert},
                 ).fetchone()
-                if found is None:
+                look = None
+                if found is None and alert is None and self.second_look:
+                    look = free_look(connection, officer)
+                if found is None and look is None:
                     return None
+                lease = secrets.token_urlsafe(12)
                 connection.execute(
                     "INSERT INTO leases (id, alert, officer, taken_at, deadline) VALUES (?, ?, ?, ?, ?)",
-                    (secrets.token_urlsafe(12), found["id"], officer, now, now + LEASE_SECONDS),
+                    (lease, found["id"] if found else look, officer, now, now + LEASE_SECONDS),
                 )
+                if look is not None:
+                    connection.execute("INSERT INTO second_leases VALUES (?)", [lease])
         self._changed()
         return self.held(officer)
+
+    def may_look(self, officer: str) -> bool:
+        """Whether an alert waits for a second look of this officer."""
+        return bool(self.second_look) and look_waits(self._database, officer)
 
     def has(self, alert: int) -> bool:
         """Whether the alert exists."""
@@ -183,7 +209,10 @@ class Desk:
             return None
         alert = self._database.row("SELECT * FROM shown_alerts WHERE id = ?", lease["alert"])
         assert alert is not None  # a foreign key
-        return Held(lease["id"], alert, lease["taken_at"], lease["deadline"])
+        return Held(lease["id"], alert, lease["taken_at"], lease["deadline"], self._is_second(lease["id"]))
+
+    def _is_second(self, lease: str) -> bool:
+        return bool(self._database.number("SELECT count(*) FROM second_leases WHERE lease = ?", lease))
 
     def lost(self, officer: str, lease: str) -> bool:
         """Whether an officer's lease ended without an answer or a return."""
@@ -199,10 +228,14 @@ class Desk:
         """Store a signed answer and put it into the outbox; None where the officer never had such a lease.
 
         The first answer to an alert counts. An answer under a lease that has ended is stored too, and counts if it is
-        the first. A repeated answer under the same lease changes nothing (idempotent).
+        the first. A repeated answer under the same lease changes nothing (idempotent). An answer under the lease of a
+        second look is stored apart, and not published.
 
-        Raises RequestRefused: the alert, stored by an older version, cannot be answered; it leaves the queue.
+        Raises RequestRefused: the alert, stored by an older version, cannot be answered; it leaves the queue. Or
+        another officer has taken the second look meanwhile.
         """
+        if self._is_second(lease):
+            return self._answer_again(officer, lease, violation_code)
         now = self._clock()
         refused, new = "", None
         with self._database.transaction() as connection:
@@ -223,6 +256,8 @@ class Desk:
                     refuse(connection, ALERTS, [(row["payload"], refused)], now)
                 else:
                     before = new = _insert(connection, row, alert, message, now)
+                    if new["counts"]:
+                        choose_look(connection, row["alert"], alert.message_id, self.second_look)
         if new is not None:
             counted = "violation" if violation_code else "no_violation"
             self.results[counted if new["counts"] else "not_first"] += 1
@@ -231,6 +266,26 @@ class Desk:
             raise RequestRefused(f"That alert cannot be answered: {refused[:200]}. It is stored as refused.")
         code, counts, at = before["violation_code"], bool(before["counts"]), before["answered_at"]
         return Answered(row["message_id"], code, counts, at - row["taken_at"], at - row["raised_at"])
+
+    def _answer_again(self, officer: str, lease: str, violation_code: int) -> Answered | None:
+        now = self._clock()
+        with self._database.transaction() as connection:
+            row = connection.execute(
+                "SELECT leases.*, message_id, raised_at FROM leases JOIN alerts ON alerts.id = leases.alert"
+                " WHERE leases.id = ? AND officer = ?",
+                (lease, officer),
+            ).fetchone()
+            if row is None:
+                return None
+            is_new = keep_look(connection, row, violation_code, now)
+            look = connection.execute("SELECT * FROM second_looks WHERE alert = ?", [row["alert"]]).fetchone()
+            _close(connection, row, "answered", now)
+        self.results["second_look"] += is_new
+        self._changed()
+        if look["lease"] != lease:
+            raise RequestRefused("Another officer has taken this second look meanwhile: nothing was answered.")
+        code, at = look["violation_code"], look["answered_at"]
+        return Answered(row["message_id"], code, False, at - row["taken_at"], at - row["raised_at"], is_second=True)
 
     def _sign(self, lease: sqlite3.Row, officer: str, violation_code: int, now: float) -> tuple[Alert, DroneMessage]:
         alert = decode_json(lease["payload"], _DECODER)

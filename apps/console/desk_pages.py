@@ -82,7 +82,8 @@ def answer(console: Console, renderer: Renderer, visit: Visit) -> Response:
         return to("/queue")
     console.publish()
     name = console.codes.name(answered.violation_code)
-    console.audit.note(visit.who.name, visit.address, "answer", f"{answered.violation_code} to {answered.alert}")
+    action = "second look" if answered.is_second else "answer"
+    console.audit.note(visit.who.name, visit.address, action, f"{answered.violation_code} to {answered.alert}")
     console.accounts.notify(visit.who, _done(name, answered))
     return _next(console, visit)
 
@@ -111,6 +112,8 @@ def _order(text: str | None) -> Order:
 
 def _done(name: str, answered: Answered) -> str:
     took = f"in {duration(answered.seconds)}, {duration(answered.waited)} after the alert"
+    if answered.is_second:
+        return f"Kept as a second look: {name}, in {duration(answered.seconds)}."
     if answered.counts:
         return f"Done: {name}, {took}."
     return f"Kept as a second answer: {name}, {took}. Another answer was first and counts."

@@ -24,7 +24,7 @@ ANSWERS: Final = Metric(
     "prestacop_console_answers",
     Kind.COUNTER,
     "Answers of officers since the console was started: `violation`, `no_violation`, or `not_first`, which came after "
-    "another answer to the same alert and does not count",
+    "another answer to the same alert and does not count, or `second_look`, which is not published",
     ("result",),
 )
 OUTBOX: Final = Metric(

@@ -14,7 +14,7 @@ from .console import Console
 from .desk import ALERTS
 from .figures import work
 from .pictures import IMAGES
-from .rendering import STATIC, Renderer
+from .rendering import STATIC, Renderer, may
 from .topics import Backlog
 from .web import Visit, device_cookie, number_of, session_cookie, set_cookie, to
 
@@ -145,6 +145,7 @@ def _queue(console: Console, visit: Visit) -> dict[str, Any]:
     return {
         "version": version,
         "order": order,
+        "may_look": not rows and may(visit.session, "POST", "/desk/pick") and console.desk.may_look(visit.who.name),
         "alerts": [(row, borough_of(row["latitude"], row["longitude"])) for row in rows[:_SHOWN]],
         "map": city_map(points, f"{len(points)} open alerts on the map of New York"),
         "work": work(console.database, visit.who.name, console.clock()),

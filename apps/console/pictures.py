@@ -22,8 +22,9 @@ from .reading import refuse, take
 IMAGES: Final = "images"
 MOST_PICTURES: Final = 50_000
 KEPT_BYTES: Final = 2 * 1024**3
-"""Limit of stored pictures; beyond it the oldest are removed, those of answered alerts first, never one of an open
-alert. Where none can be removed, further pictures wait in their topic (backpressure)."""
+"""Limit of stored pictures; beyond it the oldest are removed, those of answered alerts first, those that wait for
+a second look last, never one of an open alert. Where none can be removed, further pictures wait in their topic
+(backpressure)."""
 _NOT_FETCHED: Final = 0
 """The size in the database of a picture that is in the lake only."""
 _FETCHED_AT_ONCE: Final = 20
@@ -31,6 +32,11 @@ _FREED: Final = 0.05
 """Bytes freed at once."""
 _OF_OPEN: Final = "EXISTS (SELECT 1 FROM alerts WHERE alerts.image_id = pictures.image_id AND answered = 0)"
 _OF_ANY: Final = "EXISTS (SELECT 1 FROM alerts WHERE alerts.image_id = pictures.image_id)"
+
+_OF_WAITING: Final = (
+    "EXISTS (SELECT 1 FROM alerts JOIN second_looks ON alert = id"
+    " WHERE alerts.image_id = pictures.image_id AND lease IS NULL)"
+)
 
 
 class Pictures:
@@ -140,7 +146,7 @@ class Pictures:
         n, size = self._size()
         may_go = f"NOT {_OF_OPEN} AND {_OF_ANY}" if self._alerts_wait() else f"NOT {_OF_OPEN}"
         old = self._database.rows(
-            f"SELECT image_id, file, bytes FROM pictures WHERE {may_go} ORDER BY {_OF_ANY} DESC, came_at"
+            f"SELECT image_id, file, bytes FROM pictures WHERE {may_go} ORDER BY {_OF_WAITING}, {_OF_ANY} DESC, came_at"
         )
         gone = []
         for row in old:

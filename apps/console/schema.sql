@@ -57,6 +57,18 @@ CREATE TABLE IF NOT EXISTS answers (
 CREATE INDEX IF NOT EXISTS recent_answers ON answers (answered_at);
 CREATE INDEX IF NOT EXISTS answers_to ON answers (alert);
 
+-- Answered alerts that a second officer looks at; the officer's columns are NULL until that was done.
+CREATE TABLE IF NOT EXISTS second_looks (
+    alert INTEGER PRIMARY KEY REFERENCES alerts (id),
+    lease TEXT UNIQUE REFERENCES leases (id),
+    officer TEXT,
+    violation_code INTEGER,
+    answered_at REAL
+);
+CREATE INDEX IF NOT EXISTS waiting_second_looks ON second_looks (alert) WHERE lease IS NULL;
+-- The leases under which a second officer looks: an answer under one of them is not published.
+CREATE TABLE IF NOT EXISTS second_leases (lease TEXT PRIMARY KEY REFERENCES leases (id));
+
 CREATE TABLE IF NOT EXISTS commands (
     command_id TEXT PRIMARY KEY,
     drone_id TEXT NOT NULL,

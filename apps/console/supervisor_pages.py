@@ -11,6 +11,7 @@ from .console import Console
 from .drone_events import KINDS, Fleet, rows_of
 from .drones import CONFIRM_SECONDS, EVENT_SECONDS, ORDERS
 from .rendering import Renderer
+from .second_looks import second_looks
 from .web import Visit, number_of, to
 
 _MOST_ROWS: Final = 200
@@ -147,6 +148,8 @@ def _accounts(
     return renderer.page(
         *("accounts.html", visit.who, status),
         rows=rows,
+        looks=second_looks(console.database),
+        second_look=console.desk.second_look,
         roles=list(Role),
         problem=problem,
         name=name,

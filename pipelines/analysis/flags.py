@@ -56,6 +56,7 @@ OFFICERS = """\
 examples:
   prestacop officers --lake data/lake
   prestacop officers --lake s3://prestacop/lake --since 2026-01-01 --format json
+  prestacop officers --lake data/lake --console data/console
 
 From the first answers to alerts in the lake: how much work each code was, so which one drones should learn next, what
 each officer answered (by number, not by name), and the time to answer by hour of the day in New York. The lake has
@@ -151,6 +152,13 @@ def officers() -> argparse.ArgumentParser:
     )
     add_lake(parser)
     _add_since(parser)
+    parser.add_argument(
+        "--console",
+        type=Path,
+        metavar="DIR",
+        help="also report how often a second officer agreed, from the state of prestacop console --second-look, its "
+        "--data; it may run",
+    )
     parser.add_argument("--format", choices=("table", "json"), default="table", help="(default: table)")
     return parser
 

@@ -10,6 +10,7 @@ answered, and not named.
 import argparse
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -19,6 +20,7 @@ from lake.changes import reading
 from lake.layout import NEW_YORK
 from lake.views import Parts, spilling
 from pipelines.analysis import flags
+from pipelines.analysis.second_looks import Agreement, SecondLooks, second_looks
 from pipelines.cli.app import run
 from schemas.history import TIME_ZONE
 from schemas.lake import Dataset, Source
@@ -30,7 +32,7 @@ LONGEST_S: Final = 120
 _WORK: Final = f"""
     CREATE TEMP TABLE work AS
     SELECT answered_code AS code, seconds_to_answer AS waited, hour(event_time AT TIME ZONE '{TIME_ZONE}') AS hour,
-           dense_rank() OVER (ORDER BY answers DESC, officer_id) AS officer,
+           officer_id, dense_rank() OVER (ORDER BY answers DESC, officer_id) AS officer,
            greatest(least(epoch(answered_at - greatest(event_time, before)), {LONGEST_S}), 0) AS seconds
     FROM (
         SELECT *, lag(answered_at) OVER (PARTITION BY officer_id ORDER BY answered_at, answer_id) AS before,
@@ -71,12 +73,15 @@ class Officers(msgspec.Struct, frozen=True):
     """The code with most minutes first."""
     officers: list[Work]
     hours: list[Work]
+    second_looks: SecondLooks | None = None
+    """In the database of the console, where that is read."""
 
 
-def officers(lk: Lake, since: datetime | None = None) -> Officers:
+def officers(lk: Lake, since: datetime | None = None, console: Path | None = None) -> Officers:
     """The work of officers.
 
     Args:
+        console: the folder of a console's state, for its second looks.
         since: only alerts of events since then count, and files of earlier months are not opened; None for all.
     """
     where, month = "true", ""
@@ -89,11 +94,13 @@ def officers(lk: Lake, since: datetime | None = None) -> Officers:
         alerts, unanswered = connection.sql(
             f"SELECT count(*), count(*) FILTER (NOT answered) FROM alerts WHERE {where}"
         ).fetchall()[0]
-        tables = [
+        codes, by_officer, hours = (
             [Work(*row) for row in connection.sql(_SUMS.format(key=key, order=order)).fetchall()]
             for key, order in (("code", "minutes DESC, code"), ("officer", "officer"), ("hour", "hour"))
-        ]
-    return Officers(alerts, unanswered, *tables)
+        )
+        numbers = dict(connection.sql("SELECT DISTINCT officer_id, officer FROM work").fetchall())
+    looks = second_looks(console, numbers, since) if console else None
+    return Officers(alerts, unanswered, codes, by_officer, hours, looks)
 
 
 def _since(parts: Parts, month: str) -> Parts:
@@ -114,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _command(arguments: argparse.Namespace) -> int:
     with reading(arguments.lake, "officers"):
-        found = officers(filled_lake(arguments.lake), arguments.since)
+        found = officers(filled_lake(arguments.lake), arguments.since, arguments.console)
     if arguments.format == "json":
         print(msgspec.json.format(msgspec.json.encode(found)).decode())
     else:
@@ -131,6 +138,34 @@ def _text(found: Officers) -> Iterator[str]:
         yield ""
         yield f"minutes, work: estimated since the alert or the officer's answer before, at most {LONGEST_S} s."
         yield "to answer: from the event to the answer."
+    if found.second_looks:
+        yield from _looks_text(found.second_looks)
+
+
+def _looks_text(looks: SecondLooks) -> Iterator[str]:
+    yield ""
+    yield f"{looks.all.looks:,} second looks, {looks.waiting:,} more wait"
+    if looks.all.looks:
+        yield from _agreements("agreement by code of the first answer", looks.codes, _code)
+        yield from _agreements("agreement by officer", looks.officers, lambda number: f"officer {number}")
+        yield from _agreements("agreement", [looks.all], lambda _: "all")
+        yield ""
+        yield "95 %: Wilson's interval. By officer a look counts for both: neither answer is the truth."
+    if looks.confusions:
+        yield ""
+        yield "codes of one alert that differ"
+        yield from (f"{pair.looks:>7,}  {_code(pair.code)}, {_code(pair.other)}" for pair in looks.confusions)
+
+
+def _agreements(title: str, rows: Sequence[Agreement], name: Any) -> Iterator[str]:
+    width = max(len(title), *(len(name(row.key)) for row in rows))
+    yield ""
+    yield f"{title:{width}}  {'looks':>7}  {'agree':>7}  {'share':>6}  {'95 %':>15}"
+    for row in rows:
+        yield (
+            f"{name(row.key):{width}}  {row.looks:>7,}  {row.agreed:>7,}  {row.share:>6.1%}  "
+            f"{row.low:>6.1%} – {row.high:>6.1%}"
+        )
 
 
 def _code(code: int) -> str:

@@ -1,7 +1,6 @@
 """Every flag of the graph, once."""
 
 import argparse
-import re
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,17 @@ from metrics.flags import add_metrics, add_stuck_after
 from pipelines.cli.beam_flags import by_runner
 from schemas.dead_letter_share import DEFAULT_SHARE, MIN_ROWS, percent
 from schemas.files.urls import FILE, PLACE, local_path, plain_path
-from terminal.arguments import LAKE, Parser, add_quiet, command_parser, duration, imported, printing, readable
+from terminal.arguments import (
+    LAKE,
+    Parser,
+    add_quiet,
+    command_parser,
+    duration,
+    imported,
+    percentage,
+    printing,
+    readable,
+)
 
 BOUNDED, UNBOUNDED = "bounded", "unbounded"
 ON, OFF = "on", "off"
@@ -80,10 +89,10 @@ def share(text: str) -> Fraction:
     """``10%``, ``0.5%``, ``none`` as a share, 1 at most. Raises ArgumentTypeError."""
     if text == "none":
         return Fraction(1)
-    found = re.fullmatch(r"(\d{1,3}(?:\.\d{1,6})?)%", text, re.ASCII)
-    if not found or Fraction(found[1]) > 100:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a share: write 10%, 0.5%, or none, which is 100%")
-    return Fraction(found[1]) / 100
+    try:
+        return percentage(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, or none, which is 100%") from error
 
 
 def add_max_dead_letters(parser: argparse._ActionsContainer) -> None:

@@ -26,6 +26,8 @@ class Officer(threading.Thread):
         super().__init__(daemon=True)
         self.sent: list[Answer] = []
         self.done: list[Answer] = []
+        self.looked: list[Answer] = []
+        """Second looks of which the page said that they are kept."""
         self.interrupted = 0
         self._browser = browser
         self._csrf = browser.csrf("/password")
@@ -68,6 +70,8 @@ class Officer(threading.Thread):
         assert note is not None, page
         if asked is not None and note[1].startswith("Done: "):
             self.done.append(asked)
+        if asked is not None and note[1].startswith("Kept as a second look: "):
+            self.looked.append(asked)
 
     def _decide(self, page: str) -> Answer | None:
         lease = re.search(r'name="lease" value="([^"]+)"', page)
