@@ -50,7 +50,7 @@ def test_answers_and_commands_in_the_outbox_and_the_age_of_the_oldest(console: C
     with console.database.transaction() as connection:
         connection.execute("UPDATE outbox SET published_at = ? WHERE topic = 'commands'", (clock.now,))
     assert value(console, "oldest_outbox_message_age_seconds") == pytest.approx(20, abs=0.01)
-    answers = {("violation",): 1, ("no_violation",): 1, ("not_first",): 0}
+    answers = {("violation",): 1, ("no_violation",): 1, ("not_first",): 0, ("second_look",): 0}
     assert samples(ConsoleMetrics(console), "prestacop_console_answers_total") == answers
 
 
