@@ -25,7 +25,15 @@ def _polars(source: Path, output: Path) -> list[str]:
     return [sys.executable, "-m", "tests.benchmarks.polars_job", str(source), str(output)]
 
 
+def floor(step: str) -> Callable[[Path, Path], list[str]]:
+    """The command line of :mod:`tests.benchmarks.floor_job` for a step, by input and output."""
+    return lambda source, output: [
+        sys.executable, "-m", "tests.benchmarks.floor_job", step, str(source), str(output)
+    ]  # fmt: skip
+
+
 OURS: Final = Engine("ours", _ours, exact=True)
 POLARS: Final = Engine("polars", _polars, exact=False)
 """The fastest of the native engines; what pyarrow, DuckDB and Beam by row took is in docs/performance/."""
 ALL: Final = (OURS, POLARS)
+FLOOR: Final = Engine("pipeline without Beam", floor("LEDGER"), exact=True)

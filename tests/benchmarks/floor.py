@@ -59,10 +59,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _measured(source: Path, data: Path, rounds: int) -> dict[str, list[Usage]]:
     output = data / "output"
-    job = (sys.executable, "-m", "tests.benchmarks.floor_job")
     commands = {
         "polars job of make bench": engines.POLARS.command(source, output),
-        **{what: [*job, step, str(source), str(output)] for step, what in STEPS.items()},
+        **{what: engines.floor(step)(source, output) for step, what in STEPS.items()},
         "+ Beam: the pipeline": engines.OURS.command(source, output),
     }
     found: dict[str, list[Usage]] = {name: [] for name in commands}

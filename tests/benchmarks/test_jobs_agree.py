@@ -22,7 +22,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.embedded
-@pytest.mark.parametrize("engine", engines.ALL, ids=lambda engine: engine.name)
+@pytest.mark.parametrize("engine", [*engines.ALL, engines.FLOOR], ids=lambda engine: engine.name)
 def test_the_rows_of_each_branch_are_those_of_the_truth(engine: Engine, source: Path, tmp_path: Path) -> None:
     usage = run(engine.command(source, tmp_path / "output"), ROOT, tmp_path / "log")
     assert disagreements(outcome(tmp_path / "output"), truth(inputs.truth_of(source)), engine.exact) == []
