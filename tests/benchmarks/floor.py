@@ -25,7 +25,7 @@ STEPS: Final = {
     "LETTERS": "+ dead letters with their bytes and offset",
     "LEDGER": "+ checksums, sync, reconciled rows of the ledger",
 }
-COLUMNS: Final = ["step", "wall s", "CPU s", "cores busy", "peak RSS MB"]
+COLUMNS: Final[list[str | float]] = ["step", "wall s", "CPU s", "cores busy", "peak RSS MB"]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -40,9 +40,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     inputs.make(data, {arguments.rows})
     facts = machine()
     found = _measured(inputs.path_of(data, arguments.rows), data, arguments.rounds)
-    rows = [[name, *_medians(used)] for name, used in found.items()]
+    rows: list[list[str | float]] = [[name, *_medians(used)] for name, used in found.items()]
     print(machine_line(facts))
-    print("\n".join(f"{row[0]:75}" + "".join(f"{cell:>13}" for cell in row[1:]) for row in [COLUMNS, *rows]))
+    print("\n".join(f"{row[0]:75}" + "".join(f"{cell:>13}" for cell in row[1:]) for row in (COLUMNS, *rows)))
     path = arguments.json or _ROOT / "docs" / "performance" / f"{facts['date']}-floor.json"
     command = ["git", "rev-parse", "--short", "HEAD"]
     result = {
