@@ -29,7 +29,7 @@ MISHAPS = (
     *("--corrupt", "0.0005", "--v0-share", "0.1"),
 )
 """A few duplicates, late, disordered and corrupt messages."""
-START_SECONDS = 60
+START_SECONDS = 180
 """So long console and exporter may take until they answer."""
 _LOOK = "5s"
 """How often the exporter looks at lake and topics."""

@@ -47,7 +47,7 @@ DATA = SERVERS.data
 PORTS = {kind.name: kind.usual_port for kind in SERVERS.kinds}
 NAMES = tuple(PORTS)
 
-START_SECONDS = 60
+START_SECONDS = 180
 _LOCK = "lock"
 
 

@@ -19,7 +19,7 @@ from tests.recovery.comparison import Comparison, compare
 from tests.recovery.publisher import Publishing
 
 FLOORS = "floors"
-FIRST_PLAN_SECONDS = 60
+FIRST_PLAN_SECONDS = 300
 WITHOUT_PLANS = """
 import uuid
 from sources.streams import plans

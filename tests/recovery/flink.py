@@ -18,8 +18,8 @@ JOBMANAGER, SAVEPOINT = "jobmanager", "savepoint"
 BLOWS = ("taskmanager-1", JOBMANAGER, "taskmanager-2", SAVEPOINT, "taskmanager-1", "taskmanager-2")
 """What happens one after another: a name is killed with -9, after the JobManager the job goes on with parallelism 1; a
 savepoint ends the job, and it goes on with 3."""
-PROGRESS_SECONDS = 180
-END_SECONDS = 240
+PROGRESS_SECONDS = 600
+END_SECONDS = 600
 
 
 class Flow(NamedTuple):

@@ -168,7 +168,7 @@ def test_statistics_come_on_time_from_flink(s3: None, kafka: str, clusters: Clus
             wait_until(lambda: by_area(live) == located(root), runs)
         finally:
             jobs.stop(cluster.services.running(JobManager), None)
-            submitted.wait(60)
+            submitted.wait(180)
 
 
 def ends_not(process: subprocess.Popen[bytes]) -> None:
@@ -207,7 +207,7 @@ def test_spark_follows_a_topic_exactly_once_through_kills(
 def test_spark_rejects_unbounded_mode(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "prestacop", "spark", "submit", "--data", str(tmp_path)]
     flags = ["--mode", "unbounded", "--messages", "kafka://127.0.0.1:1/t", "--lake", str(tmp_path / "lake")]
-    done = subprocess.run([*command, *flags], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run([*command, *flags], capture_output=True, text=True, check=False, timeout=180)
     assert done.returncode == 2
     assert "--every" in done.stderr
 
@@ -216,6 +216,6 @@ def test_spark_rejects_unbounded_mode(tmp_path: Path) -> None:
 def test_submit_without_a_cluster_exits_4(name: str, tmp_path: Path, history: Path) -> None:
     command = [sys.executable, "-m", "prestacop", name, "submit", "--data", str(tmp_path / "none")]
     flags = ["--history", str(history), "--lake", str(tmp_path / "lake"), "--quiet"]
-    done = subprocess.run([*command, *flags], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run([*command, *flags], capture_output=True, text=True, check=False, timeout=180)
     assert done.returncode == 4
     assert "start it first" in done.stderr

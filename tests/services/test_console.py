@@ -25,7 +25,7 @@ from schemas.alerts import encode
 from schemas.answers import load_public_keys, verify
 from schemas.messages import DroneMessage
 from tests.apps.console import browser as console_browser
-from tests.apps.console.browser import chromium, collect_errors
+from tests.apps.console.browser import chromium, collect_errors, new_page, take
 from tests.apps.console.process import NOWHERE, answer_next, console, log_in_first
 from tests.apps.console.support import JPEG, Browser, alert, picture
 from tests.recovery.console import GROUPED_COMMITS, SLOW_MARKS, campaign
@@ -146,7 +146,7 @@ def test_pictures_commands_and_confirmations_go_over_pubsub(pubsub: str, tmp_pat
         assert browser.get("/pictures/1").content == jpeg
         assert "no picture" in browser.get("/audit").text
 
-        fleet = ["--live", "--drones", "3", "--rate", "5", "--seconds", "60", "--quiet", *radio]
+        fleet = ["--live", "--drones", "3", "--rate", "5", "--seconds", "600", "--quiet", *radio]
         fleet += ["--output", topics["drones"].url]
         with subprocess.Popen([sys.executable, "-m", "prestacop", "simulate", "drones", *fleet]) as flying:
             try:
@@ -168,20 +168,19 @@ def test_the_loop_from_a_drone_to_an_officer_and_into_the_lake(
     root, state = tmp_path / "lake", tmp_path / "state"
     more = ("--images", images, "--commands", commands, "--confirmations", confirmations)
     with console(state, alerts, drones, *more, "--panes", str(tmp_path / "live")) as running, chromium() as browser:
-        page = browser.new_page()
+        page = new_page(browser)
         errors = collect_errors(page)
         console_browser.log_in_first(page, running.address, running.password())
         flags = ["--alerts", alerts, "--officer-keys", str(state / PUBLIC_KEY)]
         fleet = [
             *(sys.executable, "-m", "prestacop", "simulate", "drones", "--live", "--drones", "20", "--rate", "5"),
-            *("--seconds", "90", "--violation-share", "0.2", "--unqualified-share", "0.1", "--output", drones),
+            *("--seconds", "600", "--violation-share", "0.2", "--unqualified-share", "0.1", "--output", drones),
             *("--images", images, "--commands", commands, "--confirmations", confirmations, "--quiet"),
         ]
         with follow(root, drones, *flags) as following, subprocess.Popen(fleet) as flying:
             try:
-                page.get_by_role("button", name="Take alert").first.wait_for(timeout=90_000)
-                page.keyboard.press("o")
-                page.wait_for_selector("#code:focus")
+                page.get_by_role("button", name="Take alert").first.wait_for()
+                take(page)
                 drone = page.locator(".facts dd").first.text_content()
                 answered = page.locator(".facts").get_attribute("data-message")
                 page.wait_for_selector("img[alt='Picture that the drone took']")

@@ -79,12 +79,13 @@ def test_a_run_is_not_healthy_while_it_is_stuck(kafka: str, tmp_path: Path, foll
         text = page("/metrics")
         assert f'prestacop_run_read_messages_total{{source="drones"}} {len(payloads)}.0' in text
         assert 'prestacop_run_units_under_way{source="drones"}' in text
-        assert page("/healthz") == page("/readyz") == "ok\n"
+        following.wait_until(lambda: page("/healthz") == page("/readyz") == "ok\n")
         runner = following.runner()
         runner.suspend()
         publish(kafka, "stalled", payloads[:3])
-        following.wait_until(lambda: "drones: nothing was committed for" in page("/healthz"))
-        assert "and 3 messages wait" in page("/healthz")
+        following.wait_until(
+            lambda: "drones: nothing was committed for" in (said := page("/healthz")) and "and 3 messages wait" in said
+        )
         assert 'prestacop_pipeline_stuck{source="drones"} 1.0' in page("/metrics")
         runner.resume()
         following.wait_until(lambda: page("/healthz") == "ok\n")

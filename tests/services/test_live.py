@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,7 +23,7 @@ from lake import Lake, lake
 from lake.storage import storage
 from pipelines.maintenance.reconcile import reconcile
 from runners.services import NAMES, Services, free_port
-from tests.apps.console.browser import chromium, collect_errors, log_in_first
+from tests.apps.console.browser import chromium, collect_errors, log_in_first, new_page, take
 from tests.services.conftest import need
 from tests.sockets import watching
 from tests.support import wait_until
@@ -37,6 +36,8 @@ PRINTED = ("console", f"one-time password of {ADMIN}")
 COUNTS = ("positions", "qualified", "unqualified", "dead_letters", "images", "duplicates")
 
 
+PATIENCE_S = 120
+"""How long the command may take for anything: a machine with much else to do is slow."""
 KILLED = ("kafka", "s3", "graph", "console")
 
 
@@ -202,7 +203,7 @@ def test_a_live_run_on_kafka_is_exactly_once_and_listens_on_loopback_only(
     flags = ["--drones", "200", "--seconds", "8", "--image-share", "0.2"]
     with live(place, *flags) as run, watching(lambda: pids(place, run)) as seen:
         run.wait_for(lambda printed: "messages/s" in printed)
-        assert run.process.wait(150) == 0, run.printed()
+        assert run.process.wait(PATIENCE_S) == 0, run.printed()
     assert "Traceback" not in run.printed()
     assert len(seen.listened) > len(NAMES)  # those of Prism and the console as well
     assert seen.reachable == set()
@@ -218,7 +219,7 @@ def test_a_live_run_on_kafka_is_exactly_once_and_listens_on_loopback_only(
 def test_a_live_run_on_pubsub_is_exactly_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     with live(place, "--stream", "pubsub", "--drones", "100", "--seconds", "8") as run:
         run.wait_for(lambda printed: "messages/s" in printed)
-        assert run.process.wait(150) == 0, run.printed()
+        assert run.process.wait(PATIENCE_S) == 0, run.printed()
     assert "Traceback" not in run.printed()
     assert left(place, run.family) == []
     with opened(place, monkeypatch) as lk:
@@ -253,7 +254,7 @@ def test_what_is_killed_is_started_again_and_ctrl_c_keeps_the_servers_that_ran_b
         assert address is not None
         run.wait_for(lambda _: is_served(address[1]))
         run.process.send_signal(signal.SIGINT)
-        assert run.process.wait(60) == 130, run.printed()
+        assert run.process.wait(PATIENCE_S) == 130, run.printed()
     assert "Traceback" not in run.printed()
     assert all(f"{name} does not run: " in run.printed() for name in KILLED)
     pids = [state.pid for state in place.services.status("kafka", "s3")]
@@ -275,7 +276,7 @@ def test_a_part_that_dies_again_and_again_ends_the_run(place: Place) -> None:
             return run.process.poll() is not None
 
         wait_until(kill_graph)
-        assert run.process.wait(60) == 4, run.printed()
+        assert run.process.wait(PATIENCE_S) == 4, run.printed()
     assert "error: the graph was killed by signal 9" in run.printed()
     assert "Traceback" not in run.printed()
     assert left(place, run.family) == []
@@ -287,12 +288,12 @@ def test_a_second_ctrl_c_ends_it_at_once_and_the_next_run_resumes(
     with live(place, "--drones", "100") as run:
         run.wait_for(lambda _: run.committed() > 0)
         os.killpg(run.process.pid, signal.SIGINT)  # as a terminal does
-        time.sleep(0.5)
+        run.wait_for(lambda printed: "Ctrl-C stops everything at once" in printed)
         os.killpg(run.process.pid, signal.SIGINT)
-        assert run.process.wait(20) == 130
+        assert run.process.wait(PATIENCE_S) == 130
     assert left(place, run.family) == []
     with live(place, "--drones", "100", "--seconds", "3") as again:
-        assert again.process.wait(150) == 0, again.printed()
+        assert again.process.wait(PATIENCE_S) == 0, again.printed()
     assert "Traceback" not in run.printed() + again.printed()
     with opened(place, monkeypatch) as lk:
         in_lake = ledger_figures(lk)["committed"]
@@ -313,12 +314,11 @@ def test_an_officer_answers_in_a_console_that_may_be_killed_and_ctrl_c_stops_eve
         address, once = (re.search(rf"^{what}: (\S+)", run.printed(), re.MULTILINE) for what in PRINTED)
         assert address is not None
         assert once is not None
-        page = browser.new_page()
+        page = new_page(browser)
         errors = collect_errors(page)
         log_in_first(page, address[1], once[1])
-        page.get_by_role("button", name="Take alert").first.wait_for(timeout=90_000)
-        page.keyboard.press("o")
-        page.wait_for_selector("#code:focus")
+        page.get_by_role("button", name="Take alert").first.wait_for()
+        take(page)
         message_id = page.locator(".facts").get_attribute("data-message")
         page.keyboard.type("40")
         assert errors == []
@@ -330,7 +330,7 @@ def test_an_officer_answers_in_a_console_that_may_be_killed_and_ctrl_c_stops_eve
         page.keyboard.press("Enter")
         if stream == "kafka":
             page.get_by_text("Your answer “40” is kept in this browser").wait_for()
-        page.get_by_text("Done: Fire hydrant").wait_for(timeout=90_000)
+        page.get_by_text("Done: Fire hydrant").wait_for()
 
         def officers() -> list[dict[str, Any]]:
             query = "SELECT answers, officer_id, violation_code FROM qualified WHERE status = 'officer'"
@@ -344,7 +344,7 @@ def test_an_officer_answers_in_a_console_that_may_be_killed_and_ctrl_c_stops_eve
         assert officers() == [row]
         assert errors == [] or stream == "kafka"  # there the browser reports each request that failed
         os.killpg(run.process.pid, signal.SIGINT)  # as a terminal does
-        assert run.process.wait(90) in {-signal.SIGINT, 2}, run.printed()
+        assert run.process.wait(PATIENCE_S) in {-signal.SIGINT, 2}, run.printed()
     assert "live] Error 130" in run.printed()
     assert "Traceback" not in run.printed()
     assert left(place, run.family) == []

@@ -250,7 +250,7 @@ def test_a_file_that_another_run_reads_and_forgets_between_two_steps_of_this_one
 def test_a_short_broker_outage_is_waited_for(alone: Services, tmp_path: Path, history: Path) -> None:
     alone.up("kafka")
     url = make_topic(alone.environment("kafka")["KAFKA_BOOTSTRAP_SERVERS"], "away", partitions=2)
-    flags = ["--to", url, "--journal", str(tmp_path / "journal"), "--batch-rows", "20", "--max-rate", "300k"]
+    flags = ["--to", url, "--journal", str(tmp_path / "journal"), "--batch-rows", "20", "--max-rate", "100k"]
     line = [sys.executable, "-m", "prestacop", "load", str(history), *flags]
     with subprocess.Popen(line, stderr=subprocess.PIPE, text=True) as process:
         while (

@@ -143,7 +143,7 @@ def stream_life(here: Here, kafka: str, folder: Path) -> None:
         assert printed.count("my-stream") == 1
         assert jars(here.folder), "else nothing shows that it is removed"
         (savepoint,) = (line.split()[1] for line in here.run("stop").splitlines() if line.startswith("savepoint"))
-        assert submitted.wait(60) == 0
+        assert submitted.wait(180) == 0
     # A job that was ended on purpose ends its submit in one line, without a traceback.
     assert log.read_text().strip().splitlines() == [
         f"the job my-stream was stopped with a savepoint; --go-on resumes from it: {savepoint}"

@@ -82,14 +82,14 @@ class Following:
         runner = self.runner()
         assert reachable(self._process.pid) == []
         self._process.send_signal(how)
-        code = self._process.wait(60)
-        psutil.wait_procs([runner], timeout=60)
+        code = self._process.wait(120)
+        psutil.wait_procs([runner], timeout=120)
         assert not runner.is_running()
         return code
 
     def ended(self) -> int:
         """Wait until it ends by itself; gives its exit code."""
-        return self._process.wait(60)
+        return self._process.wait(120)
 
     def printed(self) -> str:
         """What is on its stderr."""
@@ -404,7 +404,7 @@ def test_bounded_runs_beside_one_without_end_take_nothing_from_it(
 def run(*flags: str, **settings: Any) -> subprocess.CompletedProcess[str]:
     """The command, where it ends by itself."""
     line = [*command("lake", "--mode", "unbounded"), *flags]
-    return subprocess.run(line, capture_output=True, text=True, check=False, timeout=60, **settings)
+    return subprocess.run(line, capture_output=True, text=True, check=False, timeout=120, **settings)
 
 
 def test_an_unknown_topic_or_subscription_ends_with_3_in_one_line(

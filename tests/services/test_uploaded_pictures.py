@@ -5,7 +5,6 @@ import hashlib
 import json
 import signal
 import subprocess
-import time
 
 import pytest
 
@@ -16,8 +15,8 @@ from lake.storage import storage
 from pipelines.maintenance.reconcile import reconcile
 from pipelines.maintenance.replay import replay
 from schemas.messages import Reason
-from tests.services.support import command, make_topic, publish, rows_in, run, stored_pictures
-from tests.support import LOCAL
+from tests.services.support import held_command, make_topic, publish, rows_in, run, stored_pictures
+from tests.support import LOCAL, wait_until
 
 pytestmark = pytest.mark.services
 N = 1_500
@@ -47,10 +46,13 @@ def test_both_forms_are_exactly_once_though_the_run_is_killed(
     publish(kafka, "both-forms", [message(n, picture) for n, picture in enumerate(pictures)])
     publish(kafka, "both-forms", [message(n, pictures[n]) for n in (0, 7)])  # copies
 
-    with subprocess.Popen(command(root, "--images", url)) as process:
-        while len(storage(root).list("pictures")) < len(uploaded) + 50:  # of a thousand in messages
+    with subprocess.Popen(held_command(root, "--images", url)) as process:
+
+        def runs() -> None:
             assert process.poll() is None
-            time.sleep(0.02)
+
+        # Of a thousand in messages.
+        wait_until(lambda: len(storage(root).list("pictures")) >= len(uploaded) + 50, runs)
         process.kill()
     assert process.returncode == -signal.SIGKILL
     assert storage(root).list("ledger") == []

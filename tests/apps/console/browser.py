@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
 from apps.console.accounts import ADMIN
 from apps.console.app import build
@@ -17,6 +17,8 @@ from apps.console.console import Console
 from tests.apps.console.support import PASSWORD
 
 CHROMIUM = shutil.which("chromium")
+PATIENCE_MS = 120_000
+"""How long a page may take for anything: a machine with much else to do is slow."""
 FLAGS = [
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
@@ -32,6 +34,20 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
         browser.close()
+
+
+def new_context(browser: Browser, **options: Any) -> BrowserContext:
+    """A browser that knows nothing of the others, and is patient."""
+    context = browser.new_context(**options)
+    context.set_default_timeout(PATIENCE_MS)
+    return context
+
+
+def new_page(browser: Browser, **options: Any) -> Page:
+    """The only page of such a browser, which ends with it."""
+    page = browser.new_page(**options)
+    page.set_default_timeout(PATIENCE_MS)
+    return page
 
 
 @contextmanager
@@ -63,6 +79,20 @@ def log_in(page: Page, address: str, name: str, password: str = PASSWORD) -> Non
     page.get_by_label("Password").fill(password)
     page.keyboard.press("Enter")
     page.wait_for_url("**/queue")
+
+
+def take(page: Page, key: str = "o") -> None:
+    """Take an alert by the key of its button, once there is one to take; the desk is there, and takes keys."""
+    page.locator(f"button[data-key={key}]:enabled").wait_for()
+    page.keyboard.press(key)
+    page.wait_for_url("**/desk*")  # htmx gives the page its address last
+    takes_keys(page)
+
+
+def takes_keys(page: Page) -> None:
+    """Wait until what is typed goes into the field for the code, and the script is there that reads it."""
+    page.wait_for_selector("#code:focus")
+    page.wait_for_load_state()
 
 
 def log_in_first(page: Page, address: str, once: str) -> None:

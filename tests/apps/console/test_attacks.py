@@ -139,7 +139,7 @@ def _is_ended(running: Running, head: bytes, more: bytes) -> None:
     with _connect(running) as connection:
         connection.sendall(head)
         connection.settimeout(0.05)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             with suppress(TimeoutError):
                 try:

@@ -7,7 +7,7 @@ import pytest
 from httpx2 import ConnectError, RemoteProtocolError
 
 from apps.console.accounts import ADMIN
-from tests.apps.console.browser import chromium, collect_errors, log_in
+from tests.apps.console.browser import chromium, collect_errors, log_in, new_context
 from tests.apps.console.process import NOWHERE, console, log_in_first
 from tests.apps.console.support import Browser
 from tests.apps.console.test_command import refused
@@ -33,7 +33,7 @@ def test_a_login_over_https_gets_a_secure_cookie(tmp_path: Path) -> None:
         with closing(Browser(plain)) as careless, pytest.raises(RemoteProtocolError):
             careless.get("/login")
         with chromium() as started:
-            context = started.new_context(ignore_https_errors=True)  # nobody can tell Chromium of a certificate
+            context = new_context(started, ignore_https_errors=True)  # nobody can tell Chromium of a certificate
             tab = context.new_page()
             errors = collect_errors(tab)
             log_in(tab, running.address, ADMIN)

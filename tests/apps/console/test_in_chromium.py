@@ -2,7 +2,8 @@
 
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,27 @@ import msgspec
 import pytest
 from playwright.sync_api import Browser, Page, Route
 
-from apps.console import live, presence
+from apps.console import live
 from apps.console.console import Console
 from apps.console.desk import Held
+from apps.console.presence import GRACE_SECONDS
 from apps.simulator.fleet.images import parked_car
 from messaging.urls import kafka_url
 from runners.services import free_port
-from tests.apps.console.browser import chromium, collect_errors, log_in, served
+from tests.apps.console.browser import (
+    chromium,
+    collect_errors,
+    log_in,
+    new_context,
+    new_page,
+    served,
+    take,
+    takes_keys,
+)
 from tests.apps.console.support import Clock, alert, make_again, make_console, outbox, picture, raise_alerts
 from tests.apps.console.test_live import panes
 from tests.apps.topics import MockKafka
+from tests.support import wait_until
 
 pytestmark = pytest.mark.embedded
 
@@ -43,17 +55,9 @@ def address(console: Console) -> Iterator[str]:
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    context = browser.new_context()
+    context = new_context(browser)
     yield context.new_page()
     context.close()
-
-
-def until(condition: Callable[[], bool], seconds: float = 120) -> None:
-    """Wait until something is so."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def focused(page: Page) -> str:
@@ -64,14 +68,14 @@ def focused(page: Page) -> str:
 def at(page: Page, message_id: str) -> None:
     """Wait until an alert's page is there, and takes keys."""
     page.locator(f'.facts[data-message="{message_id}"]').wait_for()
-    page.wait_for_selector("#code:focus")
+    takes_keys(page)
 
 
 def test_twenty_answers_with_the_keys_alone(console: Console, address: str, page: Page) -> None:
     errors = collect_errors(page)
     raise_alerts(console, *(alert(f"{place:02d}", time.time() - 100 + place) for place in range(22)))
     log_in(page, address, "officer")
-    page.keyboard.press("o")
+    take(page)
     began = time.monotonic()
     for place in range(20):
         at(page, f"{place:02d}")
@@ -89,15 +93,16 @@ def test_twenty_answers_with_the_keys_alone(console: Console, address: str, page
     page.keyboard.press("Escape")
     page.wait_for_url("**/queue")
     assert console.desk.held("officer") is None
-    page.keyboard.press("n")
+    take(page, "n")
     at(page, "21")
     page.keyboard.type("zzz")
     page.keyboard.press("Enter")
     page.get_by_text("No code is “zzz”").wait_for()
+    takes_keys(page)
     page.keyboard.type("l")
     for key in ("ArrowDown", "ArrowUp", "ArrowDown", "Enter"):
         page.keyboard.press(key)
-    until(lambda: len(outbox(console)) == 21)
+    wait_until(lambda: len(outbox(console)) == 21)
     assert outbox(console)[-1]["violation_code"] != 0
     assert errors == []
 
@@ -118,21 +123,47 @@ def test_a_new_alert_appears_by_itself_and_one_that_is_answered_goes(
 
 
 def test_an_alert_returns_to_the_queue_when_the_browser_is_absent(
-    console: Console, address: str, browser: Browser, monkeypatch: pytest.MonkeyPatch
+    browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(presence, "GRACE_SECONDS", 1.0)
-    raise_alerts(console, alert("a", time.time()))
-    context = browser.new_context()
+    clock = Clock()
+    console = make_console(tmp_path / "state", clock)
+    listening, gone = console.presence.listening, console.presence.gone
+    came, left, looked = list[str](), list[str](), list[list[str]]()
+
+    @contextmanager
+    def noted(lease: str) -> Iterator[None]:
+        try:
+            with listening(lease):
+                came.append(lease)
+                yield
+        finally:
+            left.append(lease)
+
+    def look() -> list[str]:
+        looked.append(gone())
+        return looked[-1]
+
+    monkeypatch.setattr(console.presence, "listening", noted)
+    monkeypatch.setattr(console.presence, "gone", look)
+    raise_alerts(console, alert("a", clock.now))
+    context = new_context(browser)
     page = context.new_page()
-    log_in(page, address, "officer")
-    page.keyboard.press("o")
-    page.wait_for_selector("#code:focus")
-    time.sleep(3)
-    page.reload()
-    time.sleep(3)
-    assert console.desk.held("officer") is not None
-    context.close()
-    until(lambda: console.desk.held("officer") is None)
+    with served(console) as address:
+        log_in(page, address, "officer")
+        take(page)
+        wait_until(lambda: came)
+        before = len(came)
+        page.reload()
+        takes_keys(page)
+        wait_until(lambda: len(came) > before and len(left) == len(came) - 1)
+        clock.now += GRACE_SECONDS + 1
+        looks = len(looked)
+        wait_until(lambda: len(looked) > looks + 1)
+        assert console.desk.held("officer") is not None
+        context.close()
+        wait_until(lambda: len(left) == len(came))
+        clock.now += GRACE_SECONDS + 1
+        wait_until(lambda: console.desk.held("officer") is None)
     (lease,) = console.database.rows("SELECT how FROM leases")
     assert lease["how"] == "gone"
 
@@ -140,8 +171,7 @@ def test_an_alert_returns_to_the_queue_when_the_browser_is_absent(
 def test_the_loss_of_a_lease_is_reported(console: Console, address: str, page: Page) -> None:
     raise_alerts(console, alert("a", time.time()))
     log_in(page, address, "officer")
-    page.keyboard.press("o")
-    page.wait_for_selector("#code:focus")
+    take(page)
     held = console.desk.held("officer")
     assert held is not None
     console.desk.end(held.lease, "deadline")
@@ -155,7 +185,7 @@ def test_a_picture_that_comes_late_is_shown_and_what_is_typed_stays(
     errors = collect_errors(page)
     raise_alerts(console, alert("a", time.time() - 9), alert("b", time.time()))
     log_in(page, address, "officer")
-    page.keyboard.press("o")
+    take(page)
     at(page, "a")
     page.keyboard.type("hyd")
     page.keyboard.press("ArrowLeft")
@@ -168,7 +198,7 @@ def test_a_picture_that_comes_late_is_shown_and_what_is_typed_stays(
     console.pictures.take([picture("image of a", parked_car("a", "d1", "LATE001"))], {})
     shown = page.get_by_alt_text("Picture that the drone took")
     shown.wait_for()
-    until(lambda: bool(shown.evaluate("e => e.complete && e.naturalWidth === 640")))
+    wait_until(lambda: bool(shown.evaluate("e => e.complete && e.naturalWidth === 640")))
     assert page.locator("#code").input_value() == "hyd"
     assert focused(page) == "code"
     page.keyboard.type("/")  # where the caret was
@@ -191,7 +221,7 @@ def test_the_desk_shows_likely_codes_first_says_when_none_matches_and_zooms(
     raise_alerts(console, alert("a", time.time()))
     console.pictures.take([picture("image of a", parked_car("a", "d1", "NEAR001"))], {})
     log_in(page, address, "officer")
-    page.keyboard.press("o")
+    take(page)
     at(page, "a")
     assert page.locator("#codes li:visible b").all_text_contents() == ["21", "14", "40", "0", "45"]
     page.keyboard.type("zebra")
@@ -204,11 +234,11 @@ def test_the_desk_shows_likely_codes_first_says_when_none_matches_and_zooms(
     width = "document.querySelector('.picture img').getBoundingClientRect().width"
     usual = page.evaluate(width)
     page.keyboard.press("F2")
-    until(lambda: abs(page.evaluate(width) - 3 * usual) < 1)
+    wait_until(lambda: abs(page.evaluate(width) - 3 * usual) < 1)
     assert page.locator(".zoomed").count() == 2  # the map, too
-    until(lambda: bool(page.evaluate("document.querySelector('.map').getBoundingClientRect().height > 300")))
+    wait_until(lambda: bool(page.evaluate("document.querySelector('.map').getBoundingClientRect().height > 300")))
     shown.click()
-    until(lambda: abs(page.evaluate(width) - usual) < 1)
+    wait_until(lambda: abs(page.evaluate(width) - usual) < 1)
     assert errors == []
 
 
@@ -217,7 +247,7 @@ def test_what_an_answer_says_stays_however_slow_the_console_is(
 ) -> None:
     raise_alerts(console, alert("a", time.time() - 9), alert("b", time.time()))
     log_in(page, address, "officer")
-    page.keyboard.press("o")
+    take(page)
     at(page, "a")
     pick = console.desk.pick
 
@@ -242,13 +272,13 @@ def test_the_live_page_says_by_itself_that_no_data_comes(
     path = panes(tmp_path / "panes", [{"at": now - 2, "window_seconds": 1, "dataset": "qualified", "n": 3}])
     console = make_console(tmp_path / "state", panes=path)
     with served(console) as url:
-        page = browser.new_page()
+        page = new_page(browser)
         log_in(page, url, "viewer")
         page.goto(f"{url}/live")
         page.get_by_text("Figures are up to date").wait_for()
         lag = page.get_by_text("Lag", exact=True).locator("..").get_by_role("time")
         shown = lag.text_content()
-        until(lambda: lag.text_content() != shown)
+        wait_until(lambda: lag.text_content() != shown)
         monkeypatch.setattr(live, "SILENT_SECONDS", (0, 0))
         page.locator(".state.red", has_text="No data for").wait_for()
         page.close()
@@ -269,10 +299,10 @@ def test_an_answer_to_a_console_that_is_cut_off_is_kept_and_sent_once(tmp_path: 
     port = free_port()
     console = make_console(tmp_path / "state")
     raise_alerts(console, alert("a", time.time() - 9), alert("b", time.time()))
-    page = browser.new_page()
+    page = new_page(browser)
     with served(console, port) as address:
         log_in(page, address, "officer")
-        page.keyboard.press("o")
+        take(page)
         at(page, "a")
     page.keyboard.type("40")
     page.keyboard.press("Enter")
@@ -298,7 +328,7 @@ def test_an_answer_to_a_console_that_is_cut_off_is_kept_and_sent_once(tmp_path: 
 def test_an_answer_whose_confirmation_was_lost_is_not_given_twice(console: Console, address: str, page: Page) -> None:
     raise_alerts(console, alert("a", time.time()))
     log_in(page, address, "officer")
-    page.keyboard.press("o")
+    take(page)
     at(page, "a")
     sent = itertools.count()
 
@@ -320,7 +350,7 @@ def test_an_answer_whose_confirmation_was_lost_is_not_given_twice(console: Conso
 
 def test_a_page_without_a_session_goes_to_the_login_and_shows_it_as_a_whole(tmp_path: Path, browser: Browser) -> None:
     port = free_port()
-    page = browser.new_page()
+    page = new_page(browser)
     with served(make_console(tmp_path / "state"), port) as address:
         log_in(page, address, "officer")
     page.get_by_text("The console does not answer").wait_for()
@@ -349,7 +379,7 @@ def test_a_command_shows_its_confirmation_by_itself_or_that_none_came(browser: B
     console = make_console(tmp_path / "state", clock, commands=kafka_url(broker.url("commands")))
     raise_alerts(console, alert("a", clock.now, drone_id="drone-0311"))
     with served(console) as url:
-        page = browser.new_page()
+        page = new_page(browser)
         log_in(page, url, "supervisor")
         page.goto(f"{url}/drones")
         page.get_by_label("Drone").fill("drone-9999")
@@ -465,7 +495,7 @@ def test_everyone_can_read_and_name_what_is_there(
 ) -> None:
     raise_alerts(console, *(alert(f"{place}", time.time() - place) for place in range(3)))
     console.desk.pick("officer")
-    context = browser.new_context(color_scheme="dark" if scheme == "dark" else "light")
+    context = new_context(browser, color_scheme="dark" if scheme == "dark" else "light")
     page = context.new_page()
     page.goto(f"{address}/login")
     assert page.evaluate(NAMELESS) == []

@@ -6,7 +6,7 @@ from typing import Literal
 
 from playwright.sync_api import Browser, Page
 
-from tests.apps.console.browser import chromium, log_in, served
+from tests.apps.console.browser import chromium, log_in, new_page, served, takes_keys
 from tests.apps.console.busy import Busy
 from tests.apps.topics import MockKafka
 
@@ -22,7 +22,7 @@ def test_pictures_of_the_pages(mock_kafka: MockKafka, tmp_path: Path) -> None:
         log_in(light, address, "k.byrne")
         _take(light, folder, "queue")
         light.get_by_role("button", name="Take the oldest").click()
-        light.wait_for_selector("#code:focus")
+        takes_keys(light)
         light.keyboard.type("stand")
         _take(light, folder, "desk")
 
@@ -47,7 +47,7 @@ def test_pictures_of_the_pages(mock_kafka: MockKafka, tmp_path: Path) -> None:
 
 
 def _page(browser: Browser, width: int, height: int, scheme: Literal["light", "dark"]) -> Page:
-    return browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+    return new_page(browser, viewport={"width": width, "height": height}, color_scheme=scheme)
 
 
 def _take(page: Page, folder: Path, name: str) -> None:

@@ -24,7 +24,7 @@ from pipelines.violations.inputs import ReadOptions
 from pipelines.violations.run import run_graph
 from schemas.errors import InputUnusable
 from schemas.violation_codes import code_name
-from tests.apps.console.browser import chromium, collect_errors
+from tests.apps.console.browser import chromium, collect_errors, new_page
 from tests.apps.console.test_in_chromium import CONTRAST, NAMELESS
 
 STATIC = Path(__file__).parents[3] / "pipelines" / "analysis" / "static"
@@ -82,7 +82,7 @@ def browser() -> Iterator[Browser]:
 
 
 def opened(browser: Browser, path: Path, **options: Any) -> Page:
-    page = browser.new_page(**options)
+    page = new_page(browser, **options)
     page.goto(path.as_uri())
     page.wait_for_selector("#explore[data-ready]")
     return page
@@ -199,7 +199,7 @@ def test_the_keys_alone(filled: Filled, page: Page) -> None:
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "light")])
 def test_everyone_can_read_it_and_no_request_leaves(browser: Browser, filled: Filled, width: int, scheme: Any) -> None:
-    page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    page = new_page(browser, viewport={"width": width, "height": 800}, color_scheme=scheme)
     errors, requests = collect_errors(page), list[str]()
     page.on("request", lambda request: requests.append(request.url))
     page.goto(filled.page.as_uri())

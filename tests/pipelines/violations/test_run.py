@@ -179,7 +179,7 @@ def test_ctrl_c_prints_how_to_resume(tmp_path: Path) -> None:
         while process.poll() is None and not list(tmp_path.glob("lake/**/*.parquet")):
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
-        _, printed = process.communicate(timeout=60)
+        _, printed = process.communicate(timeout=120)
     if process.returncode == 0:
         pytest.skip("the run was over before it could be stopped")
     assert process.returncode == 130
