@@ -31,17 +31,22 @@ def desk(console: Console, renderer: Renderer, visit: Visit) -> Response:
     alert = held.alert
     likely = likely_codes(console.database)
     here = Point(alert["latitude"], alert["longitude"], "here", 6, alert["drone_id"])
-    return renderer.page(
+    order = _order(visit.request.query_params.get("order"))
+    page = renderer.page(
         "desk.html",
         visit.who,
         **_pictured(console, held),
-        order=_order(visit.request.query_params.get("order")),
+        order=order,
         place=place_of(alert["latitude"], alert["longitude"]) or "Outside the city",
         map=city_map([here], "Where the alert is on the map of New York"),
         codes=console.codes.beginning_with(likely).items(),
         likely=likely,
         work=work(console.database, visit.who.name, console.clock()),
     )
+    # htmx sets no address where the queue, which gets news of the same alert, has replaced the button meanwhile: a
+    # reload would leave the desk.
+    page.headers["HX-Push-Url"] = f"/desk?order={order}"
+    return page
 
 
 def picture(console: Console, renderer: Renderer, visit: Visit) -> Response:

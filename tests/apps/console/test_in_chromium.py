@@ -1,6 +1,7 @@
 """The console in a real Chromium: the keys, a browser that is gone, hostile text, and whether everyone can use it."""
 
 import itertools
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -166,6 +167,28 @@ def test_an_alert_returns_to_the_queue_when_the_browser_is_absent(
         wait_until(lambda: console.desk.held("officer") is None)
     (lease,) = console.database.rows("SELECT how FROM leases")
     assert lease["how"] == "gone"
+
+
+def test_a_desk_has_its_own_address_though_the_queue_changed_while_it_was_opened(
+    console: Console, address: str, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raise_alerts(console, alert("a", time.time()))
+    pick, is_replaced = console.desk.pick, threading.Event()
+
+    def slow_pick(*args: Any) -> Held | None:
+        held = pick(*args)
+        is_replaced.wait(120)
+        return held
+
+    monkeypatch.setattr(console.desk, "pick", slow_pick)
+    log_in(page, address, "officer")
+    page.keyboard.press("o")
+    page.locator("li.held").wait_for()
+    is_replaced.set()
+    at(page, "a")
+    page.wait_for_url("**/desk?order=oldest")
+    page.reload()
+    at(page, "a")
 
 
 def test_the_loss_of_a_lease_is_reported(console: Console, address: str, page: Page) -> None:

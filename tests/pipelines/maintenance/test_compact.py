@@ -1,5 +1,6 @@
 """Compaction: fewer files, the same rows, whatever stops it and whoever reads or writes beside it."""
 
+import itertools
 import random
 import re
 import subprocess
@@ -251,17 +252,20 @@ def test_kill_9_beside_a_writer_and_a_reader(tmp_path: Path) -> None:
     subprocess.run(line, check=True, capture_output=True)
     took = time.monotonic() - started
     killed = 0
-    for _ in range(KILLS):
+    for attempt in itertools.count(1):
         with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             time.sleep(chance.uniform(0.4, 1.0) * took)
-            killed += process.poll() is None
+            was_running = process.poll() is None
             process.kill()
+        killed += was_running
+        took *= 1 if was_running else 0.7  # the machine had more to do at first
+        if attempt >= KILLS and killed:
+            break
     subprocess.run(line, check=True, capture_output=True)
     stop.set()
     for thread in threads:
         thread.join()
     assert faults == []
-    assert killed
     assert seen(lake(root)) == expected(units[0])
     assert reconcile(root) == []
 
