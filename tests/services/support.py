@@ -181,16 +181,6 @@ def command(root: Path | str, *arguments: str) -> list[str]:
     return [sys.executable, "-m", "prestacop", "run", "--quiet", "--lake", str(root), *arguments]
 
 
-COMMITS_NOTHING = "import time; from transforms import write; write.commit = lambda *_: time.sleep(600)"
-"""Code with which a pipeline stands before its first commit, until it is killed."""
-
-
-def held_command(root: Path | str, *arguments: str) -> list[str]:
-    """The same, of a pipeline that commits nothing."""
-    code = f"{COMMITS_NOTHING}\nfrom pipelines.violations.run import main; main()"
-    return [sys.executable, "-c", code, "--quiet", "--lake", str(root), *arguments]
-
-
 def run(
     root: Path | str, *arguments: str, environment: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:

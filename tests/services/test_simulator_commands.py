@@ -1,9 +1,8 @@
 """A live fleet obeys commands from real topics, and confirms them on another."""
 
-import subprocess
-import sys
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 import pytest
@@ -13,14 +12,12 @@ from apps.simulator.command import main
 from schemas.commands import Command, Confirmation
 from schemas.messages import DroneMessage
 from tests.services.support import Subscription, make_topic, publish
-from tests.support import wait_until
 
 pytestmark = pytest.mark.services
 
 DRONE = "drone-0002"
 RETURN = msgspec.json.encode(Command(command_id="c1", drone_id=DRONE, command="return", time="2026-01-15T12:00:00Z"))
-OTHER = "drone-0001"
-EARLY = RETURN.replace(b"c1", b"before it took off").replace(DRONE.encode(), OTHER.encode())
+EARLY = RETURN.replace(b"c1", b"before it took off").replace(DRONE.encode(), b"drone-0001")
 
 
 def in_kafka(broker: str, topic: str) -> list[bytes]:
@@ -32,78 +29,50 @@ def in_kafka(broker: str, topic: str) -> list[bytes]:
     return found
 
 
-def times(messages: Iterable[bytes], drone: str, kind: str) -> list[str]:
-    """When a drone sent messages of a kind."""
+def check(messages: list[bytes], confirmations: list[bytes]) -> None:
+    """Drone 2 was told to return, and the others were not."""
+    (confirmed,) = (msgspec.json.decode(payload, type=Confirmation) for payload in confirmations)
+    assert (confirmed.command_id, confirmed.drone_id, confirmed.command) == ("c1", DRONE, "return")
     sent = [msgspec.json.decode(payload, type=DroneMessage) for payload in messages]
-    return [m.event_time for m in sent if m.drone_id == drone and m.kind == kind]
+    reported = [m for m in sent if m.kind == "violation"]
+    assert any(m.drone_id == DRONE and m.event_time < confirmed.time for m in reported)
+    assert not any(m.drone_id == DRONE and m.event_time >= confirmed.time for m in reported)
+    assert any(m.drone_id == "drone-0001" and m.event_time >= confirmed.time for m in reported)
+    assert any(m.drone_id == DRONE and m.event_time >= confirmed.time for m in sent)
 
 
-def fly(
-    where: Sequence[str],
-    command: Callable[[], object],
-    sent: Callable[[], list[bytes]],
-    confirmed: Callable[[], list[bytes]],
-) -> None:
-    """A fleet of three is told that drone 2 returns: it says so and reports no more, and the others do."""
-    flags = ["--drones", "3", "--rate", "3", "--seconds", "600", "--live", "--violation-share", "0.5", "--quiet"]
-    messages, confirmations = set[bytes](), set[bytes]()  # Pub/Sub may give some of them at a time
-    with subprocess.Popen([sys.executable, "-m", "prestacop", "simulate", "drones", *flags, *where]) as flying:
-
-        def flies() -> None:
-            assert flying.poll() is None
-
-        def has_sent(drone: str, kind: str, after: str, n: int) -> bool:
-            messages.update(sent())
-            return sum(at > after for at in times(messages, drone, kind)) >= n
-
-        def is_confirmed() -> bool:
-            confirmations.update(confirmed())
-            return bool(confirmations)
-
-        try:
-            wait_until(lambda: has_sent(DRONE, "violation", "", 1), flies)
-            command()
-            wait_until(is_confirmed, flies)
-            (payload,) = confirmations
-            told = msgspec.json.decode(payload, type=Confirmation)
-            wait_until(lambda: has_sent(OTHER, "violation", told.time, 5), flies)
-            wait_until(lambda: has_sent(DRONE, "position", told.time, 5), flies)
-            assert is_confirmed()
-        finally:
-            flying.kill()
-    assert (told.command_id, told.drone_id, told.command) == ("c1", DRONE, "return")
-    assert len(confirmations) == 1
-    assert max(times(messages, DRONE, "violation")) < told.time
-
-
-def flags(output: str, commands: str, confirmations: str) -> list[str]:
-    """Where the fleet sends and hears."""
-    return ["--output", output, "--commands", commands, "--confirmations", confirmations]
+def fly(output: str, commands: str, confirmations: str, command: Callable[[], object]) -> None:
+    """A fleet of three for some seconds, which is told something meanwhile."""
+    flags = ["--drones", "3", "--rate", "10", "--seconds", "8", "--live", "--violation-share", "0.5", "--quiet"]
+    where = ["--output", output, "--commands", commands, "--confirmations", confirmations]
+    with ThreadPoolExecutor(1) as pool:
+        flying = pool.submit(main, ["drones", *flags, *where])
+        time.sleep(3)
+        command()
+        assert flying.result(60) == 0
 
 
 def test_a_fleet_obeys_kafka(kafka: str) -> None:
-    where = flags(*(make_topic(kafka, f"obeying-{name}", 1) for name in ("drones", "told", "confirmed")))
+    drones, commands, confirmed = (make_topic(kafka, f"obeying-{name}", 1) for name in ("drones", "told", "confirmed"))
     publish(kafka, "obeying-told", [EARLY])
-    fly(
-        where,
-        lambda: publish(kafka, "obeying-told", [b"no command", RETURN]),
-        partial(in_kafka, kafka, "obeying-drones"),
-        partial(in_kafka, kafka, "obeying-confirmed"),
-    )
+    fly(drones, commands, confirmed, lambda: publish(kafka, "obeying-told", [b"no command", RETURN]))
+    check(in_kafka(kafka, "obeying-drones"), in_kafka(kafka, "obeying-confirmed"))
 
 
 def test_a_fleet_obeys_pubsub(pubsub: str) -> None:
+    names = ("obeying-drones", "obeying-told", "obeying-confirmed")
     with (
-        Subscription("obeying-drones") as drones,
-        Subscription("obeying-told") as told,
-        Subscription("obeying-confirmed") as confirmed,
+        Subscription(names[0]) as drones,
+        Subscription(names[1]) as commands_subscription,
+        Subscription(names[2]) as confirmed,
     ):
         fly(
-            flags(drones.url, told.url, confirmed.url),
-            lambda: told.publish([b"no command", RETURN]),
-            drones.waiting,
-            confirmed.waiting,
+            drones.url,
+            commands_subscription.url,
+            confirmed.url,
+            lambda: commands_subscription.publish([b"no command", RETURN]),
         )
+        check(drones.waiting(), confirmed.waiting())
 
 
 @pytest.mark.parametrize("service", ["kafka", "pubsub"])

@@ -5,6 +5,7 @@ import hashlib
 import json
 import signal
 import subprocess
+import time
 
 import pytest
 
@@ -15,8 +16,8 @@ from lake.storage import storage
 from pipelines.maintenance.reconcile import reconcile
 from pipelines.maintenance.replay import replay
 from schemas.messages import Reason
-from tests.services.support import held_command, make_topic, publish, rows_in, run, stored_pictures
-from tests.support import LOCAL, wait_until
+from tests.services.support import command, make_topic, publish, rows_in, run, stored_pictures
+from tests.support import LOCAL
 
 pytestmark = pytest.mark.services
 N = 1_500
@@ -46,13 +47,10 @@ def test_both_forms_are_exactly_once_though_the_run_is_killed(
     publish(kafka, "both-forms", [message(n, picture) for n, picture in enumerate(pictures)])
     publish(kafka, "both-forms", [message(n, pictures[n]) for n in (0, 7)])  # copies
 
-    with subprocess.Popen(held_command(root, "--images", url)) as process:
-
-        def runs() -> None:
+    with subprocess.Popen(command(root, "--images", url)) as process:
+        while len(storage(root).list("pictures")) < len(uploaded) + 50:  # of a thousand in messages
             assert process.poll() is None
-
-        # Of a thousand in messages.
-        wait_until(lambda: len(storage(root).list("pictures")) >= len(uploaded) + 50, runs)
+            time.sleep(0.02)
         process.kill()
     assert process.returncode == -signal.SIGKILL
     assert storage(root).list("ledger") == []

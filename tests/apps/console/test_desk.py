@@ -378,3 +378,10 @@ def test_a_full_disk_is_reported_and_messages_that_arrived_meanwhile_are_stored_
         wait_until(lambda: follower.trouble == "")
     finally:
         follower.stop()
+
+
+def test_a_desk_names_its_address_for_a_reload(console: Console) -> None:
+    """htmx knows none where the queue has replaced the button that was pressed."""
+    browser = officer(console)
+    page = browser.post("/queue", "/desk/pick", order="newest")
+    assert page.headers["HX-Push-Url"] == "/desk?order=newest"

@@ -1,10 +1,8 @@
 """The console in a real Chromium: the keys, a browser that is gone, hostile text, and whether everyone can use it."""
 
 import itertools
-import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +10,9 @@ import msgspec
 import pytest
 from playwright.sync_api import Browser, Page, Route
 
-from apps.console import live
+from apps.console import live, presence
 from apps.console.console import Console
 from apps.console.desk import Held
-from apps.console.presence import GRACE_SECONDS
 from apps.simulator.fleet.images import parked_car
 from messaging.urls import kafka_url
 from runners.services import free_port
@@ -124,71 +121,22 @@ def test_a_new_alert_appears_by_itself_and_one_that_is_answered_goes(
 
 
 def test_an_alert_returns_to_the_queue_when_the_browser_is_absent(
-    browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    console: Console, address: str, browser: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = Clock()
-    console = make_console(tmp_path / "state", clock)
-    listening, gone = console.presence.listening, console.presence.gone
-    came, left, looked = list[str](), list[str](), list[list[str]]()
-
-    @contextmanager
-    def noted(lease: str) -> Iterator[None]:
-        try:
-            with listening(lease):
-                came.append(lease)
-                yield
-        finally:
-            left.append(lease)
-
-    def look() -> list[str]:
-        looked.append(gone())
-        return looked[-1]
-
-    monkeypatch.setattr(console.presence, "listening", noted)
-    monkeypatch.setattr(console.presence, "gone", look)
-    raise_alerts(console, alert("a", clock.now))
+    monkeypatch.setattr(presence, "GRACE_SECONDS", 5.0)  # a reload takes its time on a machine with much else to do
+    raise_alerts(console, alert("a", time.time()))
     context = new_context(browser)
     page = context.new_page()
-    with served(console) as address:
-        log_in(page, address, "officer")
-        take(page)
-        wait_until(lambda: came)
-        before = len(came)
-        page.reload()
-        takes_keys(page)
-        wait_until(lambda: len(came) > before and len(left) == len(came) - 1)
-        clock.now += GRACE_SECONDS + 1
-        looks = len(looked)
-        wait_until(lambda: len(looked) > looks + 1)
-        assert console.desk.held("officer") is not None
-        context.close()
-        wait_until(lambda: len(left) == len(came))
-        clock.now += GRACE_SECONDS + 1
-        wait_until(lambda: console.desk.held("officer") is None)
+    log_in(page, address, "officer")
+    take(page)
+    time.sleep(3)
+    page.reload()
+    time.sleep(7)
+    assert console.desk.held("officer") is not None
+    context.close()
+    wait_until(lambda: console.desk.held("officer") is None)
     (lease,) = console.database.rows("SELECT how FROM leases")
     assert lease["how"] == "gone"
-
-
-def test_a_desk_has_its_own_address_though_the_queue_changed_while_it_was_opened(
-    console: Console, address: str, page: Page, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    raise_alerts(console, alert("a", time.time()))
-    pick, is_replaced = console.desk.pick, threading.Event()
-
-    def slow_pick(*args: Any) -> Held | None:
-        held = pick(*args)
-        is_replaced.wait(120)
-        return held
-
-    monkeypatch.setattr(console.desk, "pick", slow_pick)
-    log_in(page, address, "officer")
-    page.keyboard.press("o")
-    page.locator("li.held").wait_for()
-    is_replaced.set()
-    at(page, "a")
-    page.wait_for_url("**/desk?order=oldest")
-    page.reload()
-    at(page, "a")
 
 
 def test_the_loss_of_a_lease_is_reported(console: Console, address: str, page: Page) -> None:
