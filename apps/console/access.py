@@ -44,6 +44,7 @@ ACCESS: Final[Mapping[tuple[str, str], Roles | None]] = {
     ("POST", "/desk/pick"): _OFFICERS,
     ("POST", "/desk/answer"): _OFFICERS,
     ("POST", "/desk/back"): _OFFICERS,
+    ("POST", "/desk/suggestions"): _OFFICERS,
     ("GET", "/drones"): _SUPERVISORS,
     ("GET", "/drones/list"): _SUPERVISORS,
     ("GET", "/drones/fleet"): _SUPERVISORS,

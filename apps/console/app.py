@@ -35,6 +35,7 @@ PAGES: Final[dict[tuple[str, str], Page]] = {
     ("POST", "/desk/pick"): desk_pages.pick,
     ("POST", "/desk/answer"): desk_pages.answer,
     ("POST", "/desk/back"): desk_pages.hand_back,
+    ("POST", "/desk/suggestions"): desk_pages.switch_suggestions,
     ("GET", "/drones"): supervisor_pages.drones,
     ("GET", "/drones/list"): supervisor_pages.drones_list,
     ("GET", "/drones/fleet"): supervisor_pages.drones_fleet,

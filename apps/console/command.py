@@ -72,6 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             wiring,
             new_key=given.new_key,
             second_look=float(given.second_look),
+            suggestions=given.suggestions == "on",
         )
     except PrestaCopError as error:
         return report_text(str(error), error.exit_code)
@@ -255,6 +256,13 @@ def parser() -> argparse.ArgumentParser:
         metavar="SHARE",
         help="show this share of answered alerts, chosen at random, to a second officer, who does not see the first "
         "answer; prestacop officers --console reports how often they agree: 2%%, 0.5%% (default: 0%%)",
+    )
+    add(
+        "--suggestions",
+        choices=("on", "off"),
+        default="off",
+        help="show on the desk what officers answered before at that place and hour, but for a tenth of alerts, with "
+        "which prestacop officers --console compares (default: off)",
     )
     add(
         "--data",

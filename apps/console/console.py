@@ -61,7 +61,7 @@ class Console:
     """Build the parts. Raises OutputUnusable, InputUnusable.
 
     Args:
-        second_look: see Desk.
+        second_look, suggestions: see Desk.
     """
 
     def __init__(
@@ -73,6 +73,7 @@ class Console:
         accounts: Callable[[Database, Callable[[], float]], Accounts] = Accounts,
         new_key: bool = False,
         second_look: float = 0.0,
+        suggestions: bool = False,
     ) -> None:
         self.clock = clock
         self.codes = codes
@@ -89,7 +90,7 @@ class Console:
         except PrestaCopError:
             self.database.close()
             raise
-        self.desk = Desk(self.database, key, clock, self._changed, second_look)
+        self.desk = Desk(self.database, key, clock, self._changed, second_look, suggestions)
         self.drones = Drones(self.database, clock)
         self.pictures = Pictures(self.database, folder / "pictures", clock, self._changed, self._alerts_wait)
         self.presence = Presence(clock)

@@ -22,6 +22,7 @@ from .drone_events import Event, delete_old_events, keep_event, read_event
 from .outbox import ANSWERS, post
 from .reading import refuse, take
 from .second_looks import choose_look, free_look, keep_look, look_waits
+from .suggestions import Suggestion, count_answer, keep_suggestion, shown_suggestion
 
 ALERTS: Final = "alerts"
 _DECODER: Final = msgspec.json.Decoder(Alert)
@@ -48,6 +49,8 @@ class Held(NamedTuple):
     deadline: float
     is_second: bool
     """Whether it is a second look at an answered alert."""
+    suggestion: Suggestion | None
+    """What the desk shows of earlier answers there."""
 
 
 class Answered(NamedTuple):
@@ -72,6 +75,7 @@ class Desk:
     Args:
         changed: called after each change that a page shows.
         second_look: the share of answered alerts that a second officer looks at.
+        suggestions: whether the desk shows what officers answered before at that place and hour.
     """
 
     def __init__(
@@ -81,12 +85,14 @@ class Desk:
         clock: Callable[[], float],
         changed: Callable[[], None],
         second_look: float = 0.0,
+        suggestions: bool = False,
     ) -> None:
         self._database = database
         self._key = key
         self._clock = clock
         self._changed = changed
         self.second_look = second_look
+        self.suggestions = suggestions
         self.results: Counter[str] = Counter(violation=0, no_violation=0, not_first=0, second_look=0)
         """Answers since the start, by result."""
 
@@ -149,6 +155,9 @@ class Desk:
                 connection.execute(
                     "DELETE FROM second_leases WHERE lease IN (SELECT id FROM leases WHERE alert = ?)", one
                 )
+                connection.execute(
+                    "DELETE FROM suggestions WHERE lease IN (SELECT id FROM leases WHERE alert = ?)", one
+                )
                 connection.execute("DELETE FROM leases WHERE alert = ?", one)
                 connection.execute("DELETE FROM alerts WHERE id = ?", one)
                 n, size = n - 1, size - row["bytes"]
@@ -173,9 +182,10 @@ class Desk:
                 "SELECT 1 FROM leases WHERE officer = ? AND ended_at IS NULL", [officer]
             ).fetchone():
                 found = connection.execute(
-                    "SELECT id FROM alerts WHERE answered = 0 AND (id = :alert OR :alert IS NULL)"
+                    "SELECT id, message_id, latitude, longitude, raised_at FROM shown_alerts AS alerts"
+                    " WHERE answered = 0 AND (id = :alert OR :alert IS NULL)"
                     " AND NOT EXISTS (SELECT 1 FROM leases WHERE leases.alert = alerts.id AND ended_at IS NULL)"
-                    f" ORDER BY raised_at {direction}, id {direction} LIMIT 1",
+                    f" ORDER BY kept_raised_at {direction}, id {direction} LIMIT 1",
                     {"alert": alert},
                 ).fetchone()
                 look = None
@@ -190,6 +200,8 @@ class Desk:
                 )
                 if look is not None:
                     connection.execute("INSERT INTO second_leases VALUES (?)", [lease])
+                elif self.suggestions:
+                    keep_suggestion(connection, lease, officer, found)
         self._changed()
         return self.held(officer)
 
@@ -209,7 +221,9 @@ class Desk:
             return None
         alert = self._database.row("SELECT * FROM shown_alerts WHERE id = ?", lease["alert"])
         assert alert is not None  # a foreign key
-        return Held(lease["id"], alert, lease["taken_at"], lease["deadline"], self._is_second(lease["id"]))
+        suggestion = shown_suggestion(self._database, lease["id"])
+        is_second = self._is_second(lease["id"])
+        return Held(lease["id"], alert, lease["taken_at"], lease["deadline"], is_second, suggestion)
 
     def _is_second(self, lease: str) -> bool:
         return bool(self._database.number("SELECT count(*) FROM second_leases WHERE lease = ?", lease))
@@ -240,8 +254,9 @@ class Desk:
         refused, new = "", None
         with self._database.transaction() as connection:
             row = connection.execute(
-                "SELECT leases.*, message_id, payload, answered, raised_at"
-                " FROM leases JOIN alerts ON alerts.id = leases.alert WHERE leases.id = ? AND officer = ?",
+                "SELECT leases.*, alerts.message_id, payload, alerts.answered, shown.raised_at, shown.latitude,"
+                " shown.longitude FROM leases JOIN alerts ON alerts.id = leases.alert"
+                " JOIN shown_alerts AS shown ON shown.id = leases.alert WHERE leases.id = ? AND officer = ?",
                 (lease, officer),
             ).fetchone()
             if row is None:
@@ -257,6 +272,7 @@ class Desk:
                 else:
                     before = new = _insert(connection, row, alert, message, now)
                     if new["counts"]:
+                        count_answer(connection, row, violation_code)
                         choose_look(connection, row["alert"], alert.message_id, self.second_look)
         if new is not None:
             counted = "violation" if violation_code else "no_violation"

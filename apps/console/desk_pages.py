@@ -12,6 +12,7 @@ from .console import Console
 from .desk import Answered, Held, Order
 from .figures import likely_codes, work
 from .rendering import Renderer, duration
+from .suggestions import want_suggestions, wants_suggestions
 from .web import Visit, number_of, to
 
 _LOST: Final = {
@@ -41,6 +42,8 @@ def desk(console: Console, renderer: Renderer, visit: Visit) -> Response:
         map=city_map([here], "Where the alert is on the map of New York"),
         codes=console.codes.beginning_with(likely).items(),
         likely=likely,
+        suggested=_suggested(console, held),
+        suggestions_off=console.desk.suggestions and not wants_suggestions(console.database, visit.who.name),
         work=work(console.database, visit.who.name, console.clock()),
     )
     # htmx sets no address where the queue, which gets news of the same alert, has replaced the button meanwhile: a
@@ -60,6 +63,21 @@ def picture(console: Console, renderer: Renderer, visit: Visit) -> Response:
 def _pictured(console: Console, held: Held) -> dict[str, Any]:
     pictured = console.pictures.of(held.alert["id"]) is not None
     return {"held": held, "alert": held.alert, "pictured": pictured}
+
+
+def _suggested(console: Console, held: Held) -> list[tuple[int, str, float]]:
+    """Code, name and share of what is suggested."""
+    found = held.suggestion
+    return [(code, console.codes.name(code), n / found.answers) for code, n in found.codes] if found else []
+
+
+def switch_suggestions(console: Console, renderer: Renderer, visit: Visit) -> Response:
+    """Switch suggestions on or off for the officer, from the next alert on."""
+    wanted = visit.form.get("wanted") == "on"
+    want_suggestions(console.database, visit.who.name, wanted=wanted)
+    state = "shown" if wanted else "hidden"
+    console.accounts.notify(visit.who, f"From the next alert on, what officers answered before is {state}.")
+    return to(f"/desk?order={_order(visit.form.get('order'))}")
 
 
 def pick(console: Console, renderer: Renderer, visit: Visit) -> Response:

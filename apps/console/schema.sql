@@ -69,6 +69,22 @@ CREATE INDEX IF NOT EXISTS waiting_second_looks ON second_looks (alert) WHERE le
 -- The leases under which a second officer looks: an answer under one of them is not published.
 CREATE TABLE IF NOT EXISTS second_leases (lease TEXT PRIMARY KEY REFERENCES leases (id));
 
+-- First answers by cell, hour of New York's clock and code; area '' is everywhere, hour -1 the whole day.
+CREATE TABLE IF NOT EXISTS answered_before (
+    area TEXT NOT NULL,
+    hour INTEGER NOT NULL,
+    code INTEGER NOT NULL,
+    n INTEGER NOT NULL,
+    PRIMARY KEY (area, hour, code)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS suggestions (
+    lease TEXT PRIMARY KEY REFERENCES leases (id),
+    shown TEXT NOT NULL,  -- shown, held out, off
+    code INTEGER NOT NULL,  -- the likeliest
+    content BLOB NOT NULL
+);
+CREATE TABLE IF NOT EXISTS without_suggestions (officer TEXT PRIMARY KEY);
+
 CREATE TABLE IF NOT EXISTS commands (
     command_id TEXT PRIMARY KEY,
     drone_id TEXT NOT NULL,

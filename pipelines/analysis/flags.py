@@ -156,8 +156,8 @@ def officers() -> argparse.ArgumentParser:
         "--console",
         type=Path,
         metavar="DIR",
-        help="also report how often a second officer agreed, from the state of prestacop console --second-look, its "
-        "--data; it may run",
+        help="also report how often a second officer agreed, and what suggestions do, from the state of a prestacop "
+        "console, its --data; it may run",
     )
     parser.add_argument("--format", choices=("table", "json"), default="table", help="(default: table)")
     return parser

@@ -21,6 +21,7 @@ from lake.layout import NEW_YORK
 from lake.views import Parts, spilling
 from pipelines.analysis import flags
 from pipelines.analysis.second_looks import Agreement, SecondLooks, second_looks
+from pipelines.analysis.suggestions import Suggestions, suggestions
 from pipelines.cli.app import run
 from schemas.history import TIME_ZONE
 from schemas.lake import Dataset, Source
@@ -75,13 +76,14 @@ class Officers(msgspec.Struct, frozen=True):
     hours: list[Work]
     second_looks: SecondLooks | None = None
     """In the database of the console, where that is read."""
+    suggestions: Suggestions | None = None
 
 
 def officers(lk: Lake, since: datetime | None = None, console: Path | None = None) -> Officers:
     """The work of officers.
 
     Args:
-        console: the folder of a console's state, for its second looks.
+        console: the folder of a console's state, for its second looks and suggestions.
         since: only alerts of events since then count, and files of earlier months are not opened; None for all.
     """
     where, month = "true", ""
@@ -100,7 +102,8 @@ def officers(lk: Lake, since: datetime | None = None, console: Path | None = Non
         )
         numbers = dict(connection.sql("SELECT DISTINCT officer_id, officer FROM work").fetchall())
     looks = second_looks(console, numbers, since) if console else None
-    return Officers(alerts, unanswered, codes, by_officer, hours, looks)
+    effect = suggestions(console, since) if console else None
+    return Officers(alerts, unanswered, codes, by_officer, hours, looks, effect)
 
 
 def _since(parts: Parts, month: str) -> Parts:
@@ -140,6 +143,8 @@ def _text(found: Officers) -> Iterator[str]:
         yield "to answer: from the event to the answer."
     if found.second_looks:
         yield from _looks_text(found.second_looks)
+    if found.suggestions and found.suggestions.groups:
+        yield from _suggestions_text(found.suggestions)
 
 
 def _looks_text(looks: SecondLooks) -> Iterator[str]:
@@ -155,6 +160,21 @@ def _looks_text(looks: SecondLooks) -> Iterator[str]:
         yield ""
         yield "codes of one alert that differ"
         yield from (f"{pair.looks:>7,}  {_code(pair.code)}, {_code(pair.other)}" for pair in looks.confusions)
+
+
+def _suggestions_text(found: Suggestions) -> Iterator[str]:
+    yield ""
+    yield f"{'what officers answered before was':33}  {'answers':>7}  {'time':>7}  {'equal to it':>11}"
+    for group in found.groups:
+        yield f"{group.shown:33}  {group.answers:>7,}  {group.seconds:>5.1f} s  {group.followed:>11.1%}"
+    if found.time and found.bias:
+        ratio, bias = found.time, found.bias
+        yield ""
+        yield f"time to answer, shown to held out: x {ratio.estimate:.2f} (95 %: {ratio.low:.2f} – {ratio.high:.2f})"
+        yield (
+            f"answers equal to it, shown minus held out: {100 * bias.estimate:+.1f} points "
+            f"(95 %: {100 * bias.low:+.1f} – {100 * bias.high:+.1f}): bias, or help to find the right code"
+        )
 
 
 def _agreements(title: str, rows: Sequence[Agreement], name: Any) -> Iterator[str]:

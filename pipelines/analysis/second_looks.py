@@ -83,7 +83,7 @@ def second_looks(folder: Path, numbers: Mapping[str, int], since: datetime | Non
             looks = [_Looks(*row) for row in connection.execute(_LOOKS, [began])]
             (waiting,) = connection.execute(_WAITING, [began]).fetchone()
         except sqlite3.DatabaseError as error:
-            raise _unusable(folder, error) from error
+            raise unusable(folder, error) from error
     seen = Counter({name: 0 for look in looks for name in (look.first, look.second)})
     for look in looks:
         seen.update({look.first: look.n, look.second: look.n})
@@ -112,10 +112,11 @@ def open_state(folder: Path) -> sqlite3.Connection:
     try:
         return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
     except sqlite3.DatabaseError as error:
-        raise _unusable(folder, error) from error
+        raise unusable(folder, error) from error
 
 
-def _unusable(folder: Path, error: Exception) -> InputUnusable:
+def unusable(folder: Path, error: Exception) -> InputUnusable:
+    """The error of a database that cannot be read."""
     return InputUnusable(
         f"{folder}/console.sqlite cannot be read: {error}. Start the console of this version once with that folder, "
         "or name a copy (sqlite3 console.sqlite .backup)"

@@ -201,12 +201,24 @@
     }
   });
 
-  document.addEventListener("click", (event) => {
-    const option = event.target.closest?.("#codes li");
-    if (!option) return;
-    document.getElementById("code").value = option.dataset.code;
+  function fill(value) {
+    const code = document.getElementById("code");
+    code.value = value;
     filter();
-    document.getElementById("code").focus();
+    code.focus();
+  }
+
+  document.addEventListener("click", (event) => {
+    const option = event.target.closest?.("#codes li, [data-suggested]");
+    if (option) fill(option.dataset.code ?? option.dataset.suggested);
+  });
+
+  // F4 writes what officers answered before into the field, one code after the other; Enter is still another key.
+  document.addEventListener("keydown", (event) => {
+    const codes = [...document.querySelectorAll("[data-suggested]")].map((button) => button.dataset.suggested);
+    if (event.key !== "F4" || event.altKey || event.ctrlKey || event.repeat || !codes.length) return;
+    event.preventDefault();
+    fill(codes[(codes.indexOf(document.getElementById("code").value) + 1) % codes.length]);
   });
 
   // A picture or a map is shown larger around the place that is clicked; F2 does it with both, around the car and the alert.
