@@ -16,7 +16,15 @@ EVERYONE = {
     *("GET /live/figures", "GET /live/events", "GET /password", "POST /password", "POST /logout"),
 }
 OFFICERS = EVERYONE | {
-    *("GET /desk", "GET /desk/events", "GET /desk/picture", "POST /desk/pick", "POST /desk/answer", "POST /desk/back"),
+    *(
+        "GET /desk",
+        "GET /desk/events",
+        "GET /desk/picture",
+        "POST /desk/pick",
+        "POST /desk/answer",
+        "POST /desk/back",
+        "POST /desk/suggestions",
+    ),
 }
 SUPERVISORS = OFFICERS | {
     *("GET /drones", "GET /drones/list", "GET /drones/fleet", "POST /drones", "GET /accounts", "POST /accounts"),
