@@ -8,6 +8,7 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
+from runners.services.java import QUICK_START
 from runners.services.ports import HOST, free_port
 from runners.services.programs import HOME, beam_job_server, pip_install
 from runners.services.service import Service
@@ -38,6 +39,11 @@ _JAVA = (
 )
 
 
+def _java(program: Path, *flags: str) -> list[str]:
+    """Java with Flink's classes and Beam's, which each process loads once: a job's own jar would be loaded with it."""
+    return [*_JAVA, *flags, "-cp", f"{program}/lib/*:{JOB_SERVER.install(HOME)}"]
+
+
 class RequestRejected(ServiceUnavailable):
     """The JobManager answers with an error."""
 
@@ -56,7 +62,7 @@ class JobManager(Service):
             self.settings.mkdir()
             settings.write_text(self._settings(free_port()))
         main = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
-        return [*_JAVA, "-Xmx768m", "-cp", f"{program}/lib/*", main, "--configDir", str(self.settings)]
+        return [*_java(program, QUICK_START, "-Xmx768m"), main, "--configDir", str(self.settings)]
 
     @property
     def snapshots(self) -> Path:
@@ -117,6 +123,9 @@ restart-strategy.fixed-delay.delay: 2 s
 heartbeat.interval: 2000
 heartbeat.timeout: 10000
 blob.service.cleanup.interval: {JAR_SECONDS}
+# Beam's classes are those of the cluster. Threads of theirs outlive the job that started them, with its class loader.
+classloader.resolve-order: parent-first
+classloader.check-leaked-classloader: false
 """
 
 
@@ -133,7 +142,7 @@ class TaskManager(Service):
         here = [f"-Dtaskmanager.rpc.port={self.port}", f"-Dtaskmanager.resource-id={self.name}"]
         here.append(f"-Dio.tmp.dirs={self.scratch}")
         own = [part for flag in here for part in ("-D", flag.removeprefix("-D"))]
-        command = [*_JAVA, *memory.split(), "-cp", f"{program}/lib/*", main, "--configDir", settings]
+        command = [*_java(program, *memory.split()), main, "--configDir", settings]
         return [*command, *(part for line in dynamic for part in line.split()), *own]
 
     def is_ready(self) -> bool:

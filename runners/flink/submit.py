@@ -13,12 +13,15 @@ from pipelines.cli.runner_options import FlinkJobOptions
 from runners.flink import jobs
 from runners.flink.cluster import JOB_SERVER, JobManager
 from runners.services import HOME, Services
-from runners.services.java import QUICK_START
+from runners.services.java import QUICK_START, empty_jar
 from runners.workers.service import Workers
 from schemas.errors import InputUnusable, ServiceUnavailable
 
 PARALLELISM = 2
 CHECKPOINT_MILLISECONDS = 10_000
+IDLE_MILLISECONDS = 1_000
+"""How long a bounded job keeps an idle Python worker for its next stage: less than the delay of a restart, which so has
+new ones."""
 _LOST = re.compile(r"java\.net\.ConnectException|FlinkJobNotFoundException")
 _NO_SNAPSHOT = re.compile(
     r"(Cannot find|Failed to rollback to|Could not (load|find)) [^\n:.]*(checkpoint|savepoint)[^\n]*"
@@ -36,6 +39,8 @@ def on_flink(options: PipelineOptions, services: Services) -> Iterator[PipelineO
             "checkpointing_interval": CHECKPOINT_MILLISECONDS,
             "retain_externalized_checkpoints_on_cancellation": True,
         }
+    else:
+        defaults["environment_cache_millis"] = IDLE_MILLISECONDS
 
     def command(port: int) -> list[str]:
         where = [f"--flink-master={manager.address}", "--job-host=127.0.0.1", f"--job-port={port}"]
@@ -52,6 +57,7 @@ def on_flink(options: PipelineOptions, services: Services) -> Iterator[PipelineO
         job_server("Flink's job server", command, log.fileno()) as endpoint,
         final.watching(),
     ):
+        defaults["files_to_stage"] = [empty_jar(temporary)]  # the cluster has the classes
         there = portable(options, endpoint, defaults, environment_type="EXTERNAL", environment_config=workers.address)
         try:
             yield there

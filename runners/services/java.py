@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
+from zipfile import ZipFile
 
 NEEDED = 17
 TOO_NEW = 23
@@ -16,6 +17,17 @@ QUICK_START = "-XX:TieredStopAtLevel=1"
 INSTALL = "Debian, Ubuntu: apt install openjdk-17-jre-headless"
 _VERSION = re.compile(r'\bversion "(?:1\.)?(\d+)[^"]*"')
 _SECONDS = 30
+
+
+def empty_jar(folder: str | Path) -> str:
+    """Write a jar without classes into the folder, for a job whose classes the cluster has already; gives its path.
+
+    Beam's job servers send their own jar, 100 MB and more, to the cluster unless a job names another one.
+    """
+    path = Path(folder) / "empty.jar"
+    with ZipFile(path, "w") as jar:
+        jar.writestr("META-INF/MANIFEST.MF", "Manifest-Version: 1.0\n")
+    return str(path)
 
 
 class Java(NamedTuple):

@@ -80,7 +80,7 @@ class Worker(Service):
         where = ["--host", HOST, "--port", str(self.port), "--webui-port", str(free_port())]
         sizes = ["--cores", str(cores()), "--memory", MEMORY, "--work-dir", str(self.scratch / "work")]
         master = Master.running(self.folder.parent).url
-        # Each executor gets a copy of the job server's jar, 100 MB, which Spark keeps by default.
+        # Where a job names jars, each executor gets a copy of them, which Spark keeps by default.
         cleanup = {"enabled": "true", "interval": CLEANUP_SECONDS, "appDataTtl": CLEANUP_SECONDS}
         settings = [f"-Dspark.worker.cleanup.{name}={value}" for name, value in cleanup.items()]
         return java(program, "-Xmx512m", *settings, "org.apache.spark.deploy.worker.Worker", *where, *sizes, master)

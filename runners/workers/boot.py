@@ -24,8 +24,8 @@ MISSES = 3
 """The worker ends when the runner's port is closed so many times in a row: the runner was killed."""
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """The command, with the arguments of Beam's container contract."""
+def main(argv: Sequence[str]) -> None:
+    """Run a worker, with the arguments of Beam's container contract, until its runner ends it."""
     parser = argparse.ArgumentParser()
     for name in ("id", "logging_endpoint", "artifact_endpoint", "provision_endpoint", "control_endpoint"):
         parser.add_argument(f"--{name}", required=True)
@@ -66,7 +66,3 @@ def _end_with(control: str) -> None:
             probe.settimeout(WATCH_SECONDS)
             misses = misses + 1 if probe.connect_ex((host, int(port))) else 0
     os._exit(1)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,18 +1,22 @@
 """``python -m runners.workers.pool``: starts Python workers for the runner of the same machine (``EXTERNAL``).
 
-Beam's own pool listens on all addresses and starts any program; this one listens on 127.0.0.1 only.
+Beam's own pool listens on all addresses and starts any program; this one listens on 127.0.0.1 only. Workers are forks
+of one process beside it, which has no thread (:mod:`runners.workers.forks`).
 """
 
 import argparse
+import json
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import grpc
+import psutil
 from apache_beam.portability.api import beam_fn_api_pb2, beam_fn_api_pb2_grpc
 
 from runners.services.ports import HOST
@@ -24,8 +28,10 @@ class Pool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):  # type: igno
     """The workers of this machine, each a process."""
 
     def __init__(self) -> None:
-        self._workers: dict[str, subprocess.Popen[bytes]] = {}
+        self._workers: dict[str, psutil.Process] = {}
         self._lock = threading.Lock()
+        command = [sys.executable, "-m", "runners.workers.forks"]
+        self._forks = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def StartWorker(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802  # the protocol's name
         """Start a process. If it fails, its log has the reason, and the runner reports a missing worker."""
@@ -39,8 +45,7 @@ class Pool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):  # type: igno
         flags = [f"--{name}={value}" for name, value in arguments.items()]
         with self._lock:
             self._collect()
-            command = [sys.executable, "-m", "runners.workers.boot", *flags]
-            self._workers[request.worker_id] = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+            self._workers[request.worker_id] = self._fork(flags)
         return beam_fn_api_pb2.StartWorkerResponse()
 
     def StopWorker(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
@@ -55,22 +60,32 @@ class Pool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):  # type: igno
         """Stop all of them."""
         with self._lock:
             for worker in self._workers.values():
-                worker.terminate()
+                with suppress(psutil.NoSuchProcess):
+                    worker.terminate()
             for worker in self._workers.values():
                 _end(worker)
+            with self._forks:
+                self._forks.kill()  # it has no state, and may import still
+
+    def _fork(self, flags: list[str]) -> psutil.Process:
+        assert self._forks.stdin
+        assert self._forks.stdout
+        print(json.dumps(flags), file=self._forks.stdin, flush=True)
+        return psutil.Process(int(self._forks.stdout.readline()))
 
     def _collect(self) -> None:
         """Remove those that have ended, as they do when their runner is killed."""
-        self._workers = {name: worker for name, worker in self._workers.items() if worker.poll() is None}
+        self._workers = {name: worker for name, worker in self._workers.items() if worker.is_running()}
 
 
-def _end(worker: subprocess.Popen[bytes]) -> None:
-    worker.terminate()
-    try:
-        worker.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        worker.kill()
-        worker.wait()
+def _end(worker: psutil.Process) -> None:
+    with suppress(psutil.NoSuchProcess):
+        worker.terminate()
+        try:
+            worker.wait(STOP_SECONDS)
+        except psutil.TimeoutExpired:
+            worker.kill()
+            worker.wait()
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -139,7 +139,7 @@ PARTS = {
     "runners.processes": "live",
     "runners.live.graph": "live",
     "runners.workers.pool": "flink up",
-    "runners.workers.boot": "flink submit",
+    "runners.workers.forks": "flink up",
     "runners.services.prism.build": "services install",
     "runners.services.beam_java.build": "flink install",
 }
