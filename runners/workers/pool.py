@@ -30,8 +30,7 @@ class Pool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):  # type: igno
     def __init__(self) -> None:
         self._workers: dict[str, psutil.Process] = {}
         self._lock = threading.Lock()
-        command = [sys.executable, "-m", "runners.workers.forks"]
-        self._forks = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._forks = _start_forks()
 
     def StartWorker(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802  # the protocol's name
         """Start a process. If it fails, its log has the reason, and the runner reports a missing worker."""
@@ -68,14 +67,33 @@ class Pool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):  # type: igno
                 self._forks.kill()  # it has no state, and may import still
 
     def _fork(self, flags: list[str]) -> psutil.Process:
-        assert self._forks.stdin
-        assert self._forks.stdout
-        print(json.dumps(flags), file=self._forks.stdin, flush=True)
-        return psutil.Process(int(self._forks.stdout.readline()))
+        pid = _ask(self._forks, flags)
+        if pid is None:  # somebody, or the system, has killed it
+            with self._forks:
+                self._forks = _start_forks()
+            pid = _ask(self._forks, flags)
+        if pid is None:
+            raise ChildProcessError("the process that starts the workers has ended; the lines above say why")
+        return psutil.Process(pid)
 
     def _collect(self) -> None:
         """Remove those that have ended, as they do when their runner is killed."""
         self._workers = {name: worker for name, worker in self._workers.items() if worker.is_running()}
+
+
+def _start_forks() -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "runners.workers.forks"]
+    return subprocess.Popen(command, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+
+def _ask(forks: subprocess.Popen[bytes], flags: list[str]) -> int | None:
+    """Start a worker; gives its process id, or None where the process that forks has ended."""
+    assert forks.stdin
+    assert forks.stdout
+    with suppress(BrokenPipeError):
+        forks.stdin.write(json.dumps(flags).encode() + b"\n")
+    line = forks.stdout.readline()
+    return int(line) if line else None
 
 
 def _end(worker: psutil.Process) -> None:

@@ -1,5 +1,6 @@
 """The pool of Python workers: what it starts, and that nothing is left."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,7 +29,8 @@ def start(pool: Pool, name: str) -> psutil.Process:
         endpoint.url = "127.0.0.1:1"
     before = set(psutil.Process().children(recursive=True))
     pool.StartWorker(request, None)
-    (worker,) = (p for p in psutil.Process().children(recursive=True) if p not in before and p.parents()[1:])
+    new = (p for p in psutil.Process().children(recursive=True) if p not in before)
+    (worker,) = (p for p in new if p.ppid() != os.getpid())
     return worker
 
 
@@ -58,3 +60,12 @@ def test_a_worker_that_has_ended_is_stopped_too(pool: Pool) -> None:
     pool.StopWorker(beam_fn_api_pb2.StopWorkerRequest(worker_id="1"), None)
     assert not worker.is_running()
     pool.StopWorker(beam_fn_api_pb2.StopWorkerRequest(worker_id="never started"), None)
+
+
+def test_a_killed_process_of_forks_is_started_again(pool: Pool) -> None:
+    first = start(pool, "1")
+    forks = first.parent()
+    assert forks is not None
+    forks.kill()
+    wait_until(lambda: not forks.is_running() or forks.status() == psutil.STATUS_ZOMBIE)
+    assert start(pool, "2").is_running()
