@@ -71,6 +71,11 @@ AGAIN_SECONDS: Final = 60
 """An event of one kind is not reported again while it lasts, and for so long after it."""
 
 
+GONE_SECONDS: Final = 1200
+"""What is known of a drone that was not heard for so long is forgotten: its base may be another one, too. Longer than
+:data:`CLOCK_MEMORY_SECONDS`, so that nothing is compared with what was forgotten."""
+
+
 class DroneEvent(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     """An event of a drone, as the topic of alerts has it."""
 

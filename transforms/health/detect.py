@@ -1,12 +1,12 @@
 """Find the events of drones in their samples: a plain function of the set of samples, and of how far they are complete.
 
-Every kind is local: whether an event begins at a sample depends on the samples around it, at most :data:`SETTLE_US`
-after it and :data:`CONTEXT_US` before it, and on two samples of its drone that are kept for longer: the last one with a
-right time, and the last one on the ground. So the events do not depend on where the stream is cut, and the state that
-goes from one call to the next is small.
+The messages are gone through in the order of their times, up to the last moment of which all messages have come. What
+later messages need of those before is little: of each drone at most five messages, and when its last event began. So the
+events do not depend on where the stream is cut, and the state that goes from one call to the next is small.
 """
 
 from collections.abc import Iterator
+from functools import cached_property
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
@@ -18,11 +18,27 @@ import pyarrow.compute as pc
 from schemas import drone_health as limits
 from schemas.drone_health import EventKind
 from schemas.lake import DRONE_EVENT, MICROSECONDS, UTC
-from transforms.health.samples import BUCKET, MESSAGE, PICTURE, VIOLATION, thin
+from transforms.health.samples import (
+    BUCKET,
+    HEARD,
+    JUMPED,
+    LOW,
+    MESSAGE,
+    MISSED,
+    OFF,
+    PICTURE,
+    RECEIVED,
+    SAMPLE,
+    VIOLATION,
+    is_off,
+    thin,
+)
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
+Marks = dict[int, dict[str, int]]
+"""When an event of a kind was last there, by role and drone: while it lasts it is not reported again."""
 
 NEVER: Final = -(2**62)
 """Before all times."""
@@ -31,13 +47,11 @@ _REGULAR_US: Final = limits.REGULAR_SECONDS * MICROSECONDS
 _LATE_US: Final = limits.LATE_SECONDS * MICROSECONDS
 _PICTURE_US: Final = limits.PICTURE_SECONDS * MICROSECONDS
 _AGAIN_US: Final = limits.AGAIN_SECONDS * MICROSECONDS
+_GONE_US: Final = limits.GONE_SECONDS * MICROSECONDS
 _MINUTE: Final = 60 * MICROSECONDS
-SETTLE_US: Final = _SILENT_US + _LATE_US
-"""How long after a message all that decides about it has come."""
 _PICTURE_SETTLE_US: Final = _PICTURE_US + _LATE_US
-CONTEXT_US: Final = 2 * max(_AGAIN_US, _MINUTE) + BUCKET
-"""How far back the samples of a drone matter."""
-_MILLISECOND: Final = 1000
+_SLOT_US: Final = _AGAIN_US // 2
+"""The drain of a battery is that since the first message of the last half minute but one."""
 _METRES_A_DEGREE: Final = 111_320.0
 _DAY: Final = 1 << 60
 
@@ -51,14 +65,31 @@ class Found(NamedTuple):
     """The samples that later calls need."""
 
 
+def complete_before(until: int) -> int:
+    """All messages with right times before this one have come, when all that were published until then have: a bucket
+    is complete as a whole."""
+    return (until - _LATE_US) // BUCKET * BUCKET
+
+
 def settled_before(samples: pa.Table, frontier: int) -> pa.Table:
-    """The samples without those whose events were found before, by a call with this ``frontier``."""
-    settle = np.where(samples["role"].to_numpy() == MESSAGE, SETTLE_US, _PICTURE_SETTLE_US)
-    return samples.filter(pa.array(samples["time"].to_numpy() + settle > frontier))
+    """The received samples without those that a call with this ``frontier`` has in what it kept."""
+    role, time, end = samples["role"].to_numpy(), samples["time"].to_numpy(), complete_before(frontier)
+    since = np.select(
+        [role == VIOLATION, role == PICTURE, is_off(samples["lag"].to_numpy())],
+        [frontier - _PICTURE_SETTLE_US + 1, frontier - _PICTURE_SETTLE_US - _PICTURE_US, end - _MINUTE],
+        end,
+    )
+    return samples.filter(pa.array((time >= since) & (role <= RECEIVED)))
+
+
+def is_pending(kept: pa.Table, until: int) -> bool:
+    """Whether an event may be found after this moment without a further message."""
+    received = kept["time"].to_numpy()[kept["role"].to_numpy() <= RECEIVED]
+    return int(received.max(initial=NEVER)) > until - max(_PICTURE_SETTLE_US, _SILENT_US + _LATE_US + _MINUTE)
 
 
 def detect(samples: pa.Table, before: int, until: int) -> Found:
-    """The events that begin at samples which became settled between two moments.
+    """The events that are decided between two moments.
 
     Args:
         samples: of :data:`transforms.health.samples.SAMPLE`: those that the last call kept, and those that came since.
@@ -67,10 +98,21 @@ def detect(samples: pa.Table, before: int, until: int) -> Found:
     """
     samples = thin(samples)
     role = samples["role"].to_numpy()
-    messages = samples.filter(pa.array(role == MESSAGE))
-    rows = [*_of_messages(messages, before - SETTLE_US, until - SETTLE_US)]
-    if (role == VIOLATION).any():
-        rows += _pictures(samples.filter(pa.array(role != MESSAGE)), before, until)
+    messages, marks = samples.filter(pa.array(role == MESSAGE)), _marks(samples, role)
+    begin, end = complete_before(before), complete_before(until)
+    off = is_off(messages["lag"].to_numpy())
+    is_complete = ~off & (messages["time"].to_numpy() < end)
+    right, wrong = _Drones(messages.filter(pa.array(is_complete)), begin), _Drones(messages.filter(pa.array(off)))
+    heard = _Heard(samples.filter(pa.array(role == HEARD)), right, begin)
+    pictures, violations = samples.filter(pa.array(role == PICTURE)), samples.filter(pa.array(role == VIOLATION))
+    violations = violations.filter(pa.array(~_has_picture(violations, pictures)))
+    rows = [
+        *_silent(right, wrong, heard, begin, end),
+        *_jumps(right, marks[JUMPED], begin),
+        *_batteries(right, marks[LOW], begin),
+        *_clocks(right, wrong, marks[OFF], begin, end),
+        *_missing(violations, marks[MISSED], before, until),
+    ]
     columns: dict[str, Any] = {name: [row[name] for row in rows] for name in _COLUMNS}
     columns["record"] = [0] * len(rows)
     columns["event_time"] = pa.array(columns["event_time"], pa.int64()).cast(UTC)
@@ -78,7 +120,16 @@ def detect(samples: pa.Table, before: int, until: int) -> Found:
         {name: columns[name] for name in DRONE_EVENT.names if name != "unit"},
         schema=pa.schema([field for field in DRONE_EVENT if field.name != "unit"]),
     )
-    return Found(events, pa.concat_tables([_kept(messages, until), _kept_pictures(samples, role, until)]))
+    since_off = {OFF: end - 2 * _MINUTE, MISSED: until - _PICTURE_SETTLE_US - _AGAIN_US}
+    kept = [
+        right.table.filter(pa.array(right.needed_after(end))),
+        settled_before(messages, until),
+        settled_before(violations, until),
+        settled_before(pictures, until),
+        heard.kept(end),
+        _marked(marks, since_off, end - _AGAIN_US),
+    ]
+    return Found(events, pa.concat_tables(kept))
 
 
 _COLUMNS: Final = (
@@ -86,42 +137,92 @@ _COLUMNS: Final = (
 )  # fmt: skip
 
 
-class _Drones:
-    """The messages of all drones as arrays, by drone and time; right and wrong times apart."""
+def _marks(samples: pa.Table, role: npt.NDArray[np.int8]) -> Marks:
+    marks: Marks = {kind: {} for kind in (JUMPED, LOW, OFF, MISSED)}
+    for row in samples.filter(pa.array((role > RECEIVED) & (role != HEARD))).select(["role", "drone_id", "time"]).to_pylist():
+        marks[row["role"]][row["drone_id"]] = row["time"]
+    return marks
 
-    def __init__(self, messages: pa.Table) -> None:
+
+def _marked(marks: Marks, since: dict[int, int], otherwise: int) -> pa.Table:
+    """The marks as samples, but for old ones."""
+    rows = [
+        {"role": role, "drone_id": drone, "time": time, "lag": 0}
+        for role, of in marks.items()
+        for drone, time in of.items()
+        if time >= since.get(role, otherwise)
+    ]
+    return pa.Table.from_pylist(rows, schema=SAMPLE)
+
+
+class _Drones:
+    """Messages of drones as arrays, by drone and time.
+
+    Args:
+        messages: sorted.
+        begin: those before that moment were kept by earlier calls: there are gaps between them.
+    """
+
+    def __init__(self, messages: pa.Table, begin: int = NEVER) -> None:
         self.table = messages
         names = messages["drone_id"].combine_chunks().dictionary_encode()
-        self.names = names.dictionary.to_pylist()
+        self.names: list[str] = names.dictionary.to_pylist()
         self._numbers = {name: number for number, name in enumerate(self.names)}
         self.drone: Ints = names.indices.to_numpy().astype(np.int64)
         self.time: Ints = messages["time"].to_numpy()
-        self.event: Ints = messages["event_us"].to_numpy()
-        self.lag: Ints = messages["published_us"].to_numpy() - self.event
+        self.lag: Ints = messages["lag"].to_numpy()
+        self.event: Ints = np.where(is_off(self.lag), self.time - self.lag, self.time)
         self.latitude, self.longitude, self.altitude, self.battery = (
             messages[name].to_numpy() for name in ("latitude", "longitude", "altitude_m", "battery_pct")
         )
         self.sequence: Ints = messages["sequence"].fill_null(-1).to_numpy()
-        self._since = int(self.time.min()) // _MILLISECOND if len(self.time) else 0
+        self.place: Ints = np.arange(len(self.time))
+        self.pause: Ints = np.append(_DAY, np.diff(self.time))[: len(self.time)]
+        """The time since the message before of the drone."""
+        self.pause[1:][np.diff(self.drone) != 0] = _DAY
+        self.begin: Ints = self._last((self.pause == _DAY) | ((self.pause > _GONE_US) & (self.time >= begin)))
+        """The place of the first message of the drone, or of the first after it was gone."""
+        self.earlier: Ints = self._last(self.pause > 0) - 1
+        """The place of the last message with an earlier time; before :attr:`begin` where there is none."""
+        self.is_last = np.append(self.begin[1:] == self.place[1:], True)[: len(self.time)]
+        flies = self.altitude > limits.GROUND_METRES
+        self.flies: Bools = flies
+        self.ground: Ints = self._last(~flies | (self.begin == self.place))
+        """The place where the drone last stood; its first message if it never did."""
 
-    def window(self, us: int) -> Ints:
-        """For each row the place of the first row of its drone that is at most so much older, in milliseconds."""
-        found: Ints = np.searchsorted(self._keys(self.time), self._keys(self.time - us))
+    def _last(self, which: Bools) -> Ints:
+        """The place of the last row up to each one of which this is true."""
+        found: Ints = np.maximum.accumulate(np.where(which, self.place, 0))
         return found
 
-    def _keys(self, time: Ints) -> Ints:
-        """Numbers that sort as drone and time; there is room for 30 years and eight million drones."""
-        return self.drone * (1 << 40) + np.maximum(time // _MILLISECOND - self._since, 0)
+    @cached_property
+    def slot(self) -> Ints:
+        """A number of the drone and half minute of each row, in order; those of two drones do not follow each other."""
+        slot = self.time // _SLOT_US
+        since, end = int(slot.min(initial=_DAY)) - 1, int(slot.max(initial=0)) + 1
+        return self.begin * max(end - since, 1) + slot - since
+
+    def needed_after(self, end: int) -> Bools:
+        """Which rows matter for those from a moment on: of each drone the last one and the one before it, where it last
+        stood, and the first ones of the last two half minutes; none of those that are gone."""
+        last = np.flatnonzero(self.is_last & (self.time >= end - _GONE_US))
+        needed = np.zeros(len(self.time), bool)
+        needed[last] = True
+        earlier = self.earlier[last]
+        needed[earlier[earlier >= self.begin[last]]] = True
+        ground = self.ground[last]
+        needed[ground[~self.flies[ground]]] = True
+        opens_slot = np.append(True, np.diff(self.slot) != 0)[: len(self.slot)]
+        return needed | (opens_slot & (self.time // _SLOT_US >= end // _SLOT_US - 1))
 
     def of(self, name: str) -> slice:
         """The places of a drone's rows."""
         number = self._numbers.get(name, len(self.names))
         return slice(*np.searchsorted(self.drone, (number, number + 1)).tolist())
 
-    def row(self, place: int, kind: EventKind, value: float | None, time: int | None = None) -> dict[str, Any]:
+    def row(self, place: int, kind: EventKind, value: float | None) -> dict[str, Any]:
         """The event that begins at a row."""
-        event_time = int(self.time[place]) if time is None else time
-        name = self.names[self.drone[place]]
+        event_time, name = int(self.time[place]), self.names[self.drone[place]]
         battery = self.battery[place]
         return {
             "event_id": event_id(name, kind, event_time),
@@ -136,39 +237,57 @@ class _Drones:
         }
 
 
+class _Heard:
+    """How many samples of all drones there are in each bucket; copies count once."""
+
+    def __init__(self, counted: pa.Table, right: _Drones, begin: int) -> None:
+        new = right.time[(right.time >= begin) & (right.pause > 0)] // BUCKET
+        buckets, counts = np.unique(new, return_counts=True)
+        # A bucket is complete when it is counted, so that none is counted twice.
+        self._buckets: Ints = np.append(counted["time"].to_numpy() // BUCKET, buckets)
+        self._counts: Ints = np.append(counted["sequence"].to_numpy(), counts).astype(np.int64)
+        order = np.argsort(self._buckets)
+        self._buckets, self._counts = self._buckets[order], self._counts[order]
+
+    def within(self, buckets: Ints) -> Ints:
+        """The samples of each of these buckets and of the one after it."""
+        total = np.append(0, np.cumsum(self._counts))
+        first, end = (np.searchsorted(self._buckets, buckets + n) for n in (0, 2))
+        found: Ints = total[end] - total[first]
+        return found
+
+    def kept(self, end: int) -> pa.Table:
+        """Those that later silences are compared with, as samples."""
+        recent = self._buckets * BUCKET >= end - _SILENT_US - 2 * BUCKET
+        n = int(recent.sum())
+        columns: dict[str, Any] = {
+            "role": np.full(n, HEARD, np.int8),
+            "time": self._buckets[recent] * BUCKET,
+            "lag": np.zeros(n, np.int64),
+            "sequence": self._counts[recent],
+        }
+        nothing = {f.name: pa.nulls(n, f.type) for f in SAMPLE if f.name not in columns}
+        return pa.table([{**columns, **nothing}[f.name] for f in SAMPLE], schema=SAMPLE)
+
+
 def event_id(drone_id: str, kind: EventKind, event_us: int) -> str:
     """The identity of an event: 32 hexadecimal digits."""
     return blake2b(f"{drone_id}\0{kind}\0{event_us}".encode(), digest_size=16).hexdigest()
 
 
-def _of_messages(messages: pa.Table, after: int, until: int) -> Iterator[dict[str, Any]]:
-    if not messages.num_rows:
-        return
-    is_off = messages["off"].to_numpy()
-    right, wrong = _Drones(messages.filter(pa.array(~is_off))), _Drones(messages.filter(pa.array(is_off)))
-    if len(right.time):
-        due = (right.time > after) & (right.time <= until)
-        yield from _silent(right, wrong, due)
-        yield from _jumps(right, due)
-        yield from _batteries(right, due)
-    if len(wrong.time):
-        yield from _clocks(right, wrong, after, until)
-
-
-def _silent(right: _Drones, wrong: _Drones, due: Bools) -> Iterator[dict[str, Any]]:
+def _silent(right: _Drones, wrong: _Drones, heard: _Heard, begin: int, end: int) -> Iterator[dict[str, Any]]:
     """Drones that were heard regularly and of which the next message comes later than :data:`limits.SILENT_SECONDS`, or
     never, while others are heard at the end of that time: else the topic is silent. A drone whose clock went wrong is
     heard."""
-    following = np.append(right.time[1:], _DAY)
-    following[np.append(right.drone[1:] != right.drone[:-1], True)] = _DAY
-    is_regular = right.time[right.window(_REGULAR_US)] < right.time
-    at = np.flatnonzero(due & is_regular & (following - right.time > _SILENT_US))
-    everyone, last = np.sort(right.time), right.time[at]
-    heard, before = (
-        np.searchsorted(everyone, end, "right") - np.searchsorted(everyone, end - BUCKET)
-        for end in (last + _SILENT_US, last)
-    )
-    for place in at[heard >= limits.HEARD_SHARE * before].tolist():
+    following = np.append(right.pause[1:], _DAY)[: len(right.time)]
+    decided = (right.time + _SILENT_US >= begin) & (right.time + _SILENT_US < end)
+    # Of the messages of earlier calls only the last one is followed by what really followed it.
+    decided &= (right.time >= begin) | np.append(right.time[1:] >= begin, True)[: len(right.time)] | right.is_last
+    is_regular = (right.earlier >= right.begin) & (right.time - right.time[right.earlier] <= _REGULAR_US)
+    at = np.flatnonzero(decided & is_regular & (following > _SILENT_US))
+    last = right.time[at]
+    before, after = (heard.within(time // BUCKET + n) for time, n in ((last, -1), (last + _SILENT_US, -2)))
+    for place in at[after >= limits.HEARD_SHARE * before].tolist():
         if not _is_heard(wrong, right, place):
             yield right.row(place, EventKind.SILENT, float(limits.SILENT_SECONDS))
 
@@ -190,64 +309,65 @@ def _is_newer(wrong: _Drones, where: Ints, sequence: int, event: int) -> Bools:
     return newer
 
 
-def _jumps(right: _Drones, due: Bools) -> Iterator[dict[str, Any]]:
+def _jumps(right: _Drones, marks: dict[str, int], begin: int) -> Iterator[dict[str, Any]]:
     """Positions that are too far from the one before."""
-    seconds = np.diff(right.time) / MICROSECONDS
+    seconds = right.pause[1:] / MICROSECONDS
     metres = _distance(right.latitude[1:], right.longitude[1:], right.latitude[:-1], right.longitude[:-1])
-    pairs = (np.diff(right.drone) == 0) & (seconds <= limits.SILENT_SECONDS)
-    jumped = np.append(False, pairs & (metres > limits.JUMP_METRES + limits.JUMP_M_S * seconds))
-    for place in _onsets(right, jumped, due).tolist():
+    jumped = (seconds <= limits.SILENT_SECONDS) & (metres > limits.JUMP_METRES + limits.JUMP_M_S * seconds)
+    jumped = np.append(False, jumped)[: len(right.time)] & (right.time >= begin)
+    for place in _onsets(right, jumped, marks):
         yield right.row(place, EventKind.POSITION_JUMP, float(metres[place - 1]))
 
 
-def _batteries(right: _Drones, due: Bools) -> Iterator[dict[str, Any]]:
+def _batteries(right: _Drones, marks: dict[str, int], begin: int) -> Iterator[dict[str, Any]]:
     """Drones in the air whose battery does not last for the way to where they last stood, at their present drain."""
-    flies = right.altitude > limits.GROUND_METRES
-    place = np.arange(len(right.time))
-    begin = np.append(True, np.diff(right.drone) != 0)
-    ground = np.maximum.accumulate(np.where(~flies | begin, place, 0))  # of the drone; its first row if it never stood
-    stood = ~flies[ground]
-    metres = np.where(
-        stood,
-        _distance(right.latitude, right.longitude, right.latitude[ground], right.longitude[ground]),
-        0.0,
-    )
-    before = np.maximum(right.window(_AGAIN_US), np.where(stood, ground + 1, 0))
-    before = np.minimum(before, place)
-    seconds = (right.time - right.time[before]) / MICROSECONDS
-    known = seconds >= limits.AGAIN_SECONDS / 2
-    lost = right.battery[before] - right.battery
+    ground, has_stood = right.ground, ~right.flies[right.ground]
+    away = _distance(right.latitude, right.longitude, right.latitude[ground], right.longitude[ground])
+    metres = np.where(has_stood, away, 0.0)
+    slot = right.slot
+    since = np.searchsorted(slot, slot - 1)
+    seconds = (right.time - right.time[since]) / MICROSECONDS
+    known = (slot[since] == slot - 1) & ((since > ground) | ~has_stood) & (seconds >= limits.AGAIN_SECONDS / 2)
+    lost = right.battery[since] - right.battery
     drain = np.divide(lost, seconds, out=np.full(len(seconds), limits.DRAIN_PCT_S), where=known)
     needed = metres / limits.RETURN_M_S * np.maximum(drain, limits.DRAIN_PCT_S)
-    low = flies & (right.battery < needed + limits.RESERVE_PCT)  # false where a drone (v0) reports no battery
-    for at in _onsets(right, low, due).tolist():
+    # False where a drone (v0) reports no battery.
+    low = right.flies & (right.battery < needed + limits.RESERVE_PCT) & (right.time >= begin)
+    for at in _onsets(right, low, marks):
         yield right.row(at, EventKind.BATTERY_LOW, float(needed[at]))
 
 
-def _onsets(right: _Drones, flagged: Bools, due: Bools) -> Ints:
+def _onsets(drones: _Drones, flagged: Bools, marks: dict[str, int]) -> list[int]:
     """Where a condition begins: it did not hold for the drone within :data:`limits.AGAIN_SECONDS` before."""
-    before: Ints = np.cumsum(flagged) - flagged
-    first = right.window(_AGAIN_US)
-    return np.flatnonzero(flagged & due & (before == before[first]))
+    at = np.flatnonzero(flagged)
+    drone, time = drones.drone[at], drones.time[at]
+    before = np.append(NEVER, time[:-1])[: len(at)]
+    first = np.flatnonzero(np.append(True, np.diff(drone) != 0)[: len(at)])
+    before[first] = [marks.get(drones.names[number], NEVER) for number in drone[first]]
+    last = np.append(first[1:], len(at)) - 1 if len(at) else first
+    marks.update((drones.names[drone[place]], int(time[place])) for place in last)
+    found: list[int] = at[time - before > _AGAIN_US].tolist()
+    return found
 
 
-def _clocks(right: _Drones, wrong: _Drones, after: int, until: int) -> Iterator[dict[str, Any]]:
+def _clocks(
+    right: _Drones, wrong: _Drones, marks: dict[str, int], begin: int, end: int
+) -> Iterator[dict[str, Any]]:
     """Drones of which all messages of a minute have a wrong time, unlike those of the minute before.
 
     Messages that are older than the last one with a right time are a backlog, and are left out.
     """
-    for name in wrong.names:
-        rows, others = wrong.of(name), right.of(name)
-        minutes = wrong.time[rows] // _MINUTE
-        flagged: dict[int, Ints] = {}
-        for minute in np.unique(minutes[(minutes + 2) * _MINUTE > after]).tolist():
-            where = rows.start + np.flatnonzero(minutes == minute)
-            if len(where := _off_in(wrong, where, right, others, minute)):
-                flagged[minute] = where
-        for minute, where in flagged.items():
-            if minute - 1 not in flagged and after < (minute + 1) * _MINUTE <= until:
+    minutes = wrong.time // _MINUTE
+    ends = (minutes + 1) * _MINUTE
+    due = np.flatnonzero((ends > begin) & (ends <= end))
+    cuts = np.flatnonzero((np.diff(wrong.drone[due]) != 0) | (np.diff(minutes[due]) != 0)) + 1
+    for places in np.split(due, cuts) if len(due) else ():
+        name, minute = wrong.names[wrong.drone[places[0]]], int(minutes[places[0]])
+        if len(where := _off_in(wrong, places, right, right.of(name), minute)):
+            if marks.get(name) != (minute - 1) * _MINUTE:
                 offset = -float(wrong.lag[where].min()) / MICROSECONDS
                 yield wrong.row(int(where[0]), EventKind.CLOCK_OFF, offset)
+            marks[name] = minute * _MINUTE
 
 
 def _off_in(wrong: _Drones, where: Ints, right: _Drones, others: slice, minute: int) -> Ints:
@@ -269,43 +389,26 @@ def _off_in(wrong: _Drones, where: Ints, right: _Drones, others: slice, minute: 
     return where if enough and wrong.time[where[-1]] - wrong.time[where[0]] >= span else where[:0]
 
 
-def _pictures(samples: pa.Table, before: int, until: int) -> list[dict[str, Any]]:
-    """Violations whose picture has not come in time; of those of a drone within a minute the first."""
-    is_picture = samples["role"].to_numpy() == PICTURE
-    came = pa.TableGroupBy(samples.filter(pa.array(is_picture)), "image_id").aggregate([("time", "min")])
-    violations = samples.filter(pa.array(~is_picture))
-    place = pc.index_in(violations["image_id"], value_set=came["image_id"]).fill_null(-1).to_numpy()
-    first = np.append(came["time_min"].to_numpy(), _DAY)[place]
+def _has_picture(violations: pa.Table, pictures: pa.Table) -> Bools:
+    """Whether the picture of a violation came at most :data:`limits.PICTURE_SECONDS` before or after it."""
+    wanted = pictures.filter(pc.is_in(pictures["image_id"], value_set=violations["image_id"].combine_chunks()))
+    times: dict[str, list[int]] = {}
+    for image, time in zip(wanted["image_id"].to_pylist(), wanted["time"].to_pylist(), strict=True):
+        times.setdefault(image, []).append(time)
+    pairs = zip(violations["image_id"].to_pylist(), violations["time"].to_pylist(), strict=True)
+    came = (any(abs(time - at) <= _PICTURE_US for at in times.get(image, ())) for image, time in pairs)
+    return np.fromiter(came, bool, violations.num_rows)
+
+
+def _missing(violations: pa.Table, marks: dict[str, int], before: int, until: int) -> Iterator[dict[str, Any]]:
+    """Violations whose picture has not come in time, out of those without; of those of a drone within a minute the
+    first."""
+    violations = violations.sort_by([(name, "ascending") for name in ("drone_id", "time", "image_id", "lag")])
     drones = _Drones(violations)
-    missing = first > drones.time + _PICTURE_US
     settled = drones.time + _PICTURE_SETTLE_US
-    found = _onsets(drones, missing & (settled <= until), (settled > before) & (settled <= until))
-    images = violations["image_id"].to_pylist()
-    rows = [drones.row(at, EventKind.PICTURE_MISSING, float(limits.PICTURE_SECONDS)) for at in found.tolist()]
-    return [{**row, "image_id": images[at]} for row, at in zip(rows, found.tolist(), strict=True)]
-
-
-def _kept(messages: pa.Table, until: int) -> pa.Table:
-    """Those that are not settled, those around them, and of each drone the last one with a right time, and the last one
-    on the ground."""
-    if not messages.num_rows:
-        return messages
-    time, off = messages["time"].to_numpy(), messages["off"].to_numpy()
-    keep = time > until - SETTLE_US - CONTEXT_US
-    drone = messages["drone_id"].combine_chunks().dictionary_encode().indices.to_numpy()
-    ground = (messages["altitude_m"].to_numpy() <= limits.GROUND_METRES) & ~off
-    recent = ~off & (time > until - SETTLE_US - limits.CLOCK_MEMORY_SECONDS * MICROSECONDS - 2 * _MINUTE)
-    for which in (ground, recent):
-        places = np.flatnonzero(which & ~keep)
-        last = np.append(np.diff(drone[places]) != 0, True)[: len(places)]
-        keep[places[last]] = True
-    return messages.filter(pa.array(keep))
-
-
-def _kept_pictures(samples: pa.Table, role: npt.NDArray[np.int8], until: int) -> pa.Table:
-    since = until - _PICTURE_SETTLE_US - CONTEXT_US
-    keep = (role != MESSAGE) & (samples["time"].to_numpy() > since - np.where(role == PICTURE, _PICTURE_US, 0))
-    return samples.filter(pa.array(keep))
+    for at in _onsets(drones, (settled > before) & (settled <= until), marks):
+        image = violations["image_id"][at].as_py()
+        yield drones.row(at, EventKind.PICTURE_MISSING, float(limits.PICTURE_SECONDS)) | {"image_id": image}
 
 
 def _distance(latitude: Floats, longitude: Floats, other_latitude: Floats, other_longitude: Floats) -> Floats:

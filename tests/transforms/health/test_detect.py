@@ -18,7 +18,7 @@ from schemas.lake import MICROSECONDS, Source
 from sources.payloads import payload_batch
 from sources.units import Unit
 from transforms.health.detect import NEVER, detect, settled_before
-from transforms.health.samples import NO_SAMPLES, SAMPLE, pictures_of, samples_of, thin
+from transforms.health.samples import NO_SAMPLES, SAMPLE, pictures_of, published_at, samples_of, thin
 from transforms.messages.decode import decode_payloads
 
 START = datetime(2026, 1, 15, 12, tzinfo=UTC)
@@ -29,12 +29,11 @@ S = MICROSECONDS
 
 def row(drone: str, at: float, /, **fields: Any) -> dict[str, Any]:
     """A message at so many seconds, published at once."""
-    found = dict.fromkeys(SAMPLE.names) | {"role": 0, "drone_id": drone, "time": round(at * S), "off": False}
+    found = dict.fromkeys(SAMPLE.names) | {"role": 0, "drone_id": drone, "time": round(at * S)}
     found |= {"latitude": 40.7, "longitude": -74.0, "altitude_m": 50.0, "battery_pct": 80.0, "sequence": round(at)}
-    found |= fields
-    return {"event_us": found["time"], "published_us": found["time"]} | {
-        k: v for k, v in found.items() if v is not None
-    }
+    found |= {"event_us": found["time"], "published_us": found["time"]} | fields
+    found["lag"] = found["published_us"] - found["event_us"]
+    return {k: v for k, v in found.items() if v is not None and k in SAMPLE.names}
 
 
 def table(rows: list[dict[str, Any]]) -> pa.Table:
@@ -61,7 +60,7 @@ def test_a_drone_is_silent_when_nothing_is_heard_for_a_minute_while_others_are()
 
 
 def test_a_message_that_comes_late_is_no_sign_of_life() -> None:
-    late = [row("a", 200, time=200 * S, event_us=130 * S, published_us=200 * S, off=True, sequence=90)]
+    late = [row("a", 200, time=200 * S, event_us=130 * S, published_us=200 * S, sequence=90)]
     assert found([row("a", t) for t in range(0, 101, 5)] + late + OTHER) == [("a", "silent", 100)]
 
 
@@ -89,7 +88,7 @@ def test_a_battery_that_does_not_last_to_the_base() -> None:
 @pytest.mark.parametrize("fast", [120, -120])
 def test_a_clock_that_goes_wrong(fast: int) -> None:
     rows = [row("a", t) for t in range(0, 100, 5)]
-    rows += [row("a", t, event_us=(t + fast) * S, off=True) for t in range(100, 400, 5)]
+    rows += [row("a", t, event_us=(t + fast) * S) for t in range(100, 400, 5)]
     ((drone, kind, at),) = found(rows + OTHER)
     assert (drone, kind) == ("a", "clock_off")
     assert 100 <= at <= 120
@@ -97,7 +96,7 @@ def test_a_clock_that_goes_wrong(fast: int) -> None:
 
 def test_a_backlog_is_no_wrong_clock() -> None:
     rows = [row("a", t) for t in (*range(0, 100, 5), *range(300, 400, 5))]
-    rows += [row("a", 300 + t / 10, event_us=t * S, off=True, sequence=t) for t in range(100, 300, 5)]
+    rows += [row("a", 300 + t / 10, event_us=t * S, sequence=t) for t in range(100, 300, 5)]
     assert found(rows + OTHER) == [("a", "silent", 95)]
 
 
@@ -133,7 +132,7 @@ def messages(cells: list[tuple[Any, ...]]) -> pa.Table:
     rows = [
         row(
             drone, at, time=(at if lag in (90, -60) else at - lag) * S, event_us=(at - lag) * S, published_us=at * S,
-            off=lag in (90, -60), latitude=latitude, battery_pct=battery, altitude_m=altitude,
+            latitude=latitude, battery_pct=battery, altitude_m=altitude,
         )
         for drone, at, lag, latitude, battery, altitude in cells
     ]  # fmt: skip
@@ -148,7 +147,7 @@ def test_the_events_do_not_depend_on_batches_order_copies_and_restarts(
     samples = messages(cells)
     expected = detect(samples, NEVER, 1000 * S).events
     before, kept, ids = NEVER, NO_SAMPLES, Counter[str]()
-    published = samples["published_us"].to_numpy()
+    published = published_at(samples)
     for stop in [*sorted(stops), 1000]:
         until = stop * S
         came = [n for n in range(len(published)) if before < published[n] <= until]

@@ -22,7 +22,7 @@ from schemas.lake import Dataset
 from tests.support import LOCAL
 from transforms.health.detect import NEVER, detect
 from transforms.health.recall import memory_path, recalled
-from transforms.health.samples import pictures_of, samples_of
+from transforms.health.samples import pictures_of, published_at, samples_of
 
 START = datetime(2026, 1, 15, 12, tzinfo=UTC)
 
@@ -53,7 +53,7 @@ def expected(root: Path) -> list[str]:
     lk = lake(str(root))
     rows = [lk.sql(f"FROM {name}") for name in ("positions", "qualified", "unqualified")]
     samples = pa.concat_tables([*map(samples_of, rows), pictures_of(lk.sql("FROM images"))])
-    until = max(samples["published_us"].to_pylist())
+    until = int(published_at(samples).max())
     return sorted(detect(samples, NEVER, until).events["event_id"].to_pylist())
 
 
