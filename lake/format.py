@@ -14,7 +14,7 @@ from schemas.decoding import Undecodable, decode_json
 from schemas.errors import LakeDamaged, LakeTooNew
 from schemas.lake import LEDGER
 
-FORMAT: Final = 6
+FORMAT: Final = 7
 """The version that this program writes, and the newest one that it reads."""
 FILE: Final = "format.json"
 
@@ -34,19 +34,24 @@ def check(root: str) -> None:
 
     Raises LakeTooNew, LakeDamaged.
     """
-    try:
-        data = storage(root).read(FILE)
-    except FileNotFoundError:
-        return
-    try:
-        found = decode_json(data, _DECODER).format
-    except Undecodable as error:
-        raise LakeDamaged(f"{root}: {FILE} is damaged ({error}); put it back from a copy") from error
-    if found > FORMAT:
+    found = _found(root)
+    if found is not None and found > FORMAT:
         raise LakeTooNew(
             f"{root}: a newer version of PrestaCop wrote this lake (format {found}; this version reads up to "
             f"{FORMAT}); install a newer version. Nothing was changed"
         )
+
+
+def _found(root: str) -> int | None:
+    """The version of the lake; None before 6."""
+    try:
+        data = storage(root).read(FILE)
+    except FileNotFoundError:
+        return None
+    try:
+        return decode_json(data, _DECODER).format
+    except Undecodable as error:
+        raise LakeDamaged(f"{root}: {FILE} is damaged ({error}); put it back from a copy") from error
 
 
 @lru_cache(maxsize=64)
@@ -58,5 +63,10 @@ def mark_new(root: str) -> None:
 
 
 def mark(root: str) -> None:
-    """Write the version unless it is there: a publication upgrades an older lake to this format."""
-    storage(root).put_new(FILE, json.dumps({"format": FORMAT}).encode())
+    """Write the version unless it is there: an event of a drone or a publication upgrades an older lake to this format."""
+    data = json.dumps({"format": FORMAT}).encode()
+    found = _found(root)
+    if found is None:
+        storage(root).put_new(FILE, data)
+    elif found < FORMAT:
+        storage(root).put(FILE, data)

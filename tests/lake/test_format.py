@@ -46,6 +46,15 @@ def test_a_commit_into_an_older_lake_does_not_write_the_version(store: Storage) 
     assert json.loads(store.read(FILE)) == {"format": FORMAT}
 
 
+def test_a_lake_of_an_earlier_format_is_upgraded(store: Storage) -> None:
+    store.put(FILE, b'{"format": 6}')
+    commit(store.root, [write(store.root, "aa", [Said("m")])])
+    assert json.loads(store.read(FILE)) == {"format": 6}  # an older program reads it as before
+    mark(store.root)
+    assert json.loads(store.read(FILE)) == {"format": FORMAT}
+    assert FORMAT > 6
+
+
 def test_a_newer_lake_is_neither_read_nor_written(store: Storage) -> None:
     store.put(FILE, b'{"format": %d, "needs": ["a feature"]}' % (FORMAT + 1))
     row = write(store.root, "aa", [Said("m")])

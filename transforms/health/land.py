@@ -14,6 +14,7 @@ from typing import Any, Final
 import apache_beam as beam
 import pyarrow as pa
 
+from lake import format as lake_format
 from lake.files import in_ledger, write_unit
 from lake.ledger import commit, is_committed
 from lake.storage import storage
@@ -48,6 +49,7 @@ def commit_events(root: str, name: str, events: pa.RecordBatch) -> None:
     with ThreadPoolExecutor(_WRITES) as pool:
         rows = pool.map(partial(_written, root, name), [events.slice(n, 1) for n in range(events.num_rows)])
         if new := [row for row in rows if row is not None]:
+            lake_format.mark(root)  # an earlier version does not know the source of these units
             commit(root, new)
 
 

@@ -31,6 +31,8 @@ FOLDER: Final = "health"
 FIRST_SECONDS: Final = 3600
 """An unbounded run saves a memory some seconds after its first message, a bounded one at its end. A lake of an earlier
 version has none: its older messages are not judged."""
+_VERSION: Final = 2
+"""Of what is kept in a memory; that of another version is not read."""
 TICK_SECONDS: Final = 1.0
 """The watermark of the watch is at most so far behind that of the messages."""
 _TOPICS: Final = ("kafka:", "pubsub:")
@@ -38,7 +40,7 @@ _TOPICS: Final = ("kafka:", "pubsub:")
 
 def memory_path(name: str) -> str:
     """The path below the lake's root of what is remembered of an input."""
-    return f"{FOLDER}/{blake2b(name.encode(), digest_size=16).hexdigest()}.arrow"
+    return f"{FOLDER}/{blake2b(name.encode(), digest_size=16).hexdigest()}-{_VERSION}.arrow"
 
 
 def recalled(root: str, name: str, with_pictures: bool) -> Memory:
