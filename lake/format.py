@@ -63,7 +63,7 @@ def mark_new(root: str) -> None:
 
 
 def mark(root: str) -> None:
-    """Write the version unless it is there: an event of a drone or a publication upgrades an older lake to this format."""
+    """Write the version unless it is there: an event of a drone or a publication upgrades an older lake."""
     data = json.dumps({"format": FORMAT}).encode()
     found = _found(root)
     if found is None:

@@ -1,8 +1,8 @@
 """Find the events of drones in their samples: a plain function of the set of samples, and of how far they are complete.
 
-The messages are gone through in the order of their times, up to the last moment of which all messages have come. What
-later messages need of those before is little: of each drone at most five messages, and when its last event began. So the
-events do not depend on where the stream is cut, and the state that goes from one call to the next is small.
+The messages are gone through in the order of their times, up to the last moment of which all messages have come. Later
+messages need little of those before: of each drone at most five, and when its last event began. So the events do not
+depend on where the stream is cut, and the state that goes from one call to the next is small.
 """
 
 from collections.abc import Iterator
@@ -139,7 +139,9 @@ _COLUMNS: Final = (
 
 def _marks(samples: pa.Table, role: npt.NDArray[np.int8]) -> Marks:
     marks: Marks = {kind: {} for kind in (JUMPED, LOW, OFF, MISSED)}
-    for row in samples.filter(pa.array((role > RECEIVED) & (role != HEARD))).select(["role", "drone_id", "time"]).to_pylist():
+    for row in (
+        samples.filter(pa.array((role > RECEIVED) & (role != HEARD))).select(["role", "drone_id", "time"]).to_pylist()
+    ):
         marks[row["role"]][row["drone_id"]] = row["time"]
     return marks
 
@@ -350,9 +352,7 @@ def _onsets(drones: _Drones, flagged: Bools, marks: dict[str, int]) -> list[int]
     return found
 
 
-def _clocks(
-    right: _Drones, wrong: _Drones, marks: dict[str, int], begin: int, end: int
-) -> Iterator[dict[str, Any]]:
+def _clocks(right: _Drones, wrong: _Drones, marks: dict[str, int], begin: int, end: int) -> Iterator[dict[str, Any]]:
     """Drones of which all messages of a minute have a wrong time, unlike those of the minute before.
 
     Messages that are older than the last one with a right time are a backlog, and are left out.

@@ -22,8 +22,8 @@ Bools = npt.NDArray[np.bool_]
 BUCKET: Final = 10 * MICROSECONDS
 MESSAGE, VIOLATION, PICTURE, JUMPED, LOW, OFF, MISSED, HEARD = range(8)
 """The roles of a row. The first three are what was received; the others are what :mod:`transforms.health.detect` keeps:
-when a drone last jumped, had a low battery, a wrong clock, or missed a picture, and how many samples of all drones there
-were in a bucket (``sequence``)."""
+when a drone last jumped, had a low battery, a wrong clock, or missed a picture, and how many samples of all drones
+there were in a bucket (``sequence``)."""
 RECEIVED: Final = PICTURE
 """Roles up to this one are of rows that were received."""
 
@@ -90,7 +90,8 @@ def pictures_of(rows: pa.RecordBatch | pa.Table) -> pa.Table:
 
 
 def thin(samples: pa.Table) -> pa.Table:
-    """The samples without messages that are not needed, each message once, by drone and time; those that are off apart."""
+    """The samples without messages that are not needed, each message once, by drone and time, those that are off
+    apart."""
     role, drone, time = samples["role"].to_numpy(), _codes(samples["drone_id"]), samples["time"].to_numpy()
     places = _thin(drone, time, is_off(samples["lag"].to_numpy()), np.flatnonzero(role == MESSAGE))
     messages = _each_once(samples.take(places), drone[places], time[places])
@@ -116,7 +117,7 @@ def _each_once(messages: pa.Table, drone: Ints, time: Ints) -> pa.Table:
 
 def _equal(some: npt.NDArray[Any], others: npt.NDArray[Any]) -> Bools:
     """Which numbers are equal; that both are missing counts as equal."""
-    equal: Bools = (some == others) | ((some != some) & (others != others))
+    equal: Bools = (some == others) | (np.isnan(some) & np.isnan(others))
     return equal
 
 
@@ -172,9 +173,7 @@ def _differs(rows: pa.RecordBatch | pa.Table, name: str, value: str) -> Bools:
     column = _one(rows[name])
     if pa.types.is_dictionary(column.type) and value not in column.dictionary.to_pylist():
         return np.ones(len(column), bool)
-    differs: Bools = (
-        pc.not_equal(column.cast(pa.string()), value).fill_null(True).to_numpy(zero_copy_only=False)
-    )
+    differs: Bools = pc.not_equal(column.cast(pa.string()), value).fill_null(True).to_numpy(zero_copy_only=False)
     return differs
 
 

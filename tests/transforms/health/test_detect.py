@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from apps.simulator.fleet.flight import Flight
 from apps.simulator.fleet.mishaps import Mishaps, publish
-from schemas.drone_health import EventKind
+from schemas.drone_health import GONE_SECONDS, EventKind
 from schemas.lake import MICROSECONDS, Source
 from sources.payloads import payload_batch
 from sources.units import Unit
@@ -120,7 +120,7 @@ def test_a_picture_that_does_not_come() -> None:
 
 CELLS = st.lists(
     st.tuples(
-        st.sampled_from("abc"), st.integers(0, 500), st.sampled_from([0, 0, 0, 5, 90, -60]),
+        st.sampled_from("abc"), st.integers(0, 500) | st.integers(1700, 1900), st.sampled_from([0, 0, 0, 5, 90, -60]),
         st.sampled_from([40.7, 40.7, 40.72]), st.sampled_from([80.0, 4.0]), st.sampled_from([0.0, 50.0, 50.0]),
     ),
     max_size=120,
@@ -140,15 +140,15 @@ def messages(cells: list[tuple[Any, ...]]) -> pa.Table:
 
 
 @settings(max_examples=25, deadline=None)
-@given(CELLS, st.lists(st.integers(0, 700), max_size=6), st.randoms(use_true_random=False))
+@given(CELLS, st.lists(st.integers(0, 700) | st.integers(0, 2200), max_size=6), st.randoms(use_true_random=False))
 def test_the_events_do_not_depend_on_batches_order_copies_and_restarts(
     cells: list[tuple[Any, ...]], stops: list[int], chance: random.Random
 ) -> None:
     samples = messages(cells)
-    expected = detect(samples, NEVER, 1000 * S).events
+    expected = detect(samples, NEVER, 2500 * S).events
     before, kept, ids = NEVER, NO_SAMPLES, Counter[str]()
     published = published_at(samples)
-    for stop in [*sorted(stops), 1000]:
+    for stop in [*sorted(stops), 2500]:
         until = stop * S
         came = [n for n in range(len(published)) if before < published[n] <= until]
         again = [n for n in range(len(published)) if published[n] <= until]  # as after a restart
@@ -161,6 +161,32 @@ def test_the_events_do_not_depend_on_batches_order_copies_and_restarts(
         ids.update(events["event_id"].to_pylist())
         before = until
     assert ids == Counter(expected["event_id"].to_pylist())
+
+
+def test_of_a_drone_few_samples_are_kept_and_none_once_it_is_gone() -> None:
+    drones = "abcdefgh"
+    hour = [row(d, t, altitude_m=50.0 if t else 0.0, latitude=40.7 + t / 1e6) for d in drones for t in range(3601)]
+    kept = detect(table(hour), NEVER, 3600 * S).kept
+    by_drone = Counter(kept["drone_id"].drop_null().to_pylist())
+    # The base, the last complete message and the one before, the first ones of two half minutes; and two each 10 s of
+    # what is not complete.
+    assert set(by_drone.values()) == {5 + 2 * 3 + 1}
+    gone = [row("other", t) for t in range(3600, 3600 + GONE_SECONDS + 101, 5)]
+    after = detect(pa.concat_tables([kept, table(gone)]), 3600 * S, (3600 + GONE_SECONDS + 101) * S)
+    assert set(after.kept["drone_id"].drop_null().to_pylist()) == {"other"}
+    assert set(after.events["kind"].to_pylist()) == {"silent"}
+
+
+def test_a_base_is_forgotten_with_the_drone() -> None:
+    def flight(pause: int) -> list[dict[str, Any]]:
+        base = [row("a", t, altitude_m=0.0) for t in range(0, 50, 5)]
+        return base + [row("a", 45 + pause + t, latitude=40.8, battery_pct=20.0) for t in range(0, 300, 5)]
+
+    def kinds(pause: int) -> set[str]:
+        return {kind for _, kind, _ in found(flight(pause) + OTHER)}
+
+    assert "battery_low" in kinds(GONE_SECONDS)  # 11 km from where it stood
+    assert "battery_low" not in kinds(GONE_SECONDS + 1)
 
 
 def simulated(**kwargs: Any) -> tuple[pa.Table, dict[str, Any]]:
