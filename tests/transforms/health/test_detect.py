@@ -168,9 +168,9 @@ def test_of_a_drone_few_samples_are_kept_and_none_once_it_is_gone() -> None:
     hour = [row(d, t, altitude_m=50.0 if t else 0.0, latitude=40.7 + t / 1e6) for d in drones for t in range(3601)]
     kept = detect(table(hour), NEVER, 3600 * S).kept
     by_drone = Counter(kept["drone_id"].drop_null().to_pylist())
-    # The base, the last complete message and the one before, the first ones of two half minutes; and two each 10 s of
-    # what is not complete.
-    assert set(by_drone.values()) == {5 + 2 * 3 + 1}
+    # The base, the last complete message and the one before, the first one of the last half minute, as the next one has
+    # not begun; and of what is not complete two each 10 s, and one at its end.
+    assert set(by_drone.values()) == {4 + 2 * 3 + 1}
     gone = [row("other", t) for t in range(3600, 3600 + GONE_SECONDS + 101, 5)]
     after = detect(pa.concat_tables([kept, table(gone)]), 3600 * S, (3600 + GONE_SECONDS + 101) * S)
     assert set(after.kept["drone_id"].drop_null().to_pylist()) == {"other"}
