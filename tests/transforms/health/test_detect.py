@@ -29,7 +29,7 @@ S = MICROSECONDS
 
 def row(drone: str, at: float, /, **fields: Any) -> dict[str, Any]:
     """A message at so many seconds, published at once."""
-    found = dict.fromkeys(SAMPLE.names) | {"role": 0, "drone_id": drone, "time": round(at * S)}
+    found: dict[str, Any] = dict.fromkeys(SAMPLE.names) | {"role": 0, "drone_id": drone, "time": round(at * S)}
     found |= {"latitude": 40.7, "longitude": -74.0, "altitude_m": 50.0, "battery_pct": 80.0, "sequence": round(at)}
     found |= {"event_us": found["time"], "published_us": found["time"]} | fields
     found["lag"] = found["published_us"] - found["event_us"]
