@@ -47,8 +47,10 @@ def test_a_commit_into_an_older_lake_does_not_write_the_version(store: Storage) 
 
 
 def test_a_lake_of_an_earlier_format_is_upgraded(store: Storage) -> None:
-    store.put(FILE, b'{"format": 6}')
     commit(store.root, [write(store.root, "aa", [Said("m")])])
+    store.put(FILE, b'{"format": 6}')
+    mark_new.cache_clear()
+    commit(store.root, [write(store.root, "bb", [Said("n")])])
     assert json.loads(store.read(FILE)) == {"format": 6}  # an older program reads it as before
     mark(store.root)
     assert json.loads(store.read(FILE)) == {"format": FORMAT}
