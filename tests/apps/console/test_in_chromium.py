@@ -16,6 +16,7 @@ from apps.console.desk import Held
 from apps.simulator.fleet.images import parked_car
 from messaging.urls import kafka_url
 from runners.services import free_port
+from schemas.commands import Command
 from tests.apps.console.browser import (
     chromium,
     collect_errors,
@@ -27,8 +28,9 @@ from tests.apps.console.browser import (
     takes_keys,
 )
 from tests.apps.console.support import Clock, alert, make_again, make_console, outbox, picture, raise_alerts
+from tests.apps.console.test_drone_events import event, line
 from tests.apps.console.test_live import panes
-from tests.apps.topics import MockKafka
+from tests.apps.topics import MockKafka, consumed
 from tests.support import wait_until
 
 pytestmark = pytest.mark.embedded
@@ -365,6 +367,30 @@ def test_a_command_shows_its_confirmation_by_itself_or_that_none_came(browser: B
         (command,) = outbox(console, "commands")
         console.drones.take([msgspec.json.encode(command)], {})
         page.get_by_text("confirmed after 31 s").wait_for()
+        page.close()
+    broker.stop()
+
+
+def test_return_in_a_drones_row_sends_it_home_and_shows_the_confirmation(browser: Browser, tmp_path: Path) -> None:
+    clock, broker = Clock(), MockKafka()
+    (tmp_path / "panes").write_bytes(line(("drone-7", clock.now, 55.5, 40.7, -74.0, 60.0)) + b"\n")
+    commands = kafka_url(broker.url("commands"))
+    console = make_console(tmp_path / "state", clock, commands=commands, panes=tmp_path / "panes")
+    console.desk.take([event("e1", "battery_low", "drone-7", clock.now - 60)], {})
+    with served(console) as url:
+        page = new_page(browser)
+        log_in(page, url, "supervisor")
+        page.goto(f"{url}/drones")
+        page.get_by_role("button", name="Return drone-7 to base").click()
+        page.get_by_text("published, not confirmed yet").wait_for()
+        (sent,) = consumed(broker.address, "commands")
+        command = msgspec.json.decode(sent.value(), type=Command)
+        assert (command.drone_id, command.command) == ("drone-7", "return")
+        page.evaluate("window.isTheSamePage = true")
+        clock.now += 12
+        console.drones.take([msgspec.json.encode(command)], {})
+        page.get_by_text("confirmed after 12 s").wait_for()
+        assert page.evaluate("window.isTheSamePage") is True
         page.close()
     broker.stop()
 
