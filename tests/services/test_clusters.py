@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from lake import lake
 from lake.storage import storage
 from pipelines.cli.prism import on_prism
 from pipelines.cli.worker_errors import known
@@ -21,6 +22,7 @@ from runners.flink import jobs
 from runners.flink.cluster import JobManager
 from runners.services import Services
 from schemas.dead_letter_share import DEFAULT_SHARE
+from schemas.lake import Dataset
 from tests.recovery.campaign import Attack, campaign
 from tests.recovery.flink import Flow
 from tests.recovery.flink import campaign as flink_campaign
@@ -56,8 +58,8 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def messages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Messages with copies, v0 lines and spoiled ones."""
-    dirt = ("--duplicates", "0.05", "--corrupt", "0.01", "--v0-share", "0.2", "--disorder", "30")
+    """Messages with copies, v0 lines and spoiled ones, of drones some of which jump or fall silent."""
+    dirt = ("--duplicates", "0.05", "--corrupt", "0.01", "--v0-share", "0.2", "--disorder", "30", "--faults", "0.1")
     return make_messages(tmp_path_factory.mktemp("messages") / "fleet.jsonl", 200, 60, *dirt)
 
 
@@ -67,6 +69,7 @@ def test_the_lake_has_the_same_rows_whatever_the_runner(
 ) -> None:
     root, direct = f"s3://prestacop/rows-{runner}", tmp_path / "direct"
     run_graph(direct, history, messages)
+    assert lake(str(direct)).entries(Dataset.DRONE_EVENTS)  # each is a unit of the ledgers that are compared
     if runner == "prism":
         need(services, "prism")
         with on_prism(PipelineOptions([]), str(services.prism())) as options:

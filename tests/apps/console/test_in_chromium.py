@@ -384,7 +384,7 @@ def test_return_in_a_drones_row_sends_it_home_and_shows_the_confirmation(browser
         page.get_by_role("button", name="Return drone-7 to base").click()
         page.get_by_text("published, not confirmed yet").wait_for()
         (sent,) = consumed(broker.address, "commands")
-        command = msgspec.json.decode(sent.value(), type=Command)
+        command = msgspec.json.decode(sent.value() or b"", type=Command)
         assert (command.drone_id, command.command) == ("drone-7", "return")
         page.evaluate("window.isTheSamePage = true")
         clock.now += 12
