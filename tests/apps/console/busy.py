@@ -57,6 +57,7 @@ class Busy:
         self._broker = broker
         panes = folder / "panes.jsonl"
         _write_panes(panes)
+        self._panes = panes
         topics = ("alerts", "answers", "images", "commands", "confirmations")
         urls = {name: topic_url(broker.url(name)) for name in topics}
         self.console = make_console(folder / "state", self.clock, panes=panes, **urls)
@@ -119,6 +120,23 @@ class Busy:
         console.drones.command("supervisor", "drone-0311", "return")
         console.publish()
         self._until("SELECT count(*) FROM outbox WHERE published_at IS NULL", 0)
+
+    def fly(self) -> None:
+        """Twelve drones, heard for 20 minutes; the first falls silent, and the battery of the second is low."""
+        now = time.time()
+        with self._panes.open("ab") as file:
+            for ago in range(1200, 0, -30):
+                heard = [
+                    (f"drone-{97 * place + 7:04d}", now - ago, 98 - place * 5 - (1200 - ago) / 40, north, west, 60.0)
+                    for place, (north, west) in enumerate(PLACES)
+                    if place or ago > 240
+                ]
+                file.write(msgspec.json.encode({"drones": heard}) + b"\n")
+        for drone, kind, began in (("drone-0007", "silent", now - 240), ("drone-0104", "battery_low", now - 65)):
+            when = datetime.fromtimestamp(began, UTC)
+            head = {"schema_version": 1, "message_id": f"{kind} {drone}", "kind": kind, "drone_id": drone}
+            self._publish("alerts", [msgspec.json.encode({**head, "event_time": when, "alert_time": when})])
+        self._until("SELECT count(*) FROM drone_events", 2)
 
     def _confirm(self) -> None:
         """The fleet confirms all that it was told."""

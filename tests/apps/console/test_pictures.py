@@ -16,6 +16,7 @@ def test_pictures_of_the_pages(mock_kafka: MockKafka, tmp_path: Path) -> None:
     busy = Busy(tmp_path, mock_kafka)
     with chromium() as browser, served(busy.console) as address:
         busy.fill()
+        busy.fly()
         busy.command_drones()
         busy.answer_some()
         light = _page(browser, 1440, 900, "light")
