@@ -74,7 +74,7 @@ def test_an_unknown_topic_exits_3_and_prints_how_to_create_it(kafka: str, capsys
     assert simulate("--drones", "1", "--seconds", "1", "--output", f"kafka://{kafka}/nowhere") == 3
     printed = capsys.readouterr().err
     assert f"kafka-topics.sh --bootstrap-server {kafka} --create --topic nowhere" in printed
-    assert printed.count("\n") == 1
+    assert sum(line.startswith("error:") for line in printed.splitlines()) == 1  # a broker that begins adds warnings
 
 
 def test_a_killed_broker_loses_and_duplicates_nothing(kafka: str, services: Services, tmp_path: Path) -> None:
