@@ -8,7 +8,7 @@ answered, and not named.
 """
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -177,7 +177,7 @@ def _suggestions_text(found: Suggestions) -> Iterator[str]:
         )
 
 
-def _agreements(title: str, rows: Sequence[Agreement], name: Any) -> Iterator[str]:
+def _agreements(title: str, rows: Sequence[Agreement], name: Callable[[int], str]) -> Iterator[str]:
     width = max(len(title), *(len(name(row.key)) for row in rows))
     yield ""
     yield f"{title:{width}}  {'looks':>7}  {'agree':>7}  {'share':>6}  {'95 %':>15}"

@@ -4,10 +4,8 @@ Neither answer is the truth, so officers are compared with one another: a look c
 intervals are Wilson's (E. B. Wilson, 1927, JASA 22), which stay within 0 and 1 however few looks there are.
 """
 
-import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -15,7 +13,7 @@ from typing import Final, NamedTuple
 import msgspec
 from scipy.stats import binomtest
 
-from schemas.errors import InputUnusable
+from pipelines.analysis.console_state import reading_state
 
 MOST_CONFUSIONS: Final = 10
 _LOOKS: Final = """
@@ -78,12 +76,9 @@ def second_looks(folder: Path, numbers: Mapping[str, int], since: datetime | Non
         since: only alerts raised since then count; None for all.
     """
     began = since.timestamp() if since else 0.0
-    with closing(open_state(folder)) as connection:
-        try:
-            looks = [_Looks(*row) for row in connection.execute(_LOOKS, [began])]
-            (waiting,) = connection.execute(_WAITING, [began]).fetchone()
-        except sqlite3.DatabaseError as error:
-            raise unusable(folder, error) from error
+    with reading_state(folder) as connection:
+        looks = [_Looks(*row) for row in connection.execute(_LOOKS, [began])]
+        (waiting,) = connection.execute(_WAITING, [began]).fetchone()
     seen = Counter({name: 0 for look in looks for name in (look.first, look.second)})
     for look in looks:
         seen.update({look.first: look.n, look.second: look.n})
@@ -104,23 +99,10 @@ def second_looks(folder: Path, numbers: Mapping[str, int], since: datetime | Non
     )
 
 
-def open_state(folder: Path) -> sqlite3.Connection:
-    """A connection to a console's database that cannot change it. Raises InputUnusable."""
-    path = folder / "console.sqlite"
-    if not path.is_file():
-        raise InputUnusable(f"{folder}: no console.sqlite: name the folder that prestacop console has as --data")
-    try:
-        return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
-    except sqlite3.DatabaseError as error:
-        raise unusable(folder, error) from error
-
-
-def unusable(folder: Path, error: Exception) -> InputUnusable:
-    """The error of a database that cannot be read."""
-    return InputUnusable(
-        f"{folder}/console.sqlite cannot be read: {error}. Start the console of this version once with that folder, "
-        "or name a copy (sqlite3 console.sqlite .backup)"
-    )
+def wilson(k: int, n: int) -> tuple[float, float, float]:
+    """The share k of n, and the ends of its interval of 95 %."""
+    interval = binomtest(k, n).proportion_ci(method="wilson")
+    return k / n, float(interval.low), float(interval.high)
 
 
 def _agreements(looks: Iterable[tuple[int, _Looks]]) -> list[Agreement]:
@@ -133,5 +115,4 @@ def _agreements(looks: Iterable[tuple[int, _Looks]]) -> list[Agreement]:
 
 
 def _agreement(key: int, agreed: int, looks: int) -> Agreement:
-    interval = binomtest(agreed, looks).proportion_ci(method="wilson")
-    return Agreement(key, looks, agreed, agreed / looks, float(interval.low), float(interval.high))
+    return Agreement(key, looks, agreed, *wilson(agreed, looks))

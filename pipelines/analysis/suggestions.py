@@ -5,18 +5,17 @@ Newcombe's (1998, Statistics in Medicine 17, method 10, made of two Wilson inter
 """
 
 import math
-import sqlite3
 from collections.abc import Sequence
-from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
-from scipy.stats import binomtest, ttest_ind
+from scipy.stats import ttest_ind
 
-from pipelines.analysis.second_looks import open_state, unusable
+from pipelines.analysis.console_state import reading_state
+from pipelines.analysis.second_looks import wilson
 
 SHOWN, HELD_OUT, OFF = "shown", "held out", "off"
 _SHORTEST_S: Final = 0.1
@@ -74,11 +73,8 @@ def suggestions(folder: Path, since: datetime | None = None) -> Suggestions:
         folder: ``--data`` of the console.
         since: only alerts raised since then count; None for all.
     """
-    with closing(open_state(folder)) as connection:
-        try:
-            rows = connection.execute(_ANSWERS, [since.timestamp() if since else 0.0]).fetchall()
-        except sqlite3.DatabaseError as error:
-            raise unusable(folder, error) from error
+    with reading_state(folder) as connection:
+        rows = connection.execute(_ANSWERS, [since.timestamp() if since else 0.0]).fetchall()
     return compare([Timed(shown, seconds, bool(followed)) for shown, seconds, followed in rows])
 
 
@@ -109,7 +105,5 @@ def _ratio(
 
 
 def _difference(some: tuple[int, int], others: tuple[int, int]) -> Effect:
-    (p, low, high), (q, q_low, q_high) = (
-        (k / n, *map(float, binomtest(k, n).proportion_ci(method="wilson"))) for k, n in (some, others)
-    )
+    (p, low, high), (q, q_low, q_high) = wilson(*some), wilson(*others)
     return Effect(p - q, p - q - math.hypot(p - low, q_high - q), p - q + math.hypot(high - p, q - q_low))
