@@ -124,11 +124,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 SHARED = ("engines", "flink", "spark")
 
 
+LONG_AT_ONCE = 2
+"""Workers that take the longest tests first; the others take the shortest."""
+
+
 class OneWorkerEach(LoadScopeScheduling):  # type: ignore[misc]  # untyped
-    """Gives all tests with one of these names in their id to one worker, so that what they share starts once there."""
+    """Gives all tests with one of these names in their id to one worker, so that what they share starts once there.
+
+    Long tests run whole clusters. Four of them at once leave two cores so busy that servers do not answer in time.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         return next((name for name in SHARED if name in nodeid), nodeid)
+
+    def _assign_work_unit(self, node: Any) -> None:
+        if int(node.gateway.id.removeprefix("gw")) >= LONG_AT_ONCE:
+            self.workqueue.move_to_end(next(reversed(self.workqueue)), last=False)
+        super()._assign_work_unit(node)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:

@@ -20,7 +20,7 @@ from pipelines.violations.run import run_graph as run
 LOCAL = PipelineOptions([], direct_running_mode="multi_threading", direct_num_workers=2)
 
 
-def wait_until(so: Callable[[], object], check: Callable[[], object] = lambda: None, seconds: float = 120) -> None:
+def wait_until(so: Callable[[], object], check: Callable[[], object] = lambda: None, seconds: float = 300) -> None:
     """Wait until something is so. A machine with much else to do is slow, so the time is long: it ends what hangs.
 
     Args:

@@ -122,6 +122,8 @@ restart-strategy.fixed-delay.delay: 2 s
 # A process that was killed is detected after 10 s, not 50.
 heartbeat.interval: 2000
 heartbeat.timeout: 10000
+# A process ends itself if it does not listen in time: 10 s are too short on a busy machine.
+pekko.startup-timeout: 120 s
 blob.service.cleanup.interval: {JAR_SECONDS}
 # Beam's classes are those of the cluster. Threads of theirs outlive the job that started them, with its class loader.
 classloader.resolve-order: parent-first

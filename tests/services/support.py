@@ -191,7 +191,7 @@ def run(
         text=True,
         check=False,
         env=os.environ | (environment or {}),
-        timeout=120,
+        timeout=300,
     )
 
 

@@ -34,7 +34,7 @@ from tests.services.support import payloads_of, publish, rows_in
 from tests.services.test_unbounded import SKEW, WINDOW, by_area, counted, early, has_ended, located, recorded_now
 from tests.support import content, make_history, make_messages, run_graph, wait_until
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.services, pytest.mark.timeout(1800)]
 
 RUNNERS = ("prism", "flink", "spark")
 Clusters = Callable[[str], Cluster]
@@ -210,7 +210,7 @@ def test_spark_follows_a_topic_exactly_once_through_kills(
 def test_spark_rejects_unbounded_mode(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "prestacop", "spark", "submit", "--data", str(tmp_path)]
     flags = ["--mode", "unbounded", "--messages", "kafka://127.0.0.1:1/t", "--lake", str(tmp_path / "lake")]
-    done = subprocess.run([*command, *flags], capture_output=True, text=True, check=False, timeout=180)
+    done = subprocess.run([*command, *flags], capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 2
     assert "--every" in done.stderr
 
@@ -219,6 +219,6 @@ def test_spark_rejects_unbounded_mode(tmp_path: Path) -> None:
 def test_submit_without_a_cluster_exits_4(name: str, tmp_path: Path, history: Path) -> None:
     command = [sys.executable, "-m", "prestacop", name, "submit", "--data", str(tmp_path / "none")]
     flags = ["--history", str(history), "--lake", str(tmp_path / "lake"), "--quiet"]
-    done = subprocess.run([*command, *flags], capture_output=True, text=True, check=False, timeout=180)
+    done = subprocess.run([*command, *flags], capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 4
     assert "start it first" in done.stderr

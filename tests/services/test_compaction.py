@@ -10,7 +10,7 @@ from tests.recovery.compaction import RATE, Attack, campaign
 from tests.recovery.soak import make_recording, make_topic
 from tests.services.conftest import up
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(480)]
+pytestmark = [pytest.mark.services, pytest.mark.timeout(1200)]
 
 SECONDS = 60
 """At most."""

@@ -25,7 +25,7 @@ from runners.spark.cluster import SPARK
 from tests.services import trino
 from tests.tables import DUCKDB, EXAMPLE, VIEWS, Dialect, Filled, answers, examples, fill, text_of
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.services, pytest.mark.timeout(1800)]
 
 FOLDER = Path(__file__).with_name("engines")
 CLICKHOUSE = Dialect(

@@ -16,7 +16,7 @@ from tests.services.clusters import Cluster, prepared
 from tests.services.support import make_topic, payloads_of, publish, rows_in
 from tests.support import content, make_history, make_messages, run_graph, wait_until
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(480)]
+pytestmark = [pytest.mark.services, pytest.mark.timeout(1200)]
 
 ENTRY = "org.apache.flink.container.entrypoint.StandaloneApplicationClusterEntryPoint"
 FLINK_RUNNER = "org.apache.beam.runners.flink.FlinkPipelineRunner"
@@ -95,10 +95,10 @@ def test_a_flink_application_runs_its_jar_and_again_after_a_crash(
         monkeypatch.setattr(flink.JobManager, "command", runs(jar, flink.JobManager.command))
         services.up()
         publish(kafka, "application", payloads[:half])
-        wait_until(lambda: root.exists() and rows_in(root) == half, seconds=240)
+        wait_until(lambda: root.exists() and rows_in(root) == half, seconds=600)
         services.kill("jobmanager")
         services.up("jobmanager")
         publish(kafka, "application", payloads[half:])
-        wait_until(lambda: rows_in(root) == len(payloads), seconds=240)
+        wait_until(lambda: rows_in(root) == len(payloads), seconds=600)
     finally:
         services.down()

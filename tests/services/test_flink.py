@@ -19,7 +19,7 @@ from schemas.errors import ServiceUnavailable
 from tests.services.clusters import Cluster
 from tests.support import wait_until
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.services, pytest.mark.timeout(1800)]
 
 FLAGS = ("--checkpointing_interval=500", "--parallelism=1")
 

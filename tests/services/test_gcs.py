@@ -169,5 +169,5 @@ def test_a_run_fills_a_lake_that_is_the_one_on_a_disk(root: str, tmp_path: Path)
     number = here.sql("SELECT summons_number FROM qualified WHERE summons_number IS NOT NULL LIMIT 1").to_pylist()
     for command in (["reconcile"], ["trace", str(number[0]["summons_number"])]):
         line = [sys.executable, "-m", "prestacop", *command, "--lake", f"{root}/lake"]
-        done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=120)
+        done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=300)
         assert done.returncode == 0, done.stderr

@@ -422,7 +422,7 @@ def test_a_killed_and_restarted_broker_loses_and_duplicates_nothing(
         seen = progress.messages - before
         time.sleep(3)
         services.up("kafka")
-        running.result(timeout=120)
+        running.result(timeout=300)
     assert seen < len(sent) / 2
     assert stored(tmp_path / "lake") == expected("killed", recording, sent)
     assert reconcile(str(tmp_path / "lake")) == []

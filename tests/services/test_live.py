@@ -28,7 +28,7 @@ from tests.services.conftest import need
 from tests.sockets import watching
 from tests.support import wait_until
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(480)]
+pytestmark = [pytest.mark.services, pytest.mark.timeout(1200)]
 
 LAKE = "s3://prestacop/lake"
 ROOT = Path(__file__).resolve().parents[2]

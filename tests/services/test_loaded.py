@@ -261,7 +261,7 @@ def test_a_short_broker_outage_is_waited_for(alone: Services, tmp_path: Path, hi
         time.sleep(4)
         assert process.poll() is None
         alone.up("kafka")
-        _, printed = process.communicate(timeout=120)
+        _, printed = process.communicate(timeout=300)
     assert (process.returncode, "Traceback" in printed) == (0, False)
     read(tmp_path / "loaded", url)
     run_graph(tmp_path / "direct", history)

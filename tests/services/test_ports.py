@@ -20,7 +20,7 @@ from tests.services.test_unbounded import recorded_now
 from tests.sockets import listening, watched, watching
 from tests.support import make_history, wait_until
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.services, pytest.mark.timeout(1800)]
 
 JAR_BYTES = 50_000_000
 """What is as large as that in the folder of a cluster is the jar of a job."""

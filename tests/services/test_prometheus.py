@@ -111,7 +111,7 @@ def watching(program: Path, folder: Path, targets: list[str]) -> Iterator[Server
             process.kill()
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_each_fault_fires_its_alert_until_it_ends_and_dashboards_have_data(
     place: Place,  # noqa: F811
     tmp_path: Path,

@@ -11,7 +11,7 @@ from tests.recovery.campaign import WITHOUT_PLANS, Attack, Outcome, campaign
 from tests.recovery.soak import LONGEST, SETTLE, is_exact, make_recording, make_topic
 from tests.services.conftest import up
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(480)]
+pytestmark = [pytest.mark.services, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture(scope="module")

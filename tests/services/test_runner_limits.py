@@ -25,7 +25,7 @@ from runners.spark.submit import on_spark
 from tests.services.clusters import Cluster
 from tests.support import wait_until
 
-pytestmark = [pytest.mark.services, pytest.mark.nightly, pytest.mark.timeout(480)]
+pytestmark = [pytest.mark.services, pytest.mark.nightly, pytest.mark.timeout(1200)]
 
 CHECKPOINTS = 20
 
@@ -109,7 +109,7 @@ def test_checkpoints_of_flink_do_not_grow_with_deferred_residuals(
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     try:
-        wait_until(seen.exists, seconds=240)
+        wait_until(seen.exists, seconds=600)
         found: list[int] = []
         for _ in count():
             found += sizes()[:1]

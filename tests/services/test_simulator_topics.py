@@ -86,7 +86,7 @@ def test_a_killed_broker_loses_and_duplicates_nothing(kafka: str, services: Serv
         services.kill("kafka")
         time.sleep(1)
         services.up("kafka")
-        assert running.result(timeout=120) == 0
+        assert running.result(timeout=300) == 0
     messages = [msgspec.json.decode(payload(message), type=DroneMessage) for message in consumed(kafka, "flying")]
     assert sorted(m.message_id for m in messages) == sorted(pq.read_table(tmp_path / "truth")["message_id"].to_pylist())
     assert len(messages) == 7500

@@ -149,7 +149,7 @@ class SlowStorage:
         self.kept: dict[str, bytes] = {}
 
     def put(self, path: str, data: bytes) -> None:
-        self._barrier.wait(timeout=120)
+        self._barrier.wait(timeout=300)
         time.sleep(0.02)
         if data == self._broken:
             raise ServiceUnavailable("told to fail")

@@ -48,7 +48,7 @@ class Running:
     def end(self, how: signal.Signals) -> int:
         """End it; gives its exit code."""
         self._process.send_signal(how)
-        return self._process.wait(120)
+        return self._process.wait(300)
 
 
 @contextmanager

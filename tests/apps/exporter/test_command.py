@@ -35,7 +35,7 @@ def test_it_serves_the_page_until_ctrl_c_and_imports_no_beam(tmp_path: Path) -> 
         with urllib.request.urlopen(f"{url}/healthz", timeout=60) as page:
             assert page.status == 200
         process.send_signal(signal.SIGINT)
-        _, error = process.communicate(timeout=120)
+        _, error = process.communicate(timeout=300)
     assert process.returncode == 130
     assert error == "\nstopped. Run it again.\n"
 

@@ -114,5 +114,5 @@ def command(*arguments: str | Path, env: dict[str, str] | None = None, **run: An
     """Run the loader as a user does."""
     line = [sys.executable, "-m", "prestacop", "load", *map(str, arguments)]
     return subprocess.run(
-        line, capture_output=True, text=True, check=False, env=os.environ | (env or {}), timeout=120, **run
+        line, capture_output=True, text=True, check=False, env=os.environ | (env or {}), timeout=300, **run
     )

@@ -301,7 +301,7 @@ class stopped_half_way:  # noqa: N801  # a context manager
 
     def __exit__(self, *error: object) -> None:
         self._process.send_signal(signal.SIGINT)
-        _, self.printed = self._process.communicate(timeout=120)
+        _, self.printed = self._process.communicate(timeout=300)
         self.code = self._process.returncode
 
 

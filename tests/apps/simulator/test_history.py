@@ -355,7 +355,7 @@ def test_a_full_disk_exits_5(part: str, tmp_path: Path, capsys: pytest.CaptureFi
 def test_an_interrupted_run_exits_130_and_leaves_nothing(tmp_path: Path) -> None:
     run = start(tmp_path)
     run.send_signal(signal.SIGINT)
-    _, errors = run.communicate(timeout=120)
+    _, errors = run.communicate(timeout=300)
     assert run.returncode == 130
     assert errors.count(b"\n") == 1
     assert list(tmp_path.iterdir()) == []
@@ -365,7 +365,7 @@ def test_an_interrupted_run_exits_130_and_leaves_nothing(tmp_path: Path) -> None
 def test_a_killed_run_leaves_nothing_under_the_final_name(tmp_path: Path) -> None:
     run = start(tmp_path)
     run.kill()
-    run.communicate(timeout=120)
+    run.communicate(timeout=300)
     assert {path.suffix for path in tmp_path.iterdir()} == {".part"}
 
 

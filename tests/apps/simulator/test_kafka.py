@@ -146,7 +146,7 @@ def test_ctrl_c_ends_an_endless_live_flight_and_writes_the_truth(mock_kafka: Moc
         time.sleep(0.2)
     assert {path.suffix for path in tmp_path.iterdir()} == {".part"}
     running.send_signal(signal.SIGINT)
-    _, errors = running.communicate(timeout=120)
+    _, errors = running.communicate(timeout=300)
     assert running.returncode == 130
     truth = pq.read_table(tmp_path / "truth")["message_id"].to_pylist()
     assert re.fullmatch(rf"simulator: {len(truth):,} messages .* all acknowledged\n", errors.decode())
@@ -168,7 +168,7 @@ def test_the_second_ctrl_c_does_not_wait(mock_kafka: MockKafka, tmp_path: Path) 
     time.sleep(1)
     assert running.poll() is None
     running.send_signal(signal.SIGINT)
-    _, errors = running.communicate(timeout=120)
+    _, errors = running.communicate(timeout=300)
     assert running.returncode == 130
     assert errors.decode() == "error: interrupted, no file was written\n"
     assert list(tmp_path.iterdir()) == []

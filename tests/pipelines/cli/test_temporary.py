@@ -68,7 +68,7 @@ def test_one_that_is_stopped_leaves_nothing(place: Path, number: signal.Signals)
     with hold() as child:
         assert len(list(place.iterdir())) == 1
         child.send_signal(number)
-        assert child.wait(120) == 130
+        assert child.wait(300) == 130
     assert list(place.iterdir()) == []
 
 

@@ -146,7 +146,7 @@ def test_a_worker_process_that_is_killed_ends_the_run_with_4(tmp_path: Path) -> 
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
         one, other = workers(process)
         one.kill()
-        _, printed = process.communicate(timeout=120)
+        _, printed = process.communicate(timeout=300)
     assert process.returncode == 4
     assert printed.startswith("error: a worker process ended with signal 9; run the same command again: it resumes")
     assert len(printed.splitlines()) == 1
@@ -160,7 +160,7 @@ def test_worker_processes_end_with_the_command(tmp_path: Path, number: signal.Si
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
         found = workers(process)
         process.send_signal(number)
-        _, printed = process.communicate(timeout=120)
+        _, printed = process.communicate(timeout=300)
     assert process.returncode == code
     assert "Traceback" not in printed
     wait_until(lambda: not any(worker.is_running() for worker in found))

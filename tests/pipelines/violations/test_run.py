@@ -20,7 +20,7 @@ from tests.support import make_history, make_messages
 def command(*arguments: str | Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Run it as a user does."""
     line = [sys.executable, "-m", "prestacop", "run", "--quiet", *map(str, arguments)]
-    return subprocess.run(line, capture_output=True, text=True, check=False, env=os.environ | (env or {}), timeout=120)
+    return subprocess.run(line, capture_output=True, text=True, check=False, env=os.environ | (env or {}), timeout=300)
 
 
 @pytest.mark.embedded
@@ -179,7 +179,7 @@ def test_ctrl_c_prints_how_to_resume(tmp_path: Path) -> None:
         while process.poll() is None and not list(tmp_path.glob("lake/**/*.parquet")):
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
-        _, printed = process.communicate(timeout=120)
+        _, printed = process.communicate(timeout=300)
     if process.returncode == 0:
         pytest.skip("the run was over before it could be stopped")
     assert process.returncode == 130
