@@ -6,6 +6,7 @@ lake that leaves its size as it is goes unnoticed here; ``prestacop reconcile`` 
 """
 
 import os
+from functools import cache
 from hashlib import blake2b, sha256
 from pathlib import Path
 from typing import Final
@@ -36,7 +37,7 @@ def key_of(root: str, *asked: str) -> str:
     """
     lk = Lake(root)
     digest = blake2b(digest_size=16)
-    digest.update(_program())
+    digest.update(_program(Path(__file__).parents[2]))
     units = [unit for rows in (lk.pending, lk.tail) for unit in rows["unit"].to_pylist()]
     files = sorted(lk.entries(*Dataset))
     digest.update(repr((root, asked, lk.number, lk.units, sorted(units), files)).encode())
@@ -69,10 +70,10 @@ def _beside(report: Path) -> Path:
     return report.with_name(f".{report.name}.answers")
 
 
-def _program() -> bytes:
+@cache  # what runs now was imported already
+def _program(top: Path) -> bytes:
     """A hash of the source text: a version number would stay the same while somebody works on it."""
     digest = blake2b(digest_size=16)
-    top = Path(__file__).parents[2]
     for package in _PACKAGES:
         for folder, folders, names in os.walk(top / package):
             folders[:] = sorted(name for name in folders if name != "__pycache__")
