@@ -12,6 +12,9 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PRESTACOP := $(PY) -m prestacop
 
+# Tests start hundreds of processes. Where this is set, as in many containers, each one compiles the project anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 # What a user gives is text and nothing else, whatever stands in it: make expands nothing in it, and the shell gets it
 # in the environment, as "$$LAKE". ARGS alone are words for the shell.
 GIVEN := DATA LAKE REPORT HISTORY MESSAGES CODES REASON ID UNIT EVERY

@@ -119,10 +119,11 @@ state.savepoints.dir: file://{self.snapshots}
 restart-strategy.type: fixed-delay
 restart-strategy.fixed-delay.attempts: {ATTEMPTS}
 restart-strategy.fixed-delay.delay: 2 s
-# A process that was killed is detected after 10 s, not 50.
+# A TaskManager that was killed is missed after two heartbeats that cannot be delivered (3 s), a JobManager after the
+# timeout. Shorter times than these, and Flink's 10 s for an answer, take a busy machine for a dead one.
 heartbeat.interval: 2000
-heartbeat.timeout: 10000
-# A process ends itself if it does not listen in time: 10 s are too short on a busy machine.
+heartbeat.timeout: 30000
+pekko.ask.timeout: 60 s
 pekko.startup-timeout: 120 s
 blob.service.cleanup.interval: {JAR_SECONDS}
 # Beam's classes are those of the cluster. Threads of theirs outlive the job that started them, with its class loader.

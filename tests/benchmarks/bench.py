@@ -1,7 +1,7 @@
 """``python -m tests.benchmarks.bench``: the pipeline against polars, the fastest native engine for the same job."""
 
 import argparse
-import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -11,6 +11,7 @@ from typing import Final
 
 from tests.benchmarks import engines, inputs, report
 from tests.benchmarks.agreement import Truth, disagreements, outcome, truth
+from tests.benchmarks.dated import save
 from tests.benchmarks.engines import Engine
 from tests.benchmarks.measure import JobFailed, run
 
@@ -55,9 +56,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="DIR",
         help="where files are made and kept (bench-data)",
     )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="the result (docs/performance/DATE-history.json)")
     arguments = parser.parse_args(argv)
+    command = shlex.join(["make", "bench", f"ARGS={' '.join(sys.argv[1:] if argv is None else argv)}"])
     try:
-        return _bench(sorted(set(arguments.rows)), arguments.runs, arguments.data.resolve())
+        return _bench(sorted(set(arguments.rows)), arguments.runs, arguments.data.resolve(), command, arguments.json)
     except inputs.DiskTooSmall as error:
         return _fail(str(error), DISK_TOO_SMALL)
     except JobFailed as error:
@@ -68,7 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail("interrupted; the files that were made are kept", INTERRUPTED)
 
 
-def _bench(sizes: list[int], rounds: int, data: Path) -> int:
+def _bench(sizes: list[int], rounds: int, data: Path, command: str, path: Path | None) -> int:
+    facts = report.machine()
     inputs.make(data, set(sizes))
     truths = {rows: truth(inputs.truth_of(inputs.path_of(data, rows))) for rows in sizes}
     runs: list[report.Run] = []
@@ -82,12 +86,12 @@ def _bench(sizes: list[int], rounds: int, data: Path) -> int:
                 runs.append(done)
                 found = disagreements(done.outcome, truths[size], engine.exact)
                 wrong += [f"{engine.name}, {size:,} rows: {what}" for what in found]
-    facts = report.machine()
     ratios = report.ratios(runs)
     wrong = list(dict.fromkeys(wrong))
     print(f"{report.machine_line(facts)}\n\n{report.table(runs)}\n\n{report.ratio_lines(ratios)}\n")
     print("\n".join(wrong) if wrong else f"Both agree on the rows. {_allowance(truths, sizes)}")
-    _save(data / "bench.json", facts, runs, ratios, wrong)
+    if not wrong:
+        _save(facts, command, runs, ratios, path)
     return DISAGREE if wrong else 0
 
 
@@ -112,10 +116,19 @@ def _say(done: report.Run, rounds: int) -> None:
 
 
 def _save(
-    path: Path, facts: dict[str, str], runs: list[report.Run], ratios: list[dict[str, object]], wrong: list[str]
+    facts: dict[str, str], command: str, runs: list[report.Run], ratios: list[dict[str, object]], path: Path | None
 ) -> None:
-    flat = [{**run._asdict(), "usage": run.usage._asdict(), "outcome": run.outcome._asdict()} for run in runs]
-    path.write_text(json.dumps({"machine": facts, "runs": flat, "ratios": ratios, "wrong": wrong}, indent=1) + "\n")
+    what = (
+        "History CSV to Parquet, each engine a process of its own with start-up, files in the page cache, median of "
+        f"{max(run.round for run in runs)} alternating rounds. All parse, repair times and dates, branch, sort, write "
+        "zstd Parquet by month, count by hour, code and county."
+    )
+    columns = ["engine", "rows", "wall s", "CPU s", "cores busy", "peak RSS MB"]
+    results = [
+        [engine, size, *report.medians([run.usage for run in runs if (run.engine, run.size) == (engine, size)])]
+        for engine, size in dict.fromkeys((run.engine, run.size) for run in runs)
+    ]
+    save("history", facts, command, what, columns, results, path, ratios=ratios)
 
 
 def _positive(text: str) -> int:

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import shutil
 import statistics
 import subprocess
@@ -19,6 +18,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 
 from runners.services import NAMES, Services, free_port
+from tests.benchmarks.dated import save
 from tests.benchmarks.inputs import DiskTooSmall
 from tests.benchmarks.lake_maker import FIRST_NEW, add_unit, check_room, make
 from tests.benchmarks.measure import JobFailed, run
@@ -101,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--json", type=Path, metavar="FILE", help="the result (docs/performance/DATE-lake.json)")
     arguments = parser.parse_args(argv)
     arguments.data.mkdir(parents=True, exist_ok=True)
-    figures: list[Figure] = []
+    facts, figures = machine(), list[Figure]()
     try:
         check_room(arguments.data, arguments.messages)
         with tempfile.TemporaryDirectory(prefix="lake-", dir=arguments.data.resolve()) as folder:
@@ -116,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return JOB_FAILED
     finally:
         if figures:  # those before a failure are worth keeping
-            save(arguments, figures)
+            keep(arguments, facts, figures)
     return 0
 
 
@@ -303,27 +303,12 @@ def _recording(path: Path, number: int) -> Path:
     return path
 
 
-def save(arguments: argparse.Namespace, figures: list[Figure]) -> None:
+def keep(arguments: argparse.Namespace, facts: dict[str, str], figures: list[Figure]) -> None:
     """Write the result."""
-    facts, load = machine(), os.getloadavg()[2]
-    path = arguments.json or _ROOT / "docs" / "performance" / f"{facts['date']}-lake.json"
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=_ROOT, capture_output=True, text=True, check=True
-    )
-    result = {
-        "date": facts.pop("date"),
-        "commit": commit.stdout.strip(),
-        "command": "make bench-lake",
-        "machine": ", ".join(f"{name} {value}" for name, value in facts.items()),
-        "what": f"{arguments.messages:,} messages and {arguments.units:,} folded units against {arguments.small:,} "
-        f"messages; medians of {arguments.rounds} alternating rounds; load average of the last 15 minutes {load:.1f}.",
-        "lake": {
-            "columns": ["figure", "value", "goal", "details"],
-            "results": [[figure.what, round(figure.value, 3), figure.goal, figure.details] for figure in figures],
-        },
-    }
-    path.write_text(json.dumps(result, indent=1) + "\n")
-    print(f"written to {path}")
+    what = f"{arguments.messages:,} messages and {arguments.units:,} folded units against {arguments.small:,} messages"
+    what += f"; medians of {arguments.rounds} alternating rounds."
+    rows = [[figure.what, round(figure.value, 3), figure.goal, figure.details] for figure in figures]
+    save("lake", facts, "make bench-lake", what, ["figure", "value", "goal", "details"], rows, arguments.json)
 
 
 if __name__ == "__main__":

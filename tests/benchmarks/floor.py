@@ -2,18 +2,16 @@
 pipeline (:mod:`tests.benchmarks.floor_job`). The steps alternate, each as a process with its start-up; medians."""
 
 import argparse
-import json
 import shutil
-import statistics
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from tests.benchmarks import engines, inputs
+from tests.benchmarks.dated import save
 from tests.benchmarks.measure import Usage, run
-from tests.benchmarks.report import machine, machine_line
+from tests.benchmarks.report import machine, medians
 
 _ROOT: Final = Path(__file__).resolve().parents[2]
 STEPS: Final = {
@@ -25,7 +23,7 @@ STEPS: Final = {
     "LETTERS": "+ dead letters with their bytes and offset",
     "LEDGER": "+ checksums, sync, reconciled rows of the ledger",
 }
-COLUMNS: Final[list[str | float]] = ["step", "wall s", "CPU s", "cores busy", "peak RSS MB"]
+COLUMNS: Final = ["step", "wall s", "CPU s", "cores busy", "peak RSS MB"]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -40,21 +38,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     inputs.make(data, {arguments.rows})
     facts = machine()
     found = _measured(inputs.path_of(data, arguments.rows), data, arguments.rounds)
-    rows: list[list[str | float]] = [[name, *_medians(used)] for name, used in found.items()]
-    print(machine_line(facts))
-    print("\n".join(f"{row[0]:75}" + "".join(f"{cell:>13}" for cell in row[1:]) for row in (COLUMNS, *rows)))
-    path = arguments.json or _ROOT / "docs" / "performance" / f"{facts['date']}-floor.json"
-    command = ["git", "rev-parse", "--short", "HEAD"]
-    result = {
-        "date": facts["date"],
-        "commit": subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=True).stdout.strip(),
-        "command": f"python -m tests.benchmarks.floor --rows {arguments.rows} --rounds {arguments.rounds}",
-        "machine": machine_line(facts),
-        "what": "History CSV to Parquet, each step a process with its start-up, medians of alternating rounds.",
-        "columns": COLUMNS,
-        "results": rows,
-    }
-    path.write_text(json.dumps(result, indent=1) + "\n")
+    rows = [[name, *medians(used)] for name, used in found.items()]
+    command = f"python -m tests.benchmarks.floor --rows {arguments.rows} --rounds {arguments.rounds}"
+    what = "History CSV to Parquet, each step a process with its start-up, medians of alternating rounds."
+    save("floor", facts, command, what, COLUMNS, rows, arguments.json)
 
 
 def _measured(source: Path, data: Path, rounds: int) -> dict[str, list[Usage]]:
@@ -73,11 +60,6 @@ def _measured(source: Path, data: Path, rounds: int) -> dict[str, list[Usage]]:
             print(f"{name:75}", *(f"{value:8.2f}" for value in found[name][-1]), file=sys.stderr, flush=True)
     shutil.rmtree(output, ignore_errors=True)
     return found
-
-
-def _medians(used: list[Usage]) -> list[float]:
-    wall, cpu = (statistics.median(values) for values in zip(*(usage[:2] for usage in used), strict=True))
-    return [round(wall, 2), round(cpu, 1), round(cpu / wall, 2), round(max(usage.peak_mb for usage in used))]
 
 
 if __name__ == "__main__":

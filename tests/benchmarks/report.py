@@ -1,8 +1,9 @@
 """What the bench prints: a line about the machine, a table, and the ratios with their targets."""
 
+import os
 import platform
 import statistics
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -32,7 +33,7 @@ class Run(NamedTuple):
 
 
 def machine() -> dict[str, str]:
-    """What the figures were taken on."""
+    """What the figures are taken on; call it before they are, for the load that was there already."""
     model = next(
         (line.split(":", 1)[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), ""
     )
@@ -42,6 +43,7 @@ def machine() -> dict[str, str]:
         "cpu": model or platform.processor(),
         "cores": str(psutil.cpu_count()),
         "memory": f"{psutil.virtual_memory().total / 1e9:.0f} GB",
+        "load": f"{os.getloadavg()[1]:.1f}",  # of five minutes
         "python": platform.python_version(),
         **{name: version(name) for name in packages},
     }
@@ -53,8 +55,10 @@ def _lines(path: str) -> list[str]:
 
 def machine_line(facts: dict[str, str]) -> str:
     """One line about the machine."""
-    versions = ", ".join(f"{name} {facts[name]}" for name in facts if name not in ("date", "cpu", "cores", "memory"))
-    return f"{facts['date']}; {facts['cpu']}, {facts['cores']} cores, {facts['memory']}; {versions}"
+    here = ("date", "cpu", "cores", "memory", "load")
+    versions = ", ".join(f"{name} {facts[name]}" for name in facts if name not in here)
+    place = f"{facts['cpu']}, {facts['cores']} cores, {facts['memory']}, load {facts['load']} before"
+    return f"{facts['date']}; {place}; {versions}"
 
 
 def table(runs: list[Run]) -> str:
@@ -71,11 +75,16 @@ def table(runs: list[Run]) -> str:
     return "\n".join(lines)
 
 
+def medians(used: Sequence[Usage]) -> list[float]:
+    """Of several runs the median of wall seconds, CPU seconds and busy cores, and the highest memory in MB."""
+    wall, cpu = (statistics.median(values) for values in zip(*(usage[:2] for usage in used), strict=True))
+    busy = statistics.median(usage.cpu_s / usage.wall_s for usage in used)
+    return [round(wall, 2), round(cpu, 2), round(busy, 2), round(max(usage.peak_mb for usage in used))]
+
+
 def _table_line(name: str, runs: list[Run]) -> str:
     walls = [run.usage.wall_s for run in runs]
-    wall, cpu = statistics.median(walls), statistics.median(run.usage.cpu_s for run in runs)
-    busy = statistics.median(run.usage.cpu_s / run.usage.wall_s for run in runs)
-    peak = max(run.usage.peak_mb for run in runs)
+    wall, cpu, busy, peak = medians([run.usage for run in runs])
     last = runs[-1].outcome
     return (
         f"| {runs[0].size:,} | {name} | {wall:.2f} ({min(walls):.2f}-{max(walls):.2f}) | {runs[0].size / wall:,.0f} "

@@ -5,17 +5,15 @@ input and fills its lake.
 """
 
 import argparse
-import json
 import shutil
-import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.benchmarks.dated import save
 from tests.benchmarks.measure import Usage, run
-from tests.benchmarks.report import machine, machine_line
+from tests.benchmarks.report import machine, medians
 
 _ROOT = Path(__file__).resolve().parents[2]
 _PRESTACOP = (sys.executable, "-m", "prestacop")
@@ -34,30 +32,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory(prefix="prestacop-starts-") as folder:
         found = _measured(Path(folder), arguments.rounds)
     columns = ["command", "wall s", "CPU s", "goal wall s"]
-    rows = [
-        [
-            name,
-            *(round(statistics.median(values), 2) for values in zip(*(u[:2] for u in used), strict=True)),
-            GOALS[name],
-        ]
-        for name, used in found.items()
-    ]
-    print(machine_line(facts))
-    for row in [columns, *rows]:
-        print(f"{row[0]:22}" + "".join(f"{cell:>14}" for cell in row[1:]))
-    path = arguments.json or _ROOT / "docs" / "performance" / f"{facts['date']}-starts.json"
-    command = ["git", "rev-parse", "--short", "HEAD"]
-    commit = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=True).stdout.strip()
-    result = {
-        "date": facts["date"],
-        "commit": commit,
-        "command": f"python -m tests.benchmarks.starts --rounds {arguments.rounds}",
-        "machine": machine_line(facts),
-        "what": "Small commands, each a process of its own, medians of alternating rounds.",
-        "columns": columns,
-        "results": rows,
-    }
-    path.write_text(json.dumps(result, indent=1) + "\n")
+    rows = [[name, *medians(used)[:2], GOALS[name]] for name, used in found.items()]
+    command = f"python -m tests.benchmarks.starts --rounds {arguments.rounds}"
+    what = "Small commands, each a process of its own, medians of alternating rounds."
+    save("starts", facts, command, what, columns, rows, arguments.json)
 
 
 def _measured(folder: Path, rounds: int) -> dict[str, list[Usage]]:

@@ -52,24 +52,6 @@ def test_kafka_keeps_messages_with_old_timestamps_and_creates_no_topics_by_itsel
     assert "misspelled" not in admin.list_topics(timeout=10).topics
 
 
-def test_pubsub_streams_what_was_published(pubsub: str) -> None:
-    published = sorted(b"%d" % n for n in range(5000))
-    with Subscription("streamed") as subscription:
-        subscription.publish(published)
-        seen: list[bytes] = []
-
-        def take(message: Any) -> None:
-            seen.append(message.data)
-            message.ack()
-
-        streaming = subscription.subscriber.subscribe(subscription.name, take)
-        wait_until(lambda: len(seen) >= len(published))
-        streaming.cancel()
-        streaming.result(timeout=30)
-        assert sorted(seen) == published
-        assert subscription.pull() == []
-
-
 def test_pubsub_responses_are_no_larger_than_what_clients_receive(pubsub: str) -> None:
     large = [bytes([n]) * 1_500_000 for n in range(6)]
     with Subscription("large") as subscription:
