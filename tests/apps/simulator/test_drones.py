@@ -86,7 +86,7 @@ def test_every_drone_publishes_at_the_requested_rate(messages: list[DroneMessage
 
 
 def test_a_flight_over_days_begins_each_hour_with_a_short_flight(tmp_path: Path) -> None:
-    lines, truth = written(tmp_path, replace(FLIGHT, drones=3, seconds=600, rate=1, days=2))
+    lines, truth = written(tmp_path, replace(FLIGHT, drones=3, seconds=240, rate=1, days=2))
     decoder = msgspec.json.Decoder(DroneMessage)
     messages = [decoder.decode(line) for line in lines]
     seconds = [moment(message) - START.timestamp() for message in messages]
@@ -94,7 +94,7 @@ def test_a_flight_over_days_begins_each_hour_with_a_short_flight(tmp_path: Path)
     hours = Counter(int(second // 3600) for second in seconds)
     assert hours == dict.fromkeys(range(48), 3 * 5)
     assert all(second % 3600 < 5 for second in seconds)
-    once = {identity for _, identity, _ in written(tmp_path, replace(FLIGHT, drones=3, seconds=600, rate=1))[1]}
+    once = {identity for _, identity, _ in written(tmp_path, replace(FLIGHT, drones=3, seconds=240, rate=1))[1]}
     assert not once & {identity for _, identity, _ in truth}
 
 
