@@ -9,7 +9,7 @@ from tests.benchmarks.dated import newest, table
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
 
 
-@pytest.mark.parametrize("name", ["starts"])
+@pytest.mark.parametrize("name", ["floor", "runners", "starts"])
 def test_the_page_has_the_table_of_the_newest_result(name: str) -> None:
     result = newest(name)
     page = PAGE.read_text()
