@@ -198,15 +198,15 @@ COVERAGE = $(PY) -m coverage
 SERVICES_TIER = -n 4 --dist loadscope -m "services and not nightly" tests/services tests/deploy
 
 .PHONY: test
-test: install ## unit tests: no other process, no server (2 minutes on 2 cores)
+test: install ## unit tests: no other process, no server (2 to 3 minutes on 2 cores)
 	@$(PYTEST) -n 2 --dist worksteal -m "not (embedded or services or nightly)" $(ARGS)
 
 .PHONY: test-embedded
-test-embedded: install ## commands as processes, kills, Chromium, moto's S3 server (9 minutes)
+test-embedded: install ## commands as processes, kills, Chromium, moto's S3 server (9 to 13 minutes)
 	@$(PYTEST) -n 2 --dist worksteal -m "embedded and not (services or nightly)" $(ARGS)
 
 .PHONY: test-services
-test-services: install ## with the real Kafka, Pub/Sub, S3, Prism, Flink and Spark (11 minutes, once these are installed)
+test-services: install ## with the real Kafka, Pub/Sub, S3, Prism, Flink and Spark (16 minutes, once these are installed)
 	@$(PYTEST) $(SERVICES_TIER) $(ARGS)
 
 .PHONY: test-nightly
@@ -215,7 +215,7 @@ test-nightly: install ## campaigns of kills, negative controls, cuts at each byt
 
 # make -k: where one tier fails the others run, and make fails at the end.
 .PHONY: test-all
-test-all: test test-embedded test-services ## the three tiers that CI runs (25 minutes)
+test-all: test test-embedded test-services ## the three tiers that CI runs (30 minutes)
 
 .PHONY: fresh-machine
 fresh-machine: ## run the README's commands in a fresh Debian 13 (DEBIAN=bookworm: 12)
@@ -236,7 +236,7 @@ pictures: install ## take the pictures of docs/console again, in Chromium
 	@PRESTACOP_PICTURES=docs/console $(PY) -m pytest -q tests/apps/console/test_pictures.py
 
 .PHONY: bench-stream
-bench-stream: install ## measure Kafka to lake: throughput, latency, memory (8 minutes)
+bench-stream: install ## measure Kafka to lake: throughput, latency, memory (9 minutes)
 	@$(PY) -m tests.benchmarks.stream $(ARGS)
 
 .PHONY: soak
