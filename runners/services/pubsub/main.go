@@ -1,5 +1,5 @@
 // Command pubsub-server is a Cloud Pub/Sub for one machine: the fake of Google's Go client, which is made for Go tests of one
-// process, behind a port of its own and fit for streams of messages. It keeps everything in memory.
+// process, behind a port of its own and with responses that clients can receive. It keeps everything in memory.
 package main
 
 import (
