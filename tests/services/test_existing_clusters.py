@@ -68,10 +68,12 @@ def test_a_spark_that_runs_takes_the_graph_from_a_job_server(
 
 
 def runs(jar: Path, session: Callable[[flink.JobManager, Path], list[str]]) -> Callable[..., list[str]]:
-    """How a JobManager is started that runs this jar and nothing else, as the Kubernetes operator starts one."""
+    """How a JobManager is started that runs this jar and nothing else, as the Kubernetes operator starts one: Beam's
+    classes are those of the jar, beside which it looks for the graph."""
 
     def command(self: flink.JobManager, program: Path) -> list[str]:
         *java, _, flag, settings = session(self, program)
+        java = [part.removesuffix(f":{flink.JOB_SERVER.install(HOME)}") for part in java]
         return [*java, ENTRY, flag, settings, "--job-classname", FLINK_RUNNER, "--jars", f"local://{jar}"]
 
     return command
