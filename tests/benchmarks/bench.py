@@ -1,7 +1,6 @@
 """``python -m tests.benchmarks.bench``: the pipeline against polars, the fastest native engine for the same job."""
 
 import argparse
-import shlex
 import shutil
 import subprocess
 import sys
@@ -11,7 +10,7 @@ from typing import Final
 
 from tests.benchmarks import engines, inputs, report
 from tests.benchmarks.agreement import Truth, disagreements, outcome, truth
-from tests.benchmarks.dated import save
+from tests.benchmarks.dated import made_by, save
 from tests.benchmarks.engines import Engine
 from tests.benchmarks.measure import JobFailed, run
 
@@ -58,9 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="the result (docs/performance/DATE-history.json)")
     arguments = parser.parse_args(argv)
-    command = shlex.join(["make", "bench", f"ARGS={' '.join(sys.argv[1:] if argv is None else argv)}"])
     try:
-        return _bench(sorted(set(arguments.rows)), arguments.runs, arguments.data.resolve(), command, arguments.json)
+        sizes, command = sorted(set(arguments.rows)), made_by("bench", argv)
+        return _bench(sizes, arguments.runs, arguments.data.resolve(), command, arguments.json)
     except inputs.DiskTooSmall as error:
         return _fail(str(error), DISK_TOO_SMALL)
     except JobFailed as error:

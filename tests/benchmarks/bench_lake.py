@@ -18,7 +18,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 
 from runners.services import NAMES, Services, free_port
-from tests.benchmarks.dated import save
+from tests.benchmarks.dated import made_by, save
 from tests.benchmarks.inputs import DiskTooSmall
 from tests.benchmarks.lake_maker import FIRST_NEW, add_unit, check_room, make
 from tests.benchmarks.measure import JobFailed, run
@@ -116,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return JOB_FAILED
     finally:
         if figures:  # those before a failure are worth keeping
-            keep(arguments, facts, figures)
+            keep(arguments, made_by("bench-lake", argv), facts, figures)
     return 0
 
 
@@ -303,12 +303,12 @@ def _recording(path: Path, number: int) -> Path:
     return path
 
 
-def keep(arguments: argparse.Namespace, facts: dict[str, str], figures: list[Figure]) -> None:
+def keep(arguments: argparse.Namespace, command: str, facts: dict[str, str], figures: list[Figure]) -> None:
     """Write the result."""
     what = f"{arguments.messages:,} messages and {arguments.units:,} folded units against {arguments.small:,} messages"
     what += f"; medians of {arguments.rounds} alternating rounds."
     rows = [[figure.what, round(figure.value, 3), figure.goal, figure.details] for figure in figures]
-    save("lake", facts, "make bench-lake", what, ["figure", "value", "goal", "details"], rows, arguments.json)
+    save("lake", facts, command, what, ["figure", "value", "goal", "details"], rows, arguments.json)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -10,6 +11,12 @@ from tests.benchmarks.report import machine_line
 
 _ROOT: Final = Path(__file__).resolve().parents[2]
 FOLDER: Final = _ROOT / "docs" / "performance"
+
+
+def made_by(target: str, argv: Sequence[str] | None) -> str:
+    """The command by which a result can be had again; without arguments those of this process."""
+    words = " ".join(sys.argv[1:] if argv is None else argv)
+    return f"make {target} ARGS='{words}'" if words else f"make {target}"
 
 
 def save(

@@ -21,7 +21,7 @@ from runners.services.services import Group
 from runners.spark import cluster as spark
 from tests.benchmarks import inputs
 from tests.benchmarks.agreement import disagreements, outcome, truth
-from tests.benchmarks.dated import save
+from tests.benchmarks.dated import made_by, save
 from tests.benchmarks.measure import run
 from tests.benchmarks.report import machine
 
@@ -57,12 +57,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         for key, walls in found.items()
     ]
     if not wrong:
-        words = " ".join(sys.argv[1:] if argv is None else argv)
         what = (
             "History CSV to Parquet, each job a process with its start-up, the clusters on the same machine and "
             f"running already, median of {arguments.rounds} rounds in which jobs and parallelism alternate."
         )
-        save("runners", facts, f"make bench-runners ARGS='{words}'", what, COLUMNS, results, arguments.json)
+        save("runners", facts, made_by("bench-runners", argv), what, COLUMNS, results, arguments.json)
     return 1 if wrong else 0
 
 

@@ -23,6 +23,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from runners.services import NAMES, Services, free_port
+from tests.benchmarks.dated import FOLDER, made_by
 from tests.benchmarks.measure import JobFailed, run
 from tests.benchmarks.report import machine
 
@@ -94,12 +95,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     arguments = parser.parse_args(argv)
     facts = machine()
-    words = " ".join(sys.argv[1:] if argv is None else argv)
-    path = arguments.json or _ROOT / "docs" / "performance" / f"{facts['date']}-stream.json"
+    path = arguments.json or FOLDER / f"{facts['date']}-stream.json"
     result: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
 
     def save(part: str, found: Any) -> None:
-        result[part] = {"machine": facts, "command": f"make bench-stream ARGS='{words}'", "results": found}
+        result[part] = {"machine": facts, "command": made_by("bench-stream", argv), "results": found}
         path.write_text(json.dumps(result, indent=1) + "\n")
 
     with tempfile.TemporaryDirectory(prefix="prestacop-bench-") as folder:
