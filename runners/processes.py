@@ -109,8 +109,8 @@ class Child:
             raise self.why_ended()
 
     def check_exit_code(self) -> None:
-        """Raises PrestaCopError where it did not end successfully or by SIGTERM's exit code."""
-        if self._process is None or self._process.returncode not in (0, INTERRUPTED):
+        """Raises PrestaCopError where it did not end successfully or by SIGTERM, which may come while it starts."""
+        if self._process is None or self._process.returncode not in (0, INTERRUPTED, -signal.SIGTERM):
             raise self.why_ended()
 
     def has_succeeded(self) -> bool:

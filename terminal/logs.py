@@ -56,7 +56,8 @@ class _Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         _writing.now = True
         try:
-            print(self.format(record), file=sys.stderr, flush=True)
+            sys.stderr.write(f"{self.format(record)}\n")  # at once: worker processes write to the same stderr
+            sys.stderr.flush()
         except OSError:
             pass  # stderr is closed; terminal.exits ends the command
         except Exception:  # noqa: BLE001  # as logging's own handlers do

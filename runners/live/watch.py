@@ -10,6 +10,8 @@ from runners.processes import Child
 from terminal.signals import INTERRUPTED
 
 TICK_SECONDS = 1.0
+FLIES = "simulator: the fleet flies"
+"""What the simulator says with its first message: a busy machine takes long to start it."""
 DRAIN_SECONDS = 30
 """How long the graph may go on after Ctrl-C to read the messages that are left."""
 
@@ -39,6 +41,7 @@ class Watch:
         self._supervisor = supervisor
         self._warnings = warnings
         self._screen = Screen()
+        self._flies_since: float | None = None
 
     def run(self, seconds: float) -> int:
         """Publish for so long, or until Ctrl-C where it is 0; then read what is left. Gives the exit code.
@@ -50,10 +53,9 @@ class Watch:
         for child in self._children():
             child.start()
         self._supervisor.start()
-        end = time.monotonic() + seconds if seconds else float("inf")
         code = 0
         try:
-            self._wait("Ctrl-C stops it", lambda: time.monotonic() >= end)
+            self._wait("Ctrl-C stops it", lambda: bool(seconds) and self._flown_seconds() >= seconds)
         except KeyboardInterrupt:
             code = INTERRUPTED
         self._drain(DRAIN_SECONDS if code else float("inf"))
@@ -73,6 +75,12 @@ class Watch:
 
     def _children(self) -> Sequence[Child]:
         return self._simulator, self._graph
+
+    def _flown_seconds(self) -> float:
+        now = time.monotonic()
+        if self._flies_since is None and FLIES in self._simulator.output():
+            self._flies_since = now
+        return 0.0 if self._flies_since is None else now - self._flies_since
 
     def _drain(self, timeout: float) -> None:
         self._supervisor.release(self._simulator.name)

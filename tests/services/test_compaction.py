@@ -12,8 +12,8 @@ from tests.services.conftest import up
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(1200)]
 
-SECONDS = 60
-"""At most."""
+SECONDS = 300
+"""At most: it ends with the last kill, which on a quiet machine takes a tenth of it."""
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,17 @@ def test_json_has_the_unit_its_source_partition_and_offset(capsys: pytest.Captur
     assert fields == {"source": "drones", "unit": unit.name, "partition": 3, "offset": 7}
 
 
+def test_a_record_is_written_at_once_beside_other_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    parser().parse_args(["--log-format", "json"])
+    written: list[str] = []
+    stderr = io.StringIO()
+    monkeypatch.setattr(stderr, "write", written.append)
+    monkeypatch.setattr(sys, "stderr", stderr)
+    logging.getLogger("x").error("an error")
+    (line,) = written
+    assert line.endswith("}\n")
+
+
 def test_json_has_no_progress_bar(capsys: pytest.CaptureFixture[str]) -> None:
     parser().parse_args(["--log-format", "json"])
     for _ in Bar(range(3), desc="x", unit="x", quiet=False, seconds=0.0):

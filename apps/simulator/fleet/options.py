@@ -2,7 +2,6 @@
 
 import argparse
 import math
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -11,6 +10,7 @@ from apps.simulator.arguments import DUPLICATE_WITHIN_S, moment
 from apps.simulator.transport.open import TARGETS, target_of
 from messaging.urls import topic_url
 from schemas.messages import MAX_IMAGE_BYTES
+from terminal import logs
 from terminal.arguments import (
     LAKE,
     MOST_SECONDS,
@@ -291,12 +291,14 @@ def _report(outcome: "Outcome", options: argparse.Namespace, requested_rate: flo
     if not options.quiet:
         acknowledged = "" if isinstance(options.output, Path) else ", all acknowledged"
         took = f"in {outcome.seconds:.1f} s, {outcome.rate:,.0f} a second"
-        print(f"simulator: {outcome.messages:,} messages {took}{acknowledged}", file=sys.stderr)
+        logs.COMMAND.info("simulator: %s messages %s%s", f"{outcome.messages:,}", took, acknowledged)
     if outcome.behind_s > _BEHIND_S and outcome.rate < requested_rate:
-        print(
-            f"simulator: the throughput was too low: {requested_rate:,.0f} messages a second were requested, "
-            f"{outcome.rate:,.0f} were published, the last one {outcome.behind_s:.1f} s late",
-            file=sys.stderr,
+        logs.COMMAND.warning(
+            "simulator: the throughput was too low: %s messages a second were requested, %s were published, the last "
+            "one %.1f s late",
+            f"{requested_rate:,.0f}",
+            f"{outcome.rate:,.0f}",
+            outcome.behind_s,
         )
 
 

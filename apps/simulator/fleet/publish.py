@@ -21,6 +21,7 @@ from apps.simulator.transport.command_reader import CommandReader
 from apps.simulator.transport.open import Target, open_command_reader, open_sink
 from apps.simulator.transport.sink import Sink
 from messaging.urls import Topic
+from terminal import logs
 from terminal.bars import Bar
 
 _PORTION_BYTES: Final = 8_000_000
@@ -118,6 +119,8 @@ def write_drones(
         for step in paced(steps, stop) if live else steps:
             writer.write_faults(step.faults)
             waiting = writer.write(step)
+            if live and step.messages and not (count or quiet):
+                logs.COMMAND.info("simulator: the fleet flies")
             count += len(step.messages)
             if live and step.messages:
                 behind_s = max(time.time() - step.messages[-1].at_us / 1e6, 0.0)

@@ -1,6 +1,5 @@
 """How commands reach a fleet, and how its drones confirm them: see :mod:`schemas.commands`."""
 
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Final, Self
@@ -10,6 +9,7 @@ import msgspec
 from apps.simulator.transport.sink import Sink
 from schemas.commands import Command, Confirmation
 from schemas.decoding import Undecodable, decode_json
+from terminal import logs
 
 _DECODER: Final = msgspec.json.Decoder(Command)
 
@@ -61,4 +61,4 @@ def decoded(payloads: Sequence[bytes]) -> Iterator[Command]:
         try:
             yield decode_json(payload, _DECODER)
         except Undecodable as error:
-            print(f"simulator: not a command: {payload[:100]!r}: {error}", file=sys.stderr)
+            logs.COMMAND.warning("simulator: not a command: %r: %s", payload[:100], error)

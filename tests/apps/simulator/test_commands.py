@@ -128,11 +128,11 @@ def test_a_command_is_confirmed_when_it_takes_effect(reader: _Commands) -> None:
     "payload", [b"", b"\xff", b"{}", b'{"command_id":"c","drone_id":"drone-0001","command":"fall","time":""}']
 )
 def test_an_invalid_command_is_reported_and_skipped(
-    reader: _Commands, payload: bytes, capsys: pytest.CaptureFixture[str]
+    reader: _Commands, payload: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     reader.coming = [payload]
     assert messages(fly(FLIGHT, block_s=1, reader=reader), 1)
-    assert "not a command" in capsys.readouterr().err
+    assert "not a command" in caplog.text
     assert not reader.sink.sent
 
 

@@ -149,7 +149,8 @@ def test_ctrl_c_ends_an_endless_live_flight_and_writes_the_truth(mock_kafka: Moc
     _, errors = running.communicate(timeout=300)
     assert running.returncode == 130
     truth = pq.read_table(tmp_path / "truth")["message_id"].to_pylist()
-    assert re.fullmatch(rf"simulator: {len(truth):,} messages .* all acknowledged\n", errors.decode())
+    said = rf"simulator: the fleet flies\nsimulator: {len(truth):,} messages .* all acknowledged\n"
+    assert re.fullmatch(said, errors.decode())
     messages = [msgspec.json.decode(payload(m), type=DroneMessage) for m in consumed(mock_kafka.address, "drones")]
     assert sorted(truth) == sorted(message.message_id for message in messages)
     images = (tmp_path / "images").read_bytes().count(b"\n")
@@ -170,7 +171,7 @@ def test_the_second_ctrl_c_does_not_wait(mock_kafka: MockKafka, tmp_path: Path) 
     running.send_signal(signal.SIGINT)
     _, errors = running.communicate(timeout=300)
     assert running.returncode == 130
-    assert errors.decode() == "error: interrupted, no file was written\n"
+    assert errors.decode() == "simulator: the fleet flies\nerror: interrupted, no file was written\n"
     assert list(tmp_path.iterdir()) == []
 
 
