@@ -47,7 +47,7 @@ setup(
             )
         ]
     ),
-    entry_points={"console_scripts": ["prestacop = prestacop.main:main"]},
+    entry_points={"console_scripts": ["prestacop = prestacop.main:run"]},
     package_data={
         "apps.console": ["schema.sql", "static/*", "templates/*"],
         "apps.simulator": ["fleet/*.svg"],

@@ -1,5 +1,5 @@
 """``python -m prestacop``, for a clone whose command is not on the path."""
 
-from prestacop.main import main
+from prestacop.main import run
 
-main()
+run()

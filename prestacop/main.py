@@ -8,9 +8,15 @@ from typing import NoReturn
 from prestacop import __version__
 from prestacop.commands import GROUPS, SUBCOMMANDS
 from prestacop.parsers import parse
+from terminal.process import run_as_process
 
 USAGE_LINE = "usage: prestacop COMMAND [FLAGS] | COMMAND --help | --version | completion bash"
 HELP = ("-h", "--help")
+
+
+def run() -> NoReturn:
+    """The process of the command."""
+    run_as_process(main)
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:

@@ -1,6 +1,5 @@
 """How a command ends: with the exit code of its error, and never with 1 where rows add up."""
 
-import os
 import select
 import sys
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from schemas.errors import BUG, PrestaCopError
 from schemas.os_errors import bad_name, of_the_system
 from terminal import logs
 from terminal.printing import guarded_output, printable
+from terminal.process import flush
 from terminal.signals import INTERRUPTED, raising_interrupts
 
 PIPE_CLOSED = 141
@@ -70,7 +70,7 @@ def ended(command: Callable[[], int | None], stopped: str, known: Callable[[Exce
             code = report(ours)
         else:
             code = bug()
-    _flush()
+    flush()
     return code
 
 
@@ -97,12 +97,3 @@ def _known(error: Exception) -> PrestaCopError | None:
     if isinstance(error, UnicodeEncodeError) and (name := bad_name(error)):
         return of_the_system(error, name)
     return None
-
-
-def _flush() -> None:
-    """Flush the output, or discard it if that fails: Python would flush again at exit, and exit with 120."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except OSError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

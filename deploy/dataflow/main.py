@@ -3,5 +3,6 @@
 import sys
 
 from prestacop.main import main
+from terminal.process import run_as_process
 
-sys.exit(main(["run", *sys.argv[1:]]))
+run_as_process(lambda: main(["run", *sys.argv[1:]]))

@@ -4,7 +4,6 @@ import argparse
 import atexit
 import os
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from typing import NoReturn, TextIO, cast
@@ -163,9 +162,4 @@ def _run(command: Callable[[], int], resume: str) -> NoReturn:
             finally:
                 atexit._run_exitfuncs()  # Beam stops the job servers that it has started in them
 
-    code = ended(guarded, resume, known)
-    if threading.active_count() > 1:
-        # Threads of Beam are left, also after a run that ended well: they could keep the process, and DuckDB prints 40
-        # lines about the objects that they refer to. Everything of ours is closed and written here.
-        os._exit(code)
-    sys.exit(code)
+    sys.exit(ended(guarded, resume, known))

@@ -1,5 +1,6 @@
 """``python -m pipelines.violations``: the same as ``prestacop run``."""
 
 from pipelines.violations.run import main
+from terminal.process import run_as_process
 
-main()
+run_as_process(main)

@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from pipelines.violations.run import main
 from runners.live.metrics import write_progress
+from terminal.process import run_as_process
 
 EVERY_SECONDS = 0.5
 
@@ -21,4 +22,4 @@ def _keep_writing(path: Path) -> NoReturn:
 if __name__ == "__main__":
     _, path, *flags = sys.argv
     threading.Thread(target=_keep_writing, args=(Path(path),), daemon=True).start()
-    main(flags)
+    run_as_process(lambda: main(flags))

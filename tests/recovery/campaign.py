@@ -112,8 +112,8 @@ def _last_lines(log: Path) -> str:
 
 
 def _pipeline(attack: Attack, how: tuple[str, ...]) -> AbstractContextManager[subprocess.Popen[bytes]]:
-    code = f"{attack.sabotage}\nfrom pipelines.violations.run import main; main()"
-    command = ["-m", *attack.submit] if attack.submit else ["-c", code]
+    code = f"{attack.sabotage}\nfrom prestacop.main import run; run()"
+    command = ["-m", *attack.submit] if attack.submit else ["-c", code, "run"]
     return running([*command, "--messages", attack.messages, "--lake", attack.root, "--quiet", *how], attack.log)
 
 

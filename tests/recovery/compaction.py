@@ -55,9 +55,7 @@ FOLDERS: Final = (*map(str, Dataset), MERGED_LEDGER)
 """Where compactions write."""
 OLDER_THAN: Final = "30s"
 """Of vacuums: no look takes so long."""
-_COMPACT: Final = (
-    "import secrets; secrets.token_hex = lambda _: '{token}'\nfrom pipelines.maintenance.compact import main; main()"
-)
+_COMPACT: Final = "import secrets; secrets.token_hex = lambda _: '{token}'\nfrom prestacop.main import run; run()"
 """The command, with a token that is known here: it is in the names of the files that it writes."""
 _PUBLISH: Final = "import sys\nfrom lake.publication import publish\nwhile True: publish(sys.argv[1])"
 
@@ -229,7 +227,7 @@ class _Beside:
 
 
 def _compaction(root: str, token: str = "00000000") -> list[str]:
-    return ["-c", _COMPACT.format(token=token), "--lake", root, "--file-mb", "1", "--quiet"]
+    return ["-c", _COMPACT.format(token=token), "compact", "--lake", root, "--file-mb", "1", "--quiet"]
 
 
 def _vacuum(root: str, older_than: str) -> list[str]:

@@ -67,8 +67,20 @@ def started(state: Path, alerts: str, answers: str, *flags: str, sabotage: str =
         sabotage: code that its process executes first.
     """
     log = state.with_suffix(".log")
-    code = f"{sabotage}\nimport sys; from apps.console.command import main; sys.exit(main())"
-    command = [sys.executable, "-c", code, "--alerts", alerts, "--answers", answers, "--data", str(state), *flags]
+    code = f"{sabotage}\nfrom prestacop.main import run; run()"
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        "console",
+        "--alerts",
+        alerts,
+        "--answers",
+        answers,
+        "--data",
+        str(state),
+        *flags,
+    ]
     with log.open("wb") as file:
         process = subprocess.Popen(command, stdout=file, stderr=file)
     try:

@@ -19,7 +19,7 @@ from tests.support import wait_until
 def test_it_serves_the_page_until_ctrl_c_and_imports_no_beam(tmp_path: Path) -> None:
     root, port = str(tmp_path), free_port()
     commit(root, [write(root, "drones-00000-" + 32 * "a", [Said("1")])])
-    code = "import sys, prestacop.main as m; sys.modules['apache_beam'] = None; m.main(sys.argv[1:])"
+    code = "import sys, prestacop.main as m; sys.modules['apache_beam'] = None; m.run()"
     command = [sys.executable, "-c", code, "exporter", "--lake", root, "--port", str(port), "--every", "1s"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout

@@ -38,7 +38,7 @@ logs.set_up()  # first, as the command does
 from lake.vacuum import vacuum
 import {module} as command
 from pipelines.maintenance import compact
-from prestacop.main import main
+from prestacop.main import run
 from tests.support import LOCAL
 
 open_lake = command.{opens}
@@ -51,7 +51,7 @@ def held(root, *rest):
     return lk
 
 command.{opens} = held
-main(["{name}", *sys.argv[1:]])
+run()
 """
 """A command that has opened the lake and is held while others compact and vacuum it."""
 
@@ -208,7 +208,7 @@ def test_a_command_reports_a_vacuum_in_one_line_with_exit_code_6(
     codes = tmp_path / "codes.csv"
     codes.write_text("CODE,DEFINITION,Manhattan 96th St. & below,All Other Areas\n21,X,65,45\n")
     given = [str(codes) if argument == "CODES" else argument for argument in arguments]
-    line = [sys.executable, "-c", HELD.format(name=name, module=module, opens=opens), *given, lakes.root]
+    line = [sys.executable, "-c", HELD.format(module=module, opens=opens), name, *given, lakes.root]
     done = subprocess.run(line, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (6, "")
     assert done.stderr.startswith(f"error: {lakes.root}: the {what} took longer than the vacuum retention")
