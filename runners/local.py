@@ -19,7 +19,8 @@ from lake.storage import storage
 from pipelines.analysis.command import answers, print_answers
 from pipelines.analysis.html_report import check_report, write_report
 from pipelines.analysis.kept import keep_answers, kept_answers, key_of
-from pipelines.cli.app import beam_options, progress_bar, run
+from pipelines.cli.app import progress_bar, run
+from pipelines.cli.runner import beam_options
 from pipelines.violations.graph import Settings
 from pipelines.violations.inputs import ReadOptions, is_in_lake
 from pipelines.violations.run import run_and_summarize

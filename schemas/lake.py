@@ -28,6 +28,11 @@ class Dataset(StrEnum):
 DERIVED = (Dataset.STATS, Dataset.DRONE_EVENTS)
 """The datasets whose rows are made of input rows: they are not part of rows in = rows out."""
 
+BRANCHES = (Dataset.POSITIONS, Dataset.QUALIFIED, Dataset.UNQUALIFIED)
+"""The datasets of valid rows; each such row is in exactly one."""
+ANSWERS = "answers"
+"""What statistics count officers' answers as."""
+
 
 class Source(StrEnum):
     """Where rows come from: the first partition of every dataset."""
@@ -44,6 +49,10 @@ CHANGES = "changes"
 """The partition of the ledger with changes of files, not units."""
 MERGED_LEDGER = "merged_ledger"
 """The Delta table with the ledger's rows of published units and of changes that all tables have."""
+ROWS_IN = "rows_in"
+"""The ledger's column with the rows of a unit's input."""
+HEALTH = "health"
+"""The folder with what is remembered of drones."""
 
 ENUM = pa.dictionary(pa.int32(), pa.string())
 """A string with few distinct values."""

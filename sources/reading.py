@@ -9,6 +9,7 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 
 from lake.memory import keep_memory, tidy
+from sources import unit_coder  # noqa: F401  # registers it
 from sources.units import BATCHES, TALLIES, UnitBatch, UnitBlock, UnitItem
 
 ReadSplit = Callable[[Any], Iterator[UnitItem]]

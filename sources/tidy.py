@@ -1,6 +1,6 @@
 """Remove from a lake what its streams needed only until their units were committed."""
 
-from sources.loaded import topic
+from sources.loaded import notes
 from sources.streams import plans, segments
 
 
@@ -10,4 +10,4 @@ def tidy(root: str) -> int:
 
     It may be run at any time, beside streams and itself; no broker is needed. Raises LakeDamaged, NotReconciled.
     """
-    return plans.tidy(root) + segments.tidy(root) + topic.tidy(root)
+    return plans.tidy(root) + segments.tidy(root) + notes.tidy(root)

@@ -16,13 +16,13 @@ from lake.merge import merge
 from lake.publication import publish, settled
 from lake.storage import LocalStorage, S3Storage
 from pipelines.maintenance.compaction_graph import plan, with_checksums
-from schemas.lake import Dataset, Source
+from schemas.lake import BRANCHES, Dataset, Source
 from sources.payloads import payload_batch
 from sources.units import Unit
 from tests.support import SUMS
 from transforms.messages.payload import Refusal
 from transforms.messages.rows import dead_letters
-from transforms.qualify import BRANCHES, split
+from transforms.qualify import split
 from transforms.stats import Counter
 
 S3_NIGHTLY = pytest.mark.parametrize("root", ["local", pytest.param("s3", marks=pytest.mark.nightly)], indirect=True)

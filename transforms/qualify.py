@@ -9,12 +9,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.lake import Dataset
+from schemas.lake import ANSWERS, BRANCHES, Dataset
 from schemas.messages import OFFICER, UNQUALIFIED
 from sources.units import UnitBatch
 
-BRANCHES = (Dataset.POSITIONS, Dataset.QUALIFIED, Dataset.UNQUALIFIED)
-ANSWERS = "answers"
 COUNTED = (*map(str, BRANCHES), ANSWERS)
 """What statistics count. Officers' answers go to qualified/ too, but are not violations that a drone saw."""
 

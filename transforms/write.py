@@ -27,9 +27,9 @@ from lake.large_payloads import store_large_payloads
 from lake.layout import found_name, part_name
 from lake.ledger import commit, is_committed
 from schemas.errors import NotReconciled
-from schemas.lake import DUPLICATES, ERASED, Dataset, Source
+from schemas.lake import DUPLICATES, ERASED, ROWS_IN, Dataset, Source
 from schemas.messages import Reason
-from sources.units import ROWS_IN, Tally, UnitBatch, UnitTally
+from sources.units import Tally, UnitBatch, UnitTally
 from transforms.outputs import OUTPUT_DATASETS, UPLOADED
 from transforms.per_unit import PerUnit
 

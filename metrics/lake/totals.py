@@ -12,9 +12,8 @@ import pyarrow.compute as pc
 from lake.changes import PUBLICATION
 from metrics.lake.latency import Latencies
 from schemas import history, messages
-from schemas.lake import DERIVED, DUPLICATES, Dataset
+from schemas.lake import DERIVED, DUPLICATES, ROWS_IN, Dataset
 
-ROWS_IN: Final = "rows_in"
 COUNTS: Final = (*(str(d) for d in Dataset if d not in DERIVED), DUPLICATES)
 COLUMNS: Final = ["unit", "source", "range_start", "range_end", ROWS_IN, *COUNTS, "committed_at"]
 """What is read of the ledger's rows."""

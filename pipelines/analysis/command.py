@@ -21,7 +21,8 @@ from pipelines.analysis.graph import RESULT, questions
 from pipelines.analysis.html_report import check_report, write_report
 from pipelines.analysis.results import Answers
 from pipelines.analysis.text_report import lines
-from pipelines.cli.app import beam_options, progress_bar, run
+from pipelines.cli.app import progress_bar, run
+from pipelines.cli.runner import beam_options
 from schemas.errors import OutputUnusable
 from schemas.lake import Dataset
 from sources.progress import progress

@@ -11,15 +11,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from terminal.arguments import Parser
 
 Place = Callable[[PipelineOptions], AbstractContextManager[PipelineOptions]]
-"""Gives the options that run the body's pipelines there. May raise :class:`JobEnded`."""
-
-
-class JobEnded(Exception):
-    """The job was cancelled or stopped in the cluster; the message says how to resume it."""
-
-    def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
+"""Gives the options that run the body's pipelines there. May raise :class:`pipelines.cli.app.JobEnded`."""
 
 
 class Cluster(NamedTuple):

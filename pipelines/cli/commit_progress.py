@@ -11,8 +11,7 @@ import pyarrow.compute as pc
 from lake import Lake
 from lake.news import committed_since, mark
 from schemas.errors import PrestaCopError, ServiceUnavailable
-from schemas.lake import DUPLICATES
-from sources.units import ROWS_IN
+from schemas.lake import DUPLICATES, ROWS_IN
 from transforms.outputs import OUTPUT_DATASETS
 
 COUNTS = (ROWS_IN, *map(str, OUTPUT_DATASETS), DUPLICATES)

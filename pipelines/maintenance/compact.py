@@ -15,9 +15,11 @@ from lake.changes import COMPACTION, Change, published
 from lake.storage import storage
 from lake.uploads import delete_unnamed, unnamed_pictures
 from lake.vacuum import Removable, Vacuumed, delete, find_due
-from pipelines.cli.app import beam_options, progress_bar, run
+from pipelines.cli.app import progress_bar, run
+from pipelines.cli.runner import beam_options
 from pipelines.maintenance import flags
-from pipelines.maintenance.compaction_graph import ROUND_BYTES, commit_change, compaction, plan, with_checksums
+from pipelines.maintenance.committing import commit_change
+from pipelines.maintenance.compaction_graph import ROUND_BYTES, compaction, plan, with_checksums
 from schemas.lake import DUPLICATES, Dataset
 from sources.progress import progress
 from sources.tidy import tidy

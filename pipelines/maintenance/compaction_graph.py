@@ -3,17 +3,16 @@
 bins ─► Reshuffle ─► Merge ─► Together ─► Commit: one change, in the ledger
 """
 
-import secrets
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import accumulate, islice
-from typing import Any, Final
+from typing import Final
 
 import apache_beam as beam
 
-from lake import Lake, filled_lake
-from lake.changes import Change, changes_since, discard, put_change, reading
+from lake import Lake
+from lake.changes import Change, discard, put_change
 from lake.merge import Bin, Merged, bins, merge
-from lake.publication import publish, settled, without_copies
+from lake.publication import without_copies
 from lake.reader import LakeFile
 from schemas.lake import Dataset
 from sources.progress import progress
@@ -91,32 +90,3 @@ class _Commit(beam.DoFn):  # type: ignore[misc]
             put = without_copies(Lake(self._root), put)
         if not put_change(self._root, put):
             discard(self._root, put)
-
-
-def commit_change(
-    root: str, what: str, attempt: Callable[[Lake, Change], None], but: Iterable[str] = ()
-) -> dict[str, Any] | None:
-    """Publish what is committed, then commit a change; start again where another process commits one first (optimistic
-    concurrency).
-
-    Args:
-        attempt: gets the lake as it is before the change, and commits the change unless there is nothing to do.
-        but: units that are not published before.
-
-    Returns:
-        The change's row of the ledger; None where there was nothing to do.
-
-    Raises:
-        InputUnusable: there is no lake.
-        InputChanged: a vacuum removed files that were still to be read.
-    """
-    publish(root, but)
-    while True:
-        with reading(root, what):
-            lk = filled_lake(root)
-            change = Change(lk.number + 1, secrets.token_hex(4), what)
-            attempt(lk, change)
-        put = changes_since(root, lk.number).slice(0, 1).to_pylist()
-        if not put or put[0]["unit"] == change.name:
-            settled(root)
-            return next(iter(put), None)

@@ -34,11 +34,11 @@ from lake.tombstones import (
 )
 from pipelines.cli.app import progress_bar, run
 from pipelines.maintenance import flags
-from pipelines.maintenance.compaction_graph import commit_change
+from pipelines.maintenance.committing import commit_change
 from pipelines.maintenance.undo import who
 from schemas.errors import InputChanged
 from schemas.lake import ERASED, Dataset
-from sources.loaded import topic
+from sources.loaded import notes
 from sources.progress import progress
 from sources.streams import segments
 from sources.tidy import tidy
@@ -86,7 +86,7 @@ def erase_all(root: str, what: str) -> None:
     while erase(root, what) or time.monotonic() < started + FRESH_SECONDS:
         time.sleep(max(0.0, started + FRESH_SECONDS - time.monotonic()))
     them = read_tombstones(root)
-    topic.drop_refused(root, them.in_bytes)
+    notes.drop_refused(root, them.in_bytes)
     waiting = [*left_over(settled(root)).open, *segments.with_payloads(root, them.in_bytes)]
     if waiting:
         some = ", ".join(waiting[:SHOWN])

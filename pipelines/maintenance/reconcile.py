@@ -32,11 +32,10 @@ from pipelines.maintenance.table_integrity import differing, lagging, read_table
 from pipelines.violations.summary import conflicts
 from schemas.errors import LakeDamaged
 from schemas.history import TIME_ZONE
-from schemas.lake import DUPLICATES, LEDGER_ROW, Dataset
+from schemas.lake import ANSWERS, BRANCHES, DUPLICATES, LEDGER_ROW, Dataset
 from terminal.bars import Bar
 from terminal.printing import number_of
 from transforms.outputs import OUTPUT_DATASETS
-from transforms.qualify import ANSWERS, BRANCHES
 
 RECONCILIATION = "reconciliation"
 _ON_THE_WAY_SECONDS = 3_600.0

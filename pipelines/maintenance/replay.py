@@ -13,9 +13,10 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from lake import Lake, filled_lake
 from lake.changes import Change
 from lake.storage import storage
-from pipelines.cli.app import beam_options, progress_bar, run
+from pipelines.cli.app import progress_bar, run
+from pipelines.cli.runner import beam_options
 from pipelines.maintenance import flags
-from pipelines.maintenance.compaction_graph import commit_change
+from pipelines.maintenance.committing import commit_change
 from pipelines.maintenance.replay_graph import letters_of, replay_graph
 from schemas.answers import load_public_keys
 from sources.progress import progress

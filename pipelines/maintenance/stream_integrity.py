@@ -18,11 +18,10 @@ from lake.tombstones import FOLDER as TOMBSTONES
 from pipelines.maintenance.integrity import OF_A_STREAM, READS, LakeState, first_line, read_bytes, relative
 from schemas.errors import LakeDamaged, NotPermitted, PrestaCopError, ServiceUnavailable
 from schemas.files.marks import MARK
-from schemas.lake import LEDGER, MERGED_LEDGER, Dataset, Source
-from sources.loaded.topic import remembered, remembered_fault
+from schemas.lake import HEALTH, LEDGER, MERGED_LEDGER, Dataset, Source
+from sources.loaded import notes
 from sources.streams.plans import CHECKSUM, floors_in, plan_in, read_floors, source_of
 from sources.streams.segments import NAME, segment_in, voucher
-from transforms.health.recall import FOLDER as HEALTH
 
 _PLAN = re.compile(r"^plans/(?P<stream>[^/]+)/(?P<partition>\d{5})/(?P<start>\d{19})\.json$")
 _VOUCHER = re.compile(r"^plans/spool/[^/]+/([^/]+)$")
@@ -83,7 +82,7 @@ def plan_faults(state: LakeState) -> Iterator[str]:
             elif is_voucher(path):
                 if data:
                     yield f"{path} is damaged: it must be empty; empty it"
-            elif wrong := remembered_fault(path, data):
+            elif wrong := notes.fault(path, data):
                 yield f"{path} {wrong}"
     for stream in sorted(with_floors - floors.keys()):
         # They are written before the first plan.
@@ -209,7 +208,7 @@ def notices(state: LakeState) -> Iterator[str]:
     history = state.as_committed.filter(pc.equal(state.as_committed["source"], str(Source.HISTORY)))
     loaded = {path for path in history["path"].to_pylist() if path.startswith(_TOPICS)}
     try:
-        there = len(remembered(state.root))
+        there = len(notes.remembered(state.root))
     except LakeDamaged:
         return  # it is a fault
     if there < len(loaded) and _all_committed(state.root):

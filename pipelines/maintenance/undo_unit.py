@@ -25,12 +25,11 @@ from lake.publication import without_copies
 from lake.reader import LakeFile, earlier
 from lake.storage import storage
 from lake.views import spilling
-from pipelines.maintenance.compaction_graph import commit_change
+from pipelines.maintenance.committing import commit_change
 from schemas.errors import InputUnusable, NotReconciled
-from schemas.lake import DUPLICATES, SCHEMAS, UNDONE, Dataset, Source
+from schemas.lake import BRANCHES, DUPLICATES, SCHEMAS, UNDONE, Dataset, Source
 from sources.progress import progress
 from transforms.outputs import OUTPUT_DATASETS
-from transforms.qualify import BRANCHES
 
 
 class FoundUnits(NamedTuple):

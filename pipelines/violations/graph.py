@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import apache_beam as beam
 
-from schemas.lake import Dataset, Source
+from schemas.lake import BRANCHES, Dataset, Source
 from sources.units import BATCHES, TALLIES
 from transforms.alerts.channels import Target
 from transforms.alerts.publish import PublishAlerts
@@ -28,7 +28,7 @@ from transforms.live.windows import AppendPanes, CountLive
 from transforms.messages.decode import DecodeMessages
 from transforms.messages.dedupe import DropDuplicates
 from transforms.outputs import DEAD_LETTERS, ROWS
-from transforms.qualify import BRANCHES, Qualify
+from transforms.qualify import Qualify
 from transforms.refusals import ANY_NUMBER, MaxDeadLetters
 from transforms.stats import CountByWindow
 from transforms.write import Commit, Write

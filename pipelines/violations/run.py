@@ -31,9 +31,10 @@ from lake.retries import PATIENCE
 from lake.storage import storage
 from lake.tables import check_name
 from messaging.retry import PATIENCE_SECONDS
-from pipelines.cli.app import PRISM, beam_options, committed_line, progress_bar, run, stream_line
+from pipelines.cli.app import committed_line, progress_bar, run, stream_line
 from pipelines.cli.cluster import Cluster, Place, job_name
 from pipelines.cli.prism import find_prism, on_prism
+from pipelines.cli.runner import PRISM, beam_options
 from pipelines.cli.runner_options import DATAFLOW, for_long_input
 from pipelines.cli.worker_errors import known
 from pipelines.violations import options as flags

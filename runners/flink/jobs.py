@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from pipelines.cli.cluster import JobEnded
+from pipelines.cli.app import JobEnded
 from pipelines.cli.worker_errors import raised_by_worker
 from runners.flink.cluster import JobManager
 from runners.services import Services

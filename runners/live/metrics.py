@@ -14,9 +14,8 @@ from typing import Annotated, NamedTuple
 import msgspec
 
 from pipelines.cli.commit_progress import Committed
-from schemas.lake import Dataset, Source
+from schemas.lake import ROWS_IN, Dataset, Source
 from sources.progress import Lag, progress
-from sources.units import ROWS_IN
 
 RATE_SECONDS = 5
 """Rates are averages of so many seconds."""

@@ -7,8 +7,7 @@ from itertools import pairwise
 from pipelines.cli.commit_progress import COUNTS
 from runners.live.metrics import Metrics
 from runners.live.terminal import clock
-from schemas.lake import Source
-from sources.units import ROWS_IN
+from schemas.lake import ROWS_IN, Source
 from terminal.printing import number_of
 
 _PUBLISHED = re.compile(r"simulator: ([\d,]+) (?:messages|published)")

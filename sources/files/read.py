@@ -17,12 +17,12 @@ from lake.storage import open_file
 from schemas.errors import InputChanged
 from schemas.files.compression import unpacked
 from schemas.files.kinds import FIRST_BYTES, kind_of
-from schemas.lake import Source
+from schemas.lake import ROWS_IN, Source
 from sources.files.globs import expand
 from sources.files.grid import Borders, Cell, blocks, border, content_hash, grid
 from sources.files.unpacking import unpack
 from sources.progress import progress
-from sources.units import PART_BYTES, ROWS_IN, Parts, Tally, Unit, UnitBatch, UnitBlock, UnitItem
+from sources.units import PART_BYTES, Parts, Tally, Unit, UnitBatch, UnitBlock, UnitItem
 
 FILE_PART_BYTES = 2 * PART_BYTES
 """Of a part of a unit: a cell of the grid is one, unless its records are a few bytes long."""

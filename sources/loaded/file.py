@@ -13,7 +13,8 @@ from schemas.errors import InputUnusable
 from schemas.loaded import Piece
 from sources.files.grid import grid
 from sources.files.read import Format, read_part, unit_in
-from sources.loaded.topic import Loaded, LoadedCell, contradiction, note, pieces_in, remembered
+from sources.loaded.notes import remembered
+from sources.loaded.topic import Loaded, LoadedCell, contradiction, note, pieces_in
 from sources.progress import progress
 from sources.streams.base import Stream
 from sources.units import UnitItem

@@ -13,7 +13,8 @@ from apache_beam.utils.timestamp import Timestamp
 from lake.format import check
 from sources.files.read import Format
 from sources.loaded.file import cells_of
-from sources.loaded.topic import Loaded, LoadedCell, LoadedTopic, landed, remember, remembered, spent
+from sources.loaded.notes import remembered
+from sources.loaded.topic import Loaded, LoadedCell, LoadedTopic, landed, remember, spent
 from sources.streams.base import Stream
 from sources.ticks import Tick
 

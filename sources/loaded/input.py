@@ -11,7 +11,8 @@ from sources.files.read import Format
 from sources.input import Input, Preview, Split
 from sources.loaded.file import cells_of, read_loaded
 from sources.loaded.follow import TICK_SECONDS, LoadedTicks
-from sources.loaded.topic import Loaded, LoadedCell, LoadedTopic, landed, remember, remembered, spent
+from sources.loaded.notes import remembered
+from sources.loaded.topic import Loaded, LoadedCell, LoadedTopic, landed, remember, spent
 from sources.reading import ReadSplit
 from sources.streams.base import Stream
 from sources.ticks import FollowTicks

@@ -14,34 +14,24 @@ an error, since it is unknown which of them belong to the file.
 
 import hashlib
 import logging
-import re
-import zlib
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, chain
 from operator import attrgetter, itemgetter
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from apache_beam.metrics import Metrics
 
 from lake.ledger import read_back
 from lake.storage import storage
-from schemas.errors import InputUnusable, LakeDamaged
+from schemas.errors import InputUnusable
 from schemas.loaded import MAX_FILE_BYTES, Piece, decode
 from sources.files.grid import LOOKBACK_BYTES, MAX_RECORD_BYTES, Cell
 from sources.files.history import may_hold_header
+from sources.loaded.notes import CELLS, REFUSED, REMEMBERED, checksum, digest, noted_unit
 from sources.streams.base import Stream
 from sources.units import Unit
-
-_REMEMBERED: Final = "plans/loaded"
-_LISTS: Final = "plans/loaded_lists"
-_CELLS: Final = "plans/loaded_cells"
-_REFUSED: Final = "plans/loaded_refused"
-_NOTE: Final = re.compile(r"(?P<unit>[a-z]+-\d{5,}-[0-9a-f]{32}|)(?: (?P<crc>[0-9a-f]{8}))?", re.ASCII)
-"""The note of a cell: its unit, and a checksum of the name and the key."""
-_FINGERPRINT: Final = re.compile(r"[0-9a-f]{32}")
-_KEY: Final = re.compile(r"[0-9a-f]{32}-[0-9a-f]{32}")
 
 _log = logging.getLogger(__name__)
 
@@ -180,7 +170,7 @@ class LoadedTopic:
         for unit in units & self._refusals.keys():
             for found in self._messages(unit):
                 if isinstance(found, ForeignMessage):
-                    store.put_new(f"{_REFUSED}/{_digest(found.message)}", found.message)
+                    store.put_new(f"{REFUSED}/{digest(found.message)}", found.message)
         store.flush()
         self._stream.forget(units, self._root)
 
@@ -248,105 +238,31 @@ def _goes_on(part: Part, piece: Piece) -> bool:
     return same and part.span.end == piece.offset
 
 
-def remembered(root: str) -> set[str]:
-    """The fingerprints of the files whose rows are all in the lake. Raises LakeDamaged."""
-    store = storage(root)
-    # Before the lists: what is merged is deleted after the list that has it was written.
-    found = {info.base_name for info in store.list(_REMEMBERED)}
-    try:
-        for info in store.list(_LISTS):
-            data = store.read(f"{_LISTS}/{info.base_name}")
-            if _digest(data) != info.base_name:
-                raise LakeDamaged(f"{root}: {_LISTS}/{info.base_name} is damaged; restore it from a copy")
-            found.update(data.decode().split())
-    except FileNotFoundError:  # it was merged into another one meanwhile
-        return remembered(root)
-    return found
-
-
-def tidy(root: str) -> int:
-    """Merge what is remembered of files into one list, which may be done at any time, by several at once; returns how
-    many objects were deleted."""
-    store = storage(root)
-    single = [f"{_REMEMBERED}/{i.base_name}" for i in store.list(_REMEMBERED) if _FINGERPRINT.fullmatch(i.base_name)]
-    lists = {f"{_LISTS}/{info.base_name}" for info in store.list(_LISTS)}
-    if not single and len(lists) < 2:
-        return 0
-    data = "\n".join(
-        sorted(filter(_FINGERPRINT.fullmatch, remembered(root)))
-    ).encode()  # after the names above were read
-    merged = f"{_LISTS}/{_digest(data)}"
-    store.put(merged, data)
-    store.flush()
-    gone = [*single, *sorted(lists - {merged})]
-    store.delete_all(gone)
-    return len(gone)
-
-
 def remember(files: Iterable[Loaded], root: str) -> None:
     """Write down that all rows of these files are in the lake."""
     store = storage(root)
     done = {file.fingerprint for file in files}
     for fingerprint in done:
-        store.put(f"{_REMEMBERED}/{fingerprint}", b"")
-    for info in store.list(_CELLS) if done else ():
+        store.put(f"{REMEMBERED}/{fingerprint}", b"")
+    for info in store.list(CELLS) if done else ():
         if info.base_name.rpartition("-")[0] in done:
-            store.delete(f"{_CELLS}/{info.base_name}")
+            store.delete(f"{CELLS}/{info.base_name}")
 
 
 def note(cell: LoadedCell, unit: Unit | None, root: str) -> None:
     """Write down the unit of a cell, for :func:`landed`; None where no record begins in it."""
     name = unit.name if unit else ""
-    storage(root).put(f"{_CELLS}/{cell.key}", f"{name} {_checksum(cell.key, name)}".encode())
-
-
-def _checksum(key: str, name: str) -> str:
-    return f"{zlib.crc32(f'{key} {name}'.encode()):08x}"
-
-
-def _noted(data: bytes, key: str) -> str | None:
-    """The unit in a note, ``""`` for none; None where it is damaged or empty. Earlier versions wrote the name alone."""
-    found = _NOTE.fullmatch(data.decode("ascii", "replace"))
-    if not found or not found[0] or found["crc"] not in (None, _checksum(key, found["unit"])):
-        return None
-    return found["unit"]
-
-
-def drop_refused(root: str, has_it: Callable[[bytes], bool]) -> int:
-    """Delete the stored messages that the loader did not send of which this is true; returns their number."""
-    store = storage(root)
-    paths = [f"{_REFUSED}/{info.base_name}" for info in store.list(_REFUSED)]
-    found = [path for path in paths if has_it(store.read(path))]
-    store.delete_all(found)
-    return len(found)
-
-
-def remembered_fault(path: str, data: bytes) -> str | None:
-    """What is wrong with a file below ``plans/`` with state of loaded files; None if nothing is."""
-    folder, _, name = path.rpartition("/")
-    if folder == _REMEMBERED and _FINGERPRINT.fullmatch(name):
-        return "is damaged: it must be empty; empty it" if data else None
-    if folder == _LISTS and _FINGERPRINT.fullmatch(name):
-        return None if _digest(data) == name else "is damaged: its hash is not its name; restore it from a copy"
-    if folder == _CELLS and _KEY.fullmatch(name):
-        return "is damaged; remove it, and run again" if _noted(data, name) is None else None
-    if folder == _REFUSED and _FINGERPRINT.fullmatch(name):
-        return None if _digest(data) == name else "is damaged: its hash is not its name; put it back from a copy"
-    return "is no plan"
-
-
-def _digest(message: bytes) -> str:
-    return hashlib.blake2b(message, digest_size=16).hexdigest()
+    storage(root).put(f"{CELLS}/{cell.key}", f"{name} {checksum(cell.key, name)}".encode())
 
 
 def landed(cells: Iterable[LoadedCell], root: str) -> set[str]:
     """The keys of those of the cells whose rows are in the lake, as far as readers have written their units down."""
     store = storage(root)
-    noted = {info.base_name for info in store.list(_CELLS)}
+    noted = {info.base_name for info in store.list(CELLS)}
     found = set()
     for cell in cells:
         if cell.key in noted:
-            name = _noted(store.read(f"{_CELLS}/{cell.key}"), cell.key)
+            name = noted_unit(store.read(f"{CELLS}/{cell.key}"), cell.key)
             if name == "" or (name and read_back(root, cell.cell.source, name)):
                 found.add(cell.key)
     return found

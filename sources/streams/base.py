@@ -22,12 +22,12 @@ from lake.format import check
 from lake.ledger import chains, is_committed
 from lake.merged_ledger import chain_of, stream_of
 from schemas.errors import InputUnusable
-from schemas.lake import MICROSECONDS
+from schemas.lake import MICROSECONDS, ROWS_IN
 from sources.input import Input, Preview, Split
 from sources.progress import Lag, progress
 from sources.reading import ReadSplit
 from sources.ticks import FollowTicks, Tick
-from sources.units import PART_BYTES, ROWS_IN, Parts, Tally, Unit, UnitBatch, UnitItem
+from sources.units import PART_BYTES, Parts, Tally, Unit, UnitBatch, UnitItem
 
 MAX_OUTSTANDING = 16
 """Units that are planned and not committed, unless a topic has more partitions: more would only wait, and be read again

@@ -18,13 +18,13 @@ from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 
 from runners.services import NAMES, Services, free_port
+from schemas.lake import BRANCHES
 from tests.benchmarks.dated import made_by, save
 from tests.benchmarks.inputs import DiskTooSmall
 from tests.benchmarks.lake_maker import FIRST_NEW, add_unit, check_room, make
 from tests.benchmarks.measure import JobFailed, run
 from tests.benchmarks.report import machine
 from tests.benchmarks.stream import published, running, simulator, topic
-from transforms.qualify import BRANCHES
 
 EXAMPLES = """\
 Two lakes are made, of many messages and many units and of few; what is measured alternates between them, and between

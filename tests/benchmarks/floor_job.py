@@ -28,19 +28,19 @@ with quick_imports():
     from lake.memory import keep_memory
     from lake.storage import open_file
     from schemas.history import NUMBER_COLUMNS, READ_COLUMNS, TEXT_COLUMNS, column_key
-    from schemas.lake import ENUM, Dataset, Source, constant
+    from schemas.lake import BRANCHES, ENUM, ROWS_IN, Dataset, Source, constant
     from schemas.messages import UNQUALIFIED
     from sources.files.csv_block import PARSED_BYTES, PLAIN, CsvBlock
     from sources.files.grid import Cell, Lines, blocks, border, content_hash
     from sources.files.history import HistoryCsv
     from sources.files.read import Header, plan
-    from sources.units import ROWS_IN, Tally, Unit, UnitBatch
+    from sources.units import Tally, Unit, UnitBatch
     from transforms.clock import Day, day, to_utc
     from transforms.history.columns import counties, indices_of, optional_numbers, summons_numbers
     from transforms.history.parse import parse_block, violations
     from transforms.history.repair import repair_code, repair_date, repair_time
     from transforms.outputs import Parsed
-    from transforms.qualify import BRANCHES, split
+    from transforms.qualify import split
     from transforms.stats import HOUR, Counter
     from transforms.write import ledger_row, write_tally
 

@@ -20,11 +20,11 @@ from lake.ledger import commit
 from lake.merged_ledger import NUMBER, ROW, fold
 from lake.publication import publish, settled
 from lake.reader import Lake
-from schemas.lake import DUPLICATES, LEDGER_ROW, MICROSECONDS, Dataset, Source, constant
+from schemas.lake import BRANCHES, DUPLICATES, LEDGER_ROW, MICROSECONDS, Dataset, Source, constant
 from sources.streams.plans import Plan, agree, write_floors
 from tests.benchmarks.inputs import DiskTooSmall
 from transforms.outputs import OUTPUT_DATASETS
-from transforms.qualify import BRANCHES, split
+from transforms.qualify import split
 from transforms.stats import HOUR, Counter
 
 START: Final = round(datetime(2024, 1, 1, 5, tzinfo=UTC).timestamp())

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.cli import java_job_server
-from pipelines.cli.app import beam_options
+from pipelines.cli.runner import beam_options
 from pipelines.violations.options import UNBOUNDED
 from prestacop.commands import SUBCOMMANDS
 from prestacop.parsers import parser_of

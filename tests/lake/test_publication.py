@@ -15,13 +15,12 @@ from lake.ledger import commit
 from lake.publication import publish
 from pipelines.maintenance.reconcile import reconcile
 from pipelines.maintenance.undo_unit import put_back, undo
-from schemas.lake import IMAGE, Dataset, Source
+from schemas.lake import BRANCHES, IMAGE, Dataset, Source
 from sources.payloads import PAYLOADS
 from sources.units import Unit
 from tests.lakes import Said, compacted, write
 from transforms.messages.payload import Refusal
 from transforms.messages.rows import dead_letters
-from transforms.qualify import BRANCHES
 
 AT = 1_420_000_000
 MONTHS = 200 * 86_400

@@ -20,9 +20,8 @@ from lake.ledger import commit
 from lake.publication import publish
 from lake.vacuum import vacuum
 from pipelines.maintenance.reconcile import reconcile
-from schemas.lake import SCHEMAS, Dataset
+from schemas.lake import BRANCHES, SCHEMAS, Dataset
 from tests.lakes import Said, all_views, compacted, ids, write
-from transforms.qualify import BRANCHES
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NEW_YORK = ZoneInfo("America/New_York")

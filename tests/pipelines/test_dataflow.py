@@ -11,7 +11,7 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
 from messaging.urls import kafka_url, pubsub_url
-from pipelines.cli.app import beam_options
+from pipelines.cli.runner import beam_options
 from pipelines.cli.runner_options import DATAFLOW
 from pipelines.violations import options as flags
 from pipelines.violations.graph import Settings

@@ -18,8 +18,7 @@ from deltalake.exceptions import TableNotFoundError
 from lake import Lake, lake
 from lake.storage import storage
 from pipelines.maintenance.reconcile import lake_faults
-from schemas.lake import Dataset
-from transforms.qualify import BRANCHES
+from schemas.lake import BRANCHES, Dataset
 
 SLOWEST = 3.0
 """Seconds that a listing takes at most, of every second look: others go on between a reader's two."""

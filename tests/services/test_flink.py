@@ -10,8 +10,8 @@ from urllib.request import Request, urlopen
 import apache_beam as beam
 import pytest
 
-from pipelines.cli.app import beam_options
-from pipelines.cli.cluster import JobEnded
+from pipelines.cli.app import JobEnded
+from pipelines.cli.runner import beam_options
 from runners.flink import jobs
 from runners.flink.cluster import JobManager
 from runners.flink.submit import on_flink

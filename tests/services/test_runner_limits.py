@@ -18,7 +18,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.transforms.core import RestrictionProvider
 from apache_beam.utils.timestamp import Duration
 
-from pipelines.cli.cluster import JobEnded
+from pipelines.cli.app import JobEnded
 from runners.flink import cluster as flink
 from runners.flink.submit import on_flink
 from runners.spark.submit import on_spark

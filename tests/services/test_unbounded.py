@@ -27,7 +27,7 @@ from messaging.urls import kafka_url
 from pipelines.cli.loopback import reachable
 from pipelines.maintenance.reconcile import reconcile
 from schemas.drone_health import decode
-from schemas.lake import Source
+from schemas.lake import BRANCHES, Source
 from sources.streams.kafka import KafkaStream
 from tests.services.support import (
     Subscription,
@@ -45,7 +45,6 @@ from tests.services.support import run as run_bounded
 from tests.support import content, make_history, make_messages, run_graph, wait_until
 from transforms.health.detect import NEVER, detect
 from transforms.health.samples import samples_of
-from transforms.qualify import BRANCHES
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(1200)]
 

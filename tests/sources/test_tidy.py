@@ -9,8 +9,9 @@ import pytest
 from lake.ledger import commit
 from lake.storage import LocalStorage, storage
 from schemas.errors import LakeDamaged
-from sources.loaded.topic import remember, remembered
-from sources.loaded.topic import tidy as merge_remembered
+from sources.loaded.notes import remembered
+from sources.loaded.notes import tidy as merge_remembered
+from sources.loaded.topic import remember
 from sources.streams.segments import vouch
 from sources.tidy import tidy
 from tests.sources.loaded.test_forgetting import row

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.lake import ENUM, EXTRA, UTC, Source
-from sources.units import Unit, UnitBatch, UnitBatchCoder
+from sources.unit_coder import UnitBatchCoder
+from sources.units import Unit, UnitBatch
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 SCHEMA = pa.schema(

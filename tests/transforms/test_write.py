@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from lake import lake
 from lake.files import WrittenFile
 from schemas.errors import NotReconciled
-from schemas.lake import DUPLICATES, Dataset, Source, empty
-from sources.units import ROWS_IN, Tally, Unit, UnitBatch, UnitTally
+from schemas.lake import DUPLICATES, ROWS_IN, Dataset, Source, empty
+from sources.units import Tally, Unit, UnitBatch, UnitTally
 from transforms.messages.dedupe import DropDuplicates
 from transforms.messages.rows import MESSAGE
 from transforms.per_unit import PerUnit

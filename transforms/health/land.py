@@ -20,9 +20,8 @@ from lake.ledger import commit, is_committed
 from lake.storage import storage
 from messaging.urls import KafkaUrl, PubSubUrl
 from schemas.drone_health import DroneEvent, EventKind
-from schemas.lake import DUPLICATES, Dataset, Source, constant
+from schemas.lake import DUPLICATES, ROWS_IN, Dataset, Source, constant
 from schemas.messages import SCHEMA_VERSION
-from sources.units import ROWS_IN
 from transforms.alerts.channels import Target
 from transforms.alerts.topics import KafkaAlerts, PubSubAlerts
 from transforms.health.recall import memory_path

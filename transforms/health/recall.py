@@ -20,14 +20,12 @@ from lake.changes import writer_of
 from lake.files import parquet_dataset
 from lake.reader import Lake
 from lake.storage import storage
-from schemas.lake import MICROSECONDS, UTC, Dataset, Source
+from schemas.lake import BRANCHES, HEALTH, MICROSECONDS, UTC, Dataset, Source
 from sources.ticks import PlanTicks, Tick, begin_streaming
 from transforms.health.detect import NEVER
 from transforms.health.samples import NEEDED, NO_SAMPLES, pictures_of, samples_of
 from transforms.health.watch import KEY, Memory, decode
-from transforms.qualify import BRANCHES
 
-FOLDER: Final = "health"
 FIRST_SECONDS: Final = 3600
 """An unbounded run saves a memory some seconds after its first message, a bounded one at its end. A lake of an earlier
 version has none: its older messages are not judged."""
@@ -40,7 +38,7 @@ _TOPICS: Final = ("kafka:", "pubsub:")
 
 def memory_path(name: str) -> str:
     """The path below the lake's root of what is remembered of an input."""
-    return f"{FOLDER}/{blake2b(name.encode(), digest_size=16).hexdigest()}-{_VERSION}.arrow"
+    return f"{HEALTH}/{blake2b(name.encode(), digest_size=16).hexdigest()}-{_VERSION}.arrow"
 
 
 def recalled(root: str, name: str, with_pictures: bool) -> Memory:

@@ -29,7 +29,7 @@ from pipelines.analysis.headlines import area_name, areas, covered, duration, pe
 from pipelines.analysis.html_report import render, write_report
 from pipelines.analysis.results import Answers, Area, DeadLetters, Officers, Sample, Share, Violations
 from pipelines.analysis.text_report import lines
-from pipelines.cli.app import LOCAL_RUNNER
+from pipelines.cli.runner import LOCAL_RUNNER
 from pipelines.violations.graph import Settings
 from pipelines.violations.inputs import ReadOptions
 from pipelines.violations.run import run_graph

@@ -19,7 +19,7 @@ from lake import lake
 from lake.views import Parts
 from pipelines.analysis.details import MOST_PLACES, STEPS, TOP_GROUPS, TOP_STREETS, details, masked, unusual
 from pipelines.analysis.results import GAP_DAYS, HOURS, OTHER, UNUSUAL_FROM, Details, Groups
-from pipelines.cli.app import LOCAL_RUNNER
+from pipelines.cli.runner import LOCAL_RUNNER
 from pipelines.violations.graph import Settings
 from pipelines.violations.inputs import ReadOptions
 from pipelines.violations.run import run_graph

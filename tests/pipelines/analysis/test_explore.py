@@ -18,7 +18,7 @@ from pipelines.analysis.command import answers
 from pipelines.analysis.explore import read_shapes
 from pipelines.analysis.html_report import render
 from pipelines.analysis.results import Answers
-from pipelines.cli.app import LOCAL_RUNNER
+from pipelines.cli.runner import LOCAL_RUNNER
 from pipelines.violations.graph import Settings
 from pipelines.violations.inputs import ReadOptions
 from pipelines.violations.run import run_graph

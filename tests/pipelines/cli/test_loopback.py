@@ -20,8 +20,8 @@ import pytest
 
 from lake import lake
 from pipelines.cli import java_job_server, job_server, loopback
-from pipelines.cli.app import beam_options
 from pipelines.cli.loopback import reachable
+from pipelines.cli.runner import beam_options
 from prestacop.commands import SUBCOMMANDS
 from prestacop.parsers import parser_of
 from runners.services import free_port

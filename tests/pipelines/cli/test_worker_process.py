@@ -18,7 +18,7 @@ from lake import lake
 from lake.retries import Requests
 from messaging.urls import kafka_url
 from pipelines.cli import worker_process
-from pipelines.cli.app import beam_options
+from pipelines.cli.runner import beam_options
 from pipelines.cli.runner_options import for_long_input
 from pipelines.violations.inputs import LONG_BYTES, Planned, PlannedInput
 from schemas.lake import Source

@@ -29,7 +29,7 @@ from pipelines.violations.inputs import ReadOptions
 from pipelines.violations.run import run_graph as run
 from pipelines.violations.summary import summary
 from schemas.answers import answer_to, new_key, public_key, sign
-from schemas.lake import Dataset, Source
+from schemas.lake import BRANCHES, Dataset, Source
 from sources.payloads import payload_batch
 from sources.units import Unit, UnitBatch
 from tests.lakes import Said, compacted, ids, write
@@ -39,7 +39,7 @@ from tests.transforms.messages.test_decode import message
 from transforms.messages.decode import decode_payloads
 from transforms.messages.dedupe import _DropDuplicates
 from transforms.messages.rows import without_repeated
-from transforms.qualify import BRANCHES, split
+from transforms.qualify import split
 from transforms.stats import Counter
 
 AT = 1_420_000_000

@@ -33,12 +33,12 @@ from pipelines.maintenance.replay import replay
 from pipelines.violations.graph import Settings
 from pipelines.violations.inputs import ReadOptions
 from pipelines.violations.run import run_graph
-from schemas.lake import Dataset, Source
+from schemas.lake import ROWS_IN, Dataset, Source
 from schemas.messages import MAX_BYTES, MAX_IMAGE_BYTES, Reason
 from schemas.pictures import Picture, UploadedPicture, picture_path
 from sources.files.read import Header
 from sources.files.recordings import RecordedMessages
-from sources.units import ROWS_IN, Tally, Unit, UnitBatch
+from sources.units import Tally, Unit, UnitBatch
 from tests.support import LOCAL
 from transforms.images import StoreImages, _Store, object_path, read_picture
 from transforms.messages.payload import Refusal

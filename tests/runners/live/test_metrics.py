@@ -24,8 +24,8 @@ from runners.live.metrics import (
     state_of,
     write_progress,
 )
+from schemas.lake import ROWS_IN
 from sources.progress import Lag, progress
-from sources.units import ROWS_IN
 from transforms.outputs import OUTPUT_DATASETS
 
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)

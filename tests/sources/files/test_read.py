@@ -16,14 +16,15 @@ from pipelines.violations.graph import Settings
 from pipelines.violations.inputs import ReadOptions
 from pipelines.violations.run import run_graph
 from schemas.errors import InputUnusable
-from schemas.lake import Source
+from schemas.lake import ROWS_IN, Source
 from sources.files import grid as cells
 from sources.files.grid import Cell
 from sources.files.history import HistoryCsv
 from sources.files.read import plan, read_cell
 from sources.files.recordings import RecordedMessages
 from sources.input import ReadPlanned
-from sources.units import BATCHES, ROWS_IN, TALLIES, Tally, Unit, UnitBatch, UnitBatchCoder, UnitBlock, UnitItem
+from sources.unit_coder import UnitBatchCoder
+from sources.units import BATCHES, TALLIES, Tally, Unit, UnitBatch, UnitBlock, UnitItem
 
 HEADER = b"Summons Number,Issue Date,Violation Time,Violation Code\n"
 ROWS = b"1,07/06/2015,0143A,21\n2,07/06/2015,0143P,14\n"

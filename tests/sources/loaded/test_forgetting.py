@@ -13,7 +13,8 @@ from schemas.errors import NotReconciled
 from schemas.lake import LEDGER_ROW, Source
 from sources.files.history import HistoryCsv
 from sources.loaded.input import LoadedFiles
-from sources.loaded.topic import landed, remembered
+from sources.loaded.notes import remembered
+from sources.loaded.topic import landed
 from sources.streams.plans import Chain, Plan
 from sources.streams.pubsub import PubSubStream
 from tests.sources.loaded.test_topic import Following, Topic, begin, end

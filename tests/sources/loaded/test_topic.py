@@ -24,7 +24,8 @@ from sources.files.history import HistoryCsv
 from sources.loaded import topic as loaded
 from sources.loaded.file import PiecedFile, read_loaded
 from sources.loaded.follow import TICK_SECONDS, LoadedTicks
-from sources.loaded.topic import Loaded, LoadedCell, LoadedTopic, Span, remember, remembered, spent
+from sources.loaded.notes import remembered
+from sources.loaded.topic import Loaded, LoadedCell, LoadedTopic, Span, remember, spent
 from sources.payloads import payload_batch
 from sources.streams.base import Planner, Stream
 from sources.ticks import PlanTicks

@@ -17,7 +17,7 @@ from apache_beam.utils.timestamp import Duration, Timestamp
 
 from lake.ledger import commit
 from schemas.errors import InputUnusable, LakeTooNew, ServiceUnavailable
-from schemas.lake import LEDGER_ROW, MICROSECONDS, Source
+from schemas.lake import LEDGER_ROW, MICROSECONDS, ROWS_IN, Source
 from sources.payloads import payload_batch
 from sources.progress import progress
 from sources.streams.base import (
@@ -32,7 +32,7 @@ from sources.streams.base import (
     read_unit,
 )
 from sources.ticks import PlanTicks, Ticks
-from sources.units import BATCHES, ROWS_IN, TALLIES, Tally, Unit, UnitBatch
+from sources.units import BATCHES, TALLIES, Tally, Unit, UnitBatch
 from tests.sources.ticks import tracker
 from tests.support import LOCAL
 
