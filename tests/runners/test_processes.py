@@ -137,6 +137,10 @@ def test_a_child_is_stopped_by_sigterm_or_killed(make_child: Callable[[str], Chi
     obedient.stop()
     obedient.check_exit_code()
     assert not obedient.is_running()
+    starting = make_child(LONG)  # it has no handler yet
+    starting.start()
+    starting.stop()
+    starting.check_exit_code()
 
 
 def test_a_child_that_ignores_sigterm_is_killed_with_its_children(

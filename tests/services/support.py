@@ -181,6 +181,14 @@ def command(root: Path | str, *arguments: str) -> list[str]:
     return [sys.executable, "-m", "prestacop", "run", "--quiet", "--lake", str(root), *arguments]
 
 
+def without_commits(root: Path | str, *arguments: str) -> list[str]:
+    """The command line of one that commits nothing before it is killed, however late that is."""
+    code = "import time, lake.ledger; lake.ledger.commit = lambda *_: time.sleep(3600)\n"
+    code += "from prestacop.main import run; run()"
+    options = ["--direct_running_mode", "multi_threading"]  # worker processes would not have it
+    return [sys.executable, "-c", code, *command(root, *arguments, *options)[3:]]
+
+
 def run(
     root: Path | str, *arguments: str, environment: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:

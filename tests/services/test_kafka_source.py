@@ -23,7 +23,6 @@ from schemas.lake import Source
 from sources.progress import progress
 from sources.streams.kafka import UNIT_MESSAGES, KafkaStream
 from tests.services.support import (
-    command,
     expected,
     make_topic,
     payloads_of,
@@ -35,6 +34,7 @@ from tests.services.support import (
     sent_pictures,
     stored,
     stored_pictures,
+    without_commits,
 )
 from tests.support import make_messages
 
@@ -434,7 +434,7 @@ def test_a_killed_run_resumes_by_its_plans(kafka: str, tmp_path: Path) -> None:
     recording = make_messages(tmp_path / "m", 1_000, 30)
     payloads = payloads_of(recording)
     sent = publish(kafka, "stopped", payloads[:25_000])
-    with subprocess.Popen(command(root, "--messages", url)) as process:
+    with subprocess.Popen(without_commits(root, "--messages", url)) as process:
         while len(plans(root)) < 4:
             assert process.poll() is None
             time.sleep(0.01)

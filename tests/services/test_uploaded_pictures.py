@@ -16,7 +16,7 @@ from lake.storage import storage
 from pipelines.maintenance.reconcile import reconcile
 from pipelines.maintenance.replay import replay
 from schemas.messages import Reason
-from tests.services.support import command, make_topic, publish, rows_in, run, stored_pictures
+from tests.services.support import make_topic, publish, rows_in, run, stored_pictures, without_commits
 from tests.support import LOCAL
 
 pytestmark = pytest.mark.services
@@ -47,7 +47,7 @@ def test_both_forms_are_exactly_once_though_the_run_is_killed(
     publish(kafka, "both-forms", [message(n, picture) for n, picture in enumerate(pictures)])
     publish(kafka, "both-forms", [message(n, pictures[n]) for n in (0, 7)])  # copies
 
-    with subprocess.Popen(command(root, "--images", url)) as process:
+    with subprocess.Popen(without_commits(root, "--images", url)) as process:
         while len(storage(root).list("pictures")) < len(uploaded) + 50:  # of a thousand in messages
             assert process.poll() is None
             time.sleep(0.02)
