@@ -195,7 +195,7 @@ def test_a_compaction_whose_files_a_vacuum_removed_says_so_and_the_next_one_does
 @pytest.mark.parametrize(
     ("name", "module", "opens", "arguments", "what"),
     [
-        ("compact", "pipelines.maintenance.compaction_graph", "filled_lake", ("--quiet", "--lake"), "compaction"),
+        ("compact", "pipelines.maintenance.committing", "filled_lake", ("--quiet", "--lake"), "compaction"),
         ("analyze", "pipelines.analysis.command", "filled_lake", ("--quiet", "--lake"), "analysis"),
         ("fines", "pipelines.analysis.fines", "filled_lake", ("--codes", "CODES", "--lake"), "fines"),
         ("reconcile", "pipelines.maintenance.reconcile", "lake", ("--quiet", "--lake"), "reconciliation"),
