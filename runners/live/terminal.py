@@ -29,6 +29,7 @@ class Screen:
         self.is_terminal = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
         self._shown: Sequence[str] = ()
         self._printed = -PLAIN_SECONDS
+        self._note = ""
 
     @property
     def columns(self) -> int:
@@ -57,10 +58,10 @@ class Screen:
         else:
             print(_state(state), flush=True)
 
-    def print(self, line: str) -> None:
-        """Print a line if the last one is :data:`PLAIN_SECONDS` old."""
-        if time.monotonic() - self._printed >= PLAIN_SECONDS:
-            self._printed = time.monotonic()
+    def print(self, line: str, note: str) -> None:
+        """Print a line if the last one is :data:`PLAIN_SECONDS` old or had another note: Ctrl-C is answered at once."""
+        if note != self._note or time.monotonic() - self._printed >= PLAIN_SECONDS:
+            self._printed, self._note = time.monotonic(), note
             print(line, flush=True)
 
 

@@ -123,4 +123,4 @@ class Watch:
             columns = self._screen.columns
             self._screen.show(state_lines(state, columns), state.level, lines(self._title, note, now, columns))
         else:
-            self._screen.print(plain(state, note, now))
+            self._screen.print(plain(state, note, now), note)

@@ -78,7 +78,6 @@ class Live:
     def wait_for(self, so: Callable[[str], object]) -> None:
         """Wait until what it says is so."""
         wait_until(lambda: so(self.printed()), self._is_running)
-        self._look()
 
     def exit_code(self) -> int:
         """With which it has ended."""
@@ -90,6 +89,7 @@ class Live:
             self.family.update(psutil.Process(self.process.pid).children(recursive=True))
 
     def _is_running(self) -> None:
+        self._look()
         assert self.process.poll() is None
 
     def committed(self) -> int:

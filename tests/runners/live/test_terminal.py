@@ -115,12 +115,14 @@ def test_the_screen_overwrites_the_lines_before(
     assert capsys.readouterr().out.endswith("\x1b[2F\x1b[Jc\n")
 
 
-def test_without_a_terminal_a_line_is_printed_every_few_seconds(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_pipe_gets_a_line_every_few_seconds_and_by_ctrl_c(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     screen = Screen()
     assert not screen.is_terminal
-    for line in ("one", "two"):
-        screen.print(line)
-    assert capsys.readouterr().out == "one\n"
+    for line, note in (("one", ""), ("two", ""), ("stopping", "Ctrl-C"), ("still", "Ctrl-C")):
+        screen.print(line, note)
+    assert capsys.readouterr().out == "one\nstopping\n"
 
 
 def test_the_number_of_messages_behind_is_not_shown_while_nothing_is_reported() -> None:
