@@ -5,11 +5,12 @@ import shlex
 
 from lake.format import check
 from pipelines.cli.commit_progress import Committed, kept_up_to_date
+from runners.live.fleet import published_count
 from runners.live.maintenance import Maintenance
 from runners.live.metrics import Metrics
 from runners.live.parts import LiveOptions, Parts, compaction, create_topics, server_part, start_pages
 from runners.live.shutdown import locked_folder, running_servers, stopping
-from runners.live.summary import next_steps, published_count, summary
+from runners.live.summary import next_steps, summary
 from runners.live.supervisor import Supervisor
 from runners.live.watch import Watch
 from runners.services import HOME, Services

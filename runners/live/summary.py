@@ -1,8 +1,6 @@
 """What a live run prints at its end."""
 
-import re
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 
 from pipelines.cli.commit_progress import COUNTS
 from runners.live.metrics import Metrics
@@ -10,20 +8,7 @@ from runners.live.terminal import clock
 from schemas.lake import ROWS_IN, Source
 from terminal.printing import number_of
 
-_PUBLISHED = re.compile(r"simulator: ([\d,]+) (?:messages|published)")
 _SERVICES = "prestacop services"
-
-
-def published_count(simulator_output: str) -> int:
-    """How many messages the simulator has published, by its last progress line, and the last one before each restart.
-
-    >>> published_count("simulator: 1,000 published, 10 a second\\nsimulator: 1,250 messages in 2.0 s, 625 a second")
-    1250
-    >>> published_count("simulator: 1,000 published, 10 a second\\nsimulator: 250 published, 10 a second")
-    1250
-    """
-    counts = [int(found.replace(",", "")) for found in _PUBLISHED.findall(simulator_output)]
-    return sum(count for count, following in pairwise([*counts, 0]) if following < count)
 
 
 def summary(published: int, metrics: Metrics) -> Iterator[str]:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 
+from runners.live.fleet import FLIES
 from runners.live.metrics import Metrics, state_of
 from runners.live.supervisor import Supervisor
 from runners.live.terminal import Screen, lines, plain, state_lines
@@ -10,8 +11,6 @@ from runners.processes import Child
 from terminal.signals import INTERRUPTED
 
 TICK_SECONDS = 1.0
-FLIES = "simulator: the fleet flies"
-"""What the simulator says with its first message: a busy machine takes long to start it."""
 DRAIN_SECONDS = 30
 """How long the graph may go on after Ctrl-C to read the messages that are left."""
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from runners.live.fleet import FLIES, published_count
 from runners.live.shutdown import locked_folder, stopping
-from runners.live.summary import next_steps, published_count
+from runners.live.summary import next_steps
 from schemas.errors import OutputUnusable, ServiceUnavailable
 from terminal.signals import SIGNALS
 
@@ -66,11 +67,9 @@ def test_a_folder_is_locked_by_one_run_at_a_time(tmp_path: Path) -> None:
     ("output", "count"),
     [
         ("", 0),
-        ("simulator: 9,022 published, 902 a second, 14 not acknowledged yet", 9_022),
-        (
-            "simulator: 9 published\nsimulator: 1,250 messages in 2.0 s\nsimulator: throughput too low: 2 messages",
-            1_250,
-        ),
+        (f"{FLIES}\nsimulator: 902 messages, 100 messages/s, 14 not acknowledged yet", 902),
+        (f"{FLIES}\nsimulator: 1.26 k messages\nsimulator: 1,256 messages in 2.0 s, 625 a second", 1_256),
+        (f"{FLIES}\nsimulator: 1.26 k messages\n{FLIES}\nsimulator: 12.0 M messages", 12_001_260),
     ],
 )
 def test_the_published_count_is_read_from_the_output_of_the_simulator(output: str, count: int) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from runners.live import watch
-from runners.live.watch import FLIES, Watch
+from runners.live.fleet import FLIES
+from runners.live.watch import Watch
 
 
 class Clock:
