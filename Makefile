@@ -198,7 +198,7 @@ COVERAGE = $(PY) -m coverage
 SERVICES_TIER = -n 4 --dist loadscope -m "services and not nightly" tests/services tests/deploy
 
 .PHONY: test
-test: install ## unit tests: no other process, no server (2 to 3 minutes on 2 cores)
+test: install ## unit tests: no other process, no server (3 minutes on 2 cores)
 	@$(PYTEST) -n 2 --dist worksteal -m "not (embedded or services or nightly)" $(ARGS)
 
 .PHONY: test-embedded
@@ -206,7 +206,7 @@ test-embedded: install ## commands as processes, kills, Chromium, moto's S3 serv
 	@$(PYTEST) -n 2 --dist worksteal -m "embedded and not (services or nightly)" $(ARGS)
 
 .PHONY: test-services
-test-services: install ## with the real Kafka, Pub/Sub, S3, Prism, Flink and Spark (16 minutes, once these are installed)
+test-services: install ## with the real Kafka, Pub/Sub, S3, Prism, Flink and Spark (13 to 17 minutes, once these are installed)
 	@$(PYTEST) $(SERVICES_TIER) $(ARGS)
 
 .PHONY: test-nightly
