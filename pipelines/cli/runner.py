@@ -26,7 +26,8 @@ WITHOUT_END_SECONDS = 10 * 365 * 86_400
 def beam_options(
     parser: argparse.ArgumentParser, rest: Sequence[str], streaming: bool = False, prism: bool = False
 ) -> PipelineOptions:
-    """Parse the other flags as Beam's options; exits with code 2 if Beam does not know one either.
+    """Parse the other flags as Beam's options; exits with code 2 if Beam does not know one either. From here on gRPC
+    servers of this process listen on loopback only.
 
     Args:
         prism: whether the caller starts the project's own Prism for ``PrismRunner``. The one that Beam would fetch and

@@ -54,14 +54,19 @@ def tidy(root: str) -> int:
     return len(gone)
 
 
-def checksum(key: str, name: str) -> str:
+def note_of(key: str, unit: str) -> bytes:
+    """The note of a cell; ``unit`` is ``""`` where no record begins in it."""
+    return f"{unit} {_checksum(key, unit)}".encode()
+
+
+def _checksum(key: str, name: str) -> str:
     return f"{zlib.crc32(f'{key} {name}'.encode()):08x}"
 
 
 def noted_unit(data: bytes, key: str) -> str | None:
     """The unit in a note, ``""`` for none; None where it is damaged or empty. Earlier versions wrote the name alone."""
     found = _NOTE.fullmatch(data.decode("ascii", "replace"))
-    if not found or not found[0] or found["crc"] not in (None, checksum(key, found["unit"])):
+    if not found or not found[0] or found["crc"] not in (None, _checksum(key, found["unit"])):
         return None
     return found["unit"]
 

@@ -12,7 +12,6 @@ it, it is stored under a hash of its bytes (``plans/loaded_refused``). Pieces of
 an error, since it is unknown which of them belong to the file.
 """
 
-import hashlib
 import logging
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
@@ -29,7 +28,7 @@ from schemas.errors import InputUnusable
 from schemas.loaded import MAX_FILE_BYTES, Piece, decode
 from sources.files.grid import LOOKBACK_BYTES, MAX_RECORD_BYTES, Cell
 from sources.files.history import may_hold_header
-from sources.loaded.notes import CELLS, REFUSED, REMEMBERED, checksum, digest, noted_unit
+from sources.loaded.notes import CELLS, REFUSED, REMEMBERED, digest, note_of, noted_unit
 from sources.streams.base import Stream
 from sources.units import Unit
 
@@ -101,8 +100,7 @@ class LoadedCell(NamedTuple):
         """Identifies it among the cells of that file, and among those of the same place whose bytes come from elsewhere
         in the topic: the fingerprint alone does not identify the bytes."""
         spans = [(span.start, span.end, span.unit.name) for span in self.file.spans]
-        digest = hashlib.blake2b(repr((self.cell, spans)).encode(), digest_size=16).hexdigest()
-        return f"{self.file.fingerprint}-{digest}"
+        return f"{self.file.fingerprint}-{digest(repr((self.cell, spans)).encode())}"
 
 
 class Part(NamedTuple):
@@ -251,8 +249,7 @@ def remember(files: Iterable[Loaded], root: str) -> None:
 
 def note(cell: LoadedCell, unit: Unit | None, root: str) -> None:
     """Write down the unit of a cell, for :func:`landed`; None where no record begins in it."""
-    name = unit.name if unit else ""
-    storage(root).put(f"{CELLS}/{cell.key}", f"{name} {checksum(cell.key, name)}".encode())
+    storage(root).put(f"{CELLS}/{cell.key}", note_of(cell.key, unit.name if unit else ""))
 
 
 def landed(cells: Iterable[LoadedCell], root: str) -> set[str]:

@@ -119,11 +119,11 @@ def write_drones(
         for step in paced(steps, stop) if live else steps:
             writer.write_faults(step.faults)
             waiting = writer.write(step)
-            if live and step.messages and not (count or quiet):
-                logs.COMMAND.info("simulator: the fleet flies")
-            count += len(step.messages)
             if live and step.messages:
+                if not (count or quiet):
+                    logs.COMMAND.info("simulator: the fleet flies")
                 behind_s = max(time.time() - step.messages[-1].at_us / 1e6, 0.0)
+            count += len(step.messages)
             acknowledged = f"{waiting:,} not acknowledged yet" if is_topic else ""
             behind = f"{behind_s:.1f} s behind" if live else ""
             progress.note = ", ".join(filter(None, (acknowledged, behind)))

@@ -68,19 +68,8 @@ def started(state: Path, alerts: str, answers: str, *flags: str, sabotage: str =
     """
     log = state.with_suffix(".log")
     code = f"{sabotage}\nfrom prestacop.main import run; run()"
-    command = [
-        sys.executable,
-        "-c",
-        code,
-        "console",
-        "--alerts",
-        alerts,
-        "--answers",
-        answers,
-        "--data",
-        str(state),
-        *flags,
-    ]
+    where = ["--alerts", alerts, "--answers", answers, "--data", str(state)]
+    command = [sys.executable, "-c", code, "console", *where, *flags]
     with log.open("wb") as file:
         process = subprocess.Popen(command, stdout=file, stderr=file)
     try:
