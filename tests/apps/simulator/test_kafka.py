@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -19,7 +20,9 @@ from confluent_kafka import Message
 from apps.simulator.command import main
 from apps.simulator.transport import kafka
 from schemas.messages import DroneMessage, ImageMessage
+from terminal import logs
 from tests.apps.topics import MockKafka, consumed
+from tests.logs import own_log
 
 FLEET = ["drones", "--drones", "20", "--seconds", "50", "--rate", "2"]
 MISHAPS = ["--v0-share", "0.2", "--duplicates", "0.05", "--disorder", "4", "--corrupt", "0.1"]
@@ -33,6 +36,13 @@ def payload(message: Message) -> bytes:
     value = message.value()
     assert value is not None
     return value
+
+
+@pytest.fixture(autouse=True)
+def log() -> Iterator[None]:
+    with own_log():
+        logs.set_up()  # as the command does
+        yield
 
 
 def key(message: Message) -> str:
