@@ -129,7 +129,9 @@ def unpublished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[st
     return root, _without_copies(all_views(lake(str(root))))
 
 
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(
+    "step", [step if step == "the fold" else pytest.param(step, marks=pytest.mark.embedded) for step in STEPS]
+)
 def test_a_publication_that_is_killed_anywhere_is_finished_by_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unpublished: tuple[Path, dict[str, list[Any]]], step: str
 ) -> None:

@@ -97,6 +97,7 @@ def test_every_reader_reads_every_version(root: str, reader: str) -> None:
     assert READERS[reader](root) == ALL
 
 
+@pytest.mark.embedded
 @pytest.mark.usefixtures("newer")
 def test_a_new_optional_column_breaks_no_reader_of_old_files_nor_of_both(root: str) -> None:
     assert {name: reader(root) for name, reader in READERS.items()} == dict.fromkeys(READERS, ALL)
@@ -123,6 +124,7 @@ def today(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     return Lake(str(folder / "lake_of" / "lake"))
 
 
+@pytest.mark.embedded
 def test_an_old_lake_adds_up_and_its_units_are_those_of_today(root: str, today: Lake) -> None:
     assert reconcile(root) == []
     found = Lake(root)
@@ -162,6 +164,7 @@ def expected_of(rich: str) -> dict[str, list[str]]:
     return found | {view: sorted([*found[view], row]) for view, row in CONFLICT.items()}
 
 
+@pytest.mark.embedded
 def test_all_views_show_what_the_version_showed_that_wrote_the_lake(rich: str) -> None:
     expected = expected_of(rich)
     assert shown(rich) == expected
@@ -198,6 +201,7 @@ def test_the_first_publication_upgrades_an_older_lake(rich: str) -> None:
     assert shown(rich) == expected
 
 
+@pytest.mark.embedded
 def test_an_upgrade_that_is_killed_before_each_commit_loses_nothing(rich: str, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = expected_of(rich)
     commit, left = Table.commit, 0

@@ -80,7 +80,7 @@ def test_a_live_fleet_takes_off_now_and_its_blocks_are_short() -> None:
 
 
 def test_a_flight_may_be_endless() -> None:
-    steps = publish(Flight(drones=2, seconds=float("inf"), rate=1, seed=1, start=None), Mishaps())
+    steps = publish(Flight(drones=2_000, seconds=float("inf"), rate=1, seed=1, start=None), Mishaps())
     assert sum(len(next(steps).messages) for _ in range(3)) == 60_000
 
 

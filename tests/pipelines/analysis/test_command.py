@@ -258,12 +258,14 @@ def test_the_ledgers_totals(filled: Filled) -> None:
             assert getattr(units, name) == sum(row[name] for row in rows)
 
 
+@pytest.mark.embedded
 def test_the_answers_are_written_for_other_programs(filled: Filled, tmp_path: Path) -> None:
     found = answers(filled.root, OPTIONS, str(tmp_path))
     assert msgspec.json.decode((tmp_path / "answers.json").read_bytes(), type=Answers) == found
     assert not Path(filled.root, "analysis").exists()
 
 
+@pytest.mark.embedded
 def test_a_place_that_the_workers_cannot_reach_is_reported(filled: Filled, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipelines.analysis.graph._WriteAnswers.process", lambda *_: None)
     with pytest.raises(OutputUnusable, match="--answers"):

@@ -25,11 +25,16 @@ FLEET = ("--seed", "3", "--duplicates", "0.05", "--corrupt", "0.02", "--v0-share
 @pytest.mark.parametrize(
     "flags",
     [
-        ("--columns", "51"),
-        ("--columns", "43"),
-        ("--columns", "43", "--crlf", "--bom"),
-        ("--columns", "34", "--no-final-newline"),
         ("--columns", "51", "--crlf", "--no-final-newline", "--bom"),
+        *(
+            pytest.param(flags, marks=pytest.mark.embedded)
+            for flags in (
+                ("--columns", "51"),
+                ("--columns", "43"),
+                ("--columns", "43", "--crlf", "--bom"),
+                ("--columns", "34", "--no-final-newline"),
+            )
+        ),
     ],
     ids=" ".join,
 )
@@ -131,6 +136,7 @@ def test_a_row_cut_short_is_a_dead_letter_with_its_bytes_and_its_place(tmp_path:
     assert letter["offset"] == len(b"".join(lines[:300]))
 
 
+@pytest.mark.embedded
 def test_gzip_alone_gives_the_same_rows(tmp_path: Path) -> None:
     history = make_history(tmp_path / "h.csv", 5_000, "--seed", "8")
     packed = tmp_path / "h.csv.gz"

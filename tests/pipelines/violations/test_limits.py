@@ -124,6 +124,7 @@ def test_a_unit_of_one_part_has_the_file_names_of_earlier_versions(tmp_path: Pat
     assert {Path(path).name for path in files_of(tmp_path)} == {f"{UNIT.name}.parquet"}
 
 
+@pytest.mark.embedded
 def test_compaction_leaves_duplicates_out_of_each_part_of_a_unit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -68,6 +68,7 @@ def read_only(method: Callable[..., Any]) -> Callable[..., Any]:
     return tried
 
 
+@pytest.mark.embedded
 def test_every_reader_works_on_a_read_only_disk(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("put", "put_new", "delete", "flush"):
         monkeypatch.setattr(LocalStorage, name, read_only(getattr(LocalStorage, name)))

@@ -40,6 +40,7 @@ def counted(folder: Path, messages: str) -> tuple[Counter[tuple[object, ...]], o
     return sums, found
 
 
+@pytest.mark.embedded
 def test_live_statistics_deduplicate_a_recording_under_several_names(tmp_path: Path) -> None:
     given = tmp_path / "in"
     given.mkdir()

@@ -88,6 +88,7 @@ def test_real_rows_are_the_same_rows(tmp_path: Path, real_rows: Path, separator:
     assert sorted(map(str, found["stats"])) == sorted(map(str, expected["stats"]))
 
 
+@pytest.mark.embedded
 def test_replay_uses_the_separator_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     history, root = tmp_path / "a.tsv", str(tmp_path / "lake")
     history.write_bytes(exchanged(b"\n".join([HEADER, PLAIN, PLAIN.replace(b"MAIN ST", b'"A,B"')]), b"\t"))

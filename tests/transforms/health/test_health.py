@@ -74,6 +74,7 @@ def test_a_run_stores_the_events_of_its_rows_once(tmp_path: Path, recordings: tu
     assert reconcile(str(root)) == []
 
 
+@pytest.mark.embedded
 def test_a_run_that_was_killed_is_run_again(
     tmp_path: Path, recordings: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
