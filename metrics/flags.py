@@ -34,7 +34,7 @@ def add_stuck_after(parser: argparse._ActionsContainer) -> None:
         type=duration,
         default=300,
         metavar="TIME",
-        help="a pipeline is stuck where messages of a Kafka topic wait for so long and nothing is committed: "
+        help="report a pipeline as stuck if messages of a Kafka topic wait and nothing is committed for this time: "
         "30s, 5m (default)",
     )
 

@@ -55,7 +55,7 @@ GROUPS: dict[str, dict[str, Subcommand]] = {
         "officers": Subcommand(
             "pipelines.analysis.officers",
             "pipelines.analysis.flags:officers",
-            "report officers' work, and what drones should learn next",
+            "report how much work each violation code is for officers",
         ),
         "trace": Subcommand(
             "pipelines.maintenance.trace",
@@ -67,18 +67,18 @@ GROUPS: dict[str, dict[str, Subcommand]] = {
         "reconcile": Subcommand(
             "pipelines.maintenance.reconcile",
             "pipelines.maintenance.flags:reconcile",
-            "check that every input row is accounted for",
+            "check that every input row is in the lake exactly once",
         ),
         "compact": Subcommand(
             "pipelines.maintenance.compact",
             "pipelines.maintenance.flags:compact",
-            "publish, merge small files, delete replaced ones",
+            "publish, merge small files, delete replaced files",
             takes_beam_flags=True,
         ),
         "replay": Subcommand(
             "pipelines.maintenance.replay",
             "pipelines.maintenance.flags:replay",
-            "read dead letters again with the present rules",
+            "validate dead letters again with the current rules",
             takes_beam_flags=True,
         ),
         "undo": Subcommand(
@@ -151,7 +151,7 @@ GROUPS: dict[str, dict[str, Subcommand]] = {
         "config": Subcommand(
             "prestacop.config",
             "prestacop.config:parser",
-            "print the settings in force, and where each comes from",
+            "print the effective settings and their sources",
         ),
     },
 }

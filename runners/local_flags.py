@@ -13,11 +13,11 @@ examples:
   prestacop run-local --history 'tickets/*.csv' --lake /tmp/lake
   prestacop run-local --rows 5000 --drones 10 --seconds 60 --data small
 
-Input that is not given is simulated. A second run adds nothing to the lake; if lake, input and program are as they
-were, it prints the same answers and leaves the report unchanged.
+Input that is not given is simulated. A second run adds nothing to the lake. If lake, input and program are unchanged,
+it prints the stored answers and does not rewrite the report.
 
-exit codes: 0 done, 1 the rows do not add up, 2 wrong usage or output, 3 input unusable or mostly refused, 5 disk full,
-7 no permission, 130 stopped
+exit codes: 0 done, 1 rows in and rows out differ, 2 wrong usage or output, 3 input unusable or mostly refused, 5 disk
+full, 7 no permission, 130 stopped
 """
 
 

@@ -42,10 +42,10 @@ examples:
       --images kafka://127.0.0.1:9092/images --panes data/panes.jsonl --codes dof_violation_codes.csv
   prestacop console --alerts pubsub://prestacop/alerts-console --answers pubsub://prestacop/drones
 
-The first start prints a one-time password of the account admin, and makes the key that signs answers: give the graph
-the public one, DIR/console-key.pub.pem. Keys, roles and security: docs/console.md.
+The first start prints a one-time password of the account admin, and creates the key that signs answers. The
+graph needs its public key, DIR/console-key.pub.pem. Keys, roles and security: docs/console.md.
 
-exit codes: 0 ended, 2 wrong usage, 3 input unusable, 4 the port cannot be had, 130 interrupted
+exit codes: 0 ended, 2 wrong usage, 3 input unusable, 4 the port is not available, 130 interrupted
 """
 
 
@@ -261,8 +261,8 @@ def parser() -> argparse.ArgumentParser:
         "--suggestions",
         choices=("on", "off"),
         default="off",
-        help="show on the desk what officers answered before at that place and hour, but for a tenth of alerts, with "
-        "which prestacop officers --console compares (default: off)",
+        help="show on the desk what officers answered before at that place and hour, except for a control group of a "
+        "tenth of the alerts; prestacop officers --console compares (default: off)",
     )
     add(
         "--data",
@@ -279,14 +279,14 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="ADDRESS",
-        help="believe X-Forwarded-For and X-Forwarded-Proto of a proxy at this IP address or network; repeatable",
+        help="accept X-Forwarded-For and X-Forwarded-Proto of a proxy at this IP address or network; repeatable",
     )
     add(
         *("--max-connections",),
         type=whole(10, 100_000),
         default=MOST_CONNECTIONS,
         metavar="N",
-        help=f"connections at once; beyond, the longest silent one is closed (default: {MOST_CONNECTIONS})",
+        help=f"connections at once; beyond them the longest silent one is closed (default: {MOST_CONNECTIONS})",
     )
     add("--new-key", action="store_true", help="create another signing key after the first was lost")
     add("--tls-cert", type=Path, metavar="FILE", help="serve https with this certificate (PEM)")

@@ -13,19 +13,19 @@ examples:
   prestacop exporter --lake s3://prestacop/lake --messages kafka://localhost:9092/drones --every 30s
   prestacop exporter --lake data/lake --messages kafka://localhost:9092/drones --kafka-group prestacop
 
-/metrics is for Prometheus, /healthz answers while the process does, /readyz while the last look at everything is
-fresh. A look reads what is new since the one before; a scrape is answered from memory. The metrics: docs/metrics.md.
-Of Pub/Sub Google's own metrics say how many messages wait.
+/metrics is for Prometheus; /healthz is 200 while the process runs, /readyz while the last poll of lake and topics
+succeeded and is recent. A poll reads what is new since the last one; a scrape is answered from memory. Metrics:
+docs/metrics.md. Pub/Sub does not report how many messages wait; use Google's metrics for it.
 
-exit codes: 2 wrong usage, 3 lake or topic unusable at the first look, 4 the port cannot be had, 7 no permission, 130
-stopped
+exit codes: 2 wrong usage, 3 lake or topic unusable at the first poll, 4 the port is not available, 7 no permission,
+130 stopped
 """
 
 
 def parser() -> argparse.ArgumentParser:
     """Of ``prestacop exporter``."""
     made = command_parser(
-        "prestacop exporter", "Serve metrics of a lake and its topics for Prometheus, whatever fills the lake.", _EPILOG
+        "prestacop exporter", "Serve metrics of a lake and its topics for Prometheus, with any runner.", _EPILOG
     )
     add_lake(made)
     for flag, what in (("--messages", "drone messages"), ("--images", "the drones' pictures")):
@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
         type=_every,
         default=15,
         metavar="TIME",
-        help="how often lake and topics are looked at: 15s (default), 1m",
+        help="how often to poll lake and topics: 15s (default), 1m",
     )
     add_stuck_after(made)
     made.add_argument(

@@ -39,13 +39,13 @@ examples:
 An interrupted load (Ctrl-C, a power cut) resumes where it stopped: run the same command again. To file: and s3: the
 file is copied as it is and becomes visible when it is complete. To kafka: and pubsub: it is sent as messages, each with
 the header, the file's fingerprint and the number of its first record. Read it with prestacop run --history.
-docs/loader.md has more.
+More: docs/loader.md.
 
 Passwords come from the environment (KAFKA_SASL_PASSWORD, AWS_PROFILE, GOOGLE_APPLICATION_CREDENTIALS).
 
-exit codes: 0 loaded, 2 wrong usage, or another process changed the target or the journal, 3 not a ticket file, no such
-topic or bucket, 4 service unavailable, 5 disk full, 6 the file changed during the load, 7 no permission, 8 another
-process loads the same file, 130 stopped
+exit codes: 0 loaded, 2 wrong usage, or the target or the journal was changed since the last run, 3 not a ticket file,
+no such topic or bucket, 4 service unavailable, 5 disk full, 6 the file changed during the load, 7 no permission, 8
+another process loads the same file, 130 stopped
 """
 
 

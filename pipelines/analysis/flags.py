@@ -16,11 +16,11 @@ examples:
   prestacop analyze --lake data/lake --codes dof_violation_codes.csv
 
 {BEAM_AND_BUCKETS}
-The lake is only read. A runner whose workers are on other machines needs --answers: a place that they and this machine
-can reach.
+It only reads the lake. With workers on other machines --answers is required: a place that they and this machine can
+reach.
 
 exit codes: 0 done, 2 wrong usage or the report cannot be written there, 3 no lake there, 4 service unavailable, 5 disk
-full, 6 a vacuum removed what it was to read: run it again, 7 no permission
+full, 6 a vacuum deleted a file before it was read: run it again, 7 no permission
 """
 
 FINES = """\
@@ -28,12 +28,12 @@ examples:
   prestacop fines --lake data/lake --codes dof_violation_codes.csv
   prestacop fines --lake s3://prestacop/lake --codes dof_violation_codes.csv --window 1h > fines.csv
 
-Prints CSV: window_start (UTC), violation_code, violations, dollars, unsure (violations of which neither county nor
-precinct decides the rate; counted at that of all other areas), unsure_more (additional dollars if all of them were in
-Manhattan up to 96th Street). Codes without a rate have no dollars.
+Prints CSV: window_start (UTC), violation_code, violations, dollars, unsure (violations whose rate neither county nor
+precinct determines; they are counted with the rate of all other areas), unsure_more (additional dollars if all of them
+were in Manhattan up to 96th Street). Codes without a rate have no dollars.
 
 exit codes: 0 done, 2 wrong usage, 3 no lake there, or --codes is not that table, 4 service unavailable,
-6 a vacuum removed what it was to read: run it again
+6 a vacuum deleted a file before it was read: run it again
 """
 
 FLEET = """\
@@ -41,15 +41,15 @@ examples:
   prestacop fleet --lake data/lake
   prestacop fleet --lake s3://prestacop/lake --since 2026-01-01 --format csv > batteries.csv
 
-Estimates by drone the health of its battery (capacity relative to a new one) and the flights left until 80 %, each with
-a 95 % interval, from the charge in the messages that are positions: no flight is measured that uses less than 20 % of
-the charge. Health is relative to the first flight that is counted, or to the first one after a new battery was seen;
-if that battery was not new, it is worse than it looks: give --new-minutes. Only messages --since that day are read.
+Estimates for each drone the health of its battery (capacity relative to a new one) and the number of flights until it
+is 80 %, each with a 95 % interval, from the charge in positions. Flights that use less than 20 % of the charge are not
+measured. Health is relative to the first flight that is read, or to the first one after a new battery was detected. If
+that battery was not new, its health is overestimated: give --new-minutes.
 
-The model was tried on simulated batteries only, never on real ones (docs/fleet.md).
+The model was tested on simulated batteries only, never on real ones (docs/fleet.md).
 
 exit codes: 0 done, 2 wrong usage, 3 no lake there, 4 service unavailable, 5 disk full,
-6 a vacuum removed what it was to read: run it again
+6 a vacuum deleted a file before it was read: run it again
 """
 
 OFFICERS = """\
@@ -58,12 +58,12 @@ examples:
   prestacop officers --lake s3://prestacop/lake --since 2026-01-01 --format json
   prestacop officers --lake data/lake --console data/console
 
-From the first answers to alerts in the lake: how much work each code was, so which one drones should learn next, what
-each officer answered (by number, not by name), and the time to answer by hour of the day in New York. The lake has
-no start of the work on an alert: it is estimated (docs/officers.md).
+Reports, from the first answers to alerts in the lake, how much work each code was (which one should drones learn
+next?), what each officer answered (by number, not by name), and the time to answer by hour of the day in New York. The
+lake does not record when an officer takes an alert, so the work is estimated (docs/officers.md).
 
 exit codes: 0 done, 2 wrong usage, 3 no lake there, 4 service unavailable, 5 disk full,
-6 a vacuum removed what it was to read: run it again
+6 a vacuum deleted a file before it was read: run it again
 """
 
 
@@ -90,14 +90,16 @@ def analyze() -> argparse.ArgumentParser:
         "--answers", metavar=LAKE, help="also write the numbers to answers.json in this directory or prefix"
     )
     parser.add_argument(
-        "--show-plates", action="store_true", help="show whole plates; else all but the last two characters are masked"
+        "--show-plates",
+        action="store_true",
+        help="show whole plates; without it all but the last two characters are masked",
     )
     parser.add_argument(
         "--shapes",
         type=Path,
         metavar="FILE",
-        help="the shapes of the precincts for the report's map, as GeoJSON whose features have a property precinct: "
-        "NYC Open Data, Police Precincts; without them the map of the history has the counties",
+        help="GeoJSON with the shapes of the precincts for the report's map, whose features have a property precinct: "
+        "NYC Open Data, Police Precincts; without it the map of the history shows counties",
     )
     add_quiet(parser)
     return parser
@@ -137,7 +139,7 @@ def fleet() -> argparse.ArgumentParser:
         "--new-minutes",
         type=above_zero,
         metavar="MINUTES",
-        help="how long a new battery flies from 100 to 0 %% (default: what the first flights of each drone say)",
+        help="how long a new battery flies from 100 to 0 %% (default: estimated from the first flights of each drone)",
     )
     parser.add_argument("--format", choices=("table", "csv", "json"), default="table", help="(default: table)")
     return parser
@@ -156,15 +158,15 @@ def officers() -> argparse.ArgumentParser:
         "--console",
         type=Path,
         metavar="DIR",
-        help="also report how often a second officer agreed, and what suggestions do, from the state of a prestacop "
-        "console, its --data; it may run",
+        help="also report how often a second officer agreed, and the effect of suggestions, from the --data of a "
+        "prestacop console, which may be running",
     )
     parser.add_argument("--format", choices=("table", "json"), default="table", help="(default: table)")
     return parser
 
 
 def _add_since(parser: argparse.ArgumentParser) -> None:
-    help_text = "read what happened on this day (UTC) or later only: 2026-01-31"
+    help_text = "read only events on this day (UTC) or later: 2026-01-31"
     parser.add_argument("--since", type=_day, metavar="DATE", help=help_text)
 
 

@@ -20,18 +20,18 @@ examples:
   prestacop compact --lake data/lake --dry-run
   prestacop compact --lake data/lake
   prestacop compact --lake s3://prestacop/lake --file-mb 256 --retention 7d
-  prestacop compact --lake data/lake --retention 0s    # nobody reads the lake now
+  prestacop compact --lake data/lake --retention 0s    # no reader has the lake open
 
-Run it by cron, every few minutes: it is safe while pipelines write, readers read and other compactions run, and to stop
-at any moment; the next run goes on. It publishes what is committed to the tables, merges their small files, and deletes
-files that were replaced longer ago than the retention, which is how long readers that have opened the lake may go on,
-and how far back versions of the tables can be read. --deep lists all files, and deletes also those that killed
-compactions have left, and pictures that drones have uploaded and no message has named for --keep-uploads.
+Run it by cron, every few minutes. It is safe to run while others write, read and compact, and safe to stop at any
+moment: the next run continues. It adds committed units to the tables, merges their small files, and deletes files that
+were replaced longer ago than the retention. A query must end within the retention, and time travel goes back as far.
+--deep lists all files, and also deletes those that killed compactions have left, and pictures that drones have uploaded
+and no message has named for --keep-uploads.
 
 {BEAM_AND_BUCKETS}
 
-exit codes: 0 done, 1 the lake does not add up, 2 wrong usage, 3 there is no lake, 4 service unavailable, 5 disk full,
-6 a vacuum removed what it was to read: run it again
+exit codes: 0 done, 1 rows in and rows out differ, 2 wrong usage, 3 there is no lake, 4 service unavailable, 5 disk
+full, 6 a vacuum deleted a file before it was read: run it again
 """
 
 REPLAY = f"""\
@@ -40,14 +40,14 @@ examples:
   prestacop replay --lake s3://prestacop/lake --reason field_invalid
   prestacop replay --lake data/lake --reason answer_unsigned --officer-keys officers.pem
 
-Run it after a rule was fixed. A dead letter that passes now moves to its dataset, under its old unit and record
-number; one that another rule refuses gets the new reason; the rest stays. It is idempotent, safe to run while others
-write and read, and safe to stop: its result becomes visible atomically.
+A dead letter that is valid now moves to its dataset, with its old unit and record number; one that another rule refuses
+gets the new reason; others are unchanged. It is idempotent, safe to run while others write and read, and safe to stop:
+its result becomes visible atomically.
 
 {BEAM_AND_BUCKETS}
 
 exit codes: 0 done, 2 wrong usage, 3 there is no lake, 4 service unavailable, 5 disk full,
-6 a vacuum removed what it was to read: run it again
+6 a vacuum deleted a file before it was read: run it again
 """
 
 RECONCILE = """\
@@ -58,7 +58,7 @@ examples:
 A line that begins with "notice:" is a hint, such as foreign files at the lake's root; it does not change the exit code.
 
 exit codes: 0 everything adds up, 1 it does not (each unit is named), 3 there is no lake, 4 service unavailable,
-6 a vacuum removed what it was to read: run it again
+6 a vacuum deleted a file before it was read: run it again
 """
 
 TRACE = """\
@@ -66,10 +66,10 @@ examples:
   prestacop trace 2cfedfe41ab83ac4ec650bde764fa961
   prestacop trace 8002531292 --lake s3://prestacop/lake
 
-A dead letter is found by any of these ids that its payload contains.
+A dead letter is found by each of these ids that its payload contains.
 
 exit codes: 0 found, 2 wrong usage, 3 not in this lake, or there is no lake, 4 service unavailable,
-6 a vacuum removed what it was to read: run it again
+6 a vacuum deleted a file before it was read: run it again
 """
 
 UNDO = """\
@@ -80,18 +80,18 @@ examples:
   prestacop undo --lake data/lake tickets.csv --back
   prestacop undo --lake data/lake tickets.csv --again
 
-A UNIT is a unit's name, or the path of an input: all its units. --list shows both. No reader sees their rows any more,
-including those that a compaction merged or a replay moved; a duplicate of one of their messages that a compaction
-removed from another unit is restored. The ledger gets one row: who, when, why, how many rows. It is safe to run while
-others write and read, and safe to stop: its result becomes visible atomically.
+UNIT is a unit's name, or the path of an input, for all its units; --list shows both. Readers no longer see their rows,
+including those that a compaction merged or a replay moved. Copies of their messages that a publication dropped from
+other units are restored. A row in the ledger records who, when, why, and how many rows. It is safe to run while others
+write and read, and safe to stop: its result becomes visible atomically.
 
-The ledger keeps the units, so the same input is skipped and a stream resumes after its last committed offset. --back
-restores the same rows, until a vacuum (prestacop compact --vacuum) removes their files. --again lets the next run
-read the same file once more, as another unit, with the flags of that run. Pictures, large payloads, alerts and live
-panes that were published are not removed.
+The ledger still has the units, so the same input is skipped and a stream resumes after its last committed offset.
+--back restores the same rows, until a vacuum (prestacop compact) deletes their files. --again lets the next run read
+the same file once more, as another unit, with the flags of that run. Published pictures, large payloads, alerts and
+live panes are not removed.
 
-exit codes: 0 done, or done before, 1 the rows do not add up, 2 wrong usage, 3 no lake, no such unit, or its files are
-deleted, 4 service unavailable, 5 disk full, 6 a vacuum removed what it was to read: run it again, 7 no
+exit codes: 0 done, or done before, 1 rows in and rows out differ, 2 wrong usage, 3 no lake, no such unit, or its files
+are deleted, 4 service unavailable, 5 disk full, 6 a vacuum deleted a file before it was read: run it again, 7 no
 permission
 """
 
@@ -103,18 +103,18 @@ examples:
   prestacop forget --lake s3://prestacop/lake --before 2025-01-01
   prestacop forget --lake data/lake --list
 
---plate erases the rows whose plate is this one (of all states; blanks, signs and small letters make no difference), the
-dead letters that have it as a word, the pictures of these messages, and all older versions of their files: time travel
-cannot show those any more. A tombstone, a salted hash, keeps the same events from coming back, whatever is read again;
-events after now are kept. --before does the same to positions and pictures. Counts and statistics are reduced, and
-reconcile still adds up. It is final. It asks nothing: see --dry-run first.
+--plate erases the rows with this plate (of all states; blanks, signs and case make no difference), the dead letters
+that contain it as a word, the pictures of these messages, and all older versions of their files, so that time travel
+does not show them either. A tombstone, a keyed hash, keeps the same events from being stored again; events after now
+are kept. --before erases positions and pictures. Counts and statistics are reduced, and reconcile adds up. It cannot be
+undone and does not ask for confirmation: use --dry-run first.
 
-It is safe to run while others write and read, and safe to stop: the same command goes on. It does not reach topics, the
-city's files, copies and backups, old versions in a versioned bucket, the loader's spool, reports, alerts that were
-sent, and the console's database.
+It is safe to run while others write and read, and safe to stop: run the same command again. It does not erase topics,
+the city's files, copies and backups, old versions in a versioned bucket, the loader's spool, reports, sent alerts, and
+the console's database.
 
-exit codes: 0 done, 1 the rows do not add up, 2 wrong usage, 3 there is no lake, or it is damaged, 4 service
-unavailable, 5 disk full, 6 units that are not committed have it: run it again when they are, 7 no permission
+exit codes: 0 done, 1 rows in and rows out differ, 2 wrong usage, 3 there is no lake, or it is damaged, 4 service
+unavailable, 5 disk full, 6 units that are not committed contain it: run it again when they are, 7 no permission
 """
 
 
@@ -147,7 +147,7 @@ def compact() -> argparse.ArgumentParser:
     parser.add_argument(
         "--deep",
         action="store_true",
-        help="list all files, and delete also those that killed compactions have left, and old uploads without a row",
+        help="list all files, and also delete those that killed compactions have left, and old uploads without a row",
     )
     parser.add_argument(
         "--keep-uploads",
@@ -181,7 +181,7 @@ def replay() -> argparse.ArgumentParser:
         "--officer-keys",
         type=Path,
         metavar="FILE",
-        help="public keys (PEM) that sign officers' answers, for --reason answer_unsigned",
+        help="public keys (PEM) that verify officers' answers, for --reason answer_unsigned",
     )
     add_quiet(parser)
     return parser
@@ -205,7 +205,7 @@ def trace() -> argparse.ArgumentParser:
     """Of ``prestacop trace``."""
     parser = command_parser(
         "prestacop trace",
-        "Print where a message or summons came from and what became of it.",
+        "Print where a message or summons came from, and what the lake has about it.",
         TRACE,
     )
     parser.add_argument(
@@ -251,9 +251,7 @@ def forget() -> argparse.ArgumentParser:
     )
     add_lake(parser)
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument(
-        "--plate", metavar="ID", type=_plate, help="erase all rows of this plate whose event was until now"
-    )
+    what.add_argument("--plate", metavar="ID", type=_plate, help="erase all rows of this plate with an event until now")
     what.add_argument(
         "--before", metavar="DATE", type=_date, help="erase positions and pictures before this day (UTC): 2025-01-31"
     )

@@ -46,8 +46,9 @@ from the environment (KAFKA_SASL_PASSWORD), S3 keys and the endpoint from the AW
 those of gs:// from Application Default Credentials.
 Beam's own flags may follow: --help-beam lists them by runner.
 
-exit codes: 0 done, 1 the rows do not add up, 2 wrong usage or output, 3 input unusable or mostly refused, 4 service
-unavailable, 5 disk full, 7 no permission, 70 a fault of the program, 130 stopped
+exit codes: 0 done, 1 rows in and rows out differ, 2 wrong usage or output, 3 input unusable or mostly refused, 4
+service unavailable, 5 disk full, 6 an input was changed while it was read, 7 no permission, 70 a fault of the program,
+130 stopped
 """
 
 
@@ -101,10 +102,10 @@ def add_max_dead_letters(parser: argparse._ActionsContainer) -> None:
         "--max-dead-letters",
         type=share,
         metavar="SHARE",
-        help="stop (exit code 3) before a unit is written of which more than this share are dead letters, as when the "
+        help="end the run (exit code 3) before it writes a unit with more than this share of dead letters, as when the "
         f"wrong file is given: 0.5%%, 40%%, none (default: {percent(DEFAULT_SHARE)}%). A unit of fewer than "
-        f"{MIN_ROWS:,} rows may have as many as one of {MIN_ROWS:,}, unless they are a whole file. Unbounded "
-        "runs, and without this flag bounded runs of a topic that the lake has units of, print a warning instead",
+        f"{MIN_ROWS:,} rows counts as {MIN_ROWS:,}, unless all rows of a file are dead letters. Unbounded runs, and "
+        "without this flag bounded runs of a topic that the lake has units of, print a warning instead",
     )
 
 
@@ -156,8 +157,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--mode",
         choices=(BOUNDED, UNBOUNDED),
         default=BOUNDED,
-        help="bounded (default): read topics after the last committed offset up to their current end; unbounded: go on "
-        "until stopped",
+        help="bounded (default): read topics after the last committed offset up to their current end; unbounded: "
+        "continue until stopped",
     )
     group.add_argument(
         "--every",
@@ -170,8 +171,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=duration,
         default=10,
         metavar="TIME",
-        help="how far the watermark of an unbounded run is behind the clock; a message that arrives later is late "
-        "(default: 10s)",
+        help="how far the watermark of an unbounded run stays behind the publish times (default: 10s)",
     )
     group.add_argument(
         "--accept-loss",
@@ -186,8 +186,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--publish",
         choices=(ON, OFF),
         default=ON,
-        help="on (default): add committed rows to the Delta tables, which any engine reads; off: leave it to prestacop "
-        "compact",
+        help="on (default): add committed rows to the Delta tables, which any engine reads; off: only prestacop "
+        "compact adds them",
     )
     group.add_argument(
         "--publish-every",
@@ -225,7 +225,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--officer-keys",
         type=Path,
         metavar="FILE",
-        help="public keys (PEM) that sign officers' answers; without it every answer is a dead letter",
+        help="public keys (PEM) that verify officers' answers; without it every answer is a dead letter",
     )
     group.add_argument(
         "--alerts",

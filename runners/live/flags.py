@@ -22,8 +22,8 @@ the fleet, reads the messages that are left and ends; a second Ctrl-C ends every
 are in DIR/live of --data DIR; each log keeps the last 40 MB.
 
 A server, the graph, the console, the exporter or the fleet that ends by itself is started again, after 1, 2, 4 ... 30
-seconds; so is one whose health page is not well for half a minute. One that ends five times within a minute, or is not
-well for ten minutes, ends the run with its exit code.
+seconds; so is one that is unhealthy for half a minute. One that ends five times within a minute, or is unhealthy for
+ten minutes, ends the run with its exit code.
 
 exit codes: 0 done, 2 wrong usage, 4 a service is not available or a process was killed again and again, 130 interrupted
 """

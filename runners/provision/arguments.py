@@ -21,9 +21,8 @@ _EXAMPLES: Final = f"""examples:
 
 Prints a line for each topic, subscription and rule: created, exists, differs, updated, or warning. Only --update
 changes what exists. Partitions are never removed; after some were added, a drone's messages may go to another
-partition. Kafka counts the retention from a message's own time: it deletes a recording with old times at once.
-Rules of the bucket with other ids stay. When a picture expires, the lake keeps its row. A server that has no
-lifecycle rules is reported as a warning.
+partition. Lifecycle rules of the bucket with other ids are not changed. When a picture expires, the lake keeps its row.
+A server without lifecycle rules is reported as a warning.
 
 Secrets come from the environment: KAFKA_SASL_PASSWORD, AWS_PROFILE, GOOGLE_APPLICATION_CREDENTIALS.
 
