@@ -298,9 +298,10 @@ def test_every_value_has_its_schema_and_each_field_of_the_schema_its_value() -> 
     def fields(schema: Any, path: str = "") -> Iterator[str]:
         for name, part in schema.get("properties", {}).items():
             yield f"{path}{name}"
-            yield from fields(part, f"{path}{name}.")
+            yield from fields(definitions[part["$ref"]] if "$ref" in part else part, f"{path}{name}.")
 
     schema = json.loads((CHART / "values.schema.json").read_text())
+    definitions = {f"#/definitions/{name}": part for name, part in schema["definitions"].items()}
     known = {*fields(schema)} - {"global"}
     values = {*names(yaml.safe_load((CHART / "values.yaml").read_text()))}
     assert known <= values
