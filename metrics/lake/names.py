@@ -7,8 +7,8 @@ from metrics.metric import Kind, Metric
 UP: Final = Metric(
     "prestacop_up",
     Kind.GAUGE,
-    "1 while the last successful look at this part (lake, or the topic of a source) is fresh, else 0: what the other "
-    "metrics of the part say is old then",
+    "1 while the last successful look at this part (lake, or the topic of a source) is recent, else 0: then the other "
+    "metrics of the part are old",
     ("part",),
 )
 LOOK_AGE: Final = Metric(
@@ -36,8 +36,8 @@ MOVED: Final = Metric(
 LETTERS: Final = Metric(
     "prestacop_dead_letters",
     Kind.COUNTER,
-    'Dead letters that were committed since the exporter began, by reason; of all time: dataset="dead_letters" of '
-    "prestacop_committed_rows_total",
+    "Dead letters that were committed since the process started, by reason; for all dead letters of the lake see "
+    'dataset="dead_letters" of prestacop_committed_rows_total',
     ("source", "reason"),
 )
 COMMIT_AGE: Final = Metric(
@@ -46,8 +46,8 @@ COMMIT_AGE: Final = Metric(
 WATERMARK: Final = Metric(
     "prestacop_watermark_lag_seconds",
     Kind.GAUGE,
-    "Seconds since the newest committed message was published to its topic; not of recordings, and not known until "
-    "the next commit where a compaction has replaced the last unit's files",
+    "Seconds since the newest committed message was published to its topic; not for recordings, and missing after a "
+    "compaction has replaced the last unit's files, until the next commit",
     ("source",),
 )
 BEHIND: Final = Metric(
@@ -61,21 +61,21 @@ CHANGE: Final = Metric("prestacop_last_change_number", Kind.GAUGE, "The number o
 STUCK: Final = Metric(
     "prestacop_pipeline_stuck",
     Kind.GAUGE,
-    "1 where messages of the Kafka topic wait and no unit of the source was committed for `--stuck-after` (5 minutes), "
+    "1 if messages of the Kafka topic wait and no unit of the source was committed for `--stuck-after` (5 minutes), "
     "else 0; it does not change while looks fail",
     ("source",),
 )
 TO_COMMIT: Final = Metric(
     "prestacop_event_to_commit_seconds",
     Kind.HISTOGRAM,
-    "Time from an event to the commit of its unit, by the messages' own clocks: of the largest file of up to 8 units a "
-    "look and source, since the process began; not of recordings",
+    "Time from an event, by the drone's clock, to the commit of its unit: a sample, the largest file of up to 8 units "
+    "per look and source, since the process started; not for recordings",
     ("source",),
 )
 TO_PUBLICATION: Final = Metric(
     "prestacop_event_to_publication_seconds",
     Kind.HISTOGRAM,
-    "Time from an event to the publication of its unit in the Delta tables: of the same units",
+    "Time from an event to the publication of its unit in the Delta tables, for the same units",
     ("source",),
 )
 PUBLICATION_AGE: Final = Metric("prestacop_publication_age_seconds", Kind.GAUGE, "Seconds since the last publication")

@@ -49,7 +49,7 @@ REQUESTS: Final = Metric(
 RETRIES: Final = Metric(
     "prestacop_s3_retries",
     Kind.COUNTER,
-    "Calls to S3, listings included, that failed in a way that may pass: each was made again, while patience lasted",
+    "Calls to S3, listings included, that failed with a retryable error: each was retried, until PRESTACOP_S3_PATIENCE",
 )
 OF_THE_PROCESS: Final = (
     MESSAGES, MESSAGE_BYTES, PLANNED_BYTES, READ_BYTES, UNITS, UNPLANNED, REQUESTS, RETRIES,
