@@ -1,4 +1,4 @@
-"""Parsing of external times in RFC 3339."""
+"""Times of messages: RFC 3339."""
 
 import re
 from datetime import UTC, datetime, timedelta, timezone
@@ -42,6 +42,15 @@ def event_time_of(text: str) -> int | None:
     if not EVENT_SECONDS[0] <= seconds < EVENT_SECONDS[1] or (leap and not _may_be_leap(seconds)):
         return None
     return seconds * 1_000_000 + int(((fraction or "") + "000000")[:6])
+
+
+def rfc3339(when: datetime) -> str:
+    """A time, with its zone, as messages of this project have it: in UTC, with microseconds.
+
+    >>> rfc3339(datetime(1970, 1, 1, tzinfo=UTC))
+    '1970-01-01T00:00:00.000000Z'
+    """
+    return when.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _may_be_leap(after: int) -> bool:

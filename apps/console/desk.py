@@ -14,7 +14,7 @@ from schemas import answers
 from schemas.alerts import Alert
 from schemas.decoding import Undecodable, decode_json
 from schemas.messages import DroneMessage, Reason
-from schemas.times import event_time_of
+from schemas.times import event_time_of, rfc3339
 
 from .accounts import RequestRefused
 from .database import Database
@@ -305,7 +305,7 @@ class Desk:
 
     def _sign(self, lease: sqlite3.Row, officer: str, violation_code: int, now: float) -> tuple[Alert, DroneMessage]:
         alert = decode_json(lease["payload"], _DECODER)
-        when = datetime.fromtimestamp(now, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        when = rfc3339(datetime.fromtimestamp(now, UTC))
         message = answers.answer_to(
             alert, lease=lease["id"], officer_id=officer, violation_code=violation_code, event_time=when
         )

@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from schemas.alerts import Alert
 from schemas.messages import SCHEMA_VERSION, UNQUALIFIED
+from schemas.times import rfc3339
 from sources.units import UnitBatch
 from transforms.alerts.channels import Channel, Target, open_channel
 from transforms.messages.rows import without_repeated
@@ -48,14 +49,10 @@ def alerts_of(rows: pa.RecordBatch, alert_time: datetime) -> list[Alert]:
     return [
         Alert(
             schema_version=SCHEMA_VERSION, kind="violation", status="raw", violation_code=UNQUALIFIED,
-            alert_time=_rfc3339(alert_time), **{**row, "event_time": _rfc3339(row["event_time"])},
+            alert_time=rfc3339(alert_time), **{**row, "event_time": rfc3339(row["event_time"])},
         )
         for row in rows.select(_SAME).to_pylist()
     ]  # fmt: skip
-
-
-def _rfc3339(when: datetime) -> str:
-    return when.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 class _Published:

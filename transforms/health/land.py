@@ -22,6 +22,7 @@ from messaging.urls import KafkaUrl, PubSubUrl
 from schemas.drone_health import DroneEvent, EventKind
 from schemas.lake import DUPLICATES, ROWS_IN, Dataset, Source, constant
 from schemas.messages import SCHEMA_VERSION
+from schemas.times import rfc3339
 from transforms.alerts.channels import Target
 from transforms.alerts.topics import KafkaAlerts, PubSubAlerts
 from transforms.health.recall import memory_path
@@ -72,15 +73,11 @@ def messages_of(events: pa.RecordBatch, alert_time: datetime) -> list[DroneEvent
         DroneEvent(
             schema_version=SCHEMA_VERSION,
             message_id=identity,
-            alert_time=_rfc3339(alert_time),
-            **{**row, "kind": EventKind(row["kind"]), "event_time": _rfc3339(row["event_time"])},
+            alert_time=rfc3339(alert_time),
+            **{**row, "kind": EventKind(row["kind"]), "event_time": rfc3339(row["event_time"])},
         )
         for identity, row in zip(events["event_id"].to_pylist(), shown.to_pylist(), strict=True)
     ]
-
-
-def _rfc3339(when: datetime) -> str:
-    return when.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _open(target: KafkaUrl | PubSubUrl) -> KafkaAlerts | PubSubAlerts:
