@@ -67,8 +67,6 @@ def delete_old_events(connection: sqlite3.Connection) -> None:
     )
 
 
-FLEET_LINE: Final = b'{"drones":'
-"""How a line of the live statistics begins that has the last message of each drone."""
 CURVE_SECONDS: Final = 3600
 """The length of a battery's curve."""
 CONTACT_SECONDS: Final = 120

@@ -6,17 +6,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from schemas.history import TIME_ZONE
-from schemas.messages import EVENT_SECONDS, MAX_CODE
+from schemas.messages import EVENT_SECONDS
+from schemas.panes import AHEAD_SECONDS, FLEET_LINE, Pane
 from schemas.places import area_of
 
 from .areas import Areas
-from .drone_events import FLEET_LINE, Fleet
+from .drone_events import Fleet
 
 QUALIFIED: Final = "qualified"
 UNQUALIFIED: Final = "unqualified"
@@ -24,8 +25,6 @@ _VIOLATIONS: Final = (QUALIFIED, UNQUALIFIED)
 KEPT_MINUTES: Final = 24 * 60
 MOST_BYTES: Final = 64 * 1024**2
 """Of a longer file only this much of its end is read at the start: some 50 minutes at 10,000 messages/s."""
-_AHEAD_SECONDS: Final = 3600
-"""Windows that begin further in the future come from wrong clocks, and would stay the newest for ever."""
 _PARTS: Final = (("morning", range(6, 13)), ("afternoon", range(13, 20)))
 """Parts of the day of the four questions: 6:00 to 12:59 and 13:00 to 19:59 in New York."""
 PARTS_OF_DAY: Final = ("morning", "afternoon", "other")
@@ -36,8 +35,6 @@ LAG_SECONDS: Final = (30, 60)
 """The same for the lag, which has the length of a window twice: one that is complete was filled before."""
 Level = Literal["green", "amber", "red"]
 
-_LONGEST_WINDOW_SECONDS: Final = 366 * 86_400
-_Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 _log: Final = logging.getLogger(__name__)
 
 
@@ -46,19 +43,6 @@ class State(NamedTuple):
 
     level: Level
     text: str
-
-
-class Pane(msgspec.Struct, frozen=True):
-    """A line of the file: a change of a window's count."""
-
-    window_start: Annotated[datetime, msgspec.Meta(tz=True)]
-    window_seconds: Annotated[int, msgspec.Meta(gt=0, le=_LONGEST_WINDOW_SECONDS)]
-    dataset: Annotated[str, msgspec.Meta(max_length=50)] | None
-    violation_code: Annotated[int, msgspec.Meta(ge=0, le=MAX_CODE)] | None
-    n: _Count
-    timing: Annotated[str, msgspec.Meta(max_length=50)]
-    areas: dict[Annotated[str, msgspec.Meta(max_length=50)], _Count] | None = None
-    """The same rows by area."""
 
 
 @dataclass
@@ -92,7 +76,7 @@ class Figures:
             self.panes += 1
             self.window_seconds = pane.window_seconds
             start = pane.window_start.timestamp()
-            ahead = start > now + _AHEAD_SECONDS
+            ahead = start > now + AHEAD_SECONDS
             if pane.areas is not None:
                 if pane.dataset is not None and not ahead:
                     self.areas.add(start, pane.window_seconds, pane.dataset, pane.areas)
@@ -122,11 +106,8 @@ class Figures:
     def violations_by_minute(self, minutes: int, now: float) -> list[tuple[int, int, int]]:
         """(minute since the epoch, qualified, unqualified) for each of the last minutes, in ascending order."""
         last = int(now // 60)
-        found = []
-        for minute in range(last - minutes + 1, last + 1):
-            counts = self.rows.get(minute, Counter())
-            found.append((minute, counts[QUALIFIED], counts[UNQUALIFIED]))
-        return found
+        counted = ((minute, self.rows.get(minute, Counter())) for minute in range(last - minutes + 1, last + 1))
+        return [(minute, rows[QUALIFIED], rows[UNQUALIFIED]) for minute, rows in counted]
 
     @property
     def whole_minute(self) -> int | None:

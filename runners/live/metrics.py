@@ -9,19 +9,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from pipelines.cli.commit_progress import Committed
 from schemas.lake import ROWS_IN, Dataset, Source
+from schemas.panes import AHEAD_SECONDS, FLEET_LINE, Pane
 from sources.progress import Lag, progress
 
 RATE_SECONDS = 5
 """Rates are averages of so many seconds."""
-AHEAD_SECONDS = 3600
-"""A window that begins later than that belongs to a drone with a wrong clock: it would stay the newest one."""
-
 STREAMS = frozenset({Source.DRONES, Source.IMAGES})
 """What the graph reads."""
 SILENT_SECONDS = (10, 30)
@@ -97,19 +95,6 @@ class Rates:
         if len(counts) < 2:
             return 0.0
         return (counts[-1] - counts[0]) / (self._samples[-1].at - self._samples[0].at)
-
-
-class Pane(msgspec.Struct, frozen=True):
-    """A line of the file of panes; see :mod:`transforms.live.windows`."""
-
-    window_start: Annotated[datetime, msgspec.Meta(tz=True)]
-    window_seconds: int
-    dataset: str | None
-    violation_code: int | None
-    n: int
-    timing: str
-    areas: dict[str, int] | None = None
-    """The same rows counted again, by area."""
 
 
 @dataclass
@@ -200,7 +185,7 @@ class PaneFile:
 
     def _panes(self, lines: bytes) -> Iterator[Pane]:
         for line in lines.split(b"\n")[:-1]:
-            if line.startswith(b'{"drones":'):  # the last message of each drone, for the console
+            if line.startswith(FLEET_LINE):  # for the console
                 continue
             try:
                 yield self._decoder.decode(line)

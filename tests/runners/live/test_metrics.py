@@ -15,7 +15,6 @@ from runners.live.metrics import (
     GraphProgress,
     Level,
     Metrics,
-    Pane,
     PaneFile,
     Rates,
     Window,
@@ -25,6 +24,7 @@ from runners.live.metrics import (
     write_progress,
 )
 from schemas.lake import ROWS_IN
+from schemas.panes import Pane
 from sources.progress import Lag, progress
 from transforms.outputs import OUTPUT_DATASETS
 
