@@ -85,10 +85,8 @@ class Accounts:
     def first_password(self) -> str | None:
         """A new one-time password of the first account, while that has not changed its password."""
         row = self._database.row("SELECT must_change FROM accounts WHERE name = ?", ADMIN)
-        if row is None and self._database.number("SELECT count(*) FROM accounts"):
-            return None
         if row is None:
-            return self.create(ADMIN, Role.SUPERVISOR)
+            return None if self.exist() else self.create(ADMIN, Role.SUPERVISOR)
         return self.reset(ADMIN) if row["must_change"] else None
 
     def exist(self) -> bool:
@@ -306,13 +304,8 @@ class Accounts:
 def _forget(connection: sqlite3.Connection, name: str, limits: list[_Limit]) -> None:
     """Take back the count of a successful attempt; failures from unknown origins stay counted."""
     for limit in limits:
-        connection.execute(
-            "DELETE FROM attempts WHERE name = ? AND origin = ? AND origin <> ?", (name, limit.origin, _STRANGERS)
-        )
-        connection.execute(
-            "UPDATE attempts SET failures = failures - 1 WHERE name = ? AND origin = ? AND origin = ?",
-            (name, limit.origin, _STRANGERS),
-        )
+        change = "UPDATE attempts SET failures = failures - 1" if limit.origin == _STRANGERS else "DELETE FROM attempts"
+        connection.execute(f"{change} WHERE name = ? AND origin = ?", (name, limit.origin))
 
 
 def _counted(name: str) -> str:

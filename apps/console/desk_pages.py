@@ -9,11 +9,11 @@ from schemas.places import place_of
 from .accounts import RequestRefused
 from .city import Point, city_map
 from .console import Console
-from .desk import Answered, Held, Order
+from .desk import Answered, Held
 from .figures import likely_codes, work
 from .rendering import Renderer, duration
 from .suggestions import want_suggestions, wants_suggestions
-from .web import Visit, number_of, to
+from .web import Visit, number_of, order_of, to
 
 _LOST: Final = {
     "deadline": "The time to answer has expired: that alert is back in the queue.",
@@ -28,11 +28,11 @@ def desk(console: Console, renderer: Renderer, visit: Visit) -> Response:
         ending = console.desk.ending(visit.who.name, visit.request.query_params.get("lease", ""))
         if ending is not None and ending in _LOST:
             console.accounts.notify(visit.who, _LOST[ending])
-        return to(f"/queue?order={_order(visit.request.query_params.get('order'))}")
+        return to(f"/queue?order={order_of(visit.request.query_params.get('order'))}")
     alert = held.alert
     likely = likely_codes(console.database)
     here = Point(alert["latitude"], alert["longitude"], "here", 6, alert["drone_id"])
-    order = _order(visit.request.query_params.get("order"))
+    order = order_of(visit.request.query_params.get("order"))
     page = renderer.page(
         "desk.html",
         visit.who,
@@ -77,7 +77,7 @@ def switch_suggestions(console: Console, renderer: Renderer, visit: Visit) -> Re
     want_suggestions(console.database, visit.who.name, wanted=wanted)
     state = "shown" if wanted else "hidden"
     console.accounts.notify(visit.who, f"From the next alert on, what officers answered before is {state}.")
-    return to(f"/desk?order={_order(visit.form.get('order'))}")
+    return to(f"/desk?order={order_of(visit.form.get('order'))}")
 
 
 def pick(console: Console, renderer: Renderer, visit: Visit) -> Response:
@@ -94,7 +94,7 @@ def answer(console: Console, renderer: Renderer, visit: Visit) -> Response:
             f"{len(found)} codes have “{text}”: type more." if found else f"No code is “{text}”: nothing was answered."
         )
         console.accounts.notify(visit.who, problem if text else "Type a code, or words of its name.")
-        return to(f"/desk?order={_order(visit.form.get('order'))}")
+        return to(f"/desk?order={order_of(visit.form.get('order'))}")
     try:
         answered = console.desk.answer(visit.who.name, visit.form.get("lease", ""), found[0])
     except RequestRefused as refused:
@@ -120,17 +120,13 @@ def hand_back(console: Console, renderer: Renderer, visit: Visit) -> Response:
 
 
 def _next(console: Console, visit: Visit, alert: int | None = None) -> Response:
-    order = _order(visit.form.get("order"))
+    order = order_of(visit.form.get("order"))
     held = console.desk.pick(visit.who.name, order, alert)
     if held is not None:
         return to(f"/desk?order={order}")
     if alert is not None:
         console.accounts.notify(visit.who, "Another officer was faster: that alert is held or answered.")
     return to(f"/queue?order={order}")
-
-
-def _order(text: str | None) -> Order:
-    return "newest" if text == "newest" else "oldest"
 
 
 def _done(name: str, answered: Answered) -> str:

@@ -12,6 +12,7 @@ import msgspec
 from schemas.commands import Command, Confirmation, Order
 from schemas.decoding import decode_json
 from schemas.messages import MAX_ID_CHARS
+from schemas.times import rfc3339
 
 from .accounts import RequestRefused
 from .database import Database
@@ -24,6 +25,7 @@ CONFIRM_SECONDS: Final = 30.0
 """A drone that flies confirms a command within a second; so long after it the page says that none has."""
 _MOST_NAMES: Final = 100
 _MOST_SHOWN: Final = 500
+_MOST_COMMANDS: Final = 50
 EVENT_SECONDS: Final = 86_400.0
 """Events that began earlier are not shown."""
 _DECODER: Final = msgspec.json.Decoder(Confirmation)
@@ -65,7 +67,7 @@ class Drones:
         if not 0 < len(drone_id) <= MAX_ID_CHARS:
             raise RequestRefused("Which drone? Type its id, as alerts show it.")
         now = self._clock()
-        when = datetime.fromtimestamp(now, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        when = rfc3339(datetime.fromtimestamp(now, UTC))
         command = Command(command_id=secrets.token_hex(16), drone_id=drone_id, command=order, time=when)
         with self._database.transaction() as connection:
             connection.execute(
@@ -86,10 +88,10 @@ class Drones:
 
         take(self._database, CONFIRMATIONS, payloads, positions, partial(decode_json, decoder=_DECODER), keep, now)
 
-    def newest_commands(self, limit: int = 50) -> list[sqlite3.Row]:
+    def newest_commands(self) -> list[sqlite3.Row]:
         """The last commands, the newest first, and whether each is published and confirmed."""
         return self._database.rows(
             "SELECT commands.*, published_at FROM commands JOIN outbox ON message_id = command_id"
             " ORDER BY given_at DESC, outbox.number DESC LIMIT ?",
-            limit,
+            _MOST_COMMANDS,
         )

@@ -16,6 +16,7 @@ ANSWERS: Final = "answers"
 COMMANDS: Final = "commands"
 _AT_ONCE: Final = 500
 _NAP_S: Final = 0.5
+_STOP_S: Final = 10.0
 
 
 class Posted(NamedTuple):
@@ -41,11 +42,6 @@ def post(connection: sqlite3.Connection, topic: str, message_id: str, key: str, 
     connection.execute(
         "INSERT INTO outbox (topic, message_id, key, payload) VALUES (?, ?, ?, ?)", (topic, message_id, key, payload)
     )
-
-
-def waiting(database: Database) -> int:
-    """Number of messages that are not acknowledged."""
-    return database.number("SELECT count(*) FROM outbox WHERE published_at IS NULL")
 
 
 class Outbox:
@@ -81,11 +77,11 @@ class Outbox:
         """Wake up: there is a new message."""
         self._posted.set()
 
-    def stop(self, seconds: float = 10.0) -> None:
+    def stop(self) -> None:
         """Publish the waiting messages and stop; after the timeout the rest waits for the next start."""
         self._worker.stopping.set()
         self._posted.set()
-        self._worker.stop(seconds)
+        self._worker.stop(_STOP_S)
         self._publisher.close()
 
     def publish_waiting(self) -> int:

@@ -16,7 +16,7 @@ from .figures import work
 from .pictures import IMAGES
 from .rendering import STATIC, Renderer, may
 from .topics import Backlog
-from .web import Visit, device_cookie, number_of, session_cookie, set_cookie, to
+from .web import Visit, device_cookie, number_of, order_of, session_cookie, set_cookie, to
 
 _SHOWN: Final = 50
 _ON_MAP: Final = 2_000
@@ -130,7 +130,7 @@ def queue_list(console: Console, renderer: Renderer, visit: Visit) -> Response:
 
 def _queue(console: Console, visit: Visit) -> dict[str, Any]:
     version = console.version  # before what it is the version of
-    order = "newest" if visit.request.query_params.get("order") == "newest" else "oldest"
+    order = order_of(visit.request.query_params.get("order"))
     direction = "DESC" if order == "newest" else "ASC"
     rows = console.database.rows(
         "SELECT shown.*, leases.officer, coalesce(pictures.bytes, 0) > 0 AS pictured FROM shown_alerts AS shown"

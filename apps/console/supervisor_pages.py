@@ -1,5 +1,6 @@
 """Pages of a supervisor: drones, accounts, the audit log."""
 
+from functools import partial
 from typing import Any, Final
 
 from starlette.responses import Response
@@ -8,7 +9,7 @@ from .access import Role
 from .accounts import RequestRefused
 from .charts import battery_curve
 from .console import Console
-from .drone_events import KINDS, Fleet, rows_of
+from .drone_events import CURVE_SECONDS, KINDS, Fleet, rows_of
 from .drones import CONFIRM_SECONDS, EVENT_SECONDS, ORDERS
 from .rendering import Renderer
 from .second_looks import second_looks
@@ -50,7 +51,7 @@ def _fleet(console: Console) -> dict[str, Any]:
         "others": max(len(rows) - _MOST_ROWS, 0),
         "open": sum(bool(row.events) for row in rows),
         "kinds": KINDS,
-        "curve": battery_curve,
+        "curve": partial(battery_curve, seconds=CURVE_SECONDS),
         "ready": console.commands_go_out,
         "read_live": console.panes is not None,
     }
@@ -80,9 +81,27 @@ def command_drone(console: Console, renderer: Renderer, visit: Visit) -> Respons
     return to("/drones")
 
 
-def accounts(console: Console, renderer: Renderer, visit: Visit) -> Response:
+def accounts(
+    console: Console,
+    renderer: Renderer,
+    visit: Visit,
+    status: int = 200,
+    problem: str = "",
+    name: str = "",
+    password: str = "",
+) -> Response:
     """The accounts page."""
-    return _accounts(console, renderer, visit)
+    rows = console.database.rows("SELECT name, role, must_change, active FROM accounts ORDER BY name")
+    return renderer.page(
+        *("accounts.html", visit.who, status),
+        rows=rows,
+        looks=second_looks(console.database),
+        second_look=console.desk.second_look,
+        roles=list(Role),
+        problem=problem,
+        name=name,
+        password=password,
+    )
 
 
 def create_account(console: Console, renderer: Renderer, visit: Visit) -> Response:
@@ -91,9 +110,9 @@ def create_account(console: Console, renderer: Renderer, visit: Visit) -> Respon
     try:
         password = console.accounts.create(name, _role(role))
     except RequestRefused as refused:
-        return _accounts(console, renderer, visit, 422, problem=str(refused))
+        return accounts(console, renderer, visit, 422, problem=str(refused))
     console.audit.note(visit.who.name, visit.address, "account made", f"{name}, {role}")
-    return _accounts(console, renderer, visit, name=name, password=password)
+    return accounts(console, renderer, visit, name=name, password=password)
 
 
 def change_account(console: Console, renderer: Renderer, visit: Visit) -> Response:
@@ -102,7 +121,7 @@ def change_account(console: Console, renderer: Renderer, visit: Visit) -> Respon
     try:
         console.accounts.change(name, _role(role), active)
     except RequestRefused as refused:
-        return _accounts(console, renderer, visit, 422, problem=str(refused))
+        return accounts(console, renderer, visit, 422, problem=str(refused))
     console.audit.note(visit.who.name, visit.address, "account changed", f"{name}, {role}, active: {active}")
     console.accounts.notify(visit.who, f"{name} is changed, and logged out.")
     return to("/accounts")
@@ -114,9 +133,9 @@ def reset_account(console: Console, renderer: Renderer, visit: Visit) -> Respons
     try:
         password = console.accounts.reset(name)
     except RequestRefused as refused:
-        return _accounts(console, renderer, visit, 422, problem=str(refused))
+        return accounts(console, renderer, visit, 422, problem=str(refused))
     console.audit.note(visit.who.name, visit.address, "password reset", name)
-    return _accounts(console, renderer, visit, name=name, password=password)
+    return accounts(console, renderer, visit, name=name, password=password)
 
 
 def audit(console: Console, renderer: Renderer, visit: Visit) -> Response:
@@ -132,28 +151,6 @@ def audit(console: Console, renderer: Renderer, visit: Visit) -> Response:
         before=console.audit.before(),
         refused=refused,
         last=lines[-1]["number"] if lines else 0,
-    )
-
-
-def _accounts(
-    console: Console,
-    renderer: Renderer,
-    visit: Visit,
-    status: int = 200,
-    problem: str = "",
-    name: str = "",
-    password: str = "",
-) -> Response:
-    rows = console.database.rows("SELECT name, role, must_change, active FROM accounts ORDER BY name")
-    return renderer.page(
-        *("accounts.html", visit.who, status),
-        rows=rows,
-        looks=second_looks(console.database),
-        second_look=console.desk.second_look,
-        roles=list(Role),
-        problem=problem,
-        name=name,
-        password=password,
     )
 
 

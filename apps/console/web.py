@@ -16,10 +16,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from .access import ACCESS, BEFORE_CHANGE, HASHING, PROBES
 from .accounts import Session
 from .console import Console
+from .desk import Order
 from .rendering import Renderer
 
 MOST_FORM_BYTES: Final = 16 * 1024
 _MOST_ADDRESS_CHARS: Final = 64
+_MOST_WAITING: Final = 128
+"""Logins that wait for the thread that hashes passwords."""
 _HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
@@ -55,14 +58,13 @@ class Visit(NamedTuple):
 class Lane:
     """Hashes passwords one at a time in its own thread, with 64 MiB and four lanes (RFC 9106, low memory)."""
 
-    def __init__(self, most_waiting: int = 128) -> None:
+    def __init__(self) -> None:
         self._limiter = CapacityLimiter(1)
-        self._most_waiting = most_waiting
 
     @property
     def is_full(self) -> bool:
         """Whether its queue is full."""
-        return self._limiter.statistics().tasks_waiting >= self._most_waiting
+        return self._limiter.statistics().tasks_waiting >= _MOST_WAITING
 
     async def run(self, page: "Page", console: Console, renderer: Renderer, visit: Visit) -> Response:
         """Run a page's handler when it is its turn."""
@@ -97,6 +99,11 @@ def number_of(text: str) -> int | None:
         return None
     number = int(text)
     return number if number < 2**63 else None
+
+
+def order_of(text: str | None) -> Order:
+    """The order of the queue."""
+    return "newest" if text == "newest" else "oldest"
 
 
 def device_cookie(request: Request) -> str:
