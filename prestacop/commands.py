@@ -109,7 +109,7 @@ GROUPS: dict[str, dict[str, Subcommand]] = {
             "generate the messages of a fleet, or a ticket history",
         ),
     },
-    "Here": {
+    "Local": {
         "live": Subcommand(
             "runners.live.command",
             "runners.live.flags:parser",
