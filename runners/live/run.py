@@ -5,7 +5,6 @@ import shlex
 
 from lake.format import check
 from pipelines.cli.commit_progress import Committed, kept_up_to_date
-from runners.live.fleet import published_count
 from runners.live.maintenance import Maintenance
 from runners.live.metrics import Metrics
 from runners.live.parts import LiveOptions, Parts, compaction, create_topics, server_part, start_pages
@@ -15,6 +14,7 @@ from runners.live.supervisor import Supervisor
 from runners.live.watch import Watch
 from runners.services import HOME, Services
 from runners.services.services import DATA, PORTS
+from schemas.simulator import published_count
 
 _OTHER_S3 = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3")
 """Variables that would lead to another S3 than the server here."""

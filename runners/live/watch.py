@@ -1,13 +1,13 @@
 """Runs the simulator and the graph, and shows the metrics and the state of all parts until everything is read."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from runners.live.fleet import FLIES
 from runners.live.metrics import Metrics, state_of
 from runners.live.supervisor import Supervisor
 from runners.live.terminal import Screen, lines, plain, state_lines
 from runners.processes import Child
+from schemas.simulator import FLIES
 from terminal.signals import INTERRUPTED
 
 TICK_SECONDS = 1.0
@@ -34,8 +34,7 @@ class Watch:
         self.is_drained = False
         """Whether everything that was published is in the lake."""
         self._title = title
-        self._simulator = simulator
-        self._graph = graph
+        self._children = self._simulator, self._graph = simulator, graph
         self._metrics = metrics
         self._supervisor = supervisor
         self._warnings = warnings
@@ -49,7 +48,7 @@ class Watch:
             PrestaCopError: a part ended by itself again and again.
             KeyboardInterrupt: there was a second Ctrl-C.
         """
-        for child in self._children():
+        for child in self._children:
             child.start()
         self._supervisor.start()
         code = 0
@@ -63,17 +62,14 @@ class Watch:
     def stop(self) -> None:
         """Stop both, and start nothing again."""
         self._supervisor.stop()
-        for child in self._children():
+        for child in self._children:
             child.stop()
 
     def kill(self) -> None:
         """Kill both, and start nothing again."""
         self._supervisor.kill()
-        for child in self._children():
+        for child in self._children:
             child.kill()
-
-    def _children(self) -> Sequence[Child]:
-        return self._simulator, self._graph
 
     def _flown_seconds(self) -> float:
         now = time.monotonic()

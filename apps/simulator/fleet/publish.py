@@ -21,6 +21,7 @@ from apps.simulator.transport.command_reader import CommandReader
 from apps.simulator.transport.open import Target, open_command_reader, open_sink
 from apps.simulator.transport.sink import Sink
 from messaging.urls import Topic
+from schemas.simulator import FLIES
 from terminal import logs
 from terminal.bars import Bar
 
@@ -121,7 +122,7 @@ def write_drones(
             waiting = writer.write(step)
             if live and step.messages:
                 if not (count or quiet):
-                    logs.COMMAND.info("simulator: the fleet flies")
+                    logs.COMMAND.info(FLIES)
                 behind_s = max(time.time() - step.messages[-1].at_us / 1e6, 0.0)
             count += len(step.messages)
             acknowledged = f"{waiting:,} not acknowledged yet" if is_topic else ""

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from runners.live.fleet import FLIES, published_count
 from runners.live.shutdown import locked_folder, stopping
 from runners.live.summary import next_steps
 from schemas.errors import OutputUnusable, ServiceUnavailable
+from schemas.simulator import FLIES, published_count
 from terminal.signals import SIGNALS
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from runners.live import watch
-from runners.live.fleet import FLIES
 from runners.live.watch import Watch
+from schemas.simulator import FLIES
 
 
 class Clock:

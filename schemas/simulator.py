@@ -1,4 +1,4 @@
-"""What the simulator says of its fleet, in the lines that it prints."""
+"""The lines that the simulator prints of its fleet, as ``prestacop live`` reads them."""
 
 import re
 from typing import Final
