@@ -74,8 +74,8 @@ OUTAGE: Final = Condition(
 CONDITIONS: Final = (UNKNOWN, DENIED, OPTIONS, TOO_LARGE, REFUSED, LOST, OUTAGE)
 
 
-def markdown(conditions: tuple[Condition, ...] = CONDITIONS) -> str:
+def markdown() -> str:
     """The table of the documentation."""
     rows = [("condition", "exit code", "Kafka", "Pub/Sub"), ("---", "---", "---", "---")]
-    rows += [(c.what, f"{c.error.exit_code} `{c.error.__name__}`", c.kafka, c.pubsub or "-") for c in conditions]
+    rows += [(c.what, f"{c.error.exit_code} `{c.error.__name__}`", c.kafka, c.pubsub or "-") for c in CONDITIONS]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"

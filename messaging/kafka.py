@@ -28,7 +28,6 @@ from schemas.errors import PrestaCopError, ServiceUnavailable
 from terminal.logs import LIBRDKAFKA
 
 Client = TypeVar("Client", Producer, Consumer, AdminClient)
-T = TypeVar("T")
 
 CONDITIONS: Final[Mapping[int, Condition]] = {
     **dict.fromkeys(

@@ -151,23 +151,18 @@ class Parser(argparse.ArgumentParser):
 
 def command_parser(prog: str, description: str, epilog: str) -> Parser:
     """The parser of a command without sub-commands, which has the flags of all."""
-    return add_log_flags(_parser(prog, description, epilog))
+    return add_log_flags(Parser(prog=prog, **_form(description, epilog)))
 
 
 def group_parser(prog: str, description: str, epilog: str) -> Parser:
     """The parser of a command with sub-commands, each of which gets the flags of all."""
-    return _parser(
-        prog, description, f"{epilog.rstrip()}\n\nEach of these also has --log-level, --log-format and --config."
-    )
+    epilog = f"{epilog.rstrip()}\n\nEach of these also has --log-level, --log-format and --config."
+    return Parser(prog=prog, **_form(description, epilog))
 
 
 def add_command(commands: Commands, name: str, summary: str, about: str, epilog: str) -> Parser:
     """Add a sub-command, which has the flags of all; gives its parser."""
     return add_log_flags(commands.add_parser(name, help=summary, **_form(about, epilog)))
-
-
-def _parser(prog: str, description: str, epilog: str) -> Parser:
-    return Parser(prog=prog, **_form(description, epilog))
 
 
 def _form(description: str, epilog: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ PIPE_CLOSED = 141
 
 
 def bug() -> int:
-    """Print the traceback of the error at hand, a fault of the program, and what to do; gives the exit code."""
+    """Print the traceback of the error that is handled, a fault of the program, and what to do; gives the exit code."""
     logs.COMMAND.error(
         "this is a fault of the program (exit code %d). What was committed stays as it is. Please report the traceback "
         "together with the command and its version",

@@ -23,7 +23,7 @@ from messaging.kafka import Topic
 from messaging.retry import Patience
 from messaging.urls import KafkaUrl
 from metrics.lake.latency import Times
-from metrics.lake.totals import COLUMNS, Place, Totals, seconds
+from metrics.lake.totals import COLUMNS, Place, Totals
 from schemas.errors import FINAL, LakeDamaged, PrestaCopError
 from schemas.lake import MICROSECONDS, Dataset, Source
 from terminal.logs import about
@@ -137,7 +137,7 @@ class LakePart(Part):
             totals.add_changes(rows)
             if not is_first:
                 published = rows.filter(pc.equal(rows["path"], PUBLICATION)).select(["committed_at", "units"])
-                publications.update({seconds(row["committed_at"]): row["units"] for row in published.to_pylist()})
+                publications.update({row["committed_at"].timestamp(): row["units"] for row in published.to_pylist()})
 
         # What a watch has given counts as given from here on.
         watch = self.watch.copy()
@@ -197,7 +197,7 @@ def _recent(rows: pa.Table) -> list[_Recent]:
         ["source", "unit", "committed_at", "files"]
     )
     found = (
-        _Recent(row["source"], row["unit"], seconds(row["committed_at"]), _files(row["source"], row["files"]))
+        _Recent(row["source"], row["unit"], row["committed_at"].timestamp(), _files(row["source"], row["files"]))
         for row in streams.to_pylist()
     )
     return [unit for unit in found if unit.files]
@@ -249,7 +249,7 @@ def _times(root: str, unit: _Recent) -> _Times | None:
         return None
     events = rows[_EVENT] if _EVENT in wanted else pa.chunked_array([], pa.timestamp("us", "UTC"))
     some = events.take(pa.array(range(0, len(events), max(1, len(events) // _SAMPLED_ROWS))))
-    return _Times(seconds(newest), some.cast(pa.int64()).to_numpy() / MICROSECONDS)
+    return _Times(newest.timestamp(), some.cast(pa.int64()).to_numpy() / MICROSECONDS)
 
 
 class Ends(NamedTuple):
@@ -300,7 +300,7 @@ class TopicPart(Part):
         super().__init__(source, every, clock)
         self.source = source
         self._about = about(source)
-        self.found: Ends | None = None
+        self.found = Ends("", {}, {})
         self.stall = Stall(_FRESH * every + _TOPIC_PATIENCE)
         self._lake = lake
         self._group = group
@@ -323,15 +323,12 @@ class TopicPart(Part):
 
     def _places(self) -> dict[int, Place]:
         """By partition the committed offsets; none of a partition without units."""
-        found = self.found or Ends("", {}, {})
-        places = (
-            (partition, self._lake.totals.places.get(f"{found.stream}-{partition:05d}")) for partition in found.ends
-        )
-        return {partition: place for partition, place in places if place}
+        stream, places = self.found.stream, self._lake.totals.places
+        found = ((partition, places.get(f"{stream}-{partition:05d}")) for partition in self.found.ends)
+        return {partition: place for partition, place in found if place}
 
     def behind(self) -> dict[int, int]:
         """By partition, how many messages no committed unit has."""
-        found, places = self.found or Ends("", {}, {}), self._places()
-        starts = found.firsts | {partition: place.next for partition, place in places.items()}
+        starts = self.found.firsts | {partition: place.next for partition, place in self._places().items()}
         # The lake may have been looked at later than the ends.
-        return {partition: max(end - starts[partition], 0) for partition, end in found.ends.items()}
+        return {partition: max(end - starts[partition], 0) for partition, end in self.found.ends.items()}

@@ -3,7 +3,6 @@
 from collections import Counter
 from copy import deepcopy
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Final, NamedTuple
 
 import pyarrow as pa
@@ -86,7 +85,7 @@ class Totals:
             self.rows.update({(source, name): row[f"{name}_sum"] or 0 for name in COUNTS})
             of_source = rows.filter(pc.equal(rows["source"], source))
             place = pc.index(of_source["committed_at"], pc.max(of_source["committed_at"])).as_py()
-            at = seconds(of_source["committed_at"][place].as_py())
+            at = of_source["committed_at"][place].as_py().timestamp()
             if at > self.newest.get(source, Newest(0.0, "")).at:
                 self.newest[source] = Newest(at, of_source["unit"][place].as_py())
         self._add_places(rows)
@@ -104,7 +103,7 @@ class Totals:
         """Add rows of changes (of :data:`schemas.lake.LEDGER_ROW`)."""
         at = pc.max(rows.filter(pc.equal(rows["path"], PUBLICATION))["committed_at"]).as_py()
         if at is not None:
-            self.publication = max(self.publication or 0.0, seconds(at))
+            self.publication = max(self.publication or 0.0, at.timestamp())
         moves = pa.Table.from_struct_array(pc.list_flatten(rows["moves"].combine_chunks()))
         source = pc.struct_field(pc.extract_regex(moves["unit"], "^(?P<source>[a-z]+)-"), "source")
         grouped = moves.append_column("source", source).group_by(["source", "out_of", "into"])
@@ -116,8 +115,3 @@ class Totals:
         for found in pc.value_counts(reasons.cast(pa.string())).to_pylist():
             reason = found["values"] if found["values"] in REASONS else OTHER
             self.letters[source, reason] += found["counts"]
-
-
-def seconds(at: datetime) -> float:
-    """Since the epoch."""
-    return at.timestamp()
