@@ -220,9 +220,9 @@ class Background:
         """Kill it. Whether there was a process."""
         return self._end(psutil.Process.kill)
 
-    def tail(self, lines: int = 20) -> str:
+    def tail(self) -> str:
         """The last lines of its log."""
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-20:])
 
     def _read(self) -> Record | None:
         try:

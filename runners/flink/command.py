@@ -21,7 +21,7 @@ def _print_jobs(services: Services) -> None:
         print("\n".join(jobs.status_lines(services.running(JobManager))))
 
 
-def _add_stop(actions: Commands, shared: Parser) -> None:
+def _add_actions(actions: Commands, shared: Parser) -> None:
     text = "stop a job with a savepoint, from which another job can resume"
     stop = actions.add_parser("stop", parents=[shared], help=text, description=sentence(text), allow_abbrev=False)
     stop.add_argument("--job", metavar="ID", help="id of the job (default: the only one that runs)")
@@ -52,7 +52,7 @@ COMMAND = GroupCommand(
 """,
     before_up=use_local_servers,
     print_details=_print_jobs,
-    add_actions=_add_stop,
+    add_actions=_add_actions,
 )
 
 

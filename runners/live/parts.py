@@ -191,7 +191,7 @@ def start_pages(console: Child, exporter: Child, console_metrics_port: int) -> s
         child.start()
     _wait_for(console, _READY)
     _wait_for(exporter, _METRICS)
-    lines = [line for line in console.output().splitlines() if line.startswith((_READY[:8], _PASSWORD))]
+    lines = [line for line in console.output().splitlines() if line.startswith((_READY, _PASSWORD))]
     metrics = next(line.split()[1] for line in exporter.output().splitlines() if line.startswith(_METRICS))
     return "\n".join([*lines, f"metrics: {metrics} and http://{HOST}:{console_metrics_port}/metrics"])
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 
 from pipelines.cli.commit_progress import COUNTS
 from runners.live.metrics import Metrics
-from runners.live.terminal import clock
 from schemas.lake import ROWS_IN, Source
+from terminal.bars import clock
 from terminal.printing import number_of
 
 _SERVICES = "prestacop services"
@@ -15,7 +15,7 @@ def summary(published: int, metrics: Metrics) -> Iterator[str]:
     """The counts of the whole run; ``published`` is in messages."""
     now, committed, windows = metrics.update(), metrics.committed, metrics.windows
     sources = (Source.DRONES, Source.IMAGES)
-    yield f"{number_of(committed.units, 'unit')}, {number_of(committed.files, 'file')} in {clock(now.seconds)}"
+    yield f"{number_of(committed.units, 'unit')}, {number_of(committed.files, 'file')} in {clock(int(now.seconds))}"
     yield ""
     yield _line("", sources)
     yield _line("published", [f"{published:,}"])

@@ -132,11 +132,12 @@ class Supervisor:
             history.runs_since, history.well_at = now, None
         if history.times and now - history.runs_since >= WELL_SECONDS:
             history.times = 0
+        patience = HANGS_AT_START_SECONDS if history.well_at is None else HANGS_SECONDS
         if part.is_well and now >= history.health_due:
             history.health_due = now + HEALTH_EVERY_SECONDS
             if blocked or part.is_well():  # without a server it can do nothing, and a restart would not help
                 history.well_at = now
-            elif now - (history.well_at or history.runs_since) >= _patience_of(history):
+            elif now - (history.well_at or history.runs_since) >= patience:
                 self._news.append(State(Level.RED, f"{part.name} hangs: {part.effect}. It is killed; see {part.log}"))
                 part.kill()
 
@@ -167,7 +168,3 @@ class Supervisor:
         wait = max(history.due - self._clock(), 0)
         again = f"; it has ended {history.times} times, see {part.log}" if history.times > 1 else f"; see {part.log}"
         return f"{part.name} does not run: {part.effect}. It is started again in {wait:.0f} s{again}"
-
-
-def _patience_of(history: _History) -> float:
-    return HANGS_AT_START_SECONDS if history.well_at is None else HANGS_SECONDS

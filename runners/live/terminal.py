@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from runners.live.metrics import SILENT_SECONDS, Level, Snapshot, State, Window
 from schemas.lake import Dataset
 from schemas.violation_codes import code_name
+from terminal.bars import clock
 from terminal.printing import printable, unguarded
 
 GAP = "   "
@@ -73,7 +74,7 @@ def state_lines(state: State, columns: int) -> list[str]:
 def lines(title: str, note: str, now: Snapshot, columns: int) -> list[str]:
     """What a terminal shows below the state: the metrics, and two windows."""
     shown = [
-        *_folded([title, clock(now.seconds), note], columns),
+        *_folded([title, clock(int(now.seconds)), note], columns),
         "",
         *_folded([GAP.join(_stream(now)), GAP.join(_lake(now))], columns),
         "",
@@ -86,17 +87,8 @@ def plain(state: State, note: str, now: Snapshot) -> str:
     """The metrics as one line, for a file or a pipe."""
     window = now.complete
     last = [f"window {_time(window)}: {_rows(window)}"] if window else []
-    return ", ".join([_state(state), clock(now.seconds), *_stream(now), *_lake(now), *last, *([note] if note else [])])
-
-
-def clock(seconds: float) -> str:
-    """Hours, minutes, seconds.
-
-    >>> clock(3725.9)
-    '1:02:05'
-    """
-    minutes, second = divmod(int(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{second:02}"
+    shown = [_state(state), clock(int(now.seconds)), *_stream(now), *_lake(now), *last, note]
+    return ", ".join(filter(None, shown))
 
 
 def _state(state: State) -> str:

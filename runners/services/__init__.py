@@ -2,6 +2,6 @@
 
 from runners.services.ports import free_port
 from runners.services.programs import HOME
-from runners.services.services import NAMES, Services, State
+from runners.services.services import NAMES, Services
 
-__all__ = ["HOME", "NAMES", "Services", "State", "free_port"]
+__all__ = ["HOME", "NAMES", "Services", "free_port"]

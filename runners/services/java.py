@@ -35,9 +35,9 @@ class Java(NamedTuple):
 
     text: str
     """Its version, or the fault and what to do."""
-    is_supported: bool
+    is_supported: bool = False
     """Whether Flink, Kafka and Spark run on it."""
-    starts: bool
+    starts: bool = False
     """Whether Flink and Kafka run on it."""
 
 
@@ -56,9 +56,9 @@ def _places() -> Iterator[tuple[str, str | None]]:
 
 def _check(where: str, program: str | None) -> Java:
     if program is None and where.startswith("of JAVA_HOME"):
-        return Java(f"no program bin/java {where}: set it to a Java {NEEDED}, or unset it", False, False)
+        return Java(f"no program bin/java {where}: set it to a Java {NEEDED}, or unset it")
     if program is None:
-        return Java(f"no java {where}; Flink, Spark and Kafka need Java {NEEDED}: {INSTALL}", False, False)
+        return Java(f"no java {where}; Flink, Spark and Kafka need Java {NEEDED}: {INSTALL}")
     try:
         done = subprocess.run(
             [program, "-version"],
@@ -70,17 +70,16 @@ def _check(where: str, program: str | None) -> Java:
             timeout=_SECONDS,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        return Java(f"{program}, {where}, does not start: {error}; install Java {NEEDED}: {INSTALL}", False, False)
+        return Java(f"{program}, {where}, does not start: {error}; install Java {NEEDED}: {INSTALL}")
     lines = done.stdout.splitlines()
     line = next((line for line in lines if _VERSION.search(line)), None)  # the others are about JAVA_TOOL_OPTIONS
     found = _VERSION.search(line) if line else None
     if done.returncode or line is None or found is None:
         output = lines[-1] if lines else f"exit code {done.returncode}"
-        text = f"{program}, {where}, does not print its version: {output}; install Java {NEEDED}: {INSTALL}"
-        return Java(text, False, False)
+        return Java(f"{program}, {where}, does not print its version: {output}; install Java {NEEDED}: {INSTALL}")
     version = int(found[1])
     if version < NEEDED:
-        return Java(f"{line}: too old, {where}; Flink, Spark and Kafka need Java {NEEDED}: {INSTALL}", False, False)
+        return Java(f"{line}: too old, {where}; Flink, Spark and Kafka need Java {NEEDED}: {INSTALL}")
     if version >= TOO_NEW:
         return Java(f"{line}: too new for Spark 3.5, {where}; Java {NEEDED} is tested: {INSTALL}", False, True)
     return Java(line if version == NEEDED else f"{line}; Java {NEEDED} is tested", True, True)
