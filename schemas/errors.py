@@ -67,7 +67,7 @@ class AcknowledgedLost(PrestaCopError):
 
     exit_code = 2
     condition = "a broker lost messages that it had acknowledged"
-    hint = "repair the broker, then load again with --restart"
+    hint = "repair the broker, then run the same command again: it loads the file from its beginning"
     commands = "load"
 
 
@@ -154,7 +154,7 @@ class InUse(PrestaCopError):
     exit_code = 8
     condition = "another process does the same at this moment"
     hint = "wait for it, or end it"
-    commands = "load, console"
+    commands = "load"
 
 
 FINAL: Final = (OutputUnusable, OptionsRefused, InputUnusable, DiskFull, NotPermitted)
