@@ -46,8 +46,8 @@ its result becomes visible atomically.
 
 {BEAM_AND_BUCKETS}
 
-exit codes: 0 done, 2 wrong usage, 3 there is no lake, 4 service unavailable, 5 disk full,
-6 a vacuum deleted a file before it was read: run it again
+exit codes: 0 done, 1 rows in and rows out differ, 2 wrong usage, 3 there is no lake, 4 service unavailable, 5 disk
+full, 6 a vacuum deleted a file before it was read: run it again
 """
 
 RECONCILE = """\

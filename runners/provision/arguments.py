@@ -26,8 +26,8 @@ A server without lifecycle rules is reported as a warning.
 
 Secrets come from the environment: KAFKA_SASL_PASSWORD, AWS_PROFILE, GOOGLE_APPLICATION_CREDENTIALS.
 
-exit codes: 0 done, 2 wrong usage, 3 refused (--strict: or something differs, or is a warning), 4 service
-unavailable"""
+exit codes: 0 done, 2 wrong usage, 3 refused (--strict: or something differs, or is a warning), 4 service unavailable,
+7 no permission"""
 
 
 def parser() -> argparse.ArgumentParser:
