@@ -46,11 +46,13 @@ def pieces(source: SourceFile, file: IO[bytes], at: Place, rows: int) -> Iterato
     yield _piece(source, place, b"")._replace(size=place.offset), place
 
 
-def blocks(file: IO[bytes], at: Place, size: int) -> Iterator[bytes]:
-    """The bytes of a file from ``at`` on, in blocks of ``size``; the last one may be shorter."""
+def blocks(file: IO[bytes], at: Place, size: int) -> Iterator[tuple[bytes, Place]]:
+    """The bytes of a file from ``at`` on, in blocks of ``size``, each with the position behind it; the last one may be
+    shorter."""
     file.seek(at.offset)
     while block := file.read(size):
-        yield block
+        at = Place(at.offset + len(block))
+        yield block, at
 
 
 def _piece(source: SourceFile, place: Place, data: bytes) -> Piece:

@@ -47,9 +47,7 @@ class ToFile(Target):
         return self._place
 
     def chunks(self, source: SourceFile, file: IO[bytes], at: Place) -> Iterator[tuple[bytes, Place]]:
-        for block in blocks(file, at, CHUNK_BYTES):
-            at = Place(at.offset + len(block))
-            yield block, at
+        return blocks(file, at, CHUNK_BYTES)
 
     def send(self, chunk: bytes, upto: Place) -> None:
         with os_errors_translated(self._folder):

@@ -75,9 +75,7 @@ class ToS3(Target):
         return self._place
 
     def chunks(self, source: SourceFile, file: IO[bytes], at: Place) -> Iterator[tuple[bytes, Place]]:
-        for block in blocks(file, at, self._part_bytes):
-            at = Place(at.offset + len(block))
-            yield block, at
+        return blocks(file, at, self._part_bytes)
 
     def send(self, chunk: bytes, upto: Place) -> None:
         number = (upto.offset - len(chunk)) // self._part_bytes + 1
