@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from schemas.errors import InputUnusable, NotPermitted, NotReconciled
 from terminal.arguments import USAGE
@@ -48,6 +49,13 @@ def test_there_is_a_unit_for_each_part_of_an_installation() -> None:
             assert unit.with_suffix(".timer").exists()
         else:
             assert service["Restart"] == "on-failure"
+
+
+def test_the_console_reads_the_places_that_the_console_of_the_compose_file_reads() -> None:
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))["services"]["console"]["command"]
+    unit = command(FOLDER / "prestacop-console.service")
+    here, there = ({word.partition("=")[0] for word in words if word.startswith("--")} for words in (unit, compose))
+    assert here == there - {"--host", "--metrics-host"}  # in a container they are not those of this machine
 
 
 def test_what_no_restart_repairs_is_not_restarted() -> None:
