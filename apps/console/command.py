@@ -18,6 +18,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from messaging.urls import topic_url
 from metrics.flags import add_metrics, serving_metrics
+from schemas.console_state import PUBLIC_KEY
 from schemas.errors import InputUnusable, PrestaCopError, ServiceUnavailable
 from terminal.arguments import LAKE, command_parser, percentage, port, readable, whole
 from terminal.exits import report_text
@@ -28,7 +29,7 @@ from .accounts import ADMIN
 from .app import build
 from .codes import read_codes
 from .connections import MOST_CONNECTIONS, Connections, Listener, Watched, allow_files
-from .console import PUBLIC_KEY, Console, Wiring
+from .console import Console, Wiring
 
 if TYPE_CHECKING:
     from metrics.server import Pages
@@ -74,15 +75,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             second_look=float(given.second_look),
             suggestions=given.suggestions == "on",
         )
+        try:
+            with serving_metrics(given, partial(_pages, console)):
+                return _serve(console, given)
+        finally:
+            console.stop()
     except PrestaCopError as error:
         return report_text(str(error), error.exit_code)
-    try:
-        with serving_metrics(given, partial(_pages, console)):
-            return _serve(console, given)
-    except PrestaCopError as error:
-        return report_text(str(error), error.exit_code)
-    finally:
-        console.stop()
 
 
 def _pages(console: Console) -> "Pages":
@@ -274,7 +273,7 @@ def parser() -> argparse.ArgumentParser:
     add("--host", default="127.0.0.1", metavar="ADDRESS", help="address to listen on (default: 127.0.0.1)")
     add("--port", type=port, default=8300, metavar="N", help="port to listen on (default: 8300)")
     add(
-        *("--trusted-proxy",),
+        "--trusted-proxy",
         type=_network,
         action="append",
         default=[],
@@ -282,7 +281,7 @@ def parser() -> argparse.ArgumentParser:
         help="accept X-Forwarded-For and X-Forwarded-Proto of a proxy at this IP address or network; repeatable",
     )
     add(
-        *("--max-connections",),
+        "--max-connections",
         type=whole(10, 100_000),
         default=MOST_CONNECTIONS,
         metavar="N",

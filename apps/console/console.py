@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from messaging.urls import Topic
 from schemas import answers
+from schemas.console_state import PUBLIC_KEY
 from schemas.errors import InputUnusable, PrestaCopError
 from schemas.os_errors import exists
 
@@ -35,7 +36,6 @@ from .uploaded import fetch
 from .workers import Worker
 
 KEY: Final = "console-key.pem"
-PUBLIC_KEY: Final = "console-key.pub.pem"
 DATABASE: Final = "database"
 _TICK_S: Final = 1.0
 _CHECK_TICKS: Final = 5

@@ -9,6 +9,7 @@ from shutil import disk_usage
 from threading import RLock
 from typing import Final, NamedTuple
 
+from schemas.console_state import DATABASE
 from schemas.errors import OutputUnusable
 from schemas.files.marks import Mark, make_folder
 
@@ -48,7 +49,7 @@ class Database:
             self._held.close()
             raise OutputUnusable(f"{folder}: another console uses this folder; name another with --data") from error
         self._lock = RLock()
-        self._path = folder / "console.sqlite"
+        self._path = folder / DATABASE
         try:
             with ExitStack() as on_error:
                 self._path.touch(mode=0o600)  # SQLite gives its other files the same mode

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from schemas import console_state
 from schemas.history import TIME_ZONE
 from schemas.places import DEGREES
 
@@ -71,11 +72,11 @@ def keep_suggestion(connection: sqlite3.Connection, lease: str, officer: str, al
     found = suggest(connection, alert)
     if found is None:
         return
-    shown = "shown"
+    shown = console_state.SHOWN
     if connection.execute(_WITHOUT, [officer]).fetchone():
-        shown = "off"
+        shown = console_state.OFF
     elif is_in_sample("suggestion held out", alert["message_id"], HELD_OUT):
-        shown = "held out"
+        shown = console_state.HELD_OUT
     connection.execute(
         "INSERT INTO suggestions VALUES (?, ?, ?, ?)", (lease, shown, found.codes[0][0], msgspec.json.encode(found))
     )
@@ -83,7 +84,7 @@ def keep_suggestion(connection: sqlite3.Connection, lease: str, officer: str, al
 
 def shown_suggestion(database: Database, lease: str) -> Suggestion | None:
     """What the desk shows under a lease."""
-    row = database.row("SELECT content FROM suggestions WHERE lease = ? AND shown = 'shown'", lease)
+    row = database.row("SELECT content FROM suggestions WHERE lease = ? AND shown = ?", lease, console_state.SHOWN)
     return None if row is None else msgspec.json.decode(row["content"], type=Suggestion)
 
 

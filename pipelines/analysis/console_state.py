@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from schemas.console_state import DATABASE
 from schemas.errors import InputUnusable
 
 
@@ -17,14 +18,14 @@ def reading_state(folder: Path) -> Iterator[sqlite3.Connection]:
 
     Raises InputUnusable, also where the body meets an error of the database.
     """
-    path = folder / "console.sqlite"
+    path = folder / DATABASE
     if not path.is_file():
-        raise InputUnusable(f"{folder}: no console.sqlite: name the folder that prestacop console has as --data")
+        raise InputUnusable(f"{folder}: no {DATABASE}: name the folder that prestacop console has as --data")
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
             yield connection
     except sqlite3.DatabaseError as error:
         raise InputUnusable(
             f"{path} cannot be read: {error}. Start the console of this version once with that folder, "
-            "or name a copy (sqlite3 console.sqlite .backup)"
+            f"or name a copy (sqlite3 {DATABASE} .backup)"
         ) from error

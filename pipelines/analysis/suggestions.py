@@ -16,8 +16,8 @@ from scipy.stats import ttest_ind
 
 from pipelines.analysis.console_state import reading_state
 from pipelines.analysis.second_looks import wilson
+from schemas.console_state import HELD_OUT, OFF, SHOWN
 
-SHOWN, HELD_OUT, OFF = "shown", "held out", "off"
 _SHORTEST_S: Final = 0.1
 """A shorter time to answer counts as this."""
 _ANSWERS: Final = """

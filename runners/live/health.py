@@ -6,7 +6,6 @@ from contextlib import closing
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from typing import Protocol
 
 from runners.live.metrics import read_progress
 from runners.services.ports import HOST
@@ -19,27 +18,21 @@ STUCK_SECONDS = 120.0
 """The graph is stuck where messages wait, and nothing is committed for so long."""
 
 
-class HasUnits(Protocol):
-    """What counts the units that are committed."""
-
-    @property
-    def units(self) -> int:
-        """How many."""
-
-
 class GraphHealth:
     """Called every few seconds: whether the graph writes its progress, and commits while messages wait. The time in
     which it was not called, since the servers did not run, does not count."""
 
-    def __init__(self, progress_file: Path, committed: HasUnits, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, progress_file: Path, committed_units: Callable[[], int], clock: Callable[[], float] = time.time
+    ) -> None:
         self._path = progress_file
-        self._committed = committed
+        self._committed_units = committed_units
         self._clock = clock
         self._units = -1
         self._committed_at = self._called_at = clock()
 
     def __call__(self) -> bool:
-        now, units = self._clock(), self._committed.units
+        now, units = self._clock(), self._committed_units()
         progress = read_progress(self._path)
         if progress is None or now - progress.at > SILENT_SECONDS:
             return False

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from messaging.urls import kafka_url
 from pipelines.violations.options import UNBOUNDED
-from runners.live.health import GraphHealth, HasUnits, is_healthy
+from runners.live.health import GraphHealth, is_healthy
 from runners.live.supervisor import Part
 from runners.processes import Child
 from runners.provision import pubsub
@@ -18,6 +18,7 @@ from runners.provision.kafka import KafkaTopics
 from runners.provision.spec import CONSOLE, FLEET, IMAGES, LAKE, MESSAGES, topics
 from runners.services import Services
 from runners.services.ports import HOST
+from schemas.console_state import PUBLIC_KEY
 from schemas.errors import ServiceUnavailable
 from terminal import logs
 
@@ -109,7 +110,7 @@ class Parts:
 
     def _graph_flags(self, options: LiveOptions, urls: dict[str, TopicUrl]) -> list[str]:
         # The console makes its key pair at its first start, which is before the graph's.
-        key = self._console_data / "console-key.pub.pem"
+        key = self._console_data / PUBLIC_KEY
         read = ["--messages", urls["drones"].read(LAKE), "--images", urls["images"].read(LAKE), "--mode", UNBOUNDED]
         live = ["--live", f"file:{self.panes}", "--live-window", f"{options.window_seconds}s"]
         alerts = ["--alerts", urls["alerts"].publish, "--officer-keys", str(key)]
@@ -125,11 +126,26 @@ class Parts:
         lake = ["--lake", options.lake] if options.upload_images else []
         return ["console", *where, "--panes", str(self.panes), *write, *read, *lake, *logs.flags()]
 
-    def supervised(self, committed: HasUnits) -> list[Part]:
+    def start_pages(self) -> str:
+        """Start console and exporter, and wait until they answer; gives the console's address, its password if it has
+        just made one, and the addresses of the metrics.
+
+        Raises:
+            ServiceUnavailable: one ended, or did not answer in time.
+        """
+        for child in (self.console, self.exporter):
+            child.start()
+        _wait_for(self.console, _READY)
+        _wait_for(self.exporter, _METRICS)
+        lines = [line for line in self.console.output().splitlines() if line.startswith((_READY, _PASSWORD))]
+        metrics = next(line.split()[1] for line in self.exporter.output().splitlines() if line.startswith(_METRICS))
+        return "\n".join([*lines, f"metrics: {metrics} and http://{HOST}:{self._ports['console']}/metrics"])
+
+    def supervised(self, committed_units: Callable[[], int]) -> list[Part]:
         """The parts that are started again when they end or hang."""
         console, exporter = (partial(is_healthy, self._ports[name]) for name in ("console", "exporter"))
         return [
-            _part(self.graph, "no message is stored", GraphHealth(self.progress_file, committed)),
+            _part(self.graph, "no message is stored", GraphHealth(self.progress_file, committed_units)),
             _part(self.console, "officers cannot answer", console),
             _part(self.exporter, "no metrics and no alerts of the pipeline", exporter),
             _part(self.simulator, "no drone sends messages"),
@@ -178,22 +194,6 @@ def _exporter_command(options: LiveOptions, urls: dict[str, TopicUrl]) -> list[s
 def compaction(lake: str) -> list[str]:
     """The command that publishes, merges and vacuums the lake."""
     return ["compact", "--lake", lake, "--quiet", *logs.flags()]
-
-
-def start_pages(console: Child, exporter: Child, console_metrics_port: int) -> str:
-    """Start console and exporter, and wait until they answer; gives the console's address, its password if it has just
-    made one, and the addresses of the metrics.
-
-    Raises:
-        ServiceUnavailable: one ended, or did not answer in time.
-    """
-    for child in (console, exporter):
-        child.start()
-    _wait_for(console, _READY)
-    _wait_for(exporter, _METRICS)
-    lines = [line for line in console.output().splitlines() if line.startswith((_READY, _PASSWORD))]
-    metrics = next(line.split()[1] for line in exporter.output().splitlines() if line.startswith(_METRICS))
-    return "\n".join([*lines, f"metrics: {metrics} and http://{HOST}:{console_metrics_port}/metrics"])
 
 
 def _wait_for(child: Child, printed: str) -> None:

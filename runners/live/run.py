@@ -7,7 +7,7 @@ from lake.format import check
 from pipelines.cli.commit_progress import Committed, kept_up_to_date
 from runners.live.maintenance import Maintenance
 from runners.live.metrics import Metrics
-from runners.live.parts import LiveOptions, Parts, compaction, create_topics, server_part, start_pages
+from runners.live.parts import LiveOptions, Parts, compaction, create_topics, server_part
 from runners.live.shutdown import locked_folder, running_servers, stopping
 from runners.live.summary import next_steps, summary
 from runners.live.supervisor import Supervisor
@@ -52,7 +52,7 @@ def live(options: LiveOptions) -> int:
                     create_topics(name)  # the Pub/Sub server keeps none
 
             servers = [server_part(services, name, start_server) for name in names]
-            supervisor = Supervisor([*servers, *parts.supervised(committed)])
+            supervisor = Supervisor([*servers, *parts.supervised(lambda: committed.units)])
             title = f"{options.drones:,} drones → {options.stream} → {options.lake}"
             watch = Watch(title, parts.simulator, parts.graph, metrics, supervisor, warnings)
             with (
@@ -60,7 +60,7 @@ def live(options: LiveOptions) -> int:
                 stopping(parts.exporter.stop, parts.exporter.kill),
                 stopping(parts.console.stop, parts.console.kill),
             ):
-                print(start_pages(parts.console, parts.exporter, options.console_metrics_port), flush=True)
+                print(parts.start_pages(), flush=True)
                 maintenance.start()
                 with stopping(watch.stop, watch.kill), kept_up_to_date(committed):
                     code = watch.run(options.seconds)

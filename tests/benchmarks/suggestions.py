@@ -19,7 +19,8 @@ import msgspec
 
 from apps.console import suggestions
 from apps.console.sampling import is_in_sample
-from pipelines.analysis.suggestions import HELD_OUT, SHOWN, Timed, compare
+from pipelines.analysis.suggestions import Timed, compare
+from schemas.console_state import HELD_OUT, SHOWN
 from schemas.violation_codes import NAMES
 
 STRENGTHS: Final = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4)

@@ -17,10 +17,10 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from apps.console.console import PUBLIC_KEY
 from runners.services import NAMES, Services, free_port
 from schemas.alerts import encode
 from schemas.answers import answer_id, load_public_keys, verify
+from schemas.console_state import PUBLIC_KEY
 from schemas.messages import DroneMessage
 from tests.apps.console.process import log_in_first, started
 from tests.apps.console.support import alert

@@ -17,12 +17,12 @@ from confluent_kafka.cimpl import NewPartitions
 
 from apps.console import kafka_topics
 from apps.console.accounts import ADMIN
-from apps.console.console import PUBLIC_KEY
 from apps.console.database import Database
 from lake import lake
 from messaging.urls import KafkaUrl, topic_url
 from schemas.alerts import encode
 from schemas.answers import load_public_keys, verify
+from schemas.console_state import PUBLIC_KEY
 from schemas.messages import DroneMessage
 from tests.apps.console import browser as console_browser
 from tests.apps.console.browser import chromium, collect_errors, new_page, take

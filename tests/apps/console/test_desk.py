@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from apps.console import live
 from apps.console.codes import Codes, read_codes
-from apps.console.console import KEY, PUBLIC_KEY, Console
+from apps.console.console import KEY, Console
 from apps.console.desk import LEASE_SECONDS
 from apps.console.drones import CONFIRMATIONS
 from apps.console.figures import USUAL, likely_codes
@@ -28,6 +28,7 @@ from apps.console.rendering import duration
 from apps.console.topics import Follower
 from schemas.alerts import encode
 from schemas.answers import load_public_keys, verify
+from schemas.console_state import PUBLIC_KEY
 from schemas.errors import InputUnusable, OutputUnusable, ServiceUnavailable
 from schemas.messages import DroneMessage, Reason
 from tests.apps.console.support import JPEG, Clock, alert, make_console, officer, outbox, picture, raise_alerts

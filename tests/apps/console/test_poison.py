@@ -11,9 +11,10 @@ import pytest
 from apps.console import events, reading
 from apps.console.accounts import SESSION_SECONDS
 from apps.console.codes import Codes
-from apps.console.console import KEY, PUBLIC_KEY, Console, Wiring
+from apps.console.console import KEY, Console, Wiring
 from schemas.alerts import encode
 from schemas.answers import load_key
+from schemas.console_state import PUBLIC_KEY
 from schemas.errors import InputUnusable, OutputUnusable
 from tests.apps.console.support import JPEG, Browser, Clock, alert, make_console, officer, picture, raise_alerts
 from tests.support import wait_until

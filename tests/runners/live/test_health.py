@@ -21,7 +21,7 @@ class Graph:
         self.waiting = 0
         self.is_stopped = False
         self._path = path
-        self.is_well = GraphHealth(path, self, lambda: self.now)
+        self.is_well = GraphHealth(path, lambda: self.units, lambda: self.now)
 
     def pass_time(self, seconds: float, commits: bool = False) -> bool:
         """Whether it was well at the end of this time."""
