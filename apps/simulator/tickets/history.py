@@ -104,19 +104,20 @@ def _make(maker: RowMaker, history: History, first: int) -> tuple[list[_Piece], 
     choices = random.Random(int(rng.integers(2**63)))
     corrupted = {}
     for at, kind in places.items():
-        row = _row(maker, chunk, at, history.terminator)
+        row = _row(chunk, at, history.terminator)
         corrupt(kind, row, choices)
         corrupted[at] = (kind, row)
     lines = {at: _line(row, history.terminator) for at, (_, row) in corrupted.items()}
     return _pieces(chunk, lines), truth_of(chunk, corrupted)
 
 
-def _row(maker: RowMaker, chunk: Chunk, at: int, terminator: str) -> Row:
-    # A clean row has no quotes.
+def _row(chunk: Chunk, at: int, terminator: str) -> Row:
+    """The clean row at a place that is not the chunk's first."""
+    # It has no quotes.
     fields = chunk.rows[at].as_py().removesuffix(terminator).split(",")
     return Row(
         fields=fields,
-        previous=maker.summons_number(chunk.first + at - 1),
+        previous=int(chunk.summons[at - 1]),
         summons=int(chunk.summons[at]),
         plate=fields[PLATE],
         day=city.FISCAL_DAYS[chunk.days[at]],

@@ -77,10 +77,6 @@ class RowMaker:
         self._street_texts = pa.array(city.street_names())
         self._plates = Plates()
 
-    def summons_number(self, record: int) -> int:
-        """The number of a clean record, unlike that of any other record of the file."""
-        return _SUMMONS_FIRST + (record * _SUMMONS_STEP + self._summons_offset) % _SUMMONS_COUNT
-
     def chunk(self, first: int, count: int) -> Chunk:
         """Records ``first`` to ``first + count - 1``; the same for the same seed, whatever was made before."""
         rng = np.random.default_rng((self._seed, first))
