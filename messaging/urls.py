@@ -120,7 +120,7 @@ _KAFKA_FORM: Final = "kafka://HOST:PORT[,HOST:PORT...]/TOPIC[?OPTION=VALUE&...]"
 _PUBSUB_FORM: Final = "pubsub://PROJECT/NAME"
 _BROKER: Final = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):(\d{1,5})")
 _KAFKA_TOPIC: Final = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}")
-_PROJECT: Final = re.compile(r"[A-Za-z][A-Za-z0-9.:_-]*")
+PROJECT: Final = re.compile(r"[A-Za-z][A-Za-z0-9.:_-]*")
 _PUBSUB_NAME: Final = re.compile(r"(?!goog)[A-Za-z][A-Za-z0-9._~+%-]{2,254}")
 _BOOTSTRAP: Final = ("bootstrap.servers", "metadata.broker.list")
 
@@ -198,7 +198,7 @@ def pubsub_url(text: str) -> PubSubUrl:
     if "?" in text:
         raise ValueError(f"a Pub/Sub URL has no options: write {_PUBSUB_FORM}")
     project, _, name = text.removeprefix(PUBSUB).partition("/")
-    if not _PROJECT.fullmatch(project):
+    if not PROJECT.fullmatch(project):
         raise ValueError(f"{project!r} in {text!r} is not a Google Cloud project: write {_PUBSUB_FORM}")
     if not _PUBSUB_NAME.fullmatch(name):
         raise ValueError(

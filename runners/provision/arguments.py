@@ -1,11 +1,10 @@
 """The flags, and what they mean."""
 
 import argparse
-import re
 from collections.abc import Callable
 from typing import Any, Final
 
-from messaging.urls import KAFKA, KafkaUrl, kafka_url
+from messaging.urls import KAFKA, PROJECT, KafkaUrl, kafka_url
 from runners.provision.spec import DAY, IMAGES, NAMES, PARTITIONS, RETENTION, ROLES, LakeBucket, spoken
 from terminal.arguments import command_parser, duration, readable, whole
 
@@ -115,7 +114,7 @@ def cluster(text: str) -> KafkaUrl:
 
 def project(text: str) -> str:
     """A Google Cloud project. Raises ArgumentTypeError."""
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9.:_-]*", text):
+    if not PROJECT.fullmatch(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a Google Cloud project")
     return text
 
