@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Literal, NamedTuple, get_args
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from apps.simulator.fleet.images import Picture
+from schemas.drone_health import EventKind
 
 Ints = npt.NDArray[np.int64]
 
-FaultKind = Literal["silent", "battery_low", "position_jump", "clock_off", "picture_missing"]
-FAULT_KINDS: Final[tuple[FaultKind, ...]] = get_args(FaultKind)
+FAULT_KINDS: Final = tuple(EventKind)
 """A drone sends nothing for a while; its battery loses charge too fast; its position is another one from now on; its
 clock is wrong from now on; it sends no picture any more."""
 
@@ -46,7 +46,7 @@ class Fault(NamedTuple):
     """A fault of a drone; times are in microseconds since 1970."""
 
     drone_id: str
-    kind: FaultKind
+    kind: EventKind
     begins_us: int
     ends_us: int | None
 
@@ -73,13 +73,13 @@ class Faults:
         self._slow = np.zeros(count, bool)
         self._slow[broken] = np.arange(len(broken)) // len(FAULT_KINDS) % 2 == 1
         self.faults = [self._fault(names[drone], drone) for drone in sorted(broken.tolist())]
-        self._without_pictures = {f.drone_id: f.begins_us for f in self.faults if f.kind == "picture_missing"}
+        self._without_pictures = {f.drone_id: f.begins_us for f in self.faults if f.kind is EventKind.PICTURE_MISSING}
 
     def _fault(self, name: str, drone: int) -> Fault:
         kind, begins = FAULT_KINDS[self._kind[drone]], int(self._begins[drone])
-        return Fault(name, kind, begins, begins + SILENT_S * _SECOND_US if kind == "silent" else None)
+        return Fault(name, kind, begins, begins + SILENT_S * _SECOND_US if kind is EventKind.SILENT else None)
 
-    def _have(self, kind: FaultKind, at_us: Ints) -> npt.NDArray[np.bool_]:
+    def _have(self, kind: EventKind, at_us: Ints) -> npt.NDArray[np.bool_]:
         """Which messages come from a drone that has this fault at their time; ``at_us`` is drone by drone, tick by
         tick."""
         ticks = len(at_us) // len(self._kind)
@@ -87,21 +87,21 @@ class Faults:
 
     def drain(self, now_us: int) -> npt.NDArray[np.float64]:
         """How many times faster each drone's battery loses its charge."""
-        return np.where(self._have("battery_low", np.full(len(self._kind), now_us)), DRAIN, 1.0)
+        return np.where(self._have(EventKind.BATTERY_LOW, np.full(len(self._kind), now_us)), DRAIN, 1.0)
 
     def speaks(self, at_us: Ints) -> npt.NDArray[np.bool_]:
         """Which messages are sent."""
-        silent = self._have("silent", at_us)
+        silent = self._have(EventKind.SILENT, at_us)
         return ~(silent & (at_us < np.tile(self._begins, len(at_us) // len(self._kind)) + SILENT_S * _SECOND_US))
 
     def jump(self, at_us: Ints) -> npt.NDArray[np.float64]:
         """By how many degrees each message's latitude is wrong."""
-        return np.where(self._have("position_jump", at_us), JUMP_DEGREES, 0.0)
+        return np.where(self._have(EventKind.POSITION_JUMP, at_us), JUMP_DEGREES, 0.0)
 
     def clock_us(self, at_us: Ints) -> Ints:
         """By how much each message's clock is fast, in microseconds."""
         off = np.tile(np.where(self._slow, -CLOCK_OFF_S, CLOCK_OFF_S), len(at_us) // len(self._kind)) * _SECOND_US
-        return np.where(self._have("clock_off", at_us), off, 0)
+        return np.where(self._have(EventKind.CLOCK_OFF, at_us), off, 0)
 
     def sent(self, pictures: Sequence[Picture]) -> list[Picture]:
         """The pictures that are sent."""
