@@ -142,7 +142,7 @@ def _print(prog: str, rows: Sequence[_Row]) -> bool:
     """Print a table, and whether it has rows."""
     if rows:
         flags, values = (max(len(row[column]) for row in rows) for column in (0, 1))
-        print(f"{prog}")
+        print(prog)
         for row in rows:
             print(f"  {row.flag:{flags}}  {row.value:{min(values, 60)}}  {row.origin}")
     return bool(rows)

@@ -161,17 +161,16 @@ def server_part(services: Services, name: str, start: Callable[[str], None]) -> 
     """A server as a part that ``start`` starts again."""
     (state,) = services.status(name)
     effect = "nothing can be stored or looked up in the lake" if name == "s3" else "no message is published or read"
-
-    def is_running() -> bool:
-        return services.status(name)[0].pid is not None
-
-    def why() -> ServiceUnavailable:
-        return ServiceUnavailable(f"{name} ended; see {state.log}")
-
-    def kill() -> None:
-        services.kill(name)
-
-    return Part(name, effect, str(state.log), is_running, lambda: start(name), why, kill, is_server=True)
+    return Part(
+        name,
+        effect,
+        str(state.log),
+        is_running=lambda: services.status(name)[0].pid is not None,
+        start=lambda: start(name),
+        why=lambda: ServiceUnavailable(f"{name} ended; see {state.log}"),
+        kill=lambda: services.kill(name),
+        is_server=True,
+    )
 
 
 def _simulator_command(options: LiveOptions, urls: dict[str, TopicUrl]) -> list[str]:
