@@ -2,9 +2,9 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -167,12 +167,23 @@ def open_consumer(connection: Connection, settings: Mapping[str, Any]) -> Consum
     return connection.open(Consumer, {**kafka_config(connection.url), **own})
 
 
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """For calls that serve callbacks. A KeyboardInterrupt of the signal's handler is lost where it comes in a callback:
+    the client has noted a failure and raises this instead (confluent-kafka-python 2.16, issue 1708)."""
+    try:
+        yield
+    except SystemError as lost:
+        raise KeyboardInterrupt from lost
+
+
 def partitions_of(consumer: Consumer, connection: Connection, patience: Patience) -> list[int]:
     """All partitions of a topic; it is not created. Raises TopicUnusable, NotPermitted, ServiceUnavailable."""
     topic = connection.url.topic
 
     def list_partitions() -> list[int]:
-        found = consumer.list_topics(topic, timeout=ANSWER_SECONDS).topics[topic]
+        with _interruptible():
+            found = consumer.list_topics(topic, timeout=ANSWER_SECONDS).topics[topic]
         if found.error is not None:
             raise KafkaException(found.error)
         return sorted(found.partitions)
@@ -251,7 +262,7 @@ class Topic:
         reason = self._connection.reason(error)
         # The client caches the leader epoch of a partition and does not refresh it after an error: after a broker's
         # restart each response would be FENCED_LEADER_EPOCH.
-        with suppress(KafkaException):
+        with suppress(KafkaException), _interruptible():
             self._admin.list_topics(self._name, timeout=1)
         return reason
 
@@ -262,7 +273,8 @@ class Topic:
             try:
                 return answer.result(_LISTEN_SECONDS)
             except TimeoutError:
-                self._admin.poll(0)
+                with _interruptible():
+                    self._admin.poll(0)
                 self._connection.check()
                 if time.monotonic() > deadline:
                     raise
@@ -308,7 +320,8 @@ class TopicProducer:
         topic = self.connection.url.topic
         while True:
             try:
-                found = self._client.list_topics(topic, timeout=1).topics[topic].error
+                with _interruptible():
+                    found = self._client.list_topics(topic, timeout=1).topics[topic].error
             except KafkaException as error:
                 found = error.args[0]
             if found is None:
@@ -384,8 +397,7 @@ class TopicProducer:
         self._client.close()
 
     def _wait(self) -> None:
-        # Where Ctrl-C comes while it waits itself, flush() and poll() may lose it (SystemError, confluent-kafka 2.16).
-        time.sleep(_NAP_SECONDS)
+        time.sleep(_NAP_SECONDS)  # flush() and poll() with a timeout may lose a Ctrl-C that comes while they wait
         self.poll()
         if self.waiting:
             self._patience.check(self.connection.outage())
@@ -393,7 +405,8 @@ class TopicProducer:
     def _poll(self) -> None:
         before = self.acknowledged
         try:
-            self._client.poll(0)
+            with _interruptible():
+                self._client.poll(0)
         except KafkaException as error:  # a fatal one
             self._fail(error.args[0])
         if self.acknowledged > before:
