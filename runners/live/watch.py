@@ -12,7 +12,7 @@ from terminal.signals import INTERRUPTED
 
 TICK_SECONDS = 1.0
 DRAIN_SECONDS = 30
-"""How long the graph may go on after Ctrl-C to read the messages that are left."""
+"""After Ctrl-C, how long the graph may go on without a commit to read the messages that are left."""
 
 
 class Watch:
@@ -85,12 +85,14 @@ class Watch:
         self._wait(note, lambda: not self._simulator.is_running())
         if was_running:
             self._simulator.check_exit_code()
-        last, end = time.time(), time.monotonic() + timeout
+        last, units, since = time.time(), 0, time.monotonic()
 
         def is_done() -> bool:
-            progress = self._metrics.progress
+            nonlocal units, since
+            progress, before, units = self._metrics.progress, units, self._metrics.committed.units
+            since = time.monotonic() if units > before else since
             self.is_drained = progress is not None and progress.is_drained(last)
-            return self.is_drained or time.monotonic() >= end
+            return self.is_drained or time.monotonic() >= since + timeout
 
         self._wait("reading the messages that are left; Ctrl-C stops everything at once", is_done)
         self._supervisor.stop()

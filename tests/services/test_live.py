@@ -156,11 +156,13 @@ def assert_all_once(printed: str, lk: Lake, is_restarted: bool = False) -> None:
     """The summary, the ledger and the rows of the lake say the same, and each message is there once.
 
     Args:
-        is_restarted: the graph was killed, so that messages may have been read again.
+        is_restarted: the graph was killed, so that messages may have been read again, and Ctrl-C ended the run: where a
+            slow machine commits nothing for a while, it reports that messages are left for the next run.
     """
     summary = figures(printed)
     assert summary.pop("read") == summary["committed"] or is_restarted
-    assert summary.pop("published") == summary["committed"][:1]
+    published, committed = summary.pop("published"), summary["committed"][:1]
+    assert published == committed or (is_restarted and published > committed and "make live resumes there" in printed)
     summary.pop("late")
     assert summary == ledger_figures(lk)
     (drones, pictures) = summary["committed"]

@@ -1,7 +1,8 @@
-"""How long a fleet flies."""
+"""How long a fleet flies, and how long the messages that are left are read."""
 
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -51,16 +52,52 @@ class Part:
         pass
 
 
-@pytest.mark.parametrize("start_takes", [0.0, 40.0])
-def test_seconds_count_from_the_fleets_first_message(monkeypatch: pytest.MonkeyPatch, start_takes: float) -> None:
+NOTHING: Any = SimpleNamespace(
+    start=lambda: None, stop=lambda: None, release=lambda _: None, failure=None, news=list, problems=list
+)
+
+
+class Committed:
+    """A ledger that gets a unit each 20 seconds until a time."""
+
+    def __init__(self, clock: Clock, until: float) -> None:
+        self._clock, self._until = clock, until
+
+    @property
+    def units(self) -> int:
+        return int(min(self._clock.now, self._until) // 20)
+
+    def refresh(self) -> None:
+        pass
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(watch, "time", clock)
     monkeypatch.setattr(Watch, "_show", lambda *_: None)
-    nothing: Any = SimpleNamespace(
-        start=lambda: None, stop=lambda: None, release=lambda _: None, failure=None, refresh=lambda: None
-    )
-    metrics: Any = SimpleNamespace(progress=SimpleNamespace(is_drained=lambda _: True), committed=nothing)
+    return clock
+
+
+@pytest.mark.parametrize("start_takes", [0.0, 40.0])
+def test_seconds_count_from_the_fleets_first_message(clock: Clock, start_takes: float) -> None:
+    progress = SimpleNamespace(is_drained=lambda _: True)
+    metrics: Any = SimpleNamespace(progress=progress, committed=Committed(clock, 0))
     simulator, graph = Part(clock, start_takes), Part(clock, 0)
-    run = Watch("", simulator, graph, metrics, nothing, list)  # type: ignore[arg-type]
+    run = Watch("", simulator, graph, metrics, NOTHING, list)  # type: ignore[arg-type]
     assert run.run(8) == 0
     assert 8 <= simulator.ended_at - simulator.flies_at < 10
+
+
+@pytest.mark.parametrize("commits_until", [1_000.0, 1_200.0])
+def test_after_ctrl_c_the_graph_may_go_on_while_it_commits(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, commits_until: float
+) -> None:
+    progress = SimpleNamespace(is_drained=lambda _: False)
+    metrics: Any = SimpleNamespace(progress=progress, committed=Committed(clock, commits_until))
+    simulator, graph = Part(clock, 0), Part(clock, 0)
+    run = Watch("", simulator, graph, metrics, NOTHING, list)  # type: ignore[arg-type]
+    monkeypatch.setattr(run, "_flown_seconds", Mock(side_effect=KeyboardInterrupt))
+    assert run.run(8) == 130
+    assert not run.is_drained
+    assert 30 <= graph.ended_at - commits_until < 35
