@@ -136,7 +136,9 @@ def test_an_alert_leaves_a_run_without_end_within_seconds(
         following.wait_until(is_qualified)
 
 
-@pytest.mark.parametrize(("mode", "code"), [("bounded", 401), ("unbounded", 503)])
+@pytest.mark.parametrize(
+    ("mode", "code"), [pytest.param("bounded", 401, marks=pytest.mark.nightly), ("unbounded", 503)]
+)
 def test_a_webhook_outage_ends_the_run_and_the_next_run_publishes_each_alert(
     kafka: str, prism: Path, service: WebService, tmp_path: Path, follow: Callable[..., Any], mode: str, code: int
 ) -> None:

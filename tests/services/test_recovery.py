@@ -51,7 +51,8 @@ def attacked(
     ("stream", "mode"),
     [
         ("kafka", UNBOUNDED),
-        ("pubsub", BOUNDED),
+        # test_pubsub_source.py and test_unbounded.py kill runs over Pub/Sub, too.
+        pytest.param("pubsub", BOUNDED, marks=pytest.mark.nightly),
         pytest.param("kafka", BOUNDED, marks=pytest.mark.nightly),
         pytest.param("pubsub", UNBOUNDED, marks=pytest.mark.nightly),
     ],
