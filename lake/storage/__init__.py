@@ -47,7 +47,7 @@ def _gcs(root: str) -> Storage:
         from lake.storage.gcs import GcsStorage  # noqa: PLC0415  # its package is optional, and takes 0.2 s to import
     except ModuleNotFoundError as error:
         raise OutputUnusable(
-            f"{root}: gs:// needs a package that is not installed ({error.name}): pip install 'prestacop[gcp]'"
+            f"{root}: {error.name} is not installed, gs:// needs it: pip install '.[gcp]' in the repository"
         ) from error
     return GcsStorage(root)
 

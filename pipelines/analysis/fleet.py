@@ -42,7 +42,7 @@ WORN: Final = 0.8
 """The share of its capacity at which a battery is worn out."""
 FEWEST_FLIGHTS: Final = 30
 FEWEST_DAYS: Final = 7
-CAVEAT: Final = "The model was tried on simulated batteries only, never on real ones."
+CAVEAT: Final = "The model was tested on simulated batteries only, never on real ones."
 _MINUTE_US: Final = 60_000_000
 _DAY_MINUTES: Final = 1440
 _AIRBORNE_M: Final = 5
@@ -372,7 +372,7 @@ def _table(found: Fleet, new_minutes: float | None) -> Iterator[str]:
         yield row.format(*begin, *minutes, health[0], _interval(*health[1:]), left[0], _interval(*left[1:]), b.state)
     yield ""
     yield "flight, charge: minutes of a whole battery now. left: flights until 80 % of its capacity. since: the first"
-    yield f"flight counted, *: with a new battery. not enough flights: below {FEWEST_FLIGHTS} on {FEWEST_DAYS} days."
+    yield f"flight counted, *: new battery. not enough flights: fewer than {FEWEST_FLIGHTS} on {FEWEST_DAYS} days."
     if not new_minutes:
         yield "Health is relative to that flight: if the battery was not new then, it is worse; give --new-minutes."
     if found.without_battery:

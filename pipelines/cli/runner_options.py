@@ -63,7 +63,7 @@ def dataflow_faults(options: PipelineOptions) -> Iterator[str]:
     try:
         import_dataflow()
     except ImportError as error:
-        yield f"--runner {DATAFLOW} needs a package that is not installed ({error}): pip install 'prestacop[gcp]'"
+        yield f"--runner {DATAFLOW} needs more packages ({error}): pip install '.[gcp]' in the repository"
     google = options.view_as(GoogleCloudOptions)
     for name in ("project", "region", "temp_location"):
         if not getattr(google, name):
