@@ -7,7 +7,6 @@ from typing import Final
 from starlette.concurrency import run_in_threadpool
 
 from .console import Console
-from .streams import Stream
 from .web import Visit, number_of
 
 _POLL_S: Final = 0.25
@@ -25,16 +24,14 @@ _LOGGED_OUT: Final = b"event: changed\ndata: logged out\n\n"
 """Makes the page fetch its content, which redirects to the login."""
 
 
-async def queue_events(console: Console, visit: Visit) -> AsyncIterator[bytes]:
+def queue_events(console: Console, visit: Visit) -> AsyncIterator[bytes]:
     """Events of changes of the queue."""
-    async for event in _changes(console, visit, lambda: console.version):
-        yield event
+    return _changes(console, visit, lambda: console.version)
 
 
-async def live_events(console: Console, visit: Visit) -> AsyncIterator[bytes]:
+def live_events(console: Console, visit: Visit) -> AsyncIterator[bytes]:
     """Events of changes of the live figures."""
-    async for event in _changes(console, visit, lambda: console.live_version):
-        yield event
+    return _changes(console, visit, lambda: console.live_version)
 
 
 async def desk_events(console: Console, visit: Visit) -> AsyncIterator[bytes]:
@@ -71,31 +68,24 @@ async def desk_events(console: Console, visit: Visit) -> AsyncIterator[bytes]:
 async def _changes(console: Console, visit: Visit, version: Callable[[], int]) -> AsyncIterator[bytes]:
     """An event per change, else heartbeats, until browser, session or console ends."""
     with console.streams.open(visit.who.name) as stream:
-        async for event in _until_ended(console, visit, version, stream):
-            yield event
-
-
-async def _until_ended(
-    console: Console, visit: Visit, version: Callable[[], int], stream: Stream
-) -> AsyncIterator[bytes]:
-    yield b"retry: 2000\n\n"
-    # Changes between loading the page and opening the stream, or during a lost connection, count too.
-    known = number_of(visit.request.query_params.get("seen", ""))
-    seen, quiet = version() if known is None else known, 0.0
-    since, unchecked = _GAP_S, 0.0
-    while not (console.ending or stream.has_ended or await visit.request.is_disconnected()):
-        await asyncio.sleep(_POLL_S)
-        quiet += _POLL_S
-        since += _POLL_S
-        unchecked += _POLL_S
-        if unchecked >= _CHECK_S:
-            unchecked = 0.0
-            if not await run_in_threadpool(console.accounts.is_open, visit.who):
-                yield _LOGGED_OUT
-                return
-        if version() != seen and since >= _GAP_S:
-            seen, quiet, since = version(), 0.0, 0.0
-            yield _CHANGED
-        elif quiet >= _BEAT_S:
-            quiet = 0.0
-            yield _BEAT
+        yield b"retry: 2000\n\n"
+        # Changes between loading the page and opening the stream, or during a lost connection, count too.
+        known = number_of(visit.request.query_params.get("seen", ""))
+        seen, quiet = version() if known is None else known, 0.0
+        since, unchecked = _GAP_S, 0.0
+        while not (console.ending or stream.has_ended or await visit.request.is_disconnected()):
+            await asyncio.sleep(_POLL_S)
+            quiet += _POLL_S
+            since += _POLL_S
+            unchecked += _POLL_S
+            if unchecked >= _CHECK_S:
+                unchecked = 0.0
+                if not await run_in_threadpool(console.accounts.is_open, visit.who):
+                    yield _LOGGED_OUT
+                    return
+            if version() != seen and since >= _GAP_S:
+                seen, quiet, since = version(), 0.0, 0.0
+                yield _CHANGED
+            elif quiet >= _BEAT_S:
+                quiet = 0.0
+                yield _BEAT

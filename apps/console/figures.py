@@ -1,5 +1,6 @@
 """Figures of the queue's page: open work, and the time to answer."""
 
+import math
 from typing import Final, NamedTuple
 
 from schemas.messages import UNQUALIFIED
@@ -94,4 +95,4 @@ def work(database: Database, officer: str, now: float) -> Work:
 
 def _quantile(ordered: list[float], share: float) -> float | None:
     """The quantile of sorted values (nearest rank)."""
-    return ordered[max(-int(-share * len(ordered) // 1) - 1, 0)] if ordered else None
+    return ordered[max(math.ceil(share * len(ordered)) - 1, 0)] if ordered else None
