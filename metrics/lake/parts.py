@@ -309,7 +309,8 @@ class TopicPart(Part):
 
     def look(self) -> None:
         stream = kafka_stream(self.source, self._topic.identity())
-        self.found = Ends(stream, self._topic.firsts(), self._topic.ends())
+        partitions = self._topic.partitions()  # once: more may be added meanwhile
+        self.found = Ends(stream, self._topic.firsts(partitions), self._topic.ends(partitions))
         self.note()
         offsets = {partition: place.next for partition, place in self._places().items()}
         if self._group and offsets and offsets != self._written:

@@ -148,6 +148,37 @@ def test_messages_behind_are_those_of_the_topic_that_no_unit_has(tmp_path: Path,
     assert again.totals.places == part.totals.places
 
 
+class GrowingTopic:
+    """Has one partition more each time that it is asked for them."""
+
+    def __init__(self) -> None:
+        self._number = 0
+
+    def identity(self) -> str:
+        return "fleet"
+
+    def partitions(self) -> list[int]:
+        self._number += 1
+        return list(range(self._number))
+
+    def firsts(self, partitions: list[int] | None = None) -> dict[int, int]:
+        return dict.fromkeys(partitions or self.partitions(), 2)
+
+    def ends(self, partitions: list[int] | None = None) -> dict[int, int]:
+        return dict.fromkeys(partitions or self.partitions(), 7)
+
+
+def test_a_partition_that_is_added_during_a_look_belongs_to_the_next_one(tmp_path: Path, clock: Clock) -> None:
+    root, lake = str(tmp_path), LakePart(str(tmp_path), EVERY, clock)
+    commit(root, [row(root, 2, 4)])
+    lake.attempt()
+    topic = TopicPart(kafka_url("kafka://127.0.0.1:1/fleet"), "drones", lake, None, EVERY, clock)
+    topic._topic = GrowingTopic()  # type: ignore[assignment]
+    for behind in ({0: 3}, {0: 3, 1: 5}):
+        assert topic.attempt() is None
+        assert topic.behind() == behind
+
+
 def test_a_pipeline_is_stuck_where_messages_wait_and_nothing_is_committed(tmp_path: Path, clock: Clock) -> None:
     root, part = str(tmp_path), LakePart(str(tmp_path), EVERY, clock)
     commit(root, [row(root, 2, 4)])
