@@ -1,6 +1,7 @@
 """The live page's figures, from the file of panes that the graph appends to: aggregates only, at any message rate."""
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -168,7 +169,7 @@ class Panes:
         is_new = True
         try:
             with self._path.open("rb") as file:
-                status = self._path.stat()
+                status = os.fstat(file.fileno())  # of what is read: the file may be replaced at any moment
                 if status.st_size < self._at or status.st_ino != self._inode:
                     self.figures, self._inode = Figures(came_at=status.st_mtime), status.st_ino
                     is_new = False

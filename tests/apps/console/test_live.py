@@ -161,6 +161,29 @@ def test_a_console_that_starts_beside_a_dead_graph_takes_no_old_pane_for_news(tm
     assert read.figures.state(now).text.startswith("No data for 880 s")
 
 
+def test_of_a_file_that_is_replaced_while_it_is_opened_the_new_one_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, opening = time.time(), Path.open
+    line = {"at": now - 60, "dataset": "qualified"}
+    path, new = (
+        panes(tmp_path / "panes", [line | {"n": 1}]),
+        panes(tmp_path / "new", [line | {"n": n} for n in (10, 100)]),
+    )
+
+    def open_and_replace(self: Path, mode: str) -> Any:
+        file = opening(self, mode)
+        os.replace(new, path)
+        return file
+
+    found = Panes(path)
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "open", open_and_replace)
+        found.poll(now)
+    found.poll(now)
+    assert found.figures.totals == {"qualified": 110}
+
+
 def test_minutes_that_are_not_complete_are_marked_and_are_not_the_rate(tmp_path: Path) -> None:
     clock = Clock()
     minute = clock.now // 60 * 60
