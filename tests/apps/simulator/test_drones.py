@@ -26,6 +26,8 @@ from apps.simulator.fleet.flight import Flight
 from apps.simulator.fleet.mishaps import Mishaps
 from apps.simulator.fleet.publish import Outputs, write_drones
 from schemas.messages import MAX_BYTES, MAX_DEPTH, MAX_EXTRA_FIELDS, DroneMessage, v0_message_id
+from terminal import logs
+from tests.logs import own_log
 from tests.support import wait_until
 
 START = datetime(2026, 1, 15, 12, tzinfo=UTC)
@@ -398,11 +400,13 @@ def run(output: str, *more: str) -> int:
 
 
 def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(f"file:{tmp_path / 'drones.jsonl'}") == 0
+    with own_log():
+        logs.set_up()  # as the command does
+        assert run(f"file:{tmp_path / 'drones.jsonl'}") == 0
+        assert re.search(r"30 messages in .* a second\n$", capsys.readouterr().err)
+        assert run(f"file:{tmp_path / 'quiet.jsonl'}", "--quiet") == 0
+        assert capsys.readouterr().err == ""
     assert (tmp_path / "drones.jsonl").read_bytes().count(b"\n") == 30
-    assert re.search(r"30 messages in .* a second\n$", capsys.readouterr().err)
-    assert run(f"file:{tmp_path / 'quiet.jsonl'}", "--quiet") == 0
-    assert capsys.readouterr().err == ""
     assert len(list(tmp_path.iterdir())) == 4
 
 
