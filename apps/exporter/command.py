@@ -1,6 +1,5 @@
 """``prestacop exporter``: look at the lake and the topics every few seconds, and serve what is known of them."""
 
-import sys
 import time
 from collections.abc import Sequence
 
@@ -12,7 +11,7 @@ from .flags import parser
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The command; Ctrl-C ends it."""
-    given = parser().parse_args(sys.argv[1:] if argv is None else argv)
+    given = parser().parse_args(argv)
     metrics = metrics_of(given, given.every, given.kafka_group)
     with serving(Pages(metrics, missing=metrics.old_looks), given.host, given.port, "--port") as port:
         host = f"[{given.host}]" if ":" in given.host else given.host

@@ -15,7 +15,7 @@ from metrics.flags import add_metrics, serving_metrics
 from schemas.errors import InputUnusable, NotPermitted, PrestaCopError
 from schemas.files.kinds import Packing
 from schemas.files.urls import local_path, plain_path
-from terminal.arguments import add_quiet, bytes_a_second, command_parser, duration, whole
+from terminal.arguments import add_quiet, bytes_a_second, command_parser, duration, readable, whole
 from terminal.exits import PIPE_CLOSED, report_interrupt, report_text
 
 from .journal import folder
@@ -121,27 +121,24 @@ def target(text: str) -> tuple[str, Make]:
     """A target's URL and its factory, which imports only the client it needs. Raises ArgumentTypeError."""
     if text.encode(errors="replace").decode() != text:
         raise argparse.ArgumentTypeError(f"{text!a}: a name must be UTF-8 text; rename it")
-    try:
-        if text.startswith(KAFKA):
-            kafka = kafka_url(text)
+    if text.startswith(KAFKA):
+        kafka = readable(kafka_url)(text)
 
-            def to_kafka(rows: int, patience: Patience) -> Target:
-                from .to_kafka import ToKafka  # noqa: PLC0415
+        def to_kafka(rows: int, patience: Patience) -> Target:
+            from .to_kafka import ToKafka  # noqa: PLC0415
 
-                return ToKafka(kafka, rows, patience)
+            return ToKafka(kafka, rows, patience)
 
-            return text, to_kafka
-        if text.startswith(PUBSUB):
-            pubsub = pubsub_url(text)
+        return text, to_kafka
+    if text.startswith(PUBSUB):
+        pubsub = readable(pubsub_url)(text)
 
-            def to_pubsub(rows: int, patience: Patience) -> Target:
-                from .to_pubsub import ToPubSub  # noqa: PLC0415
+        def to_pubsub(rows: int, patience: Patience) -> Target:
+            from .to_pubsub import ToPubSub  # noqa: PLC0415
 
-                return ToPubSub(pubsub, rows, patience)
+            return ToPubSub(pubsub, rows, patience)
 
-            return text, to_pubsub
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
+        return text, to_pubsub
     if re.fullmatch(r"s3://[^/]+(/[^/]+)*/?", text):
 
         def to_s3(rows: int, patience: Patience) -> Target:
