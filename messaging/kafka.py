@@ -123,7 +123,7 @@ class Connection:
             self._last = None
 
     def error(self, error: KafkaError, condition: Condition | None = None, note: str = "") -> PrestaCopError:
-        """The error of ours for one of Kafka's."""
+        """The project's error for one of Kafka's."""
         found = condition or CONDITIONS.get(error.code(), OUTAGE)
         if found is UNKNOWN:
             what = f"{self.name}: there is no topic {self.url.topic}"
@@ -194,7 +194,7 @@ def partitions_of(consumer: Consumer, connection: Connection, patience: Patience
 class Topic:
     """The metadata of a topic; each request is retried while ``patience`` lasts.
 
-    The methods raise InputUnusable (no such topic), NotPermitted, ServiceUnavailable.
+    The methods raise TopicUnusable (no such topic), NotPermitted, ServiceUnavailable.
 
     Args:
         committed: leave open transactions out of the ends.

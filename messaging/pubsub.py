@@ -64,14 +64,14 @@ class Connection:
 
     @contextmanager
     def errors(self) -> Iterator[None]:
-        """Requests in the body raise errors of ours."""
+        """Requests in the body raise the project's errors."""
         try:
             yield
         except ERRORS as error:
             raise self.error(error) from error
 
     def error(self, error: Exception) -> PrestaCopError:
-        """The error of ours for one of Google's."""
+        """The project's error for one of Google's."""
         condition = _condition(error)
         if condition is UNKNOWN:
             what = f"{self.name}: there is no {self.kind[:-1]} {self.url.name}"

@@ -58,7 +58,7 @@ class Metrics(Collector):
         return topic.stall.seconds >= self._stuck_after
 
     def old_looks(self) -> list[str]:
-        """What was not looked at of late, a line each."""
+        """What was not looked at recently, a line each."""
         return [_old(part.name, part.age) for part in self.parts if not part.is_fresh]
 
     def collect(self) -> Iterator[Family]:
