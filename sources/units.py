@@ -7,13 +7,16 @@ the one marked ``last`` ends it.
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
 
 from lake.files import WrittenFile
 from schemas.lake import Source
 from terminal.logs import about
+
+TOPICS: Final = ("kafka:", "pubsub:")
+"""How the paths of units of topics begin; those of files do not."""
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,10 @@ from schemas.lake import HEALTH, LEDGER, MERGED_LEDGER, Dataset, Source
 from sources.loaded import notes
 from sources.streams.plans import CHECKSUM, floors_in, plan_in, read_floors, source_of
 from sources.streams.segments import NAME, segment_in, voucher
+from sources.units import TOPICS
 
 _PLAN = re.compile(r"^plans/(?P<stream>[^/]+)/(?P<partition>\d{5})/(?P<start>\d{19})\.json$")
 _VOUCHER = re.compile(r"^plans/spool/[^/]+/([^/]+)$")
-_TOPICS = ("kafka://", "pubsub://")
 _OWN = frozenset(
     {*Dataset, LEDGER, MERGED_LEDGER, MARK, "pictures", "payloads", "plans", "spool", "again", TOMBSTONES, FILE, HEALTH}
 )
@@ -206,7 +206,7 @@ def notices(state: LakeState) -> Iterator[str]:
         if info.base_name not in known:
             yield f"{relative(state.root, info.path)} names no unit of the ledger; remove it"
     history = state.as_committed.filter(pc.equal(state.as_committed["source"], str(Source.HISTORY)))
-    loaded = {path for path in history["path"].to_pylist() if path.startswith(_TOPICS)}
+    loaded = {path for path in history["path"].to_pylist() if path.startswith(TOPICS)}
     try:
         there = len(notes.remembered(state.root))
     except LakeDamaged:

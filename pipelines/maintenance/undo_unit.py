@@ -29,6 +29,7 @@ from pipelines.maintenance.committing import commit_change
 from schemas.errors import InputUnusable, NotReconciled
 from schemas.lake import BRANCHES, DUPLICATES, SCHEMAS, UNDONE, Dataset, Source
 from sources.progress import progress
+from sources.units import TOPICS
 from transforms.outputs import OUTPUT_DATASETS
 
 
@@ -111,7 +112,7 @@ def read_again(root: str, wanted: Sequence[str], what: str) -> dict[str, Any] | 
     def attempt(lk: Lake, change: Change) -> None:
         gone = find_units(lk, wanted).undone
         paths = dict(zip(lk.ledger["unit"].to_pylist(), lk.ledger["path"].to_pylist(), strict=True))
-        if of_topics := [name for name in sorted(gone) if paths[name].startswith(_TOPICS)]:
+        if of_topics := [name for name in sorted(gone) if paths[name].startswith(TOPICS)]:
             raise InputUnusable(
                 f"{root}: {', '.join(of_topics)}: come from a topic, which is not read again; nothing was changed. "
                 "--back restores the same rows, until a vacuum removes their files"
@@ -122,10 +123,6 @@ def read_again(root: str, wanted: Sequence[str], what: str) -> dict[str, Any] | 
     change = commit_change(root, "undo --again", attempt)
     allow(root, (name for name, of in find_units(Lake(root), wanted).undone.items() if of.again))
     return change
-
-
-_TOPICS = ("kafka:", "pubsub:")
-"""How the paths of units of topics begin."""
 
 
 class _Writer:

@@ -22,6 +22,7 @@ from lake.reader import Lake
 from lake.storage import storage
 from schemas.lake import BRANCHES, HEALTH, MICROSECONDS, UTC, Dataset, Source
 from sources.ticks import PlanTicks, Tick, begin_streaming
+from sources.units import TOPICS
 from transforms.health.detect import NEVER
 from transforms.health.samples import NEEDED, NO_SAMPLES, pictures_of, samples_of
 from transforms.health.watch import KEY, Memory, decode
@@ -33,7 +34,6 @@ _VERSION: Final = 2
 """Of what is kept in a memory; that of another version is not read."""
 TICK_SECONDS: Final = 1.0
 """The watermark of the watch is at most so far behind that of the messages."""
-_TOPICS: Final = ("kafka:", "pubsub:")
 
 
 def memory_path(name: str) -> str:
@@ -70,9 +70,9 @@ def _is_of(row: dict[str, str], name: str) -> bool:
     """Whether a unit is one of the input; of files, which may be given by a pattern, those of other runs are, too."""
     if row["source"] == Source.IMAGES:
         return True
-    if name.startswith(_TOPICS):
+    if name.startswith(TOPICS):
         return row["source"] == Source.DRONES and f"{row['path']}/".startswith(f"{name}/")
-    return row["source"] == Source.DRONES and not row["path"].startswith(_TOPICS)
+    return row["source"] == Source.DRONES and not row["path"].startswith(TOPICS)
 
 
 def _samples(root: str, dataset: Dataset, paths: list[str], units: list[str], with_pictures: bool) -> pa.Table:

@@ -25,6 +25,7 @@ from lake.layout import change_path, unit_of
 from lake.ledger import commit
 from lake.storage import storage
 from lake.tables import LOG, Table, form_of
+from messaging.urls import PubSubUrl, kafka_url
 from pipelines.cli.worker_errors import known
 from pipelines.maintenance.compact import compact
 from pipelines.maintenance.integrity import read_state
@@ -35,7 +36,10 @@ from schemas.files.marks import MARK
 from schemas.lake import IMAGE, LEDGER_ROW, Dataset, Source
 from sources.loaded.topic import note
 from sources.payloads import payload_batch
+from sources.streams.base import Stream
+from sources.streams.kafka import KafkaStream
 from sources.streams.plans import Plan, agree, write_floors
+from sources.streams.pubsub import PubSubStream
 from sources.streams.segments import segment_of, vouch
 from sources.units import Unit
 from tests.lakes import Said, refuse, write
@@ -474,10 +478,10 @@ def test_what_is_not_of_the_lake_at_its_root_is_named_and_no_fault(
     assert "a4 and 5 others" in next(notices(read_state(str(root))[0]))
 
 
-def loaded_lake(root: Path, ended_at: int) -> None:
+def loaded_lake(root: Path, path_of_unit: str, ended_at: int) -> None:
     """A lake with a file of a topic that was forgotten up to an offset, and is remembered."""
     row = unit(str(root), "drones-a")
-    commit(str(root), [row | {"path": "kafka://broker:9092/tickets/2015.csv"}])
+    commit(str(root), [row | {"path": path_of_unit}])
     shutil.move(root / "ledger/source=drones", root / "ledger/source=history")
     path = root / "ledger/source=history/drones-a.parquet"
     table = pq.ParquetFile(path).read().to_pylist()[0] | {"source": "history"}
@@ -487,12 +491,19 @@ def loaded_lake(root: Path, ended_at: int) -> None:
     storage(str(root)).put(f"plans/loaded/{FINGERPRINT}", b"")
 
 
+TOPICS = [
+    KafkaStream(kafka_url("kafka://broker:9092/tickets"), Source.HISTORY),
+    PubSubStream(PubSubUrl("project", "tickets"), Source.HISTORY),
+]
+
+
+@pytest.mark.parametrize("topic", TOPICS, ids=lambda topic: topic.path)
 @pytest.mark.parametrize(("ended_at", "is_known"), [(10, True), (5, False)])
 def test_missing_notes_of_loaded_files_are_reported_once_their_topics_are_empty(
-    tmp_path: Path, ended_at: int, is_known: bool
+    tmp_path: Path, topic: Stream, ended_at: int, is_known: bool
 ) -> None:
     root = tmp_path / "lake"
-    loaded_lake(root, ended_at)
+    loaded_lake(root, f"{topic.path}/2015.csv", ended_at)
     assert list(notices(read_state(str(root))[0])) == []
     (root / f"plans/loaded/{FINGERPRINT}").unlink()
     found = list(notices(read_state(str(root))[0]))
