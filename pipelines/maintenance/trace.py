@@ -8,7 +8,6 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from pathlib import PurePosixPath
 from typing import Any
 
 import duckdb
@@ -16,8 +15,8 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 
 from lake import Lake, filled_lake
-from lake.changes import reading, undone
-from lake.layout import CHANGE
+from lake.changes import reading, undone, writer_of
+from lake.merge import may_hold
 from lake.storage import storage
 from pipelines.analysis.cross_unit import VIOLATIONS
 from pipelines.cli.app import run
@@ -79,7 +78,7 @@ def _story(
         yield from _claimed(_rows(connection, _CLAIMS, id=row["message_id"]), row)
     changes = {change["unit"]: change for change in lk.changes.to_pylist()}
     for path in _files(lk, dataset, row):
-        change = changes.get(PurePosixPath(path).name.rpartition("-")[0])
+        change = changes.get(writer_of(path))
         by = f", by {change['path']} {_time(change['committed_at'])}" if change else ""
         yield f"  file       {path}{by}"
     for change in changes.values():
@@ -119,7 +118,7 @@ def _files(lk: Lake, dataset: Dataset, row: dict[str, Any]) -> Iterator[str]:
     store = storage(lk.root)
     at = (pads.field("unit").cast(pa.string()) == row["unit"]) & (pads.field("record") == row["record"])
     for file in lk.entries(dataset):
-        if PurePosixPath(file.path).name.startswith((row["unit"], CHANGE)):
+        if may_hold(file, {row["unit"]}):
             rows = pads.dataset(store.full(file.path), format="parquet", filesystem=store.filesystem)
             if rows.count_rows(filter=at):
                 yield file.path

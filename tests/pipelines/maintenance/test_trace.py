@@ -68,6 +68,18 @@ def test_a_message_in_two_units_before_and_after_compaction(tmp_path: Path) -> N
     assert "by compaction" in story
 
 
+def test_a_row_in_one_of_several_parts_of_a_merged_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lake.merge.MAX_BYTES", 1)
+    root = str(tmp_path)
+    for unit in ("a", "b"):
+        commit(root, [write(root, unit, [Said(unit)])])
+    compact(root, 1 << 20, LOCAL)
+    for unit in ("a", "b"):
+        (line,) = [line for line in told(tmp_path, unit).splitlines() if line.startswith("  file ")]
+        assert ".part-0000" in line
+        assert "by compaction" in line
+
+
 @pytest.mark.embedded
 def test_a_replayed_summons_says_that_it_came_from_the_dead_letters(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
