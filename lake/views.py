@@ -18,7 +18,7 @@ from lake.files import parquet_dataset, partition_columns
 from lake.layout import is_history, partitions
 from lake.storage import LocalStorage, storage
 from schemas.history import TIME_ZONE
-from schemas.lake import DERIVED, DUPLICATES, ERASED, LEDGER_ROW, SCHEMAS, UNDONE, Dataset, Source
+from schemas.lake import ERASED, LEDGER_ROW, ROWS_OUT, SCHEMAS, UNDONE, Dataset, Source
 
 MEMORY: Final = "1GB"
 """The message_ids of 100 M messages would be 20 GB."""
@@ -55,9 +55,8 @@ _CONFLICTING: Final = " UNION ALL ".join(
     f"FROM {d} WHERE message_id IS NOT NULL"
     for d in _MESSAGES
 )
-_COUNTS = [*(str(d) for d in Dataset if d not in DERIVED), DUPLICATES]
 _MOVED = {
-    **{count: (f"target = '{count}'", f"out_of = '{count}'") for count in _COUNTS},
+    **{count: (f"target = '{count}'", f"out_of = '{count}'") for count in ROWS_OUT},
     "counted": tuple(f"{end} IN ({', '.join(repr(str(d)) for d in _MESSAGES)})" for end in ("target", "out_of")),
     "rows_in": (f"out_of = '{UNDONE}'", f"target IN ('{UNDONE}', '{ERASED}')"),  # no row came in either
 }

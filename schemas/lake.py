@@ -51,6 +51,10 @@ MERGED_LEDGER = "merged_ledger"
 """The Delta table with the ledger's rows of published units and of changes that all tables have."""
 ROWS_IN = "rows_in"
 """The ledger's column with the rows of a unit's input."""
+DUPLICATES = "duplicates"
+"""The count of a unit's rows that are copies of other rows."""
+ROWS_OUT = (*(str(d) for d in Dataset if d not in DERIVED), DUPLICATES)
+"""The ledger's columns that sum up to :data:`ROWS_IN`."""
 HEALTH = "health"
 """The folder with what is remembered of drones."""
 
@@ -195,8 +199,6 @@ MOVES = pa.list_(
 ``duplicates``, from ``dead_letters`` into ``qualified``, from each into :data:`UNDONE` or :data:`ERASED`. A unit's own
 row has one from ``rows_in`` into :data:`ERASED` where rows of it were dropped, as they had been erased before."""
 
-DUPLICATES = "duplicates"
-"""The count of a unit's rows that are copies of other rows."""
 UNDONE = "undone"
 """The target of the moves of an undone unit, in place of a count; a move from UNDONE to UNDONE lets its input be read
 again."""

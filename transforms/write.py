@@ -27,10 +27,10 @@ from lake.large_payloads import store_large_payloads
 from lake.layout import found_name, part_name
 from lake.ledger import commit, is_committed
 from schemas.errors import NotReconciled
-from schemas.lake import DUPLICATES, ERASED, ROWS_IN, Dataset, Source
+from schemas.lake import DUPLICATES, ERASED, ROWS_IN, ROWS_OUT, Dataset, Source
 from schemas.messages import Reason
 from sources.units import Tally, UnitBatch, UnitTally
-from transforms.outputs import OUTPUT_DATASETS, UPLOADED
+from transforms.outputs import UPLOADED
 from transforms.per_unit import PerUnit
 
 _OF_UPLOADS = pa.array([Reason.IMAGE_NOT_UPLOADED, Reason.IMAGE_SIZE_DIFFERS])
@@ -128,8 +128,7 @@ def ledger_row(unit: str, tallies: Iterable[Tally]) -> dict[str, Any]:
     missing = _reporters(source) - found.keys()
     if missing:
         raise NotReconciled(f"unit {unit}: no report from {', '.join(sorted(missing))}; run again")
-    outputs = (*map(str, OUTPUT_DATASETS), DUPLICATES)
-    counts = {name: found[name].rows if name in found else 0 for name in outputs}
+    counts = {name: found[name].rows if name in found else 0 for name in ROWS_OUT}
     erased = sum(tally.erased for tally in found.values())
     if sum(counts.values()) + erased != start.rows:
         also = f", {erased} erased before" if erased else ""

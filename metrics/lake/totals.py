@@ -11,10 +11,9 @@ import pyarrow.compute as pc
 from lake.changes import PUBLICATION
 from metrics.lake.latency import Latencies
 from schemas import history, messages
-from schemas.lake import DERIVED, DUPLICATES, ROWS_IN, Dataset
+from schemas.lake import ROWS_IN, ROWS_OUT
 
-COUNTS: Final = (*(str(d) for d in Dataset if d not in DERIVED), DUPLICATES)
-COLUMNS: Final = ["unit", "source", "range_start", "range_end", ROWS_IN, *COUNTS, "committed_at"]
+COLUMNS: Final = ["unit", "source", "range_start", "range_end", ROWS_IN, *ROWS_OUT, "committed_at"]
 """What is read of the ledger's rows."""
 REASONS: Final = frozenset(
     value for reasons in (history.Reason, messages.Reason) for name, value in vars(reasons).items() if name.isupper()
@@ -77,12 +76,12 @@ class Totals:
         """Add rows of units, with :data:`COLUMNS`."""
         if not rows.num_rows:
             return
-        sums = [(name, "sum") for name in (ROWS_IN, *COUNTS)]
+        sums = [(name, "sum") for name in (ROWS_IN, *ROWS_OUT)]
         for row in rows.group_by("source").aggregate([("unit", "count"), *sums]).to_pylist():
             source = row["source"]
             self.units[source] += row["unit_count"]
             self.read[source] += row[f"{ROWS_IN}_sum"]
-            self.rows.update({(source, name): row[f"{name}_sum"] or 0 for name in COUNTS})
+            self.rows.update({(source, name): row[f"{name}_sum"] or 0 for name in ROWS_OUT})
             of_source = rows.filter(pc.equal(rows["source"], source))
             place = pc.index(of_source["committed_at"], pc.max(of_source["committed_at"])).as_py()
             at = of_source["committed_at"][place].as_py().timestamp()

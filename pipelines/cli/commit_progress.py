@@ -11,10 +11,9 @@ import pyarrow.compute as pc
 from lake import Lake
 from lake.news import committed_since, mark
 from schemas.errors import PrestaCopError, ServiceUnavailable
-from schemas.lake import DUPLICATES, ROWS_IN
-from transforms.outputs import OUTPUT_DATASETS
+from schemas.lake import ROWS_IN, ROWS_OUT
 
-COUNTS = (ROWS_IN, *map(str, OUTPUT_DATASETS), DUPLICATES)
+COUNTS = (ROWS_IN, *ROWS_OUT)
 """The columns that are added up."""
 EVERY_SECONDS = 2.0
 SHARE = 0.1

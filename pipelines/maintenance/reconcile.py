@@ -32,7 +32,7 @@ from pipelines.maintenance.table_integrity import differing, lagging, read_table
 from pipelines.violations.summary import conflicts
 from schemas.errors import LakeDamaged
 from schemas.history import TIME_ZONE
-from schemas.lake import ANSWERS, BRANCHES, DUPLICATES, LEDGER_ROW, Dataset
+from schemas.lake import ANSWERS, BRANCHES, LEDGER_ROW, ROWS_IN, ROWS_OUT, Dataset
 from terminal.bars import Bar
 from terminal.printing import number_of
 from transforms.outputs import OUTPUT_DATASETS
@@ -49,9 +49,9 @@ RowCounts = Counter[tuple[str, str]]
 
 def unit_faults(state: LakeState, unit: dict[str, Any], in_changes: RowCounts) -> Iterator[str]:
     """Faults of a unit: its row of the ledger against its rows in files of changes and in its own live files."""
-    out = sum(unit[what] for what in (*map(str, OUTPUT_DATASETS), DUPLICATES))
-    if unit["rows_in"] != out:
-        yield f"{unit['rows_in']:,} rows in, {out:,} rows out"
+    out = sum(unit[what] for what in ROWS_OUT)
+    if unit[ROWS_IN] != out:
+        yield f"{unit[ROWS_IN]:,} rows in, {out:,} rows out"
     if unit["counted"] != sum(unit[branch] for branch in BRANCHES):
         yield f"{unit['counted']:,} counted, {sum(unit[branch] for branch in BRANCHES):,} rows"
     rows = {dataset: in_changes[unit["unit"], dataset] for dataset in OUTPUT_DATASETS}
@@ -191,7 +191,7 @@ def _command(root: str, quiet: bool) -> int:
     state, faults = _reconciled(root, quiet)
     for fault in faults:
         print(fault)
-    total = {what: sum(state.ledger[what].to_pylist()) for what in ("rows_in", *map(str, OUTPUT_DATASETS), DUPLICATES)}
+    total = {what: sum(state.ledger[what].to_pylist()) for what in (ROWS_IN, *ROWS_OUT)}
     if state.changes.num_rows:
         print(f"{state.changes.num_rows:,} changes of files: " + ", ".join(state.changes["path"].to_pylist()))
     if unhashed := without_checksum(state):

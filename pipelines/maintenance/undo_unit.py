@@ -27,7 +27,7 @@ from lake.storage import storage
 from lake.views import spilling
 from pipelines.maintenance.committing import commit_change
 from schemas.errors import InputUnusable, NotReconciled
-from schemas.lake import BRANCHES, DUPLICATES, SCHEMAS, UNDONE, Dataset, Source
+from schemas.lake import BRANCHES, DUPLICATES, ROWS_OUT, SCHEMAS, UNDONE, Dataset, Source
 from sources.progress import progress
 from sources.units import TOPICS
 from transforms.outputs import OUTPUT_DATASETS
@@ -167,7 +167,7 @@ def _without(lk: Lake, units: dict[str, dict[str, Any]], change: Change) -> Chan
                     f"unit {name}: files of {dataset} hold {taken[name, dataset]:,} rows, the ledger says "
                     f"{row[dataset]:,}; nothing was changed; run prestacop reconcile"
                 )
-    moves = [Move(name, what, UNDONE, row[what]) for name, row in units.items() for what in _COUNTS if row[what]]
+    moves = [Move(name, what, UNDONE, row[what]) for name, row in units.items() for what in ROWS_OUT if row[what]]
     sources = dict(zip(lk.ledger["unit"].to_pylist(), lk.ledger["source"].to_pylist(), strict=True))
     for dataset, rows in copies.items():
         for source in sorted({sources[unit] for unit in _by_unit(rows)}):
@@ -176,9 +176,6 @@ def _without(lk: Lake, units: dict[str, dict[str, Any]], change: Change) -> Chan
         if dataset != Dataset.STATS:
             moves += [Move(unit, DUPLICATES, str(dataset), n) for unit, n in sorted(_by_unit(rows).items())]
     return change._replace(files=writer.files, replaces=replaces, moves=moves)
-
-
-_COUNTS = (*map(str, OUTPUT_DATASETS), DUPLICATES)
 
 
 def _removed_duplicates(lk: Lake, units: dict[str, dict[str, Any]]) -> dict[Dataset, pa.Table]:

@@ -9,11 +9,9 @@ from lake import Lake, lake
 from lake.changes import undone
 from lake.news import Mark, committed_since, part_since
 from lake.views import with_moves
-from schemas.lake import DUPLICATES, Source
+from schemas.lake import ROWS_IN, ROWS_OUT, Source
 from terminal.printing import number_of, printable
-from transforms.outputs import OUTPUT_DATASETS
 
-BRANCHES = (*OUTPUT_DATASETS, DUPLICATES)
 SAMPLE_CHARACTERS = 90
 
 _SAMPLES = """
@@ -33,7 +31,7 @@ def summary(root: str, before: Mark, seconds: float) -> Iterator[str]:
     added = committed_since(lk, before)
     names = added["unit"].to_pylist()
     added = with_moves(added, lk.changes_since(before.number))
-    rows = pc.sum(added["rows_in"]).as_py() or 0
+    rows = pc.sum(added[ROWS_IN]).as_py() or 0
     gone = undone(lk.repairs)
     now = lk.units - len(gone)
     units = number_of(added.num_rows, "unit")
@@ -49,9 +47,9 @@ def summary(root: str, before: Mark, seconds: float) -> Iterator[str]:
     yield ""
     sources = sorted(set(added["source"].to_pylist()))
     yield f"  {'':14}" + "".join(f"{source:>14}" for source in sources)
-    for what in ("rows_in", *BRANCHES):
+    for what in (ROWS_IN, *ROWS_OUT):
         counts = [pc.sum(added.filter(pc.equal(added["source"], source))[what]).as_py() for source in sources]
-        label = "rows in" if what == "rows_in" else "→ " + what.replace("_", " ")
+        label = "rows in" if what == ROWS_IN else "→ " + what.replace("_", " ")
         yield f"  {label:14}" + "".join(f"{n:>14,}" for n in counts)
     new = part_since(lk, names, before.number)
     if Source.DRONES in sources:

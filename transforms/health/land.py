@@ -20,7 +20,7 @@ from lake.ledger import commit, is_committed
 from lake.storage import storage
 from messaging.urls import KafkaUrl, PubSubUrl
 from schemas.drone_health import DroneEvent, EventKind
-from schemas.lake import DUPLICATES, ROWS_IN, Dataset, Source, constant
+from schemas.lake import ROWS_IN, ROWS_OUT, Dataset, Source, constant
 from schemas.messages import SCHEMA_VERSION
 from schemas.times import rfc3339
 from transforms.alerts.channels import Target
@@ -28,7 +28,6 @@ from transforms.alerts.topics import KafkaAlerts, PubSubAlerts
 from transforms.health.recall import memory_path
 from transforms.health.watch import Found
 from transforms.live.windows import append_line
-from transforms.outputs import OUTPUT_DATASETS
 
 _WRITES: Final = 8
 """Files written in parallel."""
@@ -61,7 +60,7 @@ def _written(root: str, name: str, event: pa.RecordBatch) -> dict[str, Any] | No
     files = write_unit(
         root, Dataset.DRONE_EVENTS, Source.HEALTH, unit, [event.append_column("unit", constant(unit, 1))]
     )
-    nothing = dict.fromkeys((ROWS_IN, *map(str, OUTPUT_DATASETS), DUPLICATES, "counted", "range_start"), 0)
+    nothing = dict.fromkeys((ROWS_IN, *ROWS_OUT, "counted", "range_start"), 0)
     row = {"unit": unit, "source": str(Source.HEALTH), "path": name, "range_end": 1, **nothing, **in_ledger(files)}
     return {**row, "columns": [], "separator": None}
 
