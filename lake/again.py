@@ -34,7 +34,6 @@ def allow(root: str, units: Iterable[str]) -> None:
 
 def current_name(root: str, source: Source, unit: str) -> str:
     """The name of the unit with these bytes: another one if it was undone and may be read again."""
-    store = storage(root)
-    while is_committed(root, source, unit) and store.filesystem.get_file_info(store.full(f"{_AGAIN}/{unit}")).is_file:
+    while is_committed(root, source, unit) and storage(root).is_file(f"{_AGAIN}/{unit}"):
         unit = name_again(unit)
     return unit

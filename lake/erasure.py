@@ -161,14 +161,9 @@ def delete_erased(lk: Lake, replaced: Iterable[str]) -> int:
     store = storage(lk.root)
     paths = sorted(set(replaced))
     named = _named_objects(lk) if any(map(is_object, paths)) else set()
-    paths = [path for path in paths if path not in named and _is_there(lk.root, path)]
+    paths = [path for path in paths if path not in named and store.is_file(path)]
     store.delete_all(paths)
     return len(paths)
-
-
-def _is_there(root: str, path: str) -> bool:
-    store = storage(root)
-    return bool(store.filesystem.get_file_info(store.full(path)).is_file)
 
 
 def _named_objects(lk: Lake) -> set[str]:
@@ -202,7 +197,7 @@ def left_over(lk: Lake) -> LeftOver:
     for dataset in (*_MESSAGES, *_OBJECTS):
         live = set(lk.files(dataset))
         for info in store.list(str(dataset)):
-            path = info.path.removeprefix(f"{store.base}/")
+            path = store.relative(info.path)
             if path in live or f"/{LOG}/" in path or not path.endswith(".parquet") or not _has(lk.root, them, path):
                 continue
             number = attempted_change(path)
@@ -210,7 +205,7 @@ def left_over(lk: Lake) -> LeftOver:
             (found.done if is_done else found.open).append(path)
     for info in store.temporaries():
         is_old = time.time() - info.mtime_ns / 1e9 > _SURE
-        (found.done if is_old else found.open).append(info.path.removeprefix(f"{store.base}/"))
+        (found.done if is_old else found.open).append(store.relative(info.path))
     return found
 
 

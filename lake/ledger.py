@@ -37,8 +37,7 @@ _KEPT = (
 def is_committed(root: str, source: Source, unit: str) -> bool:
     """Whether the unit is in the lake."""
     check(root)
-    store = storage(root)
-    return store.filesystem.get_file_info(store.full(ledger_path(source, unit))).is_file or bool(folded(root, [unit]))
+    return storage(root).is_file(ledger_path(source, unit)) or bool(folded(root, [unit]))
 
 
 def read_back(root: str, source: Source, unit: str) -> bool:

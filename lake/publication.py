@@ -104,9 +104,8 @@ def _to_fold(lk: Lake) -> pa.Table:
 def _remove_folded(lk: Lake) -> None:
     """Remove the files of rows that are folded."""
     store = storage(lk.root)
-    number = lk.merged.number
-    changes = [path for change, path in change_files(lk.root).items() if change <= number]
-    store.delete_all(path.removeprefix(f"{store.base}/") for path in (*lk.to_remove, *changes))
+    changes = [path for change, path in change_files(lk.root).items() if change <= lk.merged.number]
+    store.delete_all(map(store.relative, (*lk.to_remove, *changes)))
 
 
 def without_copies(lk: Lake, change: Change) -> Change:

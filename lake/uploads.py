@@ -60,7 +60,7 @@ def _is_before(info: pafs.FileInfo, end: float) -> bool:
 
 
 def _files(store: Storage, folder: str) -> Iterator[tuple[str, pafs.FileInfo]]:
-    return ((info.path.removeprefix(f"{store.base}/"), info) for info in store.list(folder))
+    return ((store.relative(info.path), info) for info in store.list(folder))
 
 
 def _named(store: Storage) -> Iterator[str]:

@@ -147,7 +147,7 @@ class _Known:
         live = self._live.union(but, table.files()["path"].to_pylist())
         # After the lake was opened: what has come since belongs to no unit or change of it.
         for info in self._store.list(form.name):
-            path = info.path.removeprefix(f"{self._store.base}/")
+            path = self._store.relative(info.path)
             if path in live or f"/{LOG}/" in path:
                 continue
             number = attempted_change(path)

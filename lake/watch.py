@@ -203,8 +203,7 @@ class Watch:
 
     def _rows(self, paths: Iterable[str], columns: list[str]) -> pa.Table:
         """The rows in these files of the ledger (full paths), one request each."""
-        store = storage(self.root)
-        names = [path.removeprefix(f"{store.base}/") for path in paths]
+        names = map(storage(self.root).relative, paths)
         with ThreadPoolExecutor(_READS) as pool:
             tables = list(pool.map(partial(_row, self.root, columns), names))
         return pa.concat_tables([pa.schema([LEDGER_ROW.field(name) for name in columns]).empty_table(), *tables])

@@ -82,6 +82,14 @@ class Storage(ABC):
         """The full path, for :attr:`filesystem`."""
         return f"{self.base}/{self._safe(path)}"
 
+    def relative(self, full: str) -> str:
+        """The path below the root of a full one."""
+        return full.removeprefix(f"{self.base}/")
+
+    def is_file(self, path: str) -> bool:
+        """Whether the file exists."""
+        return bool(self.filesystem.get_file_info(self.full(path)).is_file)
+
     def _safe(self, path: str) -> str:
         """The path. Raises UnsafePath where it is not below the root."""
         if any(part in ("", ".", "..") or "\\" in part or _NO_NAME.search(part) for part in path.split("/")):

@@ -65,8 +65,8 @@ def read_state(root: str) -> tuple[LakeState, list[str]]:
     old = pa.concat_tables([LEDGER_ROW.empty_table(), *(found for found in folded if isinstance(found, pa.Table))])
     folder = change_path(1).rpartition("/")[0]
     # The changes first: what a change replaces was committed before it.
-    paths = [relative(root, info.path) for info in store.list(folder)]
-    paths += [path for info in store.list(LEDGER) if not (path := relative(root, info.path)).startswith(f"{folder}/")]
+    paths = [store.relative(info.path) for info in store.list(folder)]
+    paths += [path for info in store.list(LEDGER) if not (path := store.relative(info.path)).startswith(f"{folder}/")]
     known = {*old["unit"].to_pylist(), *(f"{CHANGE}{number:06d}" for number in range(merged.number + 1))}
     paths = [path for path in paths if PurePosixPath(path).stem not in known]  # to be removed by the next publication
     with ThreadPoolExecutor(READS) as pool:
@@ -281,7 +281,7 @@ def orphan_faults(state: LakeState) -> Iterator[str]:
     found: dict[str, list[str]] = {}
     for folder in Dataset:
         for info in store.list(folder):
-            path = relative(state.root, info.path)
+            path = store.relative(info.path)
             if path.startswith(f"{folder}/{LOG}/"):
                 continue  # of the dataset's table
             if not _DATA.match(path):
@@ -289,7 +289,7 @@ def orphan_faults(state: LakeState) -> Iterator[str]:
             elif path not in named and attempted_change(path) is None:
                 found.setdefault(unit_of(path), []).append(path)
     for info in store.list(MERGED_LEDGER):
-        if not _FOLDED.match(path := relative(state.root, info.path)):
+        if not _FOLDED.match(path := store.relative(info.path)):
             yield f"{path} is not a file of the merged ledger: remove it"
     if not found:
         return
@@ -330,8 +330,7 @@ def is_open(state: LakeState, unit: str) -> bool:
     """Whether a unit of a stream is planned or spooled and will be read by the next run."""
     store = storage(state.root)
     if found := OF_A_STREAM.match(unit):
-        path = f"plans/{found[1]}/{found[2]}/{found[3]}.json"
-        return bool(store.filesystem.get_file_info(store.full(path)).is_file)
+        return store.is_file(f"plans/{found[1]}/{found[2]}/{found[3]}.json")
     return any(info.base_name == f"{unit}.arrow" for info in store.list("spool"))
 
 
@@ -340,7 +339,7 @@ def object_faults(state: LakeState) -> Iterator[str]:
     store = storage(state.root)
     sizes: dict[str, int] = {}
     for folder in ("pictures", "payloads"):
-        found = {relative(state.root, info.path): info.size for info in store.list(folder)}
+        found = {store.relative(info.path): info.size for info in store.list(folder)}
         with ThreadPoolExecutor(READS) as pool:
             yield from filter(None, pool.map(partial(_object_fault, state.root), found))
         sizes |= found
@@ -369,11 +368,6 @@ def _object_fault(root: str, path: str) -> str | None:
     if isinstance(data, str):
         return data
     return None if sha256(data) == found[1] else f"{path} was changed: its SHA-256 is not its name; restore it"
-
-
-def relative(root: str, full: str) -> str:
-    """A full path of pyarrow's, relative to the lake's root."""
-    return full.removeprefix(f"{storage(root).base}/")
 
 
 def first_line(error: Exception) -> str:

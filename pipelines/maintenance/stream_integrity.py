@@ -15,7 +15,7 @@ from lake.format import FILE
 from lake.ledger import committed_end
 from lake.storage import storage
 from lake.tombstones import FOLDER as TOMBSTONES
-from pipelines.maintenance.integrity import OF_A_STREAM, READS, LakeState, first_line, read_bytes, relative
+from pipelines.maintenance.integrity import OF_A_STREAM, READS, LakeState, first_line, read_bytes
 from schemas.errors import LakeDamaged, NotPermitted, PrestaCopError, ServiceUnavailable
 from schemas.files.marks import MARK
 from schemas.lake import HEALTH, LEDGER, MERGED_LEDGER, Dataset, Source
@@ -54,7 +54,7 @@ def plan_faults(state: LakeState) -> Iterator[str]:
                 yield f"unit {row['unit']}: it begins at {row['range_start']:,}, its name says {start:,}"
     floors: dict[str, dict[int, int]] = {}
     with_floors: set[str] = set()
-    paths = [relative(state.root, info.path) for info in store.list("plans")]
+    paths = [store.relative(info.path) for info in store.list("plans")]
     with ThreadPoolExecutor(READS) as pool:
         contents = pool.map(partial(read_bytes, state.root), paths)
         for path, data in zip(paths, contents, strict=True):
@@ -166,7 +166,7 @@ def spool_faults(state: LakeState) -> Iterator[str]:
     store = storage(state.root)
     vouched = _vouchers(state.root)  # before the segments: they are removed in this order
     for info in store.list("spool"):
-        path = relative(state.root, info.path)
+        path = store.relative(info.path)
         vouched.discard(voucher(path))
         data = read_bytes(state.root, path)
         if isinstance(data, str):
@@ -188,7 +188,8 @@ def spool_faults(state: LakeState) -> Iterator[str]:
 
 
 def _vouchers(root: str) -> set[str]:
-    return {path for info in storage(root).list("plans/spool") if is_voucher(path := relative(root, info.path))}
+    store = storage(root)
+    return {path for info in store.list("plans/spool") if is_voucher(path := store.relative(info.path))}
 
 
 def notices(state: LakeState) -> Iterator[str]:
@@ -204,7 +205,7 @@ def notices(state: LakeState) -> Iterator[str]:
     known = set(state.as_committed["unit"].to_pylist())
     for info in store.list("again"):
         if info.base_name not in known:
-            yield f"{relative(state.root, info.path)} names no unit of the ledger; remove it"
+            yield f"{store.relative(info.path)} names no unit of the ledger; remove it"
     history = state.as_committed.filter(pc.equal(state.as_committed["source"], str(Source.HISTORY)))
     loaded = {path for path in history["path"].to_pylist() if path.startswith(TOPICS)}
     try:
@@ -222,11 +223,11 @@ def notices(state: LakeState) -> Iterator[str]:
 def _all_committed(root: str) -> bool:
     """Whether the loader's topics hold nothing that is not in the lake: then plans/loaded has a note on each file."""
     store = storage(root)
-    if any(relative(root, info.path).startswith(f"spool/{Source.HISTORY}-") for info in store.list("spool")):
+    if any(store.relative(info.path).startswith(f"spool/{Source.HISTORY}-") for info in store.list("spool")):
         return False
     last: dict[tuple[str, int], str] = {}
     for info in store.list("plans"):
-        found = _PLAN.match(path := relative(root, info.path))
+        found = _PLAN.match(path := store.relative(info.path))
         if found and found["stream"].startswith(f"{Source.HISTORY}-"):
             last[found["stream"], int(found["partition"])] = path  # they are sorted
     try:

@@ -251,7 +251,7 @@ def _first_copies(connection: duckdb.DuckDBPyConnection, dataset: Dataset) -> pa
 def _files(root: str) -> set[str]:
     """The paths of all files that are there."""
     store = storage(root)
-    return {info.path.removeprefix(f"{store.base}/") for folder in Dataset for info in store.list(folder)}
+    return {store.relative(info.path) for folder in Dataset for info in store.list(folder)}
 
 
 def _in(name: str, values: Iterable[str]) -> pads.Expression:

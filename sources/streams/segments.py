@@ -45,9 +45,7 @@ def tidy(root: str, spool: str = "spool") -> int:
     """Remove the segments of committed units, of this folder of the spool or of all, and the vouchers of units whose
     segment is gone (a bucket's rule removes it, when a killed run has left it); returns the number of objects."""
     store = storage(root)
-    paths = {
-        info.path.removeprefix(f"{store.base}/") for folder in (f"plans/{spool}", spool) for info in store.list(folder)
-    }
+    paths = {store.relative(info.path) for folder in (f"plans/{spool}", spool) for info in store.list(folder)}
     segments = {f"{path.removeprefix('plans/').removesuffix('.arrow')}.arrow" for path in paths}
     done = []
     for path in segments:
@@ -66,7 +64,7 @@ def tidy(root: str, spool: str = "spool") -> int:
 def with_payloads(root: str, has_it: Callable[[bytes], bool]) -> list[str]:
     """The paths of the segments that wait to be read and have a payload of which this is true."""
     store = storage(root)
-    paths = [info.path.removeprefix(f"{store.base}/") for info in store.list("spool")]
+    paths = [store.relative(info.path) for info in store.list("spool")]
     return [path for path in paths if any(map(has_it, _payloads(root, path)))]
 
 
