@@ -23,7 +23,7 @@ from lake.storage import storage
 from lake.tables import LOG
 from lake.tombstones import COLUMNS, Tombstones, now, put_tombstones, read_tombstones
 from schemas.errors import NotReconciled
-from schemas.lake import ERASED, SCHEMAS, STATS, Dataset, Source
+from schemas.lake import ERASED, SCHEMAS, STATS, Dataset, Source, plain, value_counts
 
 _OBJECTS: Final = {Dataset.IMAGES: "object", Dataset.DEAD_LETTERS: "payload_object"}
 """The columns with paths of objects."""
@@ -105,7 +105,7 @@ def _rewritten(lk: Lake, change: Change, them: Tombstones, holding: list[LakeFil
         dataset, table = Dataset(file.dataset), read_checked(lk.root, file)
         erased = pa.array(them.erased(table))
         gone = table.filter(erased)
-        for unit, n in zip(*_counted(gone["unit"]), strict=True):
+        for unit, n in value_counts(gone["unit"].cast(pa.string())).items():
             removed[unit, file.dataset] += n
         if dataset in _OBJECTS:
             replaces += gone[_OBJECTS[dataset]].drop_null().unique().to_pylist()
@@ -123,16 +123,11 @@ def _rewritten(lk: Lake, change: Change, them: Tombstones, holding: list[LakeFil
     return change._replace(files=files, replaces=replaces, moves=[*change.moves, *moves])
 
 
-def _counted(column: pa.ChunkedArray) -> tuple[list[str], list[int]]:
-    found = column.cast(pa.string()).value_counts()
-    return found.field("values").to_pylist(), found.field("counts").to_pylist()
-
-
 def _less_counts(lk: Lake, stats: list[LakeFile], rows: dict[Dataset, list[pa.Table]]) -> pa.Table:
     """What the statistics lose."""
     found = [STATS.empty_table()]
     for dataset, tables in rows.items():
-        gone = pa.concat_tables([table.cast(_plain(table.schema)) for table in tables])
+        gone = pa.concat_tables([table.cast(plain(table.schema)) for table in tables])
         paths = {file.path for file in (*lk.entries(Dataset.STATS), *stats)}
         of_units = pads.field("unit").cast(pa.string()).isin(gone["unit"].unique())
         before = parquet_dataset(lk.root, Dataset.STATS, sorted(paths)).to_table(filter=of_units)
@@ -140,10 +135,6 @@ def _less_counts(lk: Lake, stats: list[LakeFile], rows: dict[Dataset, list[pa.Ta
         place = counts.schema.get_field_index("n")
         found.append(counts.set_column(place, STATS.field("n"), pc.negate(counts["n"])))
     return summed(pa.concat_tables(found).unify_dictionaries())
-
-
-def _plain(schema: pa.Schema) -> pa.Schema:
-    return pa.schema([f.with_type(pa.string()) if pa.types.is_dictionary(f.type) else f for f in schema])
 
 
 def has_erased(moves: Iterable[Move]) -> bool:

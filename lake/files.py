@@ -37,18 +37,13 @@ def in_ledger(files: Iterable[WrittenFile]) -> dict[str, list[Any]]:
     return {"files": named, "sha256": [file.sha256 for file in files]}
 
 
-def partition_columns(dataset: Dataset) -> pa.Schema:
-    """The columns of a dataset that are in the paths of its files."""
-    return pa.schema([(name, pa.string()) for name in partitions(dataset)])
-
-
 def parquet_dataset(root: str, dataset: Dataset, paths: Sequence[str]) -> pads.Dataset:
     """Files of a dataset as a pyarrow dataset, partitions as columns.
 
     Args:
         paths: below the lake's root.
     """
-    store, columns = storage(root), partition_columns(dataset)
+    store, columns = storage(root), pa.schema([(name, pa.string()) for name in partitions(dataset)])
     schema = pa.unify_schemas([SCHEMAS[dataset], columns])
     if not paths:
         return pads.dataset(schema.empty_table())

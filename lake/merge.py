@@ -21,7 +21,7 @@ from lake.reader import LakeFile
 from lake.storage import storage
 from lake.views import counted
 from schemas.errors import NotReconciled
-from schemas.lake import SCHEMAS, STATS, Dataset, Source, empty
+from schemas.lake import SCHEMAS, STATS, Dataset, Source, empty, plain
 
 ROW_GROUP = 1 << 17
 MAX_ROWS = 1 << 20
@@ -194,10 +194,8 @@ def _unpacked(batch: pa.RecordBatch) -> int:
 def summed(table: pa.Table) -> pa.Table:
     """Statistics with one row per unit and key."""
     keys = [name for name in STATS.names if name != "n"]
-    plain = pa.schema(
-        [field.with_type(pa.string()) if pa.types.is_dictionary(field.type) else field for field in STATS]
-    )
-    sums = table.cast(plain).group_by(keys).aggregate([("n", "sum")]).rename_columns({"n_sum": "n"}).select(STATS.names)
+    sums = table.cast(plain(STATS)).group_by(keys).aggregate([("n", "sum")])
+    sums = sums.rename_columns({"n_sum": "n"}).select(STATS.names)
     return sums.filter(pc.not_equal(sums["n"], 0)).sort_by("window_start").cast(STATS)
 
 

@@ -14,9 +14,10 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 
 from lake.copies import IDENTITIES, NO_COPIES, NO_TIMES, copies_view, near, times_of
-from lake.files import parquet_dataset, partition_columns
+from lake.files import parquet_dataset
 from lake.layout import is_history, partitions
 from lake.storage import LocalStorage, storage
+from lake.tables import form_of
 from schemas.history import TIME_ZONE
 from schemas.lake import ERASED, LEDGER_ROW, ROWS_OUT, SCHEMAS, UNDONE, Dataset, Source
 
@@ -269,9 +270,7 @@ def _register_files(connection: duckdb.DuckDBPyConnection, root: str, view: str,
         connection.register(view, parquet_dataset(root, dataset, paths))
         return
     # Files of earlier versions have fewer columns.
-    _copy(
-        connection, f"no_{view}", pa.unify_schemas([_plain(SCHEMAS[dataset]), partition_columns(dataset)]).empty_table()
-    )
+    _copy(connection, f"no_{view}", form_of(dataset).schema.empty_table())
     names = ", ".join("'" + store.full(path).replace("'", "''") + "'" for path in paths)
     types = ", ".join(f"'{name}': VARCHAR" for name in partitions(dataset))
     read = f"read_parquet([{names}], hive_partitioning = true, hive_types = {{{types}}}, union_by_name = true)"
@@ -286,11 +285,6 @@ def _close() -> None:
     # An unfinished scan of a pyarrow dataset would go on while the interpreter shuts down, and crash.
     for connection in list(_open):
         connection.close()
-
-
-def _plain(schema: pa.Schema) -> pa.Schema:
-    """The schema with strings in place of dictionaries, which DuckDB would map to enums."""
-    return pa.schema([f.with_type(pa.string()) if pa.types.is_dictionary(f.type) else f for f in schema])
 
 
 def _copy(connection: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -> None:

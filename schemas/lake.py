@@ -5,6 +5,7 @@ identity of a row without a ``message_id``.
 """
 
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -251,6 +252,17 @@ SCHEMAS: dict[Dataset, pa.Schema] = {
 def empty(schema: pa.Schema) -> pa.RecordBatch:
     """A batch without rows."""
     return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
+
+
+def plain(schema: pa.Schema) -> pa.Schema:
+    """The schema with strings in place of dictionaries."""
+    return pa.schema([f.with_type(pa.string()) if pa.types.is_dictionary(f.type) else f for f in schema])
+
+
+def value_counts(column: pa.Array | pa.ChunkedArray) -> dict[Any, int]:
+    """How often each value is there."""
+    found = column.value_counts()
+    return dict(zip(found.field("values").to_pylist(), found.field("counts").to_pylist(), strict=True))
 
 
 def constant(text: str, n: int) -> pa.DictionaryArray:

@@ -20,6 +20,7 @@ from lake.erasure import bury_pictures, pictures
 from lake.tombstones import tombstones
 from schemas.dead_letter_share import MIN_ROWS, percent
 from schemas.errors import InputUnusable
+from schemas.lake import value_counts
 from sources.units import Unit, UnitBatch
 from transforms.outputs import DEAD_LETTERS, UPLOADED, Parsed
 from transforms.per_unit import PerUnit
@@ -70,9 +71,7 @@ class _Counts:
         self.rows += parsed.rows.num_rows + refused
         self.refused += refused
         if refused:
-            found = parsed.dead_letters["reason"].value_counts()
-            names, counts = found.field("values").to_pylist(), found.field("counts").to_pylist()
-            self.reasons.update(dict(zip(names, counts, strict=True)))
+            self.reasons.update(value_counts(parsed.dead_letters["reason"]))
 
 
 class Parser(PerUnit[_Counts]):

@@ -43,7 +43,7 @@ from pipelines.analysis.results import (
 )
 from pipelines.violations.summary import visible
 from schemas.history import TIME_ZONE
-from schemas.lake import MICROSECONDS, Dataset, Source
+from schemas.lake import MICROSECONDS, Dataset, Source, value_counts
 from sources.progress import progress
 from transforms.stats import HOUR
 
@@ -93,8 +93,8 @@ def count(dataset: str, source: str, rows: pa.RecordBatch) -> Counter[Key]:
         numbers[DAY, source, day] += n
         if source == DRONES:
             numbers[UNQUALIFIED_DAY, source, day] += n if dataset == Dataset.UNQUALIFIED else 0
-    numbers.update({(CODE, source, str(code)): n for code, n in _pairs(rows["violation_code"])})
-    numbers.update({(AREA, source, area or ""): n for area, n in _pairs(rows["area"])})
+    numbers.update({(CODE, source, str(code)): n for code, n in value_counts(rows["violation_code"]).items()})
+    numbers.update({(AREA, source, area or ""): n for area, n in value_counts(rows["area"]).items()})
     return numbers
 
 
@@ -105,11 +105,6 @@ def _local(hours: pa.Array) -> tuple[list[str], list[str]]:
     week = pc.day_of_week(local).to_numpy() * HOURS + pc.hour(local).to_numpy()
     days = local.to_numpy().astype("datetime64[D]")
     return week.astype(str).tolist(), np.datetime_as_string(days).tolist()
-
-
-def _pairs(column: pa.Array) -> Iterator[tuple[Any, int]]:
-    seen = column.value_counts()
-    return zip(seen.field("values").to_pylist(), seen.field("counts").to_pylist(), strict=True)
 
 
 # The types choose the coders, and a key needs one encoding: a StrEnum equals its text in Python but not when pickled,
@@ -155,7 +150,7 @@ class _ReadLetters(beam.DoFn):  # type: ignore[misc]
         found: dict[str, Letters] = {}
         columns = ["unit", "record", "reason", "detail", "payload", "path", "offset"]
         for rows in _batches(self._root, file, columns, LETTERS_AT_ONCE):
-            for reason, n in _pairs(rows["reason"]):
+            for reason, n in value_counts(rows["reason"]).items():
                 place = pc.indices_nonzero(pc.equal(rows["reason"].cast(pa.string()), reason))
                 first = rows.take(place).sort_by("record").slice(0, SAMPLES).to_pylist()
                 found[reason] = join_letters([found.get(reason, (0, ())), (n, tuple(map(_sample, first)))])

@@ -28,7 +28,7 @@ from lake.storage import storage
 from lake.tables import LOG
 from lake.views import with_moves
 from schemas.errors import NotPermitted, PrestaCopError, ServiceUnavailable, UnsafePath
-from schemas.lake import CHANGES, LEDGER, LEDGER_ROW, MERGED_LEDGER, Dataset, Source
+from schemas.lake import CHANGES, LEDGER, LEDGER_ROW, MERGED_LEDGER, Dataset, Source, value_counts
 from terminal.printing import number_of
 
 READS = 8
@@ -262,8 +262,7 @@ def _file_faults(root: str, file: dict[str, Any], unit: str | None, counted: Cou
         return
     if table.num_rows != file["rows"]:
         yield f"{path} holds {table.num_rows:,} rows, the ledger says {file['rows']:,}"
-    seen = table["unit"].cast(pa.string()).value_counts()
-    counted.update(dict(zip(seen.field("values").to_pylist(), seen.field("counts").to_pylist(), strict=True)))
+    counted.update(value_counts(table["unit"].cast(pa.string())))
     if unit is not None and (other := counted.keys() - {unit}):
         yield f"{path} holds rows of {', '.join(sorted(map(str, other)))}"
     if "event_time" in needed:

@@ -27,7 +27,7 @@ from lake.storage import storage
 from lake.views import spilling
 from pipelines.maintenance.committing import commit_change
 from schemas.errors import InputUnusable, NotReconciled
-from schemas.lake import BRANCHES, DUPLICATES, ROWS_OUT, SCHEMAS, UNDONE, Dataset, Source
+from schemas.lake import BRANCHES, DUPLICATES, ROWS_OUT, SCHEMAS, UNDONE, Dataset, Source, value_counts
 from sources.progress import progress
 from sources.units import TOPICS
 from transforms.outputs import OUTPUT_DATASETS
@@ -311,8 +311,7 @@ def _holds(root: str, file: LakeFile, units: Iterable[str]) -> bool:
 
 
 def _by_unit(rows: pa.Table) -> dict[str, int]:
-    found = rows["unit"].cast(pa.string()).value_counts()
-    return dict(zip(found.field("values").to_pylist(), found.field("counts").to_pylist(), strict=True))
+    return value_counts(rows["unit"].cast(pa.string()))
 
 
 def _of(table: pa.Table, units: Iterable[str]) -> pa.ChunkedArray:
