@@ -11,6 +11,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, date, datetime, time
 from fractions import Fraction
 from importlib import import_module
 from typing import Any, Final, NoReturn, TypeAlias, TypeVar
@@ -274,6 +275,14 @@ def duration(text: str) -> int:
     if not found:
         raise argparse.ArgumentTypeError(f"{text!r} is not a duration: write 30s, 5m, 1h, 1d")
     return int(found[1]) * _UNITS[found[2]]
+
+
+def day(text: str) -> datetime:
+    """``2026-01-31``: when this day begins in UTC."""
+    try:
+        return datetime.combine(date.fromisoformat(text), time(), UTC)
+    except ValueError:
+        raise argparse.ArgumentTypeError("write a day as YYYY-MM-DD") from None
 
 
 def bytes_a_second(text: str) -> float:

@@ -1,11 +1,10 @@
 """The flags of the commands that read a lake's answers: imports nothing heavy, for ``--help``."""
 
 import argparse
-from datetime import UTC, date, datetime, time
 from pathlib import Path
 
 from pipelines.violations.options import window_seconds
-from terminal.arguments import BEAM_AND_BUCKETS, LAKE, above_zero, add_lake, add_quiet, command_parser
+from terminal.arguments import BEAM_AND_BUCKETS, LAKE, above_zero, add_lake, add_quiet, command_parser, day
 
 GET_IT = "get it at https://data.cityofnewyork.us/d/ncbg-6agr (Export, CSV)"
 
@@ -167,11 +166,4 @@ def officers() -> argparse.ArgumentParser:
 
 def _add_since(parser: argparse.ArgumentParser) -> None:
     help_text = "read only events on this day (UTC) or later: 2026-01-31"
-    parser.add_argument("--since", type=_day, metavar="DATE", help=help_text)
-
-
-def _day(text: str) -> datetime:
-    try:
-        return datetime.combine(date.fromisoformat(text), time(), UTC)
-    except ValueError:
-        raise argparse.ArgumentTypeError("write a day as YYYY-MM-DD") from None
+    parser.add_argument("--since", type=day, metavar="DATE", help=help_text)

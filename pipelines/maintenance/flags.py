@@ -1,12 +1,11 @@
 """The flags of the commands that keep a lake: imports nothing heavy, for ``--help``."""
 
 import argparse
-from datetime import UTC, date, datetime, time
 from pathlib import Path
 
 from schemas import history, messages
 from schemas.files.urls import PLACE
-from terminal.arguments import BEAM_AND_BUCKETS, LAKE, add_lake, add_quiet, command_parser, duration, whole
+from terminal.arguments import BEAM_AND_BUCKETS, LAKE, add_lake, add_quiet, command_parser, day, duration, whole
 from terminal.printing import printable
 
 MAX_REASON = 200
@@ -253,7 +252,7 @@ def forget() -> argparse.ArgumentParser:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--plate", metavar="ID", type=_plate, help="erase all rows of this plate with an event until now")
     what.add_argument(
-        "--before", metavar="DATE", type=_date, help="erase positions and pictures before this day (UTC): 2025-01-31"
+        "--before", metavar="DATE", type=day, help="erase positions and pictures before this day (UTC): 2025-01-31"
     )
     what.add_argument("--list", action="store_true", help="print what was erased, when and by whom, and stop")
     parser.add_argument("--reason", default="", metavar="TEXT", type=_reason, help="why, in one line, for the ledger")
@@ -266,13 +265,6 @@ def _plate(text: str) -> str:
     if not any(character.isalnum() for character in text):
         raise argparse.ArgumentTypeError("a plate has letters or digits")
     return text
-
-
-def _date(text: str) -> datetime:
-    try:
-        return datetime.combine(date.fromisoformat(text), time(), UTC)
-    except ValueError:
-        raise argparse.ArgumentTypeError("write a day as YYYY-MM-DD") from None
 
 
 def _reason(text: str) -> str:
