@@ -3,7 +3,7 @@
 import atexit
 import re
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from tempfile import TemporaryDirectory
@@ -15,7 +15,7 @@ import pyarrow.dataset as pads
 
 from lake.copies import IDENTITIES, NO_COPIES, NO_TIMES, copies_view, near, times_of
 from lake.files import parquet_dataset
-from lake.layout import is_history, partitions
+from lake.layout import NEW_YORK, is_history, partitions
 from lake.storage import LocalStorage, storage
 from lake.tables import form_of
 from schemas.history import TIME_ZONE
@@ -190,9 +190,15 @@ class Parts(NamedTuple):
 
     def of(self, source: Source) -> "Parts":
         """Those of one source."""
-        here = f"/source={source}/"
-        published, tail = ([path for path in paths if here in path] for paths in (self.published, self.tail))
-        return Parts(published, tail, self.known)
+        return self._where(lambda path: f"/source={source}/" in path)
+
+    def since(self, time: datetime) -> "Parts":
+        """Those that can have rows since then, of a dataset that is partitioned by month."""
+        month = f"{time.astimezone(NEW_YORK):%Y-%m}"
+        return self._where(lambda path: path.partition("/month=")[2] >= month)
+
+    def _where(self, holds: Callable[[str], bool]) -> "Parts":
+        return Parts(list(filter(holds, self.published)), list(filter(holds, self.tail)), self.known)
 
     @property
     def with_copies(self) -> list[str]:

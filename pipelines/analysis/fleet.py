@@ -29,8 +29,7 @@ from scipy.stats import theilslopes
 
 from lake import Lake, filled_lake
 from lake.changes import reading
-from lake.layout import NEW_YORK
-from lake.views import Parts, spilling
+from lake.views import spilling
 from pipelines.analysis import flags
 from pipelines.cli.app import run
 from schemas.lake import Dataset
@@ -182,18 +181,11 @@ def fleet(lk: Lake, since: datetime | None = None, new_minutes: float | None = N
     """
     parts, where = lk.parts(Dataset.POSITIONS), "true"
     if since:
-        month = f"{since.astimezone(NEW_YORK):%Y-%m}"
-        published, tail = ([p for p in paths if _month(p) >= month] for paths in (parts.published, parts.tail))
-        parts = Parts(published, tail, parts.known)
+        parts = parts.since(since)
         where = f"event_time >= '{since.isoformat()}'::TIMESTAMPTZ"
     with spilling(lk.connect({Dataset.POSITIONS: parts}, "FROM positions")) as connection:
         connection.execute(f"CREATE TEMP VIEW messages AS FROM positions WHERE {where}")
         return estimate(connection, new_minutes)
-
-
-def _month(path: str) -> str:
-    """The partition of a file of positions."""
-    return path.partition("/month=")[2].partition("/")[0]
 
 
 def estimate(connection: duckdb.DuckDBPyConnection, new_minutes: float | None = None) -> Fleet:

@@ -17,8 +17,7 @@ import msgspec
 
 from lake import Lake, filled_lake
 from lake.changes import reading
-from lake.layout import NEW_YORK
-from lake.views import Parts, spilling
+from lake.views import spilling
 from pipelines.analysis import flags
 from pipelines.analysis.second_looks import Agreement, SecondLooks, second_looks
 from pipelines.analysis.suggestions import Suggestions, suggestions
@@ -86,12 +85,13 @@ def officers(lk: Lake, since: datetime | None = None, console: Path | None = Non
         console: the folder of a console's state, for its second looks and suggestions.
         since: only alerts of events since then count, and files of earlier months are not opened; None for all.
     """
-    where, month = "true", ""
+    # The history has no answers.
+    parts = {dataset: lk.parts(dataset).of(Source.DRONES) for dataset in (Dataset.QUALIFIED, Dataset.UNQUALIFIED)}
+    where = "true"
     if since:
-        where, month = f"event_time >= '{since.isoformat()}'::TIMESTAMPTZ", f"{since.astimezone(NEW_YORK):%Y-%m}"
-    query = "FROM alerts"
-    parts = {dataset: _since(lk.parts(dataset), month) for dataset in (Dataset.QUALIFIED, Dataset.UNQUALIFIED)}
-    with spilling(lk.connect(parts, query)) as connection:
+        parts = {dataset: of.since(since) for dataset, of in parts.items()}
+        where = f"event_time >= '{since.isoformat()}'::TIMESTAMPTZ"
+    with spilling(lk.connect(parts, "FROM alerts")) as connection:
         connection.execute(_WORK.format(where=where))
         alerts, unanswered = connection.sql(
             f"SELECT count(*), count(*) FILTER (NOT answered) FROM alerts WHERE {where}"
@@ -104,15 +104,6 @@ def officers(lk: Lake, since: datetime | None = None, console: Path | None = Non
     looks = second_looks(console, numbers, since) if console else None
     effect = suggestions(console, since) if console else None
     return Officers(alerts, unanswered, codes, by_officer, hours, looks, effect)
-
-
-def _since(parts: Parts, month: str) -> Parts:
-    """The files of drones since a month: the history has no answers."""
-    drones = parts.of(Source.DRONES)
-    published, tail = (
-        [path for path in paths if path.partition("/month=")[2] >= month] for paths in (drones.published, drones.tail)
-    )
-    return Parts(published, tail, drones.known)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
