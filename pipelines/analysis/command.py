@@ -1,7 +1,6 @@
 """``prestacop analyze``: compute the answers to the city's questions from the lake, print them, write the report."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from tempfile import TemporaryDirectory
@@ -64,9 +63,8 @@ def print_answers(found: Answers) -> None:
     print("\n".join(lines(found)))
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main(argv: Sequence[str]) -> None:
     """The command."""
-    argv = sys.argv[1:] if argv is None else argv
     parser = flags.analyze()
     arguments, rest = parser.parse_known_args(argv)
     options = beam_options(parser, rest)

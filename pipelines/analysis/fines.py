@@ -110,7 +110,7 @@ def fines(lk: Lake, rates: dict[int, Rate]) -> Fines:
     return Fines({row["violation_code"]: Fine(*(row[f"{name}_sum"] for name in sums)) for row in rows})
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main(argv: Sequence[str]) -> None:
     """The command."""
     parser = flags.fines()
     arguments = parser.parse_args(argv)

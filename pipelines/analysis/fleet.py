@@ -327,7 +327,7 @@ def _date(day: float) -> str:
     return f"{datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=day):%Y-%m-%d}"
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main(argv: Sequence[str]) -> None:
     """The command."""
     parser = flags.fleet()
     arguments = parser.parse_args(argv)

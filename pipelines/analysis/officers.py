@@ -106,7 +106,7 @@ def officers(lk: Lake, since: datetime | None = None, console: Path | None = Non
     return Officers(alerts, unanswered, codes, by_officer, hours, looks, effect)
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main(argv: Sequence[str]) -> None:
     """The command."""
     parser = flags.officers()
     arguments = parser.parse_args(argv)

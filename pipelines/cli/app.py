@@ -1,8 +1,9 @@
 """What every command shares: exit codes, progress, and the last line when it is stopped. Imports nothing of Beam."""
 
 import atexit
+import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from typing import NoReturn, TextIO, cast
 
@@ -84,13 +85,16 @@ def _shown(update: Callable[[], None]) -> Iterator[None]:
         update()
 
 
-def run(command: Callable[[], int], resume: str) -> NoReturn:
+def run(command: Callable[[], int], resume: str, again: Sequence[str] = ()) -> NoReturn:
     """Run a command and exit with its code; known errors are printed as one line and have their own code.
 
     Args:
         command: returns the exit code.
         resume: what to print after Ctrl-C: how to resume.
+        again: the words of the command line to run for that, printed on a line of their own.
     """
+    if again:
+        resume = f"{resume}\n  {shlex.join(again)}"
     with guarded_output():
         _run(command, resume)
 

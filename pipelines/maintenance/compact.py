@@ -1,8 +1,6 @@
 """``prestacop compact``: publish what is committed, merge the small files of the tables, delete replaced files."""
 
 import argparse
-import shlex
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -117,14 +115,13 @@ def vacuumed(deleted: Vacuumed) -> str:
     return f"{amount} deleted; {deleted.kept:,} younger ones are kept for open readers"
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main(argv: Sequence[str]) -> None:
     """The command."""
-    argv = sys.argv[1:] if argv is None else argv
     parser = flags.compact()
     arguments, rest = parser.parse_known_args(argv)
     options = beam_options(parser, rest)
-    again = shlex.join(["prestacop", "compact", *argv])
-    run(lambda: _command(arguments, options), f"No row is lost or duplicated; run it again:\n  {again}")
+    resume = "No row is lost or duplicated; run it again:"
+    run(lambda: _command(arguments, options), resume, ["prestacop", "compact", *argv])
 
 
 def _command(arguments: argparse.Namespace, options: PipelineOptions) -> int:

@@ -1,8 +1,6 @@
 """``prestacop forget``: erase a plate, or old positions and pictures, from every byte of the lake, for good."""
 
 import argparse
-import shlex
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -122,13 +120,12 @@ def _said(rows: Counter[str]) -> str:
     return ", ".join(f"{n:,} {dataset.replace('_', ' ')}" for dataset, n in sorted(rows.items())) or "no rows"
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main(argv: Sequence[str]) -> None:
     """The command."""
-    argv = sys.argv[1:] if argv is None else argv
     parser = flags.forget()
     arguments = parser.parse_args(argv)
-    again = shlex.join(["prestacop", "forget", *argv])
-    run(partial(command, arguments, parser.error), f"What is erased stays so; run it again, and it goes on:\n  {again}")
+    resume = "What is erased stays so; run it again, and it goes on:"
+    run(partial(command, arguments, parser.error), resume, ["prestacop", "forget", *argv])
 
 
 def command(arguments: argparse.Namespace, refuse: Callable[[str], Any]) -> int:

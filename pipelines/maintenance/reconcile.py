@@ -180,7 +180,7 @@ def _unnamed(root: str) -> Iterator[str]:
         )
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main(argv: Sequence[str]) -> None:
     """The command."""
     parser = flags.reconcile()
     arguments = parser.parse_args(argv)

@@ -1,8 +1,6 @@
 """``prestacop replay``: validate dead letters again, and move those that pass into their dataset, exactly once."""
 
 import argparse
-import shlex
-import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -69,14 +67,12 @@ def summary(change: dict[str, Any] | None, reason: str, before: dict[str, int], 
     yield from (f"  {n:>9,}  are now refused: {name}" for name, n in more.items())
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main(argv: Sequence[str]) -> None:
     """The command."""
-    argv = sys.argv[1:] if argv is None else argv
     parser = flags.replay()
     arguments, rest = parser.parse_known_args(argv)
     options = beam_options(parser, rest)
-    again = shlex.join(["prestacop", "replay", *argv])
-    run(lambda: _command(arguments, options), f"The lake is as it was; run it again:\n  {again}")
+    run(lambda: _command(arguments, options), "The lake is as it was; run it again:", ["prestacop", "replay", *argv])
 
 
 def _command(arguments: argparse.Namespace, options: PipelineOptions) -> int:

@@ -133,7 +133,7 @@ def _time(value: datetime) -> str:
     return f"{value:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main(argv: Sequence[str]) -> None:
     """The command."""
     parser = flags.trace()
     arguments = parser.parse_args(argv)

@@ -47,17 +47,16 @@ def summary(change: dict[str, Any]) -> str:
     return f"{change['path']}: {number_of(len(units), 'unit')}, {number_of(rows, 'row')}{again} ({change['unit']})"
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main(argv: Sequence[str]) -> None:
     """The command."""
-    argv = sys.argv[1:] if argv is None else argv
     parser = flags.undo()
     arguments = parser.parse_args(argv)
     if bool(arguments.units) == arguments.list:
         parser.error("give the units, or --list, which shows them")
     if not (arguments.list or arguments.dry_run or arguments.yes or sys.stdin.isatty()):
         parser.error("there is no terminal to confirm on: check with --dry-run, then give --yes")
-    again = shlex.join(["prestacop", "undo", *argv])
-    run(lambda: command(arguments), f"The undo was committed as a whole or not at all; run it again:\n  {again}")
+    resume = "The undo was committed as a whole or not at all; run it again:"
+    run(lambda: command(arguments), resume, ["prestacop", "undo", *argv])
 
 
 def command(arguments: argparse.Namespace) -> int:

@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import shlex
 import sys
 import threading
 import time
@@ -83,11 +82,11 @@ def main(argv: Sequence[str] | None = None, cluster: Cluster | None = None) -> N
         parser.error(cluster.refuses_unbounded)
     else:
         place = cluster.place
-    again = shlex.join([*parser.prog.split(), *argv])
     done = cluster.leaving if cluster else "Units in the ledger are done"
     run(
         lambda: _command(arguments, options, place, shown_by_ledger=cluster is not None or runner == DATAFLOW),
-        f"{done}; to go on with the others run again:\n  {again}",
+        f"{done}; to go on with the others run again:",
+        [*parser.prog.split(), *argv],
     )
 
 
