@@ -4,8 +4,9 @@ import atexit
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr
-from typing import NoReturn, TextIO, cast
+from contextlib import AbstractContextManager, contextmanager, redirect_stderr
+from functools import partial
+from typing import Any, NoReturn, TextIO, cast
 
 from pipelines.cli.commit_progress import Committed, kept_up_to_date
 from pipelines.cli.temporary import own_temporary_folder
@@ -28,34 +29,24 @@ class JobEnded(Exception):
         self.exit_code = exit_code
 
 
-@contextmanager
-def progress_bar(label: str, quiet: bool) -> Iterator[None]:
+def progress_bar(label: str, quiet: bool) -> AbstractContextManager[None]:
     """Show on stderr how many of the planned bytes were read, while the body runs in this process."""
 
     def update(bar: Bar) -> None:
         bar.total = progress.bytes_planned
         bar.update(progress.bytes_done - bar.n)
 
-    with (
-        Bar(desc=label, unit="B", quiet=quiet) as bar,
-        _shown(lambda: update(bar)),
-    ):
-        yield
+    return _shown(update, desc=label, unit="B", quiet=quiet)
 
 
-@contextmanager
-def stream_line(quiet: bool) -> Iterator[None]:
+def stream_line(quiet: bool) -> AbstractContextManager[None]:
     """Show on stderr how many messages were read and how many wait, while the body runs in this process."""
 
     def update(bar: Bar) -> None:
         bar.note = ", ".join(f"{source} {lag.messages:,} behind" for source, lag in progress.lag.items())
         bar.update(progress.messages - bar.n)
 
-    with (
-        Bar(desc="reading", unit=" messages", quiet=quiet, seconds=0.9) as bar,
-        _shown(lambda: update(bar)),
-    ):
-        yield
+    return _shown(update, desc="reading", unit=" messages", quiet=quiet, seconds=0.9)
 
 
 @contextmanager
@@ -67,22 +58,19 @@ def committed_line(root: str, quiet: bool) -> Iterator[None]:
         bar.note = f"{committed.units:,} units, {committed.files:,} files"
         bar.update(committed.of(ROWS_IN) - bar.n)
 
-    with (
-        kept_up_to_date(committed),
-        Bar(desc="committed", unit=" rows", quiet=quiet, seconds=0.9) as bar,
-        _shown(lambda: update(bar)),
-    ):
+    with kept_up_to_date(committed), _shown(update, desc="committed", unit=" rows", quiet=quiet, seconds=0.9):
         yield
 
 
 @contextmanager
-def _shown(update: Callable[[], None]) -> Iterator[None]:
-    """Call ``update`` every 0.2 s, and at the end."""
-    try:
-        with every(0.2, update):
-            yield
-    finally:
-        update()
+def _shown(update: Callable[[Bar], None], **of_bar: Any) -> Iterator[None]:
+    """Show a bar, which is updated every 0.2 s, and at the end."""
+    with Bar(**of_bar) as bar:
+        try:
+            with every(0.2, partial(update, bar)):
+                yield
+        finally:
+            update(bar)
 
 
 def run(command: Callable[[], int], resume: str, again: Sequence[str] = ()) -> NoReturn:
