@@ -5,10 +5,11 @@ DuckDB computes both over the drones' units; the results are counts.
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+import duckdb
 import pyarrow as pa
 
 from lake.views import NO_ROWS, Parts, connected, spilling
@@ -47,23 +48,24 @@ class AcrossUnits(NamedTuple):
     """Changes of the counts by code: each answer moves one violation from 0 to its code."""
 
 
-class UnitsTogether:
-    """Queries over all units of a lake; a context manager.
+@contextmanager
+def units_together(root: str, parts: Mapping[Dataset, Parts]) -> Iterator["UnitsTogether"]:
+    """Queries over all units of a lake.
 
     Args:
         parts: the files of drones.
     """
+    of_units = " ".join(f"{dataset}_of_all_units" for dataset in VIOLATIONS)
+    with spilling(connected(root, NO_ROWS, parts, f"hidden conflicts {of_units}")) as connection:
+        connection.execute(_HIDDEN)
+        yield UnitsTogether(connection)
 
-    def __init__(self, root: str, parts: Mapping[Dataset, Parts]) -> None:
-        self._open = ExitStack()
-        self._connection = self._open.enter_context(spilling(connected(root, NO_ROWS, parts)))
-        self._connection.execute(_HIDDEN)
 
-    def __enter__(self) -> "UnitsTogether":
-        return self
+class UnitsTogether:
+    """Queries over all units of a lake (:func:`units_together`)."""
 
-    def __exit__(self, *_: object) -> None:
-        self._open.close()
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
 
     def repeated(self, dataset: Dataset) -> Iterator[pa.RecordBatch]:
         """The rows of a dataset that are not counted because another row with their message_id is: columns

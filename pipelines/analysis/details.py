@@ -9,7 +9,6 @@ import math
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -152,8 +151,7 @@ def details(
         show_plates: whether plates are whole; else all but their last characters are masked.
         advance: is called with the share of the work that is done, after each step.
     """
-    with ExitStack() as stack:
-        connection = stack.enter_context(spilling(connected(root, NO_ROWS, parts)))
+    with spilling(connected(root, NO_ROWS, parts, f"{Dataset.QUALIFIED} {Dataset.UNQUALIFIED}")) as connection:
         connection.execute("SET preserve_insertion_order = false")
         connection.create_function("fold", _fold_column, ["varchar"], "varchar", type=PythonUDFType.ARROW)
         connection.execute(_VIOLATIONS)

@@ -27,7 +27,7 @@ from lake import Lake
 from lake.reader import LakeFile
 from lake.storage import storage
 from lake.views import Parts
-from pipelines.analysis.cross_unit import VIOLATIONS, UnitsTogether
+from pipelines.analysis.cross_unit import VIOLATIONS, units_together
 from pipelines.analysis.details import details
 from pipelines.analysis.results import (
     HOURS,
@@ -130,7 +130,7 @@ class _CountAcrossUnits(beam.DoFn):  # type: ignore[misc]
 
     def process(self, parts: dict[Dataset, Parts]) -> Iterator[Any]:
         found: Counter[Key] = Counter()
-        with UnitsTogether(self._root, parts) as together:
+        with units_together(self._root, parts) as together:
             for dataset in VIOLATIONS:
                 for rows in together.repeated(dataset):
                     found.subtract(count(dataset, DRONES, rows))

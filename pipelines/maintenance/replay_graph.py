@@ -38,7 +38,7 @@ from transforms.qualify import split
 from transforms.stats import HOUR
 from transforms.stats import Counter as WindowCounter
 
-_WINDOWS = "SELECT unit, any_value(window_seconds) FROM stats_of_all_units GROUP BY unit"
+_WINDOWS = "SELECT unit, any_value(window_seconds) AS size FROM stats_of_all_units GROUP BY unit"
 
 
 class LettersFile(NamedTuple):
@@ -55,8 +55,7 @@ class LettersFile(NamedTuple):
 def letters_of(lk: Lake, reason: str) -> list[LettersFile]:
     """The files that hold dead letters of the reason."""
     rows = {row["unit"]: row for row in lk.ledger.to_pylist()}
-    with lk.connect() as connection:
-        windows = dict(connection.sql(_WINDOWS).fetchall())
+    windows = {row["unit"]: row["size"] for row in lk.sql(_WINDOWS).to_pylist()}
     found = []
     for file in lk.entries(Dataset.DEAD_LETTERS):
         table = _read(lk.root, file)
