@@ -1,5 +1,6 @@
 """The outputs of the graph: the names of its branches, and the datasets that rows end in."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -19,3 +20,13 @@ class Parsed(NamedTuple):
 
     rows: pa.RecordBatch
     dead_letters: pa.RecordBatch
+
+
+def joined(parts: Iterable[Parsed]) -> Parsed:
+    """What a parser made of several batches, one at least, as one."""
+    return Parsed(*(_one_batch(batches) for batches in zip(*parts, strict=True)))
+
+
+def _one_batch(batches: tuple[pa.RecordBatch, ...]) -> pa.RecordBatch:
+    table = pa.Table.from_batches(batches).unify_dictionaries().combine_chunks()
+    return table.to_batches()[0] if table.num_rows else batches[0]

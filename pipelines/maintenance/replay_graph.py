@@ -33,7 +33,7 @@ from sources.units import Unit, UnitBatch
 from transforms.history.parse import parse_block
 from transforms.images import store_pictures
 from transforms.messages.decode import decode_payloads
-from transforms.outputs import Parsed
+from transforms.outputs import Parsed, joined
 from transforms.qualify import split
 from transforms.stats import HOUR
 from transforms.stats import Counter as WindowCounter
@@ -100,10 +100,7 @@ def validate(root: str, unit: Unit, letters: pa.RecordBatch, officer_keys: Seque
     # A payload without quotes and line ends is one line; one with them depends on the bytes that follow it.
     special = np.array([any(byte in payload for byte in b'"\r\n') for payload in payloads["payload"].to_pylist()], bool)
     groups = [np.flatnonzero(~special), *(np.array([place]) for place in np.flatnonzero(special))]
-    parts = [_parse(unit, letters.take(pa.array(group))) for group in groups if len(group)]
-    rows = pa.Table.from_batches([part.rows for part in parts]).unify_dictionaries().combine_chunks()
-    dead = pa.Table.from_batches([part.dead_letters for part in parts]).unify_dictionaries().combine_chunks()
-    return Parsed(_batch(rows), _batch(dead))
+    return joined(_parse(unit, letters.take(pa.array(group))) for group in groups if len(group))
 
 
 def _parse(unit: Unit, letters: pa.RecordBatch) -> Parsed:
@@ -120,10 +117,6 @@ def _parse(unit: Unit, letters: pa.RecordBatch) -> Parsed:
     for name in ("reason", "detail"):
         still = still.set_column(still.schema.get_field_index(name), REFUSED.field(name), parsed.dead_letters[name])
     return Parsed(rows, still)
-
-
-def _batch(table: pa.Table) -> pa.RecordBatch:
-    return table.to_batches()[0] if table.num_rows else pa.RecordBatch.from_pylist([], schema=table.schema)
 
 
 def replay_file(root: str, letters: LettersFile, name: str, officer_keys: Sequence[bytes]) -> Merged | None:

@@ -18,7 +18,7 @@ from transforms.messages.officer_answers import refuse_answer
 from transforms.messages.payload import Refusal, failed, field_text, guarded
 from transforms.messages.rows import MESSAGE, Decoded, Ints, dead_letters
 from transforms.messages.v0_lines import decode_lines
-from transforms.outputs import DEAD_LETTERS, ROWS, Parsed
+from transforms.outputs import DEAD_LETTERS, ROWS, Parsed, joined
 from transforms.refusals import ANY_NUMBER, MaxDeadLetters, Parser
 
 
@@ -43,13 +43,8 @@ def decode_payloads(unit: Unit, payloads: pa.RecordBatch, officer_keys: Sequence
         if payloads.num_rows == 1:
             return Parsed(empty(MESSAGE), dead_letters(unit, payloads, [(0, failed(error))]))
     half = payloads.num_rows // 2
-    halves = [decode_payloads(unit, part, officer_keys) for part in (payloads.slice(0, half), payloads.slice(half))]
-    return Parsed(*(_one_batch(list(parts)) for parts in zip(*halves, strict=True)))
-
-
-def _one_batch(parts: list[pa.RecordBatch]) -> pa.RecordBatch:
-    table = pa.Table.from_batches(parts).unify_dictionaries().combine_chunks()
-    return table.to_batches()[0] if table.num_rows else parts[0]
+    halves = payloads.slice(0, half), payloads.slice(half)
+    return joined(decode_payloads(unit, part, officer_keys) for part in halves)
 
 
 def _decode_batch(unit: Unit, payloads: pa.RecordBatch, officer_keys: Sequence[bytes]) -> Parsed:
