@@ -53,6 +53,12 @@ class LakeState(NamedTuple):
     changes: pa.Table
     replaced: frozenset[str]
 
+    def files(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """All files that rows name, as :func:`named_files` has them, each with the name of its unit or change."""
+        for row in (*self.as_committed.to_pylist(), *self.changes.to_pylist()):
+            for file in named_files(row):
+                yield row["unit"], file
+
 
 def read_state(root: str) -> tuple[LakeState, list[str]]:
     """The readable part of the ledger, and the faults of the rest."""
@@ -202,9 +208,7 @@ def named_files(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def without_checksum(state: LakeState) -> int:
     """How many live files have no checksum in the ledger."""
-    rows = (*state.as_committed.to_pylist(), *state.changes.to_pylist())
-    files = (file for row in rows for file in named_files(row))
-    return sum(file["sha256"] is None and file["path"] not in state.replaced for file in files)
+    return sum(file["sha256"] is None and file["path"] not in state.replaced for _, file in state.files())
 
 
 class FileCheck(NamedTuple):
@@ -232,18 +236,17 @@ def check_file(root: str, file: dict[str, Any], unit: str | None) -> FileCheck:
 
 def replaced_faults(state: LakeState) -> Iterator[str]:
     """Replaced files that no vacuum has removed, and whose content has changed."""
-    for row in (*state.as_committed.to_pylist(), *state.changes.to_pylist()):
-        for file in named_files(row):
-            if file["path"] in state.replaced and file["sha256"] is not None:
-                try:
-                    data = storage(state.root).read(file["path"])
-                except (FileNotFoundError, UnsafePath):
-                    continue  # a vacuum has removed it; a path out of the lake was reported already
-                if sha256(data) != file["sha256"]:
-                    yield (
-                        f"{row['unit']}: {file['path']} was changed after it was replaced; only readers that opened "
-                        "the lake before read it: remove it, or let prestacop compact --vacuum do so"
-                    )
+    for writer, file in state.files():
+        if file["path"] in state.replaced and file["sha256"] is not None:
+            try:
+                data = storage(state.root).read(file["path"])
+            except (FileNotFoundError, UnsafePath):
+                continue  # a vacuum has removed it; a path out of the lake was reported already
+            if sha256(data) != file["sha256"]:
+                yield (
+                    f"{writer}: {file['path']} was changed after it was replaced; only readers that opened the lake "
+                    "before read it: remove it, or let prestacop compact --vacuum do so"
+                )
 
 
 def _file_faults(root: str, file: dict[str, Any], unit: str | None, counted: Counter[str]) -> Iterator[str]:
@@ -275,8 +278,7 @@ def _file_faults(root: str, file: dict[str, Any], unit: str | None, counted: Cou
 def orphan_faults(state: LakeState) -> Iterator[str]:
     """Files of datasets that no row of the ledger names: the row was removed, or a run was killed."""
     store = storage(state.root)
-    tables = state.as_committed, state.changes
-    named = {file["path"] for table in tables for files in table["files"].to_pylist() for file in files}
+    named = {file["path"] for _, file in state.files()}
     found: dict[str, list[str]] = {}
     for folder in Dataset:
         for info in store.list(folder):
@@ -342,20 +344,20 @@ def object_faults(state: LakeState) -> Iterator[str]:
         with ThreadPoolExecutor(READS) as pool:
             yield from filter(None, pool.map(partial(_object_fault, state.root), found))
         sizes |= found
-    wanted = [(Dataset.IMAGES, "object", "bytes"), (Dataset.DEAD_LETTERS, "payload_object", "payload_bytes")]
-    for dataset, path, size in wanted:
-        for row in (*state.as_committed.to_pylist(), *state.changes.to_pylist()):
-            for file in (f for f in named_files(row) if f["dataset"] == dataset and f["path"] not in state.replaced):
-                table = read_columns(state.root, file, ["unit", path, size])
-                if isinstance(table, str) or path not in table.column_names:
-                    continue  # reported already; files of earlier versions have no such column
-                for referring in table.filter(table[path].is_valid()).to_pylist():
-                    there = sizes.get(referring[path])
-                    if there is None:
-                        yield f"unit {referring['unit']}: {referring[path]} is missing"
-                    elif there != referring[size]:
-                        sizes_differ = f"has {there:,} bytes, not {referring[size]:,}"
-                        yield f"unit {referring['unit']}: {referring[path]} {sizes_differ}"
+    columns = {Dataset.IMAGES: ("object", "bytes"), Dataset.DEAD_LETTERS: ("payload_object", "payload_bytes")}
+    for _, file in state.files():
+        if file["dataset"] not in columns or file["path"] in state.replaced:
+            continue
+        path, size = columns[file["dataset"]]
+        table = read_columns(state.root, file, ["unit", path, size])
+        if isinstance(table, str) or path not in table.column_names:
+            continue  # reported already; files of earlier versions have no such column
+        for referring in table.filter(table[path].is_valid()).to_pylist():
+            there = sizes.get(referring[path])
+            if there is None:
+                yield f"unit {referring['unit']}: {referring[path]} is missing"
+            elif there != referring[size]:
+                yield f"unit {referring['unit']}: {referring[path]} has {there:,} bytes, not {referring[size]:,}"
 
 
 def _object_fault(root: str, path: str) -> str | None:
