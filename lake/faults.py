@@ -104,11 +104,11 @@ def meaning(
         return _of_gcs(error, where)
     if found := _OF_GCS.search(str(error)):
         return _refused_by_gcs(where, found[0], _GCS_STATUSES.get(found[1])) or no_answer(where, found[0])
-    if told := _OF_AWS.search(str(error)):
-        return _of_s3_told(told[0], where)
+    if found := _OF_AWS.search(str(error)):
+        return _of_s3_text(found[0], where)
     if isinstance(error, OSError | UnicodeError):
         if isinstance(error, OSError) and error.errno is None:  # pyarrow's
-            return damaged(error, where) if _PARQUET.search(str(error)) else _of_s3_told(str(error), where)
+            return damaged(error, where) if _PARQUET.search(str(error)) else _of_s3_text(str(error), where)
         return of_the_system(error, where, unusable)
     return damaged(error, where)
 
@@ -176,20 +176,18 @@ def refused_by_bucket(where: str, answer: str, code: str, status: int | None) ->
     return refusal(where, answer, code, status)
 
 
-def no_answer(where: str, said: object) -> ServiceUnavailable:
+def no_answer(where: str, error: object) -> ServiceUnavailable:
     """The error of a bucket whose server does not answer, or with an error of its own."""
-    return ServiceUnavailable(f"{where}: {said}. {_CHECK[GS if where.startswith(GS) else S3]}")
+    return ServiceUnavailable(f"{where}: {error}. {_CHECK[GS if where.startswith(GS) else S3]}")
 
 
-def _of_s3_told(said: str, where: str) -> PrestaCopError:
-    """The same of pyarrow's words: its errors of S3 have no number."""
-    status = found[1] if (found := _STATUS_OF_AWS.search(said)) else ""
-    word = (found[1] or found[2].title().replace("_", "")) if (found := _CODE_OF_AWS.search(said)) else status
+def _of_s3_text(text: str, where: str) -> PrestaCopError:
+    """The error of S3 in the text of one of pyarrow's, which has its code and status nowhere else."""
+    status = found[1] if (found := _STATUS_OF_AWS.search(text)) else ""
+    word = (found[1] or found[2].title().replace("_", "")) if (found := _CODE_OF_AWS.search(text)) else status
     if word == "NoSuchBucket":
         return _no_bucket(where)
-    if refused := refusal(where, said, word, int(status) if status else None):
-        return refused
-    return no_answer(where, said)
+    return refusal(where, text, word, int(status) if status else None) or no_answer(where, text)
 
 
 def _no_bucket(where: str) -> InputUnusable:

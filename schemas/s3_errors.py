@@ -21,7 +21,7 @@ def refusal(where: str, answer: object, code: str, status: int | None) -> Presta
 
     Args:
         where: the place in question, for people.
-        said: the answer, for people.
+        answer: S3's, for people.
         code: S3's word for it, or the status again where the answer has no body.
     """
     if code in _CLOCK:
