@@ -40,18 +40,17 @@ def store_large_payloads(root: str, rows: pa.RecordBatch) -> pa.RecordBatch:
     """
     n = rows.num_rows
     sizes = pc.binary_length(rows["payload"]).to_numpy()
-    large = np.flatnonzero(sizes > MAX_INLINE_BYTES).tolist()
+    is_large = sizes > MAX_INLINE_BYTES
     payload, objects = rows["payload"], pa.nulls(n, pa.string())
-    if large:
+    if is_large.any():
         found: list[str | None] = [None] * n
-        for row in large:
+        for row in np.flatnonzero(is_large).tolist():
             whole = payload[row].as_py()
             found[row] = path = payload_path(whole)
             storage(root).put(path, whole)
         objects = pa.array(found, pa.string())
         beginnings = pc.binary_slice(payload, 0, BEGINNING_BYTES)
         payload = pc.if_else(objects.is_valid(), beginnings, payload)
-    is_large = sizes > MAX_INLINE_BYTES
     columns = [payload if name == "payload" else rows[name] for name in REFUSED.names]
     columns += [pa.array(sizes.astype(np.int64), mask=~is_large), objects]
     return pa.RecordBatch.from_arrays(columns, schema=DEAD_LETTER)
@@ -74,9 +73,8 @@ def fetch_large_payloads(root: str, letters: pa.Table) -> Iterator[pa.RecordBatc
                 storage(root).read(path) if path else payload
                 for payload, path in zip(some["payload"].to_pylist(), some["payload_object"].to_pylist(), strict=True)
             ]
-            columns = [pa.array(payloads, pa.binary()), *(some[name] for name in REFUSED.names if name != "payload")]
-            names = ["payload", *(name for name in REFUSED.names if name != "payload")]
-            yield pa.RecordBatch.from_arrays(columns, names=names).select(REFUSED.names).cast(REFUSED)
+            rows, place = some.select(REFUSED.names), REFUSED.get_field_index("payload")
+            yield rows.set_column(place, "payload", pa.array(payloads, pa.binary())).cast(REFUSED)
 
 
 def bounded(sizes: np.typing.NDArray[np.int64], bound: int) -> Iterator[tuple[int, int]]:

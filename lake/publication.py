@@ -172,14 +172,10 @@ def _without(root: str, file: LakeFile, drop: Drop, removed: Counter[tuple[str, 
     if not drop or not may_hold(file, drop):
         return None
     table, units = read_checked(root, file), list(drop)
-    column = _text(table["unit"]).combine_chunks()
+    column = table["unit"].cast(pa.string()).combine_chunks()
     place = pc.index_in(column, value_set=pa.array(units)).fill_null(len(units)).to_numpy().astype(np.int64)
     encoded = [np.array(records, np.int64) + number * _RECORDS for number, records in enumerate(drop.values())]
     dropped = np.isin(place * _RECORDS + table["record"].to_numpy(), np.concatenate(encoded))
     found = Counter((file.dataset, units[number]) for number in place[dropped].tolist())
     removed.update(found)
     return table.filter(pa.array(~dropped)) if found else None
-
-
-def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    return column.cast(pa.string())

@@ -35,8 +35,7 @@ from lake.views import NO_ROWS, Parts, Rows, connected, spilling, views_of, with
 from schemas.errors import InputUnusable, LakeDamaged
 from schemas.lake import LEDGER_ROW, MERGED_LEDGER, Dataset
 
-_NO_FILES: Final = pa.schema([("path", pa.string()), ("rows", pa.int64()), ("bytes", pa.int64()),
-                              ("source", pa.string())])  # fmt: skip
+_OF_FILES: Final = ["path", "rows", "bytes", "source"]
 
 
 class LakeFile(NamedTuple):
@@ -156,7 +155,7 @@ class Lake:
         found = []
         for dataset in datasets:
             if published is not False:
-                files = self._files(dataset).select(_NO_FILES.names)
+                files = self._files(dataset).select(_OF_FILES)
                 rows = (files if below is None else files.filter(pc.less(files["bytes"], below))).to_pylist()
                 found += [LakeFile(str(dataset), row["source"], row["path"], row["rows"], row["bytes"]) for row in rows]
             if published is not True:
@@ -250,7 +249,7 @@ class Lake:
         files = table.files() if table else no_files(form)
         adds, gone = self.missing(dataset, table.number if table else 0)
         files = files.filter(pc.invert(pc.is_in(files["path"], gone)))
-        return pa.concat_tables([files, adds.select(_NO_FILES.names)], promote_options="default")
+        return pa.concat_tables([files, adds.select(_OF_FILES)], promote_options="default")
 
     def missing(self, dataset: Dataset, number: int) -> tuple[pa.Table, pa.Array]:
         """What a dataset's table lacks that is at an earlier change: files to add (of :func:`lake.changes.live_files`),

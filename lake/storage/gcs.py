@@ -58,8 +58,13 @@ class GcsStorage(BucketStorage):
         with suppress(NotFound):
             self._bucket.blob(key).delete(retry=None)
 
-    def download(self, key: str) -> bytes:
-        return self._download(key)
+    def download(self, key: str, **span: Any) -> bytes:
+        try:
+            return bytes(self._bucket.blob(key).download_as_bytes(retry=None, **span))
+        except NotFound as error:
+            raise not_found(f"{GS}{self.bucket}/{key}") from error
+        except DataCorruption as error:  # some of the answer was lost
+            raise ConnectionError(str(error)) from error
 
     def keys(self, beginning: str, below: bool) -> Iterator[str]:
         token = None
@@ -84,7 +89,7 @@ class GcsStorage(BucketStorage):
         return int(blob.size)
 
     def read_range(self, key: str, start: int, end: int) -> bytes:
-        return patiently(lambda: self._download(key, start=start, end=end - 1, checksum=None))
+        return patiently(lambda: self.download(key, start=start, end=end - 1, checksum=None))
 
     def table_options(self) -> dict[str, str]:
         options = {"max_retries": str(TABLE_RETRIES), "retry_timeout": f"{math.ceil(patience())}s"}
@@ -93,14 +98,6 @@ class GcsStorage(BucketStorage):
             unused = dict.fromkeys(("client_email", "private_key", "private_key_id"), "")
             options |= {"google_service_account_key": json.dumps(key | unused), "allow_http": "true"}
         return options
-
-    def _download(self, key: str, **span: Any) -> bytes:
-        try:
-            return bytes(self._bucket.blob(key).download_as_bytes(retry=None, **span))
-        except NotFound as error:
-            raise not_found(f"{GS}{self.bucket}/{key}") from error
-        except DataCorruption as error:  # some of the answer was lost
-            raise ConnectionError(str(error)) from error
 
 
 def _filesystem(emulator: str | None) -> pafs.GcsFileSystem:

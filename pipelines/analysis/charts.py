@@ -130,7 +130,7 @@ def heat(
     *,
     x_title: str,
     ticks: Mapping[float, str],
-    few_ticks: Mapping[float, str] | None = None,
+    few_ticks: Mapping[float, str],
     legend: str,
     gap: float = 1,
 ) -> Markup:
@@ -139,7 +139,7 @@ def heat(
     Args:
         rows: by name the values of its squares; square i spans i to i + 1.
         ticks: the labels of the x axis, by position.
-        few_ticks: the same for a phone, where it differs.
+        few_ticks: the same for a phone.
         legend: what a square counts.
         gap: between squares, in pixels; without one, neighbours of one tone are one square.
     """
@@ -155,7 +155,7 @@ def heat(
 
     def chart(size: Size) -> Spec:
         few = size.name == "narrow"
-        axis = _named_ticks(few_ticks if few and few_ticks is not None else ticks)
+        axis = _named_ticks(few_ticks if few else ticks)
         shown = alt.Legend(
             orient="top", direction="horizontal", symbolType="square", symbolFillColor=ACCENT, symbolStrokeWidth=0,
             symbolSize=180, format="~s" if few else ",~f", tickCount=4, titleLimit=0,

@@ -2,7 +2,6 @@
 
 import base64
 import gzip
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +14,7 @@ from pipelines.analysis.results import OTHER, OTHER_CODES, Answers, Cube
 from schemas.errors import InputUnusable
 from schemas.lake import Source
 from schemas.messages import UNQUALIFIED
-from schemas.places import BOROUGHS, DEGREES, Area, area_of, borough_of, place_name
+from schemas.places import BOROUGHS, DEGREES, STRETCH, Area, area_of, borough_of, place_name
 from schemas.violation_codes import code_name
 
 SHAPES_ARE = 'a GeoJSON file whose features are polygons with a property "precinct"'
@@ -23,8 +22,6 @@ MAP_SIZE: Final = 1000
 """Width and height of the map's coordinates; one is about 50 m."""
 _WEST, _NORTH, _DEGREES_WIDE = -74.27, 40.93, 0.58
 _SCALE: Final = MAP_SIZE / _DEGREES_WIDE
-_NARROWING: Final = math.cos(math.radians(40.7))
-"""A degree of longitude is so much shorter than one of latitude."""
 _STATIC: Final = Path(__file__).parent / "static"
 Ring = Sequence[Sequence[float]]
 """Longitude and latitude of the corners."""
@@ -62,7 +59,7 @@ def _path(rings: Iterable[Ring]) -> str:
     parts = []
     for ring in rings:
         corners = [
-            (round((east - _WEST) * _SCALE), round((_NORTH - north) * _SCALE / _NARROWING)) for east, north, *_ in ring
+            (round((east - _WEST) * _SCALE), round((_NORTH - north) * _SCALE / STRETCH)) for east, north, *_ in ring
         ]
         shown = [at for at, before in zip(corners, [None, *corners], strict=False) if at != before]
         if len(set(shown)) > 2:

@@ -116,12 +116,12 @@ def lake_faults(lk: Lake) -> Iterator[str]:
         )
 
 
-def reconcile(root: str, quiet: bool = True) -> list[str]:
+def reconcile(root: str) -> list[str]:
     """Check the lake; gives a line for each fault.
 
     Raises InputUnusable where there is no lake, InputChanged where a vacuum removed files that were still to be read.
     """
-    return _reconciled(root, quiet)[1]
+    return _reconciled(root, quiet=True)[1]
 
 
 def _reconciled(root: str, quiet: bool) -> tuple[LakeState, list[str]]:

@@ -70,9 +70,8 @@ def main(argv: Sequence[str] | None = None, cluster: Cluster | None = None) -> N
         # With more threads than elements Beam 2.77 cannot read a window's panes.
         rest = ["--direct_num_workers=1", *rest]
     options = beam_options(parser, rest, streaming=unbounded, prism=cluster is None)
-    options.view_as(GoogleCloudOptions).job_name = options.view_as(GoogleCloudOptions).job_name or job_name(
-        arguments.lake
-    )
+    google = options.view_as(GoogleCloudOptions)
+    google.job_name = google.job_name or job_name(arguments.lake)
     runner = options.view_as(StandardOptions).runner
     if unbounded and runner == "SparkRunner":
         parser.error(SPARK_IS_BOUNDED)
@@ -187,15 +186,13 @@ def _command(arguments: argparse.Namespace, options: PipelineOptions, place: Pla
     )  # fmt: skip
     for target in settings.alerts:
         open_channel(target).close()  # an error here is one line; in a worker it would be a traceback
-    only_translated = options.view_as(TestOptions).dry_run
-    if not (arguments.dry_run or only_translated):
-        _probe(settings)
     if arguments.dry_run:
         print("\n".join(dry_run(reading, settings.root)))
         return 0
-    if only_translated:
+    if options.view_as(TestOptions).dry_run:
         print(translated(reading, settings, options, arguments.skew if arguments.mode == UNBOUNDED else None))
         return 0
+    _probe(settings)
     with _metrics(arguments):
         _read(arguments, reading, settings, options, place, shown_by_ledger)
     return 0
