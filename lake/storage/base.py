@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import IO, Any, ClassVar, cast
+from urllib.parse import urlsplit
 
 import pyarrow.fs as pafs
 
@@ -265,6 +266,22 @@ class _Object(io.RawIOBase):
         buffer[: len(data)] = data
         self._at += len(data)
         return len(data)
+
+
+def endpoint(*variables: str) -> str | None:
+    """The endpoint of the first of these variables that is set, if any. Raises OutputUnusable where it is not the URL
+    of a server."""
+    given = next(filter(None, map(os.environ.get, variables)), None)
+    if not given:
+        return None
+    try:
+        parts = urlsplit(given)
+        is_one = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # the port is not a number, or out of range
+        is_one = False
+    if not is_one:
+        raise OutputUnusable(f"{variables[-1]} is {given!r}; write http://HOST:PORT or https://HOST")
+    return given
 
 
 def not_found(name: str) -> FileNotFoundError:

@@ -17,8 +17,7 @@ from requests.exceptions import ConnectionError
 
 from lake.faults import faults
 from lake.retries import FIRST_CONTACT_S, patience, patiently
-from lake.storage.base import CONNECTIONS, TABLE_RETRIES, BucketStorage, not_found
-from lake.storage.endpoints import endpoint
+from lake.storage.base import CONNECTIONS, TABLE_RETRIES, BucketStorage, endpoint, not_found
 from schemas.files.urls import GS
 
 EMULATOR: Final = "STORAGE_EMULATOR_HOST"

@@ -12,8 +12,7 @@ from botocore.exceptions import ClientError
 
 from lake.faults import code, faults
 from lake.retries import FIRST_CONTACT_S, doublings, patience, patiently, requests
-from lake.storage.base import CONNECTIONS, TABLE_RETRIES, BucketStorage, not_found
-from lake.storage.endpoints import endpoint
+from lake.storage.base import CONNECTIONS, TABLE_RETRIES, BucketStorage, endpoint, not_found
 from schemas.files.urls import S3
 
 _EXISTS: Final = "PreconditionFailed"
