@@ -21,7 +21,7 @@ from lake.reader import LakeFile
 from lake.storage import storage
 from lake.views import counted
 from schemas.errors import NotReconciled
-from schemas.lake import SCHEMAS, STATS, Dataset, Source, empty, plain
+from schemas.lake import SCHEMAS, STATS, Dataset, Source, empty, plain, with_all_columns
 
 ROW_GROUP = 1 << 17
 MAX_ROWS = 1 << 20
@@ -154,7 +154,7 @@ def _batches(file: LakeFile, data: bytes, schema: pa.Schema) -> Iterator[pa.Reco
         parquet = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
         for batch in parquet.iter_batches(batch_size=_rows_at_once(parquet)):
             rows += batch.num_rows
-            yield _as(schema, batch)
+            yield with_all_columns(batch, schema)
     except (pa.ArrowException, OSError) as error:
         raise damaged(error, file.path) from error
     if rows != file.rows:
@@ -172,16 +172,6 @@ def _rows_at_once(parquet: pq.ParquetFile) -> int:
     unpacked: int = sum(group.total_byte_size for group in groups)
     rows: int = metadata.num_rows
     return max(FEW_ROWS, min(BATCH_BYTES * rows // max(unpacked, 1), MANY_ROWS))
-
-
-def _as(schema: pa.Schema, batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The batch with all columns; files of earlier versions have fewer."""
-    there = set(batch.schema.names)
-    columns = [
-        batch[field.name].cast(field.type) if field.name in there else pa.nulls(batch.num_rows, field.type)
-        for field in schema
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
 def _unpacked(batch: pa.RecordBatch) -> int:

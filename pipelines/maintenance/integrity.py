@@ -28,7 +28,7 @@ from lake.storage import storage
 from lake.tables import LOG
 from lake.views import with_moves
 from schemas.errors import NotPermitted, PrestaCopError, ServiceUnavailable, UnsafePath
-from schemas.lake import CHANGES, LEDGER, LEDGER_ROW, MERGED_LEDGER, Dataset, Source, value_counts
+from schemas.lake import CHANGES, LEDGER, LEDGER_ROW, MERGED_LEDGER, Dataset, Source, value_counts, with_all_columns
 from terminal.printing import number_of
 
 READS = 8
@@ -121,13 +121,7 @@ def _row(root: str, path: str) -> pa.Table | str:
     if holds is None and "sha256" in found.column_names:
         return "it is damaged: its checksum is missing"
     try:
-        table = pa.Table.from_arrays(
-            [
-                found[f.name].cast(f.type) if f.name in found.column_names else pa.nulls(found.num_rows, f.type)
-                for f in LEDGER_ROW
-            ],
-            schema=LEDGER_ROW,
-        )
+        table = with_all_columns(found, LEDGER_ROW)
         table.validate(full=True)
     except pa.ArrowException as error:
         return f"it is not a row of the ledger: {first_line(error)}"

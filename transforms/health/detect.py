@@ -31,6 +31,7 @@ from transforms.health.samples import (
     SAMPLE,
     VIOLATION,
     is_off,
+    sample_table,
     thin,
 )
 
@@ -262,14 +263,13 @@ class _Heard:
         """Those that later silences are compared with, as samples."""
         recent = self._buckets * BUCKET >= end - _SILENT_US - 2 * BUCKET
         n = int(recent.sum())
-        columns: dict[str, Any] = {
+        columns = {
             "role": np.full(n, HEARD, np.int8),
             "time": self._buckets[recent] * BUCKET,
             "lag": np.zeros(n, np.int64),
             "sequence": self._counts[recent],
         }
-        nothing = {f.name: pa.nulls(n, f.type) for f in SAMPLE if f.name not in columns}
-        return pa.table([{**columns, **nothing}[f.name] for f in SAMPLE], schema=SAMPLE)
+        return sample_table(columns, n)
 
 
 def event_id(drone_id: str, kind: EventKind, event_us: int) -> str:

@@ -157,8 +157,13 @@ def _take(rows: pa.RecordBatch | pa.Table, time: Ints, lag: Ints, places: Ints, 
     for name in rows.schema.names:
         if name in SAMPLE.names and not (name == "image_id" and role == MESSAGE):
             found[name] = _one(rows[name]).take(taken).cast(SAMPLE.field(name).type)
-    nothing = {f.name: pa.nulls(len(places), f.type) for f in SAMPLE if f.name not in found}
-    return pa.table([{**found, **nothing}[f.name] for f in SAMPLE], schema=SAMPLE)
+    return sample_table(found, len(places))
+
+
+def sample_table(columns: dict[str, Any], n: int) -> pa.Table:
+    """``n`` rows of :data:`SAMPLE`; a column that is not given is null."""
+    arrays = [columns[f.name] if f.name in columns else pa.nulls(n, f.type) for f in SAMPLE]
+    return pa.table(arrays, schema=SAMPLE)
 
 
 def _codes(column: pa.Array | pa.ChunkedArray) -> Ints:
