@@ -45,49 +45,49 @@ def without_erased(
         files: that are in the lake, or will be after the change.
         on_read: gets the bytes of each file that was looked at.
     """
-    them = read_tombstones(lk.root)
-    if not them:
+    tombstones = read_tombstones(lk.root)
+    if not tombstones:
         return change
     of = {dataset: [file for file in files if file.dataset == dataset] for dataset in Dataset}
-    holding = [file for dataset in _MESSAGES for file in of[dataset] if _holds(lk.root, them, file, on_read)]
-    them = bury_pictures(lk.root, them, (image for file in holding for image in _pictures(lk.root, them, file)))
+    holding = [file for dataset in _MESSAGES for file in of[dataset] if _holds(lk.root, tombstones, file, on_read)]
+    images = (image for file in holding for image in pictures(tombstones, _scan(lk.root, file.path)))
+    tombstones = bury_pictures(lk.root, tombstones, images)
     others = (*of[Dataset.IMAGES], *of[Dataset.DEAD_LETTERS])
-    holding += [file for file in others if _holds(lk.root, them, file, on_read)]
-    return _rewritten(lk, change, them, holding, of[Dataset.STATS]) if holding else change
+    holding += [file for file in others if _holds(lk.root, tombstones, file, on_read)]
+    return _rewritten(lk, change, tombstones, holding, of[Dataset.STATS]) if holding else change
 
 
-def bury_pictures(root: str, them: Tombstones, images: Iterable[str]) -> Tombstones:
+def bury_pictures(root: str, tombstones: Tombstones, images: Iterable[str]) -> Tombstones:
     """Write tombstones of these pictures; gives all."""
-    if new := them.without_known(sorted(set(images)), now()):
+    if new := tombstones.without_known(sorted(set(images)), now()):
         put_tombstones(root, new, "prestacop", "the picture of an erased row")
-    return them.with_more(new)
+    return tombstones.with_more(new)
 
 
-def _scan(root: str, dataset: Dataset, path: str) -> pa.Table:
+def _scan(root: str, path: str) -> pa.Table:
     """What tombstones look at in a file."""
+    dataset = Dataset(path.partition("/")[0])
     columns = [name for name in COLUMNS if name in SCHEMAS[dataset].names]
     return parquet_dataset(root, dataset, [path]).to_table(columns=columns, cache_metadata=False)
 
 
-def _holds(root: str, them: Tombstones, file: LakeFile, on_read: Callable[[int], None] = lambda _: None) -> bool:
-    found = bool(them.erased(_scan(root, Dataset(file.dataset), file.path)).any())
+def _holds(root: str, tombstones: Tombstones, file: LakeFile, on_read: Callable[[int], None]) -> bool:
+    found = bool(tombstones.erased(_scan(root, file.path)).any())
     on_read(file.bytes)
     return found
 
 
-def _pictures(root: str, them: Tombstones, file: LakeFile) -> list[str]:
-    return pictures(them, _scan(root, Dataset(file.dataset), file.path))
-
-
-def pictures(them: Tombstones, rows: pa.Table) -> list[str]:
+def pictures(tombstones: Tombstones, rows: pa.Table) -> list[str]:
     """The pictures of the erased ones among rows of messages."""
     if "image_id" not in rows.column_names or "object" in rows.column_names:
         return []
-    found: list[str] = rows.filter(pa.array(them.erased(rows)))["image_id"].drop_null().to_pylist()
+    found: list[str] = rows.filter(pa.array(tombstones.erased(rows)))["image_id"].drop_null().to_pylist()
     return found
 
 
-def _rewritten(lk: Lake, change: Change, them: Tombstones, holding: list[LakeFile], stats: list[LakeFile]) -> Change:
+def _rewritten(
+    lk: Lake, change: Change, tombstones: Tombstones, holding: list[LakeFile], stats: list[LakeFile]
+) -> Change:
     files, replaces = list(change.files), list(change.replaces)
     part = max((int(unit_of(file.path).rpartition("-")[2]) for file in files), default=0)
     removed: Counter[tuple[str, str]] = Counter()
@@ -103,7 +103,7 @@ def _rewritten(lk: Lake, change: Change, them: Tombstones, holding: list[LakeFil
 
     for file in lk.with_checksums(holding):
         dataset, table = Dataset(file.dataset), read_checked(lk.root, file)
-        erased = pa.array(them.erased(table))
+        erased = pa.array(tombstones.erased(table))
         gone = table.filter(erased)
         for unit, n in value_counts(gone["unit"].cast(pa.string())).items():
             removed[unit, file.dataset] += n
@@ -182,14 +182,15 @@ class LeftOver(NamedTuple):
 
 def left_over(lk: Lake) -> LeftOver:
     """Lists and reads all files of the datasets that are not live; reads the rows of the ledger of all time."""
-    store, them = storage(lk.root), read_tombstones(lk.root)
+    store, tombstones = storage(lk.root), read_tombstones(lk.root)
     units = set(lk.as_committed["unit"].to_pylist())
     found = LeftOver([], [])
     for dataset in (*_MESSAGES, *_OBJECTS):
         live = set(lk.files(dataset))
         for info in store.list(str(dataset)):
             path = store.relative(info.path)
-            if path in live or f"/{LOG}/" in path or not path.endswith(".parquet") or not _has(lk.root, them, path):
+            is_data = path.endswith(".parquet") and f"/{LOG}/" not in path
+            if path in live or not is_data or not _has(lk.root, tombstones, path):
                 continue
             number = attempted_change(path)
             is_done = unit_of(path) in units if number is None else number <= lk.number
@@ -200,14 +201,14 @@ def left_over(lk: Lake) -> LeftOver:
     return found
 
 
-def _has(root: str, them: Tombstones, path: str) -> bool:
+def _has(root: str, tombstones: Tombstones, path: str) -> bool:
     try:
-        return bool(them.erased(_scan(root, Dataset(path.partition("/")[0]), path)).any())
+        return bool(tombstones.erased(_scan(root, path)).any())
     except FileNotFoundError:  # another process has deleted it
         return False
 
 
-def preview(lk: Lake, them: Tombstones, on_read: Callable[[int], None]) -> Counter[str]:
+def preview(lk: Lake, tombstones: Tombstones, on_read: Callable[[int], None]) -> Counter[str]:
     """How many rows of each dataset these tombstones erase, pictures of erased rows included.
 
     Args:
@@ -216,10 +217,10 @@ def preview(lk: Lake, them: Tombstones, on_read: Callable[[int], None]) -> Count
     found: Counter[str] = Counter()
     images: set[str] = set()
     for dataset in (*_MESSAGES, *_OBJECTS):
-        them = them.with_more(them.without_known(images, 0))
+        tombstones = tombstones.with_more(tombstones.without_known(images, 0))
         for file in lk.entries(dataset):
-            rows = _scan(lk.root, dataset, file.path)
-            found[str(dataset)] += int(them.erased(rows).sum())
-            images.update(pictures(them, rows))
+            rows = _scan(lk.root, file.path)
+            found[str(dataset)] += int(tombstones.erased(rows).sum())
+            images.update(pictures(tombstones, rows))
             on_read(file.bytes)
     return +found

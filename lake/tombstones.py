@@ -88,9 +88,9 @@ def _text(micros: int) -> str:
 class Tombstones:
     """The tombstones of a lake, as they were when they were read."""
 
-    def __init__(self, root: str, salt: bytes, them: Iterable[Tombstone]) -> None:
+    def __init__(self, root: str, salt: bytes, tombstones: Iterable[Tombstone]) -> None:
         self._root, self._salt = root, salt
-        self.all = sorted(them, key=lambda one: (one.at, one.path))
+        self.all = sorted(tombstones, key=lambda one: (one.at, one.path))
         self._plates = {one.what: one.at for one in self.all if one.kind == PLATE}
         self._images = {one.what: one.at for one in self.all if one.kind == IMAGE}
         self._before = max((int(one.what) for one in self.all if one.kind == BEFORE), default=_NEVER)
@@ -222,13 +222,13 @@ def read_tombstones(root: str) -> Tombstones:
 _recent: Final[dict[str, tuple[float, Tombstones]]] = {}
 
 
-def tombstones(root: str) -> Tombstones:
+def recent_tombstones(root: str) -> Tombstones:
     """The tombstones as they were a few seconds ago at most (:data:`FRESH_SECONDS`)."""
     now = time.monotonic()
-    read, them = _recent.get(root, (-FRESH_SECONDS, None))
-    if them is None or now - read >= FRESH_SECONDS:
-        _recent[root] = now, (them := read_tombstones(root))
-    return them
+    read, tombstones = _recent.get(root, (-FRESH_SECONDS, None))
+    if tombstones is None or now - read >= FRESH_SECONDS:
+        _recent[root] = now, (tombstones := read_tombstones(root))
+    return tombstones
 
 
 def _named(name: str) -> Tombstone | None:
@@ -251,8 +251,8 @@ def salted(root: str) -> Tombstones:
 
 def unsalted(root: str) -> Tombstones:
     """The same of a lake that is not changed: a salt that it does not have is made up."""
-    them = read_tombstones(root)
-    return them if them else Tombstones(root, secrets.token_bytes(32), ())
+    tombstones = read_tombstones(root)
+    return tombstones if tombstones else Tombstones(root, secrets.token_bytes(32), ())
 
 
 def put_tombstones(root: str, new: Iterable[Tombstone], by: str, reason: str = "") -> None:

@@ -13,7 +13,7 @@ import apache_beam as beam
 import pyarrow as pa
 
 from lake.storage import storage
-from lake.tombstones import tombstones
+from lake.tombstones import recent_tombstones
 from schemas.lake import IMAGE, UTC, constant
 from schemas.messages import Reason
 from schemas.pictures import Picture, UploadedPicture, decode_picture, picture_path
@@ -68,7 +68,7 @@ def store_pictures(root: str, batch: UnitBatch) -> Parsed:
         batch.rows["published_at"].take(places),
     ]
     rows = pa.RecordBatch.from_arrays(columns, schema=IMAGE)
-    erased = tombstones(root).erased(pa.Table.from_batches([rows])).tolist()
+    erased = recent_tombstones(root).erased(pa.Table.from_batches([rows])).tolist()
     store, together = storage(root), list(zip(paths, pictures, erased, strict=True))
     jpegs = {path: one.jpeg for path, one, gone in together if isinstance(one, Picture) and not gone}
     _each(lambda path: store.put(path, jpegs[path]), jpegs)

@@ -17,7 +17,7 @@ import pyarrow as pa
 from apache_beam.metrics import Metrics
 
 from lake.erasure import bury_pictures, pictures
-from lake.tombstones import tombstones
+from lake.tombstones import recent_tombstones
 from schemas.dead_letter_share import MIN_ROWS, percent
 from schemas.errors import InputUnusable
 from schemas.lake import value_counts
@@ -112,11 +112,11 @@ class Parser(PerUnit[_Counts]):
         yield beam.pvalue.TaggedOutput(DEAD_LETTERS, batch.with_rows(letters)._replace(erased=erased))
 
     def _not_erased(self, rows: pa.RecordBatch) -> pa.RecordBatch:
-        if self._root is None or not (them := tombstones(self._root)):
+        if self._root is None or not (tombstones := recent_tombstones(self._root)):
             return rows
         table = pa.Table.from_batches([rows])
-        bury_pictures(self._root, them, pictures(them, table))
-        erased = them.erased(table)
+        bury_pictures(self._root, tombstones, pictures(tombstones, table))
+        erased = tombstones.erased(table)
         if UPLOADED.name in rows.schema.names:
             # The publication erases these, and deletes their objects where no other row names them.
             erased &= ~rows[UPLOADED.name].to_numpy(zero_copy_only=False)

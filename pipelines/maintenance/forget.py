@@ -83,9 +83,9 @@ def erase_all(root: str, what: str) -> None:
     tidy(root)
     while erase(root, what) or time.monotonic() < started + FRESH_SECONDS:
         time.sleep(max(0.0, started + FRESH_SECONDS - time.monotonic()))
-    them = read_tombstones(root)
-    notes.drop_refused(root, them.in_bytes)
-    waiting = [*left_over(settled(root)).open, *segments.with_payloads(root, them.in_bytes)]
+    tombstones = read_tombstones(root)
+    notes.drop_refused(root, tombstones.in_bytes)
+    waiting = [*left_over(settled(root)).open, *segments.with_payloads(root, tombstones.in_bytes)]
     if waiting:
         some = ", ".join(waiting[:SHOWN])
         raise InputChanged(
@@ -139,14 +139,14 @@ def command(arguments: argparse.Namespace, refuse: Callable[[str], Any]) -> int:
     if arguments.list:
         print(*(list(audit(before)) or ["nothing was erased"]), sep="\n")
         return 0
-    them = unsalted(root) if arguments.dry_run else salted(root)
-    new = _tombstone(arguments, them)
-    if new.kind == PLATE and them.with_more([new]).in_bytes(f"{arguments.reason} {who()}".encode()):
+    tombstones = unsalted(root) if arguments.dry_run else salted(root)
+    new = _tombstone(arguments, tombstones)
+    if new.kind == PLATE and tombstones.with_more([new]).in_bytes(f"{arguments.reason} {who()}".encode()):
         refuse("the reason, or the name of the user or machine, has the plate: the ledger would keep it")
     if arguments.dry_run:
         with progress_bar("looking", arguments.quiet):
             progress.planned(sum(file.bytes for file in before.entries(*Dataset)))
-            found = rows_to_erase(before, them.with_more([new]), progress.advance)
+            found = rows_to_erase(before, tombstones.with_more([new]), progress.advance)
         print(f"would erase {_said(found)}; nothing was changed (--dry-run)", UNREACHED, sep="\n")
         return 0
     storage(root).probe()
@@ -161,7 +161,7 @@ def command(arguments: argparse.Namespace, refuse: Callable[[str], Any]) -> int:
     return 0
 
 
-def _tombstone(arguments: argparse.Namespace, them: Tombstones) -> Tombstone:
+def _tombstone(arguments: argparse.Namespace, tombstones: Tombstones) -> Tombstone:
     if arguments.before:
         return Tombstone(BEFORE, str(micros(arguments.before)), now())
-    return them.of(PLATE, arguments.plate, now())
+    return tombstones.of(PLATE, arguments.plate, now())

@@ -16,9 +16,9 @@ from lake.tombstones import (
     Tombstones,
     put_tombstones,
     read_tombstones,
+    recent_tombstones,
     request_of,
     salted,
-    tombstones,
 )
 from schemas.lake import EXTRA, UTC
 
@@ -100,8 +100,8 @@ def test_a_worker_lists_them_once_in_some_seconds(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(LocalStorage, "list", counting)
     now = [0.0]
     monkeypatch.setattr("lake.tombstones.time.monotonic", lambda: now[0])
-    assert not any(tombstones(str(tmp_path)) for _ in range(3))
+    assert not any(recent_tombstones(str(tmp_path)) for _ in range(3))
     assert listed == [FOLDER]
     now[0] = module.FRESH_SECONDS
-    assert not tombstones(str(tmp_path))
+    assert not recent_tombstones(str(tmp_path))
     assert listed == [FOLDER] * 2
