@@ -186,7 +186,7 @@ def _counts(v: Violations, what: str) -> dict[str, int]:
         "hour": [f"{hour}:00–{hour}:59" for hour in range(HOURS)], "weekday": WEEKDAYS, "month": MONTHS,
     }[what]  # fmt: skip
     counts = {"hour": v.hours, "weekday": v.weekdays, "month": v.calendar_months}[what]
-    return dict(zip(names, counts.values(), strict=True))
+    return dict(zip(names, counts, strict=True))
 
 
 def _color(source: str) -> str:
@@ -216,7 +216,7 @@ class Charts:
         ]
         label = Label("Violations by hour of the day", _spoken((name, share.n) for name, share in parts.items()))
         return columns(
-            label, list(v.hours.values()), color=_color(v.source), x_title="hour of the day (New York)",
+            label, v.hours, color=_color(v.source), x_title="hour of the day (New York)",
             y_title=VIOLATIONS, ticks=HOUR_TICKS, few_ticks=FEW_HOUR_TICKS, bands=bands,
         )  # fmt: skip
 
@@ -252,7 +252,7 @@ class Charts:
         ]
         spoken = _spoken((name, share.n) for name, share in quarters.items())
         return columns(
-            Label("Violations by month of the calendar", spoken), list(v.calendar_months.values()),
+            Label("Violations by month of the calendar", spoken), v.calendar_months,
             color=_color(v.source), x_title="month of the calendar, all years together", y_title=VIOLATIONS,
             ticks={place + 0.5: name for place, name in enumerate(MONTHS)},
             few_ticks={place + 0.5: name[0] for place, name in enumerate(MONTHS)}, bands=bands,

@@ -5,7 +5,6 @@ officer's answer is not a second violation, it gives the code of the one that it
 """
 
 import math
-from collections import Counter
 from datetime import date
 from typing import NamedTuple
 
@@ -123,27 +122,28 @@ class Violations(msgspec.Struct, frozen=True):
         return shortest
 
     @property
-    def hours(self) -> dict[int, int]:
-        return {hour: sum(self.week[hour::HOURS]) for hour in range(HOURS)}
+    def hours(self) -> tuple[int, ...]:
+        """By hour of the day."""
+        return tuple(sum(self.week[hour::HOURS]) for hour in range(HOURS))
 
     @property
-    def weekdays(self) -> dict[int, int]:
-        """By weekday, Monday is 0."""
-        return {day: sum(self.week[day * HOURS : (day + 1) * HOURS]) for day in range(len(WEEKDAYS))}
+    def weekdays(self) -> tuple[int, ...]:
+        """By weekday, Monday first."""
+        return tuple(sum(self.week[day * HOURS : (day + 1) * HOURS]) for day in range(len(WEEKDAYS)))
 
     @property
-    def calendar_months(self) -> dict[int, int]:
-        """By month of the calendar whatever the year, January is 0."""
-        found = Counter(dict.fromkeys(range(len(MONTHS)), 0))
+    def calendar_months(self) -> tuple[int, ...]:
+        """By month of the calendar whatever the year, January first."""
+        found = [0] * len(MONTHS)
         for month, n in self.months.items():
             found[int(month.rpartition("-")[2]) - 1] += n
-        return dict(found)
+        return tuple(found)
 
     @property
     def parts_of_day(self) -> dict[str, Share]:
         """Morning, afternoon and other."""
         return {
-            name: Share(sum(n for hour, n in self.hours.items() if PART_OF_HOUR[hour] == part), self.total)
+            name: Share(sum(n for hour, n in enumerate(self.hours) if PART_OF_HOUR[hour] == part), self.total)
             for part, name in enumerate(PARTS_OF_DAY)
         }
 
@@ -161,10 +161,7 @@ class Violations(msgspec.Struct, frozen=True):
     def quarters(self) -> dict[str, Share]:
         """By quarter of the calendar, whatever the year."""
         months = self.calendar_months
-        return {
-            name: Share(sum(months[month] for month in range(3 * q, 3 * q + 3)), self.total)
-            for q, name in enumerate(QUARTERS)
-        }
+        return {name: Share(sum(months[3 * q : 3 * q + 3]), self.total) for q, name in enumerate(QUARTERS)}
 
     @property
     def ranked_codes(self) -> dict[int, Share]:

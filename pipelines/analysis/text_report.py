@@ -33,12 +33,12 @@ def _answers(found: Answers) -> Iterator[str]:
         if (yield from _question("1", v, findings.part_of_day(v), findings.A_DAY)):
             parts = v.parts_of_day.items()
             yield from _shares((f"{name} {findings.PART_HOURS[name]}", share) for name, share in parts)
-            yield f"  {'hours 0 to 23':{LABEL}} {sparkline(list(v.hours.values()))}"
+            yield f"  {'hours 0 to 23':{LABEL}} {sparkline(v.hours)}"
     for v in found.sources:
         if (yield from _question("2", v, findings.working_days(v), findings.A_WEEK)):
             for name, share, days in (("working days", v.working_days, 5), ("weekends", v.weekends, 2)):
                 yield f"{_share(name, share)}  {share.n / days:,.1f} a day"
-            yield from _shares((WEEKDAYS[day], Share(n, v.total)) for day, n in v.weekdays.items())
+            yield from _shares((day, Share(n, v.total)) for day, n in zip(WEEKDAYS, v.weekdays, strict=True))
     for v in found.sources:
         if (yield from _question("3", v, findings.quarter(v), findings.A_YEAR)):
             quarters = v.quarters.items()

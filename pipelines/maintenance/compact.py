@@ -1,9 +1,9 @@
 """``prestacop compact``: publish what is committed, merge the small files of the tables, delete replaced files."""
 
 import argparse
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -52,19 +52,8 @@ def compact(root: str, target: int, options: PipelineOptions) -> dict[str, Any] 
     return last
 
 
-class _Amount(NamedTuple):
-    """Of files."""
-
-    files: int
-    bytes: int
-
-    def __str__(self) -> str:
-        return f"{self.files:,} files, {self.bytes / 1e6:,.2f} MB"
-
-
-def _amount(sizes: Iterable[int]) -> _Amount:
-    each = list(sizes)
-    return _Amount(len(each), sum(each))
+def _amount(files: int, size: int) -> str:
+    return f"{files:,} files, {size / 1e6:,.2f} MB"
 
 
 def preview(
@@ -78,20 +67,22 @@ def preview(
     yield f"  {'':14}{'publish':>26}{'merge':>26}{'delete':>26}"
     for dataset in Dataset:
         tail = [] if only_vacuum else lk.entries(dataset, published=False)
-        amounts = (
-            _amount(file.bytes for file in tail),
-            _amount(file.bytes for piece in pieces if piece.dataset == dataset for file in piece.files),
-            _amount(file.bytes for file in files if file.dataset == dataset),
+        columns = (
+            [file.bytes for file in tail],
+            [file.bytes for piece in pieces if piece.dataset == dataset for file in piece.files],
+            [file.bytes for file in files if file.dataset == dataset],
         )
-        if any(amount.files for amount in amounts):
-            yield f"  {dataset.replace('_', ' '):14}" + "".join(f"{amount!s:>26}" for amount in amounts)
+        if any(columns):
+            amounts = (_amount(len(sizes), sum(sizes)) for sizes in columns)
+            yield f"  {dataset.replace('_', ' '):14}" + "".join(f"{amount:>26}" for amount in amounts)
     if deep:
         yield f"{_uploads(unnamed_pictures(root, keep_uploads))} to be deleted"
     yield "nothing was changed (--dry-run)"
 
 
 def _uploads(pictures: Sequence[Removable]) -> str:
-    return f"{_amount(picture.bytes for picture in pictures)} of pictures that no message has named"
+    amount = _amount(len(pictures), sum(picture.bytes for picture in pictures))
+    return f"{amount} of pictures that no message has named"
 
 
 def summary(before: Lake, after: Lake, deleted: Vacuumed) -> Iterator[str]:
@@ -111,7 +102,7 @@ def summary(before: Lake, after: Lake, deleted: Vacuumed) -> Iterator[str]:
 
 def vacuumed(deleted: Vacuumed) -> str:
     """A line with what a vacuum deleted."""
-    amount = _Amount(deleted.files, deleted.bytes)
+    amount = _amount(deleted.files, deleted.bytes)
     return f"{amount} deleted; {deleted.kept:,} younger ones are kept for open readers"
 
 
