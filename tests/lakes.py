@@ -23,7 +23,7 @@ from tests.support import SUMS
 from transforms.messages.payload import Refusal
 from transforms.messages.rows import dead_letters
 from transforms.qualify import split
-from transforms.stats import Counter
+from transforms.stats import WindowCounter
 
 S3_NIGHTLY = pytest.mark.parametrize("root", ["local", pytest.param("s3", marks=pytest.mark.nightly)], indirect=True)
 """For tests whose use of S3 quicker ones check (decision 226)."""
@@ -81,7 +81,7 @@ def write(root: str, unit: str, messages: Sequence[Said], window: int = 3600, of
         "summons_number": pa.array([7 if m.id is None else None for m in messages], pa.int64()),
     }
     rows = pa.RecordBatch.from_pydict(columns)
-    counter = Counter(window)
+    counter = WindowCounter(window)
     counter.add(rows)
     parts = {**split(rows), Dataset.STATS: counter.counts(unit)}
     files = [file for dataset, part in parts.items() for file in write_unit(root, dataset, Source.DRONES, unit, [part])]

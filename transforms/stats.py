@@ -26,7 +26,7 @@ _MOST = 1 << 62
 Ints = npt.NDArray[np.int64]
 
 
-class Counter:
+class WindowCounter:
     """Counts rows by window, dataset, code, part of the day and area, packed into one integer per row.
 
     ``window_seconds`` divides an hour or is a multiple of it.
@@ -108,13 +108,13 @@ def _named(index: npt.NDArray[np.integer], names: list[str]) -> pa.DictionaryArr
 
 
 @beam.typehints.with_output_types(tuple[str, Tally])
-class _Count(PerUnit[Counter]):
+class _Count(PerUnit[WindowCounter]):
     def __init__(self, root: str, window_seconds: int) -> None:
         self._root = root
         self._window_seconds = window_seconds
 
     def process(self, batch: UnitBatch) -> Iterator[UnitTally]:
-        counter = self.state_of(batch, Counter(self._window_seconds))
+        counter = self.state_of(batch, WindowCounter(self._window_seconds))
         counter.add(batch.rows)
         if batch.last:
             rows = counter.counts(batch.unit.name)

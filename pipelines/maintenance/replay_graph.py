@@ -35,8 +35,7 @@ from transforms.images import store_pictures
 from transforms.messages.decode import decode_payloads
 from transforms.outputs import Parsed, joined
 from transforms.qualify import split
-from transforms.stats import HOUR
-from transforms.stats import Counter as WindowCounter
+from transforms.stats import HOUR, WindowCounter
 
 _WINDOWS = "SELECT unit, any_value(window_seconds) AS size FROM stats_of_all_units GROUP BY unit"
 

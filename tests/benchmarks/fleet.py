@@ -29,7 +29,7 @@ from pipelines.analysis.fleet import WORN, Battery, fleet
 from schemas.lake import DUPLICATES, MICROSECONDS, Dataset, Source, constant
 from schemas.lake import UTC as TIME
 from transforms.outputs import OUTPUT_DATASETS
-from transforms.stats import HOUR, Counter
+from transforms.stats import HOUR, WindowCounter
 
 START: Final = datetime(2026, 1, 1, 5, tzinfo=UTC)
 DAY_MINUTES: Final = 1440
@@ -125,7 +125,7 @@ def write_positions(
         "area": constant("40.75,-73.99", n),
     }
     rows = pa.RecordBatch.from_pydict(columns)
-    counter = Counter(HOUR)
+    counter = WindowCounter(HOUR)
     counter.add(rows)
     parts = {Dataset.POSITIONS: rows, Dataset.STATS: counter.counts(unit)}
     files = [file for dataset, part in parts.items() for file in write_unit(root, dataset, Source.DRONES, unit, [part])]

@@ -41,7 +41,7 @@ with quick_imports():
     from transforms.history.repair import repair_code, repair_date, repair_time
     from transforms.outputs import Parsed
     from transforms.qualify import split
-    from transforms.stats import HOUR, Counter
+    from transforms.stats import HOUR, WindowCounter
     from transforms.write import ledger_row, write_tally
 
 _FORM = HistoryCsv()
@@ -116,7 +116,7 @@ def _read_cell(root: str, step: Step, cell: Cell) -> None:
         content = content_hash(file, start, end, *salt) if step >= Step.IDENTITY else ""
         unit = Unit(Source.HISTORY, cell.path, start, end, f"history-{cell.number:05d}-{content}", header.columns)
         rows_of: dict[Dataset, list[pa.RecordBatch]] = {dataset: [] for dataset in (*BRANCHES, Dataset.DEAD_LETTERS)}
-        counter, rows_in = Counter(HOUR), 0
+        counter, rows_in = WindowCounter(HOUR), 0
         for parsed in _blocks(file, unit, step, header, borders):
             rows_in += sum(rows.num_rows for rows in parsed)
             counter.add(parsed.rows)

@@ -25,7 +25,7 @@ from sources.streams.plans import Plan, agree, write_floors
 from tests.benchmarks.inputs import DiskTooSmall
 from transforms.outputs import OUTPUT_DATASETS
 from transforms.qualify import split
-from transforms.stats import HOUR, Counter
+from transforms.stats import HOUR, WindowCounter
 
 START: Final = round(datetime(2024, 1, 1, 5, tzinfo=UTC).timestamp())
 """Midnight in New York."""
@@ -108,7 +108,7 @@ def add_unit(root: str, number: int, messages: int, start: int, seconds: int) ->
     write_floors(root, _STREAM, {0: number})
     unit = f"{_STREAM}-00000-{number:019d}"
     rows = messages_of(unit, number, messages, start, seconds)
-    counter = Counter(HOUR)
+    counter = WindowCounter(HOUR)
     counter.add(rows)
     parts = {**split(rows), Dataset.STATS: counter.counts(unit)}
     files = [file for dataset, part in parts.items() for file in write_unit(root, dataset, Source.DRONES, unit, [part])]

@@ -65,7 +65,7 @@ from transforms.live.counts import slice_letters, slice_rows, split_ahead
 from transforms.messages.decode import decode_payloads
 from transforms.messages.dedupe import _DropDuplicates
 from transforms.qualify import split
-from transforms.stats import Counter
+from transforms.stats import WindowCounter
 
 AT_ONCE: Final = 500
 _TIME: Final = "2026-01-15T12:00:00.000000Z"
@@ -186,7 +186,7 @@ def _messages(payloads: list[bytes]) -> int:
     drop = _DropDuplicates()
     drop.start_bundle()
     fresh = next(iter(drop.process(UnitBatch(_unit(), rows, last=True)))).rows
-    counter = Counter(60)
+    counter = WindowCounter(60)
     counter.add(fresh)
     assert sum(counter.counts("u")["n"].to_pylist()) == fresh.num_rows
     for counted, column, of in ((fresh, "event_time", slice_rows), (dead, "published_at", slice_letters)):

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from schemas.lake import STATS, Source
 from sources.units import Unit, UnitBatch
 from transforms.clock import PARTS_OF_DAY
-from transforms.stats import CountByWindow, Counter, sum_pairs
+from transforms.stats import CountByWindow, WindowCounter, sum_pairs
 
 Row = tuple[int, int | None, str | None]
 """Seconds since the epoch, code, area."""
@@ -52,7 +52,7 @@ def batch(rows: list[Row]) -> pa.RecordBatch:
 
 def counted(rows: list[Row], window: int, parts: int = 1) -> list[dict[str, Any]]:
     """The counts of rows that come in several batches."""
-    counter = Counter(window)
+    counter = WindowCounter(window)
     for part in np.array_split(np.arange(len(rows)), parts):
         counter.add(batch([rows[i] for i in part]) if len(part) else batch(rows).slice(0, 0))
     found: list[dict[str, Any]] = counter.counts("u").to_pylist()
@@ -87,7 +87,7 @@ def _parts(rows: list[Row]) -> list[str]:
 def test_officers_answers_are_no_violations() -> None:
     rows = batch([(0, 0, "K"), (0, 21, "K"), (0, 0, "K"), (0, 21, "K")])
     status = pa.array(["raw", "raw", "officer", "officer"]).dictionary_encode()
-    counter = Counter(3600)
+    counter = WindowCounter(3600)
     counter.add(rows.set_column(rows.schema.get_field_index("status"), "status", status))
     found = [(row["dataset"], row["violation_code"], row["n"]) for row in counter.counts("u").to_pylist()]
     assert found == [("qualified", 21, 1), ("unqualified", 0, 1), ("answers", 0, 1), ("answers", 21, 1)]
@@ -160,7 +160,7 @@ def test_more_areas_than_a_million_stay_with_their_code() -> None:
             "kind": pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, np.int32)), pa.array(["violation"])),
         }
     )
-    counter = Counter(3600)
+    counter = WindowCounter(3600)
     counter.add(rows)
     found = counter.counts("u")
     assert found["violation_code"].unique().to_pylist() == [21]
@@ -178,4 +178,4 @@ def test_sum_pairs_adds_up_those_of_each_pair_whatever_the_range(pairs: list[tup
 
 def test_a_code_that_has_no_room_in_the_counts_is_an_error() -> None:
     with pytest.raises(OverflowError, match="0 to 126: 128"):
-        Counter(3600).add(batch([(0, 128, "K")]))
+        WindowCounter(3600).add(batch([(0, 128, "K")]))

@@ -44,7 +44,7 @@ from tests.support import LOCAL
 from transforms.images import object_path
 from transforms.messages.decode import decode_payloads
 from transforms.qualify import split
-from transforms.stats import Counter
+from transforms.stats import WindowCounter
 
 pytestmark = pytest.mark.embedded
 
@@ -257,7 +257,7 @@ def add(root: str, name: str, *payloads: bytes) -> dict[str, Any]:
     parsed = decode_payloads(
         Unit(Source.DRONES, "fleet.jsonl", 0, n, name), payload_batch(payloads, range(n), range(n))
     )
-    counter = Counter(3600)
+    counter = WindowCounter(3600)
     counter.add(parsed.rows)
     letters = store_large_payloads(root, parsed.dead_letters)
     parts = {**split(parsed.rows), Dataset.STATS: counter.counts(name), Dataset.DEAD_LETTERS: letters}

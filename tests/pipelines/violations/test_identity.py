@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections import Counter as Tally
+from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -40,7 +40,7 @@ from transforms.messages.decode import decode_payloads
 from transforms.messages.dedupe import _DropDuplicates
 from transforms.messages.rows import without_repeated
 from transforms.qualify import split
-from transforms.stats import Counter
+from transforms.stats import WindowCounter
 
 AT = 1_420_000_000
 REAL = Said("v", AT, 21, published=AT, drone="honest")
@@ -107,7 +107,7 @@ def test_a_message_id_that_is_sent_again_neither_hides_nor_deletes_a_message(tmp
             (counted,) = connection.sql("SELECT sum(n)::INT FROM stats").fetchall()
         assert sorted(shown) == messages, step
         assert conflicting == expected_conflicts, step
-        assert Tally(place[:2] for place in hidden) == (copies if step == "before" else {}), step
+        assert Counter(place[:2] for place in hidden) == (copies if step == "before" else {}), step
         assert not set(shown) & set(hidden)
         assert counted == (len(messages) + len(rows),)
         kept = sum(lk.ledger[str(branch)].to_numpy().sum() for branch in BRANCHES)
@@ -146,7 +146,7 @@ def landed(root: str, name: str, messages: Sequence[bytes]) -> int:
     unit, n = Unit(Source.DRONES, "fleet.jsonl", 0, 1, name), len(messages)
     parsed = decode_payloads(unit, payload_batch(messages, range(n), range(n)))
     assert parsed.dead_letters.num_rows == 0
-    drop, counter = _DropDuplicates(), Counter(3600)
+    drop, counter = _DropDuplicates(), WindowCounter(3600)
     drop.start_bundle()
     fresh, tally = drop.process(UnitBatch(unit, parsed.rows, last=True))
     counter.add(fresh.rows)

@@ -25,7 +25,7 @@ from transforms.messages import json_v1 as json_messages
 from transforms.messages.decode import decode_payloads
 from transforms.messages.payload import Refusal
 from transforms.outputs import Parsed
-from transforms.stats import Counter
+from transforms.stats import WindowCounter
 
 UNIT = Unit(Source.DRONES, "fleet.jsonl", 0, 1, "drones-00000-hash")
 KEY = new_key()
@@ -103,7 +103,7 @@ PAYLOADS = st.lists(mutated() | st.sampled_from(HOSTILE) | REAL | st.binary(max_
 @example(HOSTILE)
 def test_each_message_is_a_row_or_a_dead_letter_and_can_be_counted(payloads: list[bytes]) -> None:
     rows, dead = decoded(payloads)
-    counter = Counter(3600)
+    counter = WindowCounter(3600)
     counter.add(rows)
     assert sum(counter.counts("u")["n"].to_pylist()) == rows.num_rows
     for counted, of in ((rows, slice_rows), (dead, slice_letters)):
