@@ -198,7 +198,7 @@ class Lake:
         if parts is None:
             parts = self._parts(views)
         reads_rows = any(view in views for view in ("ledger_as_committed", "changes"))
-        return connected(self.root, self._rows() if reads_rows else NO_ROWS, parts, query)
+        return connected(self.root, parts, query, self._rows() if reads_rows else NO_ROWS)
 
     def spilling(self, query: str = "") -> AbstractContextManager[duckdb.DuckDBPyConnection]:
         """A connection as that of :meth:`connect` that spills to disk beyond a gigabyte."""

@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
+from functools import cache
 from tempfile import TemporaryDirectory
 from typing import Final, NamedTuple
 
@@ -209,17 +210,18 @@ class Parts(NamedTuple):
         return bool(self.published or self.tail)
 
 
-def connected(root: str, rows: Rows, parts: Mapping[Dataset, Parts], query: str = "") -> duckdb.DuckDBPyConnection:
-    """A DuckDB connection with the views of a lake with these rows and files; its clock is UTC.
+def connected(
+    root: str, parts: Mapping[Dataset, Parts], query: str = "", rows: Rows = NO_ROWS
+) -> duckdb.DuckDBPyConnection:
+    """A DuckDB connection with the views of a lake with these files and rows; its clock is UTC.
 
     Args:
         query: only the views that it may read are created; "" for all.
     """
     connection = duckdb.connect()
     _open.add(connection)
-    connection.execute("SET parquet_metadata_cache = true")
-    connection.execute("SET TimeZone = 'UTC'")
-    connection.execute("SET enable_progress_bar = false")  # it would mix with a command's own lines
+    # A progress bar would mix with a command's own lines.
+    connection.execute("SET parquet_metadata_cache = true; SET TimeZone = 'UTC'; SET enable_progress_bar = false")
     for view in views_of(query):
         if view in _ROWS:
             _register_rows(connection, view, *(rows[:2] if view == "ledger_as_committed" else rows[2:]))
@@ -275,12 +277,20 @@ def _register_files(connection: duckdb.DuckDBPyConnection, root: str, view: str,
         # directories above the lake for partitions.
         connection.register(view, parquet_dataset(root, dataset, paths))
         return
-    # Files of earlier versions have fewer columns.
-    _copy(connection, f"no_{view}", form_of(dataset).schema.empty_table())
     names = ", ".join("'" + store.full(path).replace("'", "''") + "'" for path in paths)
     types = ", ".join(f"'{name}': VARCHAR" for name in partitions(dataset))
     read = f"read_parquet([{names}], hive_partitioning = true, hive_types = {{{types}}}, union_by_name = true)"
-    connection.execute(f"CREATE VIEW {view} AS FROM no_{view}" + (f" UNION ALL BY NAME FROM {read}" if paths else ""))
+    sql = _no_rows(form_of(dataset).schema) + (f" UNION ALL BY NAME FROM {read}" if paths else "")
+    connection.execute(f"CREATE VIEW {view} AS {sql}")
+
+
+@cache
+def _no_rows(schema: pa.Schema) -> str:
+    """SQL that gives no row, with all columns of a dataset: files of earlier versions have fewer."""
+    with duckdb.connect() as connection:
+        types = connection.from_arrow(schema.empty_table()).types
+    columns = (f'NULL::{type_} AS "{name}"' for name, type_ in zip(schema.names, types, strict=True))
+    return f"SELECT {', '.join(columns)} WHERE false"
 
 
 _open: "weakref.WeakSet[duckdb.DuckDBPyConnection]" = weakref.WeakSet()

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import duckdb
 import pyarrow as pa
 
-from lake.views import NO_ROWS, Parts, connected, spilling
+from lake.views import Parts, connected, spilling
 from pipelines.analysis.results import WITHIN_SECONDS, Officers
 from schemas.lake import Dataset
 from schemas.messages import UNQUALIFIED
@@ -56,7 +56,7 @@ def units_together(root: str, parts: Mapping[Dataset, Parts]) -> Iterator["Units
         parts: the files of drones.
     """
     of_units = " ".join(f"{dataset}_of_all_units" for dataset in VIOLATIONS)
-    with spilling(connected(root, NO_ROWS, parts, f"hidden conflicts {of_units}")) as connection:
+    with spilling(connected(root, parts, f"hidden conflicts {of_units}")) as connection:
         connection.execute(_HIDDEN)
         yield UnitsTogether(connection)
 

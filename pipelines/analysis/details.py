@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 from duckdb.func import PythonUDFType
 
-from lake.views import NO_ROWS, Parts, connected, spilling
+from lake.views import Parts, connected, spilling
 from pipelines.analysis.results import (
     GAP_DAYS,
     HOURS,
@@ -151,7 +151,7 @@ def details(
         show_plates: whether plates are whole; else all but their last characters are masked.
         advance: is called with the share of the work that is done, after each step.
     """
-    with spilling(connected(root, NO_ROWS, parts, f"{Dataset.QUALIFIED} {Dataset.UNQUALIFIED}")) as connection:
+    with spilling(connected(root, parts, f"{Dataset.QUALIFIED} {Dataset.UNQUALIFIED}")) as connection:
         connection.execute("SET preserve_insertion_order = false")
         connection.create_function("fold", _fold_column, ["varchar"], "varchar", type=PythonUDFType.ARROW)
         connection.execute(_VIOLATIONS)
