@@ -23,7 +23,6 @@ from lake.merged_ledger import NUMBER, ROW, fold
 from lake.reader import Lake, LakeFile
 from lake.storage import storage
 from lake.tables import Table, TableFile, check_name, form_of
-from lake.views import spilling
 from schemas.errors import LakeDamaged, NotReconciled
 from schemas.lake import DUPLICATES, STATS, Dataset, Source
 
@@ -124,7 +123,7 @@ def without_copies(lk: Lake, change: Change) -> Change:
     for dataset in Dataset:
         of = lk.parts(dataset, [file.path for file in files if file.dataset == dataset])
         parts[dataset] = of._replace(published=[path for path in of.published if path not in replaced])
-    with spilling(lk.connect(parts, "hidden hidden_counted")) as connection:
+    with lk.spilling(parts, "hidden hidden_counted") as connection:
         hidden = connection.sql("SELECT dataset, unit, list(record) FROM hidden GROUP BY ALL").fetchall()
         if hidden:  # the view looks for the copies once more, which costs as much again
             taken = ", ".join("-n AS n" if name == "n" else name for name in STATS.names)

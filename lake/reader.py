@@ -200,9 +200,11 @@ class Lake:
         reads_rows = any(view in views for view in ("ledger_as_committed", "changes"))
         return connected(self.root, parts, query, self._rows() if reads_rows else NO_ROWS)
 
-    def spilling(self, query: str = "") -> AbstractContextManager[duckdb.DuckDBPyConnection]:
+    def spilling(
+        self, parts: Mapping[Dataset, Parts] | None = None, query: str = ""
+    ) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
         """A connection as that of :meth:`connect` that spills to disk beyond a gigabyte."""
-        return spilling(self.connect(query=query))
+        return spilling(self.connect(parts, query))
 
     def sql(self, query: str, parameters: Iterable[Any] = ()) -> pa.Table:
         """The answer of a DuckDB query over the views."""

@@ -94,7 +94,7 @@ def fines_by_window(lk: Lake, rates: dict[int, Rate], size: int) -> pa.Table:
     Returns:
         Columns window_start, violation_code, violations, dollars (null where there is no rate), unsure, unsure_more.
     """
-    with lk.spilling(_FINES) as connection:
+    with lk.spilling(query=_FINES) as connection:
         columns = [list(rates), *map(list, zip(*rates.values(), strict=True))]
         connection.register("rates_of_city", pa.table(columns, ["violation_code", "manhattan", "elsewhere"]))
         connection.execute("CREATE TEMP TABLE rates AS SELECT * FROM rates_of_city")

@@ -29,7 +29,6 @@ from scipy.stats import theilslopes
 
 from lake import Lake, filled_lake
 from lake.changes import reading
-from lake.views import spilling
 from pipelines.analysis import flags
 from pipelines.cli.app import run
 from schemas.lake import Dataset
@@ -183,7 +182,7 @@ def fleet(lk: Lake, since: datetime | None = None, new_minutes: float | None = N
     if since:
         parts = parts.since(since)
         where = f"event_time >= '{since.isoformat()}'::TIMESTAMPTZ"
-    with spilling(lk.connect({Dataset.POSITIONS: parts}, "FROM positions")) as connection:
+    with lk.spilling({Dataset.POSITIONS: parts}, "FROM positions") as connection:
         connection.execute(f"CREATE TEMP VIEW messages AS FROM positions WHERE {where}")
         return estimate(connection, new_minutes)
 

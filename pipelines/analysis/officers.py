@@ -17,7 +17,6 @@ import msgspec
 
 from lake import Lake, filled_lake
 from lake.changes import reading
-from lake.views import spilling
 from pipelines.analysis import flags
 from pipelines.analysis.second_looks import Agreement, SecondLooks, second_looks
 from pipelines.analysis.suggestions import Suggestions, suggestions
@@ -91,7 +90,7 @@ def officers(lk: Lake, since: datetime | None = None, console: Path | None = Non
     if since:
         parts = {dataset: of.since(since) for dataset, of in parts.items()}
         where = f"event_time >= '{since.isoformat()}'::TIMESTAMPTZ"
-    with spilling(lk.connect(parts, "FROM alerts")) as connection:
+    with lk.spilling(parts, "FROM alerts") as connection:
         connection.execute(_WORK.format(where=where))
         alerts, unanswered = connection.sql(
             f"SELECT count(*), count(*) FILTER (NOT answered) FROM alerts WHERE {where}"
