@@ -6,7 +6,7 @@ from typing import Protocol
 from messaging.urls import KafkaUrl, PubSubUrl
 from schemas.alerts import Alert
 from transforms.alerts.mail import Mail, MailAddress
-from transforms.alerts.topics import KafkaAlerts, PubSubAlerts
+from transforms.alerts.topics import open_topic
 from transforms.alerts.webhook import Webhook, WebhookUrl
 
 Target = KafkaUrl | PubSubUrl | WebhookUrl | MailAddress
@@ -31,10 +31,8 @@ def open_channel(target: Target) -> Channel:
         ServiceUnavailable: nothing answers there.
     """
     match target:
-        case KafkaUrl():
-            return KafkaAlerts(target)
-        case PubSubUrl():
-            return PubSubAlerts(target)
+        case KafkaUrl() | PubSubUrl():
+            return open_topic(target)
         case WebhookUrl():
             return Webhook(target)
         case MailAddress():

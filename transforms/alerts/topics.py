@@ -44,3 +44,8 @@ class PubSubAlerts:
     def close(self) -> None:
         """Close the connection."""
         self._publisher.close()
+
+
+def open_topic(url: KafkaUrl | PubSubUrl) -> KafkaAlerts | PubSubAlerts:
+    """Find a topic. Raises InputUnusable, NotPermitted, OptionsRefused, ServiceUnavailable."""
+    return KafkaAlerts(url) if isinstance(url, KafkaUrl) else PubSubAlerts(url)

@@ -24,7 +24,7 @@ from schemas.lake import ROWS_IN, ROWS_OUT, Dataset, Source, constant
 from schemas.messages import SCHEMA_VERSION
 from schemas.times import rfc3339
 from transforms.alerts.channels import Target
-from transforms.alerts.topics import KafkaAlerts, PubSubAlerts
+from transforms.alerts.topics import KafkaAlerts, PubSubAlerts, open_topic
 from transforms.health.recall import memory_path
 from transforms.health.watch import Found
 from transforms.live.windows import append_line
@@ -79,10 +79,6 @@ def messages_of(events: pa.RecordBatch, alert_time: datetime) -> list[DroneEvent
     ]
 
 
-def _open(target: KafkaUrl | PubSubUrl) -> KafkaAlerts | PubSubAlerts:
-    return KafkaAlerts(target) if isinstance(target, KafkaUrl) else PubSubAlerts(target)
-
-
 class _Land(beam.DoFn):  # type: ignore[misc]  # Beam's classes are untyped
     def __init__(self, root: str, name: str, targets: Sequence[Target], live: str | None) -> None:
         self._root, self._name, self._live = root, name, live
@@ -93,7 +89,7 @@ class _Land(beam.DoFn):  # type: ignore[misc]  # Beam's classes are untyped
         if found.fleet and self._live:
             append_line(self._live, found.fleet + "\n")
         if found.events.num_rows:
-            self._topics = self._topics or [_open(target) for target in self._targets]
+            self._topics = self._topics or [open_topic(target) for target in self._targets]
             for topic in self._topics:
                 topic.send(messages_of(found.events, datetime.now(UTC)))
             commit_events(self._root, self._name, found.events)
