@@ -6,6 +6,7 @@ import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Final, TypeVar, cast
 
 import pyarrow as pa
@@ -22,7 +23,7 @@ from google.api_core.retry import Retry
 from google.auth.exceptions import TransportError
 from requests import exceptions as http
 
-from schemas.errors import ServiceUnavailable
+from schemas.errors import OutputUnusable, ServiceUnavailable
 
 PATIENCE = "PRESTACOP_S3_PATIENCE"
 """The environment variable that says for how many seconds a call is made again."""
@@ -93,8 +94,13 @@ class Contradiction(ServiceUnavailable):
 
 
 def patience() -> float:
-    """For how many seconds a call to a service that was reached before is made again."""
-    return float(os.environ.get(PATIENCE, PATIENCE_S))
+    """For how many seconds a call to a service that was reached before is made again. Raises OutputUnusable where the
+    environment does not say it in seconds."""
+    given = os.environ.get(PATIENCE, PATIENCE_S)
+    with suppress(ValueError):
+        if 0 <= (seconds := float(given)) < math.inf:
+            return seconds
+    raise OutputUnusable(f"{PATIENCE} is {given!r}; write a number of seconds, such as 120")
 
 
 def doublings(seconds: float) -> int:

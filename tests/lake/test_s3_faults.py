@@ -10,13 +10,13 @@ import pytest
 
 from lake import Lake, lake
 from lake.ledger import commit, is_committed
-from lake.retries import PATIENCE, PATIENCE_S
+from lake.retries import PATIENCE, PATIENCE_S, patience
 from lake.storage import S3Storage, open_file, storage
 from lake.tables import Table, form_of
 from lake.vacuum import vacuum
 from pipelines.cli.worker_errors import known
 from pipelines.maintenance.undo_unit import undo
-from schemas.errors import InputUnusable, NotPermitted, PrestaCopError, ServiceUnavailable
+from schemas.errors import InputUnusable, NotPermitted, OutputUnusable, PrestaCopError, ServiceUnavailable
 from schemas.lake import Dataset, Source
 from sources.streams.plans import Plan, agree
 from tests.faulty_s3 import Fault, FaultyS3, Weather, without_waiting
@@ -157,6 +157,13 @@ def test_the_environment_sets_the_retry_time(faulty_s3: FaultyS3, monkeypatch: p
     with pytest.raises(ServiceUnavailable, match="SlowDown"):
         storage(ROOT).put("a", b"")
     assert 590 <= clock.now <= 600
+
+
+@pytest.mark.parametrize("given", ["soon", "-1", "nan", "inf"])
+def test_a_retry_time_that_is_no_number_of_seconds_is_refused(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PATIENCE, given)
+    with pytest.raises(OutputUnusable, match=f"{PATIENCE} is '{given}'; write a number of seconds"):
+        patience()
 
 
 def lake_of_one_unit() -> Lake:
