@@ -50,6 +50,11 @@ def counted(view: str, stats: str = "stats_of_all_units") -> str:
     """
 
 
+def quoted(text: str) -> str:
+    """A text as SQL has it."""
+    return "'" + text.replace("'", "''") + "'"
+
+
 _KEYS: Final = ", ".join(name for name in SCHEMAS[Dataset.STATS].names if name != "n")
 _CONFLICTING: Final = " UNION ALL ".join(
     f"SELECT '{d}' AS dataset, unit, record, message_id, event_time, "
@@ -237,7 +242,7 @@ def connected(
 def spilling(connection: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDBPyConnection]:
     """The connection, which spills to disk beyond MEMORY, and is closed at the end."""
     with TemporaryDirectory(prefix="prestacop-") as folder, connection:
-        connection.execute(f"SET memory_limit = '{MEMORY}'; SET temp_directory = '{folder}'")
+        connection.execute(f"SET memory_limit = '{MEMORY}'; SET temp_directory = {quoted(folder)}")
         yield connection
 
 
@@ -277,7 +282,7 @@ def _register_files(connection: duckdb.DuckDBPyConnection, root: str, view: str,
         # directories above the lake for partitions.
         connection.register(view, parquet_dataset(root, dataset, paths))
         return
-    names = ", ".join("'" + store.full(path).replace("'", "''") + "'" for path in paths)
+    names = ", ".join(quoted(store.full(path)) for path in paths)
     types = ", ".join(f"'{name}': VARCHAR" for name in partitions(dataset))
     read = f"read_parquet([{names}], hive_partitioning = true, hive_types = {{{types}}}, union_by_name = true)"
     sql = _no_rows(form_of(dataset).schema) + (f" UNION ALL BY NAME FROM {read}" if paths else "")

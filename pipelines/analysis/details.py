@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 from duckdb.func import PythonUDFType
 
-from lake.views import Parts, connected, spilling
+from lake.views import Parts, connected, quoted, spilling
 from pipelines.analysis.results import (
     GAP_DAYS,
     HOURS,
@@ -347,10 +347,10 @@ class _Counts:
         folder = Path(self._rows("SELECT current_setting('temp_directory')")[0][0], "plates")
         self._connection.execute(f"""
             COPY (SELECT *, hash(plate_id) % {self._parts} AS part FROM ({_WITH_PLATE}))
-            TO '{folder}' (FORMAT parquet, PARTITION_BY (part))
+            TO {quoted(str(folder))} (FORMAT parquet, PARTITION_BY (part))
         """)
         for part in sorted(folder.iterdir()):
-            yield f"SELECT state, plate_id, t FROM read_parquet('{part}/*', hive_partitioning = false)"
+            yield f"SELECT state, plate_id, t FROM read_parquet({quoted(f'{part}/*')}, hive_partitioning = false)"
             shutil.rmtree(part)
 
 

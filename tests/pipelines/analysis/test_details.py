@@ -3,6 +3,7 @@
 import gzip
 import random
 import statistics
+import tempfile
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -146,6 +147,15 @@ def test_vehicles_are_counted_in_parts(filled: Filled, monkeypatch: pytest.Monke
     assert found == filled.shown
     steps = STEPS + 4
     assert done == pytest.approx([step / steps for step in range(1, steps + 1)])
+
+
+def test_temporary_files_may_be_in_a_folder_with_a_quote(
+    filled: Filled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "it's").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "it's"))
+    monkeypatch.setattr("pipelines.analysis.details.PASS_ROWS", ROWS // 3)
+    assert details(filled.root, "history", filled.parts) == filled.found
 
 
 @pytest.mark.embedded
