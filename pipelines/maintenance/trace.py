@@ -40,6 +40,7 @@ _BY_PLACE = " OR (unit || '/' || record = $id)"
 _ANSWERS = "SELECT * FROM answers WHERE alert_id = $id ORDER BY answered_at, message_id"
 _COPY = "SELECT 1 FROM duplicates WHERE unit = $unit AND record = $record"
 _CLAIMS = "SELECT * FROM conflicts WHERE message_id = $id ORDER BY unit, record"
+_QUERIES = " ".join([_ANSWERS, _COPY, _CLAIMS, *(_FOUND.format(dataset=d, where="") for d in _WHERE)])
 _OWN_LINES = {"unit", "record", "event_time", "violation_code", "answers", "officer_id", "repairs", "source", "month"}
 
 
@@ -48,7 +49,7 @@ def trace(lk: Lake, given: str) -> Iterator[str]:
     if not is_utf8(os.fsencode(given)):
         return  # all IDs in a lake are UTF-8
     units = {row["unit"]: row for row in lk.ledger.to_pylist()}
-    with lk.connect() as connection:
+    with lk.connect(query=_QUERIES) as connection:
         for dataset, where in _WHERE.items():
             query = _FOUND.format(dataset=dataset, where=where + _BY_PLACE) + " ORDER BY unit, record"
             for row in _rows(connection, query, id=given):
