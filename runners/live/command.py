@@ -13,24 +13,6 @@ from runners.services.services import PORTS
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """The command."""
     given = parser().parse_args(argv)
-    options = LiveOptions(
-        given.stream,
-        given.drones,
-        given.rate,
-        given.seconds,
-        given.violation_share,
-        given.image_share,
-        given.upload_images,
-        given.window,
-        given.lake,
-        given.home,
-        given.data,
-        {name: getattr(given, f"{name}_port") for name in PORTS},
-        given.console_port,
-        given.exporter_port,
-        given.console_metrics_port,
-    )
-    run(
-        lambda: live(options),
-        "The lake is consistent, and make live resumes where it has stopped.",
-    )
+    given.ports = {name: getattr(given, f"{name}_port") for name in PORTS}
+    options = LiveOptions(**{name: getattr(given, name) for name in LiveOptions._fields})
+    run(lambda: live(options), "The lake is consistent, and make live resumes where it has stopped.")

@@ -40,7 +40,7 @@ _PASSWORD = "one-time password"
 
 
 class LiveOptions(NamedTuple):
-    """What the user has requested."""
+    """What the user has requested: the flags of :mod:`runners.live.flags`."""
 
     stream: str
     """The service that carries the messages: kafka or pubsub."""
@@ -53,8 +53,8 @@ class LiveOptions(NamedTuple):
     image_share: float
     upload_images: bool
     """To the lake: their messages name them."""
-    window_seconds: int
-    """Of the live windows."""
+    window: int
+    """Seconds of a live window."""
     lake: str
     home: Path
     data: Path
@@ -112,7 +112,7 @@ class Parts:
         # The console makes its key pair at its first start, which is before the graph's.
         key = self._console_data / PUBLIC_KEY
         read = ["--messages", urls["drones"].read(LAKE), "--images", urls["images"].read(LAKE), "--mode", UNBOUNDED]
-        live = ["--live", f"file:{self.panes}", "--live-window", f"{options.window_seconds}s"]
+        live = ["--live", f"file:{self.panes}", "--live-window", f"{options.window}s"]
         alerts = ["--alerts", urls["alerts"].publish, "--officer-keys", str(key)]
         return [*read, *alerts, "--lake", options.lake, *live, *logs.flags()]
 

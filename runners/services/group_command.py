@@ -47,7 +47,7 @@ def run_command(command: GroupCommand, argv: Sequence[str], submit: Submit | Non
         if submit and argv[:1] == ["submit"]:
             submit(list(argv[1:]), leaves(parser)["submit",])
         arguments = parser.parse_args(argv)
-        ports = {kind.name: getattr(arguments, _flag(kind.name)) for kind in command.group.kinds}
+        ports = {kind.name: getattr(arguments, f"{kind.name}_port".replace("-", "_")) for kind in command.group.kinds}
         services = Services(arguments.home, arguments.data, ports, command.group)
         code: int = arguments.do(services, arguments)
         return code
@@ -169,7 +169,3 @@ def _line(state: State, note: str = "") -> str:
 def _exports(services: Services, arguments: argparse.Namespace) -> str:
     variables = services.environment(*arguments.names)
     return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items())
-
-
-def _flag(name: str) -> str:
-    return f"{name}_port".replace("-", "_")
