@@ -98,6 +98,7 @@ def simulate(officer: Officer, alerts: int, seed: int = 1) -> Result:
             group = SHOWN if shown else HELD_OUT
             answers.append(Timed(group, seconds, code == found.codes[0][0]))
             right[group] += code == truth
+    connection.close()
     return _result(officer.anchored, answers, right)
 
 
