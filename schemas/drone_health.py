@@ -90,20 +90,13 @@ class DroneEvent(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     longitude: float | None = None
     battery_pct: float | None = None
     value: float | None = None
-    """See :data:`VALUES`."""
+    """``silent``: seconds without a message when it was reported. ``battery_low``: percent of the battery that the way
+    to the base takes. ``position_jump``: metres between two positions. ``clock_off``: seconds by which the clock is
+    fast, negative where it is slow. ``picture_missing``: seconds waited for the picture."""
     image_id: str | None = None
     alert_time: Annotated[str, msgspec.Meta(max_length=MAX_ID_CHARS)]
     """When the graph reported it. A redelivery has another one."""
 
-
-VALUES: Final = {
-    EventKind.SILENT: "seconds without a message when it was reported",
-    EventKind.BATTERY_LOW: "percent of the battery that the way to the base takes",
-    EventKind.POSITION_JUMP: "metres between two positions",
-    EventKind.CLOCK_OFF: "seconds by which the clock is fast; negative where it is slow",
-    EventKind.PICTURE_MISSING: "seconds waited for the picture",
-}
-"""What the ``value`` of an event is."""
 
 _DECODER: Final = msgspec.json.Decoder(DroneEvent)
 

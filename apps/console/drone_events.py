@@ -45,9 +45,11 @@ def read_event(payload: bytes) -> Event | None:
         return None
     if not isinstance(kind, str) or kind not in _KINDS:
         return None
+    if len(payload) > _MOST_BYTES:
+        raise Undecodable(Reason.TOO_LARGE, f"{len(payload)} bytes, at most {_MOST_BYTES}")
     event = decode_checked(payload, _EVENT)
     began = event_time_of(event.event_time)
-    if began is None or len(payload) > _MOST_BYTES:
+    if began is None:
         raise Undecodable(Reason.EVENT_TIME_UNREADABLE, event.event_time)
     identity = (event.message_id, event.drone_id, str(event.kind), began / 1_000_000)
     return Event(*identity, event.value, event.battery_pct, event.image_id)

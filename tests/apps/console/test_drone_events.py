@@ -35,9 +35,12 @@ def console(tmp_path: Path, clock: Clock) -> Iterator[Console]:
 
 def test_an_event_is_stored_once_and_an_invalid_one_is_refused(console: Console, clock: Clock) -> None:
     good = event("e1", "silent", "drone-1", clock.now)
-    console.desk.take([good, good, event("e2", "silent", "", clock.now), event("e3", "new kind", "d", clock.now)], {})
+    wrong = [event("e2", "silent", "", clock.now), event("e3", "new kind", "d", clock.now)]
+    console.desk.take([good, good, *wrong, event("e4", "silent", "d", clock.now, more="x" * 5_000)], {})
     assert [row["event_id"] for row in console.drones.events(0)] == ["e1"]
-    assert console.database.number("SELECT count(*) FROM refused") == 2
+    reasons = [row["reason"] for row in console.database.rows("SELECT reason FROM refused")]
+    assert len(reasons) == 3
+    assert reasons[-1].startswith("payload_too_large")
     assert console.database.number("SELECT count(*) FROM alerts") == 0
 
 
