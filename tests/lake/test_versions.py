@@ -189,6 +189,7 @@ def test_a_stream_resumes_after_the_last_offset_that_an_earlier_version_committe
     assert chain.next == 7
 
 
+@pytest.mark.embedded
 def test_the_first_publication_upgrades_an_older_lake(rich: str) -> None:
     expected = expected_of(rich)
     assert publish(rich)

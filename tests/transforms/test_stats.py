@@ -147,6 +147,7 @@ def test_the_transform_says_how_many_rows_it_counted_and_writes_the_counts(tmp_p
     assert sums(written.to_pylist(), 900) == sums(counted(rows, 900), 900)
 
 
+@pytest.mark.embedded
 def test_more_areas_than_a_million_stay_with_their_code() -> None:
     n = (1 << 20) + 10
     rows = pa.RecordBatch.from_pydict(

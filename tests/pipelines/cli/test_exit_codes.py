@@ -81,7 +81,9 @@ TABLE: dict[str, tuple[str, dict[str, str], dict[str, tuple[Main, list[str]]], i
 }
 
 
-@pytest.mark.parametrize("kind", TABLE)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=pytest.mark.embedded) if kind == "nobody listens" else kind for kind in TABLE]
+)
 def test_a_place_that_cannot_be_used_has_one_code_in_every_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
