@@ -198,7 +198,7 @@ COVERAGE = $(PY) -m coverage
 SERVICES_TIER = -n 4 --dist loadscope -m "services and not nightly" tests/services tests/deploy
 
 .PHONY: test
-test: install ## unit tests: no other process, no server (3 minutes on 2 cores)
+test: install ## unit tests: no other process, no server (2 minutes on 2 cores)
 	@$(PYTEST) -n 2 --dist worksteal -m "not (embedded or services or nightly)" $(ARGS)
 
 .PHONY: test-embedded
@@ -215,7 +215,7 @@ test-nightly: install ## campaigns of kills, negative controls, cuts at each byt
 
 # make -k: where one tier fails the others run, and make fails at the end.
 .PHONY: test-all
-test-all: test test-embedded test-services ## the three tiers that CI runs (30 minutes)
+test-all: test test-embedded test-services ## the three tiers that CI runs (about 33 minutes)
 
 .PHONY: fresh-machine
 fresh-machine: ## run the README's commands in a fresh Debian 13 (DEBIAN=bookworm: 12)
