@@ -322,17 +322,16 @@ def test_ctrl_c_prints_how_to_resume_and_status_prints_the_progress(tmp_path: Pa
 
 
 @pytest.mark.embedded
-def test_status_of_a_gzip_file_counts_compressed_bytes(
-    tmp_path: Path, history: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_status_of_a_gzip_file_counts_compressed_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loading, "WRITTEN_EVERY_S", -1)
     packed = tmp_path / "tickets.csv.gz"
-    packed.write_bytes(gzip.compress(history.read_bytes()))
+    # Since Python 3.12 gzip reads 128 KiB ahead: a small part of this file.
+    packed.write_bytes(gzip.compress(make_history(tmp_path / "tickets.csv", 20_000).read_bytes()))
     with pytest.raises(Interrupted):
-        to(Collected([], rows=100, most=10), tmp_path / "journals", packed)
+        to(Collected([], rows=1_000, most=10), tmp_path / "journals", packed)
     (line,) = command("--status", "--journal", tmp_path / "journals").stdout.splitlines()
     assert 40 <= int(line.split("%")[0]) <= 75  # of its text there is more than the file is long
-    assert "1,000 rows" in line
+    assert " 9,999 rows" in line
 
 
 @pytest.mark.embedded
