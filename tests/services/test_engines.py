@@ -61,10 +61,15 @@ for query in json.load(sys.stdin):
 
 
 def _pip(name: str, package: str) -> Program:
-    """The packages of a file of pins with hashes."""
+    """The packages of a file of pins with hashes, for this version of Python."""
     pip = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes")
     pins = FOLDER / f"{name}.txt"
-    return Program(name, (PYTHON, *pip, "--requirement", pins.name, "--target", TARGET), package, (pins,))
+    return Program(
+        f"{name}-{sys.implementation.cache_tag}",
+        (PYTHON, *pip, "--requirement", pins.name, "--target", TARGET),
+        package,
+        (pins,),
+    )
 
 
 JARS = Program("delta-jars", (PYTHON, "delta_jars.py", TARGET), ".", (FOLDER / "delta_jars.py",), tool="mvn")
