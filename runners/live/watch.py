@@ -85,14 +85,15 @@ class Watch:
         self._wait(note, lambda: not self._simulator.is_running())
         if was_running:
             self._simulator.check_exit_code()
-        last, units, since = time.time(), 0, time.monotonic()
+        last, units, end = time.time(), self._metrics.committed.units, time.monotonic() + timeout
 
         def is_done() -> bool:
-            nonlocal units, since
-            progress, before, units = self._metrics.progress, units, self._metrics.committed.units
-            since = time.monotonic() if units > before else since
+            nonlocal units, end
+            if (committed := self._metrics.committed.units) > units:
+                units, end = committed, time.monotonic() + timeout
+            progress = self._metrics.progress
             self.is_drained = progress is not None and progress.is_drained(last)
-            return self.is_drained or time.monotonic() >= since + timeout
+            return self.is_drained or time.monotonic() >= end
 
         self._wait("reading the messages that are left; Ctrl-C stops everything at once", is_done)
         self._supervisor.stop()
